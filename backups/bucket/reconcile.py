@@ -49,19 +49,19 @@ Status = StoredObject.Status
 TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
     Status.MISSING: (
         NotificationEvent.OBJECT_MISSING,
-        _("Missing from the bucket of %(environment)s: %(n)s objects of backups"),
+        _("Objects of backups missing from the bucket of %(environment)s: %(n)s"),
     ),
     Status.CHANGED: (
         NotificationEvent.OBJECT_CHANGED,
-        _("Changed in the bucket of %(environment)s: %(n)s objects of backups"),
+        _("Objects of backups changed in the bucket of %(environment)s: %(n)s"),
     ),
     Status.UNKNOWN: (
         NotificationEvent.OBJECT_UNKNOWN,
-        _("Unknown in the bucket of %(environment)s: %(n)s objects of no backup"),
+        _("Objects of no backup in the bucket of %(environment)s: %(n)s"),
     ),
     Status.GONE: (
         NotificationEvent.OBJECT_UNKNOWN,
-        _("Deleted outside KVOps in %(environment)s: %(n)s objects of no backup"),
+        _("Objects of no backup deleted outside KVOps in %(environment)s: %(n)s"),
     ),
 }
 """The notifications of a listing, by status."""

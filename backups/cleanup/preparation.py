@@ -178,8 +178,9 @@ def backup_finished(run: Run) -> None:
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
             stage,
-            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan again, then fix the"
-            " list of keys again.",
+            gettext_noop(
+                "The backup is partial: keys vanished while it was made. Scan again, then fix the list of keys again."
+            ),
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)

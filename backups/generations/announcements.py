@@ -15,7 +15,9 @@ Purpose = Generation.Purpose
 def made(generation: Generation) -> None:
     """Notify of keys that vanished during any backup, and of a complete backup that no page waits for."""
     if generation.status == Generation.Status.PARTIAL:
-        why = say(_("%(n)s keys vanished while the backup was made. Make another backup."), n=generation.vanished)
+        why = say(
+            _("Keys that vanished while the backup was made: %(n)s. Make another backup."), n=f"{generation.vanished:,}"
+        )
         _tell(generation, NotificationEvent.GENERATION_FAILED, _("Backup left partial: %(what)s"), why)
     elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
         _tell(generation, NotificationEvent.GENERATION_MADE, _("Backup made: %(what)s"))
@@ -30,7 +32,7 @@ def damaged(generation: Generation) -> None:
 
 def _tell(generation: Generation, event: NotificationEvent, title: str | Promise, *why: str) -> None:
     what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
-    keys = say(_("%(n)s keys, made by %(who)s, %(time)s"), n=generation.keys, who=generation.actor,
+    keys = say(_("Made by %(who)s, %(time)s, number of keys: %(n)s"), n=f"{generation.keys:,}", who=generation.actor,
                time=moment(generation.finished_at))  # fmt: skip
     outbox.post(
         event,

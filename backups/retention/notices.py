@@ -87,7 +87,9 @@ def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
 def _about(kept: Kept) -> list[str]:
     generation = kept.generation
     what = " ".join(f"{prefix}*" for prefix in generation.prefixes)
-    made = say(_("Made on %(date)s, %(keys)s keys."), date=_date(generation.started_at), keys=generation.keys)
+    made = say(
+        _("Made on %(date)s, number of keys: %(keys)s."), date=_date(generation.started_at), keys=f"{generation.keys:,}"
+    )
     return [f"{generation.namespace} {what}", made, *(reason.text for reason in kept.verdict.reasons)]
 
 

@@ -607,7 +607,7 @@ def test_people_are_told_once_of_what_is_found_wrong(estate: make.Estate, people
         listed(estate)
     told = Notification.objects.filter(event__startswith="object.").order_by("event", "person")
     assert {(one.event, one.title, one.lines[0]) for one in told} == {
-        ("object.missing", "Missing from the bucket of QA: 1 objects of backups", made.manifest_key),
-        ("object.unknown", "Unknown in the bucket of QA: 1 objects of no backup", "qa/backups/x"),
+        ("object.missing", "Objects of backups missing from the bucket of QA: 1", made.manifest_key),
+        ("object.unknown", "Objects of no backup in the bucket of QA: 1", "qa/backups/x"),
     }
     assert people.operator in {one.person for one in told}
