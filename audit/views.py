@@ -41,6 +41,7 @@ def entries(request: HttpRequest) -> HttpResponse:
         "form": form,
         "entries": page[:PAGE],
         "after": page[PAGE - 1].seq if len(page) > PAGE else None,
+        "tree": form.tree_of_subjects,
         "filtered": any(request.GET.values()),
     }
     return render(request, "audit/list.html", context)

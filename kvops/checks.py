@@ -12,6 +12,7 @@ from kvops.inventory import unexplained as unexplained_deletions
 from kvops.notifications import outbox
 from kvops.runs import kinds
 from kvops.schedules import jobs as schedule_jobs
+from kvops.subjects import tree as subject_tree
 from kvops.supervision import sweep
 
 
@@ -22,6 +23,7 @@ def _named() -> Iterator[str]:
         yield from filter(None, (gate.decided, gate.use))
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
     yield from unexplained_deletions.EXPLAINED
+    yield from subject_tree.functions()
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))
 

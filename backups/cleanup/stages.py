@@ -1,6 +1,6 @@
 """The moves of a stage, and the conditions of every move."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from backups.models.generations import GenerationQuerySet
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Run
@@ -70,6 +71,19 @@ def note_blocked(stage: CleanupStage, because: str) -> None:
 def generation_of(stage: CleanupStage) -> Generation:
     """The stage's backup, fresh from the database."""
     return Generation.objects.get(stages=stage)
+
+
+def backups_of(stages: Collection[int]) -> GenerationQuerySet:
+    """The backups taken for these stages, with those of a list of keys that was fixed again since."""
+    taken = Q(pk__in=[])
+    for stage in CleanupStage.objects.filter(pk__in=stages).select_related("request"):
+        request = stage.request
+        mine = Q(purpose=Generation.Purpose.CLEANUP, namespace=stage.namespace_id, prefixes=[request.prefix])
+        mine &= Q(started_at__gte=request.created_at)
+        if over := request.ended_at or request.completed_at:
+            mine &= Q(started_at__lte=over)
+        taken |= mine
+    return Generation.objects.filter(taken)
 
 
 def backup_is_fresh(stage: CleanupStage) -> bool:

@@ -240,5 +240,5 @@ def _proven(stage: CleanupStage) -> _Done:
 
 def _accepted(stage: CleanupStage) -> _Done:
     name = stage.accepted_by.name if stage.accepted_by else ""
-    address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}"
+    address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}&tree=on"
     return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Audit log"))

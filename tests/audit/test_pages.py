@@ -6,9 +6,11 @@ import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from audit.templatetags.audit import subject_url
+from kvops.models import Environment
 from kvops.models.people import Person, Role, RoleGrant, User
 from tests.audit.make import sql, triggers_off, write
 
@@ -71,6 +73,7 @@ def test_the_newest_entry_comes_first(reader: Client) -> None:
         ("?environment=production", [3]),
         ("?subject=scan:9", [3]),
         ("?subject=scan:9&action=scan.failed", []),
+        ("?subject=scan:9&tree=on", [3]),
     ],
 )
 def test_the_address_filters(reader: Client, query: str, expected: list[int]) -> None:
@@ -150,8 +153,37 @@ def test_neighbours_are_linked_where_there_are_any(reader: Client) -> None:
 
 @pytest.mark.parametrize(
     ("subject", "address"),
-    [("entry:12", "/audit/12/"), ("tea:12", ""), ("entry:x", ""), ("", "")],
+    [("run:12", "/runs/12/"), ("tea:12", ""), ("run:x", ""), ("", "")],
 )
-def test_a_subject_links_to_its_page_if_it_has_one(settings: Settings, subject: str, address: str) -> None:
-    settings.AUDIT_SUBJECT_URLS = {"entry": "audit:entry"}
+def test_a_subject_links_to_its_page_if_it_has_one(subject: str, address: str) -> None:
     assert subject_url(subject) == address
+
+
+def test_an_actor_is_found_by_a_part(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        write(actor=log.Actor(number, f"花子 <Hanako{number}@example.com>"))
+    write(actor=log.Actor.system("sweep"))
+    assert shown(reader, "?actor=hanako") == [5, 4, 3, 2, 1]
+    assert shown(reader, "?actor=花子") == [5, 4, 3, 2, 1]
+    assert shown(reader, "?actor=hanako3@") == [4]
+    assert shown(reader, "?actor=%25") == []
+    monkeypatch.setattr("audit.models.MANY_ACTORS", 2)
+    assert shown(reader, "?actor=hanako") == [5, 4, 3, 2, 1]
+
+
+def test_an_environment_is_found_by_its_shown_name(reader: Client) -> None:
+    Environment.objects.create(slug="prod", name="Production (Tokyo)", order=1, read_token="env:R", write_token="env:W")
+    write(environment="prod")
+    write(environment="production")
+    assert shown(reader, "?environment=prod") == [1]
+    assert shown(reader, "?environment=tokyo") == [1]
+    assert shown(reader, "?environment=production") == [2, 1]
+
+
+def test_a_view_of_a_key_is_found_by_the_name_of_the_key(reader: Client) -> None:
+    write(Action.VALUE_VIEWED, subject="namespace:1", details={"key": "api-key:fax"})
+    write(Action.VALUE_VIEWED, subject="namespace:1", details={"key": "api-key:fax "})
+    write(details={"key": "api-key:fax"})
+    assert shown(reader, "?key=api-key:fax") == [1]
+    assert shown(reader, "?key=api-key:fax%20") == [2]
+    assert b"ensure this value" in reader.get("/audit/?key=" + "x" * 600).content.lower()

@@ -1,0 +1,45 @@
+"""The project's knowledge of subjects. AUDIT_SUBJECTS names its module: the audit log imports nothing of it."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from django.conf import settings
+from django.utils.functional import Promise
+
+
+class Tree(Protocol):
+    """Subjects that belong together, and the number of each kind by its title. If `more`, it was cut."""
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """The subjects, as entries spell them."""
+
+    @property
+    def counts(self) -> Sequence[tuple[str | Promise, int]]:
+        """The title of each kind, and its number."""
+
+    @property
+    def more(self) -> bool:
+        """Whether there are more subjects."""
+
+
+class Subjects(Protocol):
+    """The functions of the module."""
+
+    def address(self, subject: str) -> str:
+        """The address of a subject; empty for one without a page."""
+
+    def under(self, subject: str) -> Tree:
+        """The subject and everything under it."""
+
+    def of_key(self, name: str) -> Tree:
+        """Everything about a key."""
+
+    def environments(self, text: str) -> Sequence[str]:
+        """The environments whose shown name has this part, as entries spell them."""
+
+
+def known() -> Subjects:
+    """The project's module."""
+    return cast("Subjects", import_module(settings.AUDIT_SUBJECTS))

@@ -1,0 +1,116 @@
+"""The tree of subjects: a clean-up with its stages, their approvals, runs, backups, checks and restores, and so on.
+
+The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothing of the project.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db.models import QuerySet
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+from kvops.models import Environment
+from kvops.subjects.kinds import KINDS
+
+MOST = 2_000
+"""Subjects. A tree is followed until it has this many."""
+
+_DIGITS = 18
+
+type Keys = Mapping[str, Collection[int]]
+"""Primary keys of rows, by kind."""
+
+
+@dataclass(frozen=True)
+class SubjectTree:
+    """Subjects as the audit log spells them, and the number of each kind by its title. If `more`, it was cut."""
+
+    subjects: list[str]
+    counts: list[tuple[str | Promise, int]]
+    more: bool
+
+
+def address(subject: str) -> str:
+    """The address of a subject such as `run:5`; empty for one without a page."""
+    kind, _, key = subject.partition(":")
+    if kind not in KINDS or not KINDS[kind].page:
+        return ""
+    try:
+        return reverse(KINDS[kind].page, args=[key])
+    except NoReverseMatch:
+        # Entries are kept for ever, addresses may change: an old subject must not break the page.
+        return ""
+
+
+def under(subject: str) -> SubjectTree:
+    """The subject and everything under it, however deep."""
+    kind, _, key = subject.partition(":")
+    if kind not in KINDS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
+        return SubjectTree([subject], [], more=False)
+    return _tree({kind: [int(key)]})
+
+
+def of_key(name: str) -> SubjectTree:
+    """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
+    roots = {
+        kind: list(_rows(kind).filter(**{one.holds: name}).order_by("-pk").values_list("pk", flat=True)[:MOST])
+        for kind, one in KINDS.items()
+        if one.holds
+    }
+    return _tree(roots)
+
+
+def environments(text: str) -> list[str]:
+    """The slugs of the environments whose shown name has this part."""
+    return list(Environment.objects.filter(name__icontains=text).values_list("slug", flat=True))
+
+
+def functions() -> Iterator[str]:
+    """The functions that the kinds name."""
+    for kind in KINDS.values():
+        yield from kind.found.values()
+
+
+def _tree(roots: Keys) -> SubjectTree:
+    """The roots and what lies under them, level by level, until nothing is new or the tree is full."""
+    seen: dict[str, dict[int, None]] = {kind: dict.fromkeys(keys) for kind, keys in roots.items()}
+    level, more = roots, False
+    while any(level.values()) and not more:
+        below: dict[str, list[int]] = {}
+        for kind in KINDS:
+            known = seen.setdefault(kind, {})
+            left = MOST - sum(map(len, seen.values()))
+            new = [key for key in dict.fromkeys(_children(kind, level)) if key not in known]
+            more = more or len(new) > left
+            below[kind] = new[:left]
+            known |= dict.fromkeys(below[kind])
+        level = below
+    subjects = [f"{kind}:{key}" for kind, keys in seen.items() for key in keys]
+    counts = Counter({kind: len(keys) for kind, keys in seen.items() if keys})
+    return SubjectTree(subjects, [(KINDS[kind].title, number) for kind, number in counts.items()], more=more)
+
+
+def _children(kind: str, level: Keys) -> Iterator[int]:
+    """The keys of the rows of a kind whose parents are on this level."""
+    one = KINDS[kind]
+    for parent, lookup in one.parents.items():
+        if keys := level.get(parent):
+            yield from _keys(_rows(kind).filter(**{f"{lookup}__in": keys}))
+    for parent, function in one.found.items():
+        if keys := level.get(parent):
+            yield from _keys(import_string(function)(keys))
+    names = [form.format(f"{parent}:{key}") for parent, keys in level.items() for key in keys for form in one.named]
+    if names:
+        yield from _keys(_rows(kind).filter(subject__in=names))
+
+
+def _rows(kind: str) -> QuerySet:
+    return apps.get_model(KINDS[kind].model)._default_manager.all()
+
+
+def _keys(rows: QuerySet) -> Iterable[int]:
+    return rows.order_by("-pk").values_list("pk", flat=True)[: MOST + 1]

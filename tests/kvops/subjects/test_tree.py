@@ -1,0 +1,113 @@
+"""The tree of subjects: one link of the audit log shows every step of a clean-up, and of what came of it."""
+
+import pytest
+from django.apps import apps
+from pytest_django import DjangoAssertNumQueries
+
+from audit.models import Entry
+from backups.cleanup import completion, preparation
+from backups.models import CleanupStage, Restore
+from backups.restores import undo as stage_undo
+from kvops.models import ApprovalRequest, Run
+from kvops.subjects import tree as subject_tree
+from kvops.subjects.kinds import KINDS
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.retention import requesting
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def undone(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA, cleaned, and its deletion undone."""
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    stage_undo.start_undo(stage, by=people.operator2)
+    make.work()
+    return stage
+
+
+def test_every_lookup_of_a_kind_is_a_query_of_its_rows() -> None:
+    for kind, one in KINDS.items():
+        assert list(subject_tree._children(kind, {parent: [1] for parent in KINDS if one.model})) == []
+        if one.holds:
+            assert list(subject_tree._rows(kind).filter(**{one.holds: "x"})) == []
+
+
+def test_every_subject_that_can_have_a_page_has_one() -> None:
+    assert {kind for kind in KINDS if not subject_tree.address(f"{kind}:1")} == set()
+    assert [subject_tree.address(odd) for odd in ("tea:12", "run:x", "")] == ["", "", ""]
+
+
+def test_a_clean_up_shows_the_steps_of_all_its_parts(estate: make.Estate, people: make.People) -> None:
+    stage = undone(estate, people)
+    restore = Restore.objects.get(stage=stage)
+    runs = Run.objects.exclude(kind=Run.Kind.SCAN)
+    wanted = {f"cleanup:{stage.request_id}", f"stage:{stage.pk}", f"restore:{restore.pk}"}
+    wanted |= {f"approval:{stage.approval_id}", f"generation:{stage.generation_id}", f"check:{stage.check_passed_id}"}
+    wanted |= {f"run:{pk}" for pk in runs.values_list("pk", flat=True)}
+    found = subject_tree.under(f"cleanup:{stage.request_id}")
+    assert wanted <= set(found.subjects)
+    page = signed_in(people.auditor).get(f"/cleanup/{stage.request_id}/").content.decode()
+    address = f"/audit/?subject=cleanup:{stage.request_id}&amp;tree=on"
+    assert address in page
+    shown = signed_in(people.auditor).get(address.replace("&amp;", "&")).context["entries"]
+    scans = {f"run:{pk}" for pk in Run.objects.filter(kind=Run.Kind.SCAN).values_list("pk", flat=True)}
+    missed = {entry.subject for entry in Entry.objects.all()} - {entry.subject for entry in shown}
+    assert missed - scans == {"environment:qa"}  # the protection of the bucket
+
+
+def test_a_backup_of_a_list_that_was_fixed_again_belongs_to_its_stage(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    earlier = stage.generation_id
+    preparation.freeze_stage(stage, by=people.operator)
+    assert cleanup_helpers.stage_of(stage.request).generation_id is None
+    assert f"generation:{earlier}" in subject_tree.under(f"stage:{stage.pk}").subjects
+
+
+def test_another_clean_up_is_not_in_the_tree(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    first = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    completion.end(first.request, reason="not now", by=people.operator)
+    second = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    trees = [set(subject_tree.under(f"cleanup:{one.request_id}").subjects) for one in (first, second)]
+    assert trees[0] & trees[1] == set()
+
+
+def test_a_prune_request_shows_its_approval_its_run_and_its_backups(estate: make.Estate, people: make.People) -> None:
+    old = requesting.expired(estate, 40)
+    prune = requesting.started(estate, people)
+    make.work()
+    found = subject_tree.under(f"prune:{prune.pk}").subjects
+    approval = ApprovalRequest.objects.get(prune=prune)
+    assert {f"approval:{approval.pk}", f"run:{prune.run_id}", f"generation:{old[0].pk}"} <= set(found)
+
+
+def test_a_large_tree_is_cut_and_says_so(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = undone(estate, people)
+    monkeypatch.setattr(subject_tree, "MOST", 5)
+    found = subject_tree.under(f"cleanup:{stage.request_id}")
+    assert (len(found.subjects), found.more) == (5, True)
+    address = f"/audit/?subject=cleanup:{stage.request_id}&tree=on"
+    assert "There is more under it" in signed_in(people.auditor).get(address).content.decode()
+
+
+def test_a_tree_takes_some_queries_per_level_not_per_subject(
+    estate: make.Estate, people: make.People, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    stage = undone(estate, people)
+    with django_assert_max_num_queries(40):
+        subject_tree.under(f"cleanup:{stage.request_id}")
+
+
+def test_every_kind_with_a_model_names_one() -> None:
+    assert [apps.get_model(one.model) for one in KINDS.values() if one.model]
+
+
+@pytest.mark.parametrize("subject", ["person:1", "cleanup:" + "9" * 40, "cleanup:x", "cleanup:１", "", "tea:1"])
+def test_a_subject_without_rows_is_a_tree_of_its_own(subject: str) -> None:
+    assert subject_tree.under(subject).subjects == [subject]
