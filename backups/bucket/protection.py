@@ -119,7 +119,7 @@ def rules_of(protection: BucketProtection) -> list[LockRule]:
     return [LockRule(**rule) for rule in protection.rules]
 
 
-def ask_when_due(environment: Environment) -> None:
+def ask_when_due(environment: Environment, keep: Callable[[], None] = lambda: None) -> None:
     """Ask Cloudflare, unless it answered within the last half hour."""
     protection = known(environment)
     if (
@@ -127,7 +127,7 @@ def ask_when_due(environment: Environment) -> None:
         or protection.read_at is None
         or -clock.seconds_until(protection.read_at) >= timing.PROTECTION_CHECK
     ):
-        ask_cloudflare(environment)
+        ask_cloudflare(environment, keep)
 
 
 def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketProtection:

@@ -33,7 +33,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import Run
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
-from kvops.runs.outcomes import Again, Done, RunError, Stopped
+from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
 
 State = CleanupChunk.State
 STALE = gettext_noop(
@@ -93,8 +93,20 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     except CleanupRefused as refused:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
+    _insist_lock_known(stage, lease)
     if stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest:
         raise RunError("stale", STALE)
+
+
+def _insist_lock_known(stage: CleanupStage, lease: Lease) -> None:
+    """Pause while Cloudflare does not say whether R2 still locks the backup. Raises TryLater."""
+    if stage.approval is None or stage.generation is None:
+        return
+    bucket_protection.ask_when_due(stage.environment, lease.keep)
+    try:
+        bucket_protection.insist_known(stage.generation, json.loads(stage.approval.evidence)["lock"])
+    except bucket_protection.NotKnown as unknown:
+        raise TryLater(str(unknown)) from unknown
 
 
 def _insist_in_force(stage: CleanupStage) -> None:

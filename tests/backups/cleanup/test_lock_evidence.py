@@ -11,6 +11,7 @@ from backups.cleanup import requests as cleanup_requests, stages
 from backups.models import BucketProtection, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare_api import FakeBucket
@@ -129,3 +130,20 @@ def test_a_lock_that_goes_after_the_start_is_seen_before_the_first_delete(
     run.refresh_from_db()
     assert (run.state, run.error_code) == (Run.State.FAILED, "stale")
     assert not qa.cloudflare.calls("bulk_delete")
+
+
+def test_a_silent_configuration_api_pauses_the_deletion_and_ends_nothing(qa: make.Estate, people: make.People) -> None:
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
+    aged(hours=2)
+    qa.cloudflare.fault("bucket_lock", "error", times=999)
+    for _ in range(4):
+        Run.objects.update(wake_at=None)
+        run_driver.drive(run.pk)
+    run.refresh_from_db()
+    assert run.state == Run.State.RUNNING, run.error
+    assert "Waiting to try again: It is unknown whether R2 still locks backup" in run.note
+    assert not qa.cloudflare.calls("bulk_delete")
+    qa.cloudflare.heal()
+    make.work()
+    run.refresh_from_db()
+    assert run.state == Run.State.SUCCEEDED, run.error
