@@ -17,6 +17,7 @@ from django.db.models import Func
 from django.db.models.functions import Greatest
 from django.db.transaction import atomic
 
+from audit import shell
 from audit.actions import Action
 from audit.chain import JSON, Content, NotRecordableError, canonical_entry, entry_hash
 from audit.models import MAX_LENGTH, Entry, Head
@@ -38,9 +39,9 @@ class Actor:
     text: str
 
     @classmethod
-    def command(cls, user: str) -> Self:
+    def command(cls) -> Self:
         """The actor for a command that a person runs in a shell."""
-        return cls(None, f"cli:{user}")
+        return cls(None, f"cli:{shell.who()}")
 
     @classmethod
     def system(cls, name: str) -> Self:

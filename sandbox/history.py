@@ -18,7 +18,7 @@ from kvops.models import Environment, Namespace
 from kvops.runs import driver as run_driver
 from sandbox.people import NotTheSandbox
 
-ACTOR = log.Actor.command("sandbox")
+ACTOR = log.Actor(None, "cli:sandbox")
 DAYS_AGO = (35, 21, 8)
 
 

@@ -18,6 +18,6 @@ def create() -> None:
         raise NotTheSandbox("Accounts with known passwords are for the sandbox; use `manage.py setup_people`.")
     with log.transaction():
         for email, (role, password) in PEOPLE.items():
-            user = people_setup.add(email, Role(role), actor=log.Actor.command("sandbox"))
+            user = people_setup.add(email, Role(role), actor=log.Actor(None, "cli:sandbox"))
             user.set_password(password)
             user.save()

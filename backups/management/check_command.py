@@ -6,7 +6,6 @@ It also has `check` (its id) and `details`, the first 100 differences as `{"key"
 nothing differs, 1 if something does or could not be compared, 2 for bad usage.
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -72,7 +71,7 @@ class VerifyCommand(BaseCommand):
 
     def _compare(self, environment: Environment, dataset: Dataset, path: Path) -> Check:
         try:
-            check = check_start.start_file_check(environment, dataset, path, actor=Actor.command(getpass.getuser()))
+            check = check_start.start_file_check(environment, dataset, path, actor=Actor.command())
         except check_start.CheckRefused as refused:
             raise CommandError(str(refused)) from refused
         run = check.run

@@ -7,7 +7,6 @@ refuses, or null), `expired`, `vanished`. With `--to-r2` it adds `generation` (i
 objects), `manifest` (its name), `status`, `expired`, `vanished`. With `--dry-run` `bytes` and `sha256` are null.
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ class DumpCommand(BaseCommand):
 
     def back_up(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
         """Back up the keys and return the facts; a refusal is recorded. Raises CommandError."""
-        actor = Actor.command(getpass.getuser())
+        actor = Actor.command()
         try:
             return self._back_up(namespace, prefixes, actor, options)
         except Refused as refusal:

@@ -1,6 +1,5 @@
 """Shared by the commands that put a definition in force."""
 
-import getpass
 import json
 from argparse import ArgumentParser
 from pathlib import Path
@@ -33,7 +32,7 @@ class ApplyCommand(BaseCommand):
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {error}", returncode=2) from error
         try:
-            outcome = self.definition.apply(text, actor=Actor.command(getpass.getuser()))
+            outcome = self.definition.apply(text, actor=Actor.command())
         except ApprovalRefused as refused:
             raise CommandError(str(refused)) from refused
         self._report(outcome, as_json=options["json"])

@@ -71,7 +71,7 @@ class Product:
         """Give somebody the reviewer's role besides, as one account may hold several."""
         self._shell(
             "from audit import log; from kvops.models import Role; from kvops.people import setup\n"
-            f"with log.transaction(): setup.add({email!r}, Role.REVIEWER, actor=log.Actor.command('tests'))"
+            f"with log.transaction(): setup.add({email!r}, Role.REVIEWER, actor=log.Actor(None, 'cli:tests'))"
         )
 
     def alarm(self) -> None:

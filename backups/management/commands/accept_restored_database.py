@@ -3,7 +3,6 @@
 Exit 0 if it is accepted, 1 if no bucket shows a rollback or one cannot be read, 2 for bad usage.
 """
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -32,9 +31,7 @@ class Command(BaseCommand):
             # All environments, so that the acceptance covers everything.
             for environment in Environment.objects.order_by("order"):
                 newest_manifest.compare_newest_manifest(environment)
-            found = restored_database.accept_restored_database(
-                actor=Actor.command(getpass.getuser()), reason=options["reason"]
-            )
+            found = restored_database.accept_restored_database(actor=Actor.command(), reason=options["reason"])
         except (StoreError, restored_database.NothingToAccept) as refused:
             raise CommandError(str(refused)) from refused
         for one in found:

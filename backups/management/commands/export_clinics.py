@@ -7,7 +7,6 @@ this environment's turn, the exit code is 1, with the reason. `--json` then adds
 `generation` and `url`.
 """
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -53,7 +52,7 @@ class Command(DumpCommand):
         self.report(outcome, options)
 
     def _with_deletion(self, namespace: Namespace, options: dict[str, Any]) -> dict[str, object]:
-        actor = Actor.command(getpass.getuser())
+        actor = Actor.command()
         try:
             stage = cleanup_requests.open_stage(namespace, prefix=options["prefix"], reason=options["reason"], by=actor)
             outcome = {} if options["to_r2"] else self.back_up(namespace, [options["prefix"]], options)

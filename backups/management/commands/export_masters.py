@@ -8,7 +8,6 @@ id), `objects`, `manifest` and `status`. With `--dry-run` `bytes` and `sha256` a
 `verify_masters --dataset` compares; the same rows give the same bytes.
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ class Command(BaseCommand):
         if environment is None:
             known = ", ".join(Environment.objects.order_by("order").values_list("slug", flat=True)) or "none"
             raise CommandError(f"There is no environment {options['environment']}. Known: {known}.", returncode=2)
-        actor = Actor.command(getpass.getuser())
+        actor = Actor.command()
         try:
             chosen = masters_start.choose(environment, options["name"])
             outcome = self._back_up(chosen, actor, options)

@@ -4,7 +4,6 @@ Needs the extra `onepassword` and a service account (OP_SERVICE_ACCOUNT_TOKEN). 
 was read back, 1 if it was refused or failed, 2 for bad usage.
 """
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -28,7 +27,7 @@ class Command(BaseCommand):
         if generation is None:
             raise CommandError(f"There is no backup {options['generation']}.", returncode=2)
         try:
-            title = onepassword_vaults.keep(generation, vault=options["vault"], actor=Actor.command(getpass.getuser()))
+            title = onepassword_vaults.keep(generation, vault=options["vault"], actor=Actor.command())
         except (onepassword_vaults.NotKept, StoreError) as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(f"Kept in the vault {options['vault']} as {title}.")

@@ -6,7 +6,6 @@ or the bucket cannot be listed; 2 for bad usage. `--json` prints one object: `en
 no backup), `missing`, `changed`, `gone` (of no backup, and deleted).
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -32,7 +31,7 @@ class Command(BaseCommand):
         if environment is None:
             raise CommandError(f"There is no environment {options['environment']!r}.", returncode=2)
         try:
-            run = bucket_reconcile.start(environment, actor=Actor.command(getpass.getuser()), foreground=True)
+            run = bucket_reconcile.start(environment, actor=Actor.command(), foreground=True)
         except run_driver.AlreadyOpen as error:
             raise CommandError(str(error)) from error
         run_to_end.to_the_end(run, self.stderr)

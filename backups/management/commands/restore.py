@@ -8,7 +8,6 @@ null after a dry run), `url`, `names`, `on_conflict`, and counts. The counts are
 `expired` and `soon` (not restored).
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from pathlib import Path
@@ -57,7 +56,7 @@ class Command(BaseCommand):
         source = generation.first()
         if source is None:
             raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
-        actor = Actor.command(getpass.getuser())
+        actor = Actor.command()
         try:
             restore = restore_selection.prepare_restore(
                 source,

@@ -4,7 +4,6 @@ Exit 0 if it is verified, 1 if it is damaged, not complete or cannot be read now
 one object: `generation`, `ok`, `status`, `keys`, `bytes`, `manifest`, `verified_at` (ISO 8601, or null), `problem`.
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -30,9 +29,7 @@ class Command(BaseCommand):
         if generation is None:
             raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
         try:
-            run = generation_start.start_verification(
-                generation, actor=Actor.command(getpass.getuser()), foreground=True
-            )
+            run = generation_start.start_verification(generation, actor=Actor.command(), foreground=True)
         except (generation_start.NotVerifiable, run_driver.AlreadyOpen) as error:
             raise CommandError(str(error)) from error
         run_to_end.to_the_end(run, self.stderr)

@@ -4,7 +4,6 @@ Exit 0 if the scan is complete, 1 if it failed or was refused, 2 for bad usage. 
 `environment`, `binding`, `keys`, `added`, `changed`, `gone`, `calls`, and `categories`: keys per category.
 """
 
-import getpass
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -31,7 +30,7 @@ class Command(BaseCommand):
             namespace = environments_apply.find_namespace(options["namespace"])
             scan = inventory_scan.start_scan(
                 namespace,
-                actor=Actor.command(getpass.getuser()),
+                actor=Actor.command(),
                 prefix=options["prefix"],
                 foreground=True,
             )

@@ -1,6 +1,5 @@
 """The first people of an installation."""
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -29,7 +28,7 @@ class Command(BaseCommand):
                 operator=options["operator"],
                 reviewer=options["reviewer"],
                 auditors=options["auditor"],
-                actor=Actor.command(getpass.getuser()),
+                actor=Actor.command(),
             )
         except people_setup.SetupRefused as refused:
             raise CommandError(str(refused)) from refused

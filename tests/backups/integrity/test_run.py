@@ -22,7 +22,7 @@ from tests.audit.make import triggers_off
 from tests.backups.generations.helpers import backup_of, d1, dataset, entry, master, rows
 from tests.fakes.http import Request
 
-ACTOR = log.Actor.command("tests")
+ACTOR = log.Actor(None, "cli:tests")
 TOKYO = master("shop", "1", "東京", updated_at="2020")
 OSAKA = master("shop", "2", "大阪")
 

@@ -445,7 +445,7 @@ def test_a_run_is_started_by_whoever_claimed(of_qa: ApprovalRequest, people: mak
 def test_a_deletion_cannot_be_created_around_the_gate(people: make.People) -> None:
     with pytest.raises(IntegrityError, match="run_destructive_is_approved"), log.transaction():
         run_driver.create(
-            Run.Kind.DELETE, subject="stage:1", label="x", actor=log.Actor.command("root"), person=people.operator
+            Run.Kind.DELETE, subject="stage:1", label="x", actor=log.Actor(None, "cli:root"), person=people.operator
         )
 
 

@@ -504,7 +504,7 @@ def prepared() -> PreparedChange:
         ApprovalRequest.Kind.ENVIRONMENT,
         definition={"environment": [{"slug": "qa"}, {"slug": "production"}]},
         summary=["qa: the bucket changes", "production is new"],
-        actor=log.Actor.command("mika"),
+        actor=log.Actor(None, "cli:mika"),
     )
 
 
