@@ -107,6 +107,8 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# For one account from one address (`kvops.people.signin`). So nobody can lock a person out from somewhere else.
+ACCOUNT_RATE_LIMITS = {"login_failed": f"5/{timing.SIGNIN_COUNTED}s/key"}
 ACCOUNT_REAUTHENTICATION_TIMEOUT = timing.REAUTHENTICATE
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False

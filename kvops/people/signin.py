@@ -1,19 +1,34 @@
-"""Sign-in: nobody signs up, every sign-in is recorded, deciding needs a fresh password."""
+"""Sign-in: nobody signs up, every sign-in is recorded, deciding needs a fresh password.
 
+Five wrong passwords for an account from one address are the limit for both together. Over all addresses, failures only
+delay the account's sign-in, so nobody can lock another person out. A signed-in session is not touched.
+"""
+
+import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ReauthenticationRequired
+from allauth.core.internal import ratelimit
 from django.core.exceptions import PermissionDenied
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.translation import get_language, gettext as _
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
+from audit.models import Entry
 from kvops import timing
 from kvops.models import Person, User
+
+FREE, FULL = 5, 10
+"""Failures over all addresses: up to the first number the answer is not delayed, from the second on the longest."""
+_delayed = threading.BoundedSemaphore(2)
+"""Few threads of a web process wait at a time, so that a flood of sign-ins leaves threads for the emergency stop."""
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -22,6 +37,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Never: people are added by `setup_people` or by an approved request."""
         return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Refuse the account's sixth wrong password from one address; delay its answer after failures elsewhere."""
+        if request.user.is_authenticated:
+            return  # the limit of `ReauthenticateView` counts the session's own attempts
+        super().pre_authenticate(request, **credentials)
+        _delay(_address(credentials))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        return f"{super()._get_login_attempts_cache_key(request, **credentials)} {ratelimit.get_ip(request)}"
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
         """Record the sign-in, and store the language the person reads."""
@@ -32,14 +57,38 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
                 actor=log.Actor(user.person_id, str(user.person)),
                 subject=f"person:{user.person_id}",
                 subject_label=str(user.person),
+                details=self._origin(request),
             )
         return super().post_login(request, user, **kwargs)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Record a failed attempt, by the address that was tried."""
         with log.transaction():
-            log.record(Action.SIGNIN_FAILED, actor=log.Actor(None, str(credentials.get("email", ""))[:200] or "?"))
+            actor = log.Actor(None, _address(credentials))
+            log.record(Action.SIGNIN_FAILED, actor=actor, details=self._origin(request))
         super().authentication_failed(request, **credentials)
+
+    def _origin(self, request: HttpRequest) -> dict[str, JSON]:
+        return {
+            "address": str(self.get_client_ip(request))[:100],
+            "user_agent": str(self.get_http_user_agent(request))[:300],
+        }
+
+
+def _address(credentials: dict[str, Any]) -> str:
+    """The e-mail address that was tried, as the audit log has it."""
+    return str(credentials.get("email", ""))[:200].lower() or "?"
+
+
+def _delay(email: str) -> None:
+    """Wait, the longer the more sign-ins of the account failed lately from any address."""
+    since = Now() - timedelta(seconds=timing.SIGNIN_COUNTED)
+    failed = Entry.objects.filter(action=Action.SIGNIN_FAILED, actor=email, at__gte=since)[:FULL].count()
+    if failed > FREE and _delayed.acquire(blocking=False):
+        try:
+            time.sleep(timing.SIGNIN_DELAY * (failed - FREE) / (FULL - FREE))
+        finally:
+            _delayed.release()
 
 
 def person_of(request: HttpRequest) -> Person:

@@ -9,15 +9,22 @@ from django.core.management import call_command
 from django.test import Client
 
 from audit.models import Entry
+from kvops import timing
 from kvops.models import Person, Role, User
+from kvops.people import signin
 from tests import make
 from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
 
 
-def sign_in(client: Client, login: str = "operator@example.com", password: str = make.PASSWORD) -> bool:
-    client.post("/account/login/", {"login": login, "password": password})
+ELSEWHERE = "198.51.100.7"
+
+
+def sign_in(
+    client: Client, login: str = "operator@example.com", password: str = make.PASSWORD, *, address: str = "127.0.0.1"
+) -> bool:
+    client.post("/account/login/", {"login": login, "password": password}, REMOTE_ADDR=address)
     return "_auth_user_id" in client.session
 
 
@@ -138,3 +145,71 @@ def test_many_attempts_are_slowed_down(client: Client, people: make.People) -> N
     for _ in range(12):
         sign_in(client, password="wrong")
     assert not sign_in(client)
+
+
+def test_a_sign_in_is_recorded_with_its_address_and_user_agent(client: Client, people: make.People) -> None:
+    client.defaults["HTTP_USER_AGENT"] = "Mozilla/5.0 " + "x" * 5000
+    sign_in(client, password="wrong", address=ELSEWHERE)
+    sign_in(client, address=ELSEWHERE)
+    for entry in Entry.objects.filter(action__startswith="signin."):
+        assert entry.details["address"] == ELSEWHERE
+        assert entry.details["user_agent"].startswith("Mozilla/5.0 xxx")
+
+
+def test_wrong_passwords_from_one_address_lock_nobody_out_from_another(people: make.People) -> None:
+    for _ in range(12):
+        sign_in(Client(), password="wrong", address=ELSEWHERE)
+    assert not sign_in(Client(), address=ELSEWHERE)
+    assert sign_in(Client())
+
+
+def test_wrong_passwords_for_one_account_refuse_no_other_from_there(people: make.People) -> None:
+    for _ in range(12):
+        sign_in(Client(), password="wrong")
+    assert sign_in(Client(), "reviewer@example.com")
+
+
+def test_all_addresses_of_one_ipv6_network_are_one(people: make.People) -> None:
+    for number in range(5):
+        sign_in(Client(), password="wrong", address=f"2001:db8::{number}")
+    assert not sign_in(Client(), address="2001:db8::ffff")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    seconds: list[float] = []
+    monkeypatch.setattr("kvops.people.signin.time.sleep", seconds.append)
+    return seconds
+
+
+def fail_everywhere(times: int) -> None:
+    for number in range(times):
+        sign_in(Client(), "Operator@example.com", "wrong", address=f"198.51.100.{number}")
+
+
+def test_failures_over_all_addresses_only_delay_an_answer(people: make.People, waits: list[float]) -> None:
+    fail_everywhere(14)
+    assert sign_in(Client())
+    longest = timing.SIGNIN_DELAY
+    assert waits == pytest.approx([longest / 5 * step for step in (1, 2, 3, 4, 5, 5, 5, 5, 5)])
+    assert timing.SIGNIN_DELAY == 5 * timing.SCALE
+
+
+def test_old_failures_delay_nothing(people: make.People, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_everywhere(6)
+    monkeypatch.setattr(timing, "SIGNIN_COUNTED", 0)
+    assert (sign_in(Client()), waits) == (True, [])
+
+
+def test_a_flood_of_sign_ins_leaves_threads_for_the_emergency_stop(people: make.People, waits: list[float]) -> None:
+    fail_everywhere(6)
+    with signin._delayed, signin._delayed:
+        assert (sign_in(Client()), waits) == (True, [])
+
+
+def test_a_signed_in_session_is_not_touched(people: make.People, waits: list[float]) -> None:
+    browser = signed_in(people.operator)
+    for _ in range(12):
+        sign_in(Client(), password="wrong")
+    browser.post("/account/reauthenticate/", {"password": make.PASSWORD})
+    assert ("account_authentication_methods" in browser.session, waits) == (True, [])
