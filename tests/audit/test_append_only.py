@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from audit.chain import GENESIS, Content
+from audit import log
+from audit.chain import GENESIS, Content, entry_hash
 from audit.models import Entry, Head
 from tests.audit.make import CONTENT, link, sql, triggers_off, write
 
@@ -17,7 +19,8 @@ pytestmark = pytest.mark.django_db
 INSERT = """
 INSERT INTO audit_entry (seq, at, action, actor_id, actor, environment, subject, subject_label,
                          digest, details, canonical, prev_hash, row_hash)
-VALUES (%s, %s, 'scan.started', 7, 'x', '', '', '', '', '{}', %s, %s, %s)
+VALUES (%s, %s, 'scan.started', 7, 'operator@example.com', 'qa', 'scan:3', 'SETTINGS', 'ab',
+        '{"keys": 3, "binding": "SETTINGS"}', %s, %s, %s)
 """
 
 
@@ -94,6 +97,42 @@ def test_an_entry_cannot_have_the_hash_of_other_bytes() -> None:
     refused(INSERT, 3, timezone.now(), b"other", hash_, made.row_hash, match="row_hash is not")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"action": "scan.finished"},
+        {"actor_id": None},
+        {"actor": "reviewer@example.com"},
+        {"environment": "production"},
+        {"subject": "scan:4"},
+        {"subject_label": ""},
+        {"digest": "ac"},
+        {"details": {"keys": 4, "binding": "SETTINGS"}},
+    ],
+)
+def test_an_entry_cannot_have_the_bytes_of_another(other: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match="do not parse to the columns"):
+        insert(replace(following(), **other), prev_hash=head_hash())
+
+
+def test_the_bytes_of_an_entry_name_its_own_number_and_time() -> None:
+    for other in (replace(following(), seq=4), replace(following(), at=timezone.now() - timedelta(seconds=1))):
+        made, mine = link(other, head_hash()), following()
+        refused(INSERT, 3, mine.at, made.canonical, head_hash(), made.row_hash, match="do not parse to the columns")
+
+
+def test_bytes_after_the_last_field_are_refused() -> None:
+    content, hash_ = following(), head_hash()
+    longer = link(content, hash_).canonical + b" "
+    refused(INSERT, 3, content.at, longer, hash_, entry_hash(hash_, longer), match="do not parse to the columns")
+
+
+def test_every_entry_that_may_be_recorded_passes() -> None:
+    odd = log.Actor(None, "名前 “x” \\ \n 😀")
+    write(actor=odd, subject="key:é\u202e", details={"n": -(10**30), "deep": [{"ü": None}, True, "\x7f"]})
+    assert Head.objects.get().seq == 3
+
+
 @pytest.mark.parametrize("off", [timedelta(minutes=-5), timedelta(minutes=5)])
 def test_an_entry_cannot_be_dated_back_or_ahead(off: timedelta) -> None:
     with pytest.raises(IntegrityError, match="does not continue"):
@@ -111,7 +150,7 @@ def test_an_entry_needs_no_second_look_when_it_comes_in_a_batch_with_a_wrong_one
     first = link(following(), head_hash())
     second = link(replace(first.content, seq=4), head_hash())
     values = [(3, first), (4, second)]
-    statement = INSERT + ", (%s, %s, 'scan.started', 7, 'x', '', '', '', '', '{}', %s, %s, %s)"
+    statement = INSERT + INSERT.partition("VALUES")[2].join([",", ""])
     params = [
         value for seq, made in values for value in (seq, made.content.at, made.canonical, made.prev_hash, made.row_hash)
     ]
