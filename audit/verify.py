@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Subquery
 from django.db.transaction import atomic
 
+from audit import claims
 from audit.chain import ChainProblem, Link, problems
 from audit.models import Entry, Head
 
@@ -15,12 +16,17 @@ CHUNK = 500  # entries fetched at a time
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of the check: the number of entries read, and the first MAX_PROBLEMS problems."""
+    """The result of the check: the number of entries read, and the first MAX_PROBLEMS problems.
+
+    `heads` is the number of heads kept elsewhere that were compared, `unread` names what could not be compared.
+    """
 
     entries: int
     head_sequence: int
     head_hash: str
     problems: tuple[ChainProblem, ...]
+    heads: int = 0
+    unread: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -29,7 +35,7 @@ class VerifyReport:
 
 
 def verify() -> VerifyReport:
-    """Recompute every hash up to the head and compare it with the stored hash."""
+    """Recompute every hash up to the head, then compare the log with what other tables and the manifests say."""
     with atomic():  # a server-side cursor needs a transaction
         head = Head.objects.first()
         if head is None:
@@ -44,7 +50,11 @@ def verify() -> VerifyReport:
         stray = beyond.order_by("seq").first()
         if stray is not None and len(found) < MAX_PROBLEMS:
             found.append(ChainProblem(stray.seq, "the entry lies beyond the head"))
-    return VerifyReport(walk.entries, head.seq, head_hash.hex(), tuple(found))
+    compared = claims.compare()
+    found += compared.problems[: MAX_PROBLEMS - len(found)]
+    return VerifyReport(
+        walk.entries, head.seq, head_hash.hex(), tuple(found), heads=compared.heads, unread=compared.unread
+    )
 
 
 class _Walk:

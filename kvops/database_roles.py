@@ -6,7 +6,8 @@
                   no DELETE of approvals, no UPDATE of their frozen columns (grants by column),
                   only reading of `django_migrations`,
                   no TRUNCATE, no DDL, no temporary tables, no `setval`
-    verifier      SELECT of the audit log                              `verify_audit`
+    verifier      SELECT of the audit log, and of the columns          `verify_audit`
+                  that its verification compares with it
 
 `manage.py setup_roles` makes them after each `migrate`; default privileges cover tables of later migrations until it
 runs again. So an attacker with the application's password can neither change those rows nor switch a trigger off.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from psycopg import sql
 
+from audit import claims
 from kvops.refusals import Refused
 
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
@@ -96,6 +98,16 @@ def setup(application: Login, verifier: Login | None) -> None:
         if verifier:
             for table in AUDIT_TABLES:
                 _run("GRANT SELECT ON {} TO {}", table, verifier.role)
+            for table, columns in compared_columns().items():
+                _run(f"GRANT SELECT ({', '.join(sorted(columns))}) ON {{}} TO {{}}", table, verifier.role)
+
+
+def compared_columns() -> dict[str, set[str]]:
+    """The columns of each table that the verification of the audit log reads."""
+    found: dict[str, set[str]] = {"kvops_run": {"cursor"}}  # the heads in the manifests of backups
+    for claim in claims.row_claims():
+        found.setdefault(claim.table, set()).update(claim.columns)
+    return found
 
 
 def _application(table: str) -> str:

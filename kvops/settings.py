@@ -202,6 +202,9 @@ Q_CLUSTER = {
 }
 
 AUDIT_SUBJECTS = "kvops.subjects.tree"  # the audit log imports nothing of ours
+# What other tables and the manifests say about the audit log, for `verify_audit`.
+AUDIT_ROWS = ["kvops.runs.recorded.ROWS", "backups.history.recorded.ROWS"]
+AUDIT_HEADS = ["backups.history.recorded.heads_of_backups", "backups.history.recorded.heads_of_manifests"]
 
 LOGGING = {
     "version": 1,

@@ -23,6 +23,12 @@ NAME = f"kvops_schema_{os.getpid()}"
 ROLES = {f"{NAME}_app": "application", f"{NAME}_verifier": "verifier"}
 RENAMES = schema.renames(HERE / "schema_renames.txt")
 BEFORE = schema.renamed((HERE / "schema_before.txt").read_text(), RENAMES)
+NEWER = {
+    f"+ {table}: grant SELECT ({column}) TO verifier"
+    for table, columns in database_roles.compared_columns().items()
+    for column in columns
+}
+"""Grants that `setup_roles` gives today, and did not give with the seventy."""
 
 type Differences = Callable[[], list[str]]
 
@@ -50,7 +56,8 @@ def differences(django_db_blocker: DjangoDbBlocker) -> Iterator[Differences]:
 
 def _differences() -> list[str]:
     with connection.cursor() as cursor:
-        return list(schema.differences(schema.canonical(BEFORE), schema.schema(cursor, ROLES)))
+        found = schema.differences(schema.canonical(BEFORE), schema.schema(cursor, ROLES))
+    return [difference for difference in found if difference not in NEWER]
 
 
 def _run(statement: str) -> None:

@@ -59,6 +59,12 @@ def compare_newest_manifest(
     return rollback.compare_manifest(environment, seen) if seen else None
 
 
+def read_newest(environment: Environment) -> rollback.Seen | None:
+    """The newest valid manifest; None if the bucket has none. Raises StoreError if the bucket cannot be read."""
+    with bucket_access.store(environment) as store:
+        return _newest(store, environment, lambda: None)
+
+
 def insist_none(environment: Environment) -> None:
     """Before a step that changes KV, check that the database was not rolled back and that its clock is right.
 

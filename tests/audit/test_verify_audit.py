@@ -27,13 +27,15 @@ def test_an_untouched_record_is_reported_as_it_is() -> None:
     write()
     write()
     head = verify.verify().head_hash
-    assert run() == f"Entries: 2\nHead: 2 {head}\n"
+    assert run() == f"Entries: 2\nHead: 2 {head}\nHeads kept in backups: 0\n"
     assert json.loads(run("--json")) == {
         "ok": True,
         "entries": 2,
         "head_sequence": 2,
         "head_hash": head,
         "problems": [],
+        "heads": 0,
+        "unread": [],
     }
 
 

@@ -1,8 +1,10 @@
-"""Check the audit log: every hash, every link, every sequence number.
+"""Check the audit log: every hash, link and sequence number, and what other tables and the manifests say about it.
 
-Exit 0 if the chain is intact, 1 if a problem was found, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
-``entries`` (the number read), ``head_sequence``, ``head_hash`` (hex) and ``problems``. ``problems`` is a list of
-``{"sequence", "problem"}``, at most the first hundred.
+Exit 0 if the log is intact, 1 if a problem was found, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
+``entries`` (the number read), ``head_sequence``, ``head_hash`` (hex), ``problems``, ``heads`` (the number of heads kept
+elsewhere that were compared) and ``unread`` (what could not be compared, with the reason). ``problems`` is a list of
+``{"sequence", "problem"}``, at most the first hundred. Its sequence is 0 if an entry is missing and its place is not
+known.
 """
 
 import json
@@ -17,7 +19,7 @@ from audit.verify import VerifyReport, verify
 class Command(BaseCommand):
     """The command line of ``audit.verify``."""
 
-    help = "Recomputes the hash chain of the audit log and reports the first thing that is wrong."
+    help = "Recomputes the hash chain of the audit log and compares it with what rows and manifests say."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the flags."""
@@ -32,12 +34,19 @@ class Command(BaseCommand):
             self.stdout.write(_in_words(report))
         if not report.ok:
             first = report.problems[0]
+            where = f", at entry {first.sequence}" if first.sequence else ""
             raise CommandError(
-                f"The audit log was tampered with or damaged. First problem, at entry "
-                f"{first.sequence}: {first.problem}. Compare with the newest backup of the database.",
+                f"The audit log was tampered with or damaged. First problem{where}: {first.problem}."
+                " Compare with the newest backup of the database.",
                 returncode=1,
             )
 
 
 def _in_words(report: VerifyReport) -> str:
-    return f"Entries: {report.entries}\nHead: {report.head_sequence} {report.head_hash}"
+    lines = [
+        f"Entries: {report.entries}",
+        f"Head: {report.head_sequence} {report.head_hash}",
+        f"Heads kept in backups: {report.heads}",
+        *(f"Not compared: {what}" for what in report.unread),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The claims that other tables make about the audit log, for its verification.
+
+A chain that was emptied, cut or hashed again is consistent in itself. Rows of other tables then have no entry, or are
+newer than the last one, and heads that were kept elsewhere name other hashes. The tables belong to packages above this
+one: `AUDIT_ROWS` and `AUDIT_HEADS` of the settings name them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.transaction import atomic
+from django.utils.module_loading import import_string
+
+from audit.actions import Action
+from audit.chain import ChainProblem
+from audit.models import Entry, Head
+
+ROWS_SHOWN = 20  # rows without an entry that are named, per claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowClaim:
+    """Each row of a table, or each in one of these states, has an entry of this action about `kind:id`."""
+
+    table: str
+    kind: str
+    action: Action
+    column: str = ""
+    values: tuple[str, ...] = ()
+    moment: str = ""
+    """The column with the database's time of the transaction that also wrote the entry."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the comparison reads."""
+        return ["id", *filter(None, (self.column, self.moment))]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHead:
+    """A head of the log that was kept elsewhere: its place, the number of its entry and the hash in hex."""
+
+    place: str
+    sequence: int
+    hash: str
+
+
+class NotReadable(Exception):
+    """A place that keeps heads cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The problems that the claims show, the number of heads that were compared, and the claims not looked at."""
+
+    problems: tuple[ChainProblem, ...]
+    heads: int
+    unread: tuple[str, ...]
+
+
+@cache
+def row_claims() -> tuple[RowClaim, ...]:
+    """The claims of all tables."""
+    return tuple(claim for name in settings.AUDIT_ROWS for claim in import_string(name))
+
+
+def compare() -> Comparison:
+    """Compare the log with every claim. A table without a right to read it is named as not compared."""
+    found: list[ChainProblem] = []
+    heads, unread = 0, []
+    for claim in row_claims():
+        try:
+            with atomic():
+                found += _row_problems(claim)
+        except DatabaseError:
+            unread.append(f"the rows of {claim.table}: this role may not read them")
+    for name in settings.AUDIT_HEADS:
+        known: Callable[[], Iterable[KnownHead]] = import_string(name)
+        try:
+            with atomic():
+                for head in known():
+                    heads += 1
+                    found += _head_problems(head)
+        except DatabaseError:
+            unread.append(f"{name}: this role may not read it")
+        except NotReadable as why:
+            unread.append(str(why))
+    return Comparison(tuple(found), heads, tuple(dict.fromkeys(unread)))
+
+
+def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:
+    name = connection.ops.quote_name
+    where = f"{name(claim.column)} = ANY(%s)" if claim.column else "%s::text[] IS NOT NULL"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("  # noqa: S608
+            " SELECT FROM audit_entry WHERE subject = %s || claimed.id::text AND action = %s"
+            f") ORDER BY id LIMIT {ROWS_SHOWN}",
+            [list(claim.values), f"{claim.kind}:", claim.action],
+        )
+        for (row,) in cursor.fetchall():
+            yield ChainProblem(0, f"{claim.table} has {claim.kind}:{row}, and no entry “{claim.action}” is about it")
+        if claim.moment:
+            newest = f"SELECT max({name(claim.moment)}) FROM {name(claim.table)} WHERE {where}"  # noqa: S608
+            cursor.execute(newest, [list(claim.values)])
+            yield from _tail_problems(claim, cursor.fetchone()[0])
+
+
+def _tail_problems(claim: RowClaim, newest: datetime | None) -> Iterator[ChainProblem]:
+    # The head is read after the rows: an entry commits with its row, so it is not older than any row seen.
+    head = Head.objects.first()
+    if newest is not None and head is not None and head.at < newest:
+        yield ChainProblem(
+            head.seq + 1, f"entries are missing: {claim.table} has a row of {newest}, the last entry is of {head.at}"
+        )
+
+
+def _head_problems(head: KnownHead) -> Iterator[ChainProblem]:
+    if head.sequence == 0:
+        return
+    ours = Entry.objects.filter(seq=head.sequence).values_list("row_hash", flat=True).first()
+    if ours is None:
+        yield ChainProblem(head.sequence, f"the entry is missing; {head.place} names it as the head of its time")
+    elif bytes(ours).hex() != head.hash:
+        yield ChainProblem(head.sequence, f"the chain was hashed again: {head.place} names another hash of the entry")
