@@ -2,12 +2,14 @@
 
 import json
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -62,14 +64,15 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.review", raise_exception=True)
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
-    """Approve or reject. A password sent twice leads here by GET, which then shows the state of the request."""
+    """Approve or reject. A GET leads to the request: a password sent twice ends here, an address typed by hand too."""
     if request.method == "POST":
         answer: HttpResponse = _decide(request, pk)
         return answer
     state = get_object_or_404(REQUESTS, pk=pk).get_state_display()
-    messages.info(
-        request, _("Your password was sent twice; it counts once. The request is: %(state)s.") % {"state": state}
-    )
+    if urlsplit(request.META.get("HTTP_REFERER", "")).path == reverse("account_reauthenticate"):
+        messages.info(
+            request, _("Your password was sent twice; it counts once. The request is: %(state)s.") % {"state": state}
+        )
     return redirect("approval", pk)
 
 

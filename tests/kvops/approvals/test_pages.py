@@ -379,10 +379,19 @@ def test_a_password_that_is_sent_twice_leads_to_the_request_and_says_how_it_stan
     form = browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"]
     typed = {"password": make.PASSWORD, "next": f"/approvals/{asked.pk}/decide"}
     browser.post(form, typed)
+    browser.defaults["HTTP_REFERER"] = f"http://testserver{form}"  # a browser sends it
     page = browser.post(form, typed, follow=True)
     assert page.redirect_chain[-1] == (f"/approvals/{asked.pk}/", 302)
     assert "Your password was sent twice; it counts once. The request is: approved." in page.content.decode()
     assert state(asked) == State.APPROVED
+
+
+def test_a_typed_address_leads_to_the_request_and_speaks_of_no_password(
+    people: make.People, asked: ApprovalRequest
+) -> None:
+    page = signed_in(people.reviewer).get(f"/approvals/{asked.pk}/decide", follow=True)
+    assert page.redirect_chain == [(f"/approvals/{asked.pk}/", 302)]
+    assert "Your password was sent twice" not in page.content.decode()
 
 
 def test_the_password_page_says_what_for_and_leads_back(people: make.People, asked: ApprovalRequest) -> None:
