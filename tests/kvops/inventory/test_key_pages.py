@@ -49,6 +49,18 @@ def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Clie
         assert part in text
 
 
+@pytest.mark.parametrize("name", ["system-root", "unknown:1"])
+@pytest.mark.parametrize("who", ["operator", "reviewer", "auditor"])
+def test_metadata_of_settings_and_unclassified_keys_is_masked(
+    people: make.People, estate: make.Estate, who: str, name: str
+) -> None:
+    scanned(estate, name, metadata='{"token":"plain"}')
+    browser = signed_in(getattr(people, who))
+    for page in (browser.get(KEY, {"name": name}), asked(browser, name)):
+        assert "plain" not in page.content.decode()
+    assert "Masked: the key is a setting or unclassified." in browser.get(KEY, {"name": name}).content.decode()
+
+
 def test_a_value_is_not_fetched_before_somebody_asks(operator: Client, estate: make.Estate) -> None:
     scanned(estate, "master:1", b"a plain word")
     assert "a plain word" not in operator.get(KEY, {"name": "master:1"}).content.decode()
