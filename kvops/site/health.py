@@ -1,4 +1,6 @@
-"""Whether the process is up, and whether it can do its work."""
+"""Whether the process is up, and whether it can do its work. Strangers are told a status code and one word."""
+
+import logging
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
@@ -10,6 +12,8 @@ from django.views.decorators.http import require_safe
 from kvops import rollback
 from kvops.supervision import heartbeats
 from kvops.wording import english
+
+logger = logging.getLogger(__name__)
 
 
 @login_not_required
@@ -23,18 +27,24 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 @never_cache
-def readyz(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 if the database answers and has every migration, else 503 with the reason.
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 if the database answers and has every migration, else 503, with one word; the log has the reason.
 
-    A missing worker or sweep, and a read-only mode, are named with 200: the pages that explain them must stay
-    reachable.
+    A missing worker or sweep, and a read-only mode, are `degraded` with 200: the pages that explain them must stay
+    reachable. Only a signed-in person reads the reasons here.
     """
     try:
         executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        unseen = [] if missing else [*filter(None, [english(rollback.why_read_only())]), *heartbeats.missing()]
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            logger.error("Migrations are missing: run manage.py migrate.")
+            return _word("unavailable", status=503)
+        why = [*filter(None, [english(rollback.why_read_only())]), *heartbeats.missing()]
+        shown = why if request.user.has_perm("kvops.view") else []
     except DatabaseError:
-        return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
-    if missing:
-        return HttpResponse("Migrations are missing: run manage.py migrate.\n", content_type="text/plain", status=503)
-    return HttpResponse("".join(f"{line}\n" for line in ["ok", *unseen]), content_type="text/plain")
+        logger.exception("The database does not answer.")
+        return _word("unavailable", status=503)
+    return _word("degraded" if why else "ok", *shown)
+
+
+def _word(*lines: str, status: int = 200) -> HttpResponse:
+    return HttpResponse("".join(f"{line}\n" for line in lines), content_type="text/plain", status=status)

@@ -1,4 +1,4 @@
-"""Heartbeats of `worker` and `sweep`: `/readyz` and the overview name the missing one."""
+"""Heartbeats of `worker` and `sweep`: the overview names the missing one, and `/readyz` to a signed-in person."""
 
 from django.db import connection
 from django.db.models.functions import Now

@@ -9,7 +9,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from kvops.models import Heartbeat
 from kvops.supervision import heartbeats
+from tests import make
 from tests.audit.make import sql
+from tests.signing import signed_in
 
 
 def test_the_process_says_it_is_up_without_the_database(
@@ -24,27 +26,42 @@ def test_a_migrated_database_makes_it_ready(client: Client, db: None) -> None:
     assert client.get("/readyz").status_code == 200
 
 
-@pytest.mark.hazard("B30")
-def test_what_should_run_and_does_not_is_said(client: Client, db: None) -> None:
+def missing_sweep() -> None:
     heartbeats.beat("worker")
     heartbeats.beat("sweep")
     Heartbeat.objects.filter(name="sweep").update(at=Now() - timedelta(hours=1))
-    said = client.get("/readyz").content.decode()
-    assert said == "ok\nThe sweep was last seen 3600 s ago.\nAn executed task was never seen.\n"
 
 
-def test_a_missing_migration_is_said(client: Client, db: None) -> None:
+@pytest.mark.hazard("B30")
+def test_what_should_run_and_does_not_is_said_to_people(people: make.People) -> None:
+    missing_sweep()
+    said = signed_in(people.auditor).get("/readyz").content.decode()
+    assert said == "degraded\nThe sweep was last seen 3600 s ago.\nAn executed task was never seen.\n"
+
+
+def test_a_stranger_is_told_one_word(client: Client, db: None) -> None:
+    missing_sweep()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.content) == (200, b"degraded\n")
+    heartbeats.beat("sweep")
+    heartbeats.beat("canary")
+    assert client.get("/readyz").content == b"ok\n"
+
+
+def test_a_missing_migration_is_said_in_the_log(client: Client, db: None, caplog: pytest.LogCaptureFixture) -> None:
     sql("DELETE FROM django_migrations WHERE app = 'kvops'")
     answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert b"migrate" in answer.content
+    assert (answer.status_code, answer.content) == (503, b"unavailable\n")
+    assert "run manage.py migrate" in caplog.text
 
 
-def test_a_database_that_does_not_answer_is_said(client: Client, db: None) -> None:
+def test_a_database_that_does_not_answer_is_said_in_the_log(
+    client: Client, db: None, caplog: pytest.LogCaptureFixture
+) -> None:
     sql("ALTER TABLE django_migrations RENAME COLUMN applied TO elsewhere")  # so that every question fails
     answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert b"database" in answer.content
+    assert (answer.status_code, answer.content) == (503, b"unavailable\n")
+    assert "The database does not answer" in caplog.text
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])
