@@ -369,6 +369,22 @@ def test_who_may_look(world: DoorsWorld, people: make.People, visitor: str) -> N
     assert found == {name: door.get[at] for name, door in DOORS.items()}
 
 
+def test_nothing_that_a_signed_in_person_reads_is_stored(world: DoorsWorld, people: make.People) -> None:
+    stored, without_policy = [], []
+
+    def look(address: str, _door: Door) -> DoorAnswer:
+        answer = browser_of("operator", people).get(address)
+        ours = not address.startswith(("/account/", "/i18n/", "/theme/"))  # these show nothing
+        if ours and "no-store" not in answer.headers.get("Cache-Control", ""):
+            stored.append(address)
+        if "camera=()" not in answer.headers.get("Permissions-Policy", ""):
+            without_policy.append(address)
+        return answer
+
+    knock(world, look)
+    assert (stored, without_policy) == ([], [])
+
+
 @pytest.mark.parametrize("visitor", VISITORS)
 def test_who_may_act(world: DoorsWorld, people: make.People, visitor: str) -> None:
     at = VISITORS.index(visitor)

@@ -77,6 +77,6 @@ def heads_of_manifests() -> Iterator[KnownHead]:
 
 
 def _accepted(environment: Environment, seen: Seen) -> bool:
-    """Whether two persons accepted that this database is older than the manifest."""
+    """Whether it was accepted that this database is older than the manifest."""
     known = DatabaseRollback.objects.filter(environment=environment, accepted_at__isnull=False)
     return known.filter(modified_at__gte=seen.modified_at).exists()
