@@ -3,6 +3,7 @@
 from datetime import date, datetime, time, timedelta
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
@@ -13,6 +14,9 @@ from audit.subjects import Tree, known
 
 NAME = 512
 """Bytes. The longest name of a key."""
+
+_DAYS = _("Choose days between 2000 and 2050.")
+_WITHIN = [MinValueValidator(date(2000, 1, 1), _DAYS), MaxValueValidator(date(2050, 12, 31), _DAYS)]
 
 
 class FilterForm(forms.Form):
@@ -40,11 +44,13 @@ class FilterForm(forms.Form):
     since = forms.DateField(
         label=_("From"),
         required=False,
+        validators=_WITHIN,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
     until = forms.DateField(
         label=_("To"),
         required=False,
+        validators=_WITHIN,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
 

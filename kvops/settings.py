@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "kvops.site.errors.RequestMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "kvops.site.readonly.ReadOnlyMiddleware",
 ]

@@ -32,6 +32,11 @@ def translated(stored: str) -> str:
 _said = lazy(said, str)
 
 
+def storable(text: str) -> str:
+    """The text with a replacement character for NUL and for lone surrogates, which Postgres cannot store."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def moment(at: datetime | None) -> str:
     """A time in the form of messages: in the team's zone, with its name."""
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at else ""

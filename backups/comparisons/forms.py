@@ -29,6 +29,7 @@ class ComparisonForm(forms.Form):
     against = forms.ChoiceField(label=gettext_lazy("Compare it with"))
 
     def __init__(self, data: QueryDict | None = None, *, generation: Generation, asked: str = "") -> None:
+        asked = data.get("against", "") if data is not None else asked
         self.namespaces = {
             f"kv:{one.pk}": one
             for one in Namespace.objects.filter(binding=generation.namespace.binding)

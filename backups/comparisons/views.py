@@ -39,7 +39,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the backup with the chosen side."""
     generation, person = _generation(pk), person_of(request)
-    form = ComparisonForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
+    form = ComparisonForm(request.POST, generation=generation)
     if not form.is_valid():
         return _choose(request, generation, form, status=422)
     against, actor = form.cleaned_data["against"], person.actor

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
@@ -15,7 +16,7 @@ from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 DAYS = 90
 """Days, today included: the period that is shown if the address names none."""
 BEGINNING = date(2000, 1, 1)
-MOST_YEARS = 50
+END = date(2050, 12, 31)
 
 
 def _families() -> list[tuple[str, str | Promise]]:
@@ -24,8 +25,12 @@ def _families() -> list[tuple[str, str | Promise]]:
 
 
 def _day(label: Any) -> forms.DateField:
+    wrong = _("Choose days between 2000 and 2050.")
     return forms.DateField(
-        label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=label,
+        required=False,
+        validators=[MinValueValidator(BEGINNING, wrong), MaxValueValidator(END, wrong)],
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
 
 
@@ -56,8 +61,6 @@ class BackupHistoryFilter(forms.Form):
         since = chosen["since"] or min(until, timezone.localdate()) - timedelta(days=DAYS - 1)
         if since > until:
             self.add_error("until", _("The period ends before it begins."))
-        if since < BEGINNING or until.year > BEGINNING.year + MOST_YEARS:
-            self.add_error("since", _("Choose days between 2000 and 2050."))
         return {**chosen, "since": since, "until": until}
 
     def scope(self) -> Scope | None:

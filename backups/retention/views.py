@@ -17,6 +17,7 @@ from backups.retention.inputs import Tried
 from kvops.models import Environment, Family
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
+from kvops.web.fields import OptionalReasonForm
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
@@ -81,7 +82,7 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
             pins.pin(generation, reason=form.cleaned_data["reason"], by=person_of(request))
             messages.success(request, _("The backup is pinned. It stays until the pin is removed."))
         return redirect("backups:generation", pk)
-    context = {"form": form, "generation": generation, "environment": generation.environment}
+    context = {"form": form, "generation": generation, "environment": generation.environment, "here": request.path}
     return render(request, "backups/pin.html", context, status=422 if form.is_bound else 200)
 
 
@@ -91,6 +92,6 @@ def unpin(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove a pin with a reason."""
     found = get_object_or_404(Pin.objects.select_related("generation__environment"), pk=pk)
     with refusals_shown(request, On(found.generation.environment, f"generation:{found.generation_id}")):
-        pins.remove(found, reason=request.POST.get("reason", "")[:2000], by=person_of(request))
+        pins.remove(found, reason=OptionalReasonForm(request.POST).given(), by=person_of(request))
         messages.success(request, _("The pin is removed."))
     return redirect("backups:generation", found.generation_id)

@@ -23,6 +23,7 @@ from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
+from kvops.web.fields import OptionalReasonForm
 from kvops.web.paging import listed
 
 PAGE = 50
@@ -101,7 +102,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """Withdraw the request."""
     approval = get_object_or_404(REQUESTS, pk=pk)
     with refusals_shown(request, _on(approval)):
-        approval_gate.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
+        approval_gate.withdraw(approval, by=person_of(request), reason=OptionalReasonForm(request.POST).given())
         messages.success(request, _("The request is withdrawn."))
     return redirect("approval", pk)
 

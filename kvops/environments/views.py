@@ -15,6 +15,7 @@ from kvops.models import ApprovalRequest, Environment
 from kvops.people.signin import person_of
 from kvops.runs import emergency
 from kvops.web.acting import On, refusals_shown
+from kvops.web.fields import OptionalReasonForm
 
 
 @require_safe
@@ -60,7 +61,7 @@ def stop(request: HttpRequest, environment: str) -> HttpResponse:
     """Press the emergency stop: one click."""
     found = get_object_or_404(Environment, slug=environment)
     with refusals_shown(request, _on(found)):
-        emergency.press(found, by=person_of(request), reason=request.POST.get("reason", ""))
+        emergency.press(found, by=person_of(request), reason=OptionalReasonForm(request.POST).given())
     return redirect("environments")
 
 
@@ -70,7 +71,8 @@ def release(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask another person to release the emergency stop."""
     found = get_object_or_404(Environment, slug=environment)
     with refusals_shown(request, _on(found)):
-        asked = emergency_release.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
+        reason = OptionalReasonForm(request.POST).given()
+        asked = emergency_release.ask(found, by=person_of(request), reason=reason)
         messages.success(request, _("Another person is asked to approve the release."))
         return redirect("approval", asked.pk)
     return redirect("environments")

@@ -3,9 +3,25 @@
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import browse
 from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
+from kvops.names import storable
+
+
+class KeyForm(forms.Form):
+    """The name of a key, and the layout of its value: as stored, or JSON laid out for reading."""
+
+    name = forms.CharField(strip=False)
+    layout = forms.ChoiceField(required=False, choices=[("", ""), ("json", "")])
+
+    def clean_name(self) -> str:
+        """Refuse a name that no key can have."""
+        name: str = self.cleaned_data["name"]
+        if not storable(name) or len(name.encode()) > MAX_NAME_BYTES:
+            raise forms.ValidationError(_("No key can have this name."))
+        return name
 
 
 class KeyFilter(forms.Form):

@@ -7,11 +7,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.cloudflare import MAX_NAME_BYTES, CloudflareError
+from kvops.cloudflare import CloudflareError
 from kvops.inventory import browse, families as key_families, value as key_value
+from kvops.inventory.forms import KeyForm
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace
-from kvops.names import storable
 from kvops.people.signin import person_of
 
 
@@ -19,7 +19,7 @@ from kvops.people.signin import person_of
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the newest scan's data about a key, and the backups that hold it."""
-    return _page(request, named(environment, binding), _name(request.GET.get("name", "")))
+    return _page(request, named(environment, binding), _asked(KeyForm(request.GET))["name"])
 
 
 @require_POST
@@ -27,18 +27,19 @@ def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse
 @never_cache
 def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the same page with the value that Cloudflare has now."""
-    namespace, name = named(environment, binding), _name(request.POST.get("name", ""))
+    namespace, asked = named(environment, binding), _asked(KeyForm(request.POST))
+    name = asked["name"]
     try:
-        live = key_value.view(namespace, name, by=person_of(request), formatted=request.POST.get("as") == "json")
+        live = key_value.view(namespace, name, by=person_of(request), formatted=bool(asked["layout"]))
     except CloudflareError as error:
         return _page(request, namespace, name, failure=str(error))
     return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
 
 
-def _name(name: str) -> str:
-    if not storable(name) or len(name.encode()) > MAX_NAME_BYTES:
+def _asked(form: KeyForm) -> dict[str, str]:
+    if not form.is_valid():
         raise Http404
-    return name
+    return form.cleaned_data
 
 
 def _page(

@@ -14,7 +14,7 @@ from kvops import queue
 from kvops.models import EmergencyStop, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runs.outcomes import Stopped
-from kvops.wording import english, say
+from kvops.wording import english, say, storable
 
 CODE = "emergency_stop"
 """The error code of a run that an emergency stop ended. After the release, a person can resume it."""
@@ -63,7 +63,7 @@ def press(environment: Environment, *, by: Person, reason: str = "") -> Emergenc
         lock(environment)
         if stop_in_force(environment):
             raise StopRefused(_("The emergency stop is on already."))
-        stop = EmergencyStop.objects.create(environment=environment, by=by, reason=reason.strip()[:500])
+        stop = EmergencyStop.objects.create(environment=environment, by=by, reason=storable(reason).strip()[:500])
         log.record(
             Action.EMERGENCY_STOPPED,
             actor=log.Actor(by.pk, str(by)),

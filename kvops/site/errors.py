@@ -1,11 +1,16 @@
-"""The answers to a request that is not allowed."""
+"""The answers to a request that is not allowed or that cannot be read."""
 
-from django.http import HttpRequest, HttpResponse
+from collections.abc import Callable
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import render
 from django.views.defaults import permission_denied
 
 from audit import log
 from audit.actions import Action
 from kvops.models import User
+from kvops.site.menu import page_of
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -13,3 +18,21 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.method == "POST" and isinstance(request.user, User):
         log.refusal(Action.REFUSED, actor=request.user.person.actor, details={"address": request.path[:500]})
     return permission_denied(request, exception)
+
+
+class RequestMiddleware:
+    """Refuses a request in another encoding than UTF-8, and shows a page for a method that an address does not take."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request. Browsers send UTF-8; other encodings can hold what no database stores."""
+        if (request.encoding or "utf-8").lower() not in {"utf-8", "utf8"}:
+            raise BadRequest
+        response = self._get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed) or response.content:
+            return response
+        page = render(request, "405.html", {"here": page_of(request)}, status=response.status_code)
+        page["Allow"] = response["Allow"]
+        return page

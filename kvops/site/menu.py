@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import get_script_prefix, reverse
+from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
@@ -65,6 +65,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "nav": _nav(request.path),
         "nav_environments": SimpleLazyObject(_environments),
         "theme": _theme(request),
+        "here": _here(request),
         "themes": THEMES,
         "version": settings.VERSION,
     }
@@ -87,6 +88,33 @@ def _nav(path: str) -> list[NavItem]:
         current = path == href if href == prefix else bool(href) and path.startswith(href)
         items.append(NavItem(key, href, icon, label, current))
     return items
+
+
+def _here(request: HttpRequest) -> str:
+    return request.get_full_path() if request.method in {"GET", "HEAD"} else page_of(request)
+
+
+def page_of(request: HttpRequest) -> str:
+    """The address of the page that shows the button of a request. Addresses of pages end with a slash."""
+    path, query = request.path_info, request.GET.urlencode()
+    if request.method in {"GET", "HEAD"}:
+        path = _above(path)
+    while not (path.endswith("/") and _exists(path)):
+        path = _above(path)
+    address = get_script_prefix() + path.removeprefix("/")
+    return f"{address}?{query}" if query else address
+
+
+def _above(path: str) -> str:
+    return path[: path.rstrip("/").rfind("/") + 1] or "/"
+
+
+def _exists(path: str) -> bool:
+    try:
+        resolve(path)
+    except Resolver404:
+        return path == "/"
+    return True
 
 
 def _theme(request: HttpRequest) -> str:

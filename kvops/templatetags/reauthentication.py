@@ -6,6 +6,7 @@ from django.template import Context
 from django.urls import Resolver404, resolve
 
 from kvops.models import ApprovalRequest
+from kvops.web.fields import NextForm
 
 register = template.Library()
 
@@ -17,7 +18,7 @@ def decision_at_hand(context: Context) -> ApprovalRequest | None:
     if not isinstance(request, HttpRequest) or not request.user.has_perm("kvops.review"):
         return None
     try:
-        match = resolve(request.POST.get("next") or request.GET.get("next", ""))
+        match = resolve(NextForm(request.POST).address() or NextForm(request.GET).address())
     except Resolver404:
         return None
     if match.url_name != "approval-decide":

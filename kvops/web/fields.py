@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family
+from kvops.wording import storable
 
 type Choice = tuple[str, str | Promise]
 
@@ -72,6 +73,36 @@ class ConfirmForm(forms.Form):
         if typed != self.expected:
             raise forms.ValidationError(_("Type it exactly as it is shown."))
         return typed
+
+
+class StorableField(forms.CharField):
+    """A text that is never refused. Characters that Postgres cannot store are replaced."""
+
+    def to_python(self, value: Any) -> str:
+        """The text as it can be stored."""
+        return storable(super().to_python(value) or "")
+
+
+class OptionalReasonForm(forms.Form):
+    """The reason beside a button. No step fails for its reason: a long one is cut."""
+
+    reason = StorableField(required=False)
+
+    def given(self) -> str:
+        """The reason; empty if there is none."""
+        self.full_clean()
+        return str(self.cleaned_data["reason"])[:2000]
+
+
+class NextForm(forms.Form):
+    """The address that a person returns to after the form."""
+
+    next = StorableField(required=False)
+
+    def address(self) -> str:
+        """The address; empty if there is none."""
+        self.full_clean()
+        return str(self.cleaned_data["next"])
 
 
 class NewestFirst(forms.Form):

@@ -83,7 +83,7 @@ def test_a_value_is_shown_on_request_and_kept_nowhere(
 def test_json_is_laid_out_on_request(operator: Client, estate: make.Estate) -> None:
     scanned(estate, "master:1", b'{"a":[1]}')
     assert asked(operator, "master:1").context["live"].shown == '{"a":[1]}'
-    assert asked(operator, "master:1", **{"as": "json"}).context["live"].shown == '{\n  "a": [\n    1\n  ]\n}'
+    assert asked(operator, "master:1", layout="json").context["live"].shown == '{\n  "a": [\n    1\n  ]\n}'
 
 
 def test_binary_is_shown_as_bytes(operator: Client, estate: make.Estate) -> None:

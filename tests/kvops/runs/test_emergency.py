@@ -41,6 +41,20 @@ def test_every_role_may_press_it_and_it_is_recorded(qa: Environment, people: mak
     assert emergency.stop_in_force(qa)
 
 
+@pytest.mark.parametrize("reason", ["a\0b", "\ud800", "\0", "\n\u202e", "x" * 100_000], ids=range(5))
+def test_it_never_fails_for_its_reason(qa: Environment, people: make.People, reason: str) -> None:
+    stop = emergency.press(qa, by=people.operator, reason=reason)
+    assert "\0" not in stop.reason
+    assert len(stop.reason) <= 500
+    assert emergency.why_stopped(qa)
+
+
+def test_the_button_never_fails_for_its_reason(qa: Environment, people: make.People) -> None:
+    body = b"reason=%00%FF%ED%A0%80" + b"x" * 5_000
+    signed_in(people.auditor).post("/environments/qa/stop", body, "application/x-www-form-urlencoded")
+    assert emergency.stop_in_force(qa)
+
+
 def test_who_has_no_role_cannot_press_it(qa: Environment, people: make.People) -> None:
     with pytest.raises(emergency.StopRefused, match="Only an operator, a reviewer or an auditor"):
         emergency.press(qa, by=people.nobody)
