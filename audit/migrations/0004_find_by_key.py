@@ -9,6 +9,6 @@ CREATE INDEX audit_entry_key ON audit_entry USING hash ((details -> 'key')) WHER
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0002_guards")]
+    dependencies = [("audit", "0003_canonical_bytes")]
 
     operations = [migrations.RunSQL(INDEX, "DROP INDEX audit_entry_key;")]
