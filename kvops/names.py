@@ -3,6 +3,8 @@
 In a column of collation "C" names compare byte by byte, which is the order of their code points in Python.
 """
 
+import unicodedata
+
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -29,6 +31,19 @@ def workable(name: str) -> bool:
     namespace.
     """
     return storable(name) and name not in (".", "..")
+
+
+def invisible(char: str) -> bool:
+    """Whether the character has no shape of its own: a control, a line break, a mark of direction, or U+FFFD."""
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in ("Zl", "Zp") or char == "\ufffd"
+
+
+def visible(text: str) -> str:
+    """One line of plain text with each invisible character spelled, so that no key's name can forge a message."""
+    if text.isprintable() and "\ufffd" not in text:
+        return text
+    return "".join(f"[U+{ord(char):04X}]" if invisible(char) else char for char in text)
 
 
 def after_prefix(prefix: str) -> str | None:

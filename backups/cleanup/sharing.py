@@ -24,7 +24,8 @@ def post(generation: Generation) -> None:
     """Post that a backup for a deletion is complete, within the caller's transaction; ignore other backups."""
     if (generation.purpose, generation.status) != (Generation.Purpose.CLEANUP, Generation.Status.COMPLETE):
         return
-    environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
+    environment = generation.environment
+    prefix = ", ".join(stage.request.pattern for stage in generation.stages.select_related("request__family"))
     outbox.post(
         NotificationEvent.BACKUP_FOR_DELETION,
         subject=f"generation:{generation.pk}",

@@ -18,6 +18,7 @@ from kvops.models import (
     Run,
     Scan,
 )
+from kvops.names import visible
 
 
 class CleanupRequest(models.Model):
@@ -61,7 +62,7 @@ class CleanupRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.binding} {self.prefix}{'' if self.exact else '*'}"
+        return f"{self.binding} {visible(self.prefix)}{'' if self.exact else '*'}"
 
     @property
     def asker(self) -> str:

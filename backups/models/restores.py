@@ -9,6 +9,7 @@ from backups.models.chunks import Chunk
 from backups.models.cleanup import CleanupStage
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
+from kvops.names import visible
 
 
 class RestoreQuerySet(models.QuerySet["Restore"]):
@@ -122,7 +123,7 @@ class Restore(models.Model):
         ]
 
     def __str__(self) -> str:
-        what = "listed names" if self.listed else f"{self.prefix}*"
+        what = "listed names" if self.listed else f"{visible(self.prefix)}*"
         return f"{self.environment.slug} {self.namespace.binding} {what} from backup {self.generation_id}"
 
     @property

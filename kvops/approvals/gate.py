@@ -22,6 +22,7 @@ from kvops.approvals import announcements, risks
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Environment, Person, Role
+from kvops.names import visible
 from kvops.refusals import Refused
 from kvops.runs import emergency
 from kvops.wording import say
@@ -62,7 +63,7 @@ def submit(
     request = ApprovalRequest.objects.create(
         kind=kind,
         subject=subject,
-        title=title[:300],
+        title=visible(title)[:300],
         environment=environment,
         evidence=text,
         digest=digest_of(text),

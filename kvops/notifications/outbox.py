@@ -27,6 +27,7 @@ from audit.actions import Action
 from kvops import queue, timing
 from kvops.connections import credentials
 from kvops.models import Environment, Notification, NotificationEvent, Person, Role
+from kvops.names import visible
 from kvops.notifications import senders
 from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, NotDelivered, Unclear
 from kvops.refusals import Refused
@@ -127,8 +128,8 @@ def post(
                     environment=environment,
                     person=person,
                     language=language,
-                    title=str(title)[:300],
-                    lines=[str(line)[:1000] for line in lines],
+                    title=visible(str(title))[:300],
+                    lines=[visible(str(line))[:1000] for line in lines],
                     link=link,
                 )
             )

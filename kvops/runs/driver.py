@@ -22,6 +22,7 @@ from audit.actions import Action
 from kvops import queue, rollback, timing
 from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.names import visible
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -72,7 +73,7 @@ def create(
     run = Run.objects.create(
         kind=kind,
         subject=subject,
-        label=label,
+        label=visible(label)[:300],
         environment=environment,
         approval=approval,
         approval_digest=approval.digest if approval else "",

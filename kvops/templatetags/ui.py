@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _, ngettext
 
-from kvops import wording
+from kvops import names, wording
 from kvops.models import ApprovalRequest
 from kvops.templatetags.states import RESULTS, look_of
 
@@ -74,6 +74,7 @@ def bytes_(value: int | None) -> str:
 
 
 register.filter("said", wording.said)
+register.filter("visible", names.visible)
 
 
 @register.filter
@@ -97,8 +98,8 @@ def approval_title(asked: ApprovalRequest) -> str:
     if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
         return asked.title
     text = ngettext(
-        "Delete %(n)s key %(prefix)s* from %(environment)s %(namespace)s",
-        "Delete %(n)s keys %(prefix)s* from %(environment)s %(namespace)s",
+        "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
+        "Delete %(n)s keys %(pattern)s from %(environment)s %(namespace)s",
         shown["names"]["count"],
     )
     if asked.kind == ApprovalRequest.Kind.RESTORE:
@@ -109,7 +110,7 @@ def approval_title(asked: ApprovalRequest) -> str:
         )
     return text % {
         "n": count(shown["names"]["count"]),
-        "prefix": shown["prefix"],
+        "pattern": names.visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
         "backup": shown["generation"]["id"],
         "environment": asked.environment.name if asked.environment else "",
         "namespace": shown["namespace_title"],
@@ -167,8 +168,7 @@ def key_name(name: str | bytes) -> str:
 
 def _shown(char: str, at_edge: bool) -> str:
     category = unicodedata.category(char)
-    hidden = category[0] == "C" or category in ("Zl", "Zp") or char == "\ufffd"
-    if not hidden and (category != "Zs" or (char == " " and not at_edge)):
+    if not names.invisible(char) and (category != "Zs" or (char == " " and not at_edge)):
         return char
     if char == " ":
         return mark_safe('<span class="mark-char">␣</span>')

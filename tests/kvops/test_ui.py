@@ -91,6 +91,14 @@ def test_a_name_is_escaped_and_bytes_outside_utf8_are_spelled() -> None:
     assert r"a\xff" in shown("{% key_name it %}", it=b"a\xff")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a:1", "a:1"), ("a\u202eb", "a[U+202E]b"), ("a\r\nb", "a[U+000D][U+000A]b"), ("薬局\u3000１", "薬局\u3000１")],
+)
+def test_a_name_in_plain_text_is_one_line_without_hidden_marks(name: str, text: str) -> None:
+    assert shown("{{ it|visible }}", it=name) == text
+
+
 def test_progress_says_how_many_of_how_many() -> None:
     text = shown("{% progress 1200 4800 'Deleted keys' %}")
     assert 'max="4800" value="1200"' in text

@@ -9,7 +9,7 @@ from backups.generations.scope import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.models import Category, Run
+from kvops.models import Category, Notification, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -82,6 +82,28 @@ def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people:
     page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
     assert "Not needed for one key of settings." in page
     assert (KEY in page, "hunter2" in page) == (True, False)
+
+
+def test_one_key_is_named_without_a_star_on_every_page_and_in_the_mail(mail: make.Estate, people: make.People) -> None:
+    approval = cleanup_requests.submit(prepared(asked(people), people), by=people.operator)
+    reviewer = signed_in(people.reviewer)
+    pages = [reviewer.get(address).content.decode() for address in ("/", "/approvals/", f"/approvals/{approval.pk}/")]
+    told = [f"{note.title} {note.lines}" for note in Notification.objects.all()]
+    assert all(f"Delete 1 key {KEY} from QA" in page for page in pages)
+    assert [text for text in [*pages, *told] if f"{KEY}*" in text] == []
+
+
+def test_a_mark_of_direction_in_a_name_reaches_no_title(estate: make.Estate, people: make.People) -> None:
+    name = "mail:\u202egpj"
+    make.family("mail:", Category.SETTINGS)
+    estate.put(estate.qa, name)
+    cleanup_helpers.scan(estate.qa)
+    request = cleanup_requests.request(binding="SETTINGS", prefix=name, exact=True, reason="x", by=people.operator)
+    approval = cleanup_requests.submit(prepared(request, people), by=people.operator)
+    key = signed_in(people.reviewer).get("/key/qa/SETTINGS/", {"name": name}).content.decode()
+    assert "<title>mail:[U+202E]gpj" in key
+    assert "mail:[U+202E]gpj" in approval.title
+    assert "\u202e" not in f"{request}{list(Run.objects.values_list('label'))}"
 
 
 def test_a_family_of_settings_is_never_cleaned_up(mail: make.Estate, people: make.People) -> None:

@@ -61,6 +61,14 @@ def only() -> Notification:
     return Notification.objects.get()
 
 
+def test_a_name_writes_no_lines_of_its_own_into_a_mail(people: make.People) -> None:
+    forged = "a\nApproved by the reviewer.\u202e"
+    post(to=[people.operator], lines=[say("Object: %(key)s", key=forged)])
+    outbox.deliver(only().pk)
+    [sent] = mail.outbox
+    assert "Object: a[U+000A]Approved by the reviewer.[U+202E]" in sent.body.splitlines()
+
+
 def deliver() -> None:
     """A round of the sweep and of a worker, whenever the messages are due."""
     Notification.objects.filter(state=State.WAITING).update(next_at=Now())
