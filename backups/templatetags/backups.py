@@ -172,13 +172,14 @@ def run_products(run: Run) -> dict[str, object]:
 
 @register.inclusion_tag("backups/holding.html")
 def generations_holding(
-    namespace: Namespace, name: str, *, may_view_values: bool, may_operate: bool
+    namespace: Namespace, name: str, *, sensitive: bool, may_view_values: bool, may_operate: bool
 ) -> dict[str, object]:
     """The namespace's newest backups with a value of the key, and the actions that the reader may take."""
     return {
         "held": generation_contents.holding(namespace, name),
         "namespace": namespace,
         "name": name,
+        "sensitive": sensitive,
         "may_operate": may_operate,
         "may_view_values": may_view_values,
     }

@@ -35,8 +35,8 @@ class ValueKind(TextChoices):
 class Live:
     """A value that Cloudflare has now; `shown` is empty if it is masked.
 
-    `known` is false if the newest scan did not list the key. `changed` is true if that scan saw another expiration or
-    other metadata.
+    A masked value has no `sha256`, because a short value would be recognised by it. `known` is false if the newest
+    scan did not list the key. `changed` is true if that scan saw another expiration or other metadata.
     """
 
     masked: bool
@@ -83,7 +83,7 @@ def _live(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> 
         masked=masked,
         kind=kind,
         size=len(entry.data),
-        sha256=sha256(entry.data).hexdigest(),
+        sha256="" if masked else sha256(entry.data).hexdigest(),
         shown="" if masked else shown,
         cut=len(whole) > limit,
         formatted=formatted,

@@ -24,6 +24,8 @@ from kvops.templatetags.states import RESULTS, look_of
 register = template.Library()
 
 KIB = 1024
+STEPS = {KIB: "1 KiB", 25 * KIB: "25 KiB", 100 * KIB: "100 KiB", KIB**2: "1 MiB", 25 * KIB**2: "25 MiB"}
+"""The sizes that are shown of a masked value: an exact length would tell it from others."""
 NOTHING = mark_safe('<span class="text-secondary">–</span>')
 
 
@@ -71,6 +73,14 @@ def bytes_(value: int | None) -> str:
             return f"{number_format(round(size, 1), 0 if unit == 'B' else 1)} {unit}"
         size /= KIB
     return f"{number_format(round(size, 1), 1, force_grouping=True)} TiB"
+
+
+@register.filter
+def value_size(size: int | None, masked: object) -> str:
+    """The size of a value. A masked one is only shown to be at most one of the steps."""
+    if size is None or not masked:
+        return bytes_(size)
+    return next((f"≤ {text}" for step, text in STEPS.items() if size <= step), "> 25 MiB")
 
 
 register.filter("said", wording.said)
