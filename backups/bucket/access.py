@@ -57,12 +57,18 @@ def store_of(generation: Generation) -> Iterator[R2Store]:
 
 def insist_here(generation: Generation) -> None:
     """Raise Elsewhere unless the backup is in the current bucket of its environment."""
-    mine, now = generation.bucket, generation.environment.r2_bucket
-    if mine != now:
+    if not generation.is_here:
+        now = generation.environment
+        mine = _place(generation.bucket, generation.endpoint, generation.account_id)
         raise Elsewhere(
-            f"Backup {generation.pk} lies in bucket {mine}; {generation.environment.slug} has {now} now. Give the"
-            f" environment its bucket back to read the backup."
+            f"Backup {generation.pk} lies in {mine}; {now.slug} has"
+            f" {_place(now.r2_bucket, now.r2_endpoint, now.account_id)} now. Give the environment its bucket back to"
+            " read the backup."
         )
+
+
+def _place(bucket: str, endpoint: str, account_id: str) -> str:
+    return f"bucket {bucket} at {endpoint} of account {account_id}" if endpoint else f"bucket {bucket}"
 
 
 @contextmanager
@@ -88,11 +94,14 @@ def investigations_root(environment: Environment) -> str:
     return f"investigations/{quote(environment.slug, safe='')}/"
 
 
-_SEEN = ("size", "etag", "modified_at", "seen_at", "status_at")
+_SEEN = ("size", "etag", "modified_at", "seen_at", "status_at", "note", "noted_by", "noted_at")
 
 
 def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
-    """Keep the store's answers for objects that were just put for a backup, within the caller's transaction."""
+    """Keep the store's answers for objects that were just put or verified, within the caller's transaction.
+
+    A person's note on an earlier object of the name falls.
+    """
     StoredObject.objects.bulk_create(
         [
             StoredObject(

@@ -17,10 +17,14 @@ from kvops.models import Environment, Run
 
 type _Params = Mapping[str, int | str | datetime | None]
 
+# Backups in the current bucket of the environment: see Generation.is_here.
+_HERE = """g.environment_id = %(environment)s AND g.bucket = %(bucket)s
+     AND (g.endpoint = '' OR (g.endpoint, g.account_id) = (%(endpoint)s, %(account)s))"""
+
 # A backup in writing: the parts that it committed are expected; the recovery steps and the manifest are written at its
 # end. A backup that is being deleted: its objects are expected, but not missed. If its run is over, none of its objects
 # is expected; the remaining ones are listed, and expected again if a person resumes the run.
-_EXPECTED = """
+_EXPECTED = f"""
 expected AS (
   SELECT g.id AS generation, CASE WHEN g.status <> 'deleting' THEN g.finished_at END AS finished_at, o.key, o.size
     FROM backups_generation g
@@ -33,9 +37,9 @@ expected AS (
        FROM backups_generationpart p, jsonb_array_elements(p.stored) part WHERE p.generation_id = g.id
       UNION ALL
      SELECT unnest(ARRAY[g.stem || '.RESTORE.md', g.manifest_key]), NULL WHERE g.manifest_key <> '') o
-   WHERE g.environment_id = %(environment)s AND g.bucket = %(bucket)s
+   WHERE {_HERE}
      AND g.status <> 'deleted' AND (g.status <> 'writing' OR r.state IN ('queued', 'running')))
-"""
+"""  # noqa: S608  (constants of this module)
 
 # The stem of a backup is the common beginning of its objects' names: see backups.archive.names.
 _STEM = r"^(.*/[0-9]{8}(?:T[0-9]{6}\.[0-9]{6}Z|-[0-9]{6})?)\."
@@ -52,8 +56,7 @@ found AS (
          coalesce(e.size, s.size) AS written_size, CASE WHEN e.key IS NULL THEN '' ELSE s.etag END AS written_etag
     FROM backups_stagedobject s
     LEFT JOIN expected e ON e.key = s.key
-    LEFT JOIN backups_generation g ON e.key IS NULL AND g.environment_id = %(environment)s
-          AND g.bucket = %(bucket)s AND g.stem = substring(s.key FROM %(stem)s)
+    LEFT JOIN backups_generation g ON e.key IS NULL AND {_HERE} AND g.stem = substring(s.key FROM %(stem)s)
     LEFT JOIN kvops_run r ON r.id = g.run_id
    WHERE s.run_id = %(run)s)
 """  # noqa: S608  (constants of this module)
@@ -106,7 +109,7 @@ ON CONFLICT (environment_id, key) DO UPDATE SET
 """  # noqa: S608
 
 # Objects that belong to no backup (any more) and are not listed any more: they were deleted outside KVOps. A person's
-# note on them stays. Rows that were written during the listing stay unchanged.
+# note on them stays. Rows that were written during the listing stay unchanged, and the objects of a backup elsewhere.
 _GONE = f"""
 WITH {_EXPECTED}
 UPDATE backups_storedobject o SET
@@ -114,6 +117,8 @@ UPDATE backups_storedobject o SET
  WHERE o.environment_id = %(environment)s AND o.status <> 'gone' AND o.seen_at < %(begun)s
    AND NOT EXISTS (SELECT FROM backups_stagedobject s WHERE s.run_id = %(run)s AND s.key = o.key)
    AND NOT EXISTS (SELECT FROM expected e WHERE e.key = o.key)
+   AND NOT EXISTS (SELECT FROM backups_generation g
+                    WHERE g.id = o.generation_id AND g.status <> 'deleted' AND NOT ({_HERE}))
 """  # noqa: S608
 
 # Objects that were never listed and are not expected any more, and the objects of a backup that KVOps deleted.
@@ -160,11 +165,13 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     log.insist()
     if run.environment is None:
         raise ListingMismatch(f"Run {run.pk} has no environment.")
-    environment = run.environment.pk
+    environment, place = run.environment.pk, run.environment
     params: _Params = {
         "run": run.pk,
         "environment": environment,
         "bucket": bucket,
+        "endpoint": place.r2_endpoint,
+        "account": place.account_id,
         "begun": run.created_at,
         "stem": _STEM,
         "before": before,

@@ -8,9 +8,9 @@ These are alarms: a lock that is missing, disabled, shorter than 14 days, or who
 public bucket; a lifecycle rule that deletes backups. If the token lacks the permission, or the last answer is an hour
 old, the protection is *not known*, with the reason, and never good.
 
-A reviewer is shown the lock on the backup. For a legacy clean-up, anything but a lock of 14 days is a risk
-(`kvops.approvals.risks`). It is derived again at the start and, after asking Cloudflare once more, before the first
-delete. `locked_until` gives the time when R2 lets a backup go.
+A reviewer is shown the lock on the backup. For a clean-up of legacy keys or settings, anything but a lock of 14 days is
+a risk (`kvops.approvals.risks`). It is derived again at the start and, after asking Cloudflare once more, before the
+first delete. `locked_until` gives the time when R2 lets a backup go.
 """
 
 import logging
@@ -78,7 +78,7 @@ def locked_until(generation: Generation) -> Locked | None:
     writing.
     """
     protection = known(generation.environment)
-    if not protection.known or generation.bucket != generation.environment.r2_bucket:
+    if not protection.known or not generation.is_here:
         return None
     return lock_rules.locked_until_by(
         rules_of(protection), generation.stem, generation.finished_at or generation.started_at
@@ -88,7 +88,7 @@ def locked_until(generation: Generation) -> Locked | None:
 def lock_of(generation: Generation) -> BucketProtection.Lock:
     """Whether the rules lock a finished backup for the least retention of every backup."""
     protection = known(generation.environment)
-    if not protection.known or generation.bucket != generation.environment.r2_bucket:
+    if not protection.known or not generation.is_here:
         return Lock.UNKNOWN
     put_at = generation.finished_at or generation.started_at
     return Lock(lock_rules.judge(rules_of(protection), generation.stem, put_at=put_at, least=RETENTION))

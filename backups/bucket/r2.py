@@ -32,6 +32,7 @@ from kvops.cloudflare import RemoteClock, is_loopback
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 CHUNK = 64 * 1024
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -104,10 +105,13 @@ class R2Store:
         """The whole object; see Store."""
         return b"".join(self.open(key))
 
-    def open(self, key: str) -> Iterator[bytes]:
+    def open(self, key: str, *, seen: Callable[[ObjectInfo], object] | None = None) -> Iterator[bytes]:
         """The object in chunks; see Store. A body that ends early raises StoreUnavailable."""
         with self._edge("get", key):
-            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            found = self._client.get_object(Bucket=self.bucket, Key=key)
+            body = found["Body"]
+            if seen is not None:
+                seen(_info(key, found))
             try:
                 yield from body.iter_chunks(CHUNK)
             finally:
@@ -120,7 +124,7 @@ class R2Store:
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
         except ObjectMissing:
             return None
-        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
+        return _info(key, found)
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
         """A page of the listing; see Store.
@@ -174,6 +178,10 @@ class R2Store:
             raise StoreError(f"The {what} cannot be sent: {error}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"No complete answer to the {what} ({type(error).__name__}): try again.") from error
+
+
+def _info(key: str, found: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> ObjectInfo:
+    return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
 
 
 def _translated(error: ClientError, what: str) -> StoreError:  # noqa: PLR0911  (one for each error there is)

@@ -146,7 +146,8 @@ def reconcile(lease: Lease) -> Again | None:
     if environment is None:
         raise RunError("no_environment", gettext_noop("The environment of this run is gone."))
     with bucket_access.errors_for_a_run():
-        if lease.run.cursor.get("bucket") != environment.r2_bucket:
+        here = (environment.r2_bucket, environment.r2_endpoint)
+        if (lease.run.cursor.get("bucket"), lease.run.cursor.get("endpoint")) != here:
             _begin(lease, environment)
         with bucket_access.store(environment) as store:
             while lease.run.cursor["roots"]:
@@ -174,7 +175,7 @@ def _roots(environment: Environment) -> list[str]:
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
     prefixes = distinct([*_roots(environment), *bucket_listing.roots(environment.pk, bucket)])
-    place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
+    place = {"roots": prefixes, "bucket": bucket, "endpoint": environment.r2_endpoint, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         bucket_listing.clear_objects(environment.pk)
 

@@ -8,7 +8,7 @@ StoreError
 └── StoreUnavailable   no answer, or not now; the effect of a write is unknown, putting again is safe
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -81,8 +81,11 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """The whole object; raises ObjectMissing."""
 
-    def open(self, key: str) -> Iterator[bytes]:
-        """The object in chunks of at most 64 KiB; raises ObjectMissing at the first."""
+    def open(self, key: str, *, seen: Callable[[ObjectInfo], object] | None = None) -> Iterator[bytes]:
+        """The object in chunks of at most 64 KiB; raises ObjectMissing at the first.
+
+        `seen` is called with the store's description of the object before the first chunk.
+        """
 
     def head(self, key: str) -> ObjectInfo | None:
         """The store's description of the object; None if there is none."""

@@ -5,7 +5,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
-from kvops.models import NotificationEvent
+from kvops.models import NotificationEvent, Run
 from kvops.notifications import outbox
 from kvops.wording import moment, say, translated
 
@@ -23,14 +23,15 @@ def made(generation: Generation) -> None:
         _tell(generation, NotificationEvent.GENERATION_MADE, _("Backup made: %(what)s"))
 
 
-def damaged(generation: Generation) -> None:
-    """Notify of a damaged backup: verification found an entry that differs from KV's answer."""
-    _tell(
-        generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), translated(generation.problem)
-    )
+def damaged(generation: Generation, *, found_by: Run) -> None:
+    """Notify of a damaged backup: the run of a verification found a difference from KV's answer."""
+    why, occasion = translated(generation.problem), f"run:{found_by.pk}"
+    _tell(generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), why, occasion=occasion)
 
 
-def _tell(generation: Generation, event: NotificationEvent, title: str | Promise, *why: str) -> None:
+def _tell(
+    generation: Generation, event: NotificationEvent, title: str | Promise, *why: str, occasion: str = ""
+) -> None:
     what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
     keys = say(_("Made by %(who)s, %(time)s, number of keys: %(n)s"), n=f"{generation.keys:,}", who=generation.actor,
                time=moment(generation.finished_at))  # fmt: skip
@@ -41,4 +42,5 @@ def _tell(generation: Generation, event: NotificationEvent, title: str | Promise
         title=say(title, what=what),
         lines=[keys, *why],
         link=reverse("backups:generation", args=[generation.pk]),
+        occasion=occasion,
     )

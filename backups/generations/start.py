@@ -129,6 +129,8 @@ def begin(
     generation.environment = namespace.environment
     generation.made_by, generation.actor = person, actor.text
     generation.bucket = namespace.environment.r2_bucket
+    generation.endpoint = namespace.environment.r2_endpoint
+    generation.account_id = namespace.environment.account_id
     generation.save()
     log.record(
         Action.GENERATION_STARTED,
@@ -178,17 +180,10 @@ def backup_finished(run: Run) -> None:
         create_verification(generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by)
 
 
-def verify_finished(run: Run) -> None:
-    """Hook: notify of a damaged backup."""
-    generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
-    if generation.status == Generation.Status.DAMAGED:
-        generation_announcements.damaged(generation)
-
-
 def create_verification(
     generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    """Create the verification of a complete backup, in the caller's transaction.
+    """Create the verification of a complete backup, also of a damaged one, in the caller's transaction.
 
     Raises NotVerifiable and run_driver.AlreadyOpen.
     """
@@ -204,8 +199,8 @@ def create_verification(
         foreground=foreground,
         total=generation.keys,
     )
-    whole = Generation.objects.whole().filter(pk=generation.pk)
-    if whole.update(verify_run=run) != 1:
+    verifiable = Generation.objects.verifiable().filter(pk=generation.pk)
+    if verifiable.update(verify_run=run) != 1:
         sentence = _("Only a complete backup can be verified; this one is: %(status)s.")
         raise NotVerifiable(say(sentence, status=Generation.Status(generation.status).label))
     generation.verify_run = run
@@ -218,9 +213,9 @@ start_verification = log.transaction()(create_verification)
 
 def read_back(lease: Lease) -> Again | None:
     """Do a step of a verification; see `backups.generations.verification`."""
-    generation = Generation.objects.select_related("environment", "namespace").get(verify_run=lease.run)
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=lease.run)
     with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
-        return ReadBack(generation, lease, store).step()
+        return None if ReadBack(generation, lease, store).step() else Again()
 
 
 def read_entry(generation: Generation, name: str) -> KvEntry | None:

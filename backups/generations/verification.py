@@ -1,26 +1,39 @@
 """Verifying a backup: reading it back, on a path that shares no code with the writer.
 
 A new connection, every object downloaded, every entry's digest recomputed. It is compared with the digest of KV's
-answer, which is kept in Postgres. One part is read per checkpoint; the first error decides.
+answer, which is kept in Postgres. One part is read per checkpoint; the first error decides. A verification that passes
+keeps the ETag of each object that it read, so that `execution.presence` can tell another object of the same name.
+
+A damaged backup is verified again if a verification that began after the damage was found passes. A verification works
+in a run of its own, or within a deletion whose backup was verified more than a day ago.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from backups import archive
 from backups.archive import Manifest, ManifestError, Part
-from backups.bucket.store import ObjectMissing, Store
-from backups.generations import encryption
-from backups.models import Generation, GenerationEntry, GenerationPart
+from backups.bucket import access as bucket_access
+from backups.bucket.store import ObjectInfo, ObjectMissing, Store
+from backups.generations import announcements as generation_announcements, encryption
+from backups.models import Generation, GenerationEntry, GenerationPart, StoredObject
+from kvops import clock, timing
 from kvops.runs.lease import Lease
-from kvops.runs.outcomes import Again, Done, RunError
+from kvops.runs.outcomes import Done, RunError
 
 Status = Generation.Status
+WITHIN = "read_back"
+"""The member of another run's cursor that holds the place of a verification within it."""
+NOT_WHOLE = gettext_noop("The backup was found damaged or deleted in the meantime. Verify it again.")
 
 
 class NotAsWritten(Exception):
@@ -128,47 +141,81 @@ class StoredBackup:
 
 
 class ReadBack:
-    """The work of one step on the verification of a backup."""
+    """The work of one step on the verification of a backup, in a run of its own or within a deletion."""
 
-    def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
-        self.generation, self.lease = generation, lease
-        self.backup = StoredBackup(generation, store.open, lease.keep)
+    def __init__(self, generation: Generation, lease: Lease, store: Store, *, within_another_run: bool = False) -> None:
+        self.generation, self.lease, self.within_another_run = generation, lease, within_another_run
+        self._seen: list[ObjectInfo] = []
+        self.backup = StoredBackup(generation, lambda key: store.open(key, seen=self._seen.append), lease.keep)
+        at: Mapping[str, Any] = lease.run.cursor.get(WITHIN, {}) if within_another_run else lease.run.cursor
+        since, now = at.get("since", ""), clock.now()
+        if not since or (now - datetime.fromisoformat(since)).total_seconds() > timing.VERIFIED_FRESH:
+            at = {"next": 1, "since": now.isoformat(), "before": generation.status}  # earlier parts count for a day
+        self._at = at
 
-    def step(self) -> Again | None:
-        """Read parts until the step is over. The last part decides, or the first wrong one."""
+    def step(self) -> bool:
+        """Read parts until the step is over; True if the verification is over.
+
+        The last part decides, or the first wrong one.
+        """
         try:
-            for number, keys in self.backup.compared(self.lease.run.cursor.get("next", 1)):
-                with self.lease.checkpoint(
-                    cursor={"next": number + 1}, done=self.lease.run.done + keys, note=f"Part {number} is as written"
-                ):
-                    pass
+            for number, keys in self.backup.compared(self._at["next"]):
+                with self._checkpoint(number + 1, keys):
+                    self._remember()
                 if self.lease.tired:
-                    return Again()
+                    return False
         except WRONG as problem:
             self._finish(Status.DAMAGED, str(problem)[:1000])
         else:
             self._finish(Status.VERIFIED, "")
-        return None
+        return True
+
+    def _checkpoint(self, following: int, keys: int) -> AbstractContextManager[None]:
+        place = {**self._at, "next": following}
+        note = f"Part {following - 1} is as written"
+        if self.within_another_run:
+            return self.lease.checkpoint(cursor={**self.lease.run.cursor, WITHIN: place}, note=note)
+        return self.lease.checkpoint(cursor=place, done=self.lease.run.done + keys, note=note)
+
+    def _remember(self) -> None:
+        """Keep the store's description of each object that was just read, unless it is known already."""
+        found = StoredObject.objects.filter(
+            environment=self.generation.environment_id,
+            key__in=[info.key for info in self._seen],
+            generation=self.generation,
+            status=StoredObject.Status.KNOWN,
+        )
+        known = {key: (size, etag) for key, size, etag in found.values_list("key", "written_size", "written_etag")}
+        new = {info.key: info for info in self._seen if known.get(info.key) != (info.size, info.etag)}
+        bucket_access.remember(self.generation, new.values())
+        self._seen.clear()
 
     def _finish(self, status: Status, problem: str) -> None:
         generation = self.generation
+        cursor = {name: value for name, value in self.lease.run.cursor.items() if name != WITHIN}
         outcome = Done({"generation": generation.pk, "status": status.value, "problem": problem})
-        with self.lease.checkpoint(outcome, note=""):
-            changed = (
-                Generation.objects.whole()
-                .filter(pk=generation.pk)
-                .update(
-                    status=status,
-                    problem=problem,
-                    verified_at=Now() if status == Status.VERIFIED else generation.verified_at,
-                )
-            )
-            if changed != 1:
-                raise RunError("not_whole", gettext_noop("The backup was found damaged in the meantime."))
+        with self.lease.checkpoint(None if self.within_another_run else outcome, cursor=cursor, note=""):
+            before = Generation.objects.select_for_update(no_key=True).get(pk=generation.pk).status
+            # A damage that was found after this verification began may be in a part that it read before.
+            began_damaged = (before, self._at["before"]) == (Status.DAMAGED, Status.DAMAGED)
+            if before not in {Status.COMPLETE, Status.VERIFIED} and not began_damaged:
+                raise RunError("not_whole", NOT_WHOLE)
+            verified = {"verified_at": Now()} if status == Status.VERIFIED else {}
+            Generation.objects.filter(pk=generation.pk).update(status=status, problem=problem, **verified)
+            if status == Status.VERIFIED:
+                self._remember()
+            elif before != Status.DAMAGED:
+                generation.problem = problem
+                generation_announcements.damaged(generation, found_by=self.lease.run)
             log.record(
                 Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,
                 actor=self.lease.actor,
                 **generation.audited,
                 digest=generation.manifest_sha256,
-                details={"keys": generation.keys, "problem": problem},
+                details={"keys": generation.keys, "problem": problem, **_healed(before, status)},
             )
+
+
+def _healed(before: str, after: str) -> dict[str, JSON]:
+    """The earlier status of a damaged backup that was verified again, for the audit entry."""
+    return {"before": before} if (before, after) == (Status.DAMAGED, Status.VERIFIED) else {}

@@ -44,7 +44,7 @@ def _insist_target(investigation: Investigation, lease: Lease) -> None:
         raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
         raise RunError("not_over", gettext_noop("The investigation is not over."))
-    if generation.bucket != investigation.environment.r2_bucket:
+    if not generation.is_here:
         raise RunError("wrong_target", gettext_noop("The backup is in a bucket that the environment no longer uses."))
     if not all(key.startswith(f"{generation.stem}.") for key in generation.every_object()):
         raise RunError("wrong_set", gettext_noop("The backup names objects that are not its own."))

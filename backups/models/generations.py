@@ -20,16 +20,21 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(status=Generation.Status.VERIFIED)
 
     def here(self) -> "GenerationQuerySet":
-        """Backups in the current bucket of their environment; the others cannot be read."""
-        return self.filter(bucket=models.F("environment__r2_bucket"))
+        """Backups in the current bucket of their environment; the others cannot be read. See `Generation.is_here`."""
+        current = Q(endpoint=F("environment__r2_endpoint"), account_id=F("environment__account_id"))
+        return self.filter(Q(endpoint="") | current, bucket=F("environment__r2_bucket"))
 
     def there(self) -> "GenerationQuerySet":
         """Backups that are neither deleted nor being deleted."""
         return self.exclude(status__in=Generation.GOING)
 
     def whole(self) -> "GenerationQuerySet":
-        """Complete backups that are not damaged: they can be read back."""
+        """Complete backups that are not damaged."""
         return self.filter(status__in=[Generation.Status.COMPLETE, Generation.Status.VERIFIED])
+
+    def verifiable(self) -> "GenerationQuerySet":
+        """Complete backups: they can be verified. A verification that passes heals a damaged one."""
+        return self.filter(status__in=Generation.VERIFIABLE)
 
     def of_kv(self) -> "GenerationQuerySet":
         """Backups of KV. Master data is left out, because its keys are made from rows."""
@@ -55,6 +60,7 @@ class Generation(models.Model):
     writing -> complete | partial
     complete -> verified | damaged
     verified -> verified (again) | damaged
+    damaged -> verified                      (a verification that began after the damage was found read all of it)
     partial | complete | verified | damaged -> deleting   (by the run of an approved prune, or of an investigation)
     deleting -> deleted                                   (none of its objects is left in the store)
 
@@ -64,6 +70,9 @@ class Generation(models.Model):
 
     A backup of master data holds rows of D1, each as the key that its dataset gives it. `source` is the origin of the
     rows, `tables` has each table with its number of rows. The namespace is that of the keys.
+
+    The bucket is the one of this name at `endpoint`, in the account `account_id`. The endpoint's host also names R2's
+    jurisdiction. A backup from before these were recorded has neither, and is known by the bucket's name alone.
     """
 
     class Status(models.TextChoices):
@@ -89,6 +98,9 @@ class Generation(models.Model):
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
     """Purposes whose names are given by a stage or restore, not listed."""
 
+    VERIFIABLE = (Status.COMPLETE, Status.VERIFIED, Status.DAMAGED)
+    """States of a backup that a verification can read."""
+
     GOING = (Status.DELETING, Status.DELETED)
     """States of a backup that nothing can rely on any more."""
 
@@ -112,6 +124,8 @@ class Generation(models.Model):
     recipients = models.JSONField(default=list)
     digest_key = models.CharField(max_length=16, blank=True)
     bucket = models.CharField(max_length=100)
+    endpoint = models.CharField(max_length=200, blank=True, default="", db_default="")
+    account_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     stem = models.CharField(max_length=1024)
     manifest_key = models.CharField(max_length=1024, blank=True)
     manifest_sha256 = models.CharField(max_length=64, blank=True)
@@ -187,6 +201,16 @@ class Generation(models.Model):
     def encrypted(self) -> bool:
         """Whether the data objects are encrypted."""
         return bool(self.recipients)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the backup is in the current bucket of its environment.
+
+        A bucket of the same name in another account or jurisdiction is another bucket.
+        """
+        now = self.environment
+        known = not self.endpoint or (self.endpoint, self.account_id) == (now.r2_endpoint, now.account_id)
+        return known and self.bucket == now.r2_bucket
 
     def object_keys(self) -> list[str]:
         """The names of the data objects, in order."""

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from audit.chain import JSON
+from backups.bucket import access as bucket_access
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, StoredObject
@@ -56,7 +57,11 @@ class Erasure(ABC):
         self.record(Action.GENERATION_DELETING, generation, details)
 
     def delete(self, generation: Generation) -> bool:
-        """Delete the objects; False if the step is over before all are gone."""
+        """Delete the objects; False if the step is over before all are gone.
+
+        Raises Elsewhere if the backup is in another bucket, where its objects would stay.
+        """
+        bucket_access.insist_here(generation)
         keys = list(reversed(generation.every_object()))
         begun = int(self.lease.run.cursor.get("next", 0))
         for index in range(max(begun - 1, 0), len(keys)):

@@ -50,7 +50,7 @@ def _facts(generation: Generation) -> BackupFacts:
         finished_at=generation.finished_at,
         retain_until=generation.retain_until,
         cache=generation.category == Category.CACHE,
-        elsewhere=generation.bucket != generation.environment.r2_bucket,
+        elsewhere=not generation.is_here,
     )
 
 

@@ -23,8 +23,7 @@ KINDS: dict[str, RunKind] = {
     ),
     Run.Kind.MASTERS: RunKind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
     Run.Kind.VERIFY: RunKind(
-        "backups.generations.start.read_back",
-        finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
+        "backups.generations.start.read_back", finished=("backups.cleanup.preparation.verify_finished",)
     ),
     Run.Kind.CHECK: RunKind(
         "backups.integrity.start.run_check", finished=("backups.cleanup.preparation.check_finished",)

@@ -29,6 +29,8 @@ GENERATION_FROZEN: dict[str, object] = {
     "recipients": ["x", "y"],
     "digest_key": "x",
     "bucket": "x",
+    "endpoint": "x",
+    "account_id": "x",
     "stem": "x",
     "manifest_key": "x",
     "manifest_sha256": "x",
@@ -68,6 +70,10 @@ GENERATIONS = [
     RowAttempt("a backup starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
     RowAttempt(
         "a backup is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")
+    ),
+    RowAttempt(
+        "a damaged backup is verified by the run of a verification",
+        lambda w: change(w.generation("damaged"), status="verified", verified_at=Now()),
     ),
     RowAttempt(
         "a backup is never kept for a shorter time",

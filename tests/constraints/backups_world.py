@@ -288,7 +288,7 @@ class BackupsWorld(Prerequisites):
             needed: dict[str, dict[str, object]] = {
                 "complete": finished,
                 "partial": finished,
-                "verified": {"verified_at": Now()},
+                "verified": {"verified_at": Now(), "verify_run": self.run("running", kind="verify")},
                 "deleted": {"deleted_at": Now()},
             }
             return {"status": state, **needed.get(state, {})}

@@ -22,7 +22,7 @@ from kvops.models import Environment, Firing, Notification, Run, Schedule
 from kvops.runs import driver as run_driver, outcomes
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
-from tests.fakes.s3 import S3Fault
+from tests.fakes.s3 import FakeS3, S3Fault
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.usefixtures("not_read_back")
@@ -611,3 +611,13 @@ def test_people_are_told_once_of_what_is_found_wrong(estate: make.Estate, people
         ("object.unknown", "Objects of no backup in the bucket of QA: 1", "qa/backups/x"),
     }
     assert people.operator in {one.person for one in told}
+
+
+@pytest.mark.parametrize("place", ["r2_endpoint", "account_id"])
+def test_a_bucket_of_the_same_name_elsewhere_misses_nothing(estate: make.Estate, place: str) -> None:
+    back_up(estate)
+    with FakeS3(estate.s3.bucket) as another:
+        other = another.endpoint if place == "r2_endpoint" else "c" * 32
+        estate.s3.objects.clear()
+        Environment.objects.filter(slug="qa").update(**{place: other})
+        assert listed(estate, Environment.objects.get(slug="qa")) == status(known=4)

@@ -10,7 +10,7 @@ from audit.models import Entry
 from backups.generations import start as generation_start
 from backups.models import Generation, PlainDump
 from kvops.inventory import scan as inventory_scan
-from kvops.models import Category, Namespace, Person, Run
+from kvops.models import Category, Environment, Namespace, Person, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
@@ -424,6 +424,20 @@ def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: 
     assert "Something is missing." in page
     assert f"This backup is {status}" in page
     assert "?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in page
+
+
+def test_a_damaged_backup_can_be_verified_again_from_its_page(operator: Client, estate: make.Estate) -> None:
+    made = generation_helpers.backup_of(estate, status="damaged", problem="Something is missing.")
+    assert f'action="/backups/{made.pk}/verify"' in operator.get(f"/backups/{made.pk}/").content.decode()
+
+
+def test_a_backup_elsewhere_says_so_and_is_not_verified(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = backed_up(estate)
+    Environment.objects.filter(slug="qa").update(r2_endpoint="https://typo.example.com")
+    page = operator.get(f"/backups/{made.pk}/").content.decode()
+    assert page.count("The backup is in a bucket that the environment no longer uses.") >= 2
+    assert (estate.s3.endpoint in page, f'action="/backups/{made.pk}/verify"' in page) == (True, False)
 
 
 def test_a_backup_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:

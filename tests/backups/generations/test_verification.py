@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.generations import start as generation_start
-from backups.models import Generation
-from kvops.models import Environment, Run
+from backups.generations.verification import StoredBackup
+from backups.models import Generation, StoredObject
+from kvops import clock
+from kvops.models import Environment, Notification, NotificationEvent, Run
 from tests import make
 from tests.audit.make import triggers_off
 from tests.fakes.s3 import FaultKind
+from tests.gate.world import tampered
 
 ACTOR = log.Actor.system("tests")
 
@@ -146,19 +151,11 @@ def partial(estate: make.Estate) -> Generation:
     return made
 
 
-def damaged(estate: make.Estate) -> Generation:
-    estate.put(estate.qa, "master:a")
-    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
-    make.work()
-    estate.s3.objects.clear()
-    return verify(made)
-
-
 def unfinished(estate: make.Estate) -> Generation:
     return generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
 
 
-@pytest.mark.parametrize("made", [partial, damaged, unfinished])
+@pytest.mark.parametrize("made", [partial, unfinished])
 def test_only_a_complete_backup_can_be_verified(estate: make.Estate, made: Callable[[make.Estate], Generation]) -> None:
     with pytest.raises(generation_start.NotVerifiable):
         generation_start.start_verification(made(estate), actor=ACTOR)
@@ -207,11 +204,72 @@ def test_a_routine_backup_is_read_back_as_soon_as_it_is_complete(estate: make.Es
     assert made.status == "verified"
 
 
-def test_what_another_bucket_lacks_is_not_called_damaged(backup: Generation) -> None:
-    Environment.objects.update(r2_bucket="another")
+@pytest.mark.parametrize("place", ["r2_bucket", "r2_endpoint", "account_id"])
+def test_what_another_bucket_lacks_is_not_called_damaged(estate: make.Estate, backup: Generation, place: str) -> None:
+    estate.s3.objects.clear()  # as in a bucket of the same name
+    Environment.objects.filter(slug="qa").update(**{place: "another"})
     run = generation_start.start_verification(backup, actor=ACTOR)
     make.work()
     run.refresh_from_db()
     backup.refresh_from_db()
     assert (backup.status, run.state, run.error_code) == ("verified", "failed", "store")
-    assert f"lies in bucket {backup.bucket}; qa has another now" in run.error
+    assert f"lies in bucket {backup.bucket} at {estate.s3.endpoint} of account {backup.account_id}; qa" in run.error
+
+
+def test_a_damaged_backup_whose_objects_are_back_is_verified_again(estate: make.Estate, backup: Generation) -> None:
+    before = dict(estate.s3.objects)
+    estate.s3.objects.clear()
+    assert verify(backup).status == "damaged"
+    estate.s3.objects.update(before)
+    assert (verify(backup).status, backup.problem) == ("verified", "")
+    assert AuditEntry.objects.filter(action="generation.verified").latest("seq").details["before"] == "damaged"
+
+
+def test_a_damage_found_meanwhile_outlasts_a_verification_that_began_before(
+    backup: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify(backup)
+    monkeypatch.setattr(StoredBackup, "_insist_complete", lambda *_: tampered(backup, status="damaged"))
+    run = generation_start.start_verification(backup, actor=ACTOR)
+    make.work()
+    run.refresh_from_db()
+    backup.refresh_from_db()
+    assert (backup.status, run.error_code) == ("damaged", "not_whole")
+
+
+@pytest.mark.usefixtures("people")
+def test_a_damage_is_told_once_until_the_backup_was_good_again(estate: make.Estate, backup: Generation) -> None:
+    def told() -> int:
+        return (
+            Notification.objects.filter(event=NotificationEvent.GENERATION_DAMAGED)
+            .values("occasion")
+            .distinct()
+            .count()
+        )
+
+    body = estate.s3.objects.pop(backup.manifest_key)
+    verify(verify(backup))
+    assert told() == 1
+    estate.s3.objects[backup.manifest_key] = body
+    verify(backup)
+    del estate.s3.objects[backup.manifest_key]
+    verify(backup)
+    assert told() == 2
+
+
+def test_a_verification_stores_the_etag_of_what_it_read(estate: make.Estate, backup: Generation) -> None:
+    StoredObject.objects.filter(key=backup.manifest_key).delete()
+    changed = StoredObject.objects.filter(key=f"{backup.stem}.json")
+    changed.update(status="changed", written_etag="older", note="ours", noted_at=Now(), noted_by=make.person("a"))
+    verify(backup)
+    assert StoredObject.objects.get(key=backup.manifest_key).written_etag
+    found = changed.get()
+    assert (found.status, found.written_etag == "older", found.note) == ("known", False, "")
+
+
+def test_parts_that_were_read_more_than_a_day_ago_are_read_again(backup: Generation) -> None:
+    run = generation_start.start_verification(backup, actor=ACTOR)
+    since = (clock.now() - timedelta(hours=25)).isoformat()
+    Run.objects.filter(pk=run.pk).update(cursor={"next": 2, "since": since, "before": "verified"})
+    make.work()
+    assert Run.objects.get(pk=run.pk).done == 3
