@@ -25,8 +25,11 @@ from backups.models import (
 from kvops import timing
 from kvops.approvals import evidence
 from kvops.inventory import policy
+from kvops.models import Category
 
 SAMPLE_OF_DIFFERENCE = 5
+LASTING = (Category.LEGACY, Category.SETTINGS)
+"""Categories whose values exist nowhere else after the deletion. The backup's lock matters; a cache is made again."""
 
 
 def title(stage: CleanupStage) -> str:
@@ -76,7 +79,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "references": _references(stage),
         "qa": [_qa(stage, found) for found in proven],
         "lock": lock,
-        "risks": [f"lock_{lock['state']}"] if request.category == "legacy" and lock["state"] != "held" else [],
+        "risks": [f"lock_{lock['state']}"] if request.category in LASTING and lock["state"] != "held" else [],
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation, proven),

@@ -1,6 +1,8 @@
 """The only way to a delete: a run with a used approval, chunk by chunk (`send`).
 
-The rights behind the approval and the state of the backup are checked at each chunk, the target at each step.
+The rights behind the approval and the state of the backup are checked at each chunk, the target at each step. Before
+the first chunk, after every resume or pause and every quarter of an hour, each object of the backup must be in the
+bucket as it was written (`presence`). A backup that was verified more than a day ago is verified again first.
 Production stops after the first chunk that may have deleted a key (`chunks.gone`). A person then resumes it. A resume
 by a program stops there again.
 
@@ -9,7 +11,6 @@ A chunk whose answer is unknown is never sent again blindly: it is settled by re
 
 import json
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db.models import Max, Q
@@ -24,7 +25,7 @@ from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.deletion.send import Sender
-from backups.execution import revalidation
+from backups.execution import presence, revalidation
 from backups.execution.clients import Clients, open_clients
 from backups.integrity import start as check_start
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
@@ -129,23 +130,25 @@ class _Deletion:
         self._sender = Sender(stage, stage.generation, lease, clients)
 
     def begin(self) -> Again | None:
-        """Check the backup against D1 again, right before the first delete.
+        """Right before the first delete, verify an old backup again and check a legacy backup against D1 again.
 
         Minutes lie between the reads of the backup and the last reads, so a key that is written all the time differs.
         """
         wait = self._until_apart()
         if wait > 0:
             return Again(wait, gettext_noop("Waiting: the last reads start five minutes after the backup."))
+        self._insist_verified()
+        if not presence.verify_if_needed(self.generation, self.lease, self._nothing_deleted):
+            return Again()
         if self.stage.request.category == "legacy":
             check = check_start.recheck(self.lease, self.generation)
             if check is None:
                 return Again()
             if check.outcome != Check.Outcome.PASSED:
-                begun = deletion_chunks.sent(self.stage).exists()
                 raise RunError(
                     "differences",
-                    f"Check {check.pk}, right before {'going on' if begun else 'the start'}, found {check.differences}"
-                    f" differences with D1. Nothing {'more ' if begun else ''}was deleted. Correct them and try again.",
+                    f"Check {check.pk}, right before {'going on' if self._begun else 'the start'}, found"
+                    f" {check.differences} differences with D1. {self._nothing_deleted} Correct them and try again.",
                 )
         bucket_protection.ask_cloudflare(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
@@ -158,6 +161,20 @@ class _Deletion:
         ):
             pass
         return None
+
+    def _derive(self) -> None:
+        """Derive the evidence, then look at the objects of the backup. Raises RunError if either differs."""
+        _insist_as_approved(self.stage, self.lease)
+        presence.insist_in_place(self.generation, self.lease, self._nothing_deleted)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether any name was sent."""
+        return deletion_chunks.sent(self.stage).exists()
+
+    @property
+    def _nothing_deleted(self) -> str:
+        return "Nothing more was deleted." if self._begun else "Nothing was deleted."
 
     def _until_apart(self) -> float:
         backed_up_at = self.generation.finished_at
@@ -198,13 +215,13 @@ class _Deletion:
                 return None
             if self._careful and chunk.attempt == 1 and deletion_chunks.gone(self.stage):
                 return self._wait_for_a_person()
-            if self._lay_still():
-                # A repeated check against D1 deletes nothing, so the starts and attempts so far still count.
+            if self._lay_still() or presence.verified_long_ago(self.generation):
+                # A repeated verification or check deletes nothing, so the starts and attempts so far still count.
                 before = {"starts": max(0, self.lease.run.starts - 1), "tries": self.lease.run.tries}
                 begin = {**deletion_settle.phase(self.lease, "begin"), **before}
                 with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
                     return None
-            revalidation.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
+            revalidation.derived(self.lease, self._derive)
             self._send(chunk)
         return Again()
 
@@ -271,6 +288,9 @@ class _Deletion:
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
+        self._insist_verified()
+
+    def _insist_verified(self) -> None:
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
             raise RunError("backup_damaged", gettext_noop("The backup is no longer verified. Nothing more is sent."))
 

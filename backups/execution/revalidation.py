@@ -12,7 +12,7 @@ from kvops import clock, timing
 from kvops.models import Run
 from kvops.runs.lease import Lease
 
-BEFORE = {"derived_at", "looked", "starts", "tries"}
+BEFORE = {"derived_at", "looked", "read_back", "starts", "tries"}
 """The members of a cursor that are out of date after a person resumed the run."""
 
 TRIES = 3

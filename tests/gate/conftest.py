@@ -1,5 +1,7 @@
 """The gate without HTTP: seconds, so that a guard can be broken a thousand times to see that a test notices."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from backups.deletion import chunks as deletion_chunks, run as deletion_run
@@ -9,7 +11,7 @@ from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 from tests.gate import world as gate
-from tests.gate.executing import Kv, deletion_of
+from tests.gate.executing import Bucket, Kv, deletion_of
 from tests.gate.world import NAMES, GateWorld
 
 
@@ -23,6 +25,14 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
 @pytest.fixture
 def kv() -> Kv:
     return Kv({name: KvEntry(name, b"{}", None, None) for name in NAMES})
+
+
+@pytest.fixture(autouse=True)
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The bucket of every environment."""
+    found = Bucket()
+    monkeypatch.setattr("backups.bucket.access.store", lambda _environment: nullcontext(found))
+    return found
 
 
 @pytest.fixture

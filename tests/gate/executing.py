@@ -8,6 +8,7 @@ from typing import cast
 
 from django.db.models.functions import Now
 
+from backups.bucket.store import ObjectInfo
 from backups.deletion import run as deletion_run, send as deletion_send
 from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
@@ -57,6 +58,26 @@ class Kv:
         return cast(
             "Clients", SimpleNamespace(reader=self, writer=self, probe=self, budget=budget, meter=meter)
         )  # fmt: skip
+
+
+@dataclass
+class Bucket:
+    """A bucket in memory that holds every object as it was written, except those in `instead`; None is gone."""
+
+    instead: dict[str, bytes | None] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    refuses: Exception | None = None
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self.asked.append(key)
+        if self.refuses:
+            raise self.refuses
+        body = self.instead.get(key, gate.written(key))
+        return None if body is None else ObjectInfo(key, len(body), gate.etag(body), clock.now())
+
+    def get(self, key: str) -> bytes:
+        self.asked.append(f"content of {key}")
+        return self.instead.get(key, gate.written(key)) or b""
 
 
 def now(chunk: CleanupChunk) -> CleanupChunk:

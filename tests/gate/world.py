@@ -25,6 +25,8 @@ from backups.models import (
     Dataset,
     Generation,
     GenerationEntry,
+    GenerationPart,
+    StoredObject,
 )
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import LockRule
@@ -157,10 +159,21 @@ def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NA
     return go(stage, State.CHECKED, check_passed=_check(generation))
 
 
+def written(key: str) -> bytes:
+    """The content of an object of a backup."""
+    return f"as written: {key}".encode()
+
+
+def etag(body: bytes) -> str:
+    """What the store says to tell contents apart."""
+    return sha256(body).hexdigest()[:32]
+
+
 def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
     generation = Generation.objects.create(
         environment=stage.environment, namespace=stage.namespace, prefixes=[stage.request.prefix],
         category=stage.request.category, purpose="cleanup", actor="tests", bucket=stage.environment.r2_bucket,
+        endpoint=stage.environment.r2_endpoint, account_id=stage.environment.account_id,
         run=over(Run.Kind.BACKUP, f"stage:{stage.pk}:copy", stage.environment),
         stem=f"backups/kv/master/{stage.pk}-{Generation.objects.count()}", retain_until=Now() + timedelta(days=30),
     )  # fmt: skip
@@ -171,9 +184,23 @@ def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
         )
         for index, name in enumerate(names)
     )  # fmt: skip
+    data, manifest = f"{generation.stem}.json", f"{generation.stem}.manifest.json"
+    GenerationPart.objects.create(
+        generation=generation, number=1, object_key=data, digests_key=f"{data}.digests", sha256=SHA,
+        digests_sha256=SHA, digest_root=SHA, size=9, keys=len(names), first_index=0, last_index=len(names) - 1,
+        stored=[{"key": data, "digests_key": f"{data}.digests"}],
+    )  # fmt: skip
     Generation.objects.filter(pk=generation.pk).update(
-        status="complete", finished_at=Now(), manifest_key=f"{generation.stem}.manifest.json", manifest_sha256="3" * 64,
-        digest_root="4" * 64, keys=len(names), bytes=2 * len(names),
+        status="complete", finished_at=Now(), manifest_key=manifest, digest_root="4" * 64, keys=len(names),
+        manifest_sha256=sha256(written(manifest)).hexdigest(), bytes=2 * len(names),
+    )  # fmt: skip
+    generation.refresh_from_db()
+    StoredObject.objects.bulk_create(
+        StoredObject(
+            environment=stage.environment, key=key, generation=generation, status="known", seen_at=Now(),
+            size=len(written(key)), written_size=len(written(key)), written_etag=etag(written(key)),
+        )
+        for key in generation.every_object()
     )  # fmt: skip
     return generation
 
