@@ -3,8 +3,9 @@
 Derived from the verified backups and the newest scans. Nothing is stored, and no query grows with keys or entries.
 
 A family is *late* if its newest verified backup is older than its interval, and *overdue* after its grace. Overdue is
-an alarm. So is a family with keys that was never backed up, or with less than 14 days of restore history. A family
-without keys, or with `interval_hours = 0`, expects no backup.
+an alarm. So is a family with keys that was never backed up, or with less than 14 days of restore history. In the first
+14 days after the first backup a shorter history is no alarm, because nobody could have more: the history is *growing*.
+A family without keys, or with `interval_hours = 0`, expects no backup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from django.db.models import Max, Min, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
+from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
 from kvops.inventory import families as key_families
 from kvops.models import Category, Environment, Family, Namespace
@@ -44,7 +46,8 @@ class Light(TextChoices):
 class NewestBackup:
     """The newest verified backup of a family in one namespace, if there is one.
 
-    `since` is the moment of the oldest verified backup. `short` if less than 14 days can be restored.
+    `since` is the moment of the oldest verified backup. If less than 14 days can be restored, the history is `growing`
+    until 14 days after the first backup, and `short` from then on.
     """
 
     namespace: Namespace
@@ -52,7 +55,13 @@ class NewestBackup:
     since: datetime | None
     stale: bool
     light: Light
+    growing: bool
     short: bool
+
+    @property
+    def grown_at(self) -> datetime | None:
+        """The moment from which the oldest verified backup gives 14 days of restore history."""
+        return self.since + timedelta(days=timing.RETENTION_DAYS) if self.since else None
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,14 @@ class Coverage:
 def of_all() -> list[Coverage]:
     """The coverage of each family in each environment; caches without any backup are left out."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
-    verified, now = _verified(), clock.now()
+    verified = _of_each(Generation.objects.of_kv().verified().here())
+    ever = _of_each(Generation.objects.of_kv().exclude(status=Generation.Status.WRITING))
+    now = clock.now()
     keys = _keys()
     rows = []
     for family in Family.objects.order_by("binding", "pattern"):
         backups = [
-            _newest_backup(family, namespace, verified, now, has_keys=keys.get((namespace.pk, family.pk), True))
+            _newest_backup(family, namespace, (verified, ever), now, has_keys=keys.get((namespace.pk, family.pk), True))
             for namespace in namespaces
             if namespace.binding == family.binding
         ]
@@ -91,21 +102,21 @@ def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]
 
 
 @dataclass(frozen=True)
-class _Verified:
-    """The newest verified backup of a set of prefixes, and the moment of the oldest."""
+class _Backups:
+    """The newest backup of a set of prefixes, and the moment of the oldest."""
 
     newest: Generation
     since: datetime
 
 
-def _verified() -> list[_Verified]:
-    """Newest first, in two queries: one selects the backups, the other reads them."""
+def _of_each(backups: GenerationQuerySet) -> list[_Backups]:
+    """These backups by set of prefixes, newest first, in two queries: one selects the newest, the other reads them."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION)
+    lasting = backups.exclude(purpose=Purpose.INVESTIGATION)
     found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
     since = {row["newest"]: row["since"] for row in found}
     generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
-    return [_Verified(generation, since[generation.pk]) for generation in generations]
+    return [_Backups(generation, since[generation.pk]) for generation in generations]
 
 
 def _keys() -> Mapping[tuple[int, int], bool]:
@@ -120,20 +131,33 @@ def _keys() -> Mapping[tuple[int, int], bool]:
 
 
 def _newest_backup(
-    family: Family, namespace: Namespace, verified: Sequence[_Verified], now: datetime, *, has_keys: bool
+    family: Family,
+    namespace: Namespace,
+    backups: tuple[Sequence[_Backups], Sequence[_Backups]],
+    now: datetime,
+    *,
+    has_keys: bool,
 ) -> NewestBackup:
-    mine = [each for each in verified if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]
-    newest = mine[0].newest if mine else None
-    since = min((each.since for each in mine), default=None)
+    """`backups` are the verified ones, and all that were ever finished."""
+    verified, ever = (
+        [each for each in some if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]
+        for some in backups
+    )
+    newest = verified[0].newest if verified else None
+    since = min((each.since for each in verified), default=None)
+    first = min((each.since for each in ever), default=None)
+    enough = now - timedelta(days=timing.RETENTION_DAYS)
     stale = now - timedelta(seconds=timing.VERIFIED_FRESH)
     light = _light(family, newest, now, has_keys=has_keys)
+    little = light != Light.UNEXPECTED and since is not None and since > enough
     return NewestBackup(
         namespace,
         newest,
         since,
         stale=bool(newest and newest.verified_at and newest.verified_at < stale),
         light=light,
-        short=light != Light.UNEXPECTED and since is not None and since > now - timedelta(days=timing.RETENTION_DAYS),
+        growing=little and first is not None and first > enough,
+        short=little and first is not None and first <= enough,
     )
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from audit import log
 from backups.generations import coverage as family_coverage
@@ -57,12 +58,24 @@ def test_a_family_without_keys_needs_no_backup(daily: make.Estate) -> None:
     assert of_masters(daily).light == Light.UNEXPECTED
 
 
-def test_less_than_14_days_is_an_alarm(daily: make.Estate, people: make.People) -> None:
-    backup_of_age(daily.qa, 13), backup_of_age(daily.qa, 0.5)
-    assert of_masters(daily).short
+def test_less_than_14_days_is_an_alarm_if_an_older_backup_was_lost(daily: make.Estate, people: make.People) -> None:
+    backup_of_age(daily.qa, 15, status="damaged"), backup_of_age(daily.qa, 0.5)
+    assert (of_masters(daily).short, of_masters(daily).growing) == (True, False)
     assert "less than 14 days of restore history" in signed_in(people.auditor).get("/").text
     backup_of_age(daily.qa, 15)
-    assert not of_masters(daily).short
+    assert (of_masters(daily).short, of_masters(daily).growing) == (False, False)
+
+
+def test_in_the_first_14_days_a_short_history_is_a_state_and_no_alarm(daily: make.Estate, people: make.People) -> None:
+    backup_of_age(daily.qa, 13), backup_of_age(daily.qa, 0.5)
+    assert (of_masters(daily).short, of_masters(daily).growing) == (False, True)
+    assert tell(daily) == set()
+    page = signed_in(people.auditor).get("/").text
+    assert "less than 14 days of restore history" not in page
+    grown = of_masters(daily).grown_at
+    assert grown is not None
+    assert f"14 days from {timezone.localtime(grown):%Y-%m-%d}" in page
+    assert "14 days from" in signed_in(people.auditor).get("/backups/").text
 
 
 def test_the_overview_says_to_which_moment_and_since_when(daily: make.Estate, people: make.People) -> None:
@@ -114,8 +127,9 @@ def test_a_backup_past_its_date_is_told_once(estate: make.Estate, people: make.P
 
 
 def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
+    lost = backup_of_age(daily.qa, 20, status="damaged")
     late = backup_of_age(daily.qa, 26 / 24)
     assert {event for event, *_ in tell(daily)} == {NotificationEvent.GENERATION_LATE, NotificationEvent.COVERAGE_SHORT}
     Family.objects.update(grace_hours=0)
     assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}
-    assert Generation.objects.get() == late
+    assert Generation.objects.exclude(pk=lost.pk).get() == late
