@@ -35,7 +35,8 @@ class Action(TextChoices):
     SCAN_FAILED = "scan.failed", _("Scan failed")
 
     MISSING_FOUND = "missing.found", _("Unexplained deletions found")
-    MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained deletions acknowledged")
+    UNEXPECTED_FOUND = "unexpected.found", _("Unexpected keys found")
+    MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained changes acknowledged")
 
     RUN_CREATED = "run.created", _("Run created")
     RUN_STOP_REQUESTED = "run.stop_requested", _("Stop of a run requested")
@@ -158,6 +159,7 @@ ALARMING = frozenset(
         Action.CONTRADICTION_FOUND,
         Action.SCAN_FAILED,
         Action.MISSING_FOUND,
+        Action.UNEXPECTED_FOUND,
         Action.RUN_FAILED,
         Action.RUN_TAKEN_OVER,
         Action.GENERATION_PARTIAL,

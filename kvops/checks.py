@@ -22,7 +22,7 @@ def _named() -> Iterator[str]:
     for gate in approval_kinds.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
-    yield from unexplained_deletions.EXPLAINED
+    yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from subject_tree.functions()
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))

@@ -28,7 +28,7 @@ from backups.bucket.store import NotOffered, Upload
 from backups.models import Generation, StoredObject
 from kvops import clock
 from kvops.models import Environment, NotificationEvent, Person, Run
-from kvops.notifications import outbox
+from kvops.notifications import bundles, outbox
 from kvops.prefixes import distinct
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
@@ -223,7 +223,8 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
                 bucket_listing.keep_uploads(environment, uploads)
                 result["unfinished_uploads"] = len(uploads)
             found = bucket_listing.found_since(lease.run, begun, NAMED)
-            _tell(lease.run, environment, begun)
+            with bundles.one_bundle(f"run:{lease.run.pk}"):
+                _tell(lease.run, environment, begun)
             differs = bool(uploads or found or sum(counts.values()) > counts[Status.KNOWN])
             log.record(
                 Action.STORAGE_DIFFERS if differs else Action.STORAGE_RECONCILED,

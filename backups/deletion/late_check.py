@@ -11,6 +11,7 @@ from functools import partial
 
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
@@ -24,10 +25,12 @@ from backups.models import CleanupException, CleanupStage, Reappearance, Restore
 from kvops import clock, timing
 from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.connections import clients
-from kvops.models import Person, Run
+from kvops.models import NotificationEvent, Person, Run
 from kvops.names import storable
+from kvops.notifications import outbox
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
+from kvops.wording import say
 
 NOTES = (
     gettext_noop("The keys are listed once more after the settle time."),
@@ -128,7 +131,24 @@ def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
     else:
         then = Done({"reappeared": stage.reappearances.count()})
     with lease.checkpoint(then, cursor={"look": following}):
-        return None
+        _tell(stage)
+    return None
+
+
+def _tell(stage: CleanupStage) -> None:
+    """Notify once of the reappeared keys that no person has acknowledged, within the open transaction."""
+    unseen = stage.reappearances.unseen()
+    newest = unseen.order_by("-pk").first()
+    if newest is not None:
+        outbox.post(
+            NotificationEvent.KEY_REAPPEARED,
+            subject=f"stage:{stage.pk}",
+            title=say(_("%(stage)s: %(n)s deleted keys reappeared"), stage=stage, n=unseen.count()),
+            lines=[say(_("KVOps does not delete them again. Inspect the keys, and note your findings."))],
+            link=f"{reverse('backups:stage', args=[stage.pk])}?show=reappeared",
+            environment=stage.environment,
+            occasion=f"up to {newest.pk}",
+        )
 
 
 def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:

@@ -1,4 +1,6 @@
-"""The keys that KVOps deleted itself, as SQL for the inventory, which must not know clean-ups (named by a string).
+"""The keys that KVOps deleted itself, and the prefixes it emptied, as SQL for the inventory (named by strings).
+
+The inventory must not know clean-ups.
 
 A name counts if its chunk was sent, or may have been. The intent must be newer than the start of the key's last
 listing, less 300 s by which a listing may lag. It does not count if a restore or an undo wrote it, or found it there,
@@ -7,7 +9,8 @@ after that and at least 300 s before the scan began.
 
 from collections.abc import Iterable
 
-from backups.models import CleanupException, RestoreEntry
+from backups.models import CleanupException, CleanupStage, RestoreEntry
+from kvops.models import Category
 
 Outcome = CleanupException.Outcome
 NOT_BY_US = (Outcome.CHANGED, Outcome.VANISHED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.REAPPEARED)
@@ -53,6 +56,24 @@ def deleted_by_us() -> str:
     Names that a restore or an undo wrote, or found, between the deletion and the listing are left out.
     """
     return _DELETED.format(not_by_us=_listed(NOT_BY_US), present_again=_listed(PRESENT_AGAIN), may_be=_listed(MAY_BE))
+
+
+_EMPTIED = """
+SELECT DISTINCT q.prefix
+  FROM backups_cleanupstage g
+  JOIN backups_cleanuprequest q ON q.id = g.request_id
+  JOIN kvops_family f ON f.id = q.family_id
+ WHERE g.namespace_id = %(namespace)s AND g.state IN ({proven}) AND q.category = '{legacy}'
+   AND NOT q.exact AND NOT f.exact"""
+
+
+def emptied_by_us() -> str:
+    """SQL: each prefix of the namespace whose legacy keys a clean-up proved gone. No key may come back under it.
+
+    Caches are left out, because they are written again.
+    """
+    proven = _listed([CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED])
+    return _EMPTIED.format(proven=proven, legacy=Category.LEGACY)
 
 
 def _listed(outcomes: Iterable[str]) -> str:

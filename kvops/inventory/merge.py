@@ -13,8 +13,12 @@ from audit import log
 from kvops import timing
 from kvops.cloudflare import ListedKey
 from kvops.inventory import families as key_families, unexplained as unexplained_deletions
-from kvops.models import Namespace, Scan, StagedKey
+from kvops.models import Category, Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
+from kvops.prefixes import distinct
+
+UNEXPECTED_SHOWN = 1_000
+"""Keys. The most names of unexpected keys that one scan keeps; it counts all of them."""
 
 _OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
 
@@ -40,7 +44,9 @@ SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM unexplained)
 """
 
 # One pass over the stage finds both. New rows are inserted in the order of the listing, which is the order of the
-# indexes.
+# indexes. A new key is unexpected if its family is legacy, or if a clean-up emptied a prefix of it and no longer
+# pattern of the policy allows it since. Its name must have been listed before. A key that KVOps deleted while the scan
+# listed it is no new key, nor is one that KVOps restored and did not delete again.
 _LISTED = f"""
 WITH differing AS MATERIALIZED (
   SELECT k.id, s.name, s.expiration, s.metadata
@@ -54,8 +60,24 @@ WITH differing AS MATERIALIZED (
   INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)
   SELECT %(namespace)s, name, expiration, metadata, {key_families.ASSIGNED}, %(scan)s FROM differing WHERE id IS NULL
   RETURNING 1
+), emptied AS MATERIALIZED ({{emptied}}
+), deleted AS MATERIALIZED ({{deleted}}
+), restored AS MATERIALIZED ({{restored}}
+), unexpected AS MATERIALIZED (
+  SELECT d.name, d.expiration, a.category
+    FROM differing d CROSS JOIN LATERAL (SELECT {key_families.ASSIGNED}) a (family_id, category)
+   WHERE d.id IS NULL AND EXISTS (SELECT FROM unnest(%(listed)s::text[]) l (prefix) WHERE starts_with(d.name, l.prefix))
+     AND (a.category = '{Category.LEGACY}' OR EXISTS (
+       SELECT FROM emptied e LEFT JOIN kvops_family f ON f.id = a.family_id
+        WHERE starts_with(d.name, e.prefix) AND coalesce(length(f.pattern), 0) < length(e.prefix)))
+     AND NOT EXISTS (SELECT FROM deleted x WHERE x.name = d.name AND x.at >= %(shown)s)
+     AND NOT EXISTS (SELECT FROM restored r WHERE r.name = d.name
+                        AND NOT EXISTS (SELECT FROM deleted x WHERE x.name = d.name AND x.at > r.at))
+), kept AS (
+  INSERT INTO kvops_unexpectedkey (scan_id, name, expiration, category)
+  SELECT %(scan)s, name, expiration, category FROM unexpected ORDER BY name LIMIT {UNEXPECTED_SHOWN}
 )
-SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added)
+SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added), (SELECT count(*) FROM unexpected)
 """  # noqa: S608  (constants of this module)
 
 
@@ -75,6 +97,7 @@ class Merged:
     changed: int
     gone: int
     unexplained: int = 0
+    unexpected: int = 0
 
 
 def stage_keys(scan: Scan, keys: Sequence[ListedKey]) -> None:
@@ -117,6 +140,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         "low": scan.prefix,
         "high": after_prefix(scan.prefix) if scan.prefix else None,
         **key_families.Families.of(namespace.binding).params(),
+        **_since_the_last_listing(scan),
     }
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'")  # the joins hold a million names in memory
@@ -125,9 +149,9 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         if found != staged:
             raise ScanMismatch(f"{staged} keys were listed, but {found} are on the stage.")
         keys = staged if ordered else staged - _drop_repeated(cursor, params)
-        gone, unexplained = _delete_gone(cursor, params, scan)
-        changed, added = _update_and_insert(cursor, params)
-    merged = Merged(keys=keys, added=added, changed=changed, gone=gone, unexplained=unexplained)
+        gone, unexplained = _delete_gone(cursor, params)
+        changed, added, unexpected = _update_and_insert(cursor, params)
+    merged = Merged(keys, added=added, changed=changed, gone=gone, unexplained=unexplained, unexpected=unexpected)
     Scan.objects.filter(pk=scan.pk).update(
         completed_at=Now(),
         keys=merged.keys,
@@ -135,6 +159,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         changed=merged.changed,
         gone=merged.gone,
         unexplained=merged.unexplained,
+        unexpected=merged.unexpected,
         unstorable=unstorable,
         calls=calls,
     )
@@ -153,26 +178,40 @@ def _drop_repeated(cursor: CursorWrapper, params: _Params) -> int:
     return int(cursor.rowcount)
 
 
-def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[int, int]:
-    """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
+def _since_the_last_listing(scan: Scan) -> _Params:
+    """The listings of the scan's names before it, and the moments from which KVOps' own changes may explain it."""
     earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk)
     whole = earlier.covering(scan.prefix).order_by("-pk").first()
     lag = timedelta(seconds=timing.LIST_LAG)
-    last: dict[str, int | float | str] = {
+    return {
+        "listed": distinct(set(earlier.values_list("prefix", flat=True))),
         "whole": whole.pk if whole else 0,
         "narrower": earlier.filter(pk__gt=whole.pk if whole else 0).exists(),
         "since": str(whole.created_at - lag) if whole else "-infinity",
         "shown": str(scan.created_at - lag),
         "lag": timing.LIST_LAG,
     }
-    explained = " UNION ALL ".join(import_string(name)() for name in unexplained_deletions.EXPLAINED)
-    cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), {**params, **last})
+
+
+def _delete_gone(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
+    """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
+    explained = _registered(unexplained_deletions.EXPLAINED)
+    cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), params)
     gone, unexplained = cursor.fetchone()
     return int(gone), int(unexplained)
 
 
-def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
-    """The number of changed keys, and the number of new ones."""
-    cursor.execute(_LISTED, params)
-    changed, added = cursor.fetchone()
-    return int(changed), int(added)
+def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int, int]:
+    """The numbers of changed, new and unexpected keys. The merge stores the first names of the unexpected ones."""
+    own = {
+        "deleted": _registered(unexplained_deletions.EXPLAINED),
+        "restored": _registered(unexplained_deletions.RESTORED),
+        "emptied": _registered(unexplained_deletions.EMPTIED),
+    }
+    cursor.execute(_LISTED.format(**own), params)
+    changed, added, unexpected = cursor.fetchone()
+    return int(changed), int(added), int(unexpected)
+
+
+def _registered(functions: Sequence[str]) -> str:
+    return " UNION ALL ".join(import_string(name)() for name in functions)

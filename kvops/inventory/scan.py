@@ -16,9 +16,10 @@ from audit import log
 from audit.actions import Action
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage, ListedKey as Listed
 from kvops.connections.calls import Calls
-from kvops.inventory import merge as inventory_merge
+from kvops.inventory import merge as inventory_merge, unexplained as unexplained_deletions
 from kvops.models import Environment, Namespace, Person, Run, Scan
 from kvops.names import storable, workable
+from kvops.notifications import bundles
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver, lease as run_lease, outcomes
 from kvops.schedules.jobs import Begun
@@ -189,14 +190,9 @@ def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Ag
                 subject_label=str(mine.namespace),
                 details={"scan": mine.pk, "prefix": mine.prefix, **result},
             )
-            if merged.unexplained:
-                log.record(
-                    Action.MISSING_FOUND,
-                    actor=lease.actor,
-                    environment=mine.namespace.environment.slug,
-                    subject=f"unexplained:{mine.pk}",
-                    subject_label=str(mine.namespace),
-                    details={"keys": merged.unexplained},
+            with bundles.one_bundle(f"run:{lease.run.pk}"):
+                unexplained_deletions.report(
+                    mine, deletions=merged.unexplained, new=merged.unexpected, actor=lease.actor
                 )
     except inventory_merge.ScanMismatch as mismatch:
         note = gettext_noop("The listed names were lost. Listing from the beginning.")

@@ -1,20 +1,26 @@
-"""Unexplained deletions: keys that are gone, not deleted by KVOps and not expired (design: unexplained deletions).
+"""Unexplained deletions and unexpected keys: changes of KV that must not happen outside KVOps.
 
-Every scan computes them within its merge. `backups.deletion.own_deletions`, named by a string, gives the SQL of
-KVOps's own deletions. If an application gave a key an expiration after the last scan, and it expired since, the key
-is among them too: nobody recorded that.
+A deletion is unexplained if KVOps did not delete the key and it had not expired. If an application gave a key an
+expiration after the last scan, and it expired since, the key is among them too: nobody recorded that. A new key is
+unexpected if its family is legacy, or if a clean-up emptied its prefix, and KVOps did not restore it.
+
+Every scan finds both within its merge. Packages of `backups`, named by strings, give the SQL of KVOps' own deletions
+and restores, and of the emptied prefixes.
 """
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.models import Person, Role, Scan, UnexplainedDeletion
+from kvops.models import NotificationEvent, Person, Role, Scan, UnexpectedKey, UnexplainedDeletion
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
+from kvops.notifications import outbox
 from kvops.refusals import Refused
+from kvops.wording import say
 
 EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
 """Functions, by name, that give SQL for (name, at) of deletions, so that `kvops` does not import the apps above it.
@@ -22,22 +28,82 @@ EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
 The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before
 %(shown)s are in the listing, unless the key was deleted.
 """
+RESTORED = ("backups.restores.own_writes.restored_by_us",)
+"""Functions, by name, that give SQL for (name, at) of keys that KVOps wrote back. The parameters are the same."""
+EMPTIED = ("backups.deletion.own_deletions.emptied_by_us",)
+"""Functions, by name, that give SQL for (prefix) of the prefixes that a clean-up emptied: no key may come back."""
+
+type OddKey = UnexplainedDeletion | UnexpectedKey
 
 
 class AcknowledgeRefused(Refused):
     """The deletions cannot be acknowledged this way; the message gives the reason."""
 
 
-def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[UnexplainedDeletion]:
-    """The unexplained deletions that this scan found, in byte order, under a prefix, after a name."""
-    found = beginning_with(UnexplainedDeletion.objects.filter(scan=scan).order_by("name"), prefix)
+def names(scan: Scan, *, prefix: str = "", after: str = "", new: bool = False) -> QuerySet[OddKey]:
+    """The unexplained deletions that this scan found, in byte order, under a prefix, after a name.
+
+    With `new`, its unexpected keys instead.
+    """
+    kept: QuerySet[OddKey] = scan.unexpected_keys.all() if new else scan.unexplained_deletions.all()
+    found = beginning_with(kept.order_by("name"), prefix)
     if not after:
         return found
     return found.filter(name__gt=after) if storable(after) else found.none()
 
 
+def report(scan: Scan, *, deletions: int, new: int, actor: log.Actor) -> None:
+    """Record and announce the findings of a merge, within its transaction."""
+    if deletions:
+        _record(Action.MISSING_FOUND, scan, deletions, actor)
+        _announce(
+            NotificationEvent.DELETION_UNEXPLAINED,
+            scan,
+            say(
+                _("%(namespace)s: %(n)s keys were deleted without an explanation"),
+                namespace=scan.namespace,
+                n=deletions,
+            ),
+            say(_("KVOps did not delete them, and they had not expired. Find out who did, and note your findings.")),
+        )
+    if new:
+        _record(Action.UNEXPECTED_FOUND, scan, new, actor)
+        _announce(
+            NotificationEvent.KEY_UNEXPECTED,
+            scan,
+            say(_("%(namespace)s: %(n)s unexpected keys"), namespace=scan.namespace, n=new),
+            say(_("They are new, under a legacy family or an emptied prefix. Find out who wrote them.")),
+        )
+
+
+def _record(action: Action, scan: Scan, keys: int, actor: log.Actor) -> None:
+    log.record(
+        action,
+        actor=actor,
+        environment=scan.namespace.environment.slug,
+        subject=f"unexplained:{scan.pk}",
+        subject_label=str(scan.namespace),
+        details={"keys": keys},
+    )
+
+
+def _announce(event: NotificationEvent, scan: Scan, title: str, line: str) -> None:
+    show = "?show=new" if event == NotificationEvent.KEY_UNEXPECTED else ""
+    outbox.post(
+        event,
+        subject=f"unexplained:{scan.pk}",
+        title=title,
+        lines=[line],
+        link=f"{reverse('unexplained-scan', args=[scan.pk])}{show}",
+        environment=scan.namespace.environment,
+    )
+
+
 def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
-    """Record a person's findings about the unexplained deletions of a scan. Raises AcknowledgeRefused."""
+    """Record a person's findings about a scan's unexplained deletions and unexpected keys.
+
+    Raises AcknowledgeRefused.
+    """
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise AcknowledgeRefused(_("Only an operator or a reviewer can acknowledge this."))
@@ -56,5 +122,5 @@ def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
             environment=scan.namespace.environment.slug,
             subject=f"unexplained:{scan.pk}",
             subject_label=str(scan.namespace),
-            details={"keys": scan.unexplained, "note": note.strip()[:1000]},
+            details={"keys": scan.unexplained, "unexpected": scan.unexpected, "note": note.strip()[:1000]},
         )

@@ -1,4 +1,4 @@
-"""Unexplained deletions: the scans that found them, the names, and a person's note."""
+"""Unexplained deletions and unexpected keys: the scans that found them, the names, and a person's note."""
 
 from operator import attrgetter
 
@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.inventory import unexplained as unexplained_deletions
+from kvops.inventory.merge import UNEXPECTED_SHOWN
 from kvops.inventory.unexplained_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
@@ -23,7 +24,7 @@ PAGE = 50
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List the scans that found unexplained deletions, newest first."""
+    """List the scans that found unexplained deletions or unexpected keys, newest first."""
     form = UnexplainedFilter(request.GET)
     context = listed(
         request, form, "scans", form.scans().select_related("namespace__environment", "acknowledged_by"), PAGE
@@ -34,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the unexplained deletions of one scan."""
+    """Show the unexplained deletions or the unexpected keys of one scan."""
     return _page(request, _scan(pk), AcknowledgeForm())
 
 
@@ -43,8 +44,10 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Stream the names that match the filter as a file."""
     scan = _scan(pk)
-    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-unexplained-{pk}"
-    names = UnexplainedNamesFilter(request.GET).names(scan).values_list("name", flat=True)
+    form = UnexplainedNamesFilter(request.GET)
+    kind = "unexpected" if form.shows_new(scan) else "unexplained"
+    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-{kind}-{pk}"
+    names = form.names(scan).values_list("name", flat=True)
     return names_file(request, name, names.iterator(10_000))
 
 
@@ -63,7 +66,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _scan(pk: int) -> Scan:
     related = ("namespace__environment", "acknowledged_by", "run")
-    return get_object_or_404(Scan.objects.select_related(*related).filter(unexplained__gt=0), pk=pk)
+    return get_object_or_404(Scan.objects.odd().select_related(*related), pk=pk)
 
 
 def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
@@ -73,6 +76,8 @@ def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int =
         "scan": scan,
         "environment": scan.namespace.environment,
         "names_form": names,
+        "new": names.shows_new(scan),
+        "kept": UNEXPECTED_SHOWN,
         "form": form,
         "found": found,
         "after": after,

@@ -9,7 +9,7 @@ from kvops.models.categories import Category, Family, PolicyVersion, Read
 from kvops.models.connections import Budget, BudgetSpend, DailyUse, Skew
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
-from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexplainedDeletion
+from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexpectedKey, UnexplainedDeletion
 from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.references import ReferenceStatement
@@ -48,6 +48,7 @@ __all__ = [
     "Scratch",
     "Skew",
     "StagedKey",
+    "UnexpectedKey",
     "UnexplainedDeletion",
     "User",
 ]

@@ -24,9 +24,13 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         """The newest complete scan of the namespace, or of a prefix of it; it holds the counts."""
         return self.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").first()
 
+    def odd(self) -> "ScanQuerySet":
+        """Scans with unexplained deletions or unexpected keys."""
+        return self.filter(Q(unexplained__gt=0) | Q(unexpected__gt=0))
+
     def unexplained(self) -> "ScanQuerySet":
-        """Scans with unexplained deletions that are not acknowledged."""
-        return self.filter(unexplained__gt=0, acknowledged_at__isnull=True)
+        """Scans with unexplained deletions or unexpected keys that are not acknowledged."""
+        return self.odd().filter(acknowledged_at__isnull=True)
 
     def covering(self, prefix: str) -> "ScanQuerySet":
         """Scans that listed all keys under the prefix."""
@@ -48,6 +52,7 @@ class Scan(models.Model):
     unstorable = models.BigIntegerField(default=0)
     calls = models.BigIntegerField(default=0)
     unexplained = models.BigIntegerField(default=0)
+    unexpected = models.BigIntegerField(default=0, db_default=0)
     acknowledged_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_note = models.TextField(blank=True)
@@ -64,7 +69,7 @@ class Scan(models.Model):
         ]
         indexes = [
             models.Index(fields=["namespace", "-completed_at"], name="scan_newest"),
-            models.Index(fields=["-id"], condition=Q(unexplained__gt=0), name="scan_unexplained"),
+            models.Index(fields=["-id"], condition=Q(unexplained__gt=0) | Q(unexpected__gt=0), name="scan_odd"),
         ]
 
     def __str__(self) -> str:
@@ -163,6 +168,24 @@ class UnexplainedDeletion(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scan", "name"], name="unexplained_once_per_scan")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UnexpectedKey(models.Model):
+    """A new key of a legacy family, or under a prefix that a clean-up emptied, that KVOps did not write.
+
+    `Scan.unexpected` has the number of all; only the first `inventory.merge.UNEXPECTED_SHOWN` names are kept.
+    """
+
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="unexpected_keys", db_index=False)
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+    category = models.CharField(max_length=20, choices=Category)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["scan", "name"], name="unexpected_once_per_scan")]
 
     def __str__(self) -> str:
         return self.name

@@ -33,6 +33,9 @@ class NotificationEvent(models.TextChoices):
     DRILL_FAILED = "drill.failed", _("drill failed")
     DRILL_OVERDUE = "drill.overdue", _("drill overdue")
     ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
+    DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")
+    KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")
+    KEY_REAPPEARED = "key.reappeared", _("deleted keys reappeared")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
 
@@ -44,6 +47,13 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """Notifications that wait for delivery, or could not be delivered."""
         return self.filter(state__in=Notification.UNDELIVERED)
 
+    def bundled_with(self, one: "Notification") -> "NotificationQuerySet":
+        """The notification, and the others of its bundle for the same recipient: they are sent as one message."""
+        if not one.bundle:
+            return self.filter(pk=one.pk)
+        channel = {} if one.person_id else {"environment": one.environment_id}
+        return self.filter(bundle=one.bundle, person=one.person_id, **channel)
+
     def newest_first(self) -> "NotificationQuerySet":
         """Notifications with their recipients, newest first."""
         return self.select_related("environment", "person").order_by("-pk")
@@ -51,6 +61,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
 class Notification(models.Model):
     """One message for one recipient: a person by mail, or the channel of an environment.
+
+    Notifications of one round of a check have the same `bundle`; those for the same recipient are sent as one message.
 
     waiting -> sending                 (claimed by one worker, tries + 1)
     sending -> delivered               (the service confirmed that it took the message)
@@ -77,6 +89,7 @@ class Notification(models.Model):
     event = models.CharField(max_length=40)
     subject = models.CharField(max_length=100)
     occasion = models.CharField(max_length=100, blank=True)
+    bundle = models.CharField(max_length=100, blank=True, db_default="")
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, blank=True)
     person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="notifications")
     language = models.CharField(max_length=10)
@@ -130,6 +143,7 @@ class Notification(models.Model):
             ),
             models.Index(fields=["-id"], condition=Q(state="failed"), name="notification_failed"),
             models.Index(fields=["subject", "event"], name="notification_by_subject"),
+            models.Index(fields=["bundle"], condition=~Q(bundle=""), name="notification_by_bundle"),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ class NotificationFilter(forms.Form):
     environment = EnvironmentFilter()
     recipient = forms.CharField(label=_("Recipient"), required=False, max_length=200)
     subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    bundle = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
     after = PlaceField()
 
     def notifications(self) -> NotificationQuerySet:
@@ -34,5 +35,5 @@ class NotificationFilter(forms.Form):
             found = found.filter(person__email__icontains=chosen["recipient"])
         if chosen["after"]:
             found = found.filter(pk__lt=chosen["after"])
-        same = {name: chosen[name] for name in ("event", "environment", "subject") if chosen[name]}
+        same = {name: chosen[name] for name in ("event", "environment", "subject", "bundle") if chosen[name]}
         return found.filter(**same)

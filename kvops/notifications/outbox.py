@@ -4,6 +4,9 @@
 Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events and
 the roles they are sent to. A requester gets no message about their own request.
 
+One round of a check can find many things at once. Its notifications share a bundle (`bundles.one_bundle`), and each
+recipient gets one message with all of theirs.
+
 The sweep wakes a worker for due messages. The worker claims the row, sends the message and writes the outcome. If a
 service does not take a message, it is sent again after ever longer waits for a day. Then, and at once if it is refused,
 it is an alarm until a person has it sent again or gives it up (`/notifications/`). If the outcome is unknown, because
@@ -16,11 +19,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext as _, gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -28,8 +32,8 @@ from kvops import queue, timing
 from kvops.connections import credentials
 from kvops.models import Environment, Notification, NotificationEvent, Person, Role
 from kvops.names import visible
-from kvops.notifications import senders
-from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, NotDelivered, Unclear
+from kvops.notifications import bundles, senders
+from kvops.notifications.senders import MessageRefused, MessageTryLater, NotDelivered, Unclear
 from kvops.refusals import Refused
 
 State = Notification.State
@@ -75,6 +79,9 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.DRILL_FAILED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DRILL_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
 }
@@ -125,6 +132,7 @@ def post(
                     event=event.value,
                     subject=subject,
                     occasion=occasion,
+                    bundle=bundles.current(),
                     environment=environment,
                     person=person,
                     language=language,
@@ -142,7 +150,7 @@ def _holding(roles: Iterable[Role]) -> Iterable[Person]:
 
 
 def send_due() -> int:
-    """Queue the due notifications. Return their number. `sweep` calls it, and must not wait for a service itself.
+    """Queue the due messages. Return their number. `sweep` calls it, and must not wait for a service itself.
 
     If a worker has been sending a notification for too long, it waits again, with one more attempt of unknown outcome.
     """
@@ -150,26 +158,24 @@ def send_due() -> int:
         state=State.SENDING, claimed_at__lt=Now() - timedelta(seconds=timing.MESSAGE_CLAIM)
     )
     gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), error=NOBODY_KNOWS)
-    due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at")
+    due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at", "pk")
     queued = 0
-    for pk in due.values_list("pk", flat=True)[:BATCH]:
+    for one in due[:BATCH]:
         with log.transaction():
-            # Postponed, so that the next round does not queue it again while the queue has it.
+            # Postponed with its bundle, so that neither this round nor the next queues it again while the queue has it.
             later = Now() + timedelta(seconds=timing.MESSAGE_CLAIM)
-            if Notification.objects.filter(pk=pk, state=State.WAITING, next_at__lte=Now()).update(next_at=later):
-                queue.enqueue("kvops.tasks.deliver", pk)
+            bundled = Notification.objects.bundled_with(one).filter(state=State.WAITING, next_at__lte=Now())
+            if bundled.update(next_at=later):
+                queue.enqueue("kvops.tasks.deliver", one.pk)
                 queued += 1
     return queued
 
 
 def deliver(pk: int) -> None:
-    """Send one notification, if it waits to be sent, and write the outcome. Called by a worker."""
-    claimed = Notification.objects.filter(pk=pk, state=State.WAITING).update(
-        state=State.SENDING, tries=F("tries") + 1, claimed_at=Now()
-    )
-    if not claimed:
+    """Send one notification with its bundle, if it waits to be sent, and write the outcome. Called by a worker."""
+    mine = _claim(Notification.objects.get(pk=pk))
+    if not mine:
         return
-    mine = Notification.objects.select_related("environment", "person").get(pk=pk)
     try:
         _send(mine)
     except MessageTryLater as error:
@@ -182,62 +188,72 @@ def deliver(pk: int) -> None:
         _delivered(mine)
 
 
-def _send(mine: Notification) -> None:
-    with translation.override(mine.language):
-        message = Message(
-            number=mine.pk,
-            title=mine.title,
-            lines=mine.lines,
-            link=f"{settings.BASE_URL}{mine.link}" if mine.link else "",
-            open_it=_("Open it in KVOps"),
-            again=_("Sent again: an earlier attempt may have arrived.") if mine.unclear else "",
-        )
-    if mine.person is not None:
-        senders.mail(message, mine.person.email)
-    elif mine.environment is not None and mine.environment.slack:
-        senders.slack(message, credentials.resolve(mine.environment.slack))
+def _claim(one: Notification) -> list[Notification]:
+    """The notification and the others of its bundle that wait to be sent: one worker has them now, in order."""
+    with transaction.atomic():
+        waiting = Notification.objects.bundled_with(one).filter(state=State.WAITING)
+        mine = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        claimed = Notification.objects.filter(pk__in=mine)
+        claimed.update(state=State.SENDING, tries=F("tries") + 1, claimed_at=Now())
+        return list(claimed.select_related("environment", "person").order_by("pk"))
+
+
+def _send(mine: Sequence[Notification]) -> None:
+    first, message = mine[0], bundles.message_of(mine)
+    if first.person is not None:
+        senders.mail(message, first.person.email)
+    elif first.environment is not None and first.environment.slack:
+        senders.slack(message, credentials.resolve(first.environment.slack))
     else:
         raise MessageRefused(NO_CHANNEL)
 
 
-def _delivered(mine: Notification) -> None:
+def _delivered(mine: Sequence[Notification]) -> None:
     """The service took the message, so it is delivered even if another worker was to send it again."""
     with log.transaction():
-        changed = Notification.objects.filter(pk=mine.pk, state__in=Notification.UNDELIVERED).update(
-            state=State.DELIVERED, delivered_at=Now(), error=""
-        )
-        if changed and (told := EVENTS[NotificationEvent(mine.event)].delivered):
-            import_string(told)(mine)
+        for one in mine:
+            changed = Notification.objects.filter(pk=one.pk, state__in=Notification.UNDELIVERED).update(
+                state=State.DELIVERED, delivered_at=Now(), error=""
+            )
+            if changed and (told := EVENTS[NotificationEvent(one.event)].delivered):
+                import_string(told)(one)
 
 
-def _not_now(mine: Notification, error: NotDelivered, *, wait: float = 0.0, unclear: int = 0) -> None:
+def _not_now(mine: Sequence[Notification], error: NotDelivered, *, wait: float = 0.0, unclear: int = 0) -> None:
     """Try again after ever longer waits, at least as long as the service asked for, until a day is over."""
-    if Notification.objects.filter(pk=mine.pk, created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_FOR)).exists():
+    first = mine[0]
+    if Notification.objects.filter(pk=first.pk, created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_FOR)).exists():
         _failed(mine, str(error))
         return
-    pause = max(wait, min(timing.MESSAGE_RETRY * 2 ** min(mine.tries - 1, 10), timing.MESSAGE_LONGEST_RETRY))
-    Notification.objects.filter(pk=mine.pk, state=State.SENDING, tries=mine.tries).update(
+    pause = max(wait, min(timing.MESSAGE_RETRY * 2 ** min(first.tries - 1, 10), timing.MESSAGE_LONGEST_RETRY))
+    sent = Notification.objects.filter(pk__in=[one.pk for one in mine], state=State.SENDING)
+    sent.filter(claimed_at=first.claimed_at).update(
         state=State.WAITING, next_at=Now() + timedelta(seconds=pause), unclear=F("unclear") + unclear, error=str(error)
     )
 
 
-def _failed(mine: Notification, error: str) -> None:
+def _failed(mine: Sequence[Notification], error: str) -> None:
     with log.transaction():
-        _move(mine, [State.SENDING], State.FAILED, Action.NOTIFICATION_FAILED, SYSTEM, error=error[:300])
+        for one in mine:
+            _move(one, [State.SENDING], State.FAILED, Action.NOTIFICATION_FAILED, SYSTEM, error=error[:300])
 
 
 def try_again(mine: Notification, *, actor: log.Actor) -> None:
-    """Failed -> waiting, for another day. Raises NotFailed."""
-    with log.transaction():
-        again = {"tries": 0, "next_at": Now(), "created_at": Now()}
-        if not _move(mine, [State.FAILED], State.WAITING, Action.NOTIFICATION_TRIED_AGAIN, actor, **again):
-            raise NotFailed(gettext_lazy("The notification is no longer among the failed ones."))
+    """Failed -> waiting, for another day, with its bundle. Raises NotFailed."""
+    again = {"tries": 0, "next_at": Now(), "created_at": Now()}
+    _move_bundle(mine, State.WAITING, Action.NOTIFICATION_TRIED_AGAIN, actor, **again)
 
 
 def drop(mine: Notification, *, actor: log.Actor) -> None:
-    """Failed -> dropped: the message is not sent any more, and is no alarm. Raises NotFailed."""
+    """Failed -> dropped, with its bundle: the message is not sent any more, and is no alarm. Raises NotFailed."""
+    _move_bundle(mine, State.DROPPED, Action.NOTIFICATION_DROPPED, actor)
+
+
+def _move_bundle(mine: Notification, to: State, action: Action, actor: log.Actor, **values: object) -> None:
     with log.transaction():
-        if not _move(mine, [State.FAILED], State.DROPPED, Action.NOTIFICATION_DROPPED, actor):
+        bundled = Notification.objects.bundled_with(mine).newest_first()
+        moved = sum(_move(one, [State.FAILED], to, action, actor, **values) for one in bundled)
+        if not moved:
             raise NotFailed(gettext_lazy("The notification is no longer among the failed ones."))
 
 

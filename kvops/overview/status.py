@@ -248,9 +248,13 @@ def _overdue() -> list[Alarm]:
 
 
 def _unexplained() -> list[Alarm]:
-    """One alarm for each scan with unexplained deletions, until a person has acknowledged it."""
+    """Alarms for each scan with unexplained deletions or unexpected keys, until a person has acknowledged it."""
     found = []
     for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
+        if scan.unexpected:
+            found.append(_unexpected(scan))
+        if not scan.unexplained:
+            continue
         title = ngettext(
             "%(namespace)s: %(count)s unexplained deletion",
             "%(namespace)s: %(count)s unexplained deletions",
@@ -259,6 +263,15 @@ def _unexplained() -> list[Alarm]:
         text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
         found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See details")))
     return found
+
+
+def _unexpected(scan: Scan) -> Alarm:
+    title = ngettext(
+        "%(namespace)s: %(count)s unexpected key", "%(namespace)s: %(count)s unexpected keys", scan.unexpected
+    ) % {"namespace": scan.namespace, "count": scan.unexpected}
+    text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
+    url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
+    return Alarm("danger", title, text, url, _("See details"))
 
 
 def _unclassified(shown: Sequence[Column]) -> list[Alarm]:

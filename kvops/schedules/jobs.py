@@ -26,7 +26,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from kvops import clock, timing
 from kvops.models import Environment, Firing, NotificationEvent, Person, Role, Run, Schedule
-from kvops.notifications import outbox
+from kvops.notifications import bundles, outbox
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import cron
@@ -129,7 +129,8 @@ def fire_due(now: datetime | None = None) -> int:
     provide()
     at = now or clock.now()
     due = Schedule.objects.filter(next_at__lte=at, paused_at=None, job__in=JOBS).order_by("next_at")
-    return sum(fire(pk, at) for pk in list(due.values_list("pk", flat=True)))
+    with bundles.one_bundle(f"schedules {at.isoformat()}"):
+        return sum(fire(pk, at) for pk in list(due.values_list("pk", flat=True)))
 
 
 def fire(pk: int, now: datetime) -> bool:

@@ -153,6 +153,7 @@ RESULTS: dict[str, str | Promise] = {
     "changed": _("Changed keys"),
     "gone": _("Keys gone"),
     "unexplained": _("Unexplained"),
+    "unexpected": _("Unexpected keys"),
     "unstorable": _("Names that cannot be stored"),
     "calls": _("Requests"),
     # backups

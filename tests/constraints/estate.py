@@ -33,6 +33,7 @@ from kvops.models import (
     ScanCount,
     Schedule,
     Skew,
+    UnexpectedKey,
     UnexplainedDeletion,
     User,
 )
@@ -163,6 +164,10 @@ class Prerequisites:
     def missing(self) -> UnexplainedDeletion:
         """A key that vanished without an explanation."""
         return UnexplainedDeletion.objects.create(scan=self.scan(), name="a", category="legacy")
+
+    def unexpected(self) -> UnexpectedKey:
+        """A new key where none may come."""
+        return UnexpectedKey.objects.create(scan=self.scan(), name="a", category="legacy")
 
     def counted(self) -> ScanCount:
         """Keys counted by a scan."""

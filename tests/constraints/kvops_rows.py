@@ -283,6 +283,7 @@ ENVIRONMENTS = [
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_by=w.operator), "no note"),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_note="x"), "nobody"),
     RowAttempt("unexplained_once_per_scan", lambda w: again(w.missing())),
+    RowAttempt("unexpected_once_per_scan", lambda w: again(w.unexpected())),
     RowAttempt("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),
     RowAttempt("references_name_a_commit", lambda w: change(w.statement(), commit=""), "commit"),
     RowAttempt("references_name_a_commit", lambda w: change(w.statement(), command=""), "command"),

@@ -91,7 +91,7 @@ class _MessageTrial:
                 outbox.deliver(pk)
             self.slack.script.clear()
 
-    def _die(self, _mine: Notification) -> None:
+    def _die(self, _mine: Sequence[Notification]) -> None:
         self.deaths += 1
         raise DiedBeforeWriting
 

@@ -14,7 +14,7 @@ from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from backups.restores import undo as stage_undo
 from kvops import clock, timing
-from kvops.models import Category, Family, Run
+from kvops.models import Category, Family, Notification, NotificationEvent, Run
 from kvops.overview import status as overview_status
 from kvops.runs import driver as run_driver
 from tests import make
@@ -68,6 +68,21 @@ def test_a_deleted_key_that_reappeared_is_reported_and_not_deleted(
     assert len(estate.cloudflare.calls("bulk_delete")) == deletes
     assert estate.cloudflare.namespace(estate.qa.namespace_id).get(NAMES[0]) is not None
     assert Entry.objects.filter(action=Action.KEYS_REAPPEARED, subject=f"stage:{confirmed.pk}").count() == 1
+
+
+def test_operators_and_reviewers_are_told_once_how_many_reappeared(
+    estate: make.Estate, people: make.People, confirmed: CleanupStage
+) -> None:
+    for name in NAMES[:2]:
+        estate.put(estate.qa, name)
+    looked(confirmed)
+    told = Notification.objects.filter(event=NotificationEvent.KEY_REAPPEARED)
+    assert sorted(one.recipient for one in told) == sorted(
+        map(str, [people.operator, people.operator2, people.reviewer])
+    )
+    assert {(one.title, one.link) for one in told} == {
+        (f"{confirmed}: 2 deleted keys reappeared", f"/cleanup/stages/{confirmed.pk}/?show=reappeared")
+    }
 
 
 @pytest.mark.hazard("B8")

@@ -11,7 +11,7 @@ from django.urls import reverse
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
-from kvops.models import Key, Scan
+from kvops.models import Key, Notification, NotificationEvent, Scan
 from tests import make
 from tests.fakes.namespaces import Stored
 from tests.signing import signed_in
@@ -39,7 +39,7 @@ def found(scan: Scan) -> list[str]:
 
 
 @pytest.fixture
-def gone(estate: make.Estate) -> Scan:
+def gone(estate: make.Estate, people: make.People) -> Scan:
     """Two keys vanished, one stayed."""
     for name in ("master:a:1", "master:a:2", "mastercache:x"):
         estate.put(estate.qa, name)
@@ -100,6 +100,14 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
     assert "qa/SETTINGS: 2 unexplained deletions" not in operator.get("/").content.decode()
     entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
     assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "A cron job of the CMS, now off.")
+
+
+def test_operators_and_reviewers_are_told(people: make.People, gone: Scan) -> None:
+    told = Notification.objects.filter(event=NotificationEvent.DELETION_UNEXPLAINED)
+    assert {one.recipient for one in told} == {str(people.operator), str(people.operator2), str(people.reviewer)}
+    assert {(one.title, one.link) for one in told} == {
+        ("qa/SETTINGS: 2 keys were deleted without an explanation", f"/unexplained/{gone.pk}/")
+    }
 
 
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:

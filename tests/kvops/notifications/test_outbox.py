@@ -18,7 +18,7 @@ from audit.models import Entry
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Person, Run
-from kvops.notifications import outbox, senders
+from kvops.notifications import bundles, outbox, senders
 from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, Unclear
 from kvops.runs import driver as run_driver
 from kvops.supervision import sweep
@@ -27,6 +27,7 @@ from tests import make
 from tests.fakes.http import Reply
 from tests.fakes.slack import FakeSlack
 from tests.gate import world as gate
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 State = Notification.State
@@ -276,7 +277,7 @@ def test_who_sent_it_says_so_although_another_worker_was_to_try_again(qa: Enviro
     Notification.objects.update(state=State.SENDING, tries=1, claimed_at=Now())
     slow = Notification.objects.select_related("environment", "person").get()
     Notification.objects.update(state=State.WAITING, unclear=1)
-    outbox._delivered(slow)
+    outbox._delivered([slow])
     deliver()
     assert (only().state, slack.taken) == (State.DELIVERED, [])
 
@@ -304,6 +305,66 @@ def test_a_webhook_that_nothing_names_says_so(qa: Environment) -> None:
     Environment.objects.update(slack="env:NOT_THERE")
     deliver()
     assert "NOT_THERE is not set" in only().error
+
+
+# One message for one round of a check
+
+
+def bundle(environment: Environment, people: make.People, *numbers: int, **more: object) -> None:
+    """Notifications of one round."""
+    with bundles.one_bundle("run:7"):
+        for number in numbers:
+            link, lines = f"/backups/{number}/", [f"reason {number}"]
+            post(environment, f"generation:{number}", to=[people.operator], link=link, lines=lines, **more)
+
+
+def test_a_round_is_one_message_for_each_recipient(qa: Environment, slack: FakeSlack, people: make.People) -> None:
+    bundle(qa, people, 1, 2, 3)
+    post(qa, "generation:9", to=[people.operator])
+    assert outbox.send_due() == 4
+    deliver()
+    assert len(slack.taken) == 2
+    first, second = mail.outbox
+    assert (first.subject, second.subject) == ("[KVOps] 3 notifications: backup made (3)", "[KVOps] made")
+    assert "1. made\n   reason 1\n   http://localhost:8000/backups/1/\n2. made" in first.body
+    assert first.body.strip().endswith("http://localhost:8000/notifications/?bundle=run%3A7")
+    assert {one.state for one in Notification.objects.all()} == {State.DELIVERED}
+
+
+def test_a_round_with_one_finding_is_told_as_it_is(qa: Environment, people: make.People) -> None:
+    bundle(qa, people, 1)
+    deliver()
+    assert mail.outbox[0].body == "made\n\nreason 1\n\nhttp://localhost:8000/backups/1/\n"
+
+
+def test_a_long_round_names_the_first_and_counts_the_rest(qa: Environment, people: make.People) -> None:
+    bundle(qa, people, *range(1, bundles.NAMED + 3))
+    deliver()
+    assert mail.outbox[0].subject == "[KVOps] 22 notifications: backup made (22)"
+    assert "20. made" in mail.outbox[0].body
+    assert "21. made" not in mail.outbox[0].body
+    assert "And 2 more." in mail.outbox[0].body
+
+
+def test_a_round_that_slack_refuses_is_sent_again_or_given_up_as_one(
+    qa: Environment, slack: FakeSlack, people: make.People
+) -> None:
+    slack.script.append(Reply(404, b"channel_not_found"))
+    bundle(qa, people, 1, 2)
+    deliver()
+    failed, _ = Notification.objects.filter(person=None, state=State.FAILED)
+    outbox.try_again(failed, actor=make.SETUP)
+    deliver()
+    assert (len(slack.taken), slack.asked) == (1, 2)
+    assert {one.state for one in Notification.objects.all()} == {State.DELIVERED}
+
+
+def test_the_page_shows_what_a_round_told(qa: Environment, people: make.People) -> None:
+    bundle(qa, people, 1)
+    post(qa, "generation:9")
+    page = signed_in(people.auditor).get("/notifications/?bundle=run:7")
+    assert {one.subject for one in page.context["found"]} == {"generation:1"}
+    assert 'href="?bundle=run%3A7"' in page.text
 
 
 # The two services

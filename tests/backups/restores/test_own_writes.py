@@ -1,0 +1,94 @@
+"""A new key under an emptied prefix is an alarm, except for what KVOps restored itself."""
+
+import pytest
+
+from backups.cleanup import requests as cleanup_requests
+from backups.models import CleanupStage
+from backups.restores import undo as stage_undo
+from kvops import timing
+from kvops.inventory import unexplained as unexplained_deletions
+from kvops.models import Family, Scan
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
+
+pytestmark = pytest.mark.django_db
+
+NAME = cleanup_helpers.NAMES[0]
+
+
+@pytest.fixture
+def emptied(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA's masters are proven gone, and a scan knows it."""
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    cleanup_helpers.scan(estate.qa)
+    return stage
+
+
+@pytest.fixture
+def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing shows every change at once, so that a deletion just before it explains nothing."""
+    monkeypatch.setattr(timing, "LIST_LAG", 0.0)
+
+
+def found(estate: make.Estate) -> list[str]:
+    """The unexpected keys of a new scan."""
+    cleanup_helpers.scan(estate.qa)
+    return list(unexplained_deletions.names(Scan.objects.latest("pk"), new=True).values_list("name", flat=True))
+
+
+@pytest.mark.usefixtures("no_lag")
+def test_what_an_undo_restored_is_no_unexpected_key(
+    estate: make.Estate, people: make.People, emptied: CleanupStage
+) -> None:
+    stage_undo.start_undo(emptied, by=people.operator2)
+    make.work()
+    estate.put(estate.qa, "master:c:1")
+    assert found(estate) == ["master:c:1"]
+
+
+@pytest.mark.usefixtures("no_lag")
+def test_what_a_restore_wrote_is_no_unexpected_key(
+    estate: make.Estate, people: make.People, emptied: CleanupStage
+) -> None:
+    assert emptied.generation is not None
+    restore_helpers.done(emptied.generation, people, names=[NAME])
+    estate.put(estate.qa, cleanup_helpers.NAMES[1])
+    assert found(estate) == [cleanup_helpers.NAMES[1]]
+
+
+@pytest.mark.usefixtures("no_lag")
+def test_what_was_written_after_the_deletion_of_a_restored_key_is_unexpected(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    assert stage.generation is not None
+    restore_helpers.wipe(estate, estate.qa, NAME)
+    restore_helpers.done(stage.generation, people, names=[NAME])
+    cleanup_requests.start_deletion(stage, by=people.operator)
+    make.work()
+    stage.namespace.key_set.filter(name=NAME).delete()
+    estate.put(estate.qa, NAME)
+    assert found(estate) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "alarm"), [("master:", False), ("m", True)], ids=["classified for a new use", "left over"]
+)
+def test_an_emptied_prefix_stays_an_alarm_until_the_policy_gives_it_a_new_use(
+    estate: make.Estate, emptied: CleanupStage, pattern: str, alarm: bool
+) -> None:
+    Family.objects.filter(pattern="master:").update(pattern=pattern, category="cache")
+    estate.put(estate.qa, "master:c:1")
+    assert found(estate) == (["master:c:1"] if alarm else [])
+
+
+def test_a_name_deleted_so_lately_that_the_listing_may_still_show_it_is_left_to_the_late_check(
+    estate: make.Estate, emptied: CleanupStage
+) -> None:
+    estate.put(estate.qa, NAME)
+    assert found(estate) == []
+    make.work(late=True)
+    assert emptied.reappearances.get().name == NAME
