@@ -71,6 +71,8 @@ SIGNIN_COUNTED = 300
 """Seconds for which a failed sign-in counts against its account."""
 SIGNIN_DELAY = 5.0 * SCALE
 """Seconds. The longest delay of a sign-in's answer; it holds a thread of the web server as long."""
+REJECTED_SHOWN = 7 * 86400.0
+"""Seconds for which a rejected request waits for its requester on the overview, unless a newer one follows it."""
 UNDO_WITHIN = 72 * 3600.0
 """Seconds after the end of a deletion in which its own approval covers the undo. A trigger has the same limit."""
 

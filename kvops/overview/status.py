@@ -125,17 +125,26 @@ def columns() -> list[Column]:
 
 
 def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
-    """The requests that wait for the person: to decide, or to put an approved change in force."""
-    requests = ApprovalRequest.objects.none()
+    """The requests that wait for the person: to decide, to put an approved change in force, or to answer a rejection.
+
+    A rejection of a deletion is left out, because its stage waits.
+    """
+    again = ApprovalRequest.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
+    requests = ApprovalRequest.objects.filter(
+        ~Exists(again),
+        requester=person,
+        state=ApprovalRequest.State.REJECTED,
+        decided_at__gt=Now() - timedelta(seconds=timing.REJECTED_SHOWN),
+    ).exclude(kind=ApprovalRequest.Kind.DELETE_KEYS)
     if Role.REVIEWER in roles:
-        requests = ApprovalRequest.objects.waiting_for(person)
+        requests |= ApprovalRequest.objects.waiting_for(person)
     if Role.OPERATOR in roles:
         requests |= ApprovalRequest.objects.filter(
             state=ApprovalRequest.State.APPROVED,
             kind__in=[name for name, kind in approval_kinds.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
-    return requests.select_related("environment", "requester").order_by("decide_by")[:SHOWN]
+    return requests.select_related("environment", "requester", "approver").order_by("decide_by")[:SHOWN]
 
 
 def running() -> QuerySet[Run]:

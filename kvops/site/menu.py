@@ -15,9 +15,15 @@ _PAGES = (
     ("overview", "", "layout-dashboard", _("Overview")),
     ("keys", None, "key-round", _("Keys")),
     ("categories", "categories/", "tags", _("Categories")),
+    ("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
     ("backups", "backups/", "archive", _("Backups")),
+    ("history", "backups/history/", "history", _("Backup history")),
+    ("report", "backups/history/report/", "file-text", _("Retention report")),
+    ("masters", "backups/masters/", "database", _("Masters and clinics")),
+    ("investigations", "investigations/", "microscope", _("Investigations")),
     ("retention", "retention/", "calendar-clock", _("Retention")),
     ("restores", "restores/", "archive-restore", _("Restores")),
+    ("drills", "drills/", "life-buoy", _("Drills")),
     ("storage", "storage/", "hard-drive", _("Storage")),
     ("integrity", "integrity/", "scale", _("Integrity")),
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
@@ -81,13 +87,12 @@ def _environments() -> list[NavEnvironment]:
 
 
 def _nav(path: str) -> list[NavItem]:
+    """The entries. One at most is current: the one with the longest address that begins the path."""
     prefix = get_script_prefix()
-    items = []
-    for key, address, icon, label in _PAGES:
-        href = "" if address is None else prefix + address
-        current = path == href if href == prefix else bool(href) and path.startswith(href)
-        items.append(NavItem(key, href, icon, label, current))
-    return items
+    hrefs = {key: "" if address is None else prefix + address for key, address, _icon, _label in _PAGES}
+    begun = [href for href in hrefs.values() if href and path.startswith(href) and (href != prefix or path == href)]
+    here = max(begun, key=len, default=None)
+    return [NavItem(key, hrefs[key], icon, label, hrefs[key] == here) for key, _address, icon, label in _PAGES]
 
 
 def _here(request: HttpRequest) -> str:

@@ -8,14 +8,31 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from audit import log
+from backups.bucket import protection as bucket_protection
+from backups.drills import requests as drill_requests
+from backups.investigations import requests as investigation_requests
+from backups.templatetags.waiting import waiting_work
 from kvops import timing
 from kvops.approvals import gate as approval_gate, prepared_changes
-from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
+from kvops.models import (
+    ApprovalRequest,
+    Family,
+    Heartbeat,
+    Namespace,
+    Person,
+    Role,
+    RoleGrant,
+    Run,
+    Scan,
+    ScanCount,
+)
 from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
+from tests.backups.restores import helpers as restore_helpers
+from tests.backups.retention import requesting
 from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import signed_in
@@ -164,6 +181,73 @@ def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make
     assert "Start the deletion" in page(people.operator)
 
 
+def works(person: Person) -> list[tuple[str, str]]:
+    """What else waits for an operator, with its page."""
+    found, shown = waiting_work(person), page(person)
+    assert all(f'href="{work.url}"' in shown and work.next in shown for work in found)
+    return [(work.next, work.url) for work in found]
+
+
+def test_an_approved_restore_waits_for_an_operator_who_did_not_approve_it(
+    estate: make.Estate, people: make.People
+) -> None:
+    estate.put(estate.qa, "master:a:1")
+    backup = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.wipe(estate, estate.qa)
+    restore = restore_helpers.prepared(backup, people)
+    assert works(people.operator) == []
+    restore_helpers.approved(restore, people)
+    assert works(people.operator2) == [("Start the restore", f"/restores/{restore.pk}/")]
+    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    assert works(people.reviewer) == []
+
+
+def test_an_approved_prune_request_waits_for_an_operator(estate: make.Estate, people: make.People) -> None:
+    requesting.expired(estate, 40)
+    prune = requesting.asked(estate, people)
+    assert works(people.operator) == []
+    approval_gate.approve(prune.approval, by=people.reviewer, shown=prune.approval.digest)  # type: ignore[arg-type, union-attr]
+    assert works(people.operator) == [("Start the prune run", f"/retention/prunes/{prune.pk}/")]
+
+
+def test_an_investigation_whose_deletion_nobody_approved_waits_for_an_operator(
+    estate: make.Estate, people: make.People
+) -> None:
+    bucket_protection.ask_cloudflare(estate.qa.environment)
+    cache = Family.objects.get(pattern="mastercache:")
+    mine = investigation_requests.start(estate.qa, family=cache, title="x", reason="x", days=7, by=people.operator)
+    assert works(people.operator) == []
+    asked = ApprovalRequest.objects.get()
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
+    assert works(people.operator2) == [("Ask for the approval to delete its backup", f"/investigations/{mine.pk}/")]
+
+
+def test_an_overdue_drill_waits_for_an_operator(estate: make.Estate, people: make.People) -> None:
+    backup_of_age(estate.qa, 1)
+    scratch = make.scratch(estate)
+    assert works(people.operator) == [("Ask for the approval of restore drills", "/drills/")]
+    asked = drill_requests.ask(scratch.environment, days=30, cap=10, by=people.operator)
+    assert works(people.operator) == []
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert works(people.operator) == [("Start a restore drill", "/drills/")]
+
+
+def test_a_rejected_request_waits_for_whoever_asked_until_they_ask_again(people: make.People) -> None:
+    def ask() -> ApprovalRequest:
+        with log.transaction():
+            return approval_gate.submit(
+                ApprovalRequest.Kind.POLICY, subject="x", title="x", evidence={}, requester=people.operator
+            )
+
+    asked = ask()
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="the owner is missing")
+    assert waits(people.operator) == [asked.pk]
+    assert "Rejected by Reviewer: the owner is missing" in " ".join(page(people.operator).split())
+    assert waits(people.operator2) == waits(people.reviewer) == []
+    ask()
+    assert waits(people.operator) == []
+
+
 # What is under way
 
 
@@ -274,6 +358,7 @@ def test_a_good_backup_ends_the_alarm_of_an_older_one(estate: make.Estate, peopl
 def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate, people: make.People) -> None:
     browser = signed_in(people.operator)
     scanned(estate.qa, legacy=3)
+    generation_helpers.backup_of(estate, prefixes=["master:"])
     with CaptureQueriesContext(connection) as few:
         browser.get("/")
     for number in range(20):

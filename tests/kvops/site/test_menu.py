@@ -24,6 +24,24 @@ def test_only_the_overview_itself_is_the_overview() -> None:
     assert [item.key for item in items if item.current] == ["runs"]
 
 
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("/unexplained/3/", "unexplained"),
+        ("/backups/3/", "backups"),
+        ("/backups/history/", "history"),
+        ("/backups/history/report/", "report"),
+        ("/backups/masters/", "masters"),
+        ("/investigations/", "investigations"),
+        ("/drills/2/", "drills"),
+    ],
+)
+def test_every_list_is_in_the_menu_and_the_nearest_entry_is_marked(address: str, key: str) -> None:
+    items = shell(RequestFactory().get(address))["nav"]
+    assert isinstance(items, list)
+    assert [item.key for item in items if item.current] == [key]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark", "auto"])
 def test_the_chosen_look_is_remembered_and_rendered(client: Client, theme: str, db: None) -> None:
     answer = client.post("/theme/", {"theme": theme, "next": "/runs/?state=failed"})

@@ -1,0 +1,110 @@
+"""Work that waits for an operator on the overview, beside the stages of clean-ups: `{% load waiting %}`."""
+
+from dataclasses import dataclass
+
+from django import template
+from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat, Now
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _, ngettext
+
+from backups.drills import requests as drill_requests
+from backups.models import Generation, Investigation, PruneRequest, Restore
+from kvops.models import ApprovalRequest, Environment, Person, Scratch
+
+register = template.Library()
+
+SHOWN = 20
+"""Rows. The overview lists at most this many of each kind."""
+
+Approval = ApprovalRequest.State
+
+
+@dataclass(frozen=True)
+class WaitingWork:
+    """Something an operator does next, with its page and the state of its subject."""
+
+    environment: Environment
+    next: str
+    subject: str
+    url: str
+    state: str
+
+
+@register.simple_tag
+def waiting_work(person: Person) -> list[WaitingWork]:
+    """Approved restores and prune requests, investigations without an approval, and overdue drills.
+
+    A person who approved a request cannot start it, so it is left out.
+    """
+    return [*_restores(person), *_prunes(person), *_investigations(), *_drills()]
+
+
+def _restores(person: Person) -> list[WaitingWork]:
+    found = Restore.objects.filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    found = found.exclude(approval__approver=person).select_related("environment").order_by("pk")
+    return [
+        WaitingWork(
+            one.environment,
+            _("Start the restore"),
+            ngettext("%(n)s key from backup %(pk)s", "%(n)s keys from backup %(pk)s", one.names)
+            % {"n": number_format(one.names, force_grouping=True), "pk": one.generation_id},
+            reverse("backups:restore", args=[one.pk]),
+            "restore_approved",
+        )
+        for one in found[:SHOWN]
+    ]
+
+
+def _prunes(person: Person) -> list[WaitingWork]:
+    found = PruneRequest.objects.filter(state=PruneRequest.State.APPROVED, approval__use_by__gt=Now())
+    found = found.exclude(approval__approver=person).select_related("environment").order_by("pk")
+    return [
+        WaitingWork(
+            one.environment,
+            _("Start the prune run"),
+            ngettext("%(n)d backup", "%(n)d backups", one.generations) % {"n": one.generations},
+            reverse("backups:prune", args=[one.pk]),
+            "prune_approved",
+        )
+        for one in found[:SHOWN]
+    ]
+
+
+def _investigations() -> list[WaitingWork]:
+    """Investigations whose backup nobody may delete at their end: no approval is asked for or in force."""
+    covered = ApprovalRequest.objects.filter(
+        Q(state=Approval.PENDING) | Q(state=Approval.APPROVED, standing_until__gt=Now()),
+        kind=ApprovalRequest.Kind.INVESTIGATION,
+        subject=Concat(Value("investigation:"), Cast(OuterRef("pk"), CharField())),
+    )
+    found = Investigation.objects.there().filter(~Exists(covered)).select_related("environment").order_by("pk")
+    label = _("Ask for the approval to delete its backup")
+    return [
+        WaitingWork(
+            one.environment,
+            label,
+            one.title,
+            reverse("backups:investigation", args=[one.pk]),
+            f"investigation_{one.state}",
+        )
+        for one in found[:SHOWN]
+    ]
+
+
+def _drills() -> list[WaitingWork]:
+    """Overdue drills of environments with a scratch namespace and a verified backup, unless one is under way."""
+    found = []
+    backed_up = Generation.objects.verified().filter(environment=OuterRef("environment"))
+    for scratch in (
+        Scratch.objects.filter(Exists(backed_up)).select_related("environment").order_by("environment__order")
+    ):
+        one = drill_requests.status_of(scratch.environment)
+        asked = one.asked is not None and one.asked.state == Approval.PENDING
+        if one.late and not one.under_way and not asked:
+            label = _("Start a restore drill") if one.approval else _("Ask for the approval of restore drills")
+            found.append(
+                WaitingWork(scratch.environment, label, str(scratch), reverse("backups:drills"), "light_overdue")
+            )
+    return found
