@@ -4,6 +4,7 @@ A row says what a GET and a POST are answered with for somebody signed out, some
 reviewer and an auditor. `LOGIN` is a redirect to the sign-in; 302 is any other, such as that to the page after a form.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -408,3 +409,14 @@ def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: D
     people.auditor.grants.update(revoked_at=people.auditor.created_at, revoked_by="tests")
     found = knock(world, lambda address, _door: browser_of("auditor", people).get(address))
     assert found == {name: door.get[VISITORS.index("nobody")] for name, door in DOORS.items()}
+
+
+def test_the_address_of_a_button_leads_to_its_page(world: DoorsWorld) -> None:
+    browser = signed_in(make.person("all", *Role))
+    links = {}
+    for name, door in DOORS.items():
+        if door.get == NEVER:
+            answer = browser.get(reverse(name, args=door.at(world)))
+            [links[name]] = re.findall(r'href="(/[^"]*)">Go to the page', answer.content.decode())
+    wrong = {name for name, page in links.items() if browser.get(page).status_code != 200}
+    assert wrong == {"key-value"}  # its form carries the name of the key in the address

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _, ngettext
 
 from kvops import names, wording
 from kvops.models import ApprovalRequest
+from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
 
 register = template.Library()
@@ -239,6 +240,8 @@ def field(bound: BoundField, expected: str = "") -> dict[str, object]:
     if isinstance(widget, forms.Select) and not many:
         style = "form-select"
     attrs: dict[str, str | bool] = {"class": f"{style} is-invalid" if bound.errors else style}
+    if bound.form.is_bound and bound.name == first_wrong(bound.form):
+        attrs["autofocus"] = True
     if many:  # the template renders one input per choice
         widget.attrs |= attrs
     if expected:
