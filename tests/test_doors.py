@@ -411,6 +411,17 @@ def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: D
     assert found == {name: door.get[VISITORS.index("nobody")] for name, door in DOORS.items()}
 
 
+def test_every_page_with_a_dangerous_button_has_the_band(world: DoorsWorld) -> None:
+    browser, dangerous = signed_in(make.person("all", *Role)), {}
+    for name, door in DOORS.items():
+        if door.get in {READERS, form().get}:
+            page = b"".join(browser.get(reverse(name, args=door.at(world)) + door.query)).decode()  # type: ignore[arg-type]
+            if re.search(r'<button type="submit" class="[^"]*btn-(outline-)?danger', page) and "<main" in page:
+                dangerous[name] = "env-band" in page
+    assert set(dangerous.values()) == {True}, dangerous
+    assert {"approval", "backups:cleanup", "environments"} <= set(dangerous)
+
+
 def test_the_address_of_a_button_leads_to_its_page(world: DoorsWorld) -> None:
     browser = signed_in(make.person("all", *Role))
     links = {}

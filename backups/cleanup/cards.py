@@ -1,6 +1,6 @@
 """The card of a stage: the stepper, the one next action, and the other actions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django import forms
@@ -14,7 +14,7 @@ from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
 from backups.cleanup.stepper import StageStep, steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
-from kvops.models import Notification, Person, Role, Run, Scan
+from kvops.models import Environment, Notification, Person, Role, Run, Scan
 
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
@@ -126,6 +126,13 @@ def row(request: CleanupRequest) -> CleanupListRow:
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
     return CleanupListRow(request, found, current, NEXT.get(current.state, "") if current else "")
+
+
+def band(stages: Iterable[CleanupStage]) -> Environment | None:
+    """The environment in the band of the page: of the stage whose turn it is, else of the last one."""
+    found = list(stages)
+    ahead = [stage for stage in found if stage.state != State.ACCEPTED] or found[-1:]
+    return ahead[0].environment if ahead else None
 
 
 def may_state_references(request: CleanupRequest) -> bool:

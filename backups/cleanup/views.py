@@ -102,6 +102,7 @@ def page(
     stages = cards.stages().filter(request=mine).order_by("order")
     context = {
         "cleanup": mine,
+        "band": cards.band(stages),
         "cards": [cards.card(stage, person, typed) for stage in stages],
         "references_form": typed.get("references") or ReferencesForm(),
         "references_typed": "references" in typed,

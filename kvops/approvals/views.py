@@ -20,7 +20,7 @@ from kvops import clock
 from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes, risks
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
-from kvops.models import ApprovalRequest, Person, PreparedChange
+from kvops.models import ApprovalRequest, Environment, Person, PreparedChange
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
@@ -137,6 +137,8 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
     context = {
         "approval": approval,
         "environment": approval.environment,
+        # A change of the policy or of the environments reaches production too.
+        "band": approval.environment or Environment.objects.filter(production=True).last(),
         "evidence": evidence,
         "definition": json.dumps(json.loads(approval.evidence).get("definition"), indent=2, ensure_ascii=False),
         "subject_id": approval.subject.partition(":")[2],

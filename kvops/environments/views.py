@@ -29,6 +29,7 @@ def index(request: HttpRequest) -> HttpResponse:
     )
     context = {
         "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
+        "band": next((one for one in found if one.production), None),
         "budget_calls": SharedBudget("").calls,
         "change": prepared_changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -24,6 +24,10 @@ function showLocalTimes(root) {
   });
 }
 
+function announce(text) {
+  document.getElementById("announce").textContent = text;
+}
+
 function prepare(root) {
   showCopyButtons(root);
   showLocalTimes(root);
@@ -35,17 +39,64 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   await navigator.clipboard.writeText(button.dataset.copy);
   button.classList.add("copied");
-  document.getElementById("announce").textContent = button.dataset.copied;
+  announce(button.dataset.copied);
   setTimeout(() => button.classList.remove("copied"), 1500);
 });
 document.addEventListener("input", (event) => {
   if (event.target.matches("input[data-confirm]")) updateConfirmation(event.target);
 });
-// A poll that was sent elsewhere met the end of the session: the whole page goes to the sign-in then.
+
+// What a run comes to is announced, and the focus stays where it was, also when the page is loaded again.
+const LEFT = "kvops-left";
+const words = (part) => (part ? part.textContent.replace(/\s+/g, " ").trim() : "");
+const states = (part) => [...part.querySelectorAll(".status")].map(words).join(", ");
+
+function placeOf(element) {
+  if (element === document.body) return "";
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  const name = element.form ? "action" : "href";
+  const value = CSS.escape((element.form || element).getAttribute(name) || "");
+  return element.form ? `form[action="${value}"] ${element.localName}` : `${element.localName}[href="${value}"]`;
+}
+
+function focusAgain(place, otherwise) {
+  if (!place) return;
+  const found = document.querySelector(place) || otherwise;
+  if (found === otherwise) found.tabIndex = -1;
+  found.focus({ preventScroll: true });
+}
+
+let before = null;
+document.addEventListener("htmx:before:swap", (event) => {
+  before = { id: event.target.id, states: states(event.target), place: placeOf(document.activeElement) };
+});
+document.addEventListener("htmx:after:swap", () => {
+  prepare(document);
+  const part = before && document.getElementById(before.id);
+  if (!part) return;
+  if (states(part) !== before.states) announce(`${words(part.querySelector("h2"))} ${states(part)}`);
+  if (document.activeElement === document.body) focusAgain(before.place, part);
+});
 document.addEventListener("htmx:before:response", (event) => {
-  if (!event.detail.ctx.response.raw.redirected) return;
+  const context = event.detail.ctx;
+  if (context.hx.refresh === "true") {
+    sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, place: placeOf(document.activeElement) }));
+  }
+  // A poll that was sent elsewhere met the end of the session: the whole page goes to the sign-in then.
+  if (!context.response.raw.redirected) return;
   event.preventDefault();
   location.reload();
 });
-document.addEventListener("htmx:after:swap", () => prepare(document));
+
+function comeBack() {
+  const left = JSON.parse(sessionStorage.getItem(LEFT) || "null");
+  sessionStorage.removeItem(LEFT);
+  if (!left || left.path !== location.pathname) return;
+  const main = document.getElementById("main");
+  focusAgain(left.place, main);
+  // A screen reader hears only what changes after the page is there.
+  setTimeout(() => announce(`${words(main.querySelector("h1"))} ${states(document.getElementById("live") || main)}`), 500);
+}
+
 prepare(document);
+comeBack();

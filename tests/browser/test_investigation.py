@@ -20,8 +20,10 @@ def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in
     page.fill("[name=reason]", "Customers see zero")
     page.get_by_role("button", name="Back up the cache").click()
     page.wait_for_url(re.compile(r"/investigations/\d+/$"))
+    page.locator("main a[href^='/approvals/']").first.focus()
     asked = page.locator("main a[href^='/approvals/']").first.get_attribute("href") or ""
-    expect(page.locator("main")).to_contain_text("Verified")
+    expect(page.locator("#announce")).to_contain_text("Verified")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == asked
     reviewer.goto(asked)
     expect(reviewer.locator("main")).to_contain_text("Customers see zero")
     reviewer.fill("[name=confirm]", reviewer.locator("main form code").first.inner_text())

@@ -80,6 +80,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "approval-investigation": ("/investigations/", r"/approvals/\d+/"),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
+    "object": ("/storage/", r"/storage/objects/\d+/"),
     "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
     "entry": ("/audit/", r"/audit/\d+/"),
 }
@@ -164,3 +165,15 @@ def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
         yield "is wider than the window"
     for violation in Axe().run(page).response["violations"]:
         yield f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
+    yield from _scrolled(page)
+
+
+def _scrolled(page: Page) -> Iterator[str]:
+    """The band stays at the top, and long names break in Japanese too, where words are kept together."""
+    page.evaluate("window.scrollTo(0, 1500)")
+    band = page.locator(".env-band")
+    if band.count() and page.evaluate("document.querySelector('.env-band').getBoundingClientRect().top"):
+        yield "loses its band when it is scrolled"
+    page.evaluate("document.documentElement.lang = 'ja'")
+    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        yield "is wider than the window in Japanese"
