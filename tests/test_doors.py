@@ -415,7 +415,7 @@ def test_every_page_with_a_dangerous_button_has_the_band(world: DoorsWorld) -> N
     browser, dangerous = signed_in(make.person("all", *Role)), {}
     for name, door in DOORS.items():
         if door.get in {READERS, form().get}:
-            page = b"".join(browser.get(reverse(name, args=door.at(world)) + door.query)).decode()  # type: ignore[arg-type]
+            page = b"".join(browser.get(reverse(name, args=door.at(world)) + door.query)).decode()
             if re.search(r'<button type="submit" class="[^"]*btn-(outline-)?danger', page) and "<main" in page:
                 dangerous[name] = "env-band" in page
     assert set(dangerous.values()) == {True}, dangerous
