@@ -8,6 +8,7 @@ due exactly once, and in order.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import CroniterError, croniter
@@ -20,6 +21,8 @@ _NAMES = "mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct no
 _FIELD = re.compile(rf"(?:[0-9*/,-]|{_NAMES})+", re.IGNORECASE)
 """The syntax of every cron. croniter also takes seconds, random values and second Mondays; `words` cannot say them."""
 _MOST_TIMES = 6
+_LOOKED_AT = 300
+"""Due times that are compared with each other: all of a day, if they are five minutes apart."""
 _ALL = ["*"]
 
 
@@ -41,6 +44,17 @@ def insist_cron(expression: str, zone: str) -> None:
         raise NotCron(say(sentence, text=expression)) from error
     if zone not in available_timezones():
         raise NotCron(say(gettext_lazy("“%(zone)s” is not a time zone; one is called Asia/Tokyo."), zone=zone))
+
+
+def insist_apart(expression: str, least: timedelta) -> None:
+    """Raise NotCron if two due times of a valid expression, as a clock on a wall shows them, lie closer together."""
+    walls = croniter(expression, datetime(2026, 1, 1))  # noqa: DTZ001 - a clock on a wall
+    due = [walls.get_next(datetime) for _ in range(_LOOKED_AT)]
+    if min(after - before for before, after in pairwise(due)) < least:
+        sentence = gettext_lazy(
+            "“%(text)s” is due too often: this job takes at least %(minutes)s minutes between two starts."
+        )
+        raise NotCron(say(sentence, text=expression, minutes=least // timedelta(minutes=1)))
 
 
 def following(expression: str, zone: str, after: datetime) -> datetime:

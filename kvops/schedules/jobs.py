@@ -44,13 +44,15 @@ class ScheduledJob:
     """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
 
     `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
-    per environment. Otherwise it has one for all, and the function gets None.
+    per environment. Otherwise it has one for all, and the function gets None. `apart` is the least time between two due
+    times, so that a schedule cannot use up the request budget.
     """
 
     label: str | Promise
     function: str
     expression: str
     each: bool = True
+    apart: timedelta = timedelta(hours=1)
 
 
 @dataclass
@@ -70,7 +72,9 @@ class Begun:
 
 
 JOBS: dict[str, ScheduledJob] = {
-    "scan": ScheduledJob(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
+    "scan": ScheduledJob(
+        _("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *", apart=timedelta(minutes=5)
+    ),
     "backup": ScheduledJob(_("Routine backups by family"), "backups.generations.routine.back_up_due", "7 2 * * *"),
     "verify": ScheduledJob(
         _("Verification of the newest backups"), "backups.generations.routine.verify_newest", "37 4 * * 0"
@@ -90,7 +94,9 @@ JOBS: dict[str, ScheduledJob] = {
     "drill_in_time": ScheduledJob(
         _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
     ),
-    "drill": ScheduledJob(_("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *"),
+    "drill": ScheduledJob(
+        _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
+    ),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 
@@ -242,6 +248,8 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
     expression = " ".join(expression.split())
     try:
         cron.insist_cron(expression, zone)
+        if schedule.job in JOBS:
+            cron.insist_apart(expression, JOBS[schedule.job].apart)
     except cron.NotCron as error:
         raise ScheduleRefused(*error.args) from error
     with log.transaction():

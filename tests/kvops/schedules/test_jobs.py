@@ -11,13 +11,14 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Notification, NotificationEvent, Run, Schedule
 from kvops.runs import driver as run_driver
-from kvops.schedules import jobs as schedule_jobs, punctuality
+from kvops.schedules import cron, jobs as schedule_jobs, punctuality
 from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
 from tests import make
 
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
+REAL = dict(schedule_jobs.JOBS)
 answers: list[Begun | Exception] = []
 
 
@@ -34,9 +35,8 @@ def begin(environment: Environment | None, actor: log.Actor) -> Begun:
 
 @pytest.fixture(autouse=True)
 def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(
-        schedule_jobs, "JOBS", {"job": ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False)}
-    )
+    job = ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False, apart=timedelta(minutes=5))
+    monkeypatch.setattr(schedule_jobs, "JOBS", {"job": job})
     yield
     answers.clear()
 
@@ -170,6 +170,20 @@ def test_a_change_counts_from_now_on_and_is_recorded(schedule: Schedule, people:
     assert Entry.objects.get(action="schedule.changed").details["before"]["expression"] == "0 3 * * *"
     with pytest.raises(ScheduleRefused, match="five fields"):
         schedule_jobs.change(schedule, expression="often", zone="UTC", by=people.operator)
+
+
+def test_a_cron_that_fires_every_minute_is_refused(schedule: Schedule, people: make.People) -> None:
+    with pytest.raises(ScheduleRefused, match="due too often: this job takes at least 5 minutes"):
+        schedule_jobs.change(schedule, expression="* * * * *", zone="UTC", by=people.operator)
+    assert Schedule.objects.get().expression == "0 3 * * *"
+
+
+@pytest.mark.parametrize("job", REAL.values(), ids=REAL)
+def test_every_job_has_a_floor_which_its_own_due_times_keep(job: ScheduledJob) -> None:
+    cron.insist_apart(job.expression, job.apart)
+    for expression in ("* * * * *", "0,1 3 1 1 *", "*/4 * * * *", "59,0 * * * *"):
+        with pytest.raises(cron.NotCron, match="due too often"):
+            cron.insist_apart(expression, job.apart)
 
 
 # How it stands
