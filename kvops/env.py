@@ -1,9 +1,11 @@
 """Settings from the environment, read once. A wrong setting is refused at start. No Django."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from pyrage import RecipientError, x25519
 
@@ -24,7 +26,7 @@ def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.
     if path:
         try:
             value = Path(path).read_text("utf-8").strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{name}_FILE names a file that cannot be read: {error}") from error
     else:
         value = environ.get(name, "").strip()
@@ -47,9 +49,30 @@ def number(name: str, default: float, environ: Mapping[str, str] = os.environ) -
     """A number; raises SettingError for any other text."""
     value = text(name, str(default), environ)
     try:
-        return float(value)
+        found = float(value)
     except ValueError as error:
         raise SettingError(f"{name} takes a number, not {value!r}.") from error
+    if not math.isfinite(found):
+        raise SettingError(f"{name} takes a number, not {value!r}.")
+    return found
+
+
+def one_of(name: str, default: str, values: Collection[str], environ: Mapping[str, str] = os.environ) -> str:
+    """One of a few words."""
+    value = text(name, default, environ)
+    if value not in values:
+        raise SettingError(f"{name} takes one of {', '.join(values)}, not {value!r}.")
+    return value
+
+
+def zone(name: str, default: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The name of a time zone."""
+    value = text(name, default, environ)
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError) as error:
+        raise SettingError(f"{name} takes the name of a time zone, such as Asia/Tokyo, not {value!r}.") from error
+    return value
 
 
 def items(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -91,9 +114,13 @@ def hosts(name: str, default: str | None = None, environ: Mapping[str, str] = os
 
 def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
     """Django's database settings from `postgres://user:password@host:port/name`."""
-    parts = urlsplit(text(name, None, environ))
+    wrong = SettingError(f"{name} takes postgres://user:password@host:port/name.")
+    try:
+        parts = urlsplit(text(name, None, environ))
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
-        raise SettingError(f"{name} takes postgres://user:password@host:port/name.")
+        raise wrong
     try:
         port = parts.port
     except ValueError as error:

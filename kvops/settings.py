@@ -171,7 +171,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
-TIME_ZONE = env.text("KVOPS_TIME_ZONE", "Asia/Tokyo")
+TIME_ZONE = env.zone("KVOPS_TIME_ZONE", "Asia/Tokyo")
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -208,6 +208,7 @@ AUDIT_SUBJECTS = "kvops.subjects.tree"  # the audit log imports nothing of ours
 AUDIT_ROWS = ["kvops.runs.recorded.ROWS", "backups.history.recorded.ROWS"]
 AUDIT_HEADS = ["backups.history.recorded.heads_of_backups", "backups.history.recorded.heads_of_manifests"]
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -215,7 +216,7 @@ LOGGING = {
         "line": {"()": "kvops.logs.Formatter", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", LOG_LEVELS)},
     # At lower levels these libraries log addresses, and with them key names.
     "loggers": {name: {"level": logging.WARNING} for name in ("httpx", "httpcore", "boto3", "botocore", "urllib3")},
 }

@@ -1,6 +1,7 @@
-"""The web server's entry point."""
+"""The web server's entry point. A wrong setting is said in one sentence, and gunicorn does not try again."""
 
 import os
+import sys
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -8,6 +9,12 @@ from django.core.wsgi import get_wsgi_application
 from kvops.env import SettingError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kvops.settings")
-if settings.AGE_IDENTITY or settings.DIGEST_KEY:
-    raise SettingError("KVOPS_AGE_IDENTITY and KVOPS_DIGEST_KEY are for the worker: take them from the web server.")
-application = get_wsgi_application()
+WORKER_BOOT_ERROR = 3  # gunicorn's exit status of a worker that shall not be started again
+
+try:
+    if settings.AGE_IDENTITY or settings.DIGEST_KEY:
+        raise SettingError("KVOPS_AGE_IDENTITY and KVOPS_DIGEST_KEY are for the worker: take them from the web server.")
+    application = get_wsgi_application()
+except SettingError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(WORKER_BOOT_ERROR)

@@ -369,11 +369,15 @@ def test_a_value_of_an_encrypted_backup_is_never_read_for_a_person(estate: make.
 
 
 @pytest.mark.parametrize("setting", ["AGE_IDENTITY", "DIGEST_KEY"])
-def test_the_web_server_does_not_start_with_what_opens_backups(settings: Settings, setting: str) -> None:
+def test_the_web_server_does_not_start_with_what_opens_backups(
+    settings: Settings, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings.AGE_IDENTITY, settings.DIGEST_KEY = "", ""
     setattr(settings, setting, "file:/run/secrets/it")
-    with pytest.raises(SettingError, match="for the worker"):
+    with pytest.raises(SystemExit) as ended:
         runpy.run_module("kvops.wsgi")
+    assert ended.value.code == 3  # gunicorn starts no other worker
+    assert "for the worker" in capsys.readouterr().err
 
 
 def test_the_web_server_starts_with_recipients_alone(settings: Settings) -> None:
