@@ -1,12 +1,13 @@
 """The evidence of a restore, derived from stored rows only, so that the executor can derive it again."""
 
+from backups import archive
 from backups.execution import evidence as shared
 from backups.models import Generation, Restore
 from backups.restores import cross_environment
 from kvops.approvals import evidence
 from kvops.inventory import policy
 
-FORMAT = 1
+FORMAT = 2
 """The version of the rules that derive this evidence; it is part of the digest."""
 
 
@@ -36,11 +37,19 @@ def build(restore: Restore) -> dict[str, object]:
         "qa_may_take": cross_environment.crossing_rule(restore),
         "policy": policy.shown(),
         "names": shared.names(restore),
+        "entries_root": _entries_root(restore),
         "compared": {"at": evidence.moment(restore.compared_at), "found": restore.found},
         "overwritten": {"count": restore.overwritten, "sha256": restore.overwritten_sha256},
         "generation": shared.backup(generation),
         "warnings": _warnings(restore, generation),
     }
+
+
+def _entries_root(restore: Restore) -> str:
+    """The root over the digests of the entries to restore: name, value, metadata and expiration of each."""
+    entries = restore.generation.entries.filter(name__in=restore.entries.values("name")).order_by("index")
+    digests = entries.values_list("digest", flat=True).iterator(10_000)
+    return archive.digest_root(bytes(digest or b"") for digest in digests)
 
 
 def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """Putting keys back. `tests.judge` looks at the journal of the fake Cloudflare after every test."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
+from backups import archive
 from backups.execution import prepaid
 from backups.execution.live_values import live_values
 from backups.generations import start as generation_start
@@ -970,3 +972,19 @@ def test_every_step_is_in_the_record(estate: make.Estate, people: make.People) -
         *("chunk_intended", "chunk_settled", "finished"),
     ]
     assert set(RestoreEntry.objects.values_list("compared", flat=True)) == {"equal"}
+
+
+# What the reviewer was shown
+
+
+def test_the_evidence_has_a_root_over_the_entries_to_restore(estate: make.Estate, people: make.People) -> None:
+    restore_helpers.put(estate, estate.qa, *ENTRIES)
+    generation = restore_helpers.verified_backup(estate.qa, "master:")
+    restore_helpers.wipe(estate, estate.qa, *NAMES)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
+    digests = [bytes(entry.digest or b"") for entry in generation.entries.order_by("index")]
+    shown = json.loads(restore_helpers.request_of(restore).evidence)
+    assert shown["entries_root"] == archive.digest_root(digests)
+    tampered(generation.entries.get(name=NAMES[1]), digest=digests[0])
+    with pytest.raises(RestoreRefused, match="differ"):
+        restore_requests.start(restore, by=people.operator)
