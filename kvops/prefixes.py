@@ -4,8 +4,10 @@ from collections.abc import Collection, Sequence
 
 from django.utils.translation import gettext_lazy as _
 
+from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.names import storable
 from kvops.refusals import Refused
+from kvops.wording import say
 
 
 class PrefixRefused(Refused):
@@ -23,6 +25,14 @@ def distinct(prefixes: Collection[str]) -> list[str]:
     for prefix in sorted(prefixes, key=str.encode):
         if not found or not prefix.startswith(found[-1]):
             found.append(prefix)
+    return found
+
+
+def distinct_of_keys(prefixes: Collection[str]) -> list[str]:
+    """Like `distinct`, for prefixes of keys: one that is longer than a key's name is refused, too."""
+    found = distinct(prefixes)
+    if any(len(prefix.encode()) > MAX_NAME_BYTES for prefix in found):
+        raise PrefixRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     return found
 
 

@@ -14,17 +14,17 @@ from typing import IO, Self
 from audit import log
 from audit.actions import Action
 from backups import archive
-from backups.exports.plain_file import PlainFile, insist_free, publish
+from backups.exports.plain_file import PlainFile, ended_tidily, insist_free, publish
 from backups.generations import encryption, kv_reader, scope
 from backups.generations.export import gone
 from backups.generations.freeze import MAX_RESTARTS
 from backups.generations.kv_reader import KvReader, Name
 from backups.generations.scope import BackupRefused
 from backups.models import GenerationEntry
-from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused
+from kvops.cloudflare import BULK_GET_LIMIT, MAX_NAME_BYTES, CursorRefused
 from kvops.inventory.families import Families
 from kvops.models import Family, Namespace, Read
-from kvops.prefixes import distinct
+from kvops.prefixes import distinct_of_keys
 from kvops.refusals import Refused
 
 
@@ -57,7 +57,7 @@ def plan_dump(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -
     Raises BackupRefused.
     """
     with _reader(namespace) as reader, _Names() as names:
-        families = _list(namespace, distinct(prefixes), reader, names, plain=plain)
+        families = _list(namespace, distinct_of_keys(prefixes), reader, names, plain=plain)
         calls = reader.client.calls
     sampled = len(kv_reader.sample("", names.count))
     if scope.read_mode(families) == Read.EXACT:
@@ -71,13 +71,20 @@ def write(
 ) -> WrittenDump:
     """Write all keys under the prefixes to a new file, all or nothing, readable by its owner only.
 
-    Raises BackupRefused if a key needs encryption, PathRefused, archive.BadEntry, CloudflareError and OSError.
+    Raises BackupRefused if a key needs encryption, PathRefused, archive.BadEntry, CloudflareError, and OSError if the
+    list of names finds no room in the directory for temporary files.
     """
-    prefixes = distinct(prefixes)
+    prefixes = distinct_of_keys(prefixes)
     sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
     for place in (path, sibling):
         insist_free(place)
-    with _reader(namespace) as reader, _Names() as names, PlainFile(path) as plain, PlainFile(sibling) as api_only:
+    with (
+        ended_tidily(),
+        _reader(namespace) as reader,
+        _Names() as names,
+        PlainFile(path) as plain,
+        PlainFile(sibling) as api_only,
+    ):
         progress("Listing names")
         families = _list(namespace, prefixes, reader, names, plain=True)
         read = _how_to_read(namespace, families, reader, names)
@@ -112,8 +119,13 @@ def record_refusal_of_dump(
         Action.DUMP_REFUSED,
         actor=actor,
         **namespace.audited,
-        details={"prefixes": list(prefixes), "reason": str(refusal)[:500]},
+        details={"prefixes": [_recordable(prefix) for prefix in prefixes], "reason": str(refusal)[:500]},
     )
+
+
+def _recordable(prefix: str) -> str:
+    """The prefix as the audit log takes it, since it may be the reason for the refusal."""
+    return prefix.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:MAX_NAME_BYTES]
 
 
 def _reader(namespace: Namespace) -> KvReader:

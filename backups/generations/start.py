@@ -20,7 +20,7 @@ from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from kvops import clock, rollback, timing
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family, Namespace, Person, Read, Run
-from kvops.prefixes import distinct
+from kvops.prefixes import distinct_of_keys
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
@@ -58,7 +58,7 @@ def create_backup(
     log.insist()
     if why := rollback.why_read_only():
         raise BackupRefused(why)
-    prefixes = distinct(prefixes)
+    prefixes = distinct_of_keys(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
     if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
         raise BackupRefused(

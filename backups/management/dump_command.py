@@ -54,8 +54,10 @@ class DumpCommand(BaseCommand):
         except Refused as refusal:
             plain_files.record_refusal_of_dump(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (plain_file.PathRefused, run_driver.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
+        except (run_driver.AlreadyOpen, CloudflareError, ManifestError) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(plain_file.no_room(error)) from error
 
     def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:
         """Print the outcome. Raises CommandError if the backup is not complete."""

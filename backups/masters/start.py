@@ -198,6 +198,7 @@ def write(
     _insist_plain(masters)
     plain_file.insist_free(path)
     with (
+        plain_file.ended_tidily(),
         KvReader(masters.namespace.environment, lambda: None, patient=True) as reader,
         MastersRows() as rows,
         plain_file.PlainFile(path) as file,

@@ -56,8 +56,10 @@ class Command(BaseCommand):
         except BackupRefused as refusal:
             masters_start.record_refusal_of_masters(environment, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (plain_file.PathRefused, run_driver.AlreadyOpen, CloudflareError, OSError) as error:
+        except (plain_file.PathRefused, run_driver.AlreadyOpen, CloudflareError) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(plain_file.no_room(error)) from error
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("status") == Generation.Status.DAMAGED:
             raise CommandError("The backup is damaged: R2 returned other bytes than were written. Export again.")

@@ -1,6 +1,10 @@
 """kv_dump: a file wrangler takes, or a verified generation, or a refusal with the number of keys."""
 
+import fcntl
 import json
+import os
+import resource
+import signal
 import stat
 import time
 from base64 import b64decode
@@ -13,6 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Entry as AuditEntry
+from backups.exports.plain_file import PathRefused, PlainFile
 from backups.models import Generation, PlainDump
 from kvops.models import Run
 from kvops.runs import driver as run_driver
@@ -168,6 +173,55 @@ def test_a_dump_that_fails_leaves_nothing_behind(estate: make.Estate, output: Pa
     assert not AuditEntry.objects.exists()
 
 
+def test_a_full_disk_leaves_nothing_behind_and_says_where_and_what_to_do(estate: make.Estate, output: Path) -> None:
+    estate.put(estate.qa, "master:a", b"x" * 200_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(CommandError, match=rf"^{output} cannot be written: File too large\. Choose another"):
+            dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any(output.parent.iterdir())
+
+
+def test_a_directory_that_may_not_be_written_is_named(output: Path) -> None:
+    with (
+        pytest.raises(PathRefused, match=r"^/proc/x\.json cannot be written: .* Choose a"),
+        PlainFile(Path("/proc/x.json")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(estate: make.Estate, output: Path, number: signal.Signals) -> None:
+    estate.put(estate.qa, "master:a")
+    before = signal.getsignal(number)
+
+    def end(_: Request) -> None:
+        assert list(output.parent.iterdir())
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            os.kill(os.getpid(), number)
+
+    estate.cloudflare.hook("bulk_get", end)
+    with pytest.raises(SystemExit) as ended:
+        dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
+    assert ended.value.code == 128 + number
+    assert not any(output.parent.iterdir())
+    assert signal.getsignal(number) is before
+
+
+def test_the_next_start_removes_the_files_of_a_killed_run_and_of_no_living_one(
+    estate: make.Estate, output: Path
+) -> None:
+    left, living = (output.with_name(f".other.json.kvops-{name}") for name in ("left", "living"))
+    left.write_text("plain")
+    with living.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
+    assert sorted(output.parent.iterdir()) == sorted([living, output])
+
+
 def test_a_vanished_key_is_said_and_fails(estate: make.Estate, output: Path) -> None:
     estate.put(estate.qa, "master:a")
     estate.put(estate.qa, "master:b")
@@ -179,6 +233,21 @@ def test_a_vanished_key_is_said_and_fails(estate: make.Estate, output: Path) -> 
     with pytest.raises(CommandError, match="1 keys vanished"):
         dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
     assert list(values_in(output)) == ["master:a"]
+
+
+@pytest.mark.parametrize("flags", [["--dry-run", "--output"], ["--to-r2"], ["--output"]])
+@pytest.mark.parametrize(
+    ("prefix", "sentence"), [("master:\udcff", "is not valid UTF-8"), ("é" * 300, "at most 512 bytes")]
+)
+def test_a_prefix_that_no_key_can_have_is_refused_with_a_sentence(
+    estate: make.Estate, output: Path, prefix: str, sentence: str, flags: list[str]
+) -> None:
+    given = [part for flag in flags for part in ((flag, output) if flag == "--output" else (flag,))]
+    with pytest.raises(CommandError, match=sentence):
+        dump("qa/SETTINGS", "--prefix", prefix, *given)
+    entry = AuditEntry.objects.get(action="dump.refused")
+    assert entry.details["prefixes"] == [prefix.replace("\udcff", "\\udcff")]
+    assert not of_keys(estate)
 
 
 def test_a_name_without_utf8_is_refused(estate: make.Estate, output: Path) -> None:
