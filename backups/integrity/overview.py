@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from backups.datasets import registry as dataset_registry
 from backups.generations.contents import newest
@@ -13,11 +13,15 @@ from kvops.models import Database, Environment, Namespace
 
 @dataclass(frozen=True)
 class Agreement:
-    """The newest check of a dataset in one environment, and the newest backup that can be checked."""
+    """The newest check of KV by a dataset in one environment, and the newest backup that can be checked.
+
+    `other` is the newest check of a file or of rows; it says nothing about KV.
+    """
 
     namespace: Namespace
     database: Database | None
     check: Check | None
+    other: Check | None
     other_rules: bool
     backup: Generation | None
 
@@ -38,7 +42,8 @@ class Checked:
     def urgency(self) -> int:
         """The order on the page: differences first, then datasets without a check."""
         checks = [agreement.check for agreement in self.agreements]
-        if any(check and check.outcome == Check.Outcome.FAILED for check in checks):
+        others = [agreement.other for agreement in self.agreements]
+        if any(check and check.outcome == Check.Outcome.FAILED for check in [*checks, *others]):
             return 0
         return 1 if None in checks else 2
 
@@ -46,10 +51,14 @@ class Checked:
 def agreements() -> list[Checked]:
     """Every dataset with its newest check per environment; datasets with differences come first."""
     environments = Environment.objects.order_by("order")
-    columns = {environment.pk: f"newest_{environment.pk}" for environment in environments}
-    found = list(Dataset.objects.order_by("name").annotate(**{name: _newest_check(pk) for pk, name in columns.items()}))
-    ids = {getattr(dataset, name) for dataset in found for name in columns.values()} - {None}
-    checks = Check.objects.select_related("run").in_bulk(ids)
+    of_kv, all_ = Check.objects.of_kv(), Check.objects.all()
+    newest_of = {}
+    for environment in environments:
+        newest_of[f"kv_{environment.pk}"] = _newest_check(of_kv, environment)
+        newest_of[f"other_{environment.pk}"] = _newest_check(all_.exclude(pk__in=of_kv), environment)
+    found = list(Dataset.objects.order_by("name").annotate(**newest_of))
+    ids = {getattr(dataset, name) for dataset in found for name in newest_of} - {None}
+    checks = Check.objects.select_related("run", "generation").in_bulk(ids)
     backups = newest(Generation.objects.of_kv().whole())
     databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
@@ -60,12 +69,13 @@ def agreements() -> list[Checked]:
         for namespace in namespaces:
             if namespace.binding != dataset.binding:
                 continue
-            check = checks.get(getattr(dataset, columns[namespace.environment_id]))
+            check = checks.get(getattr(dataset, f"kv_{namespace.environment_id}"))
             mine.append(
                 Agreement(
                     namespace,
                     databases.get((namespace.environment_id, dataset.database)),
                     check,
+                    checks.get(getattr(dataset, f"other_{namespace.environment_id}")),
                     other_rules=bool(check and check.definition_digest != digest),
                     backup=next((each for each in backups if _compares(each, dataset, namespace)), None),
                 )
@@ -74,9 +84,8 @@ def agreements() -> list[Checked]:
     return sorted(rows, key=lambda row: row.urgency)
 
 
-def _newest_check(environment: int) -> Subquery:
-    checks = Check.objects.filter(dataset=OuterRef("pk"), environment=environment)
-    return Subquery(checks.order_by("-pk").values("pk")[:1])
+def _newest_check(checks: QuerySet[Check], environment: Environment) -> Subquery:
+    return Subquery(checks.filter(dataset=OuterRef("pk"), environment=environment).order_by("-pk").values("pk")[:1])
 
 
 def _compares(generation: Generation, dataset: Dataset, namespace: Namespace) -> bool:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.integrity import overview, staging as check_staging, start as check_start
 from backups.integrity.forms import DifferenceFilter
-from backups.models import Check, Difference, Generation
+from backups.models import Check, Generation
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.live import live_part
@@ -22,7 +22,7 @@ PAGE = 100
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show every dataset with its newest check per environment."""
+    """Show every dataset with its newest check of KV per environment, and apart from it the newest of a file."""
     context = {"datasets": overview.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
     return render(request, "integrity/list.html", context)
 
@@ -42,7 +42,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "form": form,
         "differences": differences,
         "after": after,
-        "kinds": [(kind, Difference.Kind(kind).label, number) for kind, number in counts],
+        "kinds": [(kind, check.label_of(kind), number) for kind, number in counts],
         "stored": check_staging.MAX_STORED if check.differences > check_staging.MAX_STORED else None,
         "may_operate": request.user.has_perm("kvops.operate"),
     }

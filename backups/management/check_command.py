@@ -102,7 +102,8 @@ def _facts(check: Check) -> dict[str, object]:
 def _in_words(check: Check) -> str:
     lines = [f"{check.dataset.name}: {check.keys} in the file, {check.rows} in D1, {check.differences} differences."]
     found = check.found.order_by("name", "kind", "field")[:MAX_DETAILS]
-    lines += [f"  {each.name}: {each.get_kind_display()} {each.field}".rstrip() for each in found]
+    lines += [f"  {each.name}: {each.label} {each.field}".rstrip() for each in found]
     if check.differences > len(found):
         lines.append(f"  … and {check.differences - len(found)} more (check {check.pk}).")
+    lines.append("  No key of KV was compared: this says nothing about KV.")
     return "\n".join(lines)

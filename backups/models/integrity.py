@@ -18,6 +18,10 @@ class CheckQuerySet(models.QuerySet["Check"]):
         """Checks that found no difference."""
         return self.filter(outcome=Check.Outcome.PASSED)
 
+    def of_kv(self) -> "CheckQuerySet":
+        """Checks of backups of KV: only these say whether KV agrees with D1."""
+        return self.filter(generation__isnull=False).exclude(generation__purpose=Generation.Purpose.MASTERS)
+
 
 class Check(models.Model):
     """One comparison with D1; a failed check names every difference.
@@ -31,6 +35,13 @@ class Check(models.Model):
         PENDING = "pending", _("running")
         PASSED = "passed", _("no difference")
         FAILED = "failed", _("differences")
+
+    class Source(models.TextChoices):
+        """The kind of source that is compared with D1."""
+
+        KV = "kv", _("Backup of KV against D1")
+        ROWS = "rows", _("Backup of rows against D1")
+        FILE = "file", _("File against D1")
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT)
@@ -63,6 +74,18 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return f"check {self.pk}: {self.source}"
+
+    @property
+    def kind(self) -> Source:
+        """The kind of source. Rows and files come from D1 or the team's API, so they say nothing about KV."""
+        if self.generation is None:
+            return self.Source.FILE
+        return self.Source.ROWS if self.generation.purpose == Generation.Purpose.MASTERS else self.Source.KV
+
+    def label_of(self, difference: str) -> str:
+        """A kind of difference in words that fit the source."""
+        kind = Difference.Kind(difference)
+        return str(kind.label if self.kind == self.Source.KV else Difference.NOT_IN_KV.get(kind, kind.label))
 
     @property
     def audited(self) -> log.Subject:
@@ -101,6 +124,12 @@ class Difference(models.Model):
         UNKNOWN_FIELD = "unknown_field", _("the field is not in the dataset")
         DUPLICATE = "duplicate", _("the key stands for several rows")
 
+    NOT_IN_KV = {
+        Kind.MISSING_IN_D1: _("the entry has no row in D1"),
+        Kind.ONLY_IN_D1: _("the row has no entry"),
+    }
+    """Labels where the source is not KV."""
+
     check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="found")
     name = models.TextField(db_collation="C")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -111,3 +140,8 @@ class Difference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.kind} {self.field}".strip()
+
+    @property
+    def label(self) -> str:
+        """The kind of the difference in words that fit the check's source."""
+        return self.check_run.label_of(self.kind)

@@ -1,5 +1,6 @@
 """The pages of integrity checks: which dataset agrees with D1, and where one does not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from audit.models import Entry
 from backups.integrity import start as check_start
 from backups.models import Check, Dataset, Difference, Generation
 from kvops.models import Person, Run
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.generations import helpers as generation_helpers
 
@@ -61,7 +63,7 @@ def test_each_dataset_has_its_newest_check_per_environment(operator: Client, est
     newest = checked(generation)
     assert agreements(operator) == {"masters": [newest, None]}
     page = text(operator, "/integrity/")
-    assert "Never checked" in page
+    assert "KV was never compared with D1." in page
     assert "Do not delete the keys in KV" in page
 
 
@@ -218,3 +220,50 @@ def test_only_an_operator_checks_again(client: Client, estate: make.Estate, peop
     reviewer = signed_in(client, people.reviewer)
     assert "Only an operator can start it." in text(reviewer, f"/integrity/{check.pk}/")
     assert reviewer.post(f"/integrity/{check.pk}/again").status_code == 403
+
+
+NOTHING = "No key of KV was compared: this says nothing about KV."
+
+
+def checked_file(estate: make.Estate, file: Path, *names: str) -> Check:
+    """A file as D1 has it, compared with D1."""
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("city", "1", "Kyoto"))
+    entries = [{"key": f"master:city:{name}", "value": '{"id":"1","type":"city","name":"Kyoto"}'} for name in names]
+    file.write_text(json.dumps(entries))
+    dataset = Dataset.objects.get()
+    check = check_start.start_file_check(estate.qa.environment, dataset, file, actor=make.SETUP)
+    for _ in run_driver.drive_to_the_end(check.run):
+        pass
+    check.refresh_from_db()
+    return check
+
+
+def test_a_file_that_equals_d1_says_nothing_about_kv(operator: Client, estate: make.Estate, tmp_path: Path) -> None:
+    check = checked_file(estate, tmp_path / "masters.json", "1")
+    assert (check.outcome, check.kind) == (Check.Outcome.PASSED, Check.Source.FILE)
+    page = text(operator, f"/integrity/{check.pk}/")
+    for part in ("File against D1", "The 1 entry agrees with D1.", NOTHING, "Entries compared"):
+        assert part in page
+    assert "of the backup" not in page
+    [mine, _] = operator.get("/integrity/").context["datasets"][0].agreements
+    assert (mine.check, mine.other) == (None, check)
+    index = text(operator, "/integrity/")
+    for part in ("KV was never compared with D1.", "File against D1", NOTHING):
+        assert part in index
+
+
+def test_differences_of_a_file_speak_of_no_key_in_kv(operator: Client, estate: make.Estate, tmp_path: Path) -> None:
+    check = checked_file(estate, tmp_path / "masters.json")
+    page = text(operator, f"/integrity/{check.pk}/")
+    assert "The row has no entry" in page
+    assert "no key in KV" not in page
+    assert operator.get("/integrity/").context["datasets"][0].urgency == 0
+
+
+def test_a_check_of_kv_says_so(operator: Client, estate: make.Estate) -> None:
+    check = failed(estate)
+    page = text(operator, f"/integrity/{check.pk}/")
+    assert "Backup of KV against D1" in page
+    assert "The row has no key in KV" in page
+    assert NOTHING not in page + text(operator, "/integrity/")
