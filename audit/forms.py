@@ -67,7 +67,7 @@ class FilterForm(forms.Form):
         if text := chosen["environment"]:
             found = found.filter(environment__in=[text, *known().environments(text)])
         if self.tree_of_subjects:
-            found = found.filter(subject__in=self.tree_of_subjects.subjects)
+            found = found.about(self.tree_of_subjects.subjects)
         elif chosen["subject"]:
             found = found.filter(subject=chosen["subject"])
         if chosen["key"]:

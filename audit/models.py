@@ -62,7 +62,15 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def of_key(self, name: str, subjects: Sequence[str]) -> Self:
         """The entries about these subjects, and the views of the key's value, by an index of migration 0003."""
         viewed = models.Q(action=Action.VALUE_VIEWED.value, details__key=name)
-        return self.filter(viewed | models.Q(subject__in=subjects))
+        return self.filter(viewed | models.Q(subject__in=subjects))._few()
+
+    def about(self, subjects: Sequence[str]) -> Self:
+        """The entries about these subjects."""
+        return self.filter(subject__in=subjects)._few()
+
+    def _few(self) -> Self:
+        """Sorted after they are found. In the order of the table Postgres would look for them in every entry."""
+        return self.order_by((models.F("seq") + 0).desc())
 
     def since(self, moment: datetime) -> Self:
         """The entries written at or after a moment."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.apps import apps
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -108,9 +108,9 @@ def _children(kind: str, level: Keys) -> Iterator[int]:
         yield from _keys(_rows(kind).filter(subject__in=names))
 
 
-def _rows(kind: str) -> QuerySet:
-    return apps.get_model(KINDS[kind].model)._default_manager.all()
+def _rows(kind: str) -> QuerySet[Model]:
+    return QuerySet(apps.get_model(KINDS[kind].model))
 
 
-def _keys(rows: QuerySet) -> Iterable[int]:
+def _keys(rows: QuerySet[Model]) -> Iterable[int]:
     return rows.order_by("-pk").values_list("pk", flat=True)[: MOST + 1]

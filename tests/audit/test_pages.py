@@ -8,6 +8,7 @@ from pytest_django.fixtures import Settings
 
 from audit import log
 from audit.actions import Action
+from audit.forms import FilterForm
 from audit.models import Entry
 from audit.templatetags.audit import subject_url
 from kvops.models import Environment
@@ -187,3 +188,19 @@ def test_a_view_of_a_key_is_found_by_the_name_of_the_key(reader: Client) -> None
     assert shown(reader, "?key=api-key:fax") == [1]
     assert shown(reader, "?key=api-key:fax%20") == [2]
     assert b"ensure this value" in reader.get("/audit/?key=" + "x" * 600).content.lower()
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [({"subject": "run:1", "tree": "on"}, "audit_entry_subject"), ({"key": "api-key:fax"}, "audit_entry_key")],
+)
+def test_the_entries_of_a_tree_are_found_by_an_index_not_by_walking_the_table(
+    filters: dict[str, str], index: str
+) -> None:
+    for number in range(50):
+        write(subject=f"run:{number}")
+    sql("SET LOCAL enable_seqscan = off")
+    plan = FilterForm(filters).entries()[:51].explain()
+    sql("SET LOCAL enable_seqscan = on")
+    assert index in plan
+    assert "audit_entry_pkey" not in plan
