@@ -1,10 +1,11 @@
 """The queries of the key pages, answered from the inventory."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import Max, Q, TextChoices
+from django.db.models import Max, Model, Q, QuerySet, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
@@ -44,7 +45,9 @@ bounded."""
 _COUNTED = MAX_GROUPS * GROUP_CAP
 _MAX_STEPS = 2_000
 WINDOW = 20_000
-"""Names. The most that a page looks through."""
+"""Names. The most that a page looks through, and the most that it sorts."""
+_TRIGRAM = re.compile(r"[^\W_]{3}")
+"""A part of a name that the trigram index can look up."""
 
 
 def newest_scan(namespace: Namespace) -> Scan | None:
@@ -71,6 +74,7 @@ def keys(
     namespace: Namespace,
     *,
     prefix: str = "",
+    part: str = "",
     category: Category | None = None,
     family: Family | None = None,
     expiring: Expiring | None = None,
@@ -80,24 +84,53 @@ def keys(
 ) -> Found:
     """A page of keys after the name `after`; `now`, in seconds, is the base for a soon expiration.
 
-    An index serves any one filter. For the other filters a page looks through at most 20,000 of the names found. It can
-    therefore hold fewer keys than `limit`, or none, and still not be the last page.
+    An index serves any one filter; for `part` see `page_of_names`. For the other filters a page looks through at most
+    20,000 of the names found. It can therefore hold fewer keys than `limit`, or none, and still not be the last page.
     """
     kind = Q(category=category) if category else Q()
     kind &= Q(family=family) if family else Q()
-    found = namespace.key_set.under(prefix).after(after).order_by("name")
+    found = namespace.key_set.under(prefix).after(after).select_related("family").order_by("name")
     if expiring in {Expiring.ANY, Expiring.SOON}:
         found = found.expiring()
         rest = kind & Q(expiration__lt=int(now) + timing.EXPIRING_SOON) if expiring == Expiring.SOON else kind
     else:
         found = found.filter(kind)
         rest = Q(expiration__isnull=True) if expiring else Q()
+    return Found(*page_of_names(found, rest, part=part, limit=limit))
+
+
+def page_of_names[Row: Model](
+    found: QuerySet[Row], rest: Q, *, part: str = "", limit: int
+) -> tuple[list[Row], str | None]:
+    """The rows of a page, ordered by `name`, that pass `rest` and have the part in their name; and the next place.
+
+    Parts that many names have are found within the next 20,000 names, others by the trigram index. If neither finds
+    enough, the page ends early, and the next page continues there.
+    """
+    if part:
+        found = found if storable(part) else found.none()
+        rest &= Q(name__contains=part)
     end = found.values("name")[:WINDOW].aggregate(end=Max("name"))["end"] if rest else None
     window = found.filter(rest, name__lte=end) if end else found if not rest else found.none()
-    shown = list(window.select_related("family")[: limit + 1])
+    shown = list(window[: limit + 1])
+    if len(shown) <= limit and end and found.filter(name__gt=end).exists():
+        further = _by_trigram(found.filter(rest, name__gt=end), part, limit + 1 - len(shown))
+        if further is None:
+            return shown, end
+        shown += further
     if len(shown) > limit:
-        return Found(shown[:limit], shown[limit - 1].name)
-    return Found(shown, end if end and found.filter(name__gt=end).exists() else None)
+        return shown[:limit], shown[limit - 1].name  # type: ignore[attr-defined]
+    return shown, None
+
+
+def _by_trigram[Row: Model](found: QuerySet[Row], part: str, limit: int) -> list[Row] | None:
+    """The first rows that the trigram index finds; None if it cannot look up the part, or finds too many to sort."""
+    if not _TRIGRAM.search(part):
+        return None
+    names = list(found.order_by().values_list("name", flat=True)[: WINDOW + 1])
+    if len(names) > WINDOW:
+        return None
+    return list(found.filter(name__in=sorted(set(names))[:limit]))
 
 
 def by_category(namespace: Namespace) -> dict[str, int]:

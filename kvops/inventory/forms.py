@@ -23,6 +23,9 @@ class KeyForm(forms.Form):
             raise forms.ValidationError(_("No key can have this name."))
         return name
 
+TYPED_AS_IS = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+"""Attributes of a field for the name of a key."""
+
 
 class KeyFilter(forms.Form):
     """The filters for keys; every field may be empty."""
@@ -30,6 +33,7 @@ class KeyFilter(forms.Form):
     prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
         label=_("Name begins with"), required=False, strip=False, max_length=512
     )
+    part = forms.CharField(label=_("Name contains"), required=False, strip=False, max_length=512)
     expiring = forms.TypedChoiceField(
         label=_("Expiration"),
         required=False,
@@ -51,7 +55,8 @@ class KeyFilter(forms.Form):
         super().__init__(data)
         self.namespace = namespace
         self.fields["family"].queryset = Family.objects.filter(binding=namespace.binding)  # type: ignore[attr-defined]
-        self.fields["prefix"].widget.attrs |= {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+        for name in ("prefix", "part"):
+            self.fields[name].widget.attrs |= TYPED_AS_IS
 
     @property
     def chosen_prefix(self) -> str:

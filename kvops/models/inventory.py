@@ -128,6 +128,8 @@ class KeyQuerySet(models.QuerySet["Key"]):
 class Key(models.Model):
     """One key of the inventory. Names compare byte by byte (collation "C"); metadata is the API's own JSON text.
 
+    Names are found by a part with the trigram index of migration 0003.
+
     Only the merge of a scan and a new policy write here, set-based, under the lock of the namespace. Family and scan
     have no foreign key in the database: checking it row by row takes longer than the rest of a merge of millions.
     """
@@ -168,6 +170,7 @@ class UnexplainedDeletion(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scan", "name"], name="unexplained_once_per_scan")]
+        indexes = [models.Index(fields=["name", "scan"], name="unexplained_by_name")]
 
     def __str__(self) -> str:
         return self.name

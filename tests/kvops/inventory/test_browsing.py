@@ -1,6 +1,11 @@
 """What the key pages ask of the inventory."""
 
+from importlib import import_module
+from types import SimpleNamespace
+
 import pytest
+from django.core.management import CommandError
+from django.db import connection
 
 from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Key, Scan
@@ -72,6 +77,72 @@ def test_a_page_looks_through_a_bounded_number_of_names(estate: make.Estate, mon
     while pages[-1].after is not None:
         pages.append(browse.keys(estate.qa, expiring=browse.Expiring.NEVER, after=pages[-1].after))
     assert [[key.name for key in page.keys] for page in pages] == [[], [], ["master:9"]]
+
+
+def parts(estate: make.Estate, part: str, **filters: object) -> list[list[str]]:
+    """The names on each page of the keys with this part."""
+    pages = [browse.keys(estate.qa, part=part, **filters)]  # type: ignore[arg-type]
+    while pages[-1].after is not None:
+        pages.append(browse.keys(estate.qa, part=part, after=pages[-1].after, **filters))  # type: ignore[arg-type]
+    return [[key.name for key in page.keys] for page in pages]
+
+
+def test_keys_are_found_by_a_part_of_their_name(estate: make.Estate) -> None:
+    for name in [*NAMES, "master:fax:1", "api:FAX", "api-key:fax"]:
+        estate.put(estate.qa, name)
+    scan(estate)
+    assert parts(estate, "fax") == [["api-key:fax", "master:fax:1"]]
+    assert parts(estate, "東") == [["施設:東京"]]
+    assert parts(estate, "%") == [["50%"]]
+    assert parts(estate, "\\N") == [["\\N"]]
+    assert parts(estate, "fax", prefix="master:") == [["master:fax:1"]]
+    assert parts(estate, "fax", category="legacy") == [["master:fax:1"]]
+    assert parts(estate, "nul\0") == [[]]
+
+
+def test_a_rare_part_is_found_in_one_page_and_a_common_one_in_windows(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "WINDOW", 3)
+    for number in range(8):
+        estate.put(estate.qa, f"a:{number}")
+        estate.put(estate.qa, f"b:all:{number}")
+    estate.put(estate.qa, "c:rare:1")
+    scan(estate)
+    assert parts(estate, "rare") == [["c:rare:1"]]
+    common = parts(estate, "all")
+    assert [name for page in common for name in page] == [f"b:all:{number}" for number in range(8)]
+    assert len(common) > 1
+    assert [name for page in parts(estate, ":r") for name in page] == ["c:rare:1"]
+    narrow = parts(estate, "all", limit=2)
+    assert [name for page in narrow for name in page] == [name for page in common for name in page]
+    assert max(map(len, narrow)) == 2
+
+
+def test_the_part_of_a_name_has_a_trigram_index(estate: make.Estate) -> None:
+    query = Key.objects.filter(name__contains="rare").order_by()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "key_by_part" in query.explain()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = on")
+
+
+def test_a_role_that_may_not_create_the_extension_is_told_the_cure(db: None) -> None:
+    migration = import_module("kvops.migrations.0003_find_names")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP EXTENSION pg_trgm CASCADE")
+        cursor.execute("CREATE ROLE kvops_may_not")
+        cursor.execute("SET LOCAL ROLE kvops_may_not")
+        with pytest.raises(
+            CommandError, match=r"permission denied .*CREATE EXTENSION pg_trgm.* Then run migrate again"
+        ):
+            migration.create_extension(None, SimpleNamespace(connection=connection))
+        cursor.execute("RESET ROLE")
+        migration.create_extension(None, SimpleNamespace(connection=connection))
+        cursor.execute("SET LOCAL ROLE kvops_may_not")
+        migration.create_extension(None, SimpleNamespace(connection=connection))  # it is there, so nothing is asked
+        cursor.execute("RESET ROLE")
 
 
 def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate) -> None:
