@@ -81,6 +81,7 @@ urlpatterns: list[URLPattern] = [
     path("investigations/<int:pk>/ask", investigation_views.step, {"step": "ask"}, name="investigation_ask"),
     path("investigations/<int:pk>/close", investigation_views.step, {"step": "close"}, name="investigation_close"),
     path("investigations/<int:pk>/live", investigation_views.live, name="investigation_live"),
+    path("keys/<slug:environment>/<str:binding>/deleted/", history_views.deleted, name="deleted_keys"),
     path("restores/", restore_views.index, name="restores"),
     path("restores/<int:pk>/", restore_views.detail, name="restore"),
     path("restores/<int:pk>/again", restore_views.step, {"step": "again"}, name="restore_again"),

@@ -294,6 +294,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_start": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
+    "backups:deleted_keys": page(lambda _world: ["qa", "SETTINGS"]),
     "backups:storage": page(),
     "backups:storage_csv": page(),
     "backups:storage_note": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda _world: [stored()]),

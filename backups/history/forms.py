@@ -1,5 +1,6 @@
 """The filters of the history of backups, as they stand in its address."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from backups.history.events import Scope, TimelineLane
+from kvops.inventory.forms import TYPED_AS_IS
 from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
@@ -32,6 +34,21 @@ def _day(label: Any) -> forms.DateField:
         validators=[MinValueValidator(BEGINNING, wrong), MaxValueValidator(END, wrong)],
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
+
+
+class DeletedKeyFilter(forms.Form):
+    """The filters of deleted keys; every field may be empty."""
+
+    prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
+        label=_("Name begins with"), required=False, strip=False, max_length=512
+    )
+    part = forms.CharField(label=_("Name contains"), required=False, strip=False, max_length=512)
+    after = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, str]) -> None:
+        super().__init__(data)
+        for name in ("prefix", "part"):
+            self.fields[name].widget.attrs |= TYPED_AS_IS
 
 
 class BackupHistoryFilter(forms.Form):

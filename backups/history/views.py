@@ -1,4 +1,4 @@
-"""The history of backups for auditors: timeline, table, files, and a report to print."""
+"""The history of backups for auditors: timeline, table, files, and a report to print; and the deleted keys."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -7,9 +7,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from audit.models import Head
-from backups.history import events as history_events
+from backups.history import deleted_keys, events as history_events
 from backups.history.events import BackupEvent
-from backups.history.forms import BackupHistoryFilter, everything
+from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
+from kvops.inventory.views import named
 from kvops.models import PolicyVersion
 from kvops.web import files as web_files
 from kvops.web.paging import page_of
@@ -42,6 +43,25 @@ def index(request: HttpRequest) -> HttpResponse:
             "trend": history_events.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def deleted(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """Show the keys that KVOps deleted from a namespace; filters and page come from the address."""
+    namespace = named(environment, binding)
+    form = DeletedKeyFilter(request.GET.dict())
+    keys, after = deleted_keys.page(namespace, limit=PAGE, **form.cleaned_data) if form.is_valid() else ([], None)
+    context = {
+        "namespace": namespace,
+        "environment": namespace.environment,
+        "form": form,
+        "keys": keys,
+        "after": after,
+        "page_size": PAGE,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "keys/deleted.html", context)
 
 
 @require_safe

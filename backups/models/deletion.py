@@ -24,6 +24,7 @@ class CleanupEntry(models.Model):
             models.UniqueConstraint(fields=["stage", "name"], name="cleanup_name_once"),
             models.CheckConstraint(name="cleanup_name_is_no_path", condition=~Q(name__in=["", ".", ".."])),
         ]
+        indexes = [models.Index(fields=["name", "stage"], name="cleanup_by_name")]
 
     def __str__(self) -> str:
         return self.name

@@ -203,6 +203,7 @@ class RestoreEntry(models.Model):
             models.UniqueConstraint(fields=["restore", "name"], name="restore_name_once"),
             models.CheckConstraint(name="restore_name_is_no_path", condition=~Q(name__in=["", ".", ".."])),
         ]
+        indexes = [models.Index(fields=["name", "restore"], name="restore_by_name")]
 
     def __str__(self) -> str:
         return f"{self.name}: {self.outcome}"

@@ -8,17 +8,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import CloudflareError
-from kvops.inventory import browse, families as key_families, value as key_value
+from kvops.inventory import browse, families as key_families, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm
 from kvops.inventory.views import named
-from kvops.models import Category, Key, Namespace
+from kvops.models import Category, Key, Namespace, Scan
 from kvops.people.signin import person_of
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show the newest scan's data about a key, and the backups that hold it."""
+    """Show the newest scan's data about a key, its story, and the backups that hold it."""
     return _page(request, named(environment, binding), _asked(KeyForm(request.GET))["name"])
 
 
@@ -48,6 +48,8 @@ def _page(
     key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
     family = key_families.family_of(namespace.binding, name)
     category = Category(family.category) if family else Category.UNCLASSIFIED
+    story, scan = key_story.of_key(namespace, name), browse.newest_scan(namespace)
+    listed = Scan.objects.covering(name).newest(namespace) if key else None
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
@@ -55,11 +57,13 @@ def _page(
         "key": key,
         "family": family,
         "category": category,
-        "scan": browse.newest_scan(namespace),
+        "scan": scan,
+        "story": story,
+        "fate": key_story.fate(story, listed_at=listed.created_at if listed else None),
         "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),
         "live": live,
         "failure": failure,
     }
-    return render(request, "keys/detail.html", context, status=200 if key or live else 404)
+    return render(request, "keys/detail.html", context, status=200 if key or live or story else 404)

@@ -26,6 +26,7 @@ PAGES = {
     "keys": "/keys/production/SETTINGS/",
     "keys-prefix": "/keys/qa/SETTINGS/?prefix=mastercache:",
     "keys-empty": "/keys/qa/SETTINGS/?prefix=nothing-like-this",
+    "keys-deleted": "/keys/qa/SETTINGS/deleted/",
     "key": "/key/production/SETTINGS/?name=clinic:id:0001",
     "key-settings": "/key/production/SETTINGS/?name=system-root",
     "categories": "/categories/",
@@ -82,6 +83,8 @@ LINKED: dict[str, tuple[str, ...]] = {
     "run": ("/runs/", r"/runs/\d+/"),
     "object": ("/storage/", r"/storage/objects/\d+/"),
     "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
+    "key-deleted": ("/keys/qa/SETTINGS/deleted/", r"/key/qa/SETTINGS/\?name=.+"),
+    "audit-tree": ("/cleanup/?state=completed", r"/cleanup/\d+/", r"/audit/\?subject=cleanup:\d+&tree=on"),
     "entry": ("/audit/", r"/audit/\d+/"),
 }
 """Pages of one thing each: the list to start from, and what a link to one looks like, page after page."""

@@ -1,0 +1,102 @@
+"""The keys that KVOps deleted from a namespace, and what became of them, from the rows of deletions and restores.
+
+The inventory is not asked: it forgets a key that is gone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+
+from backups.models import (
+    CleanupChunk,
+    CleanupEntry,
+    CleanupException,
+    CleanupStage,
+    Reappearance,
+    RestoreChunk,
+    RestoreEntry,
+)
+from kvops.inventory import browse
+from kvops.models import Namespace
+from kvops.models.inventory import beginning_with
+from kvops.names import storable
+
+State = CleanupStage.State
+OVER = (State.DELETED, State.CONFIRMED, State.ACCEPTED)
+PRESENT = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
+
+
+@dataclass(frozen=True)
+class DeletedKey:
+    """One deleted key: its last deletion, the restore that wrote it since, and its reappearance."""
+
+    entry: CleanupEntry
+    at: datetime | None
+    restored: RestoreEntry | None
+    reappeared: Reappearance | None
+
+
+def deletions(namespace: Namespace) -> tuple[QuerySet[CleanupEntry], Q]:
+    """The names of the deletions of a namespace, and the condition that a name was deleted.
+
+    A name was deleted if its deletion has reached it and noted no exception. A row has `at`, the time of the intent.
+    """
+    stages = CleanupStage.objects.filter(namespace=namespace, run__isnull=False).select_related("run")
+    over = [stage.pk for stage in stages if stage.state in OVER]
+    busy = {stage.pk: stage.run.done for stage in stages if stage.state == State.DELETING and stage.run}
+    excepted = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
+    reached = Q(stage__in=over)
+    for pk, done in busy.items():
+        reached |= Q(stage=pk, index__lt=done)
+    sent = CleanupChunk.objects.filter(
+        stage=OuterRef("stage"), first_index__lte=OuterRef("index"), last_index__gte=OuterRef("index"), names__gt=0
+    ).exclude(answer__has_key="unsent")
+    found = CleanupEntry.objects.filter(stage__in=[*over, *busy]).annotate(
+        at=Subquery(sent.order_by("-number").values("intended_at")[:1])
+    )
+    return found, reached & ~Q(Exists(excepted))
+
+
+def page(
+    namespace: Namespace, *, prefix: str, part: str, after: str, limit: int
+) -> tuple[Sequence[DeletedKey], str | None]:
+    """The deleted keys after a name, in byte order, each once; and the name after which the next page begins."""
+    found, deleted = deletions(namespace)
+    if after and storable(after):
+        found = found.filter(name__gt=after)
+    found = beginning_with(found, prefix)
+    again = deletions(namespace)[0].filter(deleted, name=OuterRef("name"), stage__gt=OuterRef("stage"))
+    shown, further = browse.page_of_names(
+        found.select_related("stage__environment").order_by("name"), deleted & ~Q(Exists(again)), part=part, limit=limit
+    )
+    names = [entry.name for entry in shown]
+    restored = {entry.name: entry for entry in restores(namespace, names).order_by("restore")}
+    back = {each.name: each for each in reappearances(namespace, names).order_by("found_at")}
+    return [_with_the_rest(entry, restored, back) for entry in shown], further
+
+
+def restores(namespace: Namespace, names: Sequence[str]) -> QuerySet[RestoreEntry]:
+    """The names that restores and undos wrote, or found equal, with `at`, the time of the intent."""
+    sent = RestoreChunk.objects.filter(
+        restore=OuterRef("restore"), first_index__lte=OuterRef("index"), last_index__gte=OuterRef("index")
+    )
+    found = RestoreEntry.objects.filter(restore__namespace=namespace, name__in=names, outcome__in=PRESENT)
+    return found.annotate(at=Subquery(sent.order_by("-number").values("intended_at")[:1])).select_related("restore")
+
+
+def reappearances(namespace: Namespace, names: Sequence[str]) -> QuerySet[Reappearance]:
+    """The deleted names that a later check found again."""
+    return Reappearance.objects.filter(stage__namespace=namespace, name__in=names).select_related("stage")
+
+
+def _with_the_rest(entry: CleanupEntry, restored: dict[str, RestoreEntry], back: dict[str, Reappearance]) -> DeletedKey:
+    at = getattr(entry, "at", None)
+    since, seen = restored.get(entry.name), back.get(entry.name)
+    since = since if since and _later(getattr(since, "at", None), at) else None
+    return DeletedKey(entry, at, since, seen if seen and seen.stage_id == entry.stage_id else None)
+
+
+def _later(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and (other is None or one > other)

@@ -1,0 +1,89 @@
+"""The events of one key that deletions, restores and late checks know; the page of the key asks by name."""
+
+from collections.abc import Iterator, Sequence
+
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from backups.history import deleted_keys
+from backups.models import CleanupEntry, Generation, RestoreEntry
+from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
+from kvops.models import ApprovalRequest, Namespace, Run
+
+
+def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
+    """Each deletion of the key, each restore of it, and each time it reappeared."""
+    found, deleted = deleted_keys.deletions(namespace)
+    related = ("stage__run__started_by", "stage__approval__approver", "stage__generation", "stage__request")
+    for entry in found.filter(deleted, name=name).select_related(*related).order_by("-stage")[:SHOWN]:
+        yield from _deletion(entry)
+    restores = deleted_keys.restores(namespace, [name]).select_related(
+        "restore__run__started_by", "restore__approval__approver", "restore__generation"
+    )
+    for back in restores.order_by("-restore")[:SHOWN]:
+        yield from _restore(back)
+    for one in deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")[:SHOWN]:
+        yield KeyEvent(
+            at=one.found_at,
+            kind=KeyEventKind.REAPPEARED,
+            by=str(one.acknowledged_by or ""),
+            note=one.note or (_("with its old value") if one.same else _("with another value")),
+            links=[(_("Stage"), f"{reverse('backups:stage', args=[one.stage_id])}?show=reappeared#lists")],
+        )
+
+
+def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:
+    stage, at = entry.stage, getattr(entry, "at", None)
+    if at is None:
+        return
+    backup, restore = stage.generation, ""
+    if backup and backup.status == Generation.Status.VERIFIED:
+        restore = f"{reverse('backups:restore_new', args=[backup.pk])}?{urlencode({'name': entry.name})}"
+    yield KeyEvent(
+        at=at,
+        kind=KeyEventKind.DELETED,
+        by=_by(stage.run),
+        approved_by=_approver(stage.approval),
+        note=stage.request.reason,
+        links=[
+            (_("Clean-up"), reverse("backups:cleanup", args=[stage.request_id])),
+            (_("Stage"), reverse("backups:stage", args=[stage.pk])),
+            *_links(stage.approval, backup),
+        ],
+        restore=restore,
+    )
+
+
+def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
+    restore, at = entry.restore, getattr(entry, "at", None)
+    if at is None:
+        return
+    yield KeyEvent(
+        at=at,
+        kind=KeyEventKind.RESTORED,
+        by=_by(restore.run),
+        approved_by=_approver(restore.approval),
+        note=entry.get_outcome_display(),
+        links=[
+            (_("Restore"), reverse("backups:restore", args=[restore.pk])),
+            *_links(restore.approval, restore.generation),
+        ],
+    )
+
+
+def _by(run: Run | None) -> str:
+    return str(run.started_by or run.actor) if run else ""
+
+
+def _approver(approval: ApprovalRequest | None) -> str:
+    return str(approval.approver or "") if approval else ""
+
+
+def _links(approval: ApprovalRequest | None, backup: Generation | None) -> Sequence[tuple[str, str]]:
+    found = []
+    if approval:
+        found.append((_("Approval %(pk)s") % {"pk": approval.pk}, reverse("approval", args=[approval.pk])))
+    if backup:
+        found.append((_("Backup %(pk)s") % {"pk": backup.pk}, reverse("backups:generation", args=[backup.pk])))
+    return found

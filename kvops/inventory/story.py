@@ -1,0 +1,98 @@
+"""A key's own story: deleted, restored, vanished, viewed; it outlives the key's row in the inventory."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q, TextChoices
+from django.urls import reverse
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext, gettext_lazy as _
+
+from audit.actions import Action
+from audit.models import Entry
+from kvops.models import Namespace, UnexplainedDeletion
+
+TOLD_BY = ("backups.history.key_story.events",)
+"""Functions of (namespace, name) by name that give events, so that `kvops` does not import the apps above it."""
+
+SHOWN = 20
+"""Events of each kind, the newest."""
+
+
+class KeyEventKind(TextChoices):
+    """What happened to a key."""
+
+    DELETED = "deleted", _("Deleted by KVOps")
+    RESTORED = "restored", _("Restored by KVOps")
+    REAPPEARED = "reappeared", _("Reappeared after its deletion")
+    UNEXPLAINED = "unexplained", _("Gone without an explanation")
+    VIEWED = "viewed", _("Value viewed")
+
+
+@dataclass(frozen=True)
+class KeyEvent:
+    """One event of a key, with the people behind it and links to its rows.
+
+    `restore` is the address where a restore of the key from the deletion's backup starts; empty if it cannot.
+    """
+
+    at: datetime
+    kind: KeyEventKind
+    by: str = ""
+    approved_by: str = ""
+    note: str = ""
+    links: Sequence[tuple[str, str]] = ()
+    restore: str = ""
+
+
+def of_key(namespace: Namespace, name: str) -> list[KeyEvent]:
+    """Everything that KVOps knows of the past of a key, newest first."""
+    told = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
+    found = [*told, *_unexplained(namespace, name), *_views(namespace, name)]
+    return sorted(found, key=lambda event: event.at, reverse=True)
+
+
+def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent | None:
+    """The last event that decided whether the key exists, if the inventory does not show that.
+
+    `listed_at` is the start of the scan that listed the key; None if the newest scan did not list it. For a listed key
+    only a deletion after that start counts.
+    """
+    last = next((event for event in events if event.kind != KeyEventKind.VIEWED), None)
+    if last is None or listed_at is None:
+        return last
+    return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
+
+
+def _unexplained(namespace: Namespace, name: str) -> list[KeyEvent]:
+    found = UnexplainedDeletion.objects.filter(
+        name=name, scan__namespace=namespace, scan__completed_at__isnull=False
+    ).select_related("scan__acknowledged_by")
+    return [
+        KeyEvent(
+            at=one.scan.completed_at,
+            kind=KeyEventKind.UNEXPLAINED,
+            by=str(one.scan.acknowledged_by or ""),
+            note=one.scan.acknowledged_note,
+            links=[(gettext("Unexplained deletions"), reverse("unexplained-scan", args=[one.scan_id]))],
+        )
+        for one in found.order_by("-scan")[:SHOWN]
+        if one.scan.completed_at
+    ]
+
+
+def _views(namespace: Namespace, name: str) -> list[KeyEvent]:
+    """The views of its value, in KV or in a backup."""
+    here = Q(subject=namespace.audited["subject"]) | Q(details__namespace=str(namespace))
+    found = Entry.objects.filter(here, action=Action.VALUE_VIEWED, details__key=name).newest_first()
+    return [
+        KeyEvent(
+            at=entry.at,
+            kind=KeyEventKind.VIEWED,
+            by=entry.actor,
+            note=entry.subject_label if entry.subject.startswith("generation:") else "",
+            links=[(gettext("Audit log"), entry.get_absolute_url())],
+        )
+        for entry in found[:SHOWN]
+    ]
