@@ -108,6 +108,7 @@ class Action(TextChoices):
     KEYS_REAPPEARED = "keys.reappeared", _("Deleted keys reappeared")
     REAPPEARANCES_ACKNOWLEDGED = "reappearances.acknowledged", _("Reappeared keys acknowledged")
     LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
+    OTHERS_EXPLAINED = "others.explained", _("Other keys under the prefix explained")
     REFERENCES_STATED = "references.stated", _("Code references stated")
 
     STAGE_UNDOING = "stage.undoing", _("Undoing of a deletion started")

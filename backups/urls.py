@@ -60,6 +60,7 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/stages/<int:pk>/leftovers", stage_views.step, {"step": "leftovers"}, name="stage_leftovers"),
     path("cleanup/stages/<int:pk>/live", stage_views.live, name="stage_live"),
     path("cleanup/stages/<int:pk>/names", stage_views.all_names, name="stage_names"),
+    path("cleanup/stages/<int:pk>/others", stage_views.step, {"step": "others"}, name="stage_others"),
     path("cleanup/stages/<int:pk>/prepare", stage_views.step, {"step": "prepare"}, name="stage_prepare"),
     path("cleanup/stages/<int:pk>/reappeared", deletion.reappeared, name="stage_reappeared"),
     path("cleanup/stages/<int:pk>/share", stage_views.step, {"step": "share"}, name="stage_share"),

@@ -289,6 +289,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_live": page(lambda world: [world.stage.pk]),
     "backups:stage_names": page(lambda world: [world.stage.pk]),
     "backups:stage_prepare": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_others": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_reappeared": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_share": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_start": operates(lambda world: [world.stage.pk], done=422),

@@ -7,9 +7,17 @@ from django import forms
 from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup import completion, preparation, qa, requests as cleanup_requests, sharing
-from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
+from backups.cleanup.forms import (
+    AcceptForm,
+    DeletionStartForm,
+    LeftoversForm,
+    OthersForm,
+    ReappearedForm,
+    ShareForm,
+)
 from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
 from backups.cleanup.stepper import StageStep, steps_of_stage
@@ -49,6 +57,8 @@ class CleanupListRow:
     stages: Sequence[CleanupStage]
     current: CleanupStage | None
     waits_for: str | Promise
+    result: str
+    remaining: int
 
 
 def stages() -> QuerySet[CleanupStage]:
@@ -68,7 +78,8 @@ def stages() -> QuerySet[CleanupStage]:
         "confirm_run",
         "late_run",
         "accepted_by",
-    )
+        "others_by",
+    ).prefetch_related("undos", "restores")
 
 
 def stage_or_404(pk: int) -> CleanupStage:
@@ -117,6 +128,8 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
         return AcceptForm(stage=stage)
     if action.url_name == "backups:stage_share":
         return ShareForm()
+    if action.url_name == "backups:stage_others":
+        return OthersForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
 
 
@@ -125,7 +138,25 @@ def row(request: CleanupRequest) -> CleanupListRow:
     found = sorted(request.stages.all(), key=lambda stage: stage.order)
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
-    return CleanupListRow(request, found, current, NEXT.get(current.state, "") if current else "")
+    waits_for = NEXT.get(current.state, "") if current else ""
+    result = result_of(request, found)
+    if current and result:
+        waits_for = _("End this clean-up and ask for another one")
+    return CleanupListRow(request, found, current, waits_for, result, remaining(found))
+
+
+def result_of(request: CleanupRequest, found: Iterable[CleanupStage]) -> str:
+    """The result for a badge: a stage was undone, or its keys restored; else done or ended; empty while it is open."""
+    shown = {stage.shown_state for stage in found}
+    for result in ("undone", "restored"):
+        if result in shown:
+            return result
+    return "done" if request.completed_at else "ended" if request.ended_at else ""
+
+
+def remaining(found: Iterable[CleanupStage]) -> int:
+    """The keys that the proofs found under the prefix, in all environments."""
+    return sum(stage.remaining for stage in found)
 
 
 def band(stages: Iterable[CleanupStage]) -> Environment | None:

@@ -1,8 +1,8 @@
-"""The end of a clean-up: leftovers explained, a stage accepted, a request ended."""
+"""The end of a clean-up: leftovers and other keys explained, a stage accepted, a request ended."""
 
 from collections.abc import Iterable
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -10,11 +10,13 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup import qa
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator, locked, move
-from backups.models import CleanupException, CleanupRequest, CleanupStage
+from backups.models import CleanupEntry, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person
 
 State = CleanupStage.State
+PLANNED = "They belong to a new clean-up."
+"""The explanation of other keys that are all on the list of another open clean-up."""
 
 
 def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
@@ -31,6 +33,20 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
         STAGES.record(Action.LEFTOVERS_EXPLAINED, stage, actor=by.actor, details={"note": note[:1000]})
 
 
+def explain_others(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Record a person's explanation of all keys under the prefix that are not of the clean-up."""
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused(_("Describe why the other keys are there."))
+        found = CleanupStage.objects.filter(pk=stage.pk, state=State.CONFIRMED, others__gt=0)
+        if found.update(others_note=note.strip(), others_by=by, others_at=Now()) != 1:
+            raise CleanupRefused(_("Other keys are explained after the proof and before the stage is accepted."))
+        STAGES.record(
+            Action.OTHERS_EXPLAINED, stage, actor=by.actor, details={"keys": stage.others, "note": note[:1000]}
+        )
+
+
 def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Confirmed -> accepted, with the person's test of the application. The last stage completes the request."""
     with log.transaction():
@@ -40,6 +56,9 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
         mine = locked(stage)
         if leftovers(mine).exists() and not mine.leftovers_note:
             raise CleanupRefused(_("Explain the leftovers first."))
+        if unexplained_others(mine):
+            raise CleanupRefused(_("Explain the other keys under the prefix first."))
+        planned = {"others_note": PLANNED, "others_by": by, "others_at": Now()}
         move(
             mine,
             [State.CONFIRMED],
@@ -53,6 +72,7 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
                 "accepted_at": Now(),
                 "empty_reason": note.strip() if mine.names == 0 else "",
                 "scope_digest": mine.scope_digest or qa.scope_digest(mine),
+                **(planned if mine.others and not mine.others_note else {}),
             },
             details={"note": note[:1000]},
         )
@@ -94,3 +114,16 @@ def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
     """The exceptions that a person must explain."""
     return stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
+
+
+def unexplained_others(stage: CleanupStage) -> int:
+    """The number of other keys under the prefix that nobody explained and that no other open clean-up lists."""
+    if stage.others_note or not stage.others:
+        return 0
+    of_another = CleanupEntry.objects.exclude(stage=stage).filter(
+        name=OuterRef("name"),
+        stage__namespace=stage.namespace_id,
+        stage__request__ended_at=None,
+        stage__request__completed_at=None,
+    )
+    return stage.others - stage.other_names.filter(Exists(of_another)).count()

@@ -167,10 +167,21 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "deleted": found.deleted,
         "skipped": found.skipped,
         "note": found.accepted_note,
+        "others": _others(found),
         "reappeared": found.reappearances.count(),
         "reappeared_notes": _notes(found),
         "by": str(found.accepted_by),
         "at": evidence.moment(found.accepted_at),
+    }
+
+
+def _others(found: CleanupStage) -> dict[str, object]:
+    """The keys that were left under the prefix and are not of the clean-up, with a person's explanation."""
+    return {
+        "count": found.others,
+        "sample": list(found.other_names.order_by("name").values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+        "note": found.others_note,
+        "by": str(found.others_by or ""),
     }
 
 
@@ -205,6 +216,8 @@ def _warnings(stage: CleanupStage, generation: Generation, proven: Sequence[Clea
             warnings.append({"code": "qa_empty", "environment": found.environment.name})
         elif found.skipped:
             warnings.append({"code": "qa_leftovers", "environment": found.environment.name, "count": found.skipped})
+        if found.others:
+            warnings.append({"code": "qa_others", "environment": found.environment.name, "count": found.others})
         if again := found.reappearances.count():
             warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
     if generation.expired:

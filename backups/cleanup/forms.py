@@ -180,6 +180,12 @@ class LeftoversForm(forms.Form):
     note = _Prose(_("Reason for the leftover keys and next step"))
 
 
+class OthersForm(forms.Form):
+    """A person's explanation of the keys under the prefix that are not of the clean-up."""
+
+    note = _Prose(_("Reason that the other keys are there, and next step"), _("The reviewer of production reads this."))
+
+
 class ReappearedForm(forms.Form):
     """A person's findings about reappeared keys; `last` is the newest row that they saw."""
 
@@ -207,7 +213,7 @@ class EndForm(forms.Form):
 class ListForm(forms.Form):
     """The shown list of a stage, and the position where the page begins."""
 
-    LISTS = ("names", "chunks", "exceptions", "reappeared")
+    LISTS = ("names", "chunks", "exceptions", "others", "reappeared")
 
     show = forms.ChoiceField(required=False, choices=[(name, name) for name in LISTS])
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)

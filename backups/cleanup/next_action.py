@@ -173,4 +173,6 @@ def _again(stage: CleanupStage) -> NextAction:
 def _accept(stage: CleanupStage) -> NextAction:
     if completion.leftovers(stage).exists() and not stage.leftovers_note:
         return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
+    if completion.unexplained_others(stage):
+        return NextAction(_("Explain the other keys under the prefix"), "backups:stage_others", stage.pk)
     return NextAction(_("Application works: record it"), "backups:stage_accept", stage.pk)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
-from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
+from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
 from backups.cleanup.views import take_on_page
 from backups.models import CleanupStage
@@ -47,6 +47,7 @@ STEPS: dict[str, Step[CleanupStage]] = {
     ),
     "again": Step(_resume, _("The run resumes where it stopped.")),
     "leftovers": Step(completion.explain_leftovers, _("Your explanation is recorded."), LeftoversForm, ("note",)),
+    "others": Step(completion.explain_others, _("Your explanation is recorded."), OthersForm, ("note",)),
     "accept": Step(
         completion.accept_stage,
         _("The stage is accepted."),
@@ -85,6 +86,8 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[Sequence
     start = -1 if after is None else after
     if show == "chunks":
         return page_of(stage.chunks.filter(number__gt=start).order_by("number"), PAGE, attrgetter("number"))
+    if show == "others":
+        return page_of(stage.other_names.filter(pk__gt=start).order_by("pk"), PAGE, attrgetter("pk"))
     rows = {
         "exceptions": stage.exceptions.select_related("chunk"),
         "reappeared": stage.reappearances.select_related("acknowledged_by"),

@@ -39,6 +39,7 @@ class _Done:
     at: datetime | None = None
     url: str = ""
     link: str = ""
+    failed: bool = False
 
 
 def reached(stage: CleanupStage) -> int:
@@ -60,14 +61,15 @@ def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
     for title, reaches, describe in _plan(stage):
         done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
-            said = describe(stage)
-            found.append(StageStep(title, "done", said.note, said.at, said.url, said.link))
+            text = describe(stage)
+            state = "failed" if text.failed else "done"
+            found.append(StageStep(title, state, text.note, text.at, text.url, text.link))
         elif waits:
             found.append(StageStep(title, "todo"))
         else:
             found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
             waits = True
-    return found
+    return [*found, *_brought_back(stage)]
 
 
 type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _Done]]
@@ -171,6 +173,20 @@ def _read_back(stage: CleanupStage) -> _Done:
         return _Done()
     run = generation.verify_run
     address, link = (reverse("run", args=[run.pk]), run_name(run)) if run else ("", "")
+    if generation.status == Generation.Status.DAMAGED:
+        note = _("The backup is damaged: %(problem)s") % {"problem": generation.problem}
+        return _Done(note, run.finished_at if run else None, address, link, failed=True)
+    if run and run.state in Run.RESUMABLE:
+        note = _("Verified before. The newest verification did not finish: %(reason)s")
+        return _Done(
+            note % {"reason": said(run.error or run.note) or _("Stopped.")},
+            generation.verified_at,
+            address,
+            link,
+            failed=True,
+        )
+    if run and run.is_open:
+        return _Done(_("Verified before. It is being verified again"), generation.verified_at, address, link)
     return _Done(_("Every entry equals what KV returned"), generation.verified_at, address, link)
 
 
@@ -235,10 +251,44 @@ def _deleted(stage: CleanupStage) -> _Done:
 def _proven(stage: CleanupStage) -> _Done:
     run = stage.confirm_run
     address, link = (reverse("run", args=[run.pk]), run_name(run)) if run else ("", "")
-    return _Done(_("Listed twice without them"), stage.second_listing_at, address, link)
+    return _Done(" · ".join(_proof(stage)), stage.second_listing_at, address, link)
+
+
+def _proof(stage: CleanupStage) -> list[str]:
+    """The sentences about the proof: its names, and the keys that are left under the prefix."""
+    figures = {"deleted": spelled(stage.deleted), "names": spelled(stage.names)}
+    if not stage.names or stage.deleted == stage.names:
+        found = [_("Listed twice without them")]
+    elif stage.deleted:
+        found = [_("%(deleted)s of %(names)s were deleted, and listed twice without them") % figures]
+    else:
+        found = [_("%(deleted)s of %(names)s were deleted, so nothing is proven gone") % figures]
+    if stage.others:
+        other = ngettext(
+            "%(n)s key that is not of this clean-up is left under the prefix",
+            "%(n)s keys that are not of this clean-up are left under the prefix",
+            stage.others,
+        )
+        found.append(other % {"n": spelled(stage.others)})
+    return found
 
 
 def _accepted(stage: CleanupStage) -> _Done:
     name = stage.accepted_by.name if stage.accepted_by else ""
     address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}&tree=on"
     return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Audit log"))
+
+
+def _brought_back(stage: CleanupStage) -> list[StageStep]:
+    """The undo of the deletion, and other restores of its keys, each as a step of its own."""
+    found = []
+    for restore in (*stage.undos.all(), *stage.restores.all()):
+        title = _("Undo of the deletion") if restore.is_undo else _("Restore of deleted keys")
+        address, link = reverse("backups:restore", args=[restore.pk]), _("Restore %(pk)s") % {"pk": restore.pk}
+        if restore.state == restore.State.DONE:
+            note = _("%(written)s restored, %(left)s not")
+            note %= {"written": spelled(restore.written), "left": spelled(restore.left)}
+            found.append(StageStep(title, "done", note, restore.finished_at, address, link))
+        else:
+            found.append(StageStep(title, "current", _("The keys are being written back"), None, address, link))
+    return found

@@ -35,7 +35,11 @@ STEPS: dict[str, Step[CleanupRequest]] = {
 def index(request: HttpRequest) -> HttpResponse:
     """List clean-ups, newest first, filtered and paged by the address."""
     form = CleanupFilter(request.GET)
-    found = form.requests().select_related("family", "requested_by").prefetch_related("stages__environment")
+    found = (
+        form.requests()
+        .select_related("family", "requested_by")
+        .prefetch_related("stages__environment", "stages__undos", "stages__restores")
+    )
     requests, after = page_of(found, PAGE)
     context = {
         "form": form,
@@ -99,10 +103,12 @@ def page(
 ) -> HttpResponse:
     """The page of a clean-up; `typed` are submitted forms by name, with the person's input."""
     typed, person = typed or {}, person_of(request)
-    stages = cards.stages().filter(request=mine).order_by("order")
+    stages = list(cards.stages().filter(request=mine).order_by("order"))
     context = {
         "cleanup": mine,
         "band": cards.band(stages),
+        "result": cards.result_of(mine, stages),
+        "remaining": cards.remaining(stages),
         "cards": [cards.card(stage, person, typed) for stage in stages],
         "references_form": typed.get("references") or ReferencesForm(),
         "references_typed": "references" in typed,

@@ -1,8 +1,8 @@
-"""Listings of a stage's prefix: which of its names are still listed."""
+"""Listings of a stage's prefix: which of its names are still listed, and which other keys are there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from backups.models import CleanupStage
+from backups.models import CleanupStage, OtherName
 from kvops.cloudflare import KeyPage
 from kvops.names import storable
 from kvops.runs.lease import Lease
@@ -10,6 +10,8 @@ from kvops.runs.outcomes import Again, RunError
 
 MAX_RESTARTS = 5
 """Restarts of a listing, before the run fails."""
+OTHERS_KEPT = 1_000
+"""Names. The most that a stage keeps of the keys that are not of its clean-up; all of them are counted."""
 
 
 def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
@@ -35,3 +37,23 @@ def deleted_and_not(stage: CleanupStage) -> dict[str, int]:
     """The numbers of deleted and of remaining names, according to the exceptions."""
     skipped = stage.exceptions.count()
     return {"deleted": stage.names - skipped, "skipped": skipped}
+
+
+def others_among(stage: CleanupStage, page: KeyPage) -> Sequence[str]:
+    """The listed names under the prefix that are not of the clean-up. A clean-up of one key has no prefix."""
+    if stage.request.exact:
+        return []
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
+    known = set(listed.values_list("name", flat=True))
+    return [key.name for key in page.keys if key.name not in known]
+
+
+def keep_others(stage: CleanupStage, names: Sequence[str], *, before: int, first_page: bool) -> None:
+    """Keep the first names of a listing, within the caller's checkpoint. A new listing replaces those of the last one.
+
+    `before` is the number of such names on earlier pages.
+    """
+    if first_page:
+        stage.other_names.all().delete()
+    kept = [OtherName(stage=stage, name=name) for name in names if storable(name)][: max(0, OTHERS_KEPT - before)]
+    OtherName.objects.bulk_create(kept, ignore_conflicts=True)

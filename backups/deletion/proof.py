@@ -1,6 +1,7 @@
 """Proof of absence: no name that was sent is listed, in two listings a settle time apart.
 
-The first listing of a deletion, which settles its chunks (`settle`), counts if it was clean.
+The first listing of a deletion, which settles its chunks (`settle`), counts if it was clean. The last listing also
+counts the keys under the prefix that are not of the clean-up. The proven names leave the inventory with the proof.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +12,16 @@ from typing import Any
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
+from backups.cleanup.completion import leftovers
 from backups.cleanup.stages import move
-from backups.deletion.listing import deleted_and_not, list_again, sent_among
+from backups.deletion.listing import deleted_and_not, keep_others, list_again, others_among, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, compare_now, frozen
 from backups.execution.revalidation import TRIES, patience
 from backups.models import CleanupException, CleanupStage
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.connections import clients
-from kvops.inventory import families as key_families
+from kvops.inventory import families as key_families, own_changes
 from kvops.models import Read, Run
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
@@ -58,12 +60,13 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
             last_round = stage.names > 0 and cursor.get("rounds", 0) >= TRIES - 1
             if last_round and not read_again(stage, found, reader, lease, cursor, keep=partial(_left, stage)):
                 return Again()
-            cursor.update(page=page.cursor, found=cursor["found"] + len(found), after=-1)
+            others, before, first_page = others_among(stage, page), cursor.get("others", 0), cursor["page"] is None
+            cursor.update(page=page.cursor, found=cursor["found"] + len(found), others=before + len(others), after=-1)
             with lease.checkpoint(
                 cursor=cursor,
                 note=gettext_noop("Second listing.") if stage.first_listing_at else gettext_noop("First listing."),
             ):
-                pass
+                keep_others(stage, others, before=before, first_page=first_page)
             if page.cursor is None:
                 return _listed(stage, lease, cursor)
             if lease.tired:
@@ -139,7 +142,8 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)
         return None
     expected = [State.DELETED] if stage.names else [State.FROZEN]
-    totals = deleted_and_not(stage)
+    totals, others = deleted_and_not(stage), int(str(cursor.get("others", 0)))
+    left = {"others": others, "remaining": others + leftovers(stage).count()}
     with lease.checkpoint(Done(totals), cursor={}):
         late = _late_check(stage, lease) if stage.names else None
         move(
@@ -149,9 +153,11 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             Action.STAGE_CONFIRMED,
             actor=lease.actor,
             digest=stage.names_sha256,
-            values={**totals, "second_listing_at": cursor["listing_since"], "late_run": late},
-            details=totals,
+            values={**totals, **left, "second_listing_at": cursor["listing_since"], "late_run": late},
+            details={**totals, **left},
         )
+        gone = stage.entries.exclude(index__in=stage.exceptions.values("index"))
+        own_changes.remove(stage.namespace, gone.values("name"))
     return None
 
 

@@ -9,7 +9,7 @@ from backups.models.bucket_protection import BucketProtection
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset
-from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException
+from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName
 from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
@@ -39,6 +39,7 @@ __all__ = [
     "GenerationEntry",
     "GenerationPart",
     "Investigation",
+    "OtherName",
     "Pin",
     "PlainDump",
     "PruneEntry",

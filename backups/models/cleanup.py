@@ -158,6 +158,13 @@ class CleanupStage(models.Model):
     second_listing_at = models.DateTimeField(null=True, blank=True)
     empty_reason = models.TextField(blank=True)
     leftovers_note = models.TextField(blank=True)
+    remaining = models.BigIntegerField(default=0, db_default=0)
+    """Keys under the prefix at the second listing: the leftovers, and the keys that are not of the clean-up."""
+    others = models.BigIntegerField(default=0, db_default=0)
+    """Keys of the second listing that are not of the clean-up. `other_names` has the first of them."""
+    others_note = models.TextField(blank=True, default="", db_default="")
+    others_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    others_at = models.DateTimeField(null=True, blank=True)
     accepted_note = models.TextField(blank=True)
     accepted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     accepted_at = models.DateTimeField(null=True, blank=True)
@@ -209,7 +216,26 @@ class CleanupStage(models.Model):
             models.CheckConstraint(
                 name="stage_empty_has_a_reason", condition=~Q(state="accepted", names=0) | ~Q(empty_reason="")
             ),
+            models.CheckConstraint(
+                name="stage_others_explained_by_a_person",
+                condition=Q(others_note="", others_by__isnull=True, others_at__isnull=True)
+                | (~Q(others_note="") & Q(others_by__isnull=False, others_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="stage_accepted_explains_others",
+                condition=~Q(state="accepted") | Q(others=0) | ~Q(others_note=""),
+            ),
         ]
+
+    @property
+    def shown_state(self) -> str:
+        """The state as pages show it: what a restore brought back, or nobody deleted, is not gone."""
+        for restores, word in ((self.undos, "undone"), (self.restores, "restored")):
+            if any(restore.state == "done" and restore.written for restore in restores.all()):
+                return word
+        if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
+            return "nothing_deleted"
+        return self.state
 
     @property
     def unreached(self) -> int:

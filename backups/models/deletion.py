@@ -59,6 +59,19 @@ class CleanupChunk(Chunk):
         return f"chunk {self.number} of stage {self.stage_id}"
 
 
+class OtherName(models.Model):
+    """A key that the proof listed under the prefix of a stage and that is not of its clean-up; the first of them."""
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="other_names")
+    name = models.TextField(db_collation="C")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stage", "name"], name="other_name_once_per_stage")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class CleanupException(models.Model):
     """A frozen name that its first chunk did not delete, with the result. A leftover needs a person's explanation."""
 

@@ -60,6 +60,8 @@ class Restore(models.Model):
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
     stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, null=True, blank=True, related_name="undos")
+    deletions = models.ManyToManyField(CleanupStage, related_name="restores")
+    """Stages whose deleted keys the restore writes, without its own stage if it is an undo."""
     prefix = models.TextField(db_collation="C", blank=True)
     listed = models.BooleanField(default=False)
     on_conflict = models.CharField(max_length=10, choices=OnConflict, default=OnConflict.SKIP)

@@ -130,8 +130,9 @@ class Key(models.Model):
 
     Names are found by a part with the trigram index of migration 0003.
 
-    Only the merge of a scan and a new policy write here, set-based, under the lock of the namespace. Family and scan
-    have no foreign key in the database: checking it row by row takes longer than the rest of a merge of millions.
+    Only the merge of a scan, a new policy and KVOps' own proven changes write here, under the lock of the namespace.
+    Family and scan have no foreign key in the database: checking it row by row takes longer than the rest of a merge of
+    millions.
     """
 
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT, db_index=False)

@@ -207,6 +207,8 @@ PROVED: dict[str, object] = {
     "skipped": 9,
     "first_listing_at": EPOCH,
     "second_listing_at": EPOCH,
+    "others": 9,
+    "remaining": 9,
 }
 NOT_BY_THIS_BACKUP, NOT_BY_THIS_REQUEST = "a stage is not % by this backup", "a stage is not % by this request"
 CHECKED_BY = "a stage is checked by a passed check of its backup"
@@ -229,6 +231,14 @@ def scan_for_deletion(w: BackupsWorld) -> None:
     if stage.approval:
         change(stage.approval, **w.to(ApprovalRequest, "used"))
         change(stage, state="deleting", run=w.run(**{**w.used(stage.approval), "kind": "scan"}))
+
+
+def not_empty(w: BackupsWorld) -> CleanupStage:
+    """A stage whose proof found a key that is not of the clean-up."""
+    stage = w.stage("deleted")
+    w.move(stage, "confirmed", others=1, remaining=1)
+    stage.other_names.create(name="z")
+    return stage
 
 
 def accept_empty(w: BackupsWorld) -> None:
@@ -360,6 +370,14 @@ STAGES = [
         "stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_at=None), "time"
     ),
     RowAttempt("stage_empty_has_a_reason", accept_empty),
+    RowAttempt("stage_accepted_explains_others", lambda w: w.move(not_empty(w), "accepted")),
+    RowAttempt("stage_others_explained_by_a_person", lambda w: change(not_empty(w), others_note="x"), "only a note"),
+    RowAttempt(
+        "stage_others_explained_by_a_person",
+        lambda w: change(not_empty(w), others_by=w.operator, others_at=Now()),
+        "no note",
+    ),
+    RowAttempt("other_name_once_per_stage", lambda w: again(not_empty(w).other_names.get())),
 ]
 
 

@@ -1,5 +1,6 @@
 """The table's part about restores and undos, and restores in every state."""
 
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from backups.models import CleanupEntry, CleanupStage, Generation, Restore, RestoreChunk, RestoreEntry
@@ -187,7 +188,14 @@ CHUNK_RANGE: dict[str, object] = {
 }
 CHUNK_SET: dict[str, object] = {"names_sha256": "x", "names": 2, "intended_at": EPOCH}
 
+
+def linked(w: BackupsWorld) -> Model:
+    """The link of a restore with a stage whose deleted keys it writes."""
+    return Restore.deletions.through.objects.create(restore=restore(w), cleanupstage=w.stage())
+
+
 RESTORES = [
+    RowAttempt("backups_restore_deletion_restore_id_cleanupstage__22628fc6_uniq", lambda w: again(linked(w))),
     *columns("what a restore is of cannot be edited", restore, FROZEN),
     *columns("what a restore was approved for cannot be edited", lambda w: restore(w, "submitted"), APPROVED_FOR),
     *columns("what a restore was approved for cannot be edited", lambda w: restore(w, "writing"), APPROVED_FOR),

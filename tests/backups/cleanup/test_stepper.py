@@ -8,9 +8,12 @@ from django.db.models.functions import Now
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stepper import steps_of_stage
+from backups.deletion.end import end_early
+from backups.generations import start as generation_start
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, Role, RoleGrant, Run, Scan
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
@@ -200,6 +203,54 @@ def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People
     assert next_action(stage, people.operator) is None
     assert steps_of_stage(stage)[8].note == "3 deleted, 0 not"
     assert "Opened the pages, all well" in steps_of_stage(stage)[10].note
+
+
+def test_a_backup_found_damaged_later_is_a_failed_step(request_: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(request_, people)
+    assert steps_of_stage(stage)[2].note == "Every entry equals what KV returned"
+    Generation.objects.filter(stages=stage).update(status="damaged", problem="part 1 is gone")
+    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    assert (step.state, step.note) == ("failed", "The backup is damaged: part 1 is gone")
+
+
+def test_a_newer_verification_that_is_under_way_or_stopped_is_said(
+    request_: CleanupRequest, people: make.People
+) -> None:
+    stage = cleanup_helpers.accepted(request_, people)
+    assert stage.generation is not None
+    run = generation_start.start_verification(stage.generation, actor=make.SETUP)
+    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    assert (step.state, step.note, step.link) == (
+        "done",
+        "Verified before. It is being verified again",
+        f"Run {run.pk}",
+    )
+    run_driver.request_stop(run, actor=make.SETUP)
+    make.work()
+    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    assert (step.state, "did not finish" in step.note) == ("failed", True)
+
+
+def test_a_deletion_that_deleted_nothing_proves_nothing(
+    request_: CleanupRequest, estate: make.Estate, people: make.People
+) -> None:
+    run = cleanup_helpers.started(request_, people)
+    Run.objects.filter(pk=run.pk).update(stop_requested_by="tests")
+    make.work()
+    end_early(cleanup_helpers.stage_of(request_), by=people.operator)
+    make.work()
+    stage = cleanup_helpers.stage_of(request_)
+    assert (stage.state, stage.deleted, stage.shown_state) == (State.CONFIRMED, 0, "nothing_deleted")
+    assert steps_of_stage(stage)[9].note == "0 of 3 were deleted, so nothing is proven gone"
+
+
+def test_a_deletion_of_some_says_how_many(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
+    stage = cleanup_helpers.approved(request_, people)
+    estate.put(estate.qa, cleanup_helpers.NAMES[0], b"new")
+    cleanup_requests.start_deletion(stage, by=people.operator)
+    make.work()
+    stage = cleanup_helpers.stage_of(request_)
+    assert steps_of_stage(stage)[9].note == "2 of 3 were deleted, and listed twice without them"
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from django.db.transaction import atomic
 
 from backups.cleanup import completion, preparation
 from backups.models import CleanupException, CleanupStage
 from kvops import timing
-from kvops.models import Category, Run
+from kvops.cloudflare import ListedKey
+from kvops.inventory import families as key_families, merge as inventory_merge, scan as inventory_scan
+from kvops.models import Category, Key, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -181,3 +184,39 @@ def test_a_name_listed_to_the_end_is_read(
         estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
     assert worked(deleting).state == State.CONFIRMED
     assert list(CleanupException.objects.values_list("outcome", flat=True)) == outcome
+
+
+# The inventory
+
+
+def known(estate: make.Estate, prefix: str = "master:") -> list[str]:
+    return list(Key.objects.filter(namespace=estate.qa).under(prefix).order_by("name").values_list("name", flat=True))
+
+
+def counted(estate: make.Estate) -> int:
+    return sum(row.keys for row in key_families.keys_by_family(estate.qa) if row.pattern == "master:*")
+
+
+def test_proven_names_leave_the_inventory_with_the_proof(estate: make.Estate, deleting: CleanupStage) -> None:
+    assert (known(estate), counted(estate)) == (list(NAMES), 3)
+    worked(deleting)
+    assert (known(estate), counted(estate)) == ([], 0)
+
+
+def test_a_name_that_was_left_stays_in_the_inventory(estate: make.Estate, deleting: CleanupStage) -> None:
+    estate.put(estate.qa, NAMES[0], b"changed")
+    worked(deleting)
+    assert (known(estate), counted(estate)) == ([NAMES[0]], 1)
+
+
+def test_a_scan_that_listed_them_before_the_proof_lists_again(estate: make.Estate, deleting: CleanupStage) -> None:
+    made = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    listed = {"page": None, "staged": 3, "last": NAMES[-1], "complete": True}
+    Run.objects.filter(pk=made.run_id).update(cursor=listed, foreground=True)
+    with atomic():
+        inventory_merge.stage_keys(made, [ListedKey(name, None, None) for name in NAMES])
+    worked(deleting)
+    Run.objects.filter(pk=made.run_id).update(foreground=False)
+    make.work()
+    made.refresh_from_db()
+    assert (made.completed_at is not None, made.added, known(estate)) == (True, 0, [])
