@@ -21,6 +21,8 @@ FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", 
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
 _NOTHING_DELETED = Q(names__gt=0, deleted=0)
 """A stage that deleted none of its names, because they changed or were already gone: it tested nothing."""
+_BROUGHT_BACK = Q(undos__isnull=False) | Q(restores__isnull=False)
+"""A stage whose deleted keys an undo or another restore writes back: it proves nothing any more."""
 
 
 def scope_digest(stage: CleanupStage) -> str:
@@ -45,16 +47,16 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
 
     A constraint requires a reason for a stage without names; a stage with names must have deleted some. Leftovers need
     their explanation, and reappeared keys a person's note. If one stage of an environment lacks these, no other stage
-    replaces it.
+    replaces it. A stage whose deleted keys were restored does not count.
     """
     unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
     candidates = (
         _of_scope(stage)
-        .filter(undos=None)  # an undone deletion proves nothing
+        .exclude(_BROUGHT_BACK)
         .exclude(Exists(unexplained), leftovers_note="")
         .exclude(_NOTHING_DELETED)
-        .select_related("environment", "accepted_by")
+        .select_related("environment", "accepted_by", "others_by")
         .order_by("environment__order", "-accepted_at")
     )
     for candidate in candidates:
@@ -113,6 +115,17 @@ def missing_qa(stage: CleanupStage) -> str:
                 "No key of this clean-up was deleted in %(name)s, so it proves nothing. End this clean-up and ask for "
                 "another one."
             ),
+            name=earlier.name,
+        )
+    undone = _of_scope(stage).filter(_BROUGHT_BACK, environment=earlier).order_by("-pk").first()
+    if undone is not None:
+        restore = undone.undos.first() or undone.restores.first()
+        return say(
+            _(
+                "Restore %(restore)s wrote deleted keys back in %(name)s, so its clean-up proves nothing any more. End "
+                "this clean-up and ask for another one."
+            ),
+            restore=restore.pk if restore else "",
             name=earlier.name,
         )
     return say(

@@ -42,7 +42,7 @@ RESTORED = (
     RestoreEntry.Outcome.EQUAL,
     RestoreEntry.Outcome.AGAIN,
 )
-"""Outcomes of an undo for written names, including those to be written again because a read did not show them yet."""
+"""Outcomes of a restore for written names, including those to be written again because a read did not show them yet."""
 
 
 def _after() -> tuple[float, float]:
@@ -87,12 +87,12 @@ def _until(stage: CleanupStage, look: int) -> float:
 def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     """Indexes of listed names that were deleted or absent before, and were not yet found again.
 
-    Names that an undo restored are left out.
+    Names that an undo or another restore wrote back are left out.
     """
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
     found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))
-    undone = RestoreEntry.objects.filter(restore__stage=stage)
+    undone = RestoreEntry.objects.filter(Q(restore__stage=stage) | Q(restore__deletions=stage))
     perhaps = RestoreChunk.objects.filter(
         restore=OuterRef("restore"),
         state=RestoreChunk.State.INTENDED,

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Generation, Restore
-from backups.restores import cross_environment, evidence as restore_evidence
+from backups.restores import cross_environment, deletions, evidence as restore_evidence
 from backups.restores.moves import RESTORES, RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.restores.selection import insist_source
 from kvops import timing
@@ -78,7 +78,9 @@ def start(restore: Restore, *, by: Person) -> Run:
         insist_names(mine)
         digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
         if digest == mine.approval.digest:
-            return RESTORES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
+            run = RESTORES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
+            deletions.link(mine)
+            return run
     stale = "The keys to restore differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise RestoreRefused(_("The keys to restore differ from the approved ones. Compare and submit them again."))

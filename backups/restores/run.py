@@ -24,13 +24,19 @@ from backups.execution.live_values import difference, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks, evidence as restore_evidence, safety_backup, undo as stage_undo
+from backups.restores import (
+    chunks as restore_chunks,
+    deletions,
+    evidence as restore_evidence,
+    safety_backup,
+    undo as stage_undo,
+)
 from backups.restores.moves import RestoreRefused, insist_names, move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
-from kvops.inventory import policy
+from kvops.inventory import own_changes, policy
 from kvops.prefixes import common
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
@@ -282,6 +288,8 @@ class _RestoreRun:
                 values={**counts, "finished_at": Now()},
                 details=counts,
             )
+            deletions.link(restore, [Outcome.WRITTEN])
+            own_changes.recount(restore.namespace)
             if restore.stage:
                 stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
         return None

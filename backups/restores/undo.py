@@ -17,6 +17,7 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_idle, insist_names, insist_operator, locked
 from backups.models import CleanupStage, Generation, Restore
+from backups.restores import deletions
 from backups.restores.moves import RestoreRefused, move
 from backups.restores.selection import seal
 from kvops import clock, timing
@@ -124,6 +125,7 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
             digest=approval.digest,
             values=values,
         )
+        deletions.link(restore)
         record_undo(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
     return run
 

@@ -1,8 +1,8 @@
 """After the settle time, written entries are read back and compared with the backup, name by name.
 
 It also settles a chunk whose answer never came. A missing name goes into a new chunk (at most three attempts). A name
-with another value was written by another program, and is reported. If a restore is ended early, no further
-attempt follows, and every sent name is read when no stale read is possible.
+with another value was written by another program, and is reported. The names found in KV are in the inventory at once.
+If a restore is ended early, no further attempt follows, and every sent name is read when no stale read is possible.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks, safety_backup
-from kvops.cloudflare import KvEntry
+from kvops.cloudflare import KvEntry, ListedKey
+from kvops.inventory import own_changes
 from kvops.runs.lease import Lease
 
 Outcome = RestoreEntry.Outcome
@@ -49,24 +50,30 @@ class Settler:
     def settle(self, chunk: RestoreChunk) -> None:
         """Compare every name of the chunk, close it, and plan another attempt for missing entries."""
         for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
-            results = self._compare(chunk, block)
+            results, there = self._compare(chunk, block)
             # A name to be written again is read again in the next step.
             with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in results.values())):
                 restore_chunks.keep(self.restore, results)
+                own_changes.put_back(self.restore.namespace, there)
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)
             if restore_chunks.of_range(chunk, Outcome.AGAIN):
                 restore_chunks.repeat_chunk(chunk, attempt=chunk.attempt + 1)
 
-    def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.NameResult]:
+    def _compare(
+        self, chunk: RestoreChunk, block: Sequence[Wanted]
+    ) -> tuple[dict[int, restore_chunks.NameResult], list[ListedKey]]:
+        """The result of each name by index, and the keys that are in KV."""
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
         safety_digests = safety_backup.safety_digests(self.restore, block)
-        found = {}
+        found, there = {}, []
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))
-        return found
+            if live is not None:
+                there.append(ListedKey(live.name, live.expiration, live.metadata))
+        return found, there
 
     def _result_of(
         self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None

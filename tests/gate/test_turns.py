@@ -17,6 +17,10 @@ from tests.gate.world import GateWorld
 pytestmark = pytest.mark.django_db
 FIRST = "Clean up Qa first: its stage must be accepted, with the same policy, at most 7 days earlier."
 NOTHING = "No key of this clean-up was deleted in Qa, so it proves nothing. End this clean-up and ask for another one."
+BACK = (
+    "Restore {} wrote deleted keys back in {}, so its clean-up proves nothing any more. End this clean-up and ask for "
+    "another one."
+)
 AGAIN = "Keys deleted in Qa reappeared. Note your findings there first."
 
 
@@ -67,12 +71,23 @@ def values(**changed: object) -> Callable[[CleanupStage], object]:
     return lambda qa: CleanupStage.objects.filter(pk=qa.pk).update(**changed)
 
 
-def undone(qa: CleanupStage) -> None:
+def back(qa: CleanupStage, stage: CleanupStage | None = None) -> Restore:
+    """A restore, which is the undo of the stage if it is given."""
     assert qa.generation
-    Restore.objects.create(
-        environment=qa.environment, namespace=qa.namespace, generation=qa.generation, stage=qa, prefix="master:",
+    return Restore.objects.create(
+        environment=qa.environment, namespace=qa.namespace, generation=qa.generation, stage=stage, prefix="master:",
         prepared_by="tests",
     )  # fmt: skip
+
+
+def undone(qa: CleanupStage) -> Restore:
+    return back(qa, qa)
+
+
+def restored(qa: CleanupStage) -> Restore:
+    restore = back(qa)
+    restore.deletions.add(qa)
+    return restore
 
 
 SPOILT: dict[str, Callable[[CleanupStage], object]] = {
@@ -81,7 +96,6 @@ SPOILT: dict[str, Callable[[CleanupStage], object]] = {
     "leftovers unexplained": left,
     "another scope": values(scope_digest="9" * 64),
     "a later environment": lambda qa: gate.tampered(qa.environment, order=9),
-    "put back": undone,
 }
 
 
@@ -106,6 +120,22 @@ def test_a_clean_up_that_deleted_nothing_is_no_evidence(qa: CleanupStage, names:
 def test_what_deleted_nothing_elsewhere_is_not_said_of_qa(qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa, scope_digest="9" * 64, deleted=0)
     assert missing(production) == FIRST
+
+
+@pytest.mark.hazard("B28")
+@pytest.mark.parametrize("write_back", [undone, restored])
+def test_a_clean_up_whose_keys_were_written_back_is_no_evidence(
+    qa: CleanupStage, production: CleanupStage, write_back: Callable[[CleanupStage], Restore]
+) -> None:
+    restore = write_back(qa)
+    assert (missing(production), shown(production)) == (BACK.format(restore.pk, "Qa"), [])
+    gate.tampered(qa, scope_digest="9" * 64)
+    assert missing(production) == FIRST
+
+
+def test_a_restore_of_other_keys_spoils_nothing(qa: CleanupStage, production: CleanupStage) -> None:
+    back(qa)
+    assert (missing(production), shown(production)) == ("", [qa.pk])
 
 
 GOOD: dict[str, Callable[[CleanupStage], object]] = {
@@ -237,6 +267,17 @@ def test_that_nothing_was_deleted_is_said_of_the_environment_that_is_missing(
     first, second = accepted_in_both(world, request)
     gate.tampered(second, deleted=0)
     assert missing(gate.stage_of(request, "production")) == NOTHING.replace("Qa", "Staging")
+    gate.tampered(first, accepted_at=Now() - timedelta(days=8))
+    assert missing(gate.stage_of(request, "production")) == FIRST
+
+
+def test_that_keys_were_written_back_is_said_of_the_environment_that_is_missing(
+    world: GateWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = between(world, monkeypatch)
+    first, second = accepted_in_both(world, request)
+    restore = undone(second)
+    assert missing(gate.stage_of(request, "production")) == BACK.format(restore.pk, "Staging")
     gate.tampered(first, accepted_at=Now() - timedelta(days=8))
     assert missing(gate.stage_of(request, "production")) == FIRST
 

@@ -10,9 +10,10 @@ from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import completion, evidence as cleanup_evidence, preparation, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
+from backups.cleanup.stepper import steps_of_stage
 from backups.deletion import late_check, listing, proof
-from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
-from backups.restores import undo as stage_undo
+from backups.models import CleanupStage, Reappearance, Restore, RestoreChunk, RestoreEntry
+from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import clock, timing
 from kvops.models import Category, Family, Notification, NotificationEvent, Run
 from kvops.overview import status as overview_status
@@ -154,6 +155,54 @@ def test_what_an_undo_was_to_send_again_did_not_come_back(
         RestoreChunk.objects.update(state="settled", settled_at=clock.now())
         RestoreEntry.objects.update(outcome="again")
     assert looked(confirmed) == {}
+
+
+def restored(stage: CleanupStage, people: make.People, *names: str) -> Restore:
+    assert stage.generation is not None
+    return restore_helpers.done(stage.generation, people, names=list(names))
+
+
+def test_what_another_restore_wrote_back_did_not_come_back_by_itself(
+    confirmed: CleanupStage, people: make.People
+) -> None:
+    restore = restored(confirmed, people, NAMES[0])
+    assert looked(confirmed) == {}
+    assert list(confirmed.restores.all()) == [restore]
+    step = steps_of_stage(confirmed)[-1]
+    assert (step.title, step.link) == ("Restore of deleted keys", f"Restore {restore.pk}")
+    assert confirmed.shown_state == "restored"
+
+
+def test_what_that_restore_did_not_write_is_still_reported(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    restored(confirmed, people, NAMES[0])
+    estate.put(estate.qa, NAMES[1], b"somebody's")
+    assert looked(confirmed) == {NAMES[1]: False}
+
+
+def test_a_stage_whose_keys_were_restored_is_no_evidence_and_names_the_restore(
+    confirmed: CleanupStage, people: make.People
+) -> None:
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    production = cleanup_helpers.stage_of(confirmed.request, "production")
+    assert qa.missing_qa(production) == ""
+    restore = restored(confirmed, people, NAMES[0])
+    assert qa.missing_qa(production).startswith(f"Restore {restore.pk} wrote deleted keys back in QA")
+
+
+def test_a_restore_that_wrote_none_of_its_keys_leaves_the_stage_alone(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    """Its one key was written by somebody meanwhile, so it was left as it is."""
+    assert confirmed.generation is not None
+    restore = restore_helpers.prepared(confirmed.generation, people, names=[NAMES[0]])
+    restore = restore_helpers.approved(restore, people)
+    estate.put(estate.qa, NAMES[0], b"somebody's")
+    restore_requests.start(restore, by=people.operator)
+    assert list(confirmed.restores.all()) == [restore]
+    make.work()
+    assert not confirmed.restores.exists()
 
 
 def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: CleanupStage) -> None:

@@ -8,16 +8,19 @@ from django.db.models.functions import Now
 
 from backups.cleanup import completion, evidence as cleanup_evidence, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
+from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupStage, Generation, Restore
 from backups.restores import selection as restore_selection, undo as stage_undo
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
-from kvops.models import Role, RoleGrant, Run
+from kvops.inventory import families as key_families
+from kvops.models import Key, Role, RoleGrant, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 NAMES = cleanup_helpers.NAMES
@@ -87,7 +90,7 @@ def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Esta
     production = cleanup_helpers.stage_of(request, "production")
     assert qa.missing_qa(production) == ""
     stage_undo.start_undo(stage, by=people.operator)
-    assert "Clean up QA first" in qa.missing_qa(production)
+    assert "wrote deleted keys back in QA" in qa.missing_qa(production)
 
 
 def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people: make.People) -> None:
@@ -96,7 +99,7 @@ def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people
     stage = cleanup_helpers.accepted(request, people)
     production = cleanup_helpers.approved(request, people, "production")
     undone(stage, people)
-    with pytest.raises(CleanupRefused, match="Clean up QA first"):
+    with pytest.raises(CleanupRefused, match="wrote deleted keys back in QA"):
         cleanup_requests.start_deletion(production, by=people.operator)
     assert cleanup_helpers.journal(estate, "production") == {}
 
@@ -200,3 +203,45 @@ def test_keys_that_were_restored_are_not_reported_as_having_come_back(estate: ma
     undone(stage, people)
     make.work()
     assert not stage.reappearances.exists()
+
+
+# On the pages, and in the inventory
+
+
+def shown(people: make.People, address: str) -> str:
+    return signed_in(people.operator).get(address).content.decode()
+
+
+def test_after_an_undo_the_clean_up_is_undone_everywhere(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.accepted(request, people)
+    restore = undone(stage, people)
+    step = steps_of_stage(stage)[-1]
+    assert (step.title, step.note) == ("Undo of the deletion", "3 restored, 0 not")
+    assert step.url == f"/restores/{restore.pk}/"
+    assert stage.shown_state == "undone"
+    for address in ("/cleanup/", f"/cleanup/{request.pk}/", f"/cleanup/stages/{stage.pk}/"):
+        page = shown(people, address)
+        assert "Undone" in page
+        assert "Accepted</" not in page
+    assert "End this clean-up and ask for another one" in shown(people, "/cleanup/")
+
+
+def test_a_clean_up_that_is_done_and_undone_is_not_called_done(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.accepted(request, people)
+    undone(cleanup_helpers.accepted(request, people, "production"), people)
+    [row] = signed_in(people.operator).get("/cleanup/").context["rows"]
+    assert row.result == "undone"
+    assert signed_in(people.operator).get(f"/cleanup/{request.pk}/").context["result"] == "undone"
+
+
+def test_what_was_restored_is_in_the_inventory_again(estate: make.Estate, people: make.People) -> None:
+    stage = deleted(estate, people)
+    keys = Key.objects.filter(namespace=estate.qa).order_by("name")
+    assert not keys.exists()
+    undone(stage, people)
+    assert list(keys.values_list("name", "family__pattern")) == [(name, "master:") for name in NAMES]
+    assert [row.keys for row in key_families.keys_by_family(estate.qa)] == [3]
