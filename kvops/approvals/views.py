@@ -4,7 +4,6 @@ import json
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -67,8 +66,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Approve or reject. A GET leads to the request: a password sent twice ends here, an address typed by hand too."""
     if request.method == "POST":
-        answer: HttpResponse = _decide(request, pk)
-        return answer
+        return _decide(request, pk)
     state = get_object_or_404(REQUESTS, pk=pk).get_state_display()
     if urlsplit(request.META.get("HTTP_REFERER", "")).path == reverse("account_reauthenticate"):
         messages.info(
@@ -77,7 +75,6 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("approval", pk)
 
 
-@reauthentication_required  # type: ignore[untyped-decorator]
 def _decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Decide. allauth sends this request again after asking for the password, so everything is checked again."""
     insist_fresh(request)

@@ -591,6 +591,26 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     assert writes(estate) == [{"master:a"}]
 
 
+@pytest.mark.parametrize("meanwhile", [b"newer", None])
+def test_a_single_write_whose_read_grew_old_is_read_again_first(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, meanwhile: bytes | None
+) -> None:
+    alone = KvEntry("master:a", b"x", None, "[1]")  # its metadata is no object, so no bulk call takes it
+    generation, _ = lost(estate, alone)
+    write = Putter._write
+
+    def later(self: Putter, chunk: RestoreChunk, plan: _Plan) -> None:
+        if meanwhile:
+            restore_helpers.put(estate, estate.qa, KvEntry("master:a", meanwhile, None, None))
+        write(self, chunk, plan)
+
+    monkeypatch.setattr(Putter, "_write", later)
+    monkeypatch.setattr(restore_write, "ALMOST", timing.READ_FRESH)  # every read has grown old
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa)["master:a"].data == (meanwhile or b"x")
+    assert (restore.written, restore.left) == ((0, 1) if meanwhile else (1, 0))
+
+
 def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,11 +43,13 @@ def server(play: Play) -> Iterator[str]:
             with connection:
                 play(connection, over)
 
-        thread = Thread(target=serve)
+        thread = Thread(target=serve, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        over.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:  # a test that fails ends too
+            over.set()
+            thread.join(10.0)
 
 
 def drips(data: bytes, *, at_once: bytes = b"") -> Play:
