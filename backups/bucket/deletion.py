@@ -6,7 +6,7 @@ from backups.bucket.r2 import R2Store
 def erase_permanently(store: R2Store, key: str) -> None:
     """Delete the object; a missing object is no error.
 
-    A bucket lock raises AccessRefused, other failures StoreError.
+    A bucket lock raises ObjectLocked, other failures StoreError.
     """
     with store._edge("delete", key):
         store._client.delete_object(Bucket=store.bucket, Key=key)

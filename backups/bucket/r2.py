@@ -22,6 +22,7 @@ from backups.bucket.store import (
     NotOffered,
     ObjectConflict,
     ObjectInfo,
+    ObjectLocked,
     ObjectMissing,
     Page,
     StoreError,
@@ -38,6 +39,8 @@ CHUNK = 64 * 1024
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0  # seconds
 ATTEMPTS = 3
+LOCKED = "ObjectLockedByBucketPolicy"
+"""R2's code (10069) for a put or a delete of an object that a bucket lock keeps."""
 _making_a_client = Lock()
 _LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -77,7 +80,8 @@ class R2Store:
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
         """Store a new object; see Store.
 
-        If an answer is lost, the repeated call returns the object that the first one stored.
+        If an answer is lost, the repeated call returns the object that the first one stored. Behind a bucket lock R2
+        may refuse the repeated call with 403 instead of 412.
         """
         digest = sha256(body)
         try:
@@ -93,9 +97,9 @@ class R2Store:
                     IfNoneMatch="*",
                     Metadata={"sha256": digest.hexdigest()},
                 )
-        except ObjectConflict:
+        except (ObjectConflict, ObjectLocked) as refused:
             if self._stored_sha256(key) != digest.digest():
-                raise
+                raise ObjectConflict(str(refused)) from refused
         found = self.head(key)
         if found is None:
             raise StoreUnavailable(f"{key} was put into {self.bucket} and is not there: try again.")
@@ -197,6 +201,8 @@ def _translated(error: ClientError, what: str) -> StoreError:  # noqa: PLR0911  
         return StoreError(f"The {what} failed: there is no such bucket, correct the environment ({said}).")
     if status == HTTPStatus.NOT_FOUND:
         return ObjectMissing(f"The {what} found no object ({said}).")
+    if code == LOCKED:
+        return ObjectLocked(f"A lock of the bucket keeps the object: the {what} was refused ({said}).")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessRefused(f"The {what} was refused: check the R2 credentials and the bucket's locks ({said}).")
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

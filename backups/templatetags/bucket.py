@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from django import template
+from django.conf import settings
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -104,6 +105,7 @@ def bucket_protection_card(environment: Environment) -> dict[str, object]:
         "root": root,
         "days": timing.RETENTION_DAYS,
         "needs_lock": protection.known and not protection.held,
+        "unenforced": settings.SANDBOX and bool(protection.rules),
     }
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, NotFound
 from tests.contract.target import Target
+from tests.fakes.s3 import FakeS3, Refusal
 
 
 def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
@@ -36,3 +37,15 @@ def test_an_unknown_bucket_is_404_with_its_code(cf: Cloudflare) -> None:
 def test_an_unknown_token_learns_nothing_of_a_bucket(target: Target) -> None:
     with target.reader(token="nobody-knows-this") as cf, pytest.raises(AuthError):
         cf.bucket_locks(target.bucket)
+
+
+def test_a_lock_is_enforced_by_the_fake_only() -> None:
+    """R2 answers so; wrangler's local R2, and with it the sandbox, enforces no lock."""
+    with FakeS3() as s3:
+        s3.keep("backups/")
+        s3.put("backups/a", b"one", {})
+        for change in (lambda: s3.put("backups/a", b"one", {"if-none-match": "*"}), lambda: s3.delete("backups/a")):
+            with pytest.raises(Refusal) as refused:
+                change()
+            assert (refused.value.answer.status, str(refused.value)) == (403, "ObjectLockedByBucketPolicy")
+        assert s3.delete("other/a").status == 204

@@ -83,6 +83,7 @@ class FakeS3:
         self.stored_at: dict[str, datetime] = {}
         self.uploads: list[tuple[str, str, datetime]] = []  # key, id, begun: of uploads in parts that nobody finished
         self.journal: list[S3Call] = []
+        self._locks: list[str] = []
         self._faults: list[S3Fault] = []
         self._hooks: list[Callable[[str, str], None]] = []
         self._started_at = datetime.now(UTC)
@@ -111,6 +112,15 @@ class FakeS3:
     def hook(self, act: Callable[[str, str], None]) -> None:
         """Let `act(method, key)` run when a call has arrived, before its body is read and before anything is done."""
         self._hooks.append(act)
+
+    def keep(self, prefix: str) -> None:
+        """Keep every object under the prefix for ever: nothing is put over it, and it is not deleted."""
+        self._locks.append(prefix)
+
+    def _insist_not_locked(self, key: str) -> None:
+        """R2 looks at its locks before any condition of the call."""
+        if key in self.objects and any(map(key.startswith, self._locks)):
+            raise Refusal(403, "ObjectLockedByBucketPolicy")
 
     def heal(self) -> None:
         """Take back every fault and hook."""
@@ -144,6 +154,7 @@ class FakeS3:
         """PutObject."""
         if "x-amz-copy-source" in headers:
             raise Refusal(501, "NotImplemented")
+        self._insist_not_locked(key)
         if headers.get("if-none-match") == "*" and key in self.objects:
             raise Refusal(412, "PreconditionFailed")
         self.objects[key] = body
@@ -176,6 +187,7 @@ class FakeS3:
 
     def delete(self, key: str) -> S3Answer:
         """DeleteObject."""
+        self._insist_not_locked(key)
         self.objects.pop(key, None)
         return S3Answer(204)
 

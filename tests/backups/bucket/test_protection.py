@@ -5,6 +5,7 @@ from functools import partial
 from operator import add
 
 import pytest
+from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
@@ -327,3 +328,13 @@ def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environme
     bucket.lock("backups/", days=30)
     protection = bucket_protection.ask_cloudflare(Environment.objects.get(pk=qa.pk))
     assert (protection.lock, protection.wider, protection.good) == ("held", [], True)
+
+
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_the_sandbox_says_that_its_bucket_does_not_enforce_the_lock(
+    qa: Environment, operator: Client, monkeypatch: pytest.MonkeyPatch, *, sandbox: bool
+) -> None:
+    bucket_protection.ask_cloudflare(qa)
+    monkeypatch.setattr(settings, "SANDBOX", sandbox)
+    said_so = "its bucket shows the lock but does not enforce it" in operator.get("/storage/").content.decode()
+    assert said_so == sandbox

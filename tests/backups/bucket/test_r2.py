@@ -9,7 +9,14 @@ from botocore.exceptions import ClientError
 
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store, _session
-from backups.bucket.store import AccessRefused, ObjectConflict, ObjectMissing, StoreError, StoreUnavailable
+from backups.bucket.store import (
+    AccessRefused,
+    ObjectConflict,
+    ObjectLocked,
+    ObjectMissing,
+    StoreError,
+    StoreUnavailable,
+)
 from tests.fakes.s3 import FakeS3
 
 type Open = Callable[..., R2Store]
@@ -184,6 +191,29 @@ def test_a_listing_says_what_head_says(store: R2Store) -> None:
     info = store.put("a", b"one")
     (listed,) = store.page("").objects
     assert (listed.key, listed.size, listed.etag) == (info.key, info.size, info.etag)
+
+
+def test_behind_a_lock_putting_the_same_bytes_again_is_fine(s3: FakeS3, store: R2Store) -> None:
+    s3.keep("backups/")
+    first = store.put(KEY, b"one")
+    assert store.put(KEY, b"one") == first
+    assert [call.status for call in s3.calls("PUT")] == [200, 403]
+
+
+def test_behind_a_lock_other_bytes_are_a_conflict(s3: FakeS3, store: R2Store) -> None:
+    s3.keep("backups/")
+    store.put(KEY, b"one")
+    with pytest.raises(ObjectConflict, match="ObjectLockedByBucketPolicy"):
+        store.put(KEY, b"two")
+    assert s3.objects == {KEY: b"one"}
+
+
+def test_a_locked_object_is_not_deleted(s3: FakeS3, store: R2Store) -> None:
+    s3.keep("backups/")
+    store.put(KEY, b"one")
+    with pytest.raises(ObjectLocked, match="A lock of the bucket keeps the object"):
+        erase_permanently(store, KEY)
+    assert s3.objects == {KEY: b"one"}
 
 
 def test_a_deleted_object_is_gone(s3: FakeS3, store: R2Store) -> None:
