@@ -178,9 +178,7 @@ def backup_finished(run: Run) -> None:
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
             stage,
-            gettext_noop(
-                "The backup is partial: keys vanished while it was made. Scan again, then fix the list of keys again."
-            ),
+            gettext_noop("The backup is partial; its page says why. Scan again, then fix the list of keys again."),
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)

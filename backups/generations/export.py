@@ -107,7 +107,8 @@ class Export(Freezing):
         try:
             for name, entry in self._entries(first):
                 if entry is None:
-                    found.append((name.index, gone(name), None, None))
+                    refused = name.name in self.reader.refused
+                    found.append((name.index, Outcome.UNREADABLE if refused else gone(name), None, None))
                 elif kept := writer.add(entry):
                     found.append((name.index, Outcome.KEPT, kept, len(entry.data)))
                 else:
@@ -183,7 +184,7 @@ class Export(Freezing):
                 keys=F("keys") + count[Outcome.KEPT],
                 bytes=F("bytes") + sum(part.value_bytes for part in stored),
                 expired=F("expired") + count[Outcome.EXPIRED],
-                vanished=F("vanished") + count[Outcome.VANISHED],
+                vanished=F("vanished") + count[Outcome.VANISHED] + count[Outcome.UNREADABLE],
                 calls=self.lease.run.calls,
             )
 
@@ -217,7 +218,7 @@ class Export(Freezing):
                 manifest_sha256=sha,
                 digest_root=document.digest_root,
                 finished_at=document.finished_at,
-                problem=_missing(document.counts.vanished),
+                problem=_missing(document.counts.vanished, self.generation),
             )
             bucket_access.remember(self.generation, self._written)
             log.record(
@@ -250,10 +251,17 @@ def gone(name: Name) -> Outcome:
     return Outcome.EXPIRED if over else Outcome.VANISHED
 
 
-def _missing(vanished: int) -> str:
+def _missing(vanished: int, generation: Generation) -> str:
     if not vanished:
         return ""
-    return f"{vanished} listed keys are not in the backup: they vanished, or their names cannot be stored."
+    said = f"{vanished} listed keys are not in the backup: they vanished, or their names cannot be stored."
+    unreadable = generation.entries.filter(outcome=Outcome.UNREADABLE)
+    if not (count := unreadable.count()):
+        return said
+    return (
+        f"{vanished} listed keys are not in the backup. Of these, {count} could not be read: their values must be read"
+        f" singly, and Cloudflare refuses a request with such a name in its address, as {unreadable[0].name!r}."
+    )
 
 
 def _row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:
@@ -302,6 +310,6 @@ def step_of(lease: Lease, work: type[Export]) -> Again | None:
     with (
         bucket_access.errors_for_a_run(),
         bucket_access.store_of(generation) as store,
-        KvReader(generation.environment, lease.keep) as reader,
+        KvReader(generation.environment, lease.keep, sparing=True) as reader,
     ):
         return work(generation, lease, reader, store).step()

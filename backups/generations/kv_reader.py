@@ -11,7 +11,7 @@ from itertools import count, islice
 from threading import Condition
 from types import TracebackType
 
-from kvops.cloudflare import BULK_GET_LIMIT, KvEntry
+from kvops.cloudflare import BULK_GET_LIMIT, KvEntry, NameRefused
 from kvops.connections.calls import Calls
 from kvops.models import Environment, Read
 
@@ -85,8 +85,13 @@ class _Room:
 class KvReader(Calls):
     """Reads the values of an environment."""
 
-    def __init__(self, environment: Environment, keep: Callable[[], None], *, patient: bool = False) -> None:
+    def __init__(
+        self, environment: Environment, keep: Callable[[], None], *, patient: bool = False, sparing: bool = False
+    ) -> None:
+        """`sparing`: if a value must be read singly and the edge refuses its name, it is absent and in `refused`."""
         super().__init__(environment, keep, patient=patient)
+        self.refused: set[str] = set()
+        self._sparing = sparing
         self._rooms: list[_Room] = []
         self._dry = False
 
@@ -136,7 +141,7 @@ class KvReader(Calls):
         middle = len(batch) // 2
         for half in batch[:middle], batch[middle:]:
             names = [name.name for name in half]
-            found = self.run(partial(self.client.bulk_get_at_once, namespace_id, names))
+            found = self.run(partial(self._in_bulk, namespace_id, names))
             if found is None:
                 yield from self._in_halves(namespace_id, half)
                 continue
@@ -152,7 +157,7 @@ class KvReader(Calls):
         for _ in range(2):
             bulk = self._marks(namespace_id, names, Read.BULK)
             exact = self._marks(namespace_id, names, Read.EXACT)
-            names = [name for name in names if bulk[name] != exact[name]]
+            names = [name for name in names if bulk[name] != exact[name] and name.name not in self.refused]
         return bool(names)
 
     def _marks(self, namespace_id: str, names: Sequence[Name], read: str) -> dict[Name, _Mark | None]:
@@ -169,8 +174,8 @@ class KvReader(Calls):
 
         def get() -> _Entries | None:
             if read == Read.EXACT:
-                return {name: self.client.exact_get(namespace_id, name) for name in names}
-            return self.client.bulk_get_at_once(namespace_id, names)
+                return {name: self._exactly(namespace_id, name) for name in names}
+            return self._in_bulk(namespace_id, names)
 
         def get_with_room() -> _Entries | None:
             found: _Entries | None = {}
@@ -182,6 +187,30 @@ class KvReader(Calls):
             return found
 
         return get_with_room
+
+    def _exactly(self, namespace_id: str, name: str) -> KvEntry | None:
+        try:
+            return self.client.exact_get(namespace_id, name)
+        except NameRefused:
+            if not self._sparing:
+                raise
+            self.refused.add(name)
+            return None
+
+    def _in_bulk(self, namespace_id: str, names: Sequence[str]) -> _Entries | None:
+        """As `bulk_get_at_once`. If the edge refuses a name that must be read singly, the names are read one by one."""
+        try:
+            return self.client.bulk_get_at_once(namespace_id, names)
+        except NameRefused:
+            if not self._sparing:
+                raise
+        if len(names) == 1:
+            self.refused.update(names)
+            return {names[0]: None}
+        found: _Entries = {}
+        for name in names:
+            found |= self._in_bulk(namespace_id, [name]) or {}
+        return found
 
 
 def _bytes(found: _Entries | None) -> int:

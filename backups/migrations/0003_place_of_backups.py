@@ -42,6 +42,21 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "generation", "account_id", models.CharField(blank=True, db_default="", default="", max_length=64)
         ),
+        migrations.AlterField(
+            "generationentry",
+            "outcome",
+            models.CharField(
+                choices=[
+                    ("planned", "not read yet"),
+                    ("kept", "in the backup"),
+                    ("expired", "expired meanwhile"),
+                    ("vanished", "vanished meanwhile"),
+                    ("unreadable", "could not be read"),
+                ],
+                default="planned",
+                max_length=10,
+            ),
+        ),
         migrations.RunSQL(KNOWN, migrations.RunSQL.noop),
         migrations.RunSQL(PLACE, "DROP FUNCTION backups_place_guard CASCADE;"),
         migrations.RunSQL(MOVES, OLD_MOVES),

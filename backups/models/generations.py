@@ -262,6 +262,7 @@ class GenerationEntry(models.Model):
         KEPT = "kept", _("in the backup")
         EXPIRED = "expired", _("expired meanwhile")
         VANISHED = "vanished", _("vanished meanwhile")
+        UNREADABLE = "unreadable", _("could not be read")
 
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="entries")
     index = models.BigIntegerField()

@@ -20,6 +20,7 @@ from kvops.cloudflare._errors import (
     DailyLimitReached,
     KeyNotFound,
     NotFound,
+    PageForbidden,
     RateLimited,
     TooLarge,
     UnexpectedAnswer,
@@ -103,9 +104,9 @@ def request_id(answer: httpx.Response) -> str:
     return str(answer.headers.get("cf-ray", "none"))
 
 
-def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
+def unreadable(answer: httpx.Response, why: str, *, of: type[UnexpectedAnswer] = UnexpectedAnswer) -> UnexpectedAnswer:
     """The error for an answer that is not as documented."""
-    return UnexpectedAnswer(
+    return of(
         f"Cloudflare's answer ({answer.status_code}) is not as documented: {why} (request id {request_id(answer)}).",
         status=answer.status_code,
         request_id=request_id(answer),
@@ -140,7 +141,8 @@ def failure(answer: httpx.Response) -> CloudflareError:
         said_text = "; ".join(_json.as_text(error.get("message"))[:200] for error in errors)
     except _json.Malformed:
         kind = answer.headers.get("content-type", "no content type")
-        return unreadable(answer, f"{kind} instead of a JSON envelope")
+        page = status == HTTPStatus.FORBIDDEN and kind.startswith("text/html")
+        return unreadable(answer, f"{kind} instead of a JSON envelope", of=PageForbidden if page else UnexpectedAnswer)
     numbers = ", ".join(map(str, codes)) or "no code"
     return _kind(status, codes)(
         f"Cloudflare answered {status} ({numbers}: {said_text}; request id {ray}).",

@@ -119,3 +119,11 @@ class CursorRefused(ApiError):
 
 class UnexpectedAnswer(ApiError):
     """The answer does not have the documented form."""
+
+
+class PageForbidden(UnexpectedAnswer):
+    """A page for people with 403: Cloudflare's edge let the request not through to the API."""
+
+
+class NameRefused(PageForbidden):
+    """The edge refuses requests with this key's name in their path, such as `...`. A bulk read has no name there."""

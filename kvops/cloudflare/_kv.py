@@ -1,7 +1,8 @@
 """Reading Workers KV."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from kvops.cloudflare._errors import (
     CursorRefused,
     InvalidKeyName,
     KeyNotFound,
+    NameRefused,
+    PageForbidden,
     TooLarge,
 )
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
@@ -129,18 +132,20 @@ class KVReads(ApiClient):
             ) from error
 
     def value(self, namespace_id: str, name: str) -> Value:
-        """The exact bytes of one value; raises KeyNotFound."""
-        data, headers = self._transport.raw("GET", f"{_path(namespace_id)}/values/{segment(name)}")
+        """The exact bytes of one value; raises KeyNotFound, and NameRefused."""
+        with _name_in_path():
+            data, headers = self._transport.raw("GET", f"{_path(namespace_id)}/values/{segment(name)}")
         expiration = headers.get("expiration", "")
         return Value(data, int(expiration) if expiration.isdigit() else None)
 
     def metadata(self, namespace_id: str, name: str) -> str | None:
-        """The metadata of one key as JSON text; raises KeyNotFound."""
-        return self._transport.json(
-            "GET",
-            f"{_path(namespace_id)}/metadata/{segment(name)}",
-            read=lambda envelope: _metadata(envelope.get("result")),
-        )
+        """The metadata of one key as JSON text; raises KeyNotFound, and NameRefused."""
+        with _name_in_path():
+            return self._transport.json(
+                "GET",
+                f"{_path(namespace_id)}/metadata/{segment(name)}",
+                read=lambda envelope: _metadata(envelope.get("result")),
+            )
 
     def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
         """One entry by single reads, None if the key is missing. Two calls.
@@ -209,6 +214,19 @@ class _FoundValue(NamedTuple):
     value: str
     expiration: int | None
     metadata: str | None
+
+
+@contextmanager
+def _name_in_path() -> Iterator[None]:
+    """Around a request with a key's name in its path: tells the edge's refusal of the name from other answers."""
+    try:
+        yield
+    except PageForbidden as page:
+        raise NameRefused(
+            f"Cloudflare refuses a request for this key's name: its value cannot be read singly. {page}",
+            status=page.status,
+            request_id=page.request_id,
+        ) from page
 
 
 def _path(namespace_id: str) -> str:

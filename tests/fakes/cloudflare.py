@@ -232,6 +232,10 @@ class FakeCloudflare:
 
     # The script
 
+    def refuse_in_paths(self, *names: str) -> None:
+        """As Cloudflare's edge does for names like `...`: their single reads answer 403 with a page."""
+        self._api.refused_names.update(names)
+
     def fault(
         self,
         route: str,

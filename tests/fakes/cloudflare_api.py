@@ -76,6 +76,10 @@ ABORTING = [
 """The rule that each bucket is born with (developers.cloudflare.com/r2/buckets/object-lifecycles)."""
 
 
+EDGE = Reply(403, b"<!DOCTYPE html><title>Forbidden</title>", {"Content-Type": "text/html"})
+"""What Cloudflare's edge answers for a name in a path that it takes for an attack."""
+
+
 @dataclass(slots=True)
 class Context:
     """One call: what it is about, and what it did to which key (SHA-256 of the values).
@@ -122,6 +126,7 @@ class Api:
         self.clock: Callable[[], float] = lambda: 0.0
         self.lag: Callable[[str, str], float] | None = None
         self.reads: dict[tuple[str, str], Answered] = {}
+        self.refused_names: set[str] = set()
         self._serial = count()
 
     # Namespaces
@@ -158,6 +163,8 @@ class Api:
         return success(f"[{','.join(map(_listed, page))}]", result_info=info)
 
     def get_value(self, context: Context) -> Reply:
+        if context.name in self.refused_names:
+            return EDGE
         item = self._item(context, "value")
         headers = {"Content-Type": "application/octet-stream"}
         if item.expiration is not None:
@@ -165,6 +172,8 @@ class Api:
         return Reply(200, item.data, headers)
 
     def get_metadata(self, context: Context) -> Reply:
+        if context.name in self.refused_names:
+            return EDGE
         return success(self._item(context, "metadata").metadata or "null")
 
     def put_value(self, context: Context) -> Reply:

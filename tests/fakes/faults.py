@@ -75,6 +75,7 @@ REPLACING: dict[str, Callable[[ApiFault], Reply]] = {
     "refusal": _refusal,
     "html_524": _html(524, {}),
     "challenge": _html(403, {"cf-mitigated": "challenge"}),
+    "page_403": _html(403, {}),
     "redirect": _html(302, {"Location": "/elsewhere"}),
     "error": lambda _: failure(500, 10001, "internal error"),
     "too_large": lambda _: failure(413, 10022, "the answer is too large"),

@@ -476,3 +476,43 @@ def test_the_newest_of_each_and_the_holders_of_a_key(estate: make.Estate) -> Non
     assert set(Generation.objects.newest_of_each()) == {second, other}
     assert set(Generation.objects.holding("master:00000")) == {first, second}
     assert GenerationEntry.objects.count() == 2
+
+
+# Names that Cloudflare's edge refuses in a path
+
+
+@pytest.mark.parametrize("name", ["master:...", "master:../", "master:<script>"])
+def test_a_name_that_the_edge_refuses_in_a_path_is_read_in_bulk(estate: make.Estate, name: str) -> None:
+    estate.put(estate.qa, name, b"{}")
+    estate.cloudflare.refuse_in_paths(name)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.read, made.keys) == ("complete", "bulk", 1), made.run.error
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_if_its_value_must_be_read_singly_the_backup_is_partial_and_says_so(
+    estate: make.Estate, *, exact: bool
+) -> None:
+    for name in ("master:a", "master:b"):
+        estate.put(estate.qa, name, b"{}")
+    estate.put(estate.qa, "master:...", b"{}" if exact else b"\xff\xfe")
+    Family.objects.filter(pattern="master:").update(read="exact" if exact else "bulk")
+    estate.cloudflare.refuse_in_paths("master:...")
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.keys, made.vanished, made.run.state) == ("partial", 2, 1, "succeeded")
+    assert "Of these, 1 could not be read" in made.problem
+    assert "'master:...'" in made.problem
+    assert made.entries.get(name="master:...").outcome == "unreadable"
+
+
+def test_a_page_for_people_instead_of_every_answer_is_no_refused_name(estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:a", b"{}")
+    estate.cloudflare.fault("bulk_get", "page_403", times=99)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.run.state) == ("writing", "failed")
