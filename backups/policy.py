@@ -1,5 +1,6 @@
 """The policy: key families and datasets as one versioned definition (`policy.toml`)."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +18,9 @@ from kvops.approvals import evidence
 from kvops.environments.definition import BINDING
 from kvops.environments.effect import Definition, remove
 from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
-from kvops.inventory import families as key_families
-from kvops.models import ApprovalRequest, PolicyVersion
+from kvops.inventory import differences, families as key_families, impact
+from kvops.models import ApprovalRequest, PolicyVersion, PreparedChange
+from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
 COLUMN = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -39,13 +41,17 @@ class DatasetDefinition:
     only_in_d1: str
 
 
+class PolicyEdited(DefinitionRefused):
+    """A family or dataset in the database differs from the newest version of the policy: nobody approved it."""
+
+
 @dataclass(frozen=True)
 class Policy(Definition):
     """All families and datasets of a policy."""
 
     kind = ApprovalRequest.Kind.POLICY
     action = Action.POLICY_APPLIED
-    table = "kvops_policyversion"
+    table = "kvops_family"
     overtaken = "Somebody else applied a policy just now. Apply yours again."
 
     families: tuple[key_families.FamilyDefinition, ...]
@@ -66,9 +72,9 @@ class Policy(Definition):
     @classmethod
     def in_force(cls) -> Self:
         """The families and datasets in force."""
-        rows = Dataset.objects.order_by("name").values(*DatasetDefinition.__dataclass_fields__)
+        rows = Dataset.objects.values(*DatasetDefinition.__dataclass_fields__)
         datasets = (DatasetDefinition(**{**row, "ignore": tuple(row["ignore"])}) for row in rows)
-        return cls(key_families.families_in_force(), tuple(datasets))
+        return cls(key_families.families_in_force(), tuple(sorted(datasets, key=lambda d: d.name)))
 
     @classmethod
     def exists(cls) -> bool:
@@ -89,6 +95,20 @@ class Policy(Definition):
             values = asdict(dataset)
             things[f"dataset {dataset.name}"] = {name: values[name] for name in values if name != "name"}
         return things
+
+    def insist_allowed(self) -> None:
+        """Raise PolicyEdited, or DefinitionRefused for a legacy family without a key: that would be a new use of KV."""
+        shown()
+        if new := impact.new_uses(key_families.families_in_force(), self.families):
+            raise DefinitionRefused(
+                say(
+                    _(
+                        "family %(family)s: no environment has a key of it, so this is a new use of KV. A new use is "
+                        "settings or cache, because master data goes to D1. If old keys exist, scan first."
+                    ),
+                    family=new[0],
+                )
+            )
 
     def write(self) -> None:
         """Make the rows of families and datasets equal to the policy. Raises StillInUse."""
@@ -156,5 +176,81 @@ def _insist_key(table: TomlTable, dataset: DatasetDefinition) -> None:
         raise table.refuse("key", "must begin with the prefix.")
 
 
+def text_in_force() -> str:
+    """The canonical text of the families and datasets, derived from their rows."""
+    return evidence.canonical_evidence(Policy.in_force().as_data())
+
+
+def rules_of(text: str) -> differences.Rules:
+    """The families and datasets of a canonical text, by kind and name. The text needs no further validation."""
+    data = json.loads(text)
+    rules: dict[str, Fields] = {}
+    for family in data.get("family", []):
+        name = f"family {family['binding']} {family['pattern']}{'' if family['exact'] else '*'}"
+        rules[name] = {field: value for field, value in family.items() if field not in _NAMING}
+    for dataset in data.get("dataset", []):
+        rules[f"dataset {dataset['name']}"] = {field: value for field, value in dataset.items() if field != "name"}
+    return rules
+
+
+def shown() -> dict[str, object]:
+    """The version and the digest of the policy in force, for evidence.
+
+    Raises PolicyVersion.DoesNotExist without a policy, and PolicyEdited if the rows differ from its newest version.
+    """
+    newest = PolicyVersion.objects.latest("number")
+    text = text_in_force()
+    edited = differences.between(rules_of(newest.definition), rules_of(text)) if text != newest.definition else []
+    if not edited:
+        return {"version": newest.number, "digest": newest.digest}
+    if PolicyVersion.objects.filter(number__gt=newest.number).exists():  # it was replaced between the two reads
+        return shown()
+    raise PolicyEdited(
+        say(
+            _(
+                "The rules in the database differ from policy %(number)s: %(changes)s. Nobody approved this. Nothing "
+                "goes on until they are as in policy %(number)s again; have the database checked."
+            ),
+            number=newest.number,
+            changes=differences.sentence(edited),
+        )
+    )
+
+
+def difference(change: PreparedChange) -> list[differences.RuleChange]:
+    """The difference that a prepared change makes to the policy it was asked for against.
+
+    That is the version in its evidence; before it is submitted, the policy in force.
+    """
+    before = text_in_force()
+    if change.approval:
+        asked = json.loads(change.approval.evidence)
+        before = PolicyVersion.objects.get(number=asked["from"]["version"]).definition
+    return differences.between(rules_of(before), rules_of(change.definition))
+
+
+def change_evidence(change: PreparedChange) -> dict[str, object]:
+    """The evidence of a change: the difference, its effect on keys, and the digest of the whole beside it.
+
+    The effect was counted when the change was submitted; all else is derived again. Raises PolicyEdited.
+    """
+    before, after = Policy.in_force(), Policy.read(TomlTable(json.loads(change.definition)))
+    changes = differences.between(rules_of(text_in_force()), rules_of(change.definition))
+    asked = json.loads(change.approval.evidence) if change.approval else {}
+    return {
+        "format": FORMAT,
+        "action": "change_policy",
+        "change": change.pk,
+        "prepared_by": change.prepared_by,
+        "from": shown(),
+        "to": {"sha256": evidence.digest_of(change.definition)},
+        "difference": differences.for_evidence(changes),
+        "keys": asked["keys"] if asked else impact.counted(before.families, after.families),
+        "risks": ["legacy_found"] if impact.become_legacy(before.families, after.families) else [],
+    }
+
+
+FORMAT = 1
+"""The version of the rules that derive the evidence of a change; it is part of the digest."""
 apply_policy = Policy.apply
 use_change = Policy.use

@@ -8,7 +8,7 @@ from backups.cleanup import preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupStage
 from bench.fakes import PREFIX
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Category, Family, Person, Role, Run
+from kvops.models import ApprovalRequest, Category, Person, Role, Run
 from kvops.runs import driver as run_driver
 from tests import make
 
@@ -18,7 +18,7 @@ type Measured = dict[str, float]
 def prepare() -> Measured:
     """Everything before the submit of the deletion of all keys of the namespace, which was scanned: copy, read-back."""
     # What D1 knows is another bench's business, so the keys are a cache's.
-    Family.objects.update(category=Category.CACHE, note="for the bench")
+    make.change_families(category=Category.CACHE, note="for the bench")
     operator = make.person("operator", Role.OPERATOR)
     make.person("reviewer", Role.REVIEWER)
     asked = cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)

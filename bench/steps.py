@@ -9,12 +9,13 @@ from unittest import mock
 from django.db import connection
 
 from audit import log
+from backups import policy
 from backups.generations import start as generation_start
 from backups.models import Generation
 from bench import bucket, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
 from kvops.inventory import merge as inventory_merge, scan as inventory_scan
-from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
+from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.runs import driver as run_driver
 
 ACTOR = log.Actor.system("bench")
@@ -46,7 +47,7 @@ def setup() -> Measured:
             environment=environment, binding=binding, namespace_id=namespace, title="bench-settings"
         )
         Family.objects.create(binding=binding, pattern=PREFIX, category=Category.LEGACY, owner="bench", expiry="none")
-    PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="bench")
+    policy.Policy.in_force().keep(policy.text_in_force(), log.Actor.system("bench"))
     return {}
 
 

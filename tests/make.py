@@ -1,16 +1,21 @@
 """The estate the tests work on: fixed people, QA and production on a fake Cloudflare and a fake bucket."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from allauth.account.models import EmailAddress
+from django.db.transaction import atomic
 from django_q.models import OrmQ
 
 from audit import log
+from backups import policy as key_policy
 from backups.integrity import start as check_start
-from backups.models import Check, Generation
+from backups.models import Check, Dataset, Generation
+from kvops.approvals import prepared_changes
 from kvops.models import (
+    ApprovalRequest,
     BudgetSpend,
     Category,
     Database,
@@ -19,6 +24,7 @@ from kvops.models import (
     Namespace,
     Person,
     PolicyVersion,
+    PreparedChange,
     Role,
     RoleGrant,
     Run,
@@ -140,9 +146,27 @@ def scratch(estate: Estate, slug: str = "qa") -> Scratch:
 
 
 def family(pattern: str, category: Category, *, exact: bool = False, **more: str) -> Family:
-    """A key family of SETTINGS."""
+    """A key family of SETTINGS; where there is a policy, it is in the next version."""
     values: Mapping[str, str] = {"owner": "platform", "expiry": "none", **more}
-    return Family.objects.create(binding="SETTINGS", pattern=pattern, category=category, exact=exact, **values)
+    made = Family.objects.create(binding="SETTINGS", pattern=pattern, category=category, exact=exact, **values)
+    if PolicyVersion.objects.exists():
+        keep_policy()
+    return made
+
+
+def change_families(pattern: str = "", **values: object) -> None:
+    """Another rule for the families with this pattern, or for all, in the next version of the policy."""
+    found = Family.objects.filter(pattern=pattern) if pattern else Family.objects.all()
+    with atomic():
+        found.update(**values)
+        keep_policy()
+
+
+def change_datasets(**values: object) -> None:
+    """Another rule for the datasets, in the next version of the policy."""
+    with atomic():
+        Dataset.objects.update(**values)
+        keep_policy()
 
 
 def policy() -> PolicyVersion:
@@ -150,7 +174,29 @@ def policy() -> PolicyVersion:
     family("master:", Category.LEGACY)
     family("mastercache:", Category.CACHE, expiry="ttl:3600")
     family("system-root", Category.SETTINGS, exact=True)
-    return PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="tests")
+    return keep_policy()
+
+
+def keep_policy() -> PolicyVersion:
+    """The families and datasets as they are now, as the next version of the policy."""
+    key_policy.Policy.in_force().keep(key_policy.text_in_force(), SETUP)
+    return PolicyVersion.objects.latest("number")
+
+
+def prepared_policy() -> PreparedChange:
+    """A change of one family, prepared for an operator to submit."""
+    wanted = json.loads(key_policy.text_in_force())
+    wanted["family"][0]["retain_days"] = 21
+    return prepared_changes.prepare_change(
+        ApprovalRequest.Kind.POLICY, definition=wanted, summary=["a family changes"], actor=SETUP
+    )
+
+
+def another_policy() -> PolicyVersion:
+    """The next version of the policy, with another rule for every family."""
+    number = PolicyVersion.objects.latest("number").number
+    change_families(expiry=f"ttl:{number + 100}")
+    return PolicyVersion.objects.latest("number")
 
 
 def check(generation: Generation, *, actor: log.Actor = SETUP, foreground: bool = False) -> Check:

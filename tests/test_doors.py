@@ -23,7 +23,7 @@ from backups.investigations import requests as investigation_requests
 from backups.models import CleanupStage, ComparisonEntry, Generation, PlainDump, StoredObject
 from backups.restores import selection as restore_selection
 from backups.retention import pins
-from kvops.approvals import gate as approval_gate, prepared_changes
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
@@ -67,9 +67,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
     assert stage.approval is not None
-    change = prepared_changes.prepare_change(
-        ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP
-    )
+    change = make.prepared_policy()
     dump = PlainDump.objects.create(
         namespace=estate.qa, prefixes=["master:"], host="h", path="/p", sha256="0" * 64, keys=1, bytes=1, actor="cli:x"
     )

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from backups import archive
+from backups import archive, policy
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import cost
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
@@ -24,7 +24,6 @@ from backups.models import (
 )
 from kvops import timing
 from kvops.approvals import evidence
-from kvops.inventory import policy
 from kvops.models import Category
 
 SAMPLE_OF_DIFFERENCE = 5

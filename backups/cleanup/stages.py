@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import archive
+from backups import archive, policy
 from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
@@ -126,11 +126,18 @@ def insist_writable() -> None:
 
 
 def insist_turn(stage: CleanupStage) -> None:
-    """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence."""
+    """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence.
+
+    Also if a family or dataset in the database differs from the policy.
+    """
     if not stage.request.is_open:
         raise CleanupRefused(_("The clean-up is over."))
-    if not PolicyVersion.objects.exists():
-        raise CleanupRefused(_("There is no policy in force, so nothing may be deleted. Apply one first."))
+    try:
+        policy.shown()
+    except PolicyVersion.DoesNotExist as none:
+        raise CleanupRefused(_("There is no policy in force, so nothing may be deleted. Apply one first.")) from none
+    except policy.PolicyEdited as refused:
+        raise CleanupRefused(*refused.args) from refused
     missing = qa.missing_qa(stage)
     if missing:
         raise CleanupRefused(missing)

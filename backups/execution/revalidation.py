@@ -8,9 +8,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from audit import log
+from backups import policy
 from kvops import clock, timing
 from kvops.models import Run
 from kvops.runs.lease import Lease
+from kvops.runs.outcomes import RunError
 
 BEFORE = {"derived_at", "looked", "read_back", "starts", "tries"}
 """The members of a cursor that are out of date after a person resumed the run."""
@@ -21,13 +23,16 @@ TRIES = 3
 def derived(lease: Lease, derive: Callable[[], None]) -> None:
     """Derive the evidence, unless that was done within a quarter of an hour and the run was not resumed since.
 
-    `derive` raises RunError if the derived evidence differs from the approved one.
+    `derive` raises RunError if the derived evidence differs from the approved one, and PolicyEdited becomes one.
     """
     cursor = lease.run.cursor
     at = cursor.get("derived_at")
     if at and (clock.now() - datetime.fromisoformat(at)).total_seconds() <= timing.CHECK_PAUSE:
         return
-    derive()
+    try:
+        derive()
+    except policy.PolicyEdited as refused:
+        raise RunError("stale", str(refused)) from refused
     with lease.checkpoint(no_further=True, cursor={**cursor, "derived_at": clock.now().isoformat()}):
         pass
 

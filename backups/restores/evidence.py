@@ -1,11 +1,10 @@
 """The evidence of a restore, derived from stored rows only, so that the executor can derive it again."""
 
-from backups import archive
+from backups import archive, policy
 from backups.execution import evidence as shared
 from backups.models import Generation, Restore
 from backups.restores import cross_environment
 from kvops.approvals import evidence
-from kvops.inventory import policy
 
 FORMAT = 2
 """The version of the rules that derive this evidence; it is part of the digest."""

@@ -16,6 +16,7 @@ from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
+from backups import policy
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.cleanup import stages
 from backups.execution import revalidation
@@ -36,7 +37,7 @@ from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
-from kvops.inventory import own_changes, policy
+from kvops.inventory import own_changes
 from kvops.prefixes import common
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
@@ -106,15 +107,23 @@ def _insist_as_approved(restore: Restore) -> None:
             stages.insist_names(restore.stage)
     except (RestoreRefused, stages.CleanupRefused) as refused:
         raise RunError("wrong_set", str(refused)) from refused
+    if restore.is_undo:
+        return
     digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(restore)))
-    if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
+    if restore.approval is None or digest != restore.approval.digest:
         raise RunError("stale", STALE)
 
 
 def _insist_in_force(restore: Restore) -> None:
     """Right before each chunk, check that the approved policy is in force; an undo needs none. Raises RunError."""
+    if restore.is_undo:
+        return
     shown = json.loads(restore.approval.evidence) if restore.approval else {}
-    if not restore.is_undo and policy.newest().digest != shown["policy"]["digest"]:
+    try:
+        in_force = policy.shown()
+    except policy.PolicyEdited as refused:
+        raise RunError("stale", str(refused)) from refused
+    if in_force["digest"] != shown["policy"]["digest"]:
         raise RunError("stale", STALE)
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from backups import policy
 from backups.models import Generation, PruneEntry, PruneRequest
 from kvops.approvals import evidence
-from kvops.inventory import policy
 from kvops.models import Environment
 
 FORMAT = 1

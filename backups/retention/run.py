@@ -17,6 +17,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from backups import policy
 from backups.archive.digests import objects_sha256
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
@@ -83,7 +84,7 @@ class _PruneRun(Erasure):
         return None
 
     def insist_rights(self) -> None:
-        """Check the emergency stop, and the approval with both people's rights.
+        """Check the emergency stop, the approval with both people's rights, and that nobody edited the policy's rows.
 
         If the request is ended early, the approval is not checked: no further backup is begun, and a half deleted
         backup is unusable.
@@ -95,6 +96,7 @@ class _PruneRun(Erasure):
             raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
         try:
             approval_gate.still_valid(self.prune.approval)
+            policy.shown()
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused

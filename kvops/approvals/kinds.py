@@ -7,19 +7,28 @@ from kvops.models import ApprovalRequest
 
 @dataclass(frozen=True)
 class ApprovalKind:
-    """Functions by name: `decided` hears each decision in its transaction, `use` applies an approval from its page."""
+    """Functions by name.
+
+    `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
+    the evidence of a prepared change.
+    """
 
     decided: str = ""
     use: str = ""
+    evidence: str = ""
 
 
 KINDS: dict[str, ApprovalKind] = {
     ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
     ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided", use="kvops.environments.apply.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided",
+        use="kvops.environments.apply.use_change",
+        evidence="kvops.approvals.prepared_changes.definition_evidence",
     ),
     ApprovalRequest.Kind.POLICY: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided", use="backups.policy.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided",
+        use="backups.policy.use_change",
+        evidence="backups.policy.change_evidence",
     ),
     ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
     ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),

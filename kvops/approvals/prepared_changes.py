@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence, gate as approval_gate
+from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Person, PreparedChange
 
 ACTIONS = {
@@ -36,7 +38,8 @@ def prepare_change(
             summary="\n".join(summary),
             prepared_by=actor.text,
         )
-        log.record(ACTIONS[kind], actor=actor, subject=f"change:{change.pk}", details={"changes": summary[:50]})
+        changes = [line[:200] for line in summary[:50]]
+        log.record(ACTIONS[kind], actor=actor, subject=f"change:{change.pk}", details={"changes": changes})
     return change
 
 
@@ -63,7 +66,13 @@ def submit_change(change: PreparedChange, *, by: Person) -> ApprovalRequest:
 
 
 def evidence(change: PreparedChange) -> dict[str, object]:
-    """The evidence for the reviewer of the change, derived from the row."""
+    """The evidence for the reviewer of the change, derived by the feature of its kind."""
+    derived: dict[str, object] = import_string(KINDS[change.kind].evidence)(change)
+    return derived
+
+
+def definition_evidence(change: PreparedChange) -> dict[str, object]:
+    """The evidence of a change whose whole definition is small: all of it, derived from the row."""
     return {
         "summary": change.summary.splitlines(),
         "definition": json.loads(change.definition),

@@ -16,6 +16,10 @@ SENTENCES: dict[str, Promise] = {
     "lock_short": _("I accept that R2 locks the backup for less than 14 days."),
     "lock_narrow": _("I accept that R2 locks only a part of the backup: the rest could be deleted."),
     "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
+    "legacy_found": _(
+        "I accept that old keys become legacy master data: their data is in D1, no code writes them any more, and they "
+        "may be deleted after the proof."
+    ),
 }
 """The sentence a reviewer agrees to, by the risk's code in the evidence."""
 

@@ -153,10 +153,15 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
 
 def _with_times(found: dict[str, object]) -> dict[str, object]:
     """Convert the times in the evidence to datetimes, so that they are shown like all other times."""
-    return {
-        name: (datetime.fromisoformat(str(value)) if value else None) if name in _TIMES else value
-        for name, value in found.items()
-    }
+    return {name: _time(value) if name in _TIMES else value for name, value in found.items()}
+
+
+def _time(value: object) -> object:
+    """The datetime of a text; a value that is none, as in a rule about a column named `at`, stays as it is."""
+    try:
+        return datetime.fromisoformat(str(value)) if value else None
+    except ValueError:
+        return value
 
 
 def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> str:

@@ -68,6 +68,10 @@ class Definition(ABC):
     def things(self) -> Mapping[str, Fields]:
         """Every thing it defines, by a name for people, with the fields that may change."""
 
+    def insist_allowed(self) -> None:
+        """Raise DefinitionRefused if the definition must not replace the one in force."""
+        return
+
     def look(self) -> Sequence[str]:
         """Facts from outside the database that a reviewer is shown besides the changes."""
         return ()
@@ -88,8 +92,10 @@ class Definition(ABC):
         """
         wanted = cls.read(load(text))
         changes = wanted._changes()
-        if cls.exists() and not changes:
-            return Applied(())
+        if cls.exists():
+            wanted.insist_allowed()
+            if not changes:
+                return Applied(())
         shown = wanted.look()
         if cls.exists():
             with log.transaction():  # a dry run: the database's refusals are found before a reviewer decides
@@ -116,6 +122,7 @@ class Definition(ABC):
             )
         with log.transaction():
             cls._lock()
+            wanted.insist_allowed()
             changes = wanted._changes()
             prepared_changes.claim_change(change, by=by)
             wanted._put_in_force(changes, by.actor)

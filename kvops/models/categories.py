@@ -30,7 +30,10 @@ class Read(models.TextChoices):
 
 
 class PolicyVersion(models.Model):
-    """One applied policy: its families and datasets as canonical text, and the digest of that text."""
+    """One applied policy: its families and datasets as canonical text, and the digest of that text. Never edited.
+
+    The rows of families and datasets are compared with the newest one before anything relies on them.
+    """
 
     number = models.PositiveIntegerField(unique=True)
     digest = models.CharField(max_length=64)

@@ -69,6 +69,10 @@ LOOKS: dict[str, Look] = {
     "withdrawn": Look(_("Withdrawn"), "secondary", "undo-2"),
     "expired": Look(_("Expired"), "secondary", "hourglass"),
     "used": Look(_("Used"), *_GOOD),
+    # rules of a policy
+    "rule_added": Look(pgettext_lazy("rule", "Added"), "green", "plus"),
+    "rule_removed": Look(pgettext_lazy("rule", "Removed"), "red", "minus"),
+    "rule_changed": Look(pgettext_lazy("rule", "Changed"), "azure", "pencil"),
     # checks
     "passed": Look(_("Passed"), *_GOOD),
     "different": Look(_("Differences found"), *_BAD),

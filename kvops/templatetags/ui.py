@@ -88,9 +88,16 @@ register.filter("said", wording.said)
 register.filter("visible", names.visible)
 
 
+def _policy_title(rules: int) -> str:
+    text = ngettext(
+        "Change the policy: %(n)s family or dataset", "Change the policy: %(n)s families and datasets", rules
+    )
+    return text % {"n": count(rules)}
+
+
 @register.filter
 def approval_title(asked: ApprovalRequest) -> str:
-    """The subject of a request, in the reader's language. For a change from a file, the words of the command."""
+    """The subject of a request, in the reader's language. For a change of environments, the words of the command."""
     if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
         return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
     shown = json.loads(asked.evidence)
@@ -107,7 +114,7 @@ def approval_title(asked: ApprovalRequest) -> str:
         text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": asked.environment.name, "title": shown["title"]}
     if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
-        return asked.title
+        return _policy_title(shown["difference"]["count"]) if "difference" in shown else asked.title
     text = ngettext(
         "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
         "Delete %(n)s keys %(pattern)s from %(environment)s %(namespace)s",

@@ -12,7 +12,7 @@ from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests, stages
 from backups.models import CleanupChunk, CleanupStage
 from kvops import tasks, timing
-from kvops.models import ApprovalRequest, PolicyVersion, Run
+from kvops.models import ApprovalRequest, Run
 from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -216,7 +216,7 @@ def test_a_policy_that_is_replaced_after_the_start_stops_it_before_anything_is_s
 ) -> None:
     stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     cleanup_requests.start_deletion(stage, by=people.operator)
-    PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
+    make.another_policy()
     make.work()
     assert (run_of(stage).error_code, cleanup_helpers.journal(masters)) == ("stale", {})
 

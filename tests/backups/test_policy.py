@@ -206,6 +206,7 @@ def test_a_dataset_with_checks_cannot_be_left_out(estate: make.Estate) -> None:
     dataset = Dataset.objects.create(
         name="old", binding="SETTINGS", prefix="x", database="D", table="t", key="x{id}", fields={"id": "id"}
     )
+    make.keep_policy()
     run = Run.objects.create(kind=Run.Kind.CHECK, subject="x", label="x", actor="x")
     environment = estate.qa.environment
     Check.objects.create(environment=environment, dataset=dataset, definition={}, source="x", run=run)

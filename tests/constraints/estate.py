@@ -139,7 +139,8 @@ class Prerequisites:
 
     def policy(self) -> PolicyVersion:
         """A policy."""
-        return PolicyVersion.objects.create(number=1, digest=SHA, definition="{}", applied_by="x")
+        digest = sha256(b"{}").hexdigest()
+        return PolicyVersion.objects.create(number=1, digest=digest, definition="{}", applied_by="x")
 
     def database(self) -> Database:
         """A D1 database."""

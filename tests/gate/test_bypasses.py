@@ -15,9 +15,9 @@ from django.db.transaction import atomic
 from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import run as deletion_run
-from backups.models import CleanupRequest, CleanupStage, Dataset
+from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
+from kvops.models import ApprovalRequest, Family, PolicyVersion, Role, Run
 from kvops.runs.outcomes import RunError
 from tests import make
 from tests.gate import world as gate
@@ -134,8 +134,7 @@ def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
 
 
 def replace_the_policy() -> None:
-    number = PolicyVersion.objects.latest("number").number + 1
-    PolicyVersion.objects.create(number=number, digest=f"{number:064}", definition="{}", applied_by="x")
+    make.another_policy()
 
 
 def remove_the_policy() -> None:
@@ -143,18 +142,24 @@ def remove_the_policy() -> None:
 
 
 def replace_the_rule() -> None:
-    Dataset.objects.update(only_in_d1="allow")
+    make.change_datasets(only_in_d1="allow")
 
 
 def remove_the_rule() -> None:
-    Dataset.objects.update(prefix="other:")
+    make.change_datasets(prefix="other:")
 
 
+def edit_a_row() -> None:
+    Family.objects.filter(pattern="mastercache:").update(note="past everybody")
+
+
+CHANGED = "The policy changed from version 2 to version 3 after the approval. Prepare the stage again."
 RULES: dict[str, tuple[Callable[[], None], str]] = {
-    "replaced policy": (replace_the_policy, "The keys to delete differ from the approved ones"),
+    "replaced policy": (replace_the_policy, CHANGED),
     "no policy": (remove_the_policy, "no policy in force"),
-    "replaced rule": (replace_the_rule, "The keys to delete differ from the approved ones"),
-    "no rule": (remove_the_rule, "The keys to delete differ from the approved ones"),
+    "replaced rule": (replace_the_rule, CHANGED),
+    "edited row": (edit_a_row, "mastercache:.*: Note – → past everybody. Nobody approved this"),
+    "no rule": (remove_the_rule, CHANGED),
 }
 
 

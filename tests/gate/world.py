@@ -72,6 +72,7 @@ def around(qa: Namespace, production: Namespace) -> GateWorld:
         name="masters", binding="SETTINGS", prefix="master:", database="MASTERS_D1", table="masters",
         key="master:{type}:{id}", fields={"id": "id", "type": "type", "name": "name"}, ignore=["updated_at"],
     )  # fmt: skip
+    make.keep_policy()
     for namespace in (qa, production):
         _lock(namespace.environment)
     return GateWorld(make.everybody(), qa, production)

@@ -14,7 +14,7 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import clock
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
-from kvops.models import Family, Run
+from kvops.models import Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -50,7 +50,7 @@ class CleanupGround:
         self.between, self.limited = lambda _seconds: None, 0
         qa = self.estate.qa
         self.cloudflare.add_remembering(qa.environment.account_id, qa.namespace_id, qa.title)
-        Family.objects.filter(pattern="mastercache:").update(read=read)
+        make.change_families("mastercache:", read=read)
 
     def work(self, *, late: bool = True) -> None:
         """Do what is due, moving the clock over every wait, until nothing is open; late checks only on demand.

@@ -16,7 +16,7 @@ from backups.models import Generation, Restore
 from backups.restores import requests as restore_requests, selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from kvops.approvals import gate as approval_gate
-from kvops.models import Family, Run
+from kvops.models import Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.namespaces import Item
@@ -57,7 +57,7 @@ def _conflicts(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
 
 def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.OnConflict) -> Found:
     here.begin()
-    Family.objects.filter(pattern=PREFIX).update(read=rng.choice(("bulk", "bulk", "exact")))
+    make.change_families(PREFIX, read=rng.choice(("bulk", "bulk", "exact")))
     later = int(here.clock.time()) + 10**8
     keys = odd_keys.keys(rng, rng.randrange(10, 60), prefix=PREFIX, base=later, large=rng.random() < 0.1)
     backups = {item.name: item for item in keys}

@@ -33,7 +33,6 @@ from kvops.models import (
     ApprovalRequest,
     Database,
     Environment,
-    Family,
     Namespace,
     PolicyVersion,
     Run,
@@ -58,10 +57,8 @@ EXEMPT: Mapping[type[Model], str] = {
         " retain_until"
     ),
     Check: "run started_at",
-    # The families and datasets in force count, and are all here.
-    PolicyVersion: "definition applied_at applied_by",
-    # When copies are made and go, how the next one is written, and where it may be put back.
-    Family: "retain_days notice_days interval_hours grace_hours encrypt qa_may_take",
+    # Families and datasets are compared with the newest version, each column of them.
+    PolicyVersion: "applied_at applied_by",
     # Names for people, and where and how they are told; R2 is not read by a deletion.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
@@ -87,7 +84,8 @@ class MutationGround:
         request, generation = stage.request, stage.generation
         found: list[Model | None] = [
             stage.approval, stage, request, generation, stage.check_passed, request.references, request.family,
-            stage.environment, stage.namespace, stage.run, PolicyVersion.objects.get(), Dataset.objects.get(),
+            stage.environment, stage.namespace, stage.run, PolicyVersion.objects.latest("number"),
+            Dataset.objects.get(),
             Database.objects.get(environment=stage.environment),
             BucketProtection.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
@@ -203,7 +201,7 @@ def add_to_the_backup(ground: MutationGround, _rng: random.Random) -> str:
 def replace_the_policy(_ground: MutationGround, rng: random.Random) -> str:
     """Another policy, or none."""
     if rng.randrange(2):
-        PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
+        make.another_policy()
         return "another policy"
     PolicyVersion.objects.all()._raw_delete("default")
     return "no policy"

@@ -14,10 +14,10 @@ from django.db.models.functions import Now
 
 from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.models import CleanupException, CleanupRequest, CleanupStage, Dataset, Reappearance
+from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.models import Family, PolicyVersion
+from tests import make
 from tests.audit import flush
 from tests.gate import world as gate
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
@@ -56,7 +56,7 @@ def reappeared(note: str) -> Change:
 
 def another_policy(_qa: CleanupStage) -> None:
     """A newer version of the policy."""
-    PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
+    make.another_policy()
 
 
 STATES: Mapping[str, Change] = {
@@ -93,8 +93,8 @@ SCOPES: Mapping[str, Change] = {
     "another binding or prefix": values(scope_digest="9" * 64),
     "no scope": values(scope_digest=""),
     "another policy": another_policy,
-    "other rules of the dataset": lambda _: Dataset.objects.update(ignore=[]),
-    "other rules of the family": lambda _: Family.objects.filter(pattern="master:").update(read="exact"),
+    "other rules of the dataset": lambda _: make.change_datasets(ignore=[]),
+    "other rules of the family": lambda _: make.change_families("master:", read="exact"),
     "a later environment": lambda qa: gate.tampered(qa.environment, order=9),
     "production itself": lambda qa: gate.tampered(qa.environment, production=True),
 }

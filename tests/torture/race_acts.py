@@ -15,7 +15,7 @@ from backups.deletion import end as ending
 from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
-from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
+from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from tests import make
@@ -185,8 +185,7 @@ def start(side: int) -> Act:
 
 def replace_the_policy(_ground: RaceGround) -> Callable[[], object]:
     """Another policy comes into force."""
-    number = PolicyVersion.objects.latest("number").number + 1
-    return lambda: PolicyVersion.objects.create(number=number, digest=f"{number:064}", definition="{}", applied_by="x")
+    return make.another_policy
 
 
 def revoke(ground: RaceGround) -> Callable[[], object]:

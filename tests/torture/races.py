@@ -27,7 +27,6 @@ from kvops.models import (
     ApprovalRequest,
     BudgetSpend,
     EmergencyStop,
-    PolicyVersion,
     Role,
     RoleGrant,
     Run,
@@ -138,7 +137,7 @@ def _as_before(ground: RaceGround) -> None:
         for rows in (
             EmergencyStop.objects.all(), CleanupException.objects.filter(stage=stage), BudgetSpend.objects.all(),
             CleanupChunk.objects.filter(stage=stage), Run.objects.filter(subject=subject, kind="delete"),
-            OrmQ.objects.all(), PolicyVersion.objects.filter(number__gt=1),
+            OrmQ.objects.all(),
         ):  # fmt: skip
             rows._raw_delete("default")
         ApprovalRequest.objects.filter(subject=subject, state__in=["pending", "approved"]).update(state="withdrawn")

@@ -24,7 +24,7 @@ from kvops import clock
 from kvops.cloudflare import CloudflareError, RateLimited
 from kvops.connections import clients
 from kvops.inventory import scan as inventory_scan
-from kvops.models import Budget, Family, Key, Run
+from kvops.models import Budget, Key, Run
 from kvops.runs import driver as run_driver
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -67,8 +67,7 @@ class _RateTrial:
         self.people = make.everybody()
         self.begun = time.monotonic()
         self.unread = 0
-        family = Family.objects.get(pattern=CLEANED)
-        Family.objects.filter(pk=family.pk).update(read=read)
+        make.change_families(CLEANED, read=read)
         for name in (*self.names, *self.side):
             estate.put(estate.qa, name, name.encode())
 

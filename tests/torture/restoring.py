@@ -13,7 +13,7 @@ from backups.models import Restore, RestoreEntry
 from backups.restores import requests as restore_requests, selection as restore_selection, undo as stage_undo
 from backups.restores.moves import RestoreRefused
 from kvops.approvals import gate as approval_gate
-from kvops.models import Category, Family, Run
+from kvops.models import Category, Run
 from tests import make
 from tests.fakes.namespaces import Item
 from tests.torture import odd_keys
@@ -56,7 +56,7 @@ def _trial(here: CleanupGround, rng: random.Random, number: int) -> Found:
     here.begin()
     prefix = PREFIXES[number // 2 % len(PREFIXES)]
     exact = number % EXACT_ONE_IN == EXACT_ONE_IN - 1
-    Family.objects.filter(pattern=prefix).update(read="exact" if exact else "bulk")
+    make.change_families(prefix, read="exact" if exact else "bulk")
     base = int(here.clock.time()) + LATER
     large = number % LARGE_ONE_IN == LARGE_ONE_IN - 1
     keys = odd_keys.keys(rng, KEYS, prefix=prefix, base=base, bom=exact, large=3, largest=large)

@@ -155,7 +155,7 @@ class Meanwhile:
 
     def rule(self, _one: Generation) -> None:
         """The policy changes."""
-        Family.objects.filter(pattern="master:").update(retain_days=self.chance.choice([14, 30, 90]))
+        make.change_families("master:", retain_days=self.chance.choice([14, 30, 90]))
 
     def fail(self, _one: Generation) -> None:
         """The bucket refuses."""
@@ -266,7 +266,7 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
     verdicts = {one.then.generation.pk: one.then.verdict for one in retention_inputs.tried(family, days)}
     dates = {pk: one.due_at for pk, one in verdicts.items() if one.state.goes and one.due_at}
     begun, others = clock.now(), set[int]()
-    Family.objects.filter(pk=family.pk).update(retain_days=days)
+    make.change_families("master:", retain_days=days)
     moments = _moments([(date - begun) / HOUR for date in dates.values()], chance)
     found = {"sets": 1.0, "waited": 0.0, "gone": 0.0, "wrong": 0.0}
     for hours in moments:

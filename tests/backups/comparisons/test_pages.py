@@ -10,7 +10,7 @@ from audit.models import Entry as AuditEntry
 from backups.comparisons import start as comparison_start
 from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
-from kvops.models import Category, Family
+from kvops.models import Category
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.signing import signed_in
@@ -114,7 +114,7 @@ def test_a_key_is_shown_on_both_sides(browser: Client, generation: Generation, e
 
 def test_the_value_of_a_setting_stays_masked(browser: Client, generation: Generation, estate: make.Estate) -> None:
     comparison = started(browser, generation, f"kv:{estate.qa.pk}")
-    Family.objects.filter(pattern="master:").update(category=Category.SETTINGS)
+    make.change_families("master:", category=Category.SETTINGS)
     asked = comparison.entries.get(name="master:2").pk
     shown = browser.post(address(comparison, "comparison_value", asked)).content.decode()
     assert "Masked: the key is a setting" in shown

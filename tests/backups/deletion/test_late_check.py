@@ -15,7 +15,7 @@ from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, Restore, RestoreChunk, RestoreEntry
 from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import clock, timing
-from kvops.models import Category, Family, Notification, NotificationEvent, Run
+from kvops.models import Category, Notification, NotificationEvent, Run
 from kvops.overview import status as overview_status
 from kvops.runs import driver as run_driver
 from tests import make
@@ -111,7 +111,7 @@ def test_more_keys_than_one_window_has_requests_for_are_all_reported(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleanup_helpers.estate_with_masters(estate)
-    Family.objects.filter(pattern="master:").update(read="exact")
+    make.change_families("master:", read="exact")
     stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
     for name in NAMES:
         estate.put(estate.qa, name)

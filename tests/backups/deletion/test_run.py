@@ -18,7 +18,7 @@ from backups.execution import prepaid
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
+from kvops.models import Environment, Role, RoleGrant, Run
 from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, lease as run_lease, outcomes as run_outcomes
 from tests import make
@@ -407,7 +407,7 @@ def test_a_worker_that_dies_after_the_intent_leaves_a_chunk_that_is_read_first(
 
 
 def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.People) -> None:
-    Family.objects.filter(pattern="mastercache:").update(read="exact")
+    make.change_families("mastercache:", read="exact")
     names = [f"mastercache:{number:02}" for number in range(12)]
     for name in names:
         put_past_the_product(estate, name, b"\xef\xbb\xbf\xff\x00" + name.encode())
@@ -625,7 +625,7 @@ def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.Monkey
 
 
 def another_policy(_: CleanupStage) -> None:
-    PolicyVersion.objects.create(number=99, digest="9" * 64, definition="{}", applied_by="x")
+    make.another_policy()
 
 
 def reappeared_in_qa(stage: CleanupStage) -> None:

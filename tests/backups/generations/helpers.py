@@ -27,7 +27,9 @@ def dataset(**more: object) -> Dataset:
         "ignore": ["updated_at"],
         **more,
     }
-    return Dataset.objects.create(**values)
+    made = Dataset.objects.create(**values)
+    make.keep_policy()
+    return made
 
 
 def d1(estate: make.Estate, slug: str = "qa") -> sqlite3.Connection:

@@ -24,7 +24,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def daily(estate: make.Estate) -> make.Estate:
     """Copies of master: are expected every day, and are overdue half a day later."""
-    Family.objects.filter(pattern="master:").update(interval_hours=24, grace_hours=12)
+    make.change_families("master:", interval_hours=24, grace_hours=12)
     return estate
 
 
@@ -100,7 +100,7 @@ def tell(estate: make.Estate) -> set[tuple[str, str, str]]:
 
 
 def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, people: make.People) -> None:
-    Family.objects.filter(pattern="master:").update(owner="nobody@example.com")
+    make.change_families("master:", owner="nobody@example.com")
     old = backup_of_age(estate.qa, 28)
     backup_of_age(estate.qa, 1)
     told = tell(estate)
@@ -130,6 +130,6 @@ def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.
     lost = backup_of_age(daily.qa, 20, status="damaged")
     late = backup_of_age(daily.qa, 26 / 24)
     assert {event for event, *_ in tell(daily)} == {NotificationEvent.GENERATION_LATE, NotificationEvent.COVERAGE_SHORT}
-    Family.objects.update(grace_hours=0)
+    make.change_families(grace_hours=0)
     assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}
     assert Generation.objects.exclude(pk=lost.pk).get() == late

@@ -22,7 +22,7 @@ from backups.models import Check, Generation
 from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.env import SettingError, recipients, reference
-from kvops.models import Category, Family, Run
+from kvops.models import Category, Run
 from kvops.runs import driver as run_driver, outcomes
 from tests import keys, make
 from tests.backups.generations import helpers as generation_helpers
@@ -78,7 +78,7 @@ def test_one_unclassified_key_makes_the_whole_backup_encrypted(estate: make.Esta
 
 
 def test_a_family_may_ask_for_encryption(estate: make.Estate) -> None:
-    Family.objects.filter(pattern="master:").update(encrypt=True)
+    make.change_families("master:", encrypt=True)
     made = backed_up(estate, generation_helpers.entry("master:1", "Jane"), prefix="master:")
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", True)
 
@@ -307,7 +307,7 @@ def test_a_restore_without_the_identity_writes_nothing_and_says_why(
 
 
 def test_master_data_of_a_family_that_asks_for_it_is_encrypted_too(estate: make.Estate) -> None:
-    Family.objects.filter(pattern="master:").update(encrypt=True)
+    make.change_families("master:", encrypt=True)
     generation_helpers.dataset()
     generation_helpers.rows(estate, ("a", "1", "One"))
     made = masters_start.start_export(masters_start.choose(estate.qa.environment), actor=make.SETUP)
@@ -318,7 +318,7 @@ def test_master_data_of_a_family_that_asks_for_it_is_encrypted_too(estate: make.
 
 
 def test_an_encrypted_backup_is_checked_against_d1(estate: make.Estate) -> None:
-    Family.objects.filter(pattern="master:").update(encrypt=True)
+    make.change_families("master:", encrypt=True)
     generation_helpers.dataset()
     generation_helpers.rows(estate, ("a", "1", "One"))
     made = backed_up(estate, generation_helpers.master("a", "1", "One"), prefix="master:")
@@ -346,7 +346,7 @@ def operator(people: make.People) -> Client:
 
 
 def test_the_page_names_the_recipients_and_offers_no_value(estate: make.Estate, operator: Client) -> None:
-    Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
+    make.change_families("system-root", category=Category.LEGACY, encrypt=True)
     made = backed_up(estate)
     page = operator.get(f"/backups/{made.pk}/").content.decode()
     assert keys.RECIPIENTS[0] in page
@@ -357,7 +357,7 @@ def test_the_page_names_the_recipients_and_offers_no_value(estate: make.Estate, 
 
 
 def test_a_value_of_an_encrypted_backup_is_never_read_for_a_person(estate: make.Estate, people: make.People) -> None:
-    Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
+    make.change_families("system-root", category=Category.LEGACY, encrypt=True)
     made = backed_up(estate)
     before = len(estate.s3.calls("GET"))
     with pytest.raises(generation_values.ValueHidden, match="encrypted"):
@@ -441,7 +441,7 @@ def test_backups_whose_digests_have_different_keys_are_not_compared(
 
 
 def test_a_value_of_an_encrypted_backup_is_not_shown_beside_another(estate: make.Estate, people: make.People) -> None:
-    Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
+    make.change_families("system-root", category=Category.LEGACY, encrypt=True)
     made = backed_up(estate)
     difference = comparison_values.view_difference(made, estate.qa, "system-root", by=people.operator)
     assert (difference.compared, "encrypted" in str(difference.hidden)) == (None, True)

@@ -8,7 +8,7 @@ import pytest
 from audit import log
 from backups.generations import announcements as generation_announcements, routine
 from backups.models import Generation
-from kvops.models import Environment, Family, Notification, NotificationEvent, Run, Schedule
+from kvops.models import Environment, Notification, NotificationEvent, Run, Schedule
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -20,7 +20,7 @@ HOURS = {"interval_hours": 24, "grace_hours": 6}
 def qa(estate: make.Estate) -> Environment:
     """QA with masters in KV and D1, of which a copy is expected each day, and a channel."""
     cleanup_helpers.estate_with_masters(estate)
-    Family.objects.filter(pattern="master:").update(**HOURS)
+    make.change_families("master:", **HOURS)
     os.environ["TEST_SLACK"] = "http://127.0.0.1:9/x"
     Environment.objects.update(slack="env:TEST_SLACK")
     return Environment.objects.get(slug="qa")
@@ -55,14 +55,14 @@ def test_a_family_with_a_young_backup_or_without_keys_or_interval_gets_none(qa: 
     fire("backup")
     make.work()
     assert routine.back_up_due(qa, make.SETUP).runs == []
-    Family.objects.update(interval_hours=0, grace_hours=0)
+    make.change_families(interval_hours=0, grace_hours=0)
     assert routine.back_up_due(qa, make.SETUP).runs == []
 
 
 def test_what_cannot_be_backed_up_says_why_and_the_rest_is_backed_up(qa: Environment, estate: make.Estate) -> None:
     estate.put(estate.qa, "system-root", b"{}")
     cleanup_helpers.scan(estate.qa)
-    Family.objects.filter(pattern="system-root").update(**HOURS)
+    make.change_families("system-root", **HOURS)
     assert len(fire("backup")) == 1
     (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
     assert (firing.outcome, "must be backed up encrypted" in firing.reason) == ("started", True)

@@ -8,7 +8,7 @@ from django.test import Client
 
 from audit.models import Entry
 from backups.integrity import start as check_start
-from backups.models import Check, Dataset, Difference, Generation
+from backups.models import Check, Difference, Generation
 from kvops.models import Person, Run
 from kvops.runs import driver as run_driver
 from tests import make
@@ -79,7 +79,7 @@ def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client,
     generation_helpers.dataset()
     checked(backed_up(estate))
     assert "by earlier rules" not in text(operator, "/integrity/")
-    Dataset.objects.update(ignore=["updated_at", "note"])
+    make.change_datasets(ignore=["updated_at", "note"])
     page = text(operator, "/integrity/")
     assert "by earlier rules" in page
     assert "master:{type}:{id}" in page

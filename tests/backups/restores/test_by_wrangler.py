@@ -16,7 +16,7 @@ import pytest
 from django.core.management import call_command
 
 from backups.models import Generation
-from kvops.models import Category, Environment, Family, Namespace
+from kvops.models import Category, Environment, Namespace
 from tests import keys, make
 from tests.sandbox_fixture import SandboxApi
 
@@ -83,7 +83,7 @@ def test_a_family_of_odd_keys_comes_back_byte_for_byte(
 def test_settings_come_back_by_following_their_recovery_steps_to_the_letter(
     namespace: Namespace, sandbox_api: SandboxApi, tmp_path: Path
 ) -> None:
-    Family.objects.update(category=Category.SETTINGS)
+    make.change_families(category=Category.SETTINGS)
     before, out = _everything(sandbox_api), StringIO()
     call_command("kv_dump", "qa/SETTINGS", "--prefix", "wrg:", "--to-r2", "--json", stdout=out, stderr=StringIO())
     backup = Generation.objects.get(pk=json.loads(out.getvalue())["generation"])

@@ -12,7 +12,7 @@ from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.environments.toml import DefinitionRefused, load
 from kvops.inventory.families import read_families
-from kvops.models import Category, Family, Run
+from kvops.models import Category, Run
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.gate.world import past_the_triggers
@@ -40,7 +40,7 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def generation(estate: make.Estate) -> Generation:
     """A copy of production's keys, whose family QA may take."""
     restore_helpers.put(estate, estate.production, *ENTRIES)
-    Family.objects.filter(pattern="master:").update(qa_may_take=True)
+    make.change_families("master:", qa_may_take=True)
     return restore_helpers.verified_backup(estate.production)
 
 
@@ -93,7 +93,7 @@ def test_a_rule_that_goes_after_the_start_writes_nothing(
 ) -> None:
     run = restore_helpers.started(into_qa(generation, people, estate), people)
     with past_the_triggers():
-        Family.objects.filter(pattern="master:").update(qa_may_take=False)
+        make.change_families("master:", qa_may_take=False)
     make.work()
     assert (Run.objects.get(pk=run.pk).error_code, restore_helpers.held(estate, estate.qa)) == ("stale", {})
 

@@ -35,11 +35,9 @@ from kvops.models import (
     ApprovalRequest,
     Category,
     Environment,
-    Family,
     Namespace,
     Notification,
     NotificationEvent,
-    PolicyVersion,
     Role,
     RoleGrant,
     Run,
@@ -113,7 +111,7 @@ def test_odd_names_values_and_metadata_come_back_as_they_were(estate: make.Estat
 def test_a_byte_order_mark_comes_back_where_the_family_is_read_exactly(
     estate: make.Estate, people: make.People
 ) -> None:
-    Family.objects.filter(pattern="master:").update(read="exact")
+    make.change_families("master:", read="exact")
     generation, before = lost(estate, KvEntry("master:bom", b"\xef\xbb\xbftext", None, None), *ENTRIES)
     restore_helpers.done(generation, people)
     assert restore_helpers.held(estate, estate.qa) == before
@@ -663,7 +661,7 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
     while not RestoreChunk.objects.exists():
         run_driver.drive(run.pk)
     if what == "the policy":
-        PolicyVersion.objects.create(number=100, digest="8" * 64, definition="{}", applied_by="x")
+        make.another_policy()
     else:
         tampered(Restore.objects.get(run=run), reason="another")
         run_driver.resume(run, actor=people.operator.actor)
@@ -967,7 +965,7 @@ def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, peopl
 
 def test_settings_are_restored_but_never_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
-    Family.objects.filter(pattern="master:").update(category="settings")
+    make.change_families("master:", category="settings")
     restore = restore_helpers.done(generation, people, on_conflict=Policy.OVERWRITE)
     assert restore_helpers.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: "sensitive", NAMES[2]: "written"}
 

@@ -90,7 +90,7 @@ def test_backups_that_cover_it_together_stand_in_for_it(estate: make.Estate) -> 
 
 
 def test_the_longest_rule_of_what_a_backup_holds_counts(estate: make.Estate) -> None:
-    Family.objects.filter(pattern="master:").update(retain_days=90)
+    make.change_families("master:", retain_days=90)
     everything = backup_of_age(estate.qa, 60, prefixes=[""])
     backup_of_age(estate.qa, 1, prefixes=[""])
     assert state(everything) == State.WAITING
@@ -202,10 +202,10 @@ def test_the_page_filters_by_state_and_family(estate: make.Estate, people: make.
 
 
 def test_the_page_says_whose_owner_is_nobody(estate: make.Estate, people: make.People) -> None:
-    Family.objects.update(owner=people.operator.email.upper())
+    make.change_families(owner=people.operator.email.upper())
     page = signed_in(people.auditor).get("/retention/").content.decode()
     assert "no person" not in page
-    Family.objects.filter(pattern="master:").update(owner="Platform team")
+    make.change_families("master:", owner="Platform team")
     page = signed_in(people.auditor).get("/retention/").content.decode()
     assert "The owner of 1 family has no account" in page
     assert page.count("no person") == 1

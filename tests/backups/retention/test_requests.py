@@ -19,7 +19,7 @@ from backups.restores.moves import RestoreRefused
 from backups.retention import erasure, pins, requests as prune_requests
 from backups.retention.requests import PruneRefused
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Role, RoleGrant, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -106,8 +106,8 @@ def damaged(old: Generation, estate: make.Estate, people: make.People) -> None:
 
 
 def longer(old: Generation, estate: make.Estate, people: make.People) -> None:
-    Family.objects.update(retain_days=30)
-    Family.objects.filter(pattern="master:").update(retain_days=90)
+    make.change_families(retain_days=30)
+    make.change_families("master:", retain_days=90)
 
 
 def restored(old: Generation, estate: make.Estate, people: make.People) -> None:

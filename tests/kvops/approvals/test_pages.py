@@ -534,10 +534,7 @@ def test_a_change_of_environments_is_approved_by_their_names(people: make.People
 
 def test_a_change_of_the_policy_is_approved_by_its_number(people: make.People) -> None:
     make.policy()
-    change = prepared_changes.prepare_change(
-        ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["staff:* is new"], actor=make.SETUP
-    )
-    asked = prepared_changes.submit_change(change, by=people.operator)
+    asked = prepared_changes.submit_change(make.prepared_policy(), by=people.operator)
     fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="policy 2"))
     assert state(asked) == State.APPROVED
 
@@ -555,7 +552,9 @@ def use_change(request: ApprovalRequest, *, by: Person) -> None:
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
     kind = approval_kinds.ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided", use="tests.kvops.approvals.test_pages.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided",
+        use="tests.kvops.approvals.test_pages.use_change",
+        evidence="kvops.approvals.prepared_changes.definition_evidence",
     )
     monkeypatch.setitem(approval_kinds.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
     asked = prepared_changes.submit_change(prepared(), by=people.operator)

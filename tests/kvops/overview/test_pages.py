@@ -153,10 +153,8 @@ def test_a_request_waits_for_whoever_can_decide(people: make.People, asked: Appr
 
 
 def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
-    change = prepared_changes.prepare_change(
-        ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["x"], actor=make.SETUP
-    )
-    asked = prepared_changes.submit_change(change, by=people.operator)
+    make.policy()
+    asked = prepared_changes.submit_change(make.prepared_policy(), by=people.operator)
     assert waits(people.operator) == []
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert waits(people.operator) == [asked.pk]

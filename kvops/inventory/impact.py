@@ -1,0 +1,131 @@
+"""The effect of another policy on the keys of the inventory, counted before anybody decides on it.
+
+Old and new families cut the names into ranges. Only ranges with another category or encryption are counted: one query
+per namespace, which stops at a million keys.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+from django.db import connection
+
+from kvops.approvals.evidence import moment
+from kvops.inventory.families import Families, FamilyDefinition
+from kvops.models import Category, Family, Key, Namespace, Scan
+
+MOST = 1_000_000
+_TOP = "\U0010ffff" * 130
+"""A text above every key name, which has at most 512 bytes."""
+_COUNT = """
+SELECT place, count(*) FROM (
+  SELECT r.place FROM unnest(%(starts)s::text[], %(ends)s::text[]) WITH ORDINALITY AS r (low, high, place),
+    LATERAL (SELECT FROM kvops_key WHERE namespace_id = %(namespace)s
+             AND name >= r.low COLLATE "C" AND name < r.high COLLATE "C" LIMIT %(most)s) AS k
+  LIMIT %(most)s) AS found
+GROUP BY place
+"""
+
+_NOT_LEGACY = [category for category in Category if category != Category.LEGACY]
+
+type Definitions = Collection[FamilyDefinition]
+
+
+class _Range(NamedTuple):
+    """Names from `low` to below `high`, with the family they had and the one they get."""
+
+    low: str
+    high: str
+    was: Family | None
+    will: Family | None
+
+
+def counted(before: Definitions, after: Definitions) -> list[dict[str, object]]:
+    """For each namespace of a changed binding, the number of its keys that another rule would apply to."""
+    return [
+        _of_namespace(namespace, ranges)
+        for namespace in Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+        if (ranges := list(_ranges(namespace.binding, before, after)))
+    ]
+
+
+def become_legacy(before: Definitions, after: Definitions) -> bool:
+    """Whether any names that were no legacy master data would be."""
+    bindings = {definition.binding for definition in after}
+    return any(
+        _category(one.will) == Category.LEGACY != _category(one.was)
+        for binding in bindings
+        for one in _ranges(binding, before, after)
+    )
+
+
+def new_uses(before: Definitions, after: Definitions) -> list[FamilyDefinition]:
+    """The families that become legacy although no environment has a key for them: nobody can have moved it to D1."""
+    found = []
+    for definition in after:
+        if definition.category != Category.LEGACY:
+            continue
+        if _category(_families(definition.binding, before).family(definition.pattern)) == Category.LEGACY:
+            continue
+        keys = Key.objects.filter(namespace__binding=definition.binding, category__in=_NOT_LEGACY)
+        keys = keys.filter(name=definition.pattern) if definition.exact else keys.under(definition.pattern)
+        if not keys.exists():
+            found.append(definition)
+    return found
+
+
+def _families(binding: str, definitions: Definitions) -> Families:
+    return Families(Family(**asdict(one)) for one in definitions if one.binding == binding)
+
+
+def _ranges(binding: str, before: Definitions, after: Definitions) -> Iterator[_Range]:
+    """The ranges of names whose category or encryption changes."""
+    old, new = _families(binding, before), _families(binding, after)
+    bounds = sorted({*old.starts, *new.starts})
+    for low, high in zip(bounds, [*bounds[1:], _TOP], strict=True):
+        was, will = old.family(low), new.family(low)
+        if (_category(was), _encrypted(was)) != (_category(will), _encrypted(will)):
+            yield _Range(low, high, was, will)
+
+
+def _category(family: Family | None) -> Category:
+    return Category(family.category) if family else Category.UNCLASSIFIED
+
+
+def _encrypted(family: Family | None) -> bool:
+    return _category(family).sensitive or bool(family and family.encrypt)
+
+
+def _of_namespace(namespace: Namespace, ranges: Sequence[_Range]) -> dict[str, object]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _COUNT,
+            {
+                "starts": [one.low for one in ranges],
+                "ends": [one.high for one in ranges],
+                "namespace": namespace.pk,
+                "most": MOST,
+            },
+        )
+        keys = [(ranges[place - 1], count) for place, count in cursor.fetchall()]
+    moves: Counter[tuple[str, str]] = Counter()
+    for one, count in keys:
+        if _category(one.was) != _category(one.will):
+            moves[_category(one.was).value, _category(one.will).value] += count
+    scan = Scan.objects.newest(namespace)
+    return {
+        "environment": namespace.environment.slug,
+        "environment_name": namespace.environment.name,
+        "production": namespace.environment.production,
+        "binding": namespace.binding,
+        "scan": scan.pk if scan else None,
+        "scanned": {"at": moment(scan.completed_at if scan else None)},
+        "recategorised": sum(moves.values()),
+        "moves": [[old, new, count] for (old, new), count in sorted(moves.items())],
+        "unmasked": sum(
+            count for one, count in keys if _category(one.was).sensitive and not _category(one.will).sensitive
+        ),
+        "unencrypted": sum(count for one, count in keys if _encrypted(one.was) and not _encrypted(one.will)),
+        "at_least": sum(count for _range, count in keys) >= MOST,
+    }
