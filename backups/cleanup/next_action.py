@@ -30,10 +30,16 @@ NEXT: dict[str, str | Promise] = {
 }
 """The operator's next action by the state alone; no entry if another person or a run has the next step."""
 
+ENDING = "#end"
+"""The form that ends a clean-up, on its page."""
+
 
 @dataclass(frozen=True)
 class NextAction:
-    """A button: its target address (of a page, if `link`), and the reason if it is disabled."""
+    """A button: its target address (of a page, if `link`), and the reason if it is disabled.
+
+    `because` says why this is the way on, where that is not obvious.
+    """
 
     label: str
     url_name: str
@@ -42,6 +48,7 @@ class NextAction:
     danger: bool = False
     link: bool = False
     fragment: str = ""
+    because: str = ""
 
     @property
     def url(self) -> str:
@@ -98,7 +105,14 @@ def _action(stage: CleanupStage) -> NextAction | None:
         State.CONFIRMED: _accept,
     }
     found = actions.get(State(stage.state))
+    if found and stage.state in CleanupStage.BEFORE_DELETION and qa.changed_rules(stage):
+        return _ask_again(stage)
     return found(stage) if found else None
+
+
+def _ask_again(stage: CleanupStage) -> NextAction:
+    label, because = _("End this clean-up, then ask again"), str(qa.missing_qa(stage))
+    return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment=ENDING, because=because)
 
 
 def _freeze(stage: CleanupStage) -> NextAction:

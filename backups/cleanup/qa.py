@@ -1,5 +1,6 @@
 """The evidence of the earlier environment: stages of the same scope that count for the next one."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 
@@ -7,17 +8,18 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from backups.datasets import registry as dataset_registry
-from backups.models import CleanupException, CleanupStage, Reappearance
+from backups import policy
+from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance
 from kvops import timing
 from kvops.approvals import evidence
-from kvops.inventory import policy
-from kvops.models import Environment
+from kvops.inventory import differences
+from kvops.models import Environment, PolicyVersion
 from kvops.wording import say
 
 FORMAT = 1
 """The version of the rules that derive and compare evidence. After an increase, older evidence of QA does not count."""
-FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample", "encrypt")
+DECISIVE = {"category", "expiry", "read", "encrypt"}
+"""The fields of a family that decide what is deleted and how it is protected. Owner, note and retention do not."""
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
 _NOTHING_DELETED = Q(names__gt=0, deleted=0)
 """A stage that deleted none of its names, because they changed or were already gone: it tested nothing."""
@@ -25,21 +27,52 @@ _BROUGHT_BACK = Q(undos__isnull=False) | Q(restores__isnull=False)
 """A stage whose deleted keys an undo or another restore writes back: it proves nothing any more."""
 
 
-def scope_digest(stage: CleanupStage) -> str:
-    """SHA-256 over the scope of the clean-up and its rules; equal in every environment."""
-    family = stage.request.family
-    dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
-    scope = {
+def scope(request: CleanupRequest, rules: differences.Rules) -> dict[str, object]:
+    """The scope of a clean-up under a policy: its keys, and the rules that decide which are deleted and how."""
+    return {
         "format": FORMAT,
-        "binding": stage.request.binding,
-        "family": {name: getattr(family, name) for name in FAMILY},
-        "category": stage.request.category,
-        "prefix": stage.request.prefix,
-        "exact": stage.request.exact,
-        "policy": policy.newest().digest,
-        "dataset": dataset_registry.definition_digest(dataset) if dataset else None,
+        "binding": request.binding,
+        "category": request.category,
+        "prefix": request.prefix,
+        "exact": request.exact,
+        "rules": _rules(request, rules),
     }
-    return sha256(evidence.canonical_evidence(scope).encode()).hexdigest()
+
+
+def scope_digest(stage: CleanupStage) -> str:
+    """SHA-256 over the scope under the policy in force; equal in every environment."""
+    return _digest(stage.request, policy.rules_of(policy.text_in_force()))
+
+
+def _digest(request: CleanupRequest, rules: differences.Rules) -> str:
+    return sha256(evidence.canonical_evidence(scope(request, rules)).encode()).hexdigest()
+
+
+def _rules(request: CleanupRequest, rules: differences.Rules) -> differences.Rules:
+    """The request's family, the families that own some of its names instead, and its dataset."""
+    own = f"family {request.binding} {request.family}"
+    found: dict[str, Mapping[str, object]] = {
+        own: {field: value for field, value in rules.get(own, {}).items() if field in DECISIVE}
+    }
+    dataset, longest = "", ""
+    for name, fields in rules.items():
+        other = name.removeprefix(f"family {request.binding} ")
+        if name not in {other, own} and _takes(other, request):
+            found[name] = {}
+        prefix = str(fields.get("prefix", ""))
+        covers = fields.get("binding") == request.binding and request.prefix.startswith(prefix)
+        if covers and len(prefix) > len(longest):
+            dataset, longest = name, prefix
+    return {**found, dataset: rules[dataset]} if dataset else found
+
+
+def _takes(pattern: str, request: CleanupRequest) -> bool:
+    """Whether another family of this pattern owns names of the request that its own family would have."""
+    start, names = pattern.removesuffix("*"), request.prefix
+    if len(start) < len(request.family.pattern):
+        return False
+    above = pattern.endswith("*") and names.startswith(start)
+    return above or start == names or (not request.exact and start.startswith(names))
 
 
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
@@ -68,9 +101,12 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
 
 def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
     """The stages of the same scope that were accepted in earlier environments, if recent enough."""
+    return _recently_accepted(stage).filter(scope_digest=scope_digest(stage))
+
+
+def _recently_accepted(stage: CleanupStage) -> QuerySet[CleanupStage]:
     return CleanupStage.objects.filter(
         state=CleanupStage.State.ACCEPTED,
-        scope_digest=scope_digest(stage),
         environment__order__lt=stage.environment.order,
         accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
     )
@@ -128,7 +164,47 @@ def missing_qa(stage: CleanupStage) -> str:
             restore=restore.pk if restore else "",
             name=earlier.name,
         )
+    if changed := changed_rules(stage):
+        return say(
+            _(
+                "%(name)s was accepted under other rules: %(changes)s. End this clean-up and ask for it again: it "
+                "begins in %(name)s."
+            ),
+            name=earlier.name,
+            changes=differences.sentence(changed),
+        )
     return say(
-        _("Clean up %(name)s first: its stage must be accepted, with the same policy, at most 7 days earlier."),
+        _("Clean up %(name)s first: its stage must be accepted, under the same rules, at most 7 days earlier."),
         name=earlier.name,
     )
+
+
+def changed_rules(stage: CleanupStage) -> Sequence[differences.RuleChange]:
+    """The changes since the same keys were accepted in the earlier environment, if these are why it does not count.
+
+    The rules of that time are those of the policy version that gives the accepted digest.
+    """
+    earlier = earlier_environment(stage)
+    if earlier is None or _of_scope(stage).filter(environment=earlier).exists():
+        return []
+    request = stage.request
+    accepted = (
+        _recently_accepted(stage)
+        .filter(
+            environment=earlier,
+            request__binding=request.binding,
+            request__prefix=request.prefix,
+            request__exact=request.exact,
+        )
+        .select_related("request__family")
+        .order_by("-accepted_at")
+        .first()
+    )
+    if accepted is None:
+        return []
+    now = _rules(request, policy.rules_of(policy.text_in_force()))
+    for version in PolicyVersion.objects.order_by("-number").iterator():
+        then = policy.rules_of(version.definition)
+        if _digest(accepted.request, then) == accepted.scope_digest:
+            return differences.between(_rules(accepted.request, then), now)
+    return []

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from backups import policy
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa, sharing
 from backups.cleanup.stages import (
@@ -220,6 +221,15 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-    stale = "The keys to delete differ from the approved ones."
-    approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise CleanupRefused(_("The keys to delete differ from the approved ones. Prepare the stage again."))
+    stale = _stale(mine.approval)
+    approval_gate.withdraw(mine.approval, by=by, reason=english(stale))
+    raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))
+
+
+def _stale(approval: ApprovalRequest) -> str:
+    """The reason why the evidence derived now is not the approved one."""
+    approved, now = json.loads(approval.evidence)["policy"], policy.shown()
+    if approved == now:
+        return say(_("The keys to delete differ from the approved ones."))
+    sentence = _("The policy changed from version %(old)s to version %(new)s after the approval.")
+    return say(sentence, old=approved["version"], new=now["version"])

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from backups.cleanup import cards, completion, requests as cleanup_requests
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
+from backups.cleanup.next_action import ENDING
 from backups.models import CleanupRequest
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
@@ -104,12 +105,14 @@ def page(
     """The page of a clean-up; `typed` are submitted forms by name, with the person's input."""
     typed, person = typed or {}, person_of(request)
     stages = list(cards.stages().filter(request=mine).order_by("order"))
+    shown = [cards.card(stage, person, typed) for stage in stages]
     context = {
         "cleanup": mine,
         "band": cards.band(stages),
         "result": cards.result_of(mine, stages),
         "remaining": cards.remaining(stages),
-        "cards": [cards.card(stage, person, typed) for stage in stages],
+        "cards": shown,
+        "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "references_form": typed.get("references") or ReferencesForm(),
         "references_typed": "references" in typed,
         "may_state": cards.may_state_references(mine),

@@ -11,8 +11,9 @@ from backups.archive import digests
 from backups.archive.digests import EntryDigests
 from backups.archive.errors import Damaged, ManifestError
 from backups.cleanup import evidence as cleanup_evidence, qa
-from backups.models import CleanupRequest, CleanupStage, Dataset
-from kvops.models import Family, PolicyVersion
+from backups.models import CleanupRequest, CleanupStage
+from kvops.models import Category
+from tests import make
 from tests.gate import world as gate
 
 NAME, VALUE, METADATA, EXPIRATION = "master:薬:1", b"\x00value\xff", '{"a": 1.0}', 1_800_000_000
@@ -116,18 +117,14 @@ def test_more_than_a_line_holds_is_damaged() -> None:
 @pytest.mark.django_db
 def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupRequest) -> None:
     definition = {
-        "name": "masters", "binding": "SETTINGS", "prefix": "master:", "database": "MASTERS_D1", "table": "masters",
+        "binding": "SETTINGS", "prefix": "master:", "database": "MASTERS_D1", "table": "masters",
         "key": "master:{type}:{id}", "fields": {"id": "id", "type": "type", "name": "name"}, "ignore": ["updated_at"],
         "only_in_d1": "block",
     }  # fmt: skip
-    family = {
-        "binding": "SETTINGS", "pattern": "master:", "exact": False, "category": "legacy", "owner": "platform",
-        "expiry": "none", "note": "", "read": "bulk", "sample": False,
-        "encrypt": False,
-    }  # fmt: skip
+    family = {"category": "legacy", "expiry": "none", "read": "bulk", "encrypt": False}
     scope = {
-        "format": 1, "binding": "SETTINGS", "family": family, "category": "legacy", "prefix": "master:",
-        "exact": False, "policy": "0" * 64, "dataset": sha256(text(definition)).hexdigest(),
+        "format": 1, "binding": "SETTINGS", "category": "legacy", "prefix": "master:", "exact": False,
+        "rules": {"family SETTINGS master:*": family, "dataset masters": definition},
     }  # fmt: skip
     stages = [gate.stage_of(request_, slug) for slug in ("qa", "production")]
     assert {qa.scope_digest(stage) for stage in stages} == {sha256(text(scope)).hexdigest()}
@@ -138,10 +135,12 @@ def text(value: object) -> bytes:
 
 
 SCOPES: dict[str, Callable[[], object]] = {
-    "policy": lambda: PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x"),
-    "dataset": lambda: Dataset.objects.update(ignore=[]),
-    "no dataset": lambda: Dataset.objects.update(prefix="other:"),
-    "family": lambda: Family.objects.filter(pattern="master:").update(owner="others"),
+    "expiry": make.another_policy,
+    "a nested family": lambda: make.family("master:kept:", Category.CACHE),
+    "a nested key": lambda: make.family("master:a:1", Category.SETTINGS, exact=True),
+    "dataset": lambda: make.change_datasets(ignore=[]),
+    "no dataset": lambda: make.change_datasets(prefix="other:"),
+    "family": lambda: make.change_families("master:", encrypt=True),
 }
 
 
@@ -151,6 +150,23 @@ def test_another_rule_is_another_scope(request_: CleanupRequest, change: str) ->
     before = qa.scope_digest(gate.stage_of(request_))
     SCOPES[change]()
     assert qa.scope_digest(gate.stage_of(request_)) != before
+
+
+OTHERS: dict[str, Callable[[], object]] = {
+    "another family": lambda: make.family("stock:", Category.LEGACY),
+    "a family above": lambda: make.family("mas", Category.CACHE),
+    "owner and note": lambda: make.change_families("master:", owner="others", note="typo mended"),
+    "retention": lambda: make.change_families("master:", retain_days=60),
+    "another family's rules": lambda: make.change_families("mastercache:", encrypt=True),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", OTHERS)
+def test_a_rule_of_other_keys_is_the_same_scope(request_: CleanupRequest, change: str) -> None:
+    before = qa.scope_digest(gate.stage_of(request_))
+    OTHERS[change]()
+    assert qa.scope_digest(gate.stage_of(request_)) == before
 
 
 @pytest.mark.django_db

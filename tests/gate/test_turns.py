@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 from backups.cleanup import qa as qa_first
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops import timing
-from kvops.models import Family
+from kvops.models import Category
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
-FIRST = "Clean up Qa first: its stage must be accepted, with the same policy, at most 7 days earlier."
+FIRST = "Clean up Qa first: its stage must be accepted, under the same rules, at most 7 days earlier."
 NOTHING = "No key of this clean-up was deleted in Qa, so it proves nothing. End this clean-up and ask for another one."
 BACK = (
     "Restore {} wrote deleted keys back in {}, so its clean-up proves nothing any more. End this clean-up and ask for "
@@ -283,5 +284,28 @@ def test_that_keys_were_written_back_is_said_of_the_environment_that_is_missing(
 
 
 def test_another_family_s_rules_make_it_another_scope(qa: CleanupStage, production: CleanupStage) -> None:
-    Family.objects.filter(pattern="master:").update(note="else")
-    assert missing(gate.stage_of(qa.request, "production")) == FIRST
+    make.change_families("master:", encrypt=True)
+    make.change_datasets(only_in_d1="allow")
+    make.family("master:kept:", Category.CACHE)
+    assert missing(gate.stage_of(qa.request, "production")) == (
+        "Qa was accepted under other rules: Dataset masters: A row without a key is a difference → is allowed; "
+        "Family SETTINGS master:*: Always encrypted no → yes; Family SETTINGS master:kept:*: added to the policy. "
+        "End this clean-up and ask for it again: it begins in Qa."
+    )
+
+
+def test_a_family_of_other_keys_leaves_qa_s_evidence_as_it_is(qa: CleanupStage, production: CleanupStage) -> None:
+    make.family("stock:", Category.LEGACY)
+    assert (missing(production), shown(production)) == ("", [qa.pk])
+
+
+def test_a_clean_up_under_other_rules_says_how_to_go_on(world: GateWorld, qa: CleanupStage) -> None:
+    make.change_families("master:", read="exact")
+    browser = signed_in(world.people.operator)
+    text = browser.get(f"/cleanup/{qa.request_id}/").content.decode()
+    assert "Values are read in bulk → one by one" in text
+    assert f'href="/cleanup/{qa.request_id}/#end"' in text
+    assert '<details id="end" open>' in text
+    browser.post(f"/cleanup/{qa.request_id}/end", {"reason": "other rules"})
+    text = browser.get(f"/cleanup/{qa.request_id}/").content.decode()
+    assert 'href="/cleanup/new/?binding=SETTINGS&amp;prefix=master%3A"' in text

@@ -20,7 +20,7 @@ from backups.cleanup import (
 )
 from backups.cleanup.stages import CleanupRefused
 from backups.generations import start as generation_start
-from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
+from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.evidence import canonical_evidence, digest_of
@@ -29,7 +29,6 @@ from kvops.models import (
     Category,
     Environment,
     Namespace,
-    PolicyVersion,
     ReferenceStatement,
     Role,
     RoleGrant,
@@ -257,7 +256,7 @@ def test_nothing_is_prepared_while_a_run_works_for_the_stage(request_: CleanupRe
 def test_a_dataset_without_its_database_is_said_on_the_stage(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    Dataset.objects.update(database="NOWHERE")
+    make.change_datasets(database="NOWHERE")
     stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.VERIFIED
     assert "NOWHERE" in stage.returned_because
@@ -351,8 +350,8 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
     "bucket": changed(r2_bucket="elsewhere"),
     "namespace": lambda stage: Namespace.objects.filter(pk=stage.namespace_id).update(namespace_id="9" * 32),
     "title": lambda stage: Namespace.objects.filter(pk=stage.namespace_id).update(title="another"),
-    "policy": lambda _: PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests"),
-    "dataset": lambda _: Dataset.objects.update(ignore=[]),
+    "policy": lambda _: make.another_policy(),
+    "dataset": lambda _: make.change_datasets(ignore=[]),
     "backup": lambda _: Generation.objects.update(status="damaged"),
     "manifest": another_manifest,
     "references": lambda _: ReferenceStatement.objects.update(hits=F("hits") + 1),
@@ -376,7 +375,10 @@ def test_whatever_changes_after_the_approval_the_deletion_does_not_start(
 ) -> None:
     stage = cleanup_helpers.approved(request_, people)
     CHANGES[change](stage)
-    with pytest.raises(CleanupRefused, match="The keys to delete differ from the approved ones"):
+    why = (
+        "policy changed from version" if change in {"policy", "dataset"} else "keys to delete differ from the approved"
+    )
+    with pytest.raises(CleanupRefused, match=f"The {why} .* Prepare the stage again"):
         cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert estate.cloudflare.calls("bulk_delete") == []
@@ -481,8 +483,8 @@ def test_qa_evidence_is_good_for_seven_days(
 @pytest.mark.hazard("B28")
 def test_qa_evidence_is_of_the_same_scope(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.accepted(request_, people)
-    PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
-    with pytest.raises(CleanupRefused, match="Clean up QA first"):
+    make.another_policy()
+    with pytest.raises(CleanupRefused, match="QA was accepted under other rules"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
