@@ -19,7 +19,7 @@ CREATE TRIGGER stage_guard_others BEFORE UPDATE ON backups_cleanupstage
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0002_guards"), ("kvops", "0002_guards")]
+    dependencies = [("backups", "0003_place_of_backups"), ("kvops", "0002_guards")]
 
     operations = [
         migrations.AddField("cleanupstage", "remaining", models.BigIntegerField(db_default=0, default=0)),

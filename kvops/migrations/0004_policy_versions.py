@@ -26,5 +26,5 @@ ALTER TABLE kvops_policyversion DROP CONSTRAINT policy_digest_is_of_definition;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0002_guards")]
+    dependencies = [("kvops", "0003_alarms")]
     operations = [migrations.RunSQL(POLICY_VERSIONS, UNDO)]

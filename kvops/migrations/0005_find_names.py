@@ -32,7 +32,7 @@ def create_extension(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) 
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0002_guards")]
+    dependencies = [("kvops", "0004_policy_versions")]
 
     operations = [
         migrations.RunPython(create_extension, migrations.RunPython.noop),

@@ -12,7 +12,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0002_guards"), ("kvops", "0003_find_names")]
+    dependencies = [("backups", "0004_stage_story"), ("kvops", "0005_find_names")]
 
     operations = [
         migrations.AddIndex(
