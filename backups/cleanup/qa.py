@@ -153,17 +153,25 @@ def missing_qa(stage: CleanupStage) -> str:
             ),
             name=earlier.name,
         )
-    undone = _of_scope(stage).filter(_BROUGHT_BACK, environment=earlier).order_by("-pk").first()
-    if undone is not None:
-        restore = undone.undos.first() or undone.restores.first()
-        return say(
-            _(
-                "Restore %(restore)s wrote deleted keys back in %(name)s, so its clean-up proves nothing any more. End "
-                "this clean-up and ask for another one."
-            ),
-            restore=restore.pk if restore else "",
-            name=earlier.name,
-        )
+    return _brought_back(stage, earlier) or _not_accepted(stage, earlier)
+
+
+def _brought_back(stage: CleanupStage, earlier: Environment) -> str:
+    found = _of_scope(stage).filter(_BROUGHT_BACK, environment=earlier).order_by("-pk").first()
+    restore = (found.undos.first() or found.restores.first()) if found else None
+    if restore is None:
+        return ""
+    return say(
+        _(
+            "Restore %(restore)s wrote deleted keys back in %(name)s, so its clean-up proves nothing any more. End "
+            "this clean-up and ask for another one."
+        ),
+        restore=restore.pk,
+        name=earlier.name,
+    )
+
+
+def _not_accepted(stage: CleanupStage, earlier: Environment) -> str:
     if changed := changed_rules(stage):
         return say(
             _(

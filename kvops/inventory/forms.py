@@ -23,6 +23,7 @@ class KeyForm(forms.Form):
             raise forms.ValidationError(_("No key can have this name."))
         return name
 
+
 TYPED_AS_IS = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 """Attributes of a field for the name of a key."""
 

@@ -1,5 +1,7 @@
 """How a bucket is guarded, as Cloudflare says it."""
 
+from functools import partial
+
 import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, NotFound
@@ -44,7 +46,7 @@ def test_a_lock_is_enforced_by_the_fake_only() -> None:
     with FakeS3() as s3:
         s3.keep("backups/")
         s3.put("backups/a", b"one", {})
-        for change in (lambda: s3.put("backups/a", b"one", {"if-none-match": "*"}), lambda: s3.delete("backups/a")):
+        for change in (partial(s3.put, "backups/a", b"one", {"if-none-match": "*"}), partial(s3.delete, "backups/a")):
             with pytest.raises(Refusal) as refused:
                 change()
             assert (refused.value.answer.status, str(refused.value)) == (403, "ObjectLockedByBucketPolicy")

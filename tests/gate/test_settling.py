@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from backups.cleanup import requests as cleanup_requests, stages
+from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests, stages
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import end as deletion_end, run as deletion_run, settle as deletion_settle
 from backups.execution.live_digests import KeyVerdict, frozen
@@ -151,4 +151,4 @@ def test_a_bucket_without_a_lock_is_a_risk_except_for_a_cache(
 ) -> None:
     monkeypatch.setattr("backups.bucket.protection.shown", lambda _generation: {"state": lock})
     stage.request.category = category
-    assert cleanup_requests.cleanup_evidence.build(stage)["risks"] == risks
+    assert cleanup_evidence.build(stage)["risks"] == risks

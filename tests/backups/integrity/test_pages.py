@@ -8,7 +8,7 @@ from django.test import Client
 
 from audit.models import Entry
 from backups.integrity import start as check_start
-from backups.models import Check, Difference, Generation
+from backups.models import Check, Dataset, Difference, Generation
 from kvops.models import Person, Run
 from kvops.runs import driver as run_driver
 from tests import make
