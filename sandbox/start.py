@@ -105,8 +105,11 @@ class _Sandbox:
             self._serve(name, (str(ROOT / "manage.py"), *command), self._environ())
 
     def fill(self) -> None:
-        """Scan, so that the pages have content, seed the other sample keys, scan again and back up."""
-        self._once("first-scans", self._scan)
+        """Scan what is there, so that the pages have content, seed the other sample keys, scan all and back up.
+
+        The first scan is of `master:` only: a later new key of a legacy family that it had listed would be an alarm.
+        """
+        self._once("first-scans", partial(self._scan, "--prefix", "master:"))
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
@@ -143,9 +146,9 @@ class _Sandbox:
 
         seeding.seed_rest(account, self.ports.api_base_url, tell)
 
-    def _scan(self) -> None:
+    def _scan(self, *options: str) -> None:
         for scan in SCANS:
-            self._manage(scan)
+            self._manage([*scan, *options])
 
     def _back_up(self) -> None:
         for backup in BACKUPS:
