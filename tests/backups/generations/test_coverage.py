@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core import mail
 from django.utils import timezone
 
 from audit import log
@@ -10,7 +11,9 @@ from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
 from backups.retention import notices as retention_notices, pins
-from kvops.models import Environment, Family, Notification, NotificationEvent
+from kvops.models import Environment, Family, Notification, NotificationEvent, Schedule
+from kvops.notifications import outbox
+from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -133,3 +136,21 @@ def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.
     make.change_families(grace_hours=0)
     assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}
     assert Generation.objects.exclude(pk=lost.pk).get() == late
+
+
+def test_the_late_backups_of_every_environment_are_one_message_for_each_person(
+    daily: make.Estate, people: make.People
+) -> None:
+    schedule_jobs.provide()
+    at = Schedule.objects.filter(job="lateness").earliest("pk").next_at
+    Schedule.objects.exclude(job="lateness").update(paused_at=at, paused_by=people.operator, paused_reason="x")
+    assert schedule_jobs.fire_due(at) == 2
+    assert Notification.objects.filter(person=people.operator).count() == 2
+    for pk in Notification.objects.order_by("pk").values_list("pk", flat=True):
+        outbox.deliver(pk)
+    assert sorted(one.to[0] for one in mail.outbox) == [
+        "operator2@example.com",
+        "operator@example.com",
+        "reviewer@example.com",
+    ]
+    assert {one.subject for one in mail.outbox} == {"[KVOps] 2 notifications: backup overdue (2)"}
