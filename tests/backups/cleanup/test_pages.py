@@ -277,7 +277,9 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     assert (stage.state, stage.skipped) == (State.CONFIRMED, 3)
     assert "3 keys were left" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "leftovers", note="does not change")
-    assert "Accepted" in post(operator, stage, "accept", note="nothing changed")
+    page = post(operator, stage, "accept", note="nothing changed")
+    assert "The stage is accepted." in page
+    assert "Nothing deleted" in page
 
 
 def test_a_stopped_deletion_can_go_on(operator: Client, people: make.People, request_: CleanupRequest) -> None:
@@ -303,7 +305,9 @@ def test_a_clean_up_is_ended_with_a_reason(operator: Client, request_: CleanupRe
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor"])
-@pytest.mark.parametrize("verb", ["freeze", "prepare", "submit", "start", "again", "end-early", "leftovers", "accept"])
+@pytest.mark.parametrize(
+    "verb", ["freeze", "prepare", "submit", "start", "again", "end-early", "leftovers", "others", "accept"]
+)
 def test_nobody_but_an_operator_takes_a_step(
     people: make.People, request_: CleanupRequest, who: str, verb: str
 ) -> None:
