@@ -223,8 +223,8 @@ def difference(change: PreparedChange) -> list[differences.RuleChange]:
     That is the version in its evidence; before it is submitted, the policy in force.
     """
     before = text_in_force()
-    if change.approval:
-        asked = json.loads(change.approval.evidence)
+    asked = json.loads(change.approval.evidence) if change.approval else {}
+    if "from" in asked:
         before = PolicyVersion.objects.get(number=asked["from"]["version"]).definition
     return differences.between(rules_of(before), rules_of(change.definition))
 
@@ -245,7 +245,7 @@ def change_evidence(change: PreparedChange) -> dict[str, object]:
         "from": shown(),
         "to": {"sha256": evidence.digest_of(change.definition)},
         "difference": differences.for_evidence(changes),
-        "keys": asked["keys"] if asked else impact.counted(before.families, after.families),
+        "keys": asked.get("keys") if asked else impact.counted(before.families, after.families),
         "risks": ["legacy_found"] if impact.become_legacy(before.families, after.families) else [],
     }
 

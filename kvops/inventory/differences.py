@@ -42,7 +42,7 @@ def between(before: Rules, after: Rules) -> list[RuleChange]:
             how = "changed"
         else:
             how = "removed" if new is None else "added"
-            filled = {field: value for field, value in (old or new or {}).items() if value not in _EMPTY}
+            filled = {field: value for field, value in (old or new or {}).items() if not _empty(value)}
             fields = {field: [value, None] if new is None else [None, value] for field, value in filled.items()}
         if fields or how != "changed":
             thing, _space, name = key.partition(" ")
@@ -50,7 +50,8 @@ def between(before: Rules, after: Rules) -> list[RuleChange]:
     return found
 
 
-_EMPTY: tuple[object, ...] = (None, "", False, [], (), {})
+def _empty(value: object) -> bool:
+    return value is None or value is False or value in ("", [], {})
 
 
 def for_evidence(changes: Sequence[RuleChange]) -> dict[str, object]:
@@ -155,7 +156,7 @@ _CHOICES: dict[str, dict[str, Promise]] = {
 def _word(field: str, value: object) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    if value in _EMPTY:
+    if _empty(value):
         return "–"
     if field == "expiry":
         return expiry_design(str(value))
