@@ -71,13 +71,13 @@ def known(environment: Environment) -> BucketProtection:
     return found
 
 
-def locked_until(generation: Generation) -> Locked | None:
+def locked_until(generation: Generation, protection: BucketProtection | None = None) -> Locked | None:
     """The end of the lock on the newest of a backup's objects; None if it is not known.
 
     Only rules that cover all of its names count. The lock begins when the backup was finished, or began if it is in
-    writing.
+    writing. `protection` is that of the backup's environment, if the caller knows it already.
     """
-    protection = known(generation.environment)
+    protection = protection or known(generation.environment)
     if not protection.known or not generation.is_here:
         return None
     return lock_rules.locked_until_by(

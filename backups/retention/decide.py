@@ -6,18 +6,20 @@ a backup, because only then do all its objects lie in the bucket. A backup can b
 longest rule of its families allows.
 
 Three things keep a backup at any age. It has a hold (`holds`), no newer verified backup covers everything it was made
-of, or none of its families has a rule. So the newest verified backup of a family stays. A backup of given names
+of, or none of its families has a rule. A lock of the bucket that is known keeps it too: no date before its end is
+possible. So the newest verified backup of a family stays. A backup of given names
 replaces none that was listed; a partial or damaged one replaces nothing. A backup of nothing but caches is kept 14 to
 30 days (policy 3.3) and needs no newer one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from backups.bucket.lock_rules import Locked
 from backups.models import Generation
 from kvops import timing
 from kvops.wording import say
@@ -76,11 +78,18 @@ class BackupFacts:
     retain_until: datetime
     elsewhere: bool = False
     cache: bool = False
+    locked: Locked = field(default_factory=Locked)
+    """The end of R2's lock, if it is known."""
 
     @property
     def may_from(self) -> datetime | None:
         """The earliest moment of a deletion; None while the backup is in writing."""
         return max(self.retain_until.astimezone(UTC), self.after(AT_LEAST)) if self.finished_at else None
+
+    @property
+    def lock_ends(self) -> list[datetime]:
+        """The end of R2's lock, before which R2 refuses a deletion; empty if no end is known."""
+        return [self.locked.until.astimezone(UTC)] if self.locked.until else []
 
     def after(self, span: timedelta) -> datetime:
         """The moment `span` after the backup was finished, in UTC, so that each day has 24 hours."""
@@ -120,6 +129,8 @@ class RetentionVerdict:
         """The reasons to keep the backup, or to delete it."""
         if self.state == State.HELD:
             return list(self.holds)
+        if self.state.goes and self.due_at == self.backup.locked.until:
+            return [Hold(say(_("A lock of the bucket keeps the backup until this date.")))]
         if self.state.goes:
             longest = max(self.rules, key=lambda rule: rule.days)
             sentence = _("Backups of %(family)s are kept for %(days)s days.")
@@ -191,14 +202,17 @@ def _decide(
     newer, may_from = successors.of(backup), backup.may_from
     due_at = None
     if backup.finished_at and may_from and mine:
-        due_at = max(may_from, backup.after(timedelta(days=max(rule.days for rule in mine))))
+        due_at = max(may_from, backup.after(timedelta(days=max(rule.days for rule in mine))), *backup.lock_ends)
     if backup.elsewhere:
         holds = (*holds, Hold(say(_("The backup is in a bucket that the environment no longer uses."))))
+    if backup.locked.forever:
+        holds = (*holds, Hold(say(_("A lock of the bucket keeps the backup for ever."))))
     if may_from is None:
         state = State.WRITING
     elif backup.purpose == Purpose.INVESTIGATION:
         # An investigation's end decides alone, without the policy's dates and without a newer backup.
-        return RetentionVerdict(backup, State.INVESTIGATION, None, backup.retain_until.astimezone(UTC), mine)
+        ends_at = max([backup.retain_until.astimezone(UTC), *backup.lock_ends])
+        return RetentionVerdict(backup, State.INVESTIGATION, None, ends_at, mine)
     elif due_at is None:
         state = State.NO_RULE
     elif holds:

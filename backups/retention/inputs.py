@@ -8,7 +8,9 @@ from itertools import islice
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from backups.models import Generation
+from backups.bucket import protection as bucket_protection
+from backups.bucket.lock_rules import Locked
+from backups.models import BucketProtection, Generation
 from backups.models.generations import GenerationQuerySet
 from backups.retention import holds
 from backups.retention.decide import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
@@ -37,7 +39,7 @@ def successors() -> Successors:
     return Successors(_facts(each) for each in found)
 
 
-def _facts(generation: Generation) -> BackupFacts:
+def _facts(generation: Generation, locked: Locked | None = None) -> BackupFacts:
     given = generation.purpose in Generation.OF_GIVEN_NAMES
     return BackupFacts(
         pk=generation.pk,
@@ -51,6 +53,7 @@ def _facts(generation: Generation) -> BackupFacts:
         retain_until=generation.retain_until,
         cache=generation.category == Category.CACHE,
         elsewhere=not generation.is_here,
+        locked=locked or Locked(),
     )
 
 
@@ -69,13 +72,21 @@ class Retention:
         self.now = now or clock.now()
         self.rules = rules(instead)
         self.successors = successors()
+        self._protections: dict[int, BucketProtection] = {}
 
     def of(self, generations: Iterable[Generation]) -> list[Kept]:
         """The verdict on each of these existing backups, whose namespace and environment were fetched with them."""
         found = list(generations)
         held = holds.holds_of([each.pk for each in found])
-        verdicts = decide(map(_facts, found), self.rules, self.successors, held, self.now)
+        facts = (_facts(each, self._locked(each)) for each in found)
+        verdicts = decide(facts, self.rules, self.successors, held, self.now)
         return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+
+    def _locked(self, generation: Generation) -> Locked | None:
+        environment = generation.environment
+        if environment.pk not in self._protections:
+            self._protections[environment.pk] = bucket_protection.known(environment)
+        return bucket_protection.locked_until(generation, self._protections[environment.pk])
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
         """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""

@@ -6,6 +6,7 @@ import pytest
 
 from audit.models import Entry
 from backups import policy
+from backups.bucket import protection as bucket_protection
 from backups.models import Drill, DrilledBackup, Generation, Pin
 from backups.retention import inputs as retention_inputs, pins
 from backups.retention.decide import State
@@ -225,3 +226,59 @@ def test_who_comes_from_a_notice_only_confirms_the_pin(estate: make.Estate, peop
     browser = signed_in(people.operator)
     assert "Still needed" in browser.get(f"/backups/{old.pk}/pin?notice=1").content.decode()
     assert "Still needed" not in browser.get(f"/backups/{old.pk}/pin").content.decode()
+
+
+# R2's lock
+
+
+def locked(estate: make.Estate, days: float, **condition: object) -> None:
+    """The bucket of QA is locked so, and Cloudflare said it."""
+    environment = estate.qa.environment
+    bucket = estate.cloudflare.bucket(environment.account_id, environment.r2_bucket)
+    bucket.rules.clear()
+    bucket.lock("", days=days, **condition)
+    bucket_protection.ask_cloudflare(environment)
+
+
+def test_no_date_before_the_end_of_the_lock_is_shown_as_possible(estate: make.Estate) -> None:
+    old = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    locked(estate, 60)
+    verdict = kept(old).verdict
+    assert old.finished_at is not None
+    assert (verdict.state, verdict.due_at) == (State.WAITING, old.finished_at + timedelta(days=60))
+    assert [str(reason.text) for reason in verdict.reasons] == [
+        "A lock of the bucket keeps the backup until this date."
+    ]
+    assert list(retention_inputs.due(Generation.objects.all())) == []
+
+
+def test_a_lock_that_is_over_keeps_nothing(estate: make.Estate) -> None:
+    old = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    locked(estate, 20)
+    assert state(old) == State.DUE
+
+
+def test_a_lock_for_ever_is_a_reason_to_keep_the_backup(estate: make.Estate) -> None:
+    old = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    locked(estate, 0, type="Indefinite")
+    verdict = kept(old).verdict
+    assert (verdict.state, str(verdict.reasons[-1].text)) == (
+        State.HELD,
+        "A lock of the bucket keeps the backup for ever.",
+    )
+
+
+def test_the_simulator_shows_no_date_before_the_end_of_the_lock(estate: make.Estate) -> None:
+    old = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    locked(estate, 60)
+    family = Family.objects.get(pattern="master:")
+    [first, _] = retention_inputs.tried(family, 14)
+    assert old.finished_at is not None
+    assert (first.then.verdict.state, first.then.verdict.due_at) == (
+        State.WAITING,
+        old.finished_at + timedelta(days=60),
+    )
