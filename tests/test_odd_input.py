@@ -147,7 +147,7 @@ def test_what_failed_once_fails_no_more(world: DoorsWorld) -> None:
 
 
 @pytest.mark.parametrize("charset", ["utf-7", "utf-16", "rot13"])
-def test_only_utf8_is_read(people: make.People, charset: str) -> None:
+def test_only_utf8_is_read(people: make.People, estate: make.Estate, charset: str) -> None:
     """Other encodings carry lone surrogates, or no text at all."""
     body = b'--x\r\nContent-Disposition: form-data; name="reason"\r\n\r\n+2AA-\r\n--x--\r\n'
     kind = f"multipart/form-data; boundary=x; charset={charset}"
