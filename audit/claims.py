@@ -54,7 +54,7 @@ class NotReadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class LogComparison:
     """The problems that the claims show, the number of heads that were compared, and the claims not looked at."""
 
     problems: tuple[ChainProblem, ...]
@@ -68,7 +68,7 @@ def row_claims() -> tuple[RowClaim, ...]:
     return tuple(claim for name in settings.AUDIT_ROWS for claim in import_string(name))
 
 
-def compare() -> Comparison:
+def compare() -> LogComparison:
     """Compare the log with every claim. A table without a right to read it is named as not compared."""
     found: list[ChainProblem] = []
     heads, unread = 0, []
@@ -89,7 +89,7 @@ def compare() -> Comparison:
             unread.append(f"{name}: this role may not read it")
         except NotReadable as why:
             unread.append(str(why))
-    return Comparison(tuple(found), heads, tuple(dict.fromkeys(unread)))
+    return LogComparison(tuple(found), heads, tuple(dict.fromkeys(unread)))
 
 
 def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:

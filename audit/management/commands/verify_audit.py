@@ -1,8 +1,9 @@
-"""Check the audit log: every hash, link and sequence number, and what other tables and the manifests say about it.
+"""Check the audit log: every hash, link and sequence number, and compare it with other tables and with manifests.
 
 Exit 0 if the log is intact, 1 if a problem was found, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
 ``entries`` (the number read), ``head_sequence``, ``head_hash`` (hex), ``problems``, ``heads`` (the number of heads kept
-elsewhere that were compared) and ``unread`` (what could not be compared, with the reason). ``problems`` is a list of
+elsewhere that were compared) and ``unread`` (the comparisons that were not possible, with
+the reason). ``problems`` is a list of
 ``{"sequence", "problem"}``, at most the first hundred. Its sequence is 0 if an entry is missing and its place is not
 known.
 """
