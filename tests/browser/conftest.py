@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,9 +146,9 @@ def browser() -> Iterator[Browser]:
 SignIn = Callable[..., Page]
 
 
-@pytest.fixture
-def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
-    """A page of somebody who has just signed in: `sign_in("operator")`, with any options of a browser context."""
+@contextmanager
+def signing_in(product: Product, browser: Browser) -> Iterator[SignIn]:
+    """A way to a page of somebody who has just signed in; all of them are closed at the end."""
     contexts = []
 
     def opened(who: str, **options: object) -> Page:
@@ -166,3 +167,10 @@ def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
+    """A page of somebody who has just signed in: `sign_in("operator")`, with any options of a browser context."""
+    with signing_in(product, browser) as opened:
+        yield opened

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from tests.browser.conftest import Product, SignIn
+from tests.browser.conftest import Product, SignIn, signing_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(1800)]  # the first opens all pages
 FOLDER = Path(__file__).parents[2] / ".screenshots"
 LOOKS: dict[str, dict[str, object]] = {
     "light": {"color_scheme": "light"},
@@ -21,6 +21,12 @@ LOOKS: dict[str, dict[str, object]] = {
     "japanese": {"color_scheme": "light"},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
+BY_LANGUAGE = {"en": ("light", "dark", "phone"), "ja": ("japanese",)}
+"""A page is the same in all looks of a language: it is opened once, and shown in each."""
+WINDOW = {"width": 1280, "height": 720}
+SETTLED = """Promise.allSettled(
+    document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished))"""
+"""Colours that fade into others have become these."""
 PAGES = {
     "overview": "/",
     "keys": "/keys/production/SETTINGS/",
@@ -94,26 +100,39 @@ LINKED: dict[str, tuple[str, ...]] = {
 def page(request: pytest.FixtureRequest, sign_in: SignIn, product: Product) -> Iterator[Page]:
     """An operator's page in one look; what the browser complains about fails the test."""
     page = sign_in("operator", **LOOKS[request.param])
-    if request.param == "japanese":
-        page.context.add_cookies([{"name": "django_language", "value": "ja", "url": product.url}])
+    _speak(page, product, "ja" if request.param in BY_LANGUAGE["ja"] else "en")
     complaints: list[str] = []
-
-    def heard(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and "404" not in message.text:
-            complaints.append(message.text)
-
-    page.on("console", heard)
+    _listen(page, complaints)
     yield page
     assert complaints == []
 
 
-def test_every_page_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
-    look = request.node.callspec.params["page"]
-    addresses = {**PAGES, **_linked(page)}
-    problems = [
-        f"{name}: {problem}" for name, address in addresses.items() for problem in _shown(page, look, name, address)
-    ]
-    assert problems == []
+@pytest.fixture(scope="module")
+def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
+    """What is wrong with the pages, by look; what the browser complains about is wrong in all looks of its language."""
+    found: dict[str, list[str]] = {}
+    addresses: dict[str, str] = {}
+    with signing_in(product, browser) as sign_in:
+        for language, looks in BY_LANGUAGE.items():
+            page, complaints = sign_in("operator"), list[str]()
+            _speak(page, product, language)
+            _listen(page, complaints)
+            found |= {look: [] for look in looks}
+            addresses = addresses or {**PAGES, **_linked(page)}
+            for name, address in addresses.items():
+                complaints += [f"{name}: {problem}" for problem in _opened(page, address)]
+                for look in looks:
+                    _change(page, look)
+                    found[look] += [f"{name}: {problem}" for problem in _pictured(page, look, name)]
+                _change(page, looks[0])
+            for look in looks:
+                found[look] += complaints
+    return found
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_can_be_shown(problems: dict[str, list[str]], look: str) -> None:
+    assert problems[look] == []
 
 
 def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
@@ -155,10 +174,33 @@ def _followed(page: Page, address: str, *patterns: str) -> str:
 
 
 def _shown(page: Page, look: str, name: str, address: str) -> Iterator[str]:
+    yield from _opened(page, address)
+    yield from _pictured(page, look, name)
+
+
+def _opened(page: Page, address: str) -> Iterator[str]:
     answer = page.goto(address)
     if answer is None or answer.status not in {200, 404}:
         yield f"answered {answer.status if answer else 'nothing'}"
-    yield from _pictured(page, look, name)
+
+
+def _speak(page: Page, product: Product, language: str) -> None:
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": product.url}])
+
+
+def _listen(page: Page, complaints: list[str]) -> None:
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and "404" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", heard)
+
+
+def _change(page: Page, look: str) -> None:
+    """Another look for a page that is open."""
+    page.emulate_media(color_scheme=LOOKS[look]["color_scheme"])  # type: ignore[arg-type]
+    page.set_viewport_size(LOOKS[look].get("viewport", WINDOW))  # type: ignore[arg-type]
+    page.evaluate(SETTLED)
 
 
 def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
