@@ -240,7 +240,7 @@ def test_by_the_approved_rules_it_is_still_its_turn(stage: CleanupStage) -> None
 
 
 def test_other_rules_than_the_approved_ones_end_it(stage: CleanupStage) -> None:
-    gate.tampered(stage.request.family, note="else")
+    make.change_families("master:", encrypt=True)
     with pytest.raises(RunError) as refused:
         deletion_run._insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
