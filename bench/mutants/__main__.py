@@ -21,7 +21,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "kvops.approvals.standing": (),
         "kvops.runs.emergency": ("stop_in_force", "insist_none", "hold", "lock"),
-        "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered"),
+        "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check"),
         "backups.cleanup.requests": ("start_deletion",),
         "backups.execution.lifecycle": (
             "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
@@ -37,6 +37,12 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.bucket.newest_manifest": ("insist_none",),
         "backups.execution.revalidation": (),
         "backups.execution.presence": (),
+        "backups.generations.verification": (
+            "StoredBackup.compared", "StoredBackup._document", "StoredBackup._part", "StoredBackup._insist_complete",
+        ),
+        "backups.deletion.settle": ("except_", "_attempts"),
+        "backups.deletion.end": ("_leave_the_rest",),
+        "backups.restores.safety_backup": ("is_backed_up",),
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),
         "backups.cleanup.qa": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
@@ -48,7 +54,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "digests": {
         "backups.archive.digests": (),
         "backups.cleanup.qa": ("scope_digest",),
-        "backups.cleanup.evidence": ("evidence_digest",),
+        "backups.cleanup.evidence": ("evidence_digest", "build"),
     },
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip

@@ -1,7 +1,5 @@
 """How a bucket is guarded, as Cloudflare says it."""
 
-from functools import partial
-
 import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, NotFound
@@ -46,8 +44,8 @@ def test_a_lock_is_enforced_by_the_fake_only() -> None:
     with FakeS3() as s3:
         s3.keep("backups/")
         s3.put("backups/a", b"one", {})
-        for change in (partial(s3.put, "backups/a", b"one", {"if-none-match": "*"}), partial(s3.delete, "backups/a")):
-            with pytest.raises(Refusal) as refused:
-                change()
-            assert (refused.value.answer.status, str(refused.value)) == (403, "ObjectLockedByBucketPolicy")
+        with pytest.raises(Refusal, match="ObjectLockedByBucketPolicy"):
+            s3.put("backups/a", b"one", {"if-none-match": "*"})
+        with pytest.raises(Refusal, match="ObjectLockedByBucketPolicy"):
+            s3.delete("backups/a")
         assert s3.delete("other/a").status == 204

@@ -1,7 +1,7 @@
 """What becomes of names that were sent, or left when a deletion is ended early; and what protects a restore."""
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -152,3 +152,29 @@ def test_a_bucket_without_a_lock_is_a_risk_except_for_a_cache(
     monkeypatch.setattr("backups.bucket.protection.shown", lambda _generation: {"state": lock})
     stage.request.category = category
     assert cleanup_evidence.build(stage)["risks"] == risks
+
+
+def test_the_reviewer_is_shown_every_fact_that_the_executor_derives_again(stage: CleanupStage) -> None:
+    found = cleanup_evidence.build(stage)
+    parts: dict[str, Any] = {name: value for name, value in found.items() if isinstance(value, dict | list)}
+    environment, request = stage.environment, stage.request
+    assert {name: value for name, value in found.items() if name not in parts} == {
+        "format": 1, "action": "delete_keys", "environment": "qa", "order": 1, "production": False,
+        "api": environment.api_base_url, "account_id": environment.account_id, "binding": "SETTINGS",
+        "namespace_id": stage.namespace.namespace_id, "namespace_title": "qa-settings",
+        "storage": environment.r2_endpoint, "bucket": "qa-bucket", "prefix": "master:", "exact": False,
+        "family": str(request.family), "category": "legacy", "reason": "moved to D1", "asked_by": request.asker,
+        "scope_digest": stage.scope_digest,
+    }  # fmt: skip
+    digest, names = stage.scope_digest, parts["names"]
+    assert parts["stage"] == {"id": stage.pk, "order": 1, "of": "qa/SETTINGS", "scope_digest": digest}
+    assert (names["count"], names["sha256"], names["scan"]) == (3, stage.names_sha256, stage.scan_id)
+    assert (parts["generation"]["id"], parts["check"]["id"]) == (stage.generation_id, stage.check_passed_id)
+    assert (parts["references"]["commit"], parts["shared"]["place"]) == ("4f2a91c", "#kv-cleanup")
+    assert (parts["qa"], parts["risks"], parts["lock"]["state"]) == ([], [], "held")
+    assert parts["undo"] == {"hours": 72, "on_conflict": "skip"}
+    assert parts["warnings"] == [{"code": "read_in_bulk"}]
+    assert set(parts) == {
+        "stage", "policy", "names", "generation", "shared", "check", "references", "qa", "lock", "risks", "cost",
+        "undo", "warnings",
+    }  # fmt: skip

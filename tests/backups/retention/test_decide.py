@@ -1,6 +1,7 @@
 """Retention: what is kept until when and why; pins; the simulator."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -231,7 +232,7 @@ def test_who_comes_from_a_notice_only_confirms_the_pin(estate: make.Estate, peop
 # R2's lock
 
 
-def locked(estate: make.Estate, days: float, **condition: object) -> None:
+def locked(estate: make.Estate, days: float, **condition: Any) -> None:
     """The bucket of QA is locked so, and Cloudflare said it."""
     environment = estate.qa.environment
     bucket = estate.cloudflare.bucket(environment.account_id, environment.r2_bucket)
