@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from django.db import transaction
+from django.test import Client
 from django.urls import reverse
 
 from kvops.models import Person, Role
@@ -153,6 +154,12 @@ def test_only_utf8_is_read(people: make.People, estate: make.Estate, charset: st
     kind = f"multipart/form-data; boundary=x; charset={charset}"
     answer = signed_in(people.operator).generic("POST", "/environments/qa/stop", body, kind)
     assert (answer.status_code, "cannot be read" in answer.content.decode()) == (400, True)
+
+
+@pytest.mark.parametrize("name", ["kvops", "kvops-csrf", "theme"])
+def test_a_cookie_with_nul_is_not_read(client: Client, db: None, name: str) -> None:
+    client.raise_request_exception = False
+    assert client.get("/account/login/", headers={"cookie": rf'{name}="{"a" * 31}\000"'}).status_code == 400
 
 
 def test_no_view_reads_a_posted_field_by_itself() -> None:

@@ -21,14 +21,18 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 class RequestMiddleware:
-    """Refuses a request in another encoding than UTF-8, and shows a page for a method that an address does not take."""
+    """Refuses what no browser sends: another encoding than UTF-8, and NUL in a cookie.
+
+    It also shows a page for a method that an address does not take.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request. Browsers send UTF-8; other encodings can hold what no database stores."""
-        if (request.encoding or "utf-8").lower() not in {"utf-8", "utf8"}:
+        """Answer the request. Other encodings can hold text that no database stores."""
+        other = (request.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+        if other or any("\0" in value for value in request.COOKIES.values()):
             raise BadRequest
         response = self._get_response(request)
         if not isinstance(response, HttpResponseNotAllowed) or response.content:
