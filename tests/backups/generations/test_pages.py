@@ -293,7 +293,7 @@ def test_a_backup_says_all_that_is_known_of_it(operator: Client, estate: make.Es
         "qa-settings",
     ):
         assert fact in page
-    assert f'/audit/?subject=generation:{made.pk}"' in page
+    assert f'/audit/?subject=generation:{made.pk}&amp;tree=on"' in page
     assert "hx-get" not in page
 
 

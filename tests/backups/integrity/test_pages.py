@@ -111,7 +111,7 @@ def test_a_passed_check_says_what_agrees(operator: Client, estate: make.Estate) 
     )
     page = text(operator, f"/integrity/{check.pk}/")
     assert "All 2 keys of the backup agree with D1." in page
-    assert f'/audit/?subject=check:{check.pk}"' in page
+    assert f'/audit/?subject=check:{check.pk}&amp;tree=on"' in page
 
 
 def failed(estate: make.Estate) -> Check:
