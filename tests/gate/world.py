@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import md5, sha256
 
 from django.db import connection
 from django.db.models import F, Model
@@ -34,6 +34,7 @@ from kvops.models import ApprovalRequest, Database, Environment, Namespace, Pers
 from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
 from tests import make
+from tests.fakes.s3 import FakeS3
 
 State = CleanupStage.State
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
@@ -166,8 +167,15 @@ def written(key: str) -> bytes:
 
 
 def etag(body: bytes) -> str:
-    """What the store says to tell contents apart."""
-    return sha256(body).hexdigest()[:32]
+    """What S3 says to tell contents apart."""
+    return md5(body, usedforsecurity=False).hexdigest()
+
+
+def fill(bucket: FakeS3, stage: CleanupStage) -> None:
+    """Put the objects of the stage's backup into the bucket."""
+    assert stage.generation
+    for key in stage.generation.every_object():
+        bucket.objects[key] = written(key)
 
 
 def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:

@@ -128,6 +128,8 @@ class CleanupGround:
         if stage.state == State.CONFIRMED:
             if completion.leftovers(stage).exists():
                 completion.explain_leftovers(stage, note="torture", by=self.people.operator)
+            if completion.unexplained_others(stage):
+                completion.explain_others(stage, note="torture", by=self.people.operator)
             if stage.reappearances.unseen().exists():
                 late_check.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
             completion.accept_stage(stage, note="torture", by=self.people.operator)

@@ -26,6 +26,7 @@ from backups.models import (
     Dataset,
     Generation,
     GenerationEntry,
+    StoredObject,
 )
 from kvops import clock
 from kvops.approvals import gate as approval_gate
@@ -43,7 +44,10 @@ from tests.gate import world as gate
 from tests.torture import empty_estate
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
-LATER = "frozen_at confirm_run late_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
+LATER = (
+    "frozen_at confirm_run late_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
+    " remaining others others_note others_by others_at"
+)
 EXEMPT: Mapping[type[Model], str] = {
     # When it was asked, decided and used decides nothing; until when it may be decided and used does.
     ApprovalRequest: "created_at decided_at used_at",
@@ -59,9 +63,11 @@ EXEMPT: Mapping[type[Model], str] = {
     Check: "run started_at",
     # Families and datasets are compared with the newest version, each column of them.
     PolicyVersion: "applied_at applied_by",
-    # Names for people, and where and how they are told; R2 is not read by a deletion.
+    # Names for people, and where and how they are told; who may read the bucket.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
+    # What a listing of the bucket says of it, and people.
+    StoredObject: "generation size etag modified_at seen_at status status_at note noted_by noted_at",
     # It holds for longer than the trials take; what the rules mean for the copy is derived from them.
     BucketProtection: "lock read_at wider deletes expiry",
 }
@@ -90,6 +96,7 @@ class MutationGround:
             BucketProtection.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
             GenerationEntry.objects.filter(generation=generation).order_by("index")[1],
+            StoredObject.objects.get(key=generation.manifest_key),
         ]  # fmt: skip
         return [row for row in found if row is not None]
 
@@ -284,6 +291,7 @@ def _mutations(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
         request = gate.asked(world)
         gate.accepted(world, request)
         stage = gate.approved(world, request, "production")
+        gate.fill(estate.s3, stage)
         empty_estate.fresh_budget()
         for number in (number for number in numbers if not number % 2):
             yield number, _trial(MutationGround(world, estate, stage), seed, number)

@@ -154,6 +154,7 @@ def _races(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
         world = gate.around(estate.qa, estate.production)
         reviewer2 = make.person("reviewer2", Role.REVIEWER)
         stage = gate.checked(gate.asked(world))
+        gate.fill(estate.s3, stage)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         stack.callback(lambda: pool.submit(_hang_up).result(60))
         for one in (_do_not_wait_for_the_disk, lambda: pool.submit(_do_not_wait_for_the_disk).result(60)):
