@@ -1,6 +1,7 @@
 """Clean-ups: the list, the request, and one page with every step of one clean-up."""
 
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -120,8 +121,15 @@ def page(
         "end_typed": "end" in typed,
         "may_end": cards.may_end(mine),
         "may_operate": request.user.has_perm("kvops.operate"),
+        "again": f"{reverse('backups:cleanup_new')}?{_asking(mine)}",
     }
     return render(request, "cleanup/detail.html", context, status=status)
+
+
+def _asking(mine: CleanupRequest) -> str:
+    """The fields of the form that asks for the same clean-up."""
+    asked = {"binding": mine.binding, "prefix": mine.prefix, **({"exact": "1"} if mine.exact else {})}
+    return urlencode(asked)
 
 
 def _cleanup(pk: int) -> CleanupRequest:

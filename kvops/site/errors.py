@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.defaults import permission_denied
 
 from audit import log
@@ -37,6 +37,7 @@ class RequestMiddleware:
         response = self._get_response(request)
         if not isinstance(response, HttpResponseNotAllowed) or response.content:
             return response
-        page = render(request, "405.html", {"here": page_of(request)}, status=response.status_code)
-        page["Allow"] = response["Allow"]
-        return page
+        # The same answer, because it has the headers of the middleware below.
+        response.content = render_to_string("405.html", {"here": page_of(request)}, request).encode()
+        response["Content-Length"] = len(response.content)
+        return response
