@@ -96,7 +96,7 @@ class MutationGround:
             BucketProtection.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
             GenerationEntry.objects.filter(generation=generation).order_by("index")[1],
-            StoredObject.objects.get(key=generation.manifest_key),
+            StoredObject.objects.get(generation=generation, key__endswith=".manifest.json"),
         ]  # fmt: skip
         return [row for row in found if row is not None]
 
