@@ -319,9 +319,9 @@ def test_a_failure_that_was_tried_again_or_is_old_is_no_alarm(people: make.Peopl
 
 
 def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.People) -> None:
-    scanned(estate.qa, unclassified=97)
+    scanned(estate.qa, unclassified=1203)
     [alarm] = signed_in(people.auditor).get("/").context["alarms"]
-    assert "97 keys" in alarm.text
+    assert "1,203 keys" in alarm.text
     assert alarm.url == "/keys/qa/SETTINGS/?category=unclassified"
 
 
