@@ -60,7 +60,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(actor__in=actors)
 
     def of_key(self, name: str, subjects: Sequence[str]) -> Self:
-        """The entries about these subjects, and the views of the key's value, by an index of migration 0003."""
+        """The entries about these subjects, and the views of the key's value, by an index of migration 0004."""
         viewed = models.Q(action=Action.VALUE_VIEWED.value, details__key=name)
         return self.filter(viewed | models.Q(subject__in=subjects))._few()
 

@@ -25,8 +25,9 @@ from kvops.cloudflare import KvEntry
 from kvops.models import Namespace
 from kvops.refusals import Refused
 
-TEMPORARY = ".kvops-"
-"""A part of every temporary name. A name that holds it belongs to a process that writes, or to one that was killed."""
+TEMPORARY = ".kvops-unfinished-"
+"""A part of every temporary name, before `RANDOM` characters: such a file is of a process that writes or was killed."""
+RANDOM = 8
 
 CURES = {
     errno.ENOSPC: "Free space there, or choose a directory on another disk.",
@@ -102,7 +103,7 @@ def _end(number: int, _frame: object) -> None:
 
 def _remove_left(directory: Path) -> None:
     """Remove the temporary files of processes that were killed."""
-    for path in directory.glob(f".*{TEMPORARY}*"):
+    for path in directory.glob(f".*{TEMPORARY}{'?' * RANDOM}"):
         with suppress(OSError), path.open("rb") as file:  # of another user, or just removed by its own process
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Entry as AuditEntry
-from backups.exports.plain_file import PathRefused, PlainFile
+from backups.exports.plain_file import RANDOM, TEMPORARY, PathRefused, PlainFile
 from backups.models import Generation, PlainDump
 from kvops.models import Run
 from kvops.runs import driver as run_driver
@@ -214,12 +214,19 @@ def test_a_signal_leaves_nothing_behind(estate: make.Estate, output: Path, numbe
 def test_the_next_start_removes_the_files_of_a_killed_run_and_of_no_living_one(
     estate: make.Estate, output: Path
 ) -> None:
-    left, living = (output.with_name(f".other.json.kvops-{name}") for name in ("left", "living"))
-    left.write_text("plain")
+    left, living = (output.with_name(f".other.json.kvops-unfinished-{name}") for name in ("left_123", "living_1"))
+    others = [output.with_name(name) for name in (".env.kvops-prod", ".a.kvops-unfinished-by-somebody")]
+    for path in (left, *others):
+        path.write_text("plain")
     with living.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
-    assert sorted(output.parent.iterdir()) == sorted([living, output])
+    assert sorted(output.parent.iterdir()) == sorted([living, output, *others])
+
+
+def test_a_temporary_file_has_a_name_that_the_next_start_knows(output: Path) -> None:
+    with PlainFile(output):
+        assert list(output.parent.glob(f".dump.json{TEMPORARY}{'?' * RANDOM}")) == list(output.parent.iterdir())
 
 
 def test_a_vanished_key_is_said_and_fails(estate: make.Estate, output: Path) -> None:
