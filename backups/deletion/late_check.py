@@ -12,7 +12,7 @@ from functools import partial
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _, gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
@@ -138,12 +138,18 @@ def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
 def _tell(stage: CleanupStage) -> None:
     """Notify once of the reappeared keys that no person has acknowledged, within the open transaction."""
     unseen = stage.reappearances.unseen()
-    newest = unseen.order_by("-pk").first()
+    newest, number = unseen.order_by("-pk").first(), unseen.count()
     if newest is not None:
         outbox.post(
             NotificationEvent.KEY_REAPPEARED,
             subject=f"stage:{stage.pk}",
-            title=say(_("%(stage)s: %(n)s deleted keys reappeared"), stage=stage, n=unseen.count()),
+            title=say(
+                ngettext_lazy(
+                    "%(stage)s: %(n)s deleted key reappeared", "%(stage)s: %(n)s deleted keys reappeared", number
+                ),
+                stage=stage,
+                n=f"{number:,}",
+            ),
             lines=[say(_("KVOps does not delete them again. Inspect the keys, and note your findings."))],
             link=f"{reverse('backups:stage', args=[stage.pk])}?show=reappeared",
             environment=stage.environment,

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops import timing
+from kvops.approvals import titles
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, Role
 from kvops.notifications import outbox
 from kvops.wording import moment, say
@@ -93,7 +94,7 @@ def _tell(
         occasion=occasion,
         environment=request.environment,
         title=title,
-        lines=[line for line in (request.title, asked_by, until) if line],
+        lines=[line for line in (titles.title_when_read(request), asked_by, until) if line],
         link=reverse("approval", args=[request.pk]),
         roles=roles or [],
         to=to or [],

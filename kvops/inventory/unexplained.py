@@ -11,7 +11,7 @@ and restores, and of the emptied prefixes.
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
@@ -60,9 +60,13 @@ def report(scan: Scan, *, deletions: int, new: int, actor: log.Actor) -> None:
             NotificationEvent.DELETION_UNEXPLAINED,
             scan,
             say(
-                _("%(namespace)s: %(n)s keys were deleted without an explanation"),
+                ngettext_lazy(
+                    "%(namespace)s: %(n)s key was deleted without an explanation",
+                    "%(namespace)s: %(n)s keys were deleted without an explanation",
+                    deletions,
+                ),
                 namespace=scan.namespace,
-                n=deletions,
+                n=f"{deletions:,}",
             ),
             say(_("KVOps did not delete them, and they had not expired. Find out who did, and note your findings.")),
         )
@@ -71,7 +75,11 @@ def report(scan: Scan, *, deletions: int, new: int, actor: log.Actor) -> None:
         _announce(
             NotificationEvent.KEY_UNEXPECTED,
             scan,
-            say(_("%(namespace)s: %(n)s unexpected keys"), namespace=scan.namespace, n=new),
+            say(
+                ngettext_lazy("%(namespace)s: %(n)s unexpected key", "%(namespace)s: %(n)s unexpected keys", new),
+                namespace=scan.namespace,
+                n=f"{new:,}",
+            ),
             say(_("They are new, under a legacy family or an emptied prefix. Find out who wrote them.")),
         )
 

@@ -1,6 +1,5 @@
 """The building blocks of every page: `{% load ui %}`."""
 
-import json
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,10 +14,10 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext as _
 
 from kvops import names, wording
-from kvops.models import ApprovalRequest
+from kvops.approvals import titles
 from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
 
@@ -86,53 +85,7 @@ def value_size(size: int | None, masked: object) -> str:
 
 register.filter("said", wording.said)
 register.filter("visible", names.visible)
-
-
-def _policy_title(rules: int) -> str:
-    text = ngettext(
-        "Change the policy: %(n)s family or dataset", "Change the policy: %(n)s families and datasets", rules
-    )
-    return text % {"n": count(rules)}
-
-
-@register.filter
-def approval_title(asked: ApprovalRequest) -> str:
-    """The subject of a request, in the reader's language. For a change of environments, the words of the command."""
-    if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
-        return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
-    shown = json.loads(asked.evidence)
-    if asked.kind == ApprovalRequest.Kind.DELETE_GENERATIONS and asked.environment:
-        backups = shown["generations"]["count"]
-        text = ngettext(
-            "Prune %(n)s expired backup of %(environment)s", "Prune %(n)s expired backups of %(environment)s", backups
-        )
-        return text % {"n": count(backups), "environment": asked.environment.name}
-    if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
-        text = _("Restore drills in %(environment)s %(namespace)s")
-        return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
-    if asked.kind == ApprovalRequest.Kind.INVESTIGATION and asked.environment:
-        text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
-        return text % {"environment": asked.environment.name, "title": shown["title"]}
-    if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
-        return _policy_title(shown["difference"]["count"]) if "difference" in shown else asked.title
-    text = ngettext(
-        "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
-        "Delete %(n)s keys %(pattern)s from %(environment)s %(namespace)s",
-        shown["names"]["count"],
-    )
-    if asked.kind == ApprovalRequest.Kind.RESTORE:
-        text = ngettext(
-            "Restore %(n)s key of backup %(backup)s into %(environment)s %(namespace)s",
-            "Restore %(n)s keys of backup %(backup)s into %(environment)s %(namespace)s",
-            shown["names"]["count"],
-        )
-    return text % {
-        "n": count(shown["names"]["count"]),
-        "pattern": names.visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
-        "backup": shown["generation"]["id"],
-        "environment": asked.environment.name if asked.environment else "",
-        "namespace": shown["namespace_title"],
-    }
+register.filter("approval_title", titles.title_of)
 
 
 @register.filter

@@ -9,7 +9,7 @@ from backups.generations.scope import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.models import Category, Notification, Run
+from kvops.models import Category, Notification, NotificationEvent, Person, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -91,6 +91,14 @@ def test_one_key_is_named_without_a_star_on_every_page_and_in_the_mail(mail: mak
     told = [f"{note.title} {note.lines}" for note in Notification.objects.all()]
     assert all(f"Delete 1 key {KEY} from QA" in page for page in pages)
     assert [text for text in [*pages, *told] if f"{KEY}*" in text] == []
+
+
+def test_the_message_names_the_request_in_the_language_of_its_reader(mail: make.Estate, people: make.People) -> None:
+    Person.objects.filter(pk=people.reviewer.pk).update(language="ja")
+    cleanup_requests.submit(prepared(asked(people), people), by=people.operator)
+    told = Notification.objects.get(event=NotificationEvent.APPROVAL_WAITING, person=people.reviewer)
+    assert told.lines[0].startswith("QA ")
+    assert f" から {KEY} のキー 1 件を削除" in told.lines[0]
 
 
 def test_a_mark_of_direction_in_a_name_reaches_no_title(estate: make.Estate, people: make.People) -> None:

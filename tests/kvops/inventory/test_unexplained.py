@@ -8,6 +8,7 @@ import time
 import pytest
 from django.urls import reverse
 
+from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
@@ -108,6 +109,18 @@ def test_operators_and_reviewers_are_told(people: make.People, gone: Scan) -> No
     assert {(one.title, one.link) for one in told} == {
         ("qa/SETTINGS: 2 keys were deleted without an explanation", f"/unexplained/{gone.pk}/")
     }
+
+
+@pytest.mark.parametrize(("keys", "deleted", "new"), [
+    (1, "1 key was deleted without an explanation", "1 unexpected key"),
+    (1_203, "1,203 keys were deleted without an explanation", "1,203 unexpected keys"),
+])  # fmt: skip
+def test_one_key_and_many_read_well(people: make.People, gone: Scan, keys: int, deleted: str, new: str) -> None:
+    Notification.objects.all().delete()
+    with log.transaction():
+        unexplained_deletions.report(gone, deletions=keys, new=keys, actor=make.SETUP)
+    titles = set(Notification.objects.values_list("title", flat=True))
+    assert titles == {f"qa/SETTINGS: {deleted}", f"qa/SETTINGS: {new}"}
 
 
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:

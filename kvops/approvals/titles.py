@@ -1,0 +1,82 @@
+"""The title of a request in the reader's language, for pages and messages. The stored title stays in English."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.formats import number_format
+from django.utils.functional import lazy
+from django.utils.translation import gettext as _, ngettext
+
+from kvops.models import ApprovalRequest
+from kvops.names import visible
+
+Kind = ApprovalRequest.Kind
+
+
+def title_of(asked: ApprovalRequest) -> str:
+    """The subject of a request, in the reader's language. For a change of environments, the words of the command."""
+    try:
+        return _worded(asked, json.loads(asked.evidence))
+    except (KeyError, TypeError):
+        # Requests are kept for ever, evidence may change: an old request must not break a page.
+        return asked.title
+
+
+title_when_read = lazy(title_of, str)
+"""As `title_of`, but worded when it is read, so that each recipient of a message has it in their language."""
+
+
+def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
+    environment = asked.environment.name if asked.environment else ""
+    if asked.kind == Kind.RELEASE_STOP:
+        return _("Release the emergency stop of %(environment)s") % {"environment": environment}
+    if asked.kind == Kind.DELETE_GENERATIONS:
+        text = ngettext(
+            "Prune %(n)s expired backup of %(environment)s",
+            "Prune %(n)s expired backups of %(environment)s",
+            shown["generations"]["count"],
+        )
+        return text % {"n": _number(shown["generations"]["count"]), "environment": environment}
+    if asked.kind == Kind.DRILL:
+        text = _("Restore drills in %(environment)s %(namespace)s")
+        return text % {"environment": environment, "namespace": shown["namespace_title"]}
+    if asked.kind == Kind.INVESTIGATION:
+        text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
+        return text % {"environment": environment, "title": shown["title"]}
+    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE}:
+        return _of_keys(asked, shown, environment)
+    return _of_policy(shown["difference"]["count"])
+
+
+def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
+    number = shown["names"]["count"]
+    text = ngettext(
+        "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
+        "Delete %(n)s keys %(pattern)s from %(environment)s %(namespace)s",
+        number,
+    )
+    if asked.kind == Kind.RESTORE:
+        text = ngettext(
+            "Restore %(n)s key of backup %(backup)s into %(environment)s %(namespace)s",
+            "Restore %(n)s keys of backup %(backup)s into %(environment)s %(namespace)s",
+            number,
+        )
+    return text % {
+        "n": _number(number),
+        "pattern": visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
+        "backup": shown["generation"]["id"],
+        "environment": environment,
+        "namespace": shown["namespace_title"],
+    }
+
+
+def _of_policy(rules: int) -> str:
+    text = ngettext(
+        "Change the policy: %(n)s family or dataset", "Change the policy: %(n)s families and datasets", rules
+    )
+    return text % {"n": _number(rules)}
+
+
+def _number(value: int) -> str:
+    return number_format(value, force_grouping=True)
