@@ -111,12 +111,6 @@ def when(value: datetime | None, seconds: bool = False) -> str:
 
 
 @register.simple_tag
-def when_local(value: datetime) -> str:
-    """As `when`. If the viewer's time zone differs, scripts show the time in it."""
-    return format_html('<span data-local="{}">{}</span>', value.astimezone(UTC).isoformat(), when(value))
-
-
-@register.simple_tag
 def sha(digest: str) -> str:
     """A digest: shown short, selected and read in full."""
     return format_html('<code class="sha" title="{}">{}</code>', digest, digest) if digest else NOTHING

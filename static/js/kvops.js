@@ -12,25 +12,12 @@ function updateConfirmation(input) {
   input.form.querySelectorAll("[data-needs-confirm]").forEach((button) => { button.disabled = !matches; });
 }
 
-// Times that lie ahead also in the viewer's own zone, where that shows another hour.
-function showLocalTimes(root) {
-  root.querySelectorAll("[data-local]").forEach((place) => {
-    const text = new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle: "short" }).format(new Date(place.dataset.local));
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    const time = place.querySelector("time");
-    if (!zone || time.firstChild.data.trim() === text) return;
-    time.firstChild.data = `${text} `;
-    time.querySelector("small").textContent = zone;
-  });
-}
-
 function announce(text) {
   document.getElementById("announce").textContent = text;
 }
 
 function prepare(root) {
   showCopyButtons(root);
-  showLocalTimes(root);
   root.querySelectorAll("input[data-confirm]").forEach(updateConfirmation);
 }
 
