@@ -60,7 +60,7 @@ KINDS: Mapping[str, SubjectKind] = {
     "investigation": SubjectKind(_("Investigation"), "backups:investigation", "backups.Investigation"),
     "drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill"),
     "unexplained": SubjectKind(
-        _("Unexplained deletions"), "unexplained-scan", "kvops.Scan", holds="unexplained_deletions__name"
+        _("Unexplained changes"), "unexplained-scan", "kvops.Scan", holds="unexplained_deletions__name"
     ),
     "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule"),
     "object": SubjectKind(_("Object"), "backups:storage_object"),

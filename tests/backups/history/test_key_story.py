@@ -1,5 +1,7 @@
 """A key's own story, on its page, and the list of the keys that KVOps deleted."""
 
+import re
+
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
@@ -100,7 +102,9 @@ def test_a_stage_that_was_only_prepared_deleted_nothing(
     cleanup_helpers.estate_with_masters(estate)
     cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     assert names(operator) == []
-    assert "Nothing was deleted" in page(operator, DELETED)
+    text = page(operator, DELETED)
+    assert "Nothing was deleted" in text
+    assert re.search(r'<a class="[^"]*" href="/unexplained/">Unexplained changes</a>', text)
     assert "History of this key" not in page(operator, KEY, name=NAME)
 
 
