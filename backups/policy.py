@@ -187,7 +187,8 @@ def rules_of(text: str) -> differences.Rules:
     rules: dict[str, Fields] = {}
     for family in data.get("family", []):
         name = f"family {family['binding']} {family['pattern']}{'' if family['exact'] else '*'}"
-        rules[name] = {field: value for field, value in family.items() if field not in _NAMING}
+        # `exact` tells the name `master:*` from the prefix `master:`.
+        rules[name] = {field: value for field, value in family.items() if field not in {"binding", "pattern"}}
     for dataset in data.get("dataset", []):
         rules[f"dataset {dataset['name']}"] = {field: value for field, value in dataset.items() if field != "name"}
     return rules

@@ -125,6 +125,7 @@ HOW: dict[str, Promise] = {
     "removed": gettext_lazy("removed from the policy"),
 }
 LABELS: dict[str, Promise] = {
+    "exact": gettext_lazy("Exactly this name"),
     "category": gettext_lazy("Category"),
     "owner": gettext_lazy("Owner"),
     "expiry": gettext_lazy("Expiry design"),

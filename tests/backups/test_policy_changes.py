@@ -112,6 +112,12 @@ def test_a_row_changed_by_sql_stops_the_claim_of_a_change(estate: make.Estate, p
     assert PolicyVersion.objects.count() == 1
 
 
+def test_a_prefix_that_sql_made_a_name_is_an_edit(estate: make.Estate) -> None:
+    Family.objects.filter(pattern="mastercache:").update(pattern="mastercache:*", exact=True)
+    with pytest.raises(policy.PolicyEdited, match=r"Family SETTINGS mastercache:\*: Exactly this name no → yes"):
+        policy.shown()
+
+
 def _restore(estate: make.Estate, people: make.People) -> object:
     generation = cleanup_helpers.submitted(cleanup_helpers.asked(people), people).generation
     assert generation is not None
