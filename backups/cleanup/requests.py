@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import policy
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa, sharing
 from backups.cleanup.stages import (
@@ -27,6 +26,7 @@ from backups.cleanup.stages import (
     insist_turn,
     insist_writable,
     locked,
+    policy_changed,
 )
 from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
@@ -221,15 +221,6 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-    stale = _stale(mine.approval)
+    stale = policy_changed(mine.approval) or say(_("The keys to delete differ from the approved ones."))
     approval_gate.withdraw(mine.approval, by=by, reason=english(stale))
     raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))
-
-
-def _stale(approval: ApprovalRequest) -> str:
-    """The reason why the evidence derived now is not the approved one."""
-    approved, now = json.loads(approval.evidence)["policy"], policy.shown()
-    if approved == now:
-        return say(_("The keys to delete differ from the approved ones."))
-    sentence = _("The policy changed from version %(old)s to version %(new)s after the approval.")
-    return say(sentence, old=approved["version"], new=now["version"])

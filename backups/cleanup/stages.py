@@ -1,5 +1,6 @@
 """The moves of a stage, and the conditions of every move."""
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -123,6 +124,15 @@ def insist_writable() -> None:
         approval_gate.insist_writable()
     except approval_gate.ApprovalRefused as refused:
         raise CleanupRefused(str(refused)) from refused
+
+
+def policy_changed(approval: ApprovalRequest) -> str:
+    """A sentence if the policy changed after the approval, else empty. Raises PolicyEdited."""
+    approved, now = json.loads(approval.evidence)["policy"], policy.shown()
+    if approved == now:
+        return ""
+    sentence = _("The policy changed from version %(old)s to version %(new)s after the approval.")
+    return say(sentence, old=approved["version"], new=now["version"])
 
 
 def insist_turn(stage: CleanupStage) -> None:

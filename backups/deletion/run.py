@@ -19,10 +19,11 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
+from backups import policy
 from backups.bucket import newest_manifest, protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa
 from backups.cleanup.cost import CHUNK
-from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
+from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn, policy_changed
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.deletion.send import Sender
 from backups.execution import presence, revalidation
@@ -35,6 +36,7 @@ from kvops.models import Run
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
+from kvops.wording import english
 
 State = CleanupChunk.State
 STALE = gettext_noop(
@@ -96,7 +98,13 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     lease.renew()
     _insist_lock_known(stage, lease)
     if stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest:
-        raise RunError("stale", STALE)
+        raise RunError("stale", _why_stale(stage))
+
+
+def _why_stale(stage: CleanupStage) -> str:
+    """The reason why the approval no longer fits, with the next step."""
+    changed = policy_changed(stage.approval) if stage.approval else ""
+    return f"{english(changed)} Nothing more is sent: end the deletion early and ask again." if changed else STALE
 
 
 def _insist_lock_known(stage: CleanupStage, lease: Lease) -> None:
@@ -111,13 +119,14 @@ def _insist_lock_known(stage: CleanupStage, lease: Lease) -> None:
 
 
 def _insist_in_force(stage: CleanupStage) -> None:
-    """Right before each chunk, check that it is still the stage's turn by the approved rules. Raises RunError."""
+    """Right before each chunk, check that it is still the stage's turn by the approved policy. Raises RunError."""
+    approved = json.loads(stage.approval.evidence) if stage.approval else {}
     try:
         insist_turn(stage)
-    except CleanupRefused as refused:
+        if (policy.shown(), qa.scope_digest(stage)) != (approved.get("policy"), approved.get("scope_digest")):
+            raise RunError("stale", _why_stale(stage))
+    except (CleanupRefused, policy.PolicyEdited) as refused:
         raise RunError("stale", str(refused)) from refused
-    if stage.approval is None or qa.scope_digest(stage) != json.loads(stage.approval.evidence)["scope_digest"]:
-        raise RunError("stale", STALE)
 
 
 class _Deletion:

@@ -202,7 +202,7 @@ def test_an_edit_at_the_same_moment_as_the_start_is_noticed_whichever_comes_firs
         assert edited
         stage = gate.stage_of(request_)
         if started:
-            with pytest.raises(RunError, match="The keys to delete differ from the approved ones"):
+            with pytest.raises(RunError, match="The policy changed from version"):
                 deletion_run._insist_as_approved(stage, gate.lease_of(stage))
             return
         assert stage.state == "frozen"

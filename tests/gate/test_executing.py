@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import cast
@@ -39,7 +40,7 @@ from backups.models import (
 )
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
-from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
+from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
 from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
@@ -239,11 +240,46 @@ def test_by_the_approved_rules_it_is_still_its_turn(stage: CleanupStage) -> None
     deletion_run._insist_in_force(fresh(stage))
 
 
-def test_other_rules_than_the_approved_ones_end_it(stage: CleanupStage) -> None:
-    make.change_families("master:", encrypt=True)
+CHANGED = (
+    "The policy changed from version 2 to version 3 after the approval. Nothing more is sent: end the deletion early"
+    " and ask again."
+)
+OTHER_RULES: dict[str, Callable[[], object]] = {
+    "a rule of its keys": lambda: make.change_families("master:", encrypt=True),
+    "another family": lambda: make.family("stock:", Category.LEGACY),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_RULES)
+def test_another_policy_than_the_approved_one_ends_it(stage: CleanupStage, lease: Lease, change: str) -> None:
+    OTHER_RULES[change]()
+    for insist_ in (deletion_run._insist_in_force, partial(deletion_run._insist_as_approved, lease=lease)):
+        with pytest.raises(RunError) as refused:
+            insist_(fresh(stage))
+        assert (refused.value.code, str(refused.value)) == ("stale", CHANGED)
+
+
+def test_another_scope_than_the_approved_one_ends_it(stage: CleanupStage) -> None:
+    gate.tampered(stage.request, exact=True)
     with pytest.raises(RunError) as refused:
         deletion_run._insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_rule_that_nobody_approved_ends_it(stage: CleanupStage, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """`after`: the row is edited after the stage's turn was checked."""
+
+    def edit(_stage: CleanupStage) -> None:
+        Family.objects.filter(pattern="mastercache:").update(note="x")
+
+    if after:
+        monkeypatch.setattr(deletion_run, "insist_turn", edit)
+    else:
+        edit(stage)
+    with pytest.raises(RunError, match="Nobody approved this") as refused:
+        deletion_run._insist_in_force(fresh(stage))
+    assert refused.value.code == "stale"
 
 
 def test_without_an_approval_nothing_is_in_force(stage: CleanupStage) -> None:
