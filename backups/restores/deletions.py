@@ -9,6 +9,9 @@ from backups.models import CleanupEntry, CleanupException, CleanupStage, Restore
 Outcome = RestoreEntry.Outcome
 State = CleanupStage.State
 
+WRITTEN = (Outcome.WRITTEN, Outcome.DIFFERENT, Outcome.FAILED)
+"""Outcomes of names that were written. The write may have been changed since, or may not be visible yet."""
+
 
 def link(restore: Restore, outcomes: Sequence[str] = Outcome.values) -> None:
     """Link the restore with each stage that deleted one of its names, within the caller's transaction.

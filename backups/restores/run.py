@@ -297,7 +297,7 @@ class _RestoreRun:
                 values={**counts, "finished_at": Now()},
                 details=counts,
             )
-            deletions.link(restore, [Outcome.WRITTEN])
+            deletions.link(restore, deletions.WRITTEN)
             own_changes.recount(restore.namespace)
             if restore.stage:
                 stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)

@@ -205,6 +205,27 @@ def test_a_restore_that_wrote_none_of_its_keys_leaves_the_stage_alone(
     assert not confirmed.restores.exists()
 
 
+@pytest.mark.parametrize("then", ["changed by somebody", "not seen yet"])
+def test_a_write_that_was_not_read_back_as_it_was_spoils_the_evidence_too(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People, then: str
+) -> None:
+    assert confirmed.generation is not None
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    restore = restore_helpers.prepared(confirmed.generation, people, names=[NAMES[0]])
+    run = restore_helpers.started(restore, people)
+    if then == "not seen yet":
+        estate.cloudflare.fault("bulk_put", "partial", times=3, names=[NAMES[0]])
+    while not estate.cloudflare.calls("bulk_put"):
+        Run.objects.filter(pk=run.pk).update(wake_at=None)
+        run_driver.drive(run.pk)
+    if then == "changed by somebody":
+        estate.put(estate.qa, NAMES[0], b"newer")
+    make.work()
+    assert (Restore.objects.get(pk=restore.pk).written, list(confirmed.restores.all())) == (0, [restore])
+    production = cleanup_helpers.stage_of(confirmed.request, "production")
+    assert qa.missing_qa(production).startswith(f"Restore {restore.pk} wrote deleted keys back in QA")
+
+
 def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: CleanupStage) -> None:
     kv = estate.cloudflare.namespace(estate.qa.namespace_id)
     estate.put(estate.qa, NAMES[0])
