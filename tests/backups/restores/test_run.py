@@ -35,6 +35,7 @@ from kvops.models import (
     ApprovalRequest,
     Category,
     Environment,
+    Family,
     Namespace,
     Notification,
     NotificationEvent,
@@ -668,6 +669,20 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("stale", [])
+
+
+def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
+    estate: make.Estate, people: make.People
+) -> None:
+    generation, _ = lost(estate)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
+    estate.cloudflare.fault("bulk_put", "429", seconds=0)
+    while not RestoreChunk.objects.exists():
+        run_driver.drive(run.pk)
+    Family.objects.filter(pattern="mastercache:").update(note="x")
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, "Nobody approved this" in run.error, writes(estate)) == ("stale", True, [])
 
 
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:

@@ -19,7 +19,7 @@ from backups.restores.moves import RestoreRefused
 from backups.retention import erasure, pins, requests as prune_requests
 from backups.retention.requests import PruneRefused
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -244,6 +244,22 @@ def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.P
     people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
     make.work()
     assert (deleted(estate), Run.objects.get(kind="prune").error_code) == ([], "rights_gone")
+
+
+def test_a_rule_that_nobody_approved_stops_it_at_the_next_object(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired(estate, 40)
+    started(estate, people)
+
+    def remove(store: R2Store, key: str) -> None:
+        erase_permanently(store, key)
+        Family.objects.filter(pattern="mastercache:").update(note="x")
+
+    monkeypatch.setattr(erasure, "erase_permanently", remove)
+    make.work()
+    run = Run.objects.get(kind="prune")
+    assert (len(deleted(estate)), run.error_code, "Nobody approved this" in run.error) == (1, "rights_gone", True)
 
 
 @pytest.mark.parametrize("objects", [0, 1])
