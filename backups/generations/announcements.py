@@ -13,11 +13,9 @@ Purpose = Generation.Purpose
 
 
 def made(generation: Generation) -> None:
-    """Notify of keys that vanished during any backup, and of a complete backup that no page waits for."""
+    """Notify of listed keys that any backup lacks, and of a complete backup that no page waits for."""
     if generation.status == Generation.Status.PARTIAL:
-        why = say(
-            _("Keys that vanished while the backup was made: %(n)s. Make another backup."), n=f"{generation.vanished:,}"
-        )
+        why = say(_("Listed keys that the backup lacks: %(n)s. Its page says why."), n=f"{generation.vanished:,}")
         _tell(generation, NotificationEvent.GENERATION_FAILED, _("Backup left partial: %(what)s"), why)
     elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
         _tell(generation, NotificationEvent.GENERATION_MADE, _("Backup made: %(what)s"))

@@ -95,6 +95,8 @@ def test_a_partial_backup_is_told_as_failed(qa: Environment) -> None:
     with log.transaction():
         generation_announcements.made(partial)
     assert told() == [NotificationEvent.GENERATION_FAILED]
+    lines = Notification.objects.get(person=None).lines
+    assert lines[-1] == "Listed keys that the backup lacks: 2. Its page says why."
 
 
 def test_in_another_bucket_everything_is_backed_up_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:
