@@ -21,13 +21,13 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "kvops.approvals.standing": (),
         "kvops.runs.emergency": ("stop_in_force", "insist_none", "hold", "lock"),
-        "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check"),
+        "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check", "policy_changed"),
         "backups.cleanup.requests": ("start_deletion",),
         "backups.execution.lifecycle": (
             "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
         ),
         "backups.deletion.run": (
-            "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
+            "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_why_stale", "_insist_in_force",
             "_Deletion.begin", "_Deletion._derive", "_Deletion._insist_verified",
             "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",
             "_Deletion._careful", "_Deletion._patience", "_Deletion._doubtful", "_Deletion._next",
