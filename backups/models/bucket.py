@@ -37,6 +37,9 @@ class StoredObject(models.Model):
         CHANGED = "changed", _("changed since it was written")
         GONE = "gone", _("part of no backup, deleted")
 
+    WRONG = (Status.MISSING, Status.CHANGED)
+    """Statuses of an object whose backup is not in the bucket as it was written."""
+
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     key = models.CharField(max_length=1024, db_collation="C")
     size = models.BigIntegerField(null=True, blank=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
 
 from backups.bucket import protection as bucket_protection
 from backups.bucket.lock_rules import Locked
-from backups.models import BucketProtection, Generation
+from backups.models import BucketProtection, Generation, StoredObject
 from backups.models.generations import GenerationQuerySet
 from backups.retention import holds
 from backups.retention.decide import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
@@ -32,9 +32,14 @@ def _rule(family: Family, days: int) -> Rule:
 
 
 def successors() -> Successors:
-    """The newest readable, verified backup of every set of prefixes, not only of the backups on the page."""
+    """The newest readable, verified backup of every set of prefixes, not only of the backups on the page.
+
+    A backup with an object that the newest listing misses, or found changed, replaces nothing until it is verified.
+    """
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    newest = Generation.objects.verified().here().values(*kind).annotate(newest=Max("pk")).values("newest")
+    wrong = StoredObject.objects.filter(generation=OuterRef("pk"), status__in=StoredObject.WRONG)
+    whole = Generation.objects.verified().here().filter(~Exists(wrong))
+    newest = whole.values(*kind).annotate(newest=Max("pk")).values("newest")
     found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
     return Successors(_facts(each) for each in found)
 

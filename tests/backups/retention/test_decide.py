@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from audit.models import Entry
 from backups import policy
 from backups.bucket import protection as bucket_protection
-from backups.models import Drill, DrilledBackup, Generation, Pin
+from backups.models import Drill, DrilledBackup, Generation, Pin, StoredObject
 from backups.retention import inputs as retention_inputs, pins
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
@@ -65,6 +66,17 @@ def test_a_thousand_newer_backups_that_prove_nothing_push_nothing_out(estate: ma
     for _ in range(20):
         backup_of_age(estate.qa, 0, status="partial")
     assert state(good) == State.NEWEST
+
+
+@pytest.mark.parametrize(("status", "stays"), [("missing", True), ("changed", True), ("known", False)])
+def test_a_newer_backup_that_is_not_in_the_bucket_as_written_pushes_nothing_out(
+    estate: make.Estate, status: str, *, stays: bool
+) -> None:
+    good, newer = backup_of_age(estate.qa, 400), backup_of_age(estate.qa, 1)
+    StoredObject.objects.create(
+        environment=newer.environment, generation=newer, key=f"{newer.stem}.json", status=status, size=2, seen_at=Now()
+    )
+    assert state(good) == (State.NEWEST if stays else State.DUE)
 
 
 def test_nothing_stands_in_for_a_backup_that_does_not_cover_it(estate: make.Estate) -> None:
