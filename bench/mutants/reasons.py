@@ -12,6 +12,9 @@ REASONS: dict[str, str] = {
     r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
     r'hashed: - (.*)"sha256"\)\n\+ \1"SHA256"\)$': "a hash may be named either way",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
+    r"verified_long_ago: - .* < fresh\n.* <= fresh$": "no clock is read twice in a microsecond",
+    r"verify_if_needed: - .*refresh_from_db\(fields=\[.*\n.*fields=None\)$": "the other columns are as they were",
+    r"_written: - .*, key__in=.*\n.*filter\(environment=generation\.environment_id, \)$": "they are looked up by name",
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

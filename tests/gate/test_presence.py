@@ -166,8 +166,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
 
     class Reading:
-        def __init__(self, generation: Generation, *_: object, within_another_run: bool) -> None:
+        def __init__(self, generation: Generation, lease: object, store: object, *, within_another_run: bool) -> None:
             self.generation = generation
+            assert lease
+            assert store
             assert within_another_run
 
         def step(self) -> bool:
