@@ -5,8 +5,6 @@ The inventory must not know clean-ups.
 A name counts if its chunk was sent, or may have been. The intent must be newer than the start of the key's last
 listing, less 300 s by which a listing may lag. It does not count if a restore or an undo wrote it, or found it there,
 after that and at least 300 s before the scan began.
-
-A name that a restore wrote or found later than that counts too: the inventory has it, but the listing may lack it.
 """
 
 from collections.abc import Iterable
@@ -49,20 +47,13 @@ SELECT e.name, c.intended_at AS at
                                                 AND p.index BETWEEN b.first_index AND b.last_index
                     WHERE r.namespace_id = %(namespace)s AND b.intended_at BETWEEN %(since)s AND %(shown)s
                       AND p.name = e.name AND b.intended_at > c.intended_at
-                      AND (p.outcome IN ({present_again}) OR (b.state = 'intended' AND p.outcome IN ({may_be}))))
-UNION ALL
-SELECT p.name, b.intended_at AS at
-  FROM backups_restore r
-  JOIN backups_restorechunk b ON b.restore_id = r.id
-  JOIN backups_restoreentry p ON p.restore_id = r.id AND p.index BETWEEN b.first_index AND b.last_index
- WHERE r.namespace_id = %(namespace)s AND b.intended_at > %(shown)s AND p.outcome IN ({present_again})"""
+                      AND (p.outcome IN ({present_again}) OR (b.state = 'intended' AND p.outcome IN ({may_be}))))"""
 
 
 def deleted_by_us() -> str:
     """SQL: each name of the namespace that an approved deletion sent or may have sent since then, with the time.
 
-    Names that a restore or an undo wrote, or found, between the deletion and the listing are left out. Names that a
-    restore wrote or found so late that the listing may lack them are included.
+    Names that a restore or an undo wrote, or found, between the deletion and the listing are left out.
     """
     return _DELETED.format(not_by_us=_listed(NOT_BY_US), present_again=_listed(PRESENT_AGAIN), may_be=_listed(MAY_BE))
 

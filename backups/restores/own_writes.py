@@ -6,8 +6,8 @@ A name counts if a chunk of a restore or an undo sent it, or may have sent it: t
 from backups.models import RestoreChunk, RestoreEntry
 
 Outcome = RestoreEntry.Outcome
-WRITTEN = (Outcome.SENT, Outcome.AGAIN, Outcome.WRITTEN, Outcome.EQUAL, Outcome.DIFFERENT, Outcome.FAILED)
-"""Outcomes of sent names. A write that three reads did not show may still become visible."""
+WRITTEN = (Outcome.SENT, Outcome.AGAIN, Outcome.WRITTEN, Outcome.DIFFERENT, Outcome.FAILED)
+"""Outcomes of sent names. A write that three reads did not show may still become visible. An equal key was not sent."""
 
 _RESTORED = """
 SELECT p.name, b.intended_at AS at

@@ -1,7 +1,9 @@
 """After the settle time, written entries are read back and compared with the backup, name by name.
 
 It also settles a chunk whose answer never came. A missing name goes into a new chunk (at most three attempts). A name
-with another value was written by another program, and is reported. The names found in KV are in the inventory at once.
+with another value was written by another program, and is reported. Written names that are in KV are in the inventory at
+once.
+
 If a restore is ended early, no further attempt follows, and every sent name is read when no stale read is possible.
 """
 
@@ -63,7 +65,10 @@ class Settler:
     def _compare(
         self, chunk: RestoreChunk, block: Sequence[Wanted]
     ) -> tuple[dict[int, restore_chunks.NameResult], list[ListedKey]]:
-        """The result of each name by index, and the keys that are in KV."""
+        """The result of each name by index, and the written keys that are in KV.
+
+        A key that others wrote stays out of the inventory, so that a scan finds it new.
+        """
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
@@ -71,7 +76,7 @@ class Settler:
         found, there = {}, []
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))
-            if live is not None:
+            if live is not None and one.outcome in RestoreEntry.UNDER_WAY:
                 there.append(ListedKey(live.name, live.expiration, live.metadata))
         return found, there
 

@@ -23,11 +23,14 @@ UNEXPECTED_SHOWN = 1_000
 _OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
 
 
-# `explained` is only read for keys that a deletion names. A key's last listing may have been of a prefix.
+# `explained` is only read for keys that a deletion names. A key's last listing may have been of a prefix. A key that
+# KVOps wrote so late that the listing may lack it stays, and the next scan decides.
 _GONE = """
-WITH gone AS (
+WITH restored AS MATERIALIZED ({restored}
+), gone AS (
   DELETE FROM kvops_key k WHERE {of_scan}
      AND NOT EXISTS (SELECT FROM kvops_stagedkey s WHERE s.scan_id = %(scan)s AND s.name = k.name)
+     AND NOT EXISTS (SELECT FROM restored r WHERE r.name = k.name AND r.at >= %(shown)s)
   RETURNING k.name, k.expiration, k.category
 ), explained AS MATERIALIZED ({explained}
 ), unexplained AS (
@@ -195,8 +198,11 @@ def _since_the_last_listing(scan: Scan) -> _Params:
 
 def _delete_gone(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
     """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
-    explained = _registered(unexplained_deletions.EXPLAINED)
-    cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), params)
+    own = {
+        "explained": _registered(unexplained_deletions.EXPLAINED),
+        "restored": _registered(unexplained_deletions.RESTORED),
+    }
+    cursor.execute(_GONE.format(of_scan=_OF_SCAN, **own), params)
     gone, unexplained = cursor.fetchone()
     return int(gone), int(unexplained)
 

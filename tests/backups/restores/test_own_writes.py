@@ -32,6 +32,11 @@ def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
 
 
+def forgotten(estate: make.Estate) -> None:
+    """As if a scan that began before the restore had taken its keys out of the inventory again."""
+    estate.qa.key_set.all().delete()
+
+
 def found(estate: make.Estate) -> list[str]:
     """The unexpected keys of a new scan."""
     cleanup_helpers.scan(estate.qa)
@@ -44,6 +49,7 @@ def test_what_an_undo_restored_is_no_unexpected_key(
 ) -> None:
     stage_undo.start_undo(emptied, by=people.operator2)
     make.work()
+    forgotten(estate)
     estate.put(estate.qa, "master:c:1")
     assert found(estate) == ["master:c:1"]
 
@@ -54,8 +60,34 @@ def test_what_a_restore_wrote_is_no_unexpected_key(
 ) -> None:
     assert emptied.generation is not None
     restore_helpers.done(emptied.generation, people, names=[NAME])
+    forgotten(estate)
     estate.put(estate.qa, cleanup_helpers.NAMES[1])
     assert found(estate) == [cleanup_helpers.NAMES[1]]
+
+
+@pytest.mark.usefixtures("no_lag")
+@pytest.mark.parametrize("data", [cleanup_helpers.master(NAME), b"somebody's"], ids=["equal", "value"])
+def test_a_key_that_a_restore_only_found_in_kv_is_unexpected(
+    estate: make.Estate, people: make.People, emptied: CleanupStage, data: bytes
+) -> None:
+    estate.put(estate.qa, NAME, data)
+    stage_undo.start_undo(emptied, by=people.operator2)
+    make.work()
+    assert not estate.qa.key_set.filter(name=NAME).exists()
+    assert found(estate) == [NAME]
+
+
+def test_a_key_that_a_restore_found_just_before_the_scan_is_unexpected(
+    estate: make.Estate, people: make.People
+) -> None:
+    """The restore is of keys that no clean-up deleted, so no late check looks at them."""
+    cleanup_helpers.estate_with_masters(estate)
+    generation = restore_helpers.verified_backup(estate.qa, "master:")
+    restore_helpers.wipe(estate, estate.qa, *cleanup_helpers.NAMES[:2])
+    cleanup_helpers.scan(estate.qa)
+    estate.put(estate.qa, NAME, b"somebody's")
+    restore_helpers.done(generation, people)
+    assert found(estate) == [NAME]
 
 
 @pytest.mark.usefixtures("no_lag")
