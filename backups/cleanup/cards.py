@@ -27,6 +27,8 @@ from kvops.models import Environment, Notification, Person, Role, Run, Scan
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
 SCANNED = {State.WAITING, State.FROZEN}
+BROUGHT_BACK = ("undone", "restored")
+"""Results of a clean-up whose deleted keys are in KV again."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +142,18 @@ def row(request: CleanupRequest) -> CleanupListRow:
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
     waits_for = NEXT.get(current.state, "") if current else ""
     result = result_of(request, found)
-    if current and result:
+    if current and current.state in CleanupStage.BEFORE_DELETION and result in BROUGHT_BACK:
         waits_for = _("End this clean-up and ask for another one")
     return CleanupListRow(request, found, current, waits_for, result, remaining(found))
 
 
 def result_of(request: CleanupRequest, found: Iterable[CleanupStage]) -> str:
-    """The result for a badge: a stage was undone, or its keys restored; else done or ended; empty while it is open."""
+    """The result for a badge: a stage was undone, or its keys are restored; else done or ended; empty while it is open.
+
+    An undo or a restore at work counts too.
+    """
     shown = {stage.shown_state for stage in found}
-    for result in ("undone", "restored"):
+    for result in (*BROUGHT_BACK, "restoring"):
         if result in shown:
             return result
     return "done" if request.completed_at else "ended" if request.ended_at else ""

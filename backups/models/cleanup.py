@@ -229,10 +229,12 @@ class CleanupStage(models.Model):
 
     @property
     def shown_state(self) -> str:
-        """The state as pages show it: what a restore brought back, or nobody deleted, is not gone."""
+        """The state as pages show it: what a restore brings back, or nobody deleted, is not gone."""
         for restores, word in ((self.undos, "undone"), (self.restores, "restored")):
             if any(restore.state == "done" and restore.written for restore in restores.all()):
                 return word
+        if any(restore.state == "writing" for restore in (*self.undos.all(), *self.restores.all())):
+            return "restoring"
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
         return self.state

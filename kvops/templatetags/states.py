@@ -47,6 +47,7 @@ LOOKS: dict[str, Look] = {
     "nothing_deleted": Look(_("Nothing deleted"), *_CARE),
     "undone": Look(_("Undone"), "orange", "undo-2"),
     "restored": Look(_("Keys restored"), "orange", "undo-2"),
+    "restoring": Look(_("Keys being restored"), *_BUSY),
     "ended": Look(_("Ended"), *_OVER),
     "open": Look(pgettext_lazy("state", "Open"), *_STEP),
     "done": Look(_("Done"), *_GOOD),

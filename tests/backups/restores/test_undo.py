@@ -238,6 +238,19 @@ def test_a_clean_up_that_is_done_and_undone_is_not_called_done(estate: make.Esta
     assert signed_in(people.operator).get(f"/cleanup/{request.pk}/").context["result"] == "undone"
 
 
+def test_while_an_undo_works_or_after_it_failed_the_clean_up_is_not_called_done(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.accepted(request, people)
+    stage = cleanup_helpers.accepted(request, people, "production")
+    stage_undo.start_undo(stage, by=people.operator2)
+    assert stage.shown_state == "restoring"
+    [row] = signed_in(people.operator).get("/cleanup/").context["rows"]
+    assert row.result == "restoring"
+
+
 def test_what_was_restored_is_in_the_inventory_again(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     keys = Key.objects.filter(namespace=estate.qa).order_by("name")
