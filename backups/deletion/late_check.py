@@ -36,12 +36,7 @@ NOTES = (
     gettext_noop("The keys are listed once more after the settle time."),
     gettext_noop("The keys are listed once more after a day."),
 )
-RESTORED = (
-    RestoreEntry.Outcome.SENT,
-    RestoreEntry.Outcome.WRITTEN,
-    RestoreEntry.Outcome.EQUAL,
-    RestoreEntry.Outcome.AGAIN,
-)
+RESTORED = (RestoreEntry.Outcome.SENT, RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.AGAIN)
 """Outcomes of a restore for written names, including those to be written again because a read did not show them yet."""
 
 

@@ -134,9 +134,10 @@ def test_what_an_undo_did_not_restored_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     estate.put(estate.qa, NAMES[0], b"somebody's")
+    estate.put(estate.qa, NAMES[1], cleanup_helpers.master(NAMES[1]))
     stage_undo.start_undo(confirmed, by=people.operator2)
     make.work()
-    assert looked(confirmed) == {NAMES[0]: False}
+    assert looked(confirmed) == {NAMES[0]: False, NAMES[1]: True}
 
 
 def test_what_an_undo_may_have_restored_did_not_come_back(
