@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -15,7 +15,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person
 
 State = CleanupStage.State
-PLANNED = "They belong to a new clean-up."
+PLANNED = gettext_noop("They belong to a new clean-up.")
 """The explanation of other keys that are all on the list of another open clean-up."""
 
 
@@ -117,12 +117,13 @@ def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
 
 
 def unexplained_others(stage: CleanupStage) -> int:
-    """The number of other keys under the prefix that nobody explained and that no other open clean-up lists."""
+    """The number of other keys under the prefix that nobody explained and that no other open clean-up will delete."""
     if stage.others_note or not stage.others:
         return 0
     of_another = CleanupEntry.objects.exclude(stage=stage).filter(
         name=OuterRef("name"),
         stage__namespace=stage.namespace_id,
+        stage__state__in=[*CleanupStage.BEFORE_DELETION, State.DELETING],
         stage__request__ended_at=None,
         stage__request__completed_at=None,
     )

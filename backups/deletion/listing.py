@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from backups.models import CleanupStage, OtherName
+from backups.models import CleanupException, CleanupStage, OtherName
 from kvops.cloudflare import KeyPage
 from kvops.names import storable
 from kvops.runs.lease import Lease
@@ -40,11 +40,15 @@ def deleted_and_not(stage: CleanupStage) -> dict[str, int]:
 
 
 def others_among(stage: CleanupStage, page: KeyPage) -> Sequence[str]:
-    """The listed names under the prefix that are not of the clean-up. A clean-up of one key has no prefix."""
+    """The listed names under the prefix that are not of the clean-up. A clean-up of one key has no prefix.
+
+    A name that was gone before its deletion and is listed again is a new key.
+    """
     if stage.request.exact:
         return []
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
-    known = set(listed.values_list("name", flat=True))
+    gone = stage.exceptions.exclude(outcome__in=CleanupException.LEFTOVERS)
+    known = set(listed.exclude(index__in=gone.values("index")).values_list("name", flat=True))
     return [key.name for key in page.keys if key.name not in known]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import IntegrityError
+from django.utils import translation
 
 from audit.actions import Action
 from audit.models import Entry
@@ -12,6 +13,7 @@ from backups.deletion import listing
 from backups.models import CleanupStage
 from kvops import timing
 from kvops.models import Category
+from kvops.wording import said
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -115,6 +117,37 @@ def test_keys_of_another_open_clean_up_need_no_explanation(estate: make.Estate, 
     assert completion.unexplained_others(stage) == 0
     accept(stage, people)
     assert stage.others_note == "They belong to a new clean-up."
+    with translation.override("ja"):
+        assert said(stage.others_note) == "新しいクリーンアップの対象です。"
+
+
+def test_a_clean_up_that_will_not_delete_them_any_more_is_no_explanation(
+    estate: make.Estate, people: make.People
+) -> None:
+    """Its proof left the key, which was written again after the last read."""
+    make.family("master:kept:", Category.CACHE)
+    estate.put(estate.qa, "master:kept:1")
+    cleanup_helpers.estate_with_masters(estate)
+    other = cleanup_helpers.confirmed(cleanup_helpers.asked(people, "master:kept:"), people)
+    assert other.request.is_open
+    estate.put(estate.qa, "master:kept:1")
+    assert completion.unexplained_others(cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)) == 1
+
+
+def test_a_name_that_was_gone_before_the_deletion_and_is_listed_again_is_another_key(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.approved(request, people)
+    name = cleanup_helpers.NAMES[0]
+    estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
+    cleanup_requests.start_deletion(stage, by=people.operator)
+    estate.cloudflare.hook("keys", lambda _: estate.put(estate.qa, name, b"anew"))
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.deleted, stage.others, stage.remaining) == (State.CONFIRMED, 2, 1, 1)
+    assert stage.other_names.get().name == name
 
 
 def test_a_clean_up_of_one_key_has_no_other_keys(estate: make.Estate, people: make.People) -> None:
