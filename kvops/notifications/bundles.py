@@ -15,7 +15,7 @@ from django.utils import translation
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _, ngettext
 
-from kvops.models import Notification, NotificationEvent
+from kvops.models import Notification, NotificationEvent, Run
 from kvops.notifications.senders import Message
 
 NAMED = 20
@@ -26,8 +26,11 @@ _bundle: ContextVar[str] = ContextVar("bundle", default="")
 
 @contextmanager
 def one_bundle(name: str) -> Iterator[None]:
-    """Put the notifications that are posted in this context into one bundle; `name` is of one round of a check."""
-    before = _bundle.set(name)
+    """Put the notifications that are posted in this context into one bundle; `name` is of one round of a check.
+
+    Within another bundle, or without a name, nothing changes.
+    """
+    before = _bundle.set(current() or name)
     try:
         yield
     finally:
@@ -37,6 +40,16 @@ def one_bundle(name: str) -> Iterator[None]:
 def current() -> str:
     """The name of the open bundle; empty if none is open."""
     return _bundle.get()
+
+
+def of_run(run: Run) -> str:
+    """The bundle of all runs that one due time of a schedule started; empty for other runs."""
+    return f"firing:{run.firing_id}" if run.firing_id else ""
+
+
+def unfinished() -> list[str]:
+    """The bundles whose runs are not all over, so that more may come."""
+    return [of_run(run) for run in Run.objects.open().exclude(firing=None).distinct("firing").only("firing")]
 
 
 def message_of(mine: Sequence[Notification]) -> Message:

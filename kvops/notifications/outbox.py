@@ -152,6 +152,8 @@ def _holding(roles: Iterable[Role]) -> Iterable[Person]:
 def send_due() -> int:
     """Queue the due messages. Return their number. `sweep` calls it, and must not wait for a service itself.
 
+    A message waits for the other runs of its round, a quarter of an hour at most.
+
     If a worker has been sending a notification for too long, it waits again, with one more attempt of unknown outcome.
     """
     gone = Notification.objects.filter(
@@ -159,6 +161,8 @@ def send_due() -> int:
     )
     gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), error=NOBODY_KNOWS)
     due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at", "pk")
+    lately = Now() - timedelta(seconds=timing.MESSAGE_HELD)
+    due = due.exclude(bundle__in=bundles.unfinished(), created_at__gt=lately)
     queued = 0
     for one in due[:BATCH]:
         with log.transaction():

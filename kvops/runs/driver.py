@@ -23,6 +23,7 @@ from kvops import queue, rollback, timing
 from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.names import visible
+from kvops.notifications import bundles
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -94,6 +95,12 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
     if lease is None:
         logger.info("Run %s is not due; the wake-up task is ignored.", run_id)
         return
+    with bundles.one_bundle(bundles.of_run(lease.run)):
+        _work(lease)
+
+
+def _work(lease: Lease) -> None:
+    """One step, and the state that its end or its error leads to."""
     try:
         _step(lease)
     except LeaseLost as lost:

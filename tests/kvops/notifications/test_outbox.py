@@ -17,7 +17,16 @@ from audit import log
 from audit.models import Entry
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Person, Run
+from kvops.models import (
+    ApprovalRequest,
+    Environment,
+    Firing,
+    Notification,
+    NotificationEvent,
+    Person,
+    Run,
+    Schedule,
+)
 from kvops.notifications import bundles, outbox, senders
 from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, Unclear
 from kvops.runs import driver as run_driver
@@ -357,6 +366,45 @@ def test_a_round_that_slack_refuses_is_sent_again_or_given_up_as_one(
     deliver()
     assert (len(slack.taken), slack.asked) == (1, 2)
     assert {one.state for one in Notification.objects.all()} == {State.DELIVERED}
+
+
+def fired(number: int) -> list[Run]:
+    """Runs that one due time of a schedule started; each is queued."""
+    schedule = Schedule.objects.create(job="scan", expression="7 1 * * *", next_at=Now())
+    firing = Firing.objects.create(schedule=schedule, due_at=Now(), outcome="started")
+    return [
+        Run.objects.create(kind="verify", subject=f"generation:{one}", label="x", actor="x", firing=firing)
+        for one in range(number)
+    ]
+
+
+def test_what_a_scheduled_run_tells_is_of_its_round(
+    qa: Environment, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = fired(1)
+    monkeypatch.setattr(run_driver, "_step", lambda _: post(qa, "generation:1", to=[people.operator]))
+    run_driver.drive(run.pk)
+    assert {one.bundle for one in Notification.objects.all()} == {f"firing:{run.firing_id}"}
+
+
+def test_the_runs_of_one_due_time_are_told_in_one_message(qa: Environment, people: make.People) -> None:
+    runs = fired(2)
+    for run in runs:
+        with bundles.one_bundle(bundles.of_run(run)), bundles.one_bundle("run:7"):
+            post(qa, f"generation:{run.pk}", to=[people.operator])
+        assert outbox.send_due() == 0
+    Run.objects.update(state="running")
+    Run.objects.update(state="succeeded", finished_at=Now())
+    deliver()
+    assert [message.subject for message in mail.outbox] == ["[KVOps] 2 notifications: backup made (2)"]
+
+
+def test_a_message_waits_a_quarter_of_an_hour_for_the_other_runs(qa: Environment, people: make.People) -> None:
+    (run,) = fired(1)
+    with bundles.one_bundle(bundles.of_run(run)):
+        post(qa, "generation:1", to=[people.operator])
+    Notification.objects.update(created_at=Now() - timedelta(seconds=timing.MESSAGE_HELD))
+    assert outbox.send_due() > 0
 
 
 def test_the_page_shows_what_a_round_told(qa: Environment, people: make.People) -> None:
