@@ -1,6 +1,6 @@
-"""Sets of prefixes: the distinct ones of a set, and those that two sets share."""
+"""Sets of prefixes: the distinct ones of a set, those that two sets share, and the form that people read."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.utils.translation import gettext_lazy as _
 
@@ -34,6 +34,11 @@ def distinct_of_keys(prefixes: Collection[str]) -> list[str]:
     if any(len(prefix.encode()) > MAX_NAME_BYTES for prefix in found):
         raise PrefixRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     return found
+
+
+def patterns(prefixes: Iterable[str], *, exact: bool = False) -> list[str]:
+    """The prefixes as people read them: each with a star, or alone if it is the exact name of a key."""
+    return [prefix if exact else f"{prefix}*" for prefix in prefixes]
 
 
 def common(left: Sequence[str], right: Sequence[str]) -> list[str]:

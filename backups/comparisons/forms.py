@@ -68,7 +68,7 @@ def _namespace(one: Namespace) -> str:
 
 
 def _named_backup(one: Generation) -> str:
-    under = " ".join(f"{prefix}*" for prefix in one.prefixes)
+    under = " ".join(one.shown_prefixes)
     made = date_format(timezone.localtime(one.started_at), "SHORT_DATETIME_FORMAT")
     status = Generation.Status(one.status).label
     name = _("Backup %(pk)s") % {"pk": one.pk}

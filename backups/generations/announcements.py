@@ -30,7 +30,7 @@ def damaged(generation: Generation, *, found_by: Run) -> None:
 def _tell(
     generation: Generation, event: NotificationEvent, title: str | Promise, *why: str, occasion: str = ""
 ) -> None:
-    what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    what = f"{generation.namespace} {' '.join(generation.shown_prefixes)}"
     keys = say(_("Made by %(who)s, %(time)s, number of keys: %(n)s"), n=f"{generation.keys:,}", who=generation.actor,
                time=moment(generation.finished_at))  # fmt: skip
     outbox.post(

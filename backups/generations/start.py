@@ -78,6 +78,7 @@ def create_backup(
             prefixes=prefixes,
             category=scope.category(families or [None]),
             patterns=[str(family) for family in families] if stage or restore else [],
+            exact=stage is not None and stage.request.exact,
             purpose=purpose,
             read=scope.read_mode(families) if stage or restore else Read.BULK,
             stem=stem,
@@ -120,7 +121,7 @@ def begin(
     generation.run = run_driver.create(
         kind,
         subject=_subject(namespace, prefixes, generation.purpose),
-        label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
+        label=f"{namespace} {' '.join(generation.shown_prefixes)}"[:300],
         actor=actor,
         person=person,
         environment=namespace.environment,

@@ -154,7 +154,7 @@ def dataset_of(generation: Generation) -> Dataset:
     found = {dataset_registry.dataset_for(binding, prefix) for prefix in generation.prefixes}
     dataset = found.pop() if len(found) == 1 else None
     if dataset is None:
-        prefixes = ", ".join(f"{prefix}*" for prefix in generation.prefixes)
+        prefixes = ", ".join(generation.shown_prefixes)
         sentence = _(
             "No single dataset covers %(prefixes)s of %(binding)s: add one to the policy, or back up one family."
         )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from kvops import timing
 from kvops.models import Category, Environment, Namespace, Person, Read, Run
+from kvops.prefixes import patterns
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -71,6 +72,8 @@ class Generation(models.Model):
     A backup of master data holds rows of D1, each as the key that its dataset gives it. `source` is the origin of the
     rows, `tables` has each table with its number of rows. The namespace is that of the keys.
 
+    With `exact`, the only prefix is the whole name of the key: the clean-up was of that key alone.
+
     The bucket is the one of this name at `endpoint`, in the account `account_id`. The endpoint's host also names R2's
     jurisdiction. A backup from before these were recorded has neither, and is known by the bucket's name alone.
     """
@@ -109,6 +112,7 @@ class Generation(models.Model):
     prefixes = models.JSONField()
     category = models.CharField(max_length=20, choices=Category)
     patterns = models.JSONField(default=list)
+    exact = models.BooleanField(default=False, db_default=False)
     purpose = models.CharField(max_length=20, choices=Purpose, default=Purpose.ROUTINE)
     source = models.CharField(max_length=500, blank=True, default="", db_default="")
     tables = models.JSONField(blank=True, default=list, db_default=models.Value([], models.JSONField()))
@@ -191,6 +195,11 @@ class Generation(models.Model):
     def audited(self) -> log.Subject:
         """The subject of the backup in the audit log."""
         return log.subject("generation", self.pk, self.stem, environment=self.environment.slug)
+
+    @property
+    def shown_prefixes(self) -> list[str]:
+        """The prefixes as people read them; an exact key without a star."""
+        return patterns(self.prefixes, exact=self.exact)
 
     @property
     def work(self) -> Run:

@@ -86,7 +86,7 @@ def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
 
 def _about(kept: Kept) -> list[str]:
     generation = kept.generation
-    what = " ".join(f"{prefix}*" for prefix in generation.prefixes)
+    what = " ".join(generation.shown_prefixes)
     made = say(
         _("Made on %(date)s, number of keys: %(keys)s."), date=_date(generation.started_at), keys=f"{generation.keys:,}"
     )

@@ -135,7 +135,7 @@ def _alarm(generation: Generation) -> Alarm:
         Status.PARTIAL: _("The newest backup of %(what)s is partial"),
         Status.COMPLETE: _("The newest backup of %(what)s was never verified"),
     }
-    what = f"{generation.namespace} {', '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    what = f"{generation.namespace} {', '.join(generation.shown_prefixes)}"
     text = generation.problem or _("No deletion may rely on this backup.")
     level = "danger" if generation.status == Status.DAMAGED else "warning"
     url = reverse("backups:generation", args=[generation.pk])

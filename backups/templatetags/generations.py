@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from backups.integrity import start as check_start
 from backups.models import Check, Comparison, Dataset, Generation
 from kvops.inventory import value as key_value
+from kvops.prefixes import patterns
 from kvops.templatetags.ui import key_name, state_badge
 
 register = template.Library()
@@ -19,8 +20,18 @@ register = template.Library()
 @register.simple_tag
 def prefixes(of: Sequence[str]) -> str:
     """Prefixes for people: each with a star, the empty one in words."""
-    shown = format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
-    return format_html('<span class="prefixes">{}</span>', shown)
+    return _prefixes(of, patterns(of))
+
+
+@register.simple_tag
+def prefixes_of(backup: Generation) -> str:
+    """The prefixes of a backup for people; an exact key without a star."""
+    return _prefixes(backup.prefixes, backup.shown_prefixes)
+
+
+def _prefixes(of: Sequence[str], shown: Sequence[str]) -> str:
+    names = (key_name(pattern) if prefix else _("all keys") for prefix, pattern in zip(of, shown, strict=True))
+    return format_html('<span class="prefixes">{}</span>', format_html_join(" ", "{}", ((name,) for name in names)))
 
 
 @register.inclusion_tag("backups/status.html")

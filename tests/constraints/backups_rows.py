@@ -19,6 +19,7 @@ GENERATION_FROZEN: dict[str, object] = {
     "prefixes": ["x"],
     "category": "cache",
     "patterns": ["x"],
+    "exact": True,
     "purpose": "cleanup",
     "source": "x",
     "tables": ["x"],

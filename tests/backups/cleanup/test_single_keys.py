@@ -76,6 +76,20 @@ def test_its_backup_is_encrypted_and_verified_before_another_person_sees_it(
     assert b"hunter2" not in b"".join(mail.s3.objects.values())
 
 
+def test_its_backup_names_the_key_alone_and_no_other_that_begins_like_it(
+    mail: make.Estate, people: make.People
+) -> None:
+    backup = prepared(asked(people), people).generation
+    assert backup is not None
+    assert (backup.exact, backup.run.label) == (True, f"{backup.namespace} {KEY}")
+    Generation.objects.filter(pk=backup.pk).update(status="damaged")
+    client = signed_in(people.operator)
+    for address in ("/backups/", f"/backups/{backup.pk}/", f"/backups/{backup.pk}/compare/", "/retention/", "/"):
+        page = client.get(address).content.decode()
+        assert KEY in page, address
+        assert f"{KEY}*" not in page, address
+
+
 def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people: make.People) -> None:
     request = asked(people)
     approval = cleanup_requests.submit(prepared(request, people), by=people.operator)
