@@ -1,6 +1,6 @@
 """The project's knowledge of subjects. AUDIT_SUBJECTS names its module: the audit log imports nothing of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -29,6 +29,9 @@ class Subjects(Protocol):
 
     def address(self, subject: str) -> str:
         """The address of a subject; empty for one without a page."""
+
+    def titles(self, subjects: Iterable[str]) -> Mapping[str, str]:
+        """The titles of subjects in the reader's language; it leaves out those that it does not know."""
 
     def under(self, subject: str) -> Tree:
         """The subject and everything under it."""

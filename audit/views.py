@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from audit.forms import FilterForm
 from audit.models import Entry
+from audit.subjects import known
 
 PAGE = 50
 
@@ -40,6 +41,7 @@ def entries(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "entries": page[:PAGE],
+        "titles": known().titles(entry.subject for entry in page[:PAGE]),
         "after": page[PAGE - 1].seq if len(page) > PAGE else None,
         "tree": form.tree_of_subjects,
         "filtered": any(request.GET.values()),
@@ -52,8 +54,12 @@ def entries(request: HttpRequest) -> HttpResponse:
 def entry(request: HttpRequest, seq: int) -> HttpResponse:
     """Show one entry with its place in the chain."""
     found = get_object_or_404(Entry, seq=seq)
+    titles = known().titles([found.subject])
+    told = titles.get(found.subject, found.subject_label)
     context = {
         "entry": found,
+        "titles": titles,
+        "recorded": found.subject_label if told != found.subject_label else "",
         "details": json.dumps(found.details, ensure_ascii=False, indent=2, sort_keys=True),
         "prev_hash": bytes(found.prev_hash).hex(),
         "row_hash": bytes(found.row_hash).hex(),

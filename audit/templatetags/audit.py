@@ -1,10 +1,19 @@
-"""Links from entries to their subjects."""
+"""The subjects of entries: their titles and addresses."""
+
+from collections.abc import Mapping
 
 from django import template
 
+from audit.models import Entry
 from audit.subjects import known
 
 register = template.Library()
+
+
+@register.filter
+def subject_title(entry: Entry, titles: Mapping[str, str]) -> str:
+    """The title of the subject in the reader's language where it is known, or else as it was recorded."""
+    return titles.get(entry.subject) or entry.subject_label
 
 
 @register.filter

@@ -13,7 +13,8 @@ class SubjectKind:
 
     `parents`: the kind of a parent -> the lookup from a row to that parent. `found`: the same with a function by name,
     which takes the keys of the parents and gives the rows. `named`: how the column `subject` of a row names its
-    parent, of any kind. `holds`: the lookup from a row to the names of the keys that its entries are about.
+    parent, of any kind. `holds`: the lookup from a row to the names of the keys that its entries are about. `titled`: a
+    function by name, which takes the keys of rows and gives their titles in the reader's language.
     """
 
     title: Promise
@@ -23,12 +24,15 @@ class SubjectKind:
     found: Mapping[str, str] = field(default_factory=dict)
     named: Sequence[str] = ()
     holds: str = ""
+    titled: str = ""
 
 
 KINDS: Mapping[str, SubjectKind] = {
     "cleanup": SubjectKind(_("Clean-up"), "backups:cleanup", "backups.CleanupRequest", holds="stages__entries__name"),
     "stage": SubjectKind(_("Stage"), "backups:stage", "backups.CleanupStage", parents={"cleanup": "request"}),
-    "approval": SubjectKind(_("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"]),
+    "approval": SubjectKind(
+        _("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"], titled="kvops.approvals.titles.of_requests"
+    ),
     "generation": SubjectKind(
         _("Backup"),
         "backups:generation",
@@ -41,13 +45,20 @@ KINDS: Mapping[str, SubjectKind] = {
         },
         found={"stage": "backups.cleanup.stages.backups_of"},
     ),
-    "check": SubjectKind(_("Check"), "backups:check", "backups.Check", parents={"generation": "generation"}),
+    "check": SubjectKind(
+        _("Check"),
+        "backups:check",
+        "backups.Check",
+        parents={"generation": "generation"},
+        titled="backups.history.titles.of_checks",
+    ),
     "restore": SubjectKind(
         _("Restore"),
         "backups:restore",
         "backups.Restore",
         parents={"stage": "stage", "generation": "generation"},
         holds="entries__name",
+        titled="backups.history.titles.of_restores",
     ),
     "run": SubjectKind(
         _("Run"),
@@ -56,7 +67,9 @@ KINDS: Mapping[str, SubjectKind] = {
         parents={"generation": "generation", "check": "checks", "drill": "drill", "unexplained": "scan"},
         named=["{}", "{}/late"],
     ),
-    "prune": SubjectKind(_("Prune request"), "backups:prune", "backups.PruneRequest"),
+    "prune": SubjectKind(
+        _("Prune request"), "backups:prune", "backups.PruneRequest", titled="backups.history.titles.of_prunes"
+    ),
     "investigation": SubjectKind(_("Investigation"), "backups:investigation", "backups.Investigation"),
     "drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill"),
     "unexplained": SubjectKind(

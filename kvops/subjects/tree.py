@@ -46,12 +46,23 @@ def address(subject: str) -> str:
         return ""
 
 
+def titles(subjects: Iterable[str]) -> dict[str, str]:
+    """The titles of these subjects in the reader's language, as far as they are known: one query for each kind."""
+    keys: dict[str, set[int]] = {}
+    for kind, key in filter(None, map(_row, subjects)):
+        keys.setdefault(kind, set()).add(key)
+    return {
+        f"{kind}:{key}": title
+        for kind, some in keys.items()
+        if (function := KINDS[kind].titled)
+        for key, title in import_string(function)(some).items()
+    }
+
+
 def under(subject: str) -> SubjectTree:
     """The subject and everything under it, however deep."""
-    kind, _, key = subject.partition(":")
-    if kind not in KINDS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
-        return SubjectTree([subject], [], more=False)
-    return _tree({kind: [int(key)]})
+    row = _row(subject)
+    return _tree({row[0]: [row[1]]}) if row else SubjectTree([subject], [], more=False)
 
 
 def of_key(name: str) -> SubjectTree:
@@ -73,6 +84,15 @@ def functions() -> Iterator[str]:
     """The functions that the kinds name."""
     for kind in KINDS.values():
         yield from kind.found.values()
+        yield from filter(None, [kind.titled])
+
+
+def _row(subject: str) -> tuple[str, int] | None:
+    """The kind and the key of a subject; None if it names no row of a known kind."""
+    kind, _, key = subject.partition(":")
+    if kind not in KINDS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
+        return None
+    return kind, int(key)
 
 
 def _tree(roots: Keys) -> SubjectTree:

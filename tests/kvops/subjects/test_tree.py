@@ -33,6 +33,7 @@ def test_every_lookup_of_a_kind_is_a_query_of_its_rows() -> None:
         assert list(subject_tree._children(kind, {parent: [1] for parent in KINDS if one.model})) == []
         if one.holds:
             assert list(subject_tree._rows(kind).filter(**{one.holds: "x"})) == []
+        assert subject_tree.titles([f"{kind}:1"]) == {}
 
 
 def test_every_subject_that_can_have_a_page_has_one() -> None:
@@ -111,3 +112,27 @@ def test_every_kind_with_a_model_names_one() -> None:
 @pytest.mark.parametrize("subject", ["person:1", "cleanup:" + "9" * 40, "cleanup:x", "cleanup:１", "", "tea:1"])
 def test_a_subject_without_rows_is_a_tree_of_its_own(subject: str) -> None:
     assert subject_tree.under(subject).subjects == [subject]
+
+
+def test_the_audit_log_names_a_subject_in_the_language_of_its_reader(estate: make.Estate, people: make.People) -> None:
+    stage = undone(estate, people)
+    client = signed_in(people.auditor)
+    client.cookies["django_language"] = "ja"
+    entry = Entry.objects.filter(subject=f"approval:{stage.approval_id}").latest("seq")
+    for address in (f"/audit/?subject=approval:{stage.approval_id}", entry.get_absolute_url()):
+        page = client.get(address).content.decode()
+        assert "から master:* のキー 3 件を削除" in page, address
+    assert f"記録上の表記: {entry.subject_label}" in page
+    restore = Restore.objects.get(stage=stage)
+    assert " を復元" in client.get(f"/audit/?subject=restore:{restore.pk}").content.decode()
+
+
+def test_a_page_of_the_audit_log_asks_once_for_the_titles_of_a_kind(
+    estate: make.Estate, people: make.People, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    undone(estate, people)
+    asked = list(Entry.objects.values_list("subject", flat=True))
+    with django_assert_num_queries(len({one.partition(":")[0] for one in asked} & {"approval", "check", "restore"})):
+        titles = subject_tree.titles([*asked, "approval:999", "person:1", "run:x", "tea:1", ""])
+    assert titles.keys() < set(asked)
+    assert all(titles.values())
