@@ -1,5 +1,6 @@
 """Sentences for people: shown in the reader's language, stored in the audit log in English."""
 
+import re
 from datetime import datetime
 
 from django.utils import timezone, translation
@@ -13,15 +14,31 @@ def _fill(sentence: str | Promise, facts: dict[str, object]) -> str:
 
 _filled = lazy(_fill, str)
 
+_NUMBER = re.compile(r"\d+(?:,\d{3})*")
+_PLACES = ("n", "total")
+"""The numbers of a sentence of `counted`, in their order."""
+
 
 def say(sentence: str | Promise, **facts: object) -> str:
     """The sentence, with its %(placeholders)s filled when it is read, so that each reader gets their own language."""
     return _filled(sentence, facts)
 
 
+def counted(sentence: str, *numbers: int) -> str:
+    """A sentence to store, filled with its numbers: %(n)s, then %(total)s. `said` finds it by them in the catalogue."""
+    return sentence % {place: f"{number:,}" for place, number in zip(_PLACES, numbers, strict=False)}
+
+
 def said(stored: str) -> str:
-    """A stored sentence in the reader's language, if it was marked with `gettext_noop`."""
-    return gettext(stored) if stored else ""
+    """A stored sentence in the reader's language, if it was marked with `gettext_noop`; also one of `counted`."""
+    if not stored or (shown := gettext(stored)) != stored:
+        return stored and shown
+    numbers, places = _NUMBER.findall(stored), iter(_PLACES)
+    if not 0 < len(numbers) <= len(_PLACES):
+        return stored
+    sentence = _NUMBER.sub(lambda _: f"%({next(places)})s", stored)
+    shown = gettext(sentence)
+    return stored if shown == sentence else shown % dict(zip(_PLACES, numbers, strict=False))
 
 
 def translated(stored: str) -> str:

@@ -34,7 +34,7 @@ from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 from kvops.schedules.jobs import Begun
-from kvops.wording import say
+from kvops.wording import counted, say
 
 PAGE = 1_000
 """Objects per listing call, staged in one transaction."""
@@ -187,7 +187,8 @@ def _page(lease: Lease, store: R2Store) -> None:
         raise RunError("odd_name", "The name of an object in the bucket holds a NUL; remove that object by hand.")
     staged = at["staged"] + len(page.objects)
     following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
-    with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=f"Listed {staged} objects"):
+    note = counted(gettext_noop("Objects listed: %(n)s."), staged)
+    with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=note):
         bucket_listing.stage_objects(lease.run, page.objects)
 
 

@@ -194,7 +194,7 @@ def _checked(stage: CleanupStage) -> _Done:
     check = stage.check_passed
     if check is None:
         return _Done()
-    note = _("No difference between %(keys)s keys and %(rows)s rows") % {
+    note = _("No difference. Keys: %(keys)s, rows: %(rows)s") % {
         "keys": spelled(check.keys),
         "rows": spelled(check.rows),
     }

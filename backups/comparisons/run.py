@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.utils.translation import gettext_noop
 
 from backups.archive import EntryDigests
 from backups.bucket import access as bucket_access
@@ -26,6 +27,7 @@ from kvops.models import Read
 from kvops.prefixes import common
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
+from kvops.wording import counted
 
 BLOCK = 5_000
 """Names of either backup per join."""
@@ -78,7 +80,9 @@ class _TwoBackups:
             found, left, equal = self._between(at["after"], upto)
             at |= {"equal": at["equal"] + equal, "done": at["done"] + left}
             at |= {"after": upto or "", "over": upto is None}
-            with self._lease.checkpoint(cursor=at, done=at["done"], note=f"Compared {at['done']} keys"):
+            with self._lease.checkpoint(
+                cursor=at, done=at["done"], note=counted(gettext_noop("Keys compared: %(n)s."), at["done"])
+            ):
                 ComparisonEntry.objects.bulk_create(found, batch_size=1_000)
         same: int = at["equal"]
         return same
@@ -197,7 +201,7 @@ class _Live:
         known = set(self._kept().filter(name__in=listed).values_list("name", flat=True))
         found = [_entry(self._comparison, name, Kind.ADDED, None, None) for name in listed if name not in known]
         at |= {"cursor": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
-        with self._checkpoint(at, "Listing what was added"):
+        with self._checkpoint(at, gettext_noop("Listing the added keys.")):
             # A listing that starts again shows earlier names once more.
             ComparisonEntry.objects.bulk_create(found, ignore_conflicts=True)
 

@@ -34,6 +34,7 @@ from kvops.cloudflare.writes import BulkOutcome
 from kvops.runs import emergency
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import RunError
+from kvops.wording import counted
 
 State = CleanupChunk.State
 READS = 2
@@ -195,7 +196,8 @@ class Sender:
     def _progress(self, chunk: CleanupChunk) -> RunProgress:
         done = max(self.lease.run.done, chunk.last_index + 1)
         calls = self._calls_before + self.reader.calls + self.writer.calls
-        return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
+        note = counted(gettext_noop("Names dealt with: %(n)s of %(total)s."), done, self.stage.names)
+        return {"done": done, "calls": calls, "note": note}
 
     def settle_by_reading(self, chunk: CleanupChunk) -> None:
         """Close a chunk by reading its names: absent keys are gone, unchanged keys are sent again in a new chunk.

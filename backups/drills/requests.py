@@ -172,7 +172,7 @@ def close_backup(drill: Drill, backup: DrilledBackup, *, actor: log.Actor) -> No
 def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
     """Notify of the backups that could not be restored, within the open transaction."""
     bad = [backup for backup in backups if not backup.good]
-    sentence = _("Backup %(backup)s: %(differing)s of %(keys)s keys differed from the backup. %(problem)s")
+    sentence = _("Backup %(backup)s: keys that differed from the backup: %(differing)s of %(keys)s. %(problem)s")
     outbox.post(
         NotificationEvent.DRILL_FAILED,
         subject=f"drill:{drill.pk}",
@@ -182,8 +182,8 @@ def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
             say(
                 sentence,
                 backup=backup.generation_id,
-                differing=backup.differing,
-                keys=backup.keys,
+                differing=f"{backup.differing:,}",
+                keys=f"{backup.keys:,}",
                 problem=backup.problem,
             )
             for backup in bad[:10]

@@ -38,7 +38,7 @@ from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
-from kvops.wording import english
+from kvops.wording import counted, english
 
 NAMES = 1_000
 """Frozen names per query."""
@@ -176,7 +176,11 @@ class Export(Freezing):
         following = at["next"] + len(found)
         cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
         count = Counter(outcome for _, outcome, _, _ in found)
-        with self.checkpoint(cursor, done=following, note=f"Backed up {following} of {self.lease.run.total} keys"):
+        with self.checkpoint(
+            cursor,
+            done=following,
+            note=counted(gettext_noop("Keys backed up: %(n)s of %(total)s."), following, self.lease.run.total or 0),
+        ):
             _row(self.generation, stored, at["next"], following - 1).save()
             _settle(self.generation, found)
             bucket_access.remember(self.generation, self._written)

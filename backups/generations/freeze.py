@@ -22,7 +22,7 @@ from kvops.models import Category, Family, Read
 from kvops.names import escaped
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import Done, RunError
-from kvops.wording import english
+from kvops.wording import counted, english
 
 if TYPE_CHECKING:
     from backups.bucket.store import ObjectInfo
@@ -90,7 +90,7 @@ class Freezing:
         at["unstorable"] += len(page.keys) - len(keys)
         at |= {"names": first + len(keys), "last": listed[-1]}
         at |= {"after": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
-        with self.checkpoint(at, note=f"Listed {at['names']} names"):
+        with self.checkpoint(at, note=counted(gettext_noop("Names listed: %(n)s."), at["names"])):
             _freeze(self.generation, first, keys)
 
     def _page(self, prefix: int, cursor: str | None) -> KeyPage:

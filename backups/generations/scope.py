@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 from django.db.models import Q
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from backups.generations import encryption
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Key, Namespace, Read
+from kvops.prefixes import patterns
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -25,13 +26,16 @@ def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backup
     """The refusal for this number of keys that need encryption, if no recipients are set."""
     return BackupRefused(
         say(
-            _(
+            ngettext_lazy(
+                "%(count)s key of %(namespace)s under %(prefixes)s must be backed up encrypted: it is a setting, "
+                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without it.",
                 "%(count)s keys of %(namespace)s under %(prefixes)s must be backed up encrypted: they are settings, "
-                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without them."
+                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without them.",
+                count,
             ),
-            count=count,
+            count=f"{count:,}",
             namespace=namespace,
-            prefixes=", ".join(f"{prefix}*" for prefix in prefixes),
+            prefixes=", ".join(patterns(prefixes)),
             how=encryption.HOW,
         ),
         count,

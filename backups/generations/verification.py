@@ -29,6 +29,7 @@ from backups.models import Generation, GenerationEntry, GenerationPart, StoredOb
 from kvops import clock, timing
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done, RunError
+from kvops.wording import counted
 
 Status = Generation.Status
 WITHIN = "read_back"
@@ -172,7 +173,7 @@ class ReadBack:
 
     def _checkpoint(self, following: int, keys: int) -> AbstractContextManager[None]:
         place = {**self._at, "next": following}
-        note = f"Part {following - 1} is as written"
+        note = counted(gettext_noop("Part %(n)s is as written."), following - 1)
         if self.within_another_run:
             return self.lease.checkpoint(cursor={**self.lease.run.cursor, WITHIN: place}, note=note)
         return self.lease.checkpoint(cursor=place, done=self.lease.run.done + keys, note=note)

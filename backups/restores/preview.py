@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from django.db import connection
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -22,6 +23,7 @@ from kvops.inventory.families import Families
 from kvops.models import Read
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, Stopped
+from kvops.wording import counted
 
 BLOCK = 500
 EXACT_BLOCK = 100
@@ -51,9 +53,8 @@ def preview(lease: Lease) -> Again | None:
             found = list(comparison.of(block))
             first += len(block)
             calls = before + reader.client.calls
-            with lease.checkpoint(
-                cursor={"next": first}, done=first, calls=calls, note=f"Compared {first} of {restore.names} keys"
-            ):
+            note = counted(gettext_noop("Keys compared: %(n)s of %(total)s."), first, restore.names)
+            with lease.checkpoint(cursor={"next": first}, done=first, calls=calls, note=note):
                 _keep(restore, found)
             if lease.tired:
                 return Again()

@@ -42,6 +42,7 @@ from kvops.prefixes import common
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped
+from kvops.wording import counted
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -181,9 +182,8 @@ class _RestoreRun:
                         " asks. Prepare another one that leaves such keys as they are, or overwrites them.",
                     )
             first += len(names)
-            with self.lease.checkpoint(
-                cursor={"phase": "begin", "looked": first}, note=f"Looked at {first} of {self.restore.names} keys."
-            ):
+            note = counted(gettext_noop("Keys compared: %(n)s of %(total)s."), first, self.restore.names)
+            with self.lease.checkpoint(cursor={"phase": "begin", "looked": first}, note=note):
                 pass
             if self.lease.tired:
                 return Again()

@@ -37,6 +37,7 @@ from kvops.inventory.families import Families
 from kvops.runs import emergency
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import RunError
+from kvops.wording import counted
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -314,4 +315,5 @@ class Putter:
     def progress(self, chunk: RestoreChunk) -> RunProgress:
         """The progress of the run with this chunk."""
         done = max(self.lease.run.done, chunk.last_index + 1)
-        return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}
+        note = counted(gettext_noop("Names dealt with: %(n)s of %(total)s."), done, self.restore.names)
+        return {"done": done, "calls": self.calls, "note": note}

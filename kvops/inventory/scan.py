@@ -23,7 +23,7 @@ from kvops.notifications import bundles
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver, lease as run_lease, outcomes
 from kvops.schedules.jobs import Begun
-from kvops.wording import say
+from kvops.wording import counted, say
 
 MAX_RESTARTS = 3
 """Restarts of a listing before it fails. A listing restarts if Cloudflare refuses its cursor, or a crash of Postgres
@@ -147,7 +147,7 @@ def _list(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 cursor=asdict(listing),
                 done=listing.staged,
                 calls=before + calls.client.calls,
-                note=f"{listing.staged:,} keys listed.",
+                note=counted(gettext_noop("Keys listed: %(n)s."), listing.staged),
             ):
                 inventory_merge.stage_keys(mine, keys)
             if last:

@@ -9,10 +9,14 @@ from django.urls import reverse
 from django.utils import translation
 
 from audit.models import Entry
+from backups.restores import undo as stage_undo
+from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
+from kvops.runs.lease import Lease
 from kvops.wording import english, said, say
 from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
 from tests.test_doors import DOORS, VISITORS, DoorsWorld, world
 from tests.translations import CATALOGUE, messages
@@ -82,3 +86,24 @@ def test_a_sentence_with_facts_waits_for_its_reader() -> None:
         assert str(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "実行 7"
         assert english(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "Run 7"
     assert str(refused) == "Run 7"
+
+
+def test_the_notes_of_runs_count_without_a_plural_and_are_said_in_japanese(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    renew = Lease.renew
+    monkeypatch.setattr(
+        Lease, "renew", lambda lease, **values: notes.append(values.get("note", "")) or renew(lease, **values)
+    )
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+    cleanup_helpers.estate_with_masters(estate, ["master:a:1"])
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    stage_undo.start_undo(stage, by=people.operator2)
+    make.work()
+    counted = {"Keys listed: 1.", "Keys backed up: 1 of 1.", "Names dealt with: 1 of 1.", "Part 1 is as written."}
+    assert counted - set(notes) == set()
+    with translation.override("ja"):
+        assert {note for note in notes if note and not JAPANESE.search(said(note))} == set()
+        assert said("Keys backed up: 1,000 of 2,000.") == "バックアップしたキー: 2,000 件中 1,000 件"
+        assert [said(odd) for odd in ("", "Tea: 1 of 2.", "1 2 3 and 100%")] == ["", "Tea: 1 of 2.", "1 2 3 and 100%"]

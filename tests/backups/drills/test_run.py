@@ -336,6 +336,7 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     told = Notification.objects.filter(event=NotificationEvent.DRILL_FAILED)
     assert {note.person for note in told} == {people.operator, people.operator2, people.reviewer}
     assert told[0].link == f"/drills/{drill.pk}/"
+    assert "keys that differed from the backup: 1 of " in str(told[0].lines)
 
 
 @pytest.mark.usefixtures("backed_up")

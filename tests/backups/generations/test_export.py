@@ -304,6 +304,8 @@ def test_settings_known_to_the_inventory_are_refused_with_their_number(estate: m
     with pytest.raises(scope.BackupRefused, match=r"2 keys .* must be backed up encrypted") as refusal:
         start(estate, "")
     assert refusal.value.count == 2
+    assert "1 key of " in str(scope.refusal(estate.qa, [""], 1))
+    assert "1,000 keys of " in str(scope.refusal(estate.qa, [""], 1_000))
     assert not Generation.objects.exists()
 
 
