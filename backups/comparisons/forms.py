@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from django import forms
 from django.db.models import QuerySet
 from django.http import QueryDict
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _, gettext_lazy
 
 from backups.comparisons import start as comparison_start
@@ -16,6 +14,7 @@ from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
 from kvops.prefixes import common
 from kvops.web.fields import ChoiceFilter, PrefixFilter
+from kvops.wording import moment
 
 OFFERED = 100
 """Backups; at most this many are offered, newest first. An address can name any other."""
@@ -69,10 +68,9 @@ def _namespace(one: Namespace) -> str:
 
 def _named_backup(one: Generation) -> str:
     under = " ".join(one.shown_prefixes)
-    made = date_format(timezone.localtime(one.started_at), "SHORT_DATETIME_FORMAT")
     status = Generation.Status(one.status).label
     name = _("Backup %(pk)s") % {"pk": one.pk}
-    return f"{name} · {one.environment.name} · {under} · {made} · {status}"
+    return f"{name} · {one.environment.name} · {under} · {moment(one.started_at)} · {status}"
 
 
 class ComparisonFilter(forms.Form):

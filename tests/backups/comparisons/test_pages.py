@@ -11,6 +11,7 @@ from backups.comparisons import start as comparison_start
 from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
 from kvops.models import Category
+from kvops.wording import moment
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.signing import signed_in
@@ -67,6 +68,7 @@ def test_another_backup_of_the_same_keys_is_offered_first(
     later = restore_helpers.verified_backup(estate.qa)
     shown = text(browser, reverse("backups:comparisons", args=[later.pk]))
     assert f'value="backup:{generation.pk}" selected' in shown
+    assert f"master:* · {moment(generation.started_at)} · verified" in shown
     asked = text(browser, reverse("backups:comparisons", args=[later.pk]) + f"?with=kv:{estate.production.pk}")
     assert f'value="kv:{estate.production.pk}" selected' in asked
 
