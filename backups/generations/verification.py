@@ -5,7 +5,7 @@ answer, which is kept in Postgres. One part is read per checkpoint; the first er
 keeps the ETag of each object that it read, so that `execution.presence` can tell another object of the same name.
 
 A damaged backup is verified again if a verification that began after the damage was found passes. A verification works
-in a run of its own, or within a deletion whose backup was verified more than a day ago.
+in a run of its own, or within a deletion or restore whose backup was verified more than a day ago.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -142,7 +142,7 @@ class StoredBackup:
 
 
 class ReadBack:
-    """The work of one step on the verification of a backup, in a run of its own or within a deletion."""
+    """The work of one step on the verification of a backup, in a run of its own or within another run."""
 
     def __init__(self, generation: Generation, lease: Lease, store: Store, *, within_another_run: bool = False) -> None:
         self.generation, self.lease, self.within_another_run = generation, lease, within_another_run

@@ -206,6 +206,8 @@ class _RestoreRun:
             if chunk is None:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
                     return None
+            if not safety_backup.verify_if_needed(self.restore, self.lease):
+                return Again()
             self._derive()
             self._put(chunk)
         return Again()
@@ -224,7 +226,12 @@ class _RestoreRun:
                 raise
 
     def _derive(self) -> None:
-        revalidation.derived(self.lease, lambda: _insist_as_approved(self.restore))
+        revalidation.derived(self.lease, self._insist_evidence)
+
+    def _insist_evidence(self) -> None:
+        """Derive the evidence, then look at the objects of the safety backup. Raises RunError if either differs."""
+        _insist_as_approved(self.restore)
+        safety_backup.insist_in_place(self.restore, self.lease)
 
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until the chunk's writes can be read back."""

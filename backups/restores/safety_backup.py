@@ -1,7 +1,8 @@
 """The safety backup: before a restore overwrites keys, exactly these are backed up and verified.
 
 The run waits for it. Only a key that still equals the safety backup is overwritten. A key that vanished while the
-backup was made needs no overwriting; another backup is made without it.
+backup was made needs no overwriting; another backup is made without it. Before a write, the safety backup must be in
+its bucket as it was written (`execution.presence`), as the backup of a deletion must.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from itertools import takewhile
 
 from django.utils.translation import gettext_noop
 
+from backups.execution import presence
 from backups.generations import start as generation_start
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
@@ -57,6 +59,28 @@ def is_backed_up(restore: Restore) -> bool:
         return True
     # All keys vanished while they were backed up.
     return safety is not None and safety.status == Status.PARTIAL and safety.keys == 0
+
+
+def verify_if_needed(restore: Restore, lease: Lease) -> bool:
+    """Verify a safety backup that was verified more than a day ago; False while parts are left. Raises RunError."""
+    safety = _relied_on(restore)
+    return safety is None or presence.verify_if_needed(safety, lease, _nothing_written(restore))
+
+
+def insist_in_place(restore: Restore, lease: Lease) -> None:
+    """Raise RunError unless the safety backup is in its bucket as it was written."""
+    safety = _relied_on(restore)
+    if safety is not None:
+        presence.insist_in_place(safety, lease, _nothing_written(restore))
+
+
+def _relied_on(restore: Restore) -> Generation | None:
+    """The verified safety backup; None while there is none, and if all its keys vanished."""
+    return restore.safety if restore.safety and restore.safety.status == Status.VERIFIED else None
+
+
+def _nothing_written(restore: Restore) -> str:
+    return "Nothing more was written." if restore.chunks.filter(names__gt=0).exists() else "Nothing was written."
 
 
 def safety_digests(restore: Restore, names: Iterable[Wanted]) -> dict[str, bytes]:
