@@ -1,4 +1,8 @@
-"""The current entries of KV, compared with the verified backup by their digests."""
+"""The current entries of KV, compared with the verified backup by their digests.
+
+The edge may refuse to let a name's value be read singly. The backup could read that name, so its value is another one
+now: it counts as different and is never deleted.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +13,7 @@ from itertools import batched
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import CleanupStage, GenerationEntry
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry, NameRefused
 from kvops.models import Read
 
 SIDE_BY_SIDE = 10
@@ -70,16 +74,30 @@ def compare_now(
 ) -> Mapping[Frozen, KeyVerdict]:
     """The same for up to 100 entries, one by one if they must be read exactly."""
     if read == Read.EXACT:
-        return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
+        return {entry: _compare_exactly(reader, namespace_id, entry) for entry in entries}
     return _compare_in_bulk(reader, namespace_id, entries)
+
+
+def _compare_exactly(reader: Cloudflare, namespace_id: str, entry: Frozen) -> KeyVerdict:
+    try:
+        return _verdict(entry, reader.exact_get(namespace_id, entry.name))
+    except NameRefused:
+        return KeyVerdict.DIFFERENT
 
 
 def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, KeyVerdict]:
     """The entries compared in one bulk read.
 
-    If the answer would be too large, the two halves are read one after the other.
+    If the answer would be too large, the two halves are read one after the other. If the edge refuses a name that must
+    be read singly, the names are read one by one.
     """
-    current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
+    try:
+        current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
+    except NameRefused:
+        if len(entries) == 1:
+            return {entries[0]: KeyVerdict.DIFFERENT}
+        alone = [_compare_in_bulk(reader, namespace_id, [entry]) for entry in entries]
+        return {entry: verdict for verdicts in alone for entry, verdict in verdicts.items()}
     if current is not None:
         return compare_frozen(entries, current)
     half = len(entries) // 2

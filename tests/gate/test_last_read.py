@@ -13,7 +13,7 @@ from backups.execution import live_digests, prepaid
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations.export import entry_digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
-from kvops.cloudflare import Cloudflare, KvEntry, RateLimited
+from kvops.cloudflare import Cloudflare, KvEntry, NameRefused, RateLimited
 from kvops.models import Run
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
@@ -196,9 +196,11 @@ class FakeReader:
         self.asked: list[tuple[str, list[str]]] = []
         self.exactly = 0
         self.together: Barrier | None = None
+        self.refused = ""
 
     def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, KvEntry | None] | None:
         self.asked.append((namespace_id, list(names)))
+        self._refuse(names)
         return {name: self.held.get(name) for name in names} if len(names) <= self.at_once else None
 
     def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
@@ -206,7 +208,12 @@ class FakeReader:
         self.exactly += 1
         if self.together:
             self.together.wait(10)
+        self._refuse([name])
         return self.held.get(name)
+
+    def _refuse(self, names: Sequence[str]) -> None:
+        if self.refused in names:
+            raise NameRefused("the name", status=403)
 
 
 def many(count: int) -> list[Frozen]:
@@ -230,6 +237,17 @@ def test_every_key_is_read_and_compared(how: str, sizes: list[int]) -> None:
     assert (reader.exactly, list(found)) == (250 if how == "exact" else 0, entries)
     other = {entry.name: verdict for entry, verdict in found.items() if verdict is not KeyVerdict.EQUAL}
     assert other == {"k007": KeyVerdict.ABSENT, "k200": KeyVerdict.DIFFERENT}
+
+
+@pytest.mark.parametrize("how", ["bulk", "exact"])
+def test_only_a_name_whose_single_read_the_edge_refuses_counts_as_different(how: str) -> None:
+    entries = many(5)
+    reader = FakeReader(entries)
+    reader.refused = "k003"
+    found = read(reader, entries, how)
+    assert list(found) == entries
+    assert [entry.name for entry, verdict in found.items() if verdict is not KeyVerdict.EQUAL] == ["k003"]
+    assert found[entries[3]] is KeyVerdict.DIFFERENT
 
 
 def test_keys_are_read_side_by_side_so_that_the_oldest_read_stays_young() -> None:

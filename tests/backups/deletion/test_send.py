@@ -310,6 +310,17 @@ def unreadable_once_sent(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, m
     monkeypatch.setattr(module, "read_and_compare", read)
 
 
+def test_a_sent_name_that_the_edge_refuses_and_that_is_binary_now_ends_as_reappeared(
+    estate: make.Estate, people: make.People
+) -> None:
+    stage, name = ready(estate, people, 3), f"{PREFIX}001"
+    estate.cloudflare.refuse_in_paths(name)
+    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
+    estate.cloudflare.hook("bulk_get", lambda _: sent(estate) and estate.put(estate.qa, name, b"\xff\xfe"))
+    assert (delete(stage, people).deleted, run_of(stage).state) == (2, "succeeded"), run_of(stage).error
+    assert list(stage.exceptions.values_list("name", "outcome")) == [(name, "reappeared")]
+
+
 @pytest.mark.hazard("B6")
 def test_names_that_were_not_done_everywhere_are_each_read(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people, 3)
