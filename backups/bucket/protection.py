@@ -10,7 +10,8 @@ old, the protection is *not known*, with the reason, and never good.
 
 A reviewer is shown the lock on the backup. For a clean-up of legacy keys or settings, anything but a lock of 14 days is
 a risk (`kvops.approvals.risks`). It is derived again at the start and, after asking Cloudflare once more, before the
-first delete. `locked_until` gives the time when R2 lets a backup go.
+first delete. `locked_until` gives the time when R2 lets a backup go. The dates of retention go by the last rules that
+were read, also while the protection is not known.
 """
 
 import logging
@@ -78,7 +79,15 @@ def locked_until(generation: Generation, protection: BucketProtection | None = N
     writing. `protection` is that of the backup's environment, if the caller knows it already.
     """
     protection = protection or known(generation.environment)
-    if not protection.known or not generation.is_here:
+    return last_locked_until(generation, protection) if protection.known else None
+
+
+def last_locked_until(generation: Generation, protection: BucketProtection) -> Locked | None:
+    """The same by the last rules that Cloudflare returned for the bucket, however old they are.
+
+    Retention goes by it: a lock that is not known now is not taken for a shorter one.
+    """
+    if not generation.is_here:
         return None
     return lock_rules.locked_until_by(
         rules_of(protection), generation.stem, generation.finished_at or generation.started_at
@@ -208,6 +217,8 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
         before = BucketProtection.objects.filter(environment=environment).first()
         read = {} if found.problem else {"read_at": Now()}
+        if found.problem and before and before.of == columns["of"]:
+            del columns["rules"]  # the last ones that were read stay: see last_locked_until
         BucketProtection.objects.update_or_create(environment=environment, defaults=columns | read)
         protection = BucketProtection.objects.get(environment=environment)
         if before is None or any(getattr(before, name) != value for name, value in columns.items()):

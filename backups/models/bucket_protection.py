@@ -11,7 +11,8 @@ class BucketProtection(models.Model):
     """The lock rules of an environment's bucket and its public addresses, or the reason why they are not known.
 
     `of` identifies the bucket that was asked about; if the environment has another bucket now, nothing is known.
-    `read_at` is the time of Cloudflare's last answer, by the database's clock. `wider` are the ids of rules that lock
+    `read_at` is the time of Cloudflare's last answer, by the database's clock. `rules` are those of that answer, also
+    while the protection is not known. `wider` are the ids of rules that lock
     other data too, `deletes` the ids of rules that delete backups. `expiry`: R2 deletes investigation backups after
     this many seconds.
     """

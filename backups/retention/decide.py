@@ -6,8 +6,8 @@ a backup, because only then do all its objects lie in the bucket. A backup can b
 longest rule of its families allows.
 
 Three things keep a backup at any age. It has a hold (`holds`), no newer verified backup covers everything it was made
-of, or none of its families has a rule. A lock of the bucket that is known keeps it too: no date before its end is
-possible. So the newest verified backup of a family stays. A backup of given names
+of, or none of its families has a rule. The lock of the bucket keeps it too, as last read: no date before its end
+is possible. So the newest verified backup of a family stays. A backup of given names
 replaces none that was listed; a partial or damaged one replaces nothing, nor does one whose objects are missing. A
 backup of nothing but caches is kept 14 to 30 days (policy 3.3) and needs no newer one.
 """

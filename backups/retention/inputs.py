@@ -91,7 +91,7 @@ class Retention:
         environment = generation.environment
         if environment.pk not in self._protections:
             self._protections[environment.pk] = bucket_protection.known(environment)
-        return bucket_protection.locked_until(generation, self._protections[environment.pk])
+        return bucket_protection.last_locked_until(generation, self._protections[environment.pk])
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
         """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from audit.models import Entry
 from backups import policy
 from backups.bucket import protection as bucket_protection
-from backups.models import Drill, DrilledBackup, Generation, Pin, StoredObject
+from backups.models import BucketProtection, Drill, DrilledBackup, Generation, Pin, StoredObject
 from backups.retention import inputs as retention_inputs, pins
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
@@ -264,6 +264,19 @@ def test_no_date_before_the_end_of_the_lock_is_shown_as_possible(estate: make.Es
         "A lock of the bucket keeps the backup until this date."
     ]
     assert list(retention_inputs.due(Generation.objects.all())) == []
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_lock_that_cloudflare_does_not_tell_any_more_is_no_shorter(estate: make.Estate, status: int) -> None:
+    old = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    locked(estate, 60)
+    BucketProtection.objects.update(read_at=Now() - timedelta(hours=2))
+    assert state(old) == State.WAITING
+    estate.cloudflare.fault("bucket_lock", "refusal", status=status, code=10000, times=99)
+    protection = bucket_protection.ask_cloudflare(estate.qa.environment)
+    assert (protection.known, bucket_protection.locked_until(old, protection)) == (False, None)
+    assert state(old) == State.WAITING
 
 
 def test_a_lock_that_is_over_keeps_nothing(estate: make.Estate) -> None:
