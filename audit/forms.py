@@ -38,7 +38,7 @@ class FilterForm(forms.Form):
         required=False,
         strip=False,
         max_length=NAME,
-        help_text=_("The exact name: its clean-ups, restores, unexplained deletions, and who viewed its value."),
+        help_text=_("The exact name: its clean-ups, restores, unexplained changes, and who viewed its value."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
     )
     since = forms.DateField(

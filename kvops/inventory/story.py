@@ -1,4 +1,4 @@
-"""A key's own story: deleted, restored, vanished, viewed; it outlives the key's row in the inventory."""
+"""A key's own story: deleted, restored, vanished, newly found, viewed; it outlives the key's row in the inventory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.models import Namespace, UnexplainedDeletion
+from kvops.models import Namespace, UnexpectedKey, UnexplainedDeletion
 
 TOLD_BY = ("backups.history.key_story.events",)
 """Functions of (namespace, name) by name that give events, so that `kvops` does not import the apps above it."""
@@ -27,6 +27,7 @@ class KeyEventKind(TextChoices):
     RESTORED = "restored", _("Restored by KVOps")
     REAPPEARED = "reappeared", _("Reappeared after its deletion")
     UNEXPLAINED = "unexplained", _("Gone without an explanation")
+    UNEXPECTED = "unexpected", _("Unexpected new key")
     VIEWED = "viewed", _("Value viewed")
 
 
@@ -49,7 +50,9 @@ class KeyEvent:
 def of_key(namespace: Namespace, name: str) -> list[KeyEvent]:
     """Everything that KVOps knows of the past of a key, newest first."""
     told = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
-    found = [*told, *_unexplained(namespace, name), *_views(namespace, name)]
+    found = [*told, *_views(namespace, name)]
+    found += _odd(UnexplainedDeletion, KeyEventKind.UNEXPLAINED, namespace, name)
+    found += _odd(UnexpectedKey, KeyEventKind.UNEXPECTED, namespace, name)
     return sorted(found, key=lambda event: event.at, reverse=True)
 
 
@@ -65,17 +68,23 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
 
 
-def _unexplained(namespace: Namespace, name: str) -> list[KeyEvent]:
-    found = UnexplainedDeletion.objects.filter(
-        name=name, scan__namespace=namespace, scan__completed_at__isnull=False
-    ).select_related("scan__acknowledged_by")
+def _odd(
+    model: type[UnexplainedDeletion | UnexpectedKey], kind: KeyEventKind, namespace: Namespace, name: str
+) -> list[KeyEvent]:
+    """The scans that found the key gone, or new, without an explanation."""
+    found = model.objects.filter(name=name, scan__namespace=namespace, scan__completed_at__isnull=False).select_related(
+        "scan__acknowledged_by"
+    )
+    label, query = gettext("Unexplained deletions"), ""
+    if kind == KeyEventKind.UNEXPECTED:
+        label, query = gettext("Unexpected keys"), "?show=new"
     return [
         KeyEvent(
             at=one.scan.completed_at,
-            kind=KeyEventKind.UNEXPLAINED,
+            kind=kind,
             by=str(one.scan.acknowledged_by or ""),
             note=one.scan.acknowledged_note,
-            links=[(gettext("Unexplained deletions"), reverse("unexplained-scan", args=[one.scan_id]))],
+            links=[(label, reverse("unexplained-scan", args=[one.scan_id]) + query)],
         )
         for one in found.order_by("-scan")[:SHOWN]
         if one.scan.completed_at

@@ -190,6 +190,7 @@ class UnexpectedKey(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scan", "name"], name="unexpected_once_per_scan")]
+        indexes = [models.Index(fields=["name", "scan"], name="unexpected_by_name")]
 
     def __str__(self) -> str:
         return self.name

@@ -13,8 +13,8 @@ class SubjectKind:
 
     `parents`: the kind of a parent -> the lookup from a row to that parent. `found`: the same with a function by name,
     which takes the keys of the parents and gives the rows. `named`: how the column `subject` of a row names its
-    parent, of any kind. `holds`: the lookup from a row to the names of the keys that its entries are about. `titled`: a
-    function by name, which takes the keys of rows and gives their titles in the reader's language.
+    parent, of any kind. `holds`: the lookups from a row to the names of the keys that its entries are about.
+    `titled`: a function by name, which takes the keys of rows and gives their titles in the reader's language.
     """
 
     title: Promise
@@ -23,12 +23,12 @@ class SubjectKind:
     parents: Mapping[str, str] = field(default_factory=dict)
     found: Mapping[str, str] = field(default_factory=dict)
     named: Sequence[str] = ()
-    holds: str = ""
+    holds: Sequence[str] = ()
     titled: str = ""
 
 
 KINDS: Mapping[str, SubjectKind] = {
-    "cleanup": SubjectKind(_("Clean-up"), "backups:cleanup", "backups.CleanupRequest", holds="stages__entries__name"),
+    "cleanup": SubjectKind(_("Clean-up"), "backups:cleanup", "backups.CleanupRequest", holds=["stages__entries__name"]),
     "stage": SubjectKind(_("Stage"), "backups:stage", "backups.CleanupStage", parents={"cleanup": "request"}),
     "approval": SubjectKind(
         _("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"], titled="kvops.approvals.titles.of_requests"
@@ -57,7 +57,7 @@ KINDS: Mapping[str, SubjectKind] = {
         "backups:restore",
         "backups.Restore",
         parents={"stage": "stage", "generation": "generation"},
-        holds="entries__name",
+        holds=["entries__name"],
         titled="backups.history.titles.of_restores",
     ),
     "run": SubjectKind(
@@ -73,7 +73,10 @@ KINDS: Mapping[str, SubjectKind] = {
     "investigation": SubjectKind(_("Investigation"), "backups:investigation", "backups.Investigation"),
     "drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill"),
     "unexplained": SubjectKind(
-        _("Unexplained changes"), "unexplained-scan", "kvops.Scan", holds="unexplained_deletions__name"
+        _("Unexplained changes"),
+        "unexplained-scan",
+        "kvops.Scan",
+        holds=["unexplained_deletions__name", "unexpected_keys__name"],
     ),
     "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule"),
     "object": SubjectKind(_("Object"), "backups:storage_object"),

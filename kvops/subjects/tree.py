@@ -68,7 +68,7 @@ def under(subject: str) -> SubjectTree:
 def of_key(name: str) -> SubjectTree:
     """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
     roots = {
-        kind: list(_rows(kind).filter(**{one.holds: name}).order_by("-pk").values_list("pk", flat=True)[:MOST])
+        kind: [key for lookup in one.holds for key in _keys(_rows(kind).filter(**{lookup: name}))][:MOST]
         for kind, one in KINDS.items()
         if one.holds
     }

@@ -5,7 +5,7 @@ import pytest
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import merge as inventory_merge, scan as inventory_scan, unexplained as unexplained_deletions
-from kvops.models import Notification, NotificationEvent, Scan
+from kvops.models import Key, Notification, NotificationEvent, Scan
 from tests import make
 from tests.signing import signed_in
 
@@ -82,3 +82,23 @@ def test_the_pages_show_both_kinds_of_a_scan(grown: Scan, people: make.People) -
     new = browser.get(f"/unexplained/{grown.pk}/?show=new&prefix=master:b:2").text
     assert ("gone:1" in new, "master:b:1" in new, "master:b:2" in new) == (False, False, True)
     assert b"".join(browser.get(f"/unexplained/{grown.pk}/names?show=new&format=csv")).count(b"master:b:") == 2
+
+
+def test_the_key_tells_that_it_came_unexpectedly_also_when_it_is_gone_again(
+    grown: Scan, estate: make.Estate, people: make.People
+) -> None:
+    unexplained_deletions.acknowledge_deletions(grown, by=people.operator, note="The old CMS, now off.")
+    browser = signed_in(people.auditor)
+    shown = browser.get("/key/qa/SETTINGS/", {"name": "master:b:1"}).text
+    for part in ("Unexpected new key", "The old CMS, now off.", f'href="/unexplained/{grown.pk}/?show=new"'):
+        assert part in shown, part
+    assert "Unexpected new key" not in browser.get("/key/qa/SETTINGS/", {"name": "other"}).text
+    Key.objects.all().delete()
+    assert "A scan found this key new." in browser.get("/key/qa/SETTINGS/", {"name": "master:b:1"}).text
+
+
+def test_the_audit_log_finds_the_scan_by_the_name_of_the_unexpected_key(grown: Scan, people: make.People) -> None:
+    browser = signed_in(people.auditor)
+    subjects = {entry.subject for entry in browser.get("/audit/", {"key": "master:b:1"}).context["entries"]}
+    assert f"unexplained:{grown.pk}" in subjects
+    assert not browser.get("/audit/", {"key": "other"}).context["entries"]
