@@ -1,7 +1,8 @@
 """Whether a backup that a run relies on is in its bucket as it was written, and was verified within a day.
 
 A deletion asks this before its first delete, after every resume or pause, and every quarter of an hour. A restore that
-overwrites asks it in the same way about its safety backup. Each object's size and ETag are compared with the store's
+overwrites asks it in the same way about its safety backup, and a prune about each backup that replaces another one,
+right before it erases that one. Each object's size and ETag are compared with the store's
 answer when it was put, or when a verification read it (`StoredObject`). Only the manifest is downloaded. If the ETag
 of an object is not known, a verification must read the object first.
 """
@@ -47,7 +48,7 @@ def verify_if_needed(generation: Generation, lease: Lease, nothing_done: str) ->
 def insist_in_place(generation: Generation, lease: Lease, nothing_done: str) -> None:
     """Raise RunError unless every object is as it was written, and the manifest has its digest."""
     with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
-        if problem := _problem(generation, store, lease):
+        if problem := not_in_place(generation, store, lease):
             raise RunError(
                 "backup_gone",
                 f"Backup {generation.pk} is not in its bucket as it was written: {problem} {nothing_done} Find out who"
@@ -55,7 +56,7 @@ def insist_in_place(generation: Generation, lease: Lease, nothing_done: str) -> 
             )
 
 
-def _problem(generation: Generation, store: Store, lease: Lease) -> str:
+def not_in_place(generation: Generation, store: Store, lease: Lease) -> str:
     """The first object that is not as it was written, in a sentence; empty if there is none. Raises StoreError."""
     known = _written(generation)
     for key in generation.every_object():

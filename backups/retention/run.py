@@ -1,6 +1,7 @@
 """Deletes backups: a run with the used approval of a prune request, backup after backup.
 
-Right before each backup, its row is locked and everything is derived again: age on the database's clock, holds,
+Right before each backup, the objects of the backups that replace it must be in the bucket as they were written
+(`execution.presence`). Then its row is locked and everything is derived again: age on the database's clock, holds,
 replacing backups, objects. A trigger makes every row that would rely on the backup wait for the same lock, so one of
 the two waits and then sees the other. Another trigger refuses the first step without the running run of an approved
 prune request, or before 14 days. It also refuses it with a pin, with a restore or clean-up under way, or without a
@@ -8,7 +9,7 @@ newer verified backup.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models.functions import Now
@@ -21,9 +22,10 @@ from backups import policy
 from backups.archive.digests import objects_sha256
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
+from backups.execution import presence
 from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import requests as prune_requests
-from backups.retention.decide import State as Keeping
+from backups.retention.decide import RetentionVerdict, State as Keeping
 from backups.retention.erasure import Erasure
 from backups.retention.inputs import Retention
 from kvops.approvals import gate as approval_gate
@@ -61,6 +63,21 @@ def _insist_target(prune: PruneRequest, lease: Lease) -> None:
     entries = prune.entries.order_by("index")
     if listed != list(entries.values_list("generation_id", "objects_sha256")):
         raise RunError("wrong_set", gettext_noop("The backups are not the approved ones."))
+
+
+def _replacing(verdict: RetentionVerdict) -> Collection[int]:
+    """The backups that must be whole before this one is erased; a backup of caches needs none (policy 3.3)."""
+    return () if verdict.backup.cache else verdict.newer
+
+
+def _lost(verdict: RetentionVerdict, seen: Mapping[int, str]) -> str:
+    """The reason to keep the backup because of what was seen of those that replace it; empty if they are in place."""
+    for pk in _replacing(verdict):
+        if pk not in seen:
+            return gettext_noop("The backups that replace it have just changed.")
+        if seen[pk]:
+            return f"Backup {pk}, which replaces it, is not in its bucket as it was written: {seen[pk]}"
+    return ""
 
 
 class _PruneRun(Erasure):
@@ -104,9 +121,10 @@ class _PruneRun(Erasure):
     def _begin(self, entry: PruneEntry) -> bool:
         """Commit that the backup is being deleted, if it still may be; otherwise that it is kept, with the reason."""
         self.insist_rights()
+        seen = {} if self._ending else self._seen(entry.generation)  # before the transaction: the store may be slow
         with self.lease.checkpoint(cursor=self.cursor(next=0)):
             emergency.hold(self.environment)
-            because = self._because(entry)
+            because = self._because(entry, seen)
             if because:
                 PruneEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
                 self.record(Action.GENERATION_KEPT, entry.generation, {"because": because[:500]})
@@ -114,7 +132,12 @@ class _PruneRun(Erasure):
                 self.begin(entry.generation, {"objects": entry.objects_total, "newer": entry.newer})
         return not because
 
-    def _because(self, entry: PruneEntry) -> str:
+    def _seen(self, generation: Generation) -> dict[int, str]:
+        """For each backup that replaces this one, the first object that is not as it was written; empty if all are."""
+        newer = Generation.objects.filter(pk__in=_replacing(Retention().of([generation])[0].verdict))
+        return {one.pk: presence.not_in_place(one, self.store, self.lease) for one in newer}
+
+    def _because(self, entry: PruneEntry, seen: Mapping[int, str]) -> str:
         """The reason to keep the backup, read in the transaction that begins its deletion; empty if there is none."""
         if self._ending:
             return gettext_noop("The deletion was ended early.")
@@ -127,7 +150,7 @@ class _PruneRun(Erasure):
         entry.generation = generation
         verdict = Retention().of([generation])[0].verdict
         if verdict.state == Keeping.DUE:
-            return ""
+            return _lost(verdict, seen)
         return english(" ".join(str(reason.text) for reason in verdict.reasons))
 
     def settled(self, generation: Generation) -> None:

@@ -60,7 +60,7 @@ def test_size_and_etag_are_each_compared(mine: deletion_run._Deletion, kv: Kv, c
 def test_the_manifest_is_compared_by_its_digest(mine: deletion_run._Deletion, kv: Kv) -> None:
     gate.tampered(mine.generation, manifest_sha256="0" * 64)
     mine.generation.refresh_from_db()
-    problem = presence._problem(mine.generation, Bucket(), mine.lease)  # type: ignore[arg-type]
+    problem = presence.not_in_place(mine.generation, Bucket(), mine.lease)  # type: ignore[arg-type]
     assert problem == f"{mine.generation.manifest_key} is another manifest."
 
 

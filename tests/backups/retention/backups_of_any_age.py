@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from hashlib import md5, sha256
 
 from django.db.models.functions import Now
 
+from backups.bucket import access as bucket_access
+from backups.bucket.store import ObjectInfo
 from backups.models import Generation, GenerationPart
+from kvops import clock
 from kvops.models import Namespace, Run
 from tests.fakes.s3 import FakeS3
 
@@ -53,11 +57,18 @@ def backup_of_age(
         stored=[{"key": key, "digests_key": f"{key}.digests", "size": 2}],
     )
     if s3:
-        s3.objects |= dict.fromkeys(made.every_object()[:-1], b"[]") | {f"{made.stem}.manifest.json": b"{}"}
+        stored = dict.fromkeys(made.every_object()[:-1], b"[]") | {f"{made.stem}.manifest.json": b"{}"}
+        s3.objects |= stored
+        written = [ObjectInfo(name, len(body), md5(body).hexdigest(), clock.now()) for name, body in stored.items()]
+        bucket_access.remember(made, written)
     mine = Generation.objects.filter(pk=made.pk)
     for step in {"verified": ("complete", "verified"), "damaged": ("complete", "damaged")}.get(status, (status,)):
         if step in {"complete", "partial"}:
-            manifest = {"manifest_key": f"{made.stem}.manifest.json", "manifest_sha256": SHA, "digest_root": SHA}
+            manifest = {
+                "manifest_key": f"{made.stem}.manifest.json",
+                "manifest_sha256": sha256(b"{}").hexdigest(),
+                "digest_root": SHA,
+            }
             mine.update(status=step, finished_at=at, vanished=int(step == "partial"), **manifest)
         elif step != "writing":
             mine.update(status=step, verified_at=at)

@@ -18,6 +18,7 @@ from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from backups.retention import erasure, pins, requests as prune_requests
 from backups.retention.requests import PruneRefused
+from backups.retention.run import _PruneRun
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
 from kvops.runs import driver as run_driver, emergency
@@ -25,6 +26,7 @@ from tests import make
 from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.backups.retention.requesting import approved, asked, expired, now, started
 from tests.fakes.s3 import S3Answer
+from tests.gate.world import tampered
 from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +144,48 @@ def test_what_changed_since_the_start_keeps_the_backup(estate: make.Estate, peop
     make.work()
     assert (deleted(estate), now(prune).kept, status(old)) == ([], 1, "verified")
     assert prune.entries.get().because
+
+
+SPOILT: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
+    "is gone.": (".json", lambda _: None),
+    "is another object.": (".RESTORE.md", lambda body: body[::-1]),
+}
+
+
+@pytest.mark.parametrize("why", SPOILT)
+def test_a_backup_stays_when_the_one_that_replaces_it_is_not_in_place(
+    estate: make.Estate, people: make.People, why: str
+) -> None:
+    (old,) = expired(estate, 40)
+    prune, newer = started(estate, people), Generation.objects.exclude(pk=old.pk).get()
+    suffix, change = SPOILT[why]
+    body = change(estate.s3.objects.pop(newer.stem + suffix))
+    estate.s3.objects |= {newer.stem + suffix: body} if body else {}
+    make.work()
+    assert (deleted(estate), now(prune).kept, status(old)) == ([], 1, "verified")
+    assert prune.entries.get().because == (
+        f"Backup {newer.pk}, which replaces it, is not in its bucket as it was written: {newer.stem}{suffix} {why}"
+    )
+
+
+def test_a_backup_stays_when_another_one_replaces_it_than_was_looked_at(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = expired(estate, 40)
+    prune = started(estate, people)
+    monkeypatch.setattr(_PruneRun, "_seen", lambda *_: {old.pk: ""})
+    make.work()
+    assert (deleted(estate), status(old)) == ([], "verified")
+    assert prune.entries.get().because == "The backups that replace it have just changed."
+
+
+def test_a_backup_of_caches_needs_none_that_replaces_it(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    tampered(old, category="cache")
+    started(estate, people)
+    estate.s3.objects = {key: body for key, body in estate.s3.objects.items() if key.startswith(f"{old.stem}.")}
+    make.work()
+    assert status(old) == "deleted"
 
 
 def test_a_backup_that_is_being_deleted_takes_nothing_on(estate: make.Estate, people: make.People) -> None:
