@@ -66,7 +66,9 @@ def new_uses(before: Definitions, after: Definitions) -> list[FamilyDefinition]:
     for definition in after:
         if definition.category != Category.LEGACY:
             continue
-        if _category(_families(definition.binding, before).family(definition.pattern)) == Category.LEGACY:
+        # A legacy key whose name is the prefix does not make the keys under it legacy.
+        likewise = [one for one in before if definition.exact or not one.exact]
+        if _category(_families(definition.binding, likewise).family(definition.pattern)) == Category.LEGACY:
             continue
         keys = Key.objects.filter(namespace__binding=definition.binding, category__in=_NOT_LEGACY)
         keys = keys.filter(name=definition.pattern) if definition.exact else keys.under(definition.pattern)

@@ -165,6 +165,16 @@ def test_a_new_use_is_not_legacy(estate: make.Estate) -> None:
     assert prepared(NOW + ROOT + family("stock:", "cache", "regenerate"))
 
 
+def test_a_legacy_key_does_not_make_the_prefix_of_its_name_legacy(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "stock")
+    text = NOW + ROOT + family("stock", "legacy", more="exact = true\n")
+    request = asked(text, people)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest, accepted=["legacy_found"])
+    policy.use_change(request, by=people.operator)
+    with pytest.raises(DefinitionRefused, match=r"family SETTINGS stock\*: no environment has a key of it"):
+        policy.apply_policy(text + family("stock", "legacy"), actor=make.SETUP)
+
+
 def test_a_cache_without_keys_does_not_become_legacy(estate: make.Estate) -> None:
     with pytest.raises(DefinitionRefused, match="this is a new use of KV"):
         policy.apply_policy(NOW.replace("cache", "legacy", 1).replace('"cache"', '"legacy"'), actor=make.SETUP)
