@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from html import unescape
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -93,9 +94,12 @@ def test_the_notes_of_runs_count_without_a_plural_and_are_said_in_japanese(
 ) -> None:
     notes: list[str] = []
     renew = Lease.renew
-    monkeypatch.setattr(
-        Lease, "renew", lambda lease, **values: notes.append(values.get("note", "")) or renew(lease, **values)
-    )
+
+    def noted(lease: Lease, **values: Any) -> None:
+        notes.append(values.get("note", ""))
+        renew(lease, **values)
+
+    monkeypatch.setattr(Lease, "renew", noted)
     monkeypatch.setattr(timing, "SETTLE", 0.02)
     cleanup_helpers.estate_with_masters(estate, ["master:a:1"])
     stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)

@@ -316,7 +316,12 @@ def test_a_sent_name_that_the_edge_refuses_and_that_is_binary_now_ends_as_reappe
     stage, name = ready(estate, people, 3), f"{PREFIX}001"
     estate.cloudflare.refuse_in_paths(name)
     estate.cloudflare.fault("bulk_delete", "effect_then_reset")
-    estate.cloudflare.hook("bulk_get", lambda _: sent(estate) and estate.put(estate.qa, name, b"\xff\xfe"))
+
+    def rewrite(_: Request) -> None:
+        if sent(estate):
+            estate.put(estate.qa, name, b"\xff\xfe")
+
+    estate.cloudflare.hook("bulk_get", rewrite)
     assert (delete(stage, people).deleted, run_of(stage).state) == (2, "succeeded"), run_of(stage).error
     assert list(stage.exceptions.values_list("name", "outcome")) == [(name, "reappeared")]
 
