@@ -44,7 +44,8 @@ expected AS (
 # The stem of a backup is the common beginning of its objects' names: see backups.archive.names.
 _STEM = r"^(.*/[0-9]{8}(?:T[0-9]{6}\.[0-9]{6}Z|-[0-9]{6})?)\."
 
-# The listed objects, compared with the backups and, for a known object, with its row as it was put.
+# The listed objects, compared with the backups and, for a known object, with its row as it was put. A listing never
+# sets the ETag that an object was written with: another object may have its name.
 _FOUND = f"""
 WITH {_EXPECTED},
 found AS (
@@ -53,7 +54,7 @@ found AS (
               WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running'))
                    OR g.deleted_at > %(begun)s THEN 'known'
               ELSE 'unknown' END AS status,
-         coalesce(e.size, s.size) AS written_size, CASE WHEN e.key IS NULL THEN '' ELSE s.etag END AS written_etag
+         coalesce(e.size, s.size) AS written_size
     FROM backups_stagedobject s
     LEFT JOIN expected e ON e.key = s.key
     LEFT JOIN backups_generation g ON e.key IS NULL AND {_HERE} AND g.stem = substring(s.key FROM %(stem)s)
@@ -67,28 +68,27 @@ judged AS (
          CASE WHEN f.status = 'known' AND o.written_etag <> ''
                    AND (o.written_size, o.written_etag) IS DISTINCT FROM (f.size, f.etag)
               THEN 'changed' ELSE f.status END AS status,
-         CASE WHEN o.written_etag <> '' THEN o.written_size ELSE f.written_size END AS written_size,
-         CASE WHEN o.written_etag <> '' THEN o.written_etag ELSE f.written_etag END AS written_etag
+         CASE WHEN o.written_etag <> '' THEN o.written_size ELSE f.written_size END AS written_size
     FROM found f JOIN backups_storedobject o ON o.environment_id = %(environment)s AND o.key = f.key)
 UPDATE backups_storedobject o SET
   size = j.size, etag = j.etag, modified_at = j.modified_at, generation_id = j.generation_id,
   seen_at = %(now)s::timestamptz,
   status = j.status, status_at = CASE WHEN o.status = j.status THEN o.status_at ELSE %(now)s::timestamptz END,
-  written_size = j.written_size, written_etag = j.written_etag,
+  written_size = j.written_size,
   note = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.note ELSE '' END,
   noted_by_id = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.noted_by_id END,
   noted_at = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.noted_at END
   FROM judged j
  WHERE o.id = j.id
-   AND (o.size, o.etag, o.modified_at, o.generation_id, o.status, o.written_size, o.written_etag)
-       IS DISTINCT FROM (j.size, j.etag, j.modified_at, j.generation_id, j.status, j.written_size, j.written_etag)
+   AND (o.size, o.etag, o.modified_at, o.generation_id, o.status, o.written_size)
+       IS DISTINCT FROM (j.size, j.etag, j.modified_at, j.generation_id, j.status, j.written_size)
 """  # noqa: S608
 
 _NEW = f"""{_FOUND}
 INSERT INTO backups_storedobject (environment_id, key, size, etag, modified_at, seen_at, generation_id, status,
                                   status_at, written_size, written_etag, note)
 SELECT %(environment)s, key, size, etag, modified_at, %(now)s::timestamptz, generation_id, status,
-       %(now)s::timestamptz, written_size, written_etag, ''
+       %(now)s::timestamptz, written_size, '', ''
   FROM found f
  WHERE NOT EXISTS (SELECT FROM backups_storedobject o WHERE o.environment_id = %(environment)s AND o.key = f.key)
 """  # noqa: S608

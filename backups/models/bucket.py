@@ -21,8 +21,8 @@ class StoredObject(models.Model):
     """One object under an environment's prefix, and its backup.
 
     `size`, `etag` and `modified_at` are the store's answer at the newest listing. `written_size` and `written_etag` are
-    its answer when KVOps put the object, or saw it first. The ETag tells listings apart; it is no digest of the
-    content.
+    its answer when KVOps put the object, or when a verification read it. The ETag tells listings apart; it is
+    no digest of the content. An empty `written_etag` is not known: a listing never sets it.
 
     `status_at` is the time of the status. `seen_at` is the time of the listing that last changed the row; for an absent
     object it is the last time the object was listed. A note falls if the status or the content changes.

@@ -82,6 +82,18 @@ def test_backups_made_before_the_table_was_there_are_known_by_their_parts(estate
     assert set(StoredObject.objects.values_list("key", flat=True)) == set(estate.s3.objects)
 
 
+@pytest.mark.parametrize("rows", ["none", "without an ETag"])
+def test_a_listing_does_not_say_with_which_etag_an_object_was_written(estate: make.Estate, rows: str) -> None:
+    made = back_up(estate)
+    if rows == "none":
+        StoredObject.objects.all().delete()
+    StoredObject.objects.update(written_etag="")
+    listed(estate)
+    assert list(StoredObject.objects.values_list("status", "written_etag")) == [("known", "")] * len(
+        made.every_object()
+    )
+
+
 def test_an_object_of_no_backup_is_listed_and_stays(estate: make.Estate) -> None:
     back_up(estate)
     estate.s3.objects["qa/backups/kv/left-behind.json"] = b"[]"
