@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
 
+from django.utils.translation import ngettext_lazy
+
 from audit import log
 from audit.actions import Action
 from backups import archive
@@ -24,8 +26,9 @@ from backups.models import GenerationEntry
 from kvops.cloudflare import BULK_GET_LIMIT, MAX_NAME_BYTES, CursorRefused
 from kvops.inventory.families import Families
 from kvops.models import Family, Namespace, Read
-from kvops.prefixes import distinct_of_keys
+from kvops.prefixes import distinct_of_keys, patterns
 from kvops.refusals import Refused
+from kvops.wording import say
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,15 @@ def _list_one(namespace: Namespace, prefix: str, reader: KvReader, names: "_Name
 
 
 def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
-    return BackupRefused(
-        f"{count} keys of {namespace} under {', '.join(f'{prefix}*' for prefix in prefixes)} require encryption"
-        " and are not exported in the clear: they are settings, unclassified, or of a family that asks for it."
-        " Back them up with --to-r2.",
+    sentence = ngettext_lazy(
+        "%(count)s key of %(namespace)s under %(prefixes)s requires encryption and is not exported in the clear: it is "
+        "a setting, unclassified, or in a family that requires encryption. Back it up with --to-r2.",
+        "%(count)s keys of %(namespace)s under %(prefixes)s require encryption and are not exported in the clear: they "
+        "are settings, unclassified, or in a family that requires encryption. Back them up with --to-r2.",
         count,
     )
+    under = ", ".join(patterns(prefixes))
+    return BackupRefused(say(sentence, count=f"{count:,}", namespace=namespace, prefixes=under), count)
 
 
 def _how_to_read(namespace: Namespace, families: Collection[Family], reader: KvReader, names: "_Names") -> Read:

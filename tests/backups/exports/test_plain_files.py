@@ -134,8 +134,8 @@ def test_keys_that_need_encryption_are_refused_with_their_number(
     estate.put(estate.qa, "master:a", b"{}")
     estate.put(estate.qa, name, b"secret")
     given = [part for flag in flags for part in ((flag, output) if flag == "--output" else (flag,))]
-    words = "must be backed up encrypted" if "--to-r2" in flags else "require encryption"
-    with pytest.raises(CommandError, match=f"^1 keys .* {words}") as refusal:
+    words = "must be backed up encrypted" if "--to-r2" in flags else "requires encryption"
+    with pytest.raises(CommandError, match=f"^1 key of .* {words}") as refusal:
         dump("qa/SETTINGS", "--prefix", "", *given)
     assert refusal.value.returncode == 1
     assert AuditEntry.objects.filter(action="dump.refused").count() == 1

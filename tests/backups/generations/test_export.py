@@ -314,7 +314,7 @@ def test_settings_found_by_the_listing_stop_the_run_before_any_value_is_read(est
     estate.put(estate.qa, "system-root", b"secret")
     made = back_up(estate, "")
     assert (made.status, run_of(made).error_code) == ("writing", "encryption")
-    assert "1 keys" in run_of(made).error
+    assert "1 key of " in run_of(made).error
     assert estate.cloudflare.journal_routes() == {("GET", "keys")} | GUARDS
 
 
