@@ -18,7 +18,7 @@ from django.urls import reverse
 from kvops.models import Person, Role
 from kvops.runs import emergency
 from tests import make
-from tests.signing import fresh, signed_in
+from tests.signing import fresh
 from tests.test_doors import DOORS, NEVER, DoorsWorld, world
 from tests.test_layout import PRODUCT, files
 
@@ -147,12 +147,16 @@ def test_what_failed_once_fails_no_more(world: DoorsWorld) -> None:
     assert prober.failed == []
 
 
-@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "rot13"])
-def test_only_utf8_is_read(people: make.People, estate: make.Estate, charset: str) -> None:
+@pytest.mark.parametrize("checks", [False, True], ids=["", "with-a-token"])
+@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1", "rot13"])
+def test_only_utf8_is_read(people: make.People, estate: make.Estate, charset: str, checks: bool) -> None:
     """Other encodings carry lone surrogates, or no text at all."""
     body = b'--x\r\nContent-Disposition: form-data; name="reason"\r\n\r\n+2AA-\r\n--x--\r\n'
     kind = f"multipart/form-data; boundary=x; charset={charset}"
-    answer = signed_in(people.operator).generic("POST", "/environments/qa/stop", body, kind)
+    client = Client(enforce_csrf_checks=checks)
+    client.force_login(people.operator.logins.get())
+    client.cookies["kvops-csrf"] = "a" * 32
+    answer = client.generic("POST", "/environments/qa/stop", body, kind)
     assert (answer.status_code, "cannot be read" in answer.content.decode()) == (400, True)
 
 

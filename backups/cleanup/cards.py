@@ -102,7 +102,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         stage=stage,
         steps=steps_of_stage(stage),
         action=action,
-        form=typed.get(f"stage-{stage.pk}") or _form(stage, action),
+        form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
         scan=preparation.scan_of(stage) if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
@@ -118,6 +118,11 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
 
 def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last: int | None) -> forms.Form | None:
     return typed.get(f"reappeared-{stage.pk}") or (ReappearedForm(initial={"last": last}) if last else None)
+
+
+def _still_asked(posted: forms.Form | None, now: forms.Form | None) -> forms.Form | None:
+    """The form as the person left it, if the stage still asks for it; it may have moved on since the page was shown."""
+    return posted if type(posted) is type(now) else now
 
 
 def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.views.defaults import permission_denied
@@ -33,7 +32,8 @@ class RequestMiddleware:
         """Answer the request. Other encodings can hold text that no database stores."""
         other = (request.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
         if other or any("\0" in value for value in request.COOKIES.values()):
-            raise BadRequest
+            # Not raised: a handler of errors would read the form once more.
+            return HttpResponse(render_to_string("400.html"), status=400)
         response = self._get_response(request)
         if not isinstance(response, HttpResponseNotAllowed) or response.content:
             return response

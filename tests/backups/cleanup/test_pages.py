@@ -315,6 +315,16 @@ def test_nobody_but_an_operator_takes_a_step(
     assert signed_in(getattr(people, who)).post(f"/cleanup/stages/{stage.pk}/{verb}").status_code == 403
 
 
+@pytest.mark.parametrize("state", ["approved", "confirmed"])
+@pytest.mark.parametrize("verb", ["freeze", "share", "submit", "start", "leftovers", "others", "accept", "reappeared"])
+def test_a_step_of_a_page_that_is_out_of_date_shows_the_stage_as_it_is(
+    operator: Client, people: make.People, request_: CleanupRequest, state: str, verb: str
+) -> None:
+    stage = getattr(cleanup_helpers, state)(request_, people)
+    page = post(operator, stage, verb, place="#kv-cleanup", note="out of date", confirm="?", last="1")
+    assert f'id="stage-{stage.pk}"' in page
+
+
 # The part that moves
 
 
