@@ -197,6 +197,12 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         )
 
 
+def _what_else_changed(backup: Generation) -> str:
+    if not Generation.objects.verified().filter(pk=backup.pk).exists():
+        return say(_("The backup is no longer verified."))
+    return say(_("The keys to delete differ from the approved ones."))
+
+
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     """Approved -> deleting: claim the approval and create the run in one transaction.
 
@@ -221,6 +227,6 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-    stale = policy_changed(mine.approval) or say(_("The keys to delete differ from the approved ones."))
+    stale = policy_changed(mine.approval) or _what_else_changed(backup)
     approval_gate.withdraw(mine.approval, by=by, reason=english(stale))
     raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))

@@ -375,10 +375,10 @@ def test_whatever_changes_after_the_approval_the_deletion_does_not_start(
 ) -> None:
     stage = cleanup_helpers.approved(request_, people)
     CHANGES[change](stage)
-    why = (
-        "policy changed from version" if change in {"policy", "dataset"} else "keys to delete differ from the approved"
-    )
-    with pytest.raises(CleanupRefused, match=f"The {why} .* Prepare the stage again"):
+    policy_changed = "policy changed from version"
+    reasons = {"policy": policy_changed, "dataset": policy_changed, "backup": "backup is no longer verified"}
+    why = reasons.get(change, "keys to delete differ from the approved")
+    with pytest.raises(CleanupRefused, match=f"The {why}.* Prepare the stage again"):
         cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert estate.cloudflare.calls("bulk_delete") == []

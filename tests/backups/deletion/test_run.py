@@ -614,7 +614,7 @@ def test_a_backup_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
 def test_a_backup_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
-    with pytest.raises(CleanupRefused, match="The keys to delete differ from the approved ones"):
+    with pytest.raises(CleanupRefused, match="The backup is no longer verified"):
         cleanup_requests.start_deletion(stage, by=people.operator)
 
 
