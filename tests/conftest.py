@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
 from tests import judge, make, template
@@ -43,6 +44,12 @@ def s3() -> Iterator[FakeS3]:
     """An empty fake bucket."""
     with FakeS3() as fake:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def english() -> None:
+    """A page in Japanese leaves its language behind: the next test begins in English all the same."""
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
