@@ -1,10 +1,12 @@
 """Whether a backup that a run relies on is in its bucket as it was written, and was verified within a day.
 
 A deletion asks this before its first delete, after every resume or pause, and every quarter of an hour. A restore that
-overwrites asks it in the same way about its safety backup, and a prune about each backup that replaces another one,
-right before it erases that one. Each object's size and ETag are compared with the store's
-answer when it was put, or when a verification read it (`StoredObject`). Only the manifest is downloaded. If the ETag
-of an object is not known, a verification must read the object first.
+overwrites asks it in the same way about its safety backup. A prune asks it about the backups that replace another one,
+right before it erases that one.
+
+Each object's size and ETag are compared with the store's answer when it was put, or when a verification read it
+(`StoredObject`). Only the manifest is downloaded. If the ETag of an object is not known, a verification must read the
+object first.
 """
 
 from datetime import timedelta

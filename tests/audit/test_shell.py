@@ -1,4 +1,4 @@
-"""Who it was at a shell: what the kernel says, never what the shell's own variables claim."""
+"""The person at a shell is the one the kernel names, never the one that the shell's variables claim."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""A change of the policy: what its reviewer is shown, what is refused, and that nobody gets around it."""
+"""A change of the policy: its page for the reviewer, its refusals, and that nobody gets around it."""
 
 import json
 import re

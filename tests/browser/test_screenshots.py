@@ -109,7 +109,7 @@ def page(request: pytest.FixtureRequest, sign_in: SignIn, product: Product) -> I
 
 @pytest.fixture(scope="module")
 def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
-    """What is wrong with the pages, by look; what the browser complains about is wrong in all looks of its language."""
+    """The mistakes of the pages, by look. A complaint of the browser counts in all looks of its language."""
     found: dict[str, list[str]] = {}
     addresses: dict[str, str] = {}
     with signing_in(product, browser) as sign_in:

@@ -1,4 +1,4 @@
-"""What becomes of names that were sent, or left when a deletion is ended early; and what protects a restore."""
+"""Sent names are settled, names left by an early end are kept as such, and a restore is protected."""
 
 from types import SimpleNamespace
 from typing import Any, cast
