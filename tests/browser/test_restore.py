@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sandbox import environment
-from sandbox.environment import PEOPLE
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL
+from tests.browser.job import POLL, decide
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -56,12 +55,7 @@ class RestorePage:
         """The reviewer types the title and gives the password again."""
         page, request = self.reviewer, self.operator.get_by_role("link", name="Open the request")
         page.goto(request.get_attribute("href") or "")
-        page.fill("[name=confirm]", QA.namespace_title)
-        page.click("button[value=approve]")
-        if page.locator("[name=password]").count():
-            page.fill("[name=password]", PEOPLE["reviewer@example.com"][1])
-            page.locator("main form").get_by_role("button").first.click()
-        expect(page.locator("main")).to_contain_text("Your decision is recorded.")
+        decide(page, QA.namespace_title)
 
 
 @pytest.fixture
