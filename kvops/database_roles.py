@@ -4,7 +4,8 @@
     application   rows of every table, with these exceptions:          web, worker, sweep, commands
                   no UPDATE, DELETE or TRUNCATE of the audit log,
                   no DELETE of approvals, no UPDATE of their frozen columns (grants by column),
-                  no UPDATE or DELETE of policy versions, only reading of `django_migrations`,
+                  no UPDATE or DELETE of policy versions and searches for references,
+                  only reading of `django_migrations`,
                   no TRUNCATE, no DDL, no temporary tables, no `setval`
     verifier      SELECT of the audit log, and of the columns          `verify_audit`
                   that its verification compares with it
@@ -36,6 +37,8 @@ APPLICATION: Mapping[str, str] = {
     "audit_head": "SELECT, UPDATE (id)",
     "django_migrations": "SELECT",
     "kvops_policyversion": "SELECT, INSERT",
+    "kvops_referencehit": "SELECT, INSERT",
+    "kvops_referencesearch": "SELECT, INSERT",
 }
 """Tables on which the application has fewer rights than EVERYTHING."""
 FROZEN: Mapping[str, frozenset[str]] = {

@@ -12,7 +12,14 @@ from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexpectedKey, UnexplainedDeletion
 from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
-from kvops.models.references import ReferenceStatement
+from kvops.models.references import (
+    DeployedCode,
+    DeployedLook,
+    ReferenceAnswer,
+    ReferenceHit,
+    ReferenceSearch,
+    ReferenceStatement,
+)
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
@@ -25,6 +32,8 @@ __all__ = [
     "DailyUse",
     "Database",
     "DatabaseRollback",
+    "DeployedCode",
+    "DeployedLook",
     "EmergencyStop",
     "Environment",
     "Family",
@@ -38,6 +47,9 @@ __all__ = [
     "PolicyVersion",
     "PreparedChange",
     "Read",
+    "ReferenceAnswer",
+    "ReferenceHit",
+    "ReferenceSearch",
     "ReferenceStatement",
     "Role",
     "RoleGrant",
