@@ -97,6 +97,10 @@ WATCHED = 120.0
 FIRED_LATE = 900.0
 """Seconds. A start this long after its due time was missed: it is caught up and announced."""
 
+# Code references.
+DEPLOYED_KNOWN = 2 * 3600.0
+"""Seconds. An older look at the deployed code is not relied on; there is one every hour."""
+
 DRILL_LATE = 35 * 86400.0
 """Seconds after a passed drill in which restores count as drilled."""
 

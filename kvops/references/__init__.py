@@ -1,4 +1,5 @@
-"""Code references: where source code mentions keys.
+"""Code references: searches of code for the keys it uses, the code that is deployed, and whether the two agree.
 
-`search` finds them in a checkout or in a downloaded script, and `report` is the file that travels. Both are pure.
+`search` finds the references in a checkout or in a downloaded script, and `report` is the file that travels. Both are
+pure. `store` keeps searches with their hits.
 """

@@ -1,0 +1,106 @@
+"""Questions about the code that is deployed: which of it binds a namespace, and whether it is the searched code.
+
+The rows are those of the newest look (`kvops.references.look`). Code that cannot be told is *not known*, and that is
+never good: no look, a look with a problem, an old look, a deployment without a commit or from a changed checkout, and
+a namespace that no deployed code binds. Code in other accounts, previews of a Pages project, and programs that use the
+REST API cannot be seen here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops import clock, timing
+from kvops.models import DeployedCode, DeployedLook, Environment, Namespace, ReferenceSearch
+from kvops.wording import moment, say, translated
+
+SAME = "same"
+OTHER = "other"
+NOT_KNOWN = "not_known"
+
+
+@dataclass(frozen=True)
+class DeployedState:
+    """Whether what was searched is what runs: `SAME`, `OTHER` or `NOT_KNOWN`, and the reasons why it is not `SAME`."""
+
+    kind: str
+    reasons: Sequence[str] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether the searched code is what runs. Code that is not known is not the same."""
+        return self.kind == SAME
+
+
+def using(namespace: Namespace) -> list[DeployedCode]:
+    """The deployed code that binds the namespace, by the newest look."""
+    found = DeployedCode.objects.filter(environment=namespace.environment_id).order_by("kind", "name", "version")
+    return [code for code in found if namespace.namespace_id in code.bindings.values()]
+
+
+def not_known(environment: Environment) -> str:
+    """The reason why the deployed code of the environment is not known; empty if the newest look can be relied on."""
+    look = DeployedLook.objects.filter(environment=environment).first()
+    if look is None:
+        return say(_("Cloudflare was never asked for the deployed code of %(environment)s."), environment=environment)
+    if look.problem:
+        return say(_("The deployed code is not known: %(problem)s"), problem=translated(look.problem))
+    if clock.seconds_until(look.at) < -timing.DEPLOYED_KNOWN:
+        return say(_("Cloudflare was last asked for the deployed code at %(at)s. Ask again."), at=moment(look.at))
+    return ""
+
+
+def state(search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearch) -> DeployedState:
+    """Whether all deployed code that binds the namespace is what was searched, by this search or one of the others.
+
+    A search of a checkout covers what is deployed with its commit; a search of a deployed script covers its version.
+    """
+    if reason := not_known(namespace.environment):
+        return DeployedState(NOT_KNOWN, [reason])
+    codes = using(namespace)
+    if not codes:
+        reason = say(_("No deployed Worker or Pages project binds %(namespace)s."), namespace=namespace)
+        return DeployedState(NOT_KNOWN, [reason])
+    searches = [one for one in (search, *others) if one.environment_id == namespace.environment_id]
+    found = [one for code in codes for one in _differences(code, searches)]
+    kinds = {kind for kind, _reason in found}
+    kind = SAME if not found else OTHER if OTHER in kinds else NOT_KNOWN
+    return DeployedState(kind, [reason for _kind, reason in found])
+
+
+def covers(search: ReferenceSearch, code: DeployedCode) -> bool:
+    """Whether the search searched exactly this deployed code."""
+    if search.environment_id != code.environment_id:
+        return False
+    if search.source == ReferenceSearch.Source.WORKER:
+        mine = (DeployedCode.Kind.WORKER, search.worker, search.version, search.etag)
+        return mine == (code.kind, code.name, code.version, code.etag)
+    return bool(code.commit) and not code.dirty and search.commit == code.commit
+
+
+def _differences(code: DeployedCode, searches: Sequence[ReferenceSearch]) -> Iterator[tuple[str, str]]:
+    """`OTHER` or `NOT_KNOWN` with the reason, if none of the searches covers the code."""
+    if any(covers(search, code) for search in searches):
+        return
+    worker = code.kind == DeployedCode.Kind.WORKER
+    of_version = [search for search in searches if worker and search.worker == code.name]
+    of_commit = [search for search in searches if search.commit]
+    if of_version:
+        yield OTHER, _other(code, code.version, ", ".join(search.version for search in of_version))
+    elif code.dirty:
+        yield NOT_KNOWN, say(_("%(code)s was deployed from a checkout with changes that no commit has."), code=code)
+    elif code.commit and of_commit:
+        yield OTHER, _other(code, code.commit, ", ".join(search.commit for search in of_commit))
+    elif worker:
+        yield NOT_KNOWN, say(_("Cloudflare names no commit of %(code)s. Search its deployed script."), code=code)
+    elif code.commit:
+        yield OTHER, say(_("%(code)s runs %(commit)s, which was not searched."), code=code, commit=code.commit)
+    else:
+        yield NOT_KNOWN, say(_("Cloudflare names no commit of %(code)s."), code=code)
+
+
+def _other(code: DeployedCode, running: str, searched: str) -> str:
+    return say(
+        _("%(code)s runs %(running)s; searched was %(searched)s."), code=code, running=running, searched=searched
+    )
