@@ -30,7 +30,7 @@ def searched(estate: make.Estate, **more: object) -> ReferenceSearch:
     named = {"source": "worker"} if "worker" in more else {"source": "checkout", "commit": COMMIT}
     count = ReferenceSearch.objects.count()
     values = {"files": 1, "hit_count": 0, "digest": f"{count:064}", "searched_at": clock.now(), "made_by": "tests"}
-    return ReferenceSearch.objects.create(environment=estate.qa.environment, **{**values, **named, **more})
+    return ReferenceSearch.objects.create(**{"environment": estate.qa.environment, **values, **named, **more})
 
 
 def script(estate: make.Estate, **more: object) -> ReferenceSearch:
