@@ -16,6 +16,8 @@ from sandbox.node import API, WORKER
 from sandbox.processes import remembered_port
 
 ROOT = Path(__file__).parent.parent
+CODE = Path(__file__).parent / "code"
+"""The sample team's repository: what the accounts say is deployed."""
 FOLDER = ROOT / ".sandbox"
 S3_PATH = "/cdn-cgi/local/r2/s3"
 WEB_PORT = 8000
@@ -47,6 +49,8 @@ class SandboxAccount:
     bucket: str
     r2_key: str
     r2_secret: str
+    worker: str
+    project: str
 
 
 @cache
@@ -71,15 +75,25 @@ def accounts() -> tuple[SandboxAccount, ...]:
             bucket=entry["r2"][0]["name"],
             r2_key=keys[entry["r2"][0]["binding"]]["accessKeyId"],
             r2_secret=keys[entry["r2"][0]["binding"]]["secretAccessKey"],
+            worker=entry["worker"],
+            project=entry["project"],
         )
         for entry in config["vars"]["ENVIRONMENTS"]
     )
 
 
+def _var(name: str) -> str:
+    config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
+    return str(config["vars"][name])
+
+
+CODE_COMMIT = _var("CODE_COMMIT")
+"""The made-up commit of `sandbox/code` that is deployed in both accounts."""
+
+
 def team_token() -> str:
     """The token for the team's own API of master data."""
-    config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
-    return str(config["vars"]["TEAM_API_TOKEN"])
+    return _var("TEAM_API_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)

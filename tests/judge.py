@@ -48,6 +48,14 @@ ALLOWED = {
     ("GET", "bucket_lifecycle"),
     ("GET", "managed_domain"),
     ("GET", "custom_domains"),
+    ("GET", "scripts"),
+    ("GET", "deployments"),
+    ("GET", "version"),
+    ("GET", "script_settings"),
+    ("GET", "modules"),
+    ("GET", "builds"),
+    ("GET", "pages_projects"),
+    ("GET", "pages_project"),
 }
 
 

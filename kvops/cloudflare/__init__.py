@@ -1,4 +1,4 @@
-"""Cloudflare's documented REST API for Workers KV, D1 and the protection of R2 buckets: reading.
+"""Cloudflare's documented REST API for Workers KV, D1, the protection of R2 buckets and deployed code: reading.
 
 Writing is in `writes`. No Django and no models here. Values are bytes, times are seconds, every call raises
 CloudflareError.
@@ -30,7 +30,9 @@ from kvops.cloudflare._errors import (
 from kvops.cloudflare._hosts import is_loopback
 from kvops.cloudflare._kv import BULK_GET_LIMIT, KeyPage, KvEntry, ListedKey, NamespaceInfo, Value
 from kvops.cloudflare._names import MAX_NAME_BYTES
+from kvops.cloudflare._pages import PagesProject
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
+from kvops.cloudflare._workers import Deployment, WorkerModule, WorkerVersion
 
 __all__ = [
     "BULK_GET_LIMIT",
@@ -47,6 +49,7 @@ __all__ = [
     "D1Rows",
     "DailyLimitReached",
     "DatabaseInfo",
+    "Deployment",
     "Domain",
     "InvalidKeyName",
     "KeyNotFound",
@@ -58,6 +61,7 @@ __all__ = [
     "NameRefused",
     "NamespaceInfo",
     "NotFound",
+    "PagesProject",
     "RateLimited",
     "RemoteClock",
     "RequestBudget",
@@ -68,5 +72,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unlimited",
     "Value",
+    "WorkerModule",
+    "WorkerVersion",
     "is_loopback",
 ]

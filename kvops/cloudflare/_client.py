@@ -2,10 +2,12 @@
 
 from kvops.cloudflare._d1 import D1_ROUTES, D1Reads
 from kvops.cloudflare._kv import KV_ROUTES, KVReads
+from kvops.cloudflare._pages import PAGES_ROUTES, PagesReads
 from kvops.cloudflare._r2 import R2_ROUTES, R2Reads
+from kvops.cloudflare._workers import WORKER_ROUTES, WorkerReads
 
 
-class Cloudflare(KVReads, D1Reads, R2Reads):
-    """Reads KV and D1 of one account and the protection of its buckets. It has no call that changes them."""
+class Cloudflare(KVReads, D1Reads, R2Reads, WorkerReads, PagesReads):
+    """Reads KV and D1 of one account, the protection of its buckets, and its deployed code. No call changes them."""
 
-    routes = KV_ROUTES + D1_ROUTES + R2_ROUTES
+    routes = KV_ROUTES + D1_ROUTES + R2_ROUTES + WORKER_ROUTES + PAGES_ROUTES

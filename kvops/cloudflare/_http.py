@@ -300,11 +300,11 @@ class ApiClient:
     ) -> None:
         self.close()
 
-    def _all_pages[T](self, path: str, read: Callable[[_json.Object], T]) -> list[T]:
+    def _all_pages[T](self, path: str, read: Callable[[_json.Object], T], *, per_page: int = PAGE_SIZE) -> list[T]:
         """All items of a listing with page numbers."""
         items: list[T] = []
         for page in range(1, 1_001):
-            query = {"page": str(page), "per_page": str(PAGE_SIZE)}
+            query = {"page": str(page), "per_page": str(per_page)}
             found = self._transport.json(
                 "GET",
                 path,
@@ -312,6 +312,6 @@ class ApiClient:
                 read=lambda envelope: [read(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))],
             )
             items += found
-            if len(found) < PAGE_SIZE:
+            if len(found) < per_page:
                 break
         return items

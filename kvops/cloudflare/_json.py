@@ -6,6 +6,7 @@ things that compare equal. Metadata has to come back exactly as it was, so it tr
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 
@@ -123,3 +124,14 @@ def as_int(value: Value) -> int:
     if number is None or abs(number) > 2**63 or number != int(number):
         raise Malformed("a whole number was expected")
     return int(number)
+
+
+def as_moment(value: Value) -> datetime:
+    """The value if it is a time with its zone; raises Malformed."""
+    try:
+        found = datetime.fromisoformat(as_text(value))
+    except ValueError as error:
+        raise Malformed("a time was expected") from error
+    if found.tzinfo is None:
+        raise Malformed("a time without its zone")
+    return found

@@ -8,6 +8,7 @@ import pytest
 
 from kvops.cloudflare import Cloudflare, KvEntry
 from kvops.cloudflare.writes import KVWriter
+from sandbox import environment
 from tests.contract.target import Target
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.sandbox_fixture import SandboxApi
@@ -25,6 +26,9 @@ def fake_target() -> Iterator[Target]:
         fake.add_namespace(account, "3" * 32, "contract")
         fake.add_bucket(account, "contract", locked="backups/")
         fake.add_database(account, "00000000-0000-4000-8000-000000000003", "contract")
+        code = fake.code(account)
+        code.worker("contract-api", {"SETTINGS": "3" * 32}, "env.SETTINGS.get('k')", commit="c" * 40)
+        code.project("contract-site", {"SETTINGS": "3" * 32}, "c" * 40)
         yield Target(
             base_url=fake.base_url,
             account_id=account,
@@ -33,6 +37,9 @@ def fake_target() -> Iterator[Target]:
             namespace_id="3" * 32,
             database_id="00000000-0000-4000-8000-000000000003",
             bucket="contract",
+            worker="contract-api",
+            project="contract-site",
+            commit="c" * 40,
         )
 
 
@@ -47,6 +54,9 @@ def sandbox_target(sandbox_api: SandboxApi) -> Target:
         namespace_id=sandbox_api.qa.namespace_id,
         database_id=sandbox_api.qa.database_id,
         bucket=sandbox_api.qa.bucket,
+        worker=sandbox_api.qa.worker,
+        project=sandbox_api.qa.project,
+        commit=environment.CODE_COMMIT,
     )
 
 

@@ -11,7 +11,15 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012, Schema, SchemaRegistry
 
-FILE = Path(__file__).with_name("openapi-kv-d1-r2.json")
+FILES = ("openapi-kv-d1-r2.json", "openapi-workers-pages-audit.json")
+FAILURES = {
+    "/r2/": "r2_v4_response_failure",
+    "/d1/": "d1_api-response-common-failure",
+    "/pages/": "pagesApiResponseCommonFailure",
+    "/workers/": "workersApiResponseCommonFailure",
+    "/builds/": "workersApiResponseCommonFailure",
+}
+"""What a refusal looks like, by a part of the path; that of KV for any other."""
 
 type Node = dict[str, "Node"] | list["Node"] | str | float | bool | None
 
@@ -36,9 +44,11 @@ class Description:
     """The paths and answers Cloudflare documents."""
 
     def __init__(self) -> None:
-        raw = json.loads(FILE.read_text())
+        raw, more = (json.loads(Path(__file__).with_name(name).read_text()) for name in FILES)
         # A slip: it says every result of D1 is an object, while its own operations give arrays.
         del raw["components"]["schemas"]["d1_api-response-common"]["properties"]["result"]
+        raw["paths"] |= more["paths"]
+        raw["components"]["schemas"] |= more["components"]["schemas"]
         document = cast("dict[str, Node]", _as_json_schema(raw))
         self._paths = cast("dict[str, dict[str, Node]]", document["paths"])
         resource = DRAFT202012.create_resource(cast("Schema", document))
@@ -66,9 +76,7 @@ class Description:
 
 
 def _failure(template: str) -> str:
-    if "/r2/" in template:
-        return "r2_v4_response_failure"
-    return f"{'d1' if '/d1/' in template else 'workers-kv'}_api-response-common-failure"
+    return next((name for part, name in FAILURES.items() if part in template), "workers-kv_api-response-common-failure")
 
 
 def _pointer(part: str) -> str:

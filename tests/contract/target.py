@@ -22,6 +22,9 @@ class Target:
     namespace_id: str
     database_id: str
     bucket: str
+    worker: str
+    project: str
+    commit: str
 
     def raw(self, token: str) -> httpx.Client:
         """A plain client; paths are relative to the account."""

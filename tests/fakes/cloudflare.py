@@ -18,18 +18,21 @@ from types import TracebackType
 from typing import Literal, Self
 from uuid import uuid4
 
-from tests.fakes import faults
+from tests.fakes import code_api, faults
 from tests.fakes.cloudflare_api import Answered, Api, ApiProblem, Context, FakeBucket, decoded
+from tests.fakes.code import FakeCode
 from tests.fakes.http import Reply, Request, Server
 from tests.fakes.namespaces import Derived, FakeNamespace, Item, Stored
 from tests.fakes.past import Remembering
 
-Permission = Literal["read", "write", "d1"]
+Permission = Literal["read", "write", "d1", "kv"]
 WINDOW = 300.0  # seconds
 
 _BASE = "/client/v4"
 _KV = "/storage/kv/namespaces"
-_READS, _WRITES, _SQL = {"read", "write"}, {"write"}, {"read", "d1"}
+_SCRIPT = "/workers/scripts/([^/]+)"
+_READS, _WRITES, _SQL = {"read", "write", "kv"}, {"write"}, {"read", "d1", "kv"}
+_CODE = {"read"}
 _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] = [
     ("namespaces", "GET", _KV, _READS, Api.list_namespaces),
     ("namespace", "GET", f"{_KV}/([^/]+)", _READS, Api.get_namespace),
@@ -49,6 +52,14 @@ _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] =
     ("bucket_lifecycle", "GET", "/r2/buckets/([^/]+)/lifecycle", _READS, Api.bucket_lifecycle),
     ("managed_domain", "GET", "/r2/buckets/([^/]+)/domains/managed", _READS, Api.managed_domain),
     ("custom_domains", "GET", "/r2/buckets/([^/]+)/domains/custom", _READS, Api.custom_domains),
+    ("scripts", "GET", "/workers/scripts", _CODE, code_api.list_scripts),
+    ("deployments", "GET", f"{_SCRIPT}/deployments", _CODE, code_api.list_deployments),
+    ("version", "GET", f"{_SCRIPT}/versions/([^/]+)", _CODE, code_api.get_version),
+    ("script_settings", "GET", f"{_SCRIPT}/script-settings", _CODE, code_api.get_script_settings),
+    ("modules", "GET", "/workers/workers/([^/]+)/versions/([^/]+)", _CODE, code_api.get_modules),
+    ("builds", "GET", "/builds/builds", _CODE, code_api.list_builds),
+    ("pages_projects", "GET", "/pages/projects", _CODE, code_api.list_projects),
+    ("pages_project", "GET", "/pages/projects/([^/]+)", _CODE, code_api.get_project),
 ]
 ROUTES = frozenset(route[0] for route in _ROUTES)
 
@@ -140,7 +151,7 @@ class FakeCloudflare:
         self._api.lag = lag
 
     def add_token(self, token: str, *, account: str, permission: Permission) -> None:
-        """A token: `read` for KV, D1 and R2, `write` for KV and R2's guards, `d1` for D1 with writes."""
+        """A token: `read` for everything, `kv` for all but code, `write` for KV and the guards of R2, `d1` for D1."""
         self._tokens[token] = (account, permission)
 
     def add_namespace(self, account: str, namespace_id: str, title: str) -> Stored:
@@ -194,6 +205,10 @@ class FakeCloudflare:
             bucket.lock(locked, days=30)
         self._api.buckets[account, name] = bucket
         return bucket
+
+    def code(self, account: str) -> FakeCode:
+        """The deployed code of an account, for the test to add to it and change it."""
+        return self._api.code.setdefault(account, FakeCode())
 
     def bucket(self, account: str, name: str) -> FakeBucket:
         """A bucket's guards, for the test to change them."""

@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import count, islice
 from urllib.parse import parse_qs, unquote_to_bytes
 
+from tests.fakes.code import FakeCode
 from tests.fakes.faults import ApiFault
 from tests.fakes.http import Reply, Request
 from tests.fakes.namespaces import FakeNamespace, Item, Stored
@@ -123,17 +124,24 @@ class Api:
         self.namespaces: dict[str, FakeNamespace] = {}
         self.databases: dict[str, tuple[str, str, sqlite3.Connection]] = {}
         self.buckets: dict[tuple[str, str], FakeBucket] = {}
+        self.code: dict[str, FakeCode] = {}
         self.clock: Callable[[], float] = lambda: 0.0
         self.lag: Callable[[str, str], float] | None = None
         self.reads: dict[tuple[str, str], Answered] = {}
         self.refused_names: set[str] = set()
         self._serial = count()
 
+    # Code
+
+    def code_of(self, context: Context) -> FakeCode:
+        """The deployed code of the account."""
+        return self.code.setdefault(context.account, FakeCode())
+
     # Namespaces
 
     def list_namespaces(self, context: Context) -> Reply:
         found = [n for n in self.namespaces.values() if n.account == context.account]
-        return _numbered(context, [_namespace(n) for n in found], 20)
+        return numbered(context, [_namespace(n) for n in found], 20)
 
     def get_namespace(self, context: Context) -> Reply:
         return success(json.dumps(_namespace(self._namespace(context))))
@@ -234,7 +242,7 @@ class Api:
             for uuid, (account, name, _) in self.databases.items()
             if account == context.account
         ]
-        return _numbered(context, found, 1000)
+        return numbered(context, found, 1000)
 
     def run_query(self, context: Context) -> Reply:
         account, _, database = self.databases.get(context.target, ("", "", None))
@@ -393,7 +401,8 @@ def _namespace(namespace: FakeNamespace) -> dict[str, object]:
     return {"id": namespace.id, "title": namespace.title, "supports_url_encoding": True}
 
 
-def _numbered(context: Context, found: list[dict[str, object]], size: int) -> Reply:
+def numbered(context: Context, found: list[dict[str, object]], size: int) -> Reply:
+    """One page of what was found."""
     page, per_page = int(context.query("page", "1")), int(context.query("per_page", str(size)))
     part = found[(page - 1) * per_page : page * per_page]
     info = {"count": len(part), "page": page, "per_page": per_page, "total_count": len(found)}

@@ -1,6 +1,7 @@
 // Cloudflare's REST routes for KV, D1 and R2, served over real local bindings.
 // Only what is documented: no back door, the sandbox is seeded through the same routes. Beside them, under /team, what
 // the team that uses the product would have itself.
+import { builds, pages, workers } from "./code.js";
 import { query } from "./d1.js";
 import { ApiError, json, ok } from "./envelope.js";
 import { kv } from "./kv.js";
@@ -41,6 +42,9 @@ function route(request, url, env) {
   if (product === "storage" && rest[0] === "kv") return kv({ ...call, rest: rest.slice(1) });
   if (product === "d1" && rest[0] === "database") return database(call);
   if (product === "r2" && rest[0] === "buckets") return object(call);
+  if (product === "workers") return workers({ ...call, parts: rest });
+  if (product === "builds") return builds({ ...call, parts: rest });
+  if (product === "pages") return pages({ ...call, parts: rest });
   throw noRoute(url);
 }
 
