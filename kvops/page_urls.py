@@ -7,6 +7,7 @@ from kvops.environments import views as environment_views
 from kvops.inventory import family_views, key_views, unexplained_views, views as inventory_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
+from kvops.references import deployed_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
 from kvops.site import health
@@ -39,6 +40,8 @@ urlpatterns: list[URLPattern] = [
     path("notifications/<int:pk>/again", notification_views.again, name="notification-again"),
     path("notifications/<int:pk>/drop", notification_views.drop, name="notification-drop"),
     path("readyz", health.readyz, name="readyz"),
+    path("references/<slug:environment>/deployed/", deployed_views.index, name="deployed-code"),
+    path("references/<slug:environment>/deployed/look", deployed_views.look, name="deployed-look"),
     path("runs/", run_views.index, name="runs"),
     path("runs/<int:pk>/", run_views.detail, name="run"),
     path("runs/<int:pk>/live", run_views.live, name="run-live"),

@@ -198,6 +198,8 @@ DOORS: dict[str, Door] = {
     "notification-again": operates(lambda world: [world.notification]),
     "notification-drop": operates(lambda world: [world.notification]),
     "notifications": page(),
+    "deployed-code": page(lambda _world: ["qa"]),
+    "deployed-look": operates(lambda _world: ["qa"]),
     "runs": page(),
     "run": page(lambda world: [world.run]),
     "run-live": page(lambda world: [world.run]),

@@ -54,6 +54,7 @@ class Run(models.Model):
         COMPARISON = "comparison", _("comparison of a backup")
         DRILL = "drill", _("restore drill")
         PRUNE_INVESTIGATION = "prune_investigation", _("prune of an investigation backup")
+        LOOK = "look", _("look at the deployed code")
 
     class State(models.TextChoices):
         """The state of the run."""

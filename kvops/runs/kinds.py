@@ -42,5 +42,6 @@ KINDS: dict[str, RunKind] = {
         "backups.investigations.run.prune_investigation_permanently",
         resumed="backups.investigations.requests.insist_current",
     ),
+    Run.Kind.LOOK: RunKind("kvops.references.look.work"),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

@@ -94,6 +94,7 @@ JOBS: dict[str, ScheduledJob] = {
     "drill_in_time": ScheduledJob(
         _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
     ),
+    "look": ScheduledJob(_("Look at the deployed code"), "kvops.references.look.scheduled", "53 * * * *"),
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
     ),

@@ -170,6 +170,7 @@ RESULTS: dict[str, str | Promise] = {
     "expired": _("Expired meanwhile"),
     "vanished": _("Vanished meanwhile"),
     "problem": _("Problem"),
+    "deployed": _("Deployed Workers and Pages projects"),
     # checks
     "check": _("Check"),
     "rows": _("Rows"),

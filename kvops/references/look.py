@@ -1,0 +1,213 @@
+"""Looks at deployed code: Cloudflare is asked every hour which code is deployed in an environment, and what it binds.
+
+A look asks for the names of all Workers and Pages projects, for the active deployment of each Worker, and for each
+project. A version of a Worker never changes, so its bindings are asked for once. The rows are replaced in one
+transaction. If Cloudflare refuses or answers oddly, the look keeps the rows and names the problem: the code is then
+not known (`kvops.references.deployed`).
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+
+from django.utils.translation import gettext_noop
+
+from audit import log
+from kvops import clock
+from kvops.cloudflare import (
+    ApiError,
+    AuthError,
+    ConfigurationError,
+    Deployment,
+    PagesProject,
+    WorkerVersion,
+)
+from kvops.connections.calls import Calls
+from kvops.models import DeployedCode, DeployedLook, Environment, Person, Run
+from kvops.runs import driver as run_driver
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Done
+from kvops.schedules.jobs import Begun
+
+logger = logging.getLogger(__name__)
+
+NO_WORKERS = gettext_noop("The read token may not read Workers. Give it the permission Workers Scripts Read.")
+NO_PAGES = gettext_noop("The read token may not read Pages projects. Give it the permission Pages Read.")
+NO_TOKEN = gettext_noop("The read token is not there or cannot be used. The log of the worker has the reason.")
+ODD = gettext_noop("Cloudflare's answer was not as documented. The log of the worker has it.")
+
+
+class _Unknown(Exception):
+    """The deployed code cannot be told; the message is one of the problems above."""
+
+
+def _create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Run:
+    """The run of a look, in the caller's transaction. Raises run_driver.AlreadyOpen."""
+    return run_driver.create(
+        Run.Kind.LOOK,
+        subject=f"environment:{environment.pk}",
+        label=str(environment),
+        actor=actor,
+        person=person,
+        environment=environment,
+    )
+
+
+start = log.transaction()(_create)
+"""`_create` in a transaction of its own."""
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """A scheduled look."""
+    begun = Begun()
+    with begun.or_refused():
+        begun.runs.append(_create(environment, actor=actor))
+    return begun
+
+
+def work(lease: Lease) -> Done:
+    """Look at the deployed code of the run's environment."""
+    environment = lease.run.environment
+    if environment is None:
+        raise TypeError(lease.run)
+    found = look(environment, lease.keep)
+    return Done({"problem": found.problem} if found.problem else {"deployed": environment.deployed.count()})
+
+
+def look(environment: Environment, keep: Callable[[], None] = lambda: None) -> DeployedLook:
+    """Ask Cloudflare for the deployed code, and store it. `keep` is called about once a second meanwhile.
+
+    Raises RateLimited, TransportError and ApiError with a server error: these pass, and the newest look ages.
+    """
+    problem, rows = "", list[DeployedCode]()
+    try:
+        rows = _ask(environment, keep)
+    except _Unknown as unknown:
+        logger.warning("The deployed code of %s is not known: %s", environment.slug, unknown.__cause__)
+        problem = str(unknown)
+    with log.transaction():
+        if not problem:
+            _store(environment, rows)
+        found, _created = DeployedLook.objects.update_or_create(
+            environment=environment, defaults={"at": clock.now(), "problem": problem}
+        )
+    return found
+
+
+def _store(environment: Environment, rows: list[DeployedCode]) -> None:
+    columns = ["deployment", "etag", "commit", "dirty", "bindings", "traces", "deployed_at", "seen_at"]
+    unique = ["environment", "kind", "name", "version"]
+    DeployedCode.objects.bulk_create(rows, update_conflicts=True, update_fields=columns, unique_fields=unique)
+    seen = {(row.kind, row.name, row.version) for row in rows}
+    gone = [
+        pk
+        for pk, *key in DeployedCode.objects.filter(environment=environment).values_list(
+            "pk", "kind", "name", "version"
+        )
+        if tuple(key) not in seen
+    ]
+    DeployedCode.objects.filter(pk__in=gone).delete()
+
+
+def _ask(environment: Environment, keep: Callable[[], None]) -> list[DeployedCode]:
+    """The deployed code as Cloudflare tells it now. Raises _Unknown."""
+    before = list(DeployedCode.objects.filter(environment=environment))
+    try:
+        with Calls(environment, keep) as calls:
+            return _told(NO_WORKERS, lambda: _workers(environment, calls, before)) + _told(
+                NO_PAGES, lambda: _projects(environment, calls, before)
+            )
+    except ConfigurationError as error:
+        raise _Unknown(NO_TOKEN) from error
+
+
+def _told[T](forbidden: str, ask: Callable[[], T]) -> T:
+    """What Cloudflare answers, or the problem. Errors that pass are raised as they are."""
+    try:
+        return ask()
+    except AuthError as error:
+        raise _Unknown(forbidden) from error
+    except ApiError as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        raise _Unknown(ODD) from error
+
+
+def _workers(environment: Environment, calls: Calls, before: list[DeployedCode]) -> list[DeployedCode]:
+    client, now = calls.client, clock.now()
+    names = calls.run(client.scripts)
+    deployed = dict(zip(names, calls.all([partial(client.deployment, name) for name in names]), strict=True))
+    active = {name: deployment for name, deployment in deployed.items() if deployment is not None}
+    known = {(code.name, code.version): code for code in before if code.kind == DeployedCode.Kind.WORKER}
+    versions = _versions(calls, active, known)
+    ours = set(environment.namespaces.values_list("namespace_id", flat=True))
+    binding = [name for (name, _id), version in versions.items() if ours.intersection(version.kv.values())]
+    traced = dict(zip(binding, calls.all([partial(client.traced, name) for name in binding]), strict=True))
+    commits = _commits(calls, [key for key in versions if key[0] in traced], known)
+    return [
+        DeployedCode(
+            environment=environment,
+            kind=DeployedCode.Kind.WORKER,
+            name=name,
+            deployment=active[name].id,
+            version=version.id,
+            etag=version.etag,
+            commit=commits.get(version.id, ""),
+            bindings=version.kv,
+            traces=traced.get(name),
+            deployed_at=active[name].at,
+            seen_at=now,
+        )
+        for (name, _id), version in versions.items()
+    ]
+
+
+def _versions(
+    calls: Calls, active: Mapping[str, Deployment], known: Mapping[tuple[str, str], DeployedCode]
+) -> dict[tuple[str, str], WorkerVersion]:
+    """The active versions by Worker and id; those that were seen before are not asked for again."""
+    wanted = [(name, version) for name, deployment in active.items() for version in deployment.versions]
+    new = [key for key in wanted if key not in known]
+    told = calls.all([partial(calls.client.worker_version, *key) for key in new])
+    seen = {key: WorkerVersion(key[1], known[key].etag, known[key].bindings) for key in wanted if key in known}
+    return seen | dict(zip(new, told, strict=True))
+
+
+def _commits(
+    calls: Calls, keys: list[tuple[str, str]], known: Mapping[tuple[str, str], DeployedCode]
+) -> dict[str, str]:
+    """The commits of versions, as far as Workers Builds built them. The token need not have the permission."""
+    found = {key[1]: known[key].commit for key in keys if key in known and known[key].commit}
+    missing = [version for _name, version in keys if version not in found]
+    try:
+        return found | (calls.run(lambda: calls.client.build_commits(missing)) if missing else {})
+    except ApiError:
+        return found
+
+
+def _projects(environment: Environment, calls: Calls, before: list[DeployedCode]) -> list[DeployedCode]:
+    client, now = calls.client, clock.now()
+    names = calls.run(client.pages_projects)
+    projects = calls.all([partial(client.pages_project, name) for name in names])
+    known = {(code.name, code.deployment): code for code in before if code.kind == DeployedCode.Kind.PAGES}
+    return [
+        DeployedCode(
+            environment=environment,
+            kind=DeployedCode.Kind.PAGES,
+            name=project.name,
+            deployment=project.deployment,
+            commit=project.commit,
+            dirty=project.dirty,
+            bindings=_bindings(project, known.get((project.name, project.deployment))),
+            deployed_at=project.at,
+            seen_at=now,
+        )
+        for project in projects
+        if project.deployment
+    ]
+
+
+def _bindings(project: PagesProject, before: DeployedCode | None) -> dict[str, str]:
+    """The bindings of a deployment. One that was removed from the settings stays until the next deployment."""
+    return {**(before.bindings if before else {}), **project.kv}

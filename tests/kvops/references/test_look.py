@@ -1,0 +1,167 @@
+"""Looks at deployed code: what Cloudflare tells is stored, what it does not tell is not known."""
+
+from datetime import timedelta
+
+import pytest
+
+from kvops import clock
+from kvops.cloudflare import RateLimited, TransportError
+from kvops.models import DeployedCode, DeployedLook, Run, Schedule
+from kvops.references import deployed, look as code_look
+from kvops.schedules import jobs as schedule_jobs
+from tests import make
+from tests.fakes.code import FakeCode
+
+COMMIT = "c" * 40
+NEXT = "d" * 40
+
+
+@pytest.fixture
+def code(estate: make.Estate) -> FakeCode:
+    """QA's deployed code: a Worker and a Pages project that bind SETTINGS, and a Worker that does not."""
+    found = estate.cloudflare.code(estate.qa.environment.account_id)
+    found.worker("api", {"SETTINGS": estate.qa.namespace_id}).observability = {"enabled": True}
+    found.worker("mailer", {"OTHER": "9" * 32})
+    found.project("site", {"KV": estate.qa.namespace_id}, COMMIT)
+    return found
+
+
+def look(estate: make.Estate) -> DeployedLook:
+    return code_look.look(estate.qa.environment)
+
+
+def using(estate: make.Estate) -> list[tuple[str, str, str, bool | None]]:
+    return [(one.name, one.commit, one.etag, one.traces) for one in deployed.using(estate.qa)]
+
+
+def asked(estate: make.Estate, route: str) -> int:
+    return len(estate.cloudflare.calls(route))
+
+
+def test_a_look_finds_the_code_that_binds_a_namespace(estate: make.Estate, code: FakeCode) -> None:
+    assert look(estate).problem == ""
+    assert using(estate) == [("site", COMMIT, "", None), ("api", "", "etag-1", False)]
+    site, api = deployed.using(estate.qa)
+    assert (site.bindings, api.version) == ({"KV": estate.qa.namespace_id}, code.workers["api"].active[0])
+    assert api.deployed_at is not None
+    assert deployed.not_known(estate.qa.environment) == ""
+
+
+def test_a_version_that_was_seen_is_not_asked_for_again(estate: make.Estate, code: FakeCode) -> None:
+    look(estate)
+    look(estate)
+    assert (asked(estate, "version"), asked(estate, "deployments")) == (2, 4)
+    api = code.workers["api"]
+    api.deploy(api.upload({}))
+    look(estate)
+    assert (asked(estate, "version"), using(estate)) == (3, [("site", COMMIT, "", None)])
+
+
+def test_both_versions_of_a_gradual_deployment_are_there_until_it_ends(estate: make.Estate, code: FakeCode) -> None:
+    api = code.workers["api"]
+    first, second = api.versions[api.active[0]], api.upload({"SETTINGS": estate.qa.namespace_id}, commit=NEXT)
+    api.deploy(first, second)
+    look(estate)
+    assert [one[1:3] for one in using(estate)[1:]] == [("", "etag-1"), (NEXT, "etag-2")]
+    api.deploy(second)
+    look(estate)
+    assert [one[1:3] for one in using(estate)[1:]] == [(NEXT, "etag-2")]
+
+
+def test_a_worker_that_is_not_deployed_does_not_run(estate: make.Estate, code: FakeCode) -> None:
+    code.workers["api"].active = []
+    assert look(estate).problem == ""
+    assert [one.name for one in deployed.using(estate.qa)] == ["site"]
+
+
+@pytest.mark.parametrize("stage", [("build", "active"), ("deploy", "failure"), ("build", "failure")])
+def test_a_deployment_that_did_not_succeed_has_no_commit(
+    estate: make.Estate, code: FakeCode, stage: tuple[str, str]
+) -> None:
+    code.projects["site"].stage = stage
+    look(estate)
+    assert deployed.using(estate.qa)[0].commit == ""
+
+
+@pytest.mark.parametrize("commit", ["main", "", "abc1234", "C" * 40])
+def test_only_a_full_hash_is_a_commit(estate: make.Estate, code: FakeCode, commit: str) -> None:
+    code.projects["site"].commit = commit
+    look(estate)
+    assert deployed.using(estate.qa)[0].commit == ""
+
+
+def test_a_changed_checkout_is_said(estate: make.Estate, code: FakeCode) -> None:
+    code.projects["site"].dirty = True
+    look(estate)
+    assert deployed.using(estate.qa)[0].dirty
+
+
+def test_a_binding_taken_from_the_settings_stays_until_the_next_deployment(estate: make.Estate, code: FakeCode) -> None:
+    look(estate)
+    code.projects["site"].kv = {}
+    look(estate)
+    assert [one.name for one in deployed.using(estate.qa)] == ["site", "api"]
+    code.projects["site"].deployment = "deployment-2"
+    look(estate)
+    assert [one.name for one in deployed.using(estate.qa)] == ["api"]
+
+
+def test_only_whole_traces_count_as_traces(estate: make.Estate, code: FakeCode) -> None:
+    api = code.workers["api"]
+    for traces, on in [({"enabled": True}, True), ({"enabled": True, "head_sampling_rate": 0.5}, False), (None, False)]:
+        api.observability = {"enabled": True, "traces": traces}
+        look(estate)
+        assert deployed.using(estate.qa)[1].traces is on
+
+
+def test_without_the_permission_the_code_is_not_known_and_the_rows_stay(estate: make.Estate, code: FakeCode) -> None:
+    look(estate)
+    estate.cloudflare.add_token("qa-read-token", account=estate.qa.environment.account_id, permission="kv")
+    assert look(estate).problem == code_look.NO_WORKERS
+    assert "Workers Scripts Read" in str(deployed.not_known(estate.qa.environment))
+    assert len(using(estate)) == 2
+
+
+@pytest.mark.parametrize("route", ["scripts", "deployments", "version", "script_settings", "pages_projects"])
+@pytest.mark.parametrize("kind", ["effect_then_garbage", "effect_then_nothing", "challenge"])
+def test_an_odd_answer_is_not_known(estate: make.Estate, code: FakeCode, route: str, kind: str) -> None:
+    estate.cloudflare.fault(route, kind)
+    assert look(estate).problem == code_look.ODD
+    assert not DeployedCode.objects.exists()
+
+
+def test_the_permission_for_pages_is_named(estate: make.Estate, code: FakeCode) -> None:
+    estate.cloudflare.fault("pages_projects", "refusal", status=403, code=10000)
+    assert look(estate).problem == code_look.NO_PAGES
+
+
+def test_the_builds_need_no_permission(estate: make.Estate, code: FakeCode) -> None:
+    estate.cloudflare.fault("builds", "refusal", status=403, code=10000)
+    assert look(estate).problem == ""
+
+
+def test_an_error_that_passes_leaves_the_last_look_to_age(estate: make.Estate, code: FakeCode) -> None:
+    before = look(estate).at
+    estate.cloudflare.fault("scripts", "error", times=9)
+    with pytest.raises(Exception, match="500"):
+        look(estate)
+    estate.cloudflare.heal()
+    estate.cloudflare.fault("scripts", "429", times=9, seconds=60)
+    with pytest.raises((RateLimited, TransportError)):
+        look(estate)
+    assert DeployedLook.objects.get().at == before
+
+
+def test_the_schedule_looks_every_hour(estate: make.Estate, code: FakeCode) -> None:
+    schedule_jobs.provide()
+    first, second = [one.next_at for one in Schedule.objects.filter(job="look")]
+    assert (first, second) == (first, first)
+    schedule_jobs.fire_due(clock.now() + timedelta(hours=1))
+    make.work()
+    runs = Run.objects.filter(kind=Run.Kind.LOOK).order_by("environment__order")
+    assert [(run.state, run.environment.slug) for run in runs if run.environment] == [
+        ("succeeded", "qa"),
+        ("succeeded", "production"),
+    ]
+    assert runs[0].result == {"deployed": 3}
+    assert len(using(estate)) == 2
