@@ -22,7 +22,7 @@ NOT_KNOWN = "not_known"
 
 @dataclass(frozen=True)
 class DeployedState:
-    """Whether what was searched is what runs: `SAME`, `OTHER` or `NOT_KNOWN`, and the reasons why it is not `SAME`."""
+    """Whether the searched code is the running code: `SAME`, `OTHER` or `NOT_KNOWN`, with the reasons if not `SAME`."""
 
     kind: str
     reasons: Sequence[str] = ()
@@ -52,9 +52,9 @@ def not_known(environment: Environment) -> str:
 
 
 def state(search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearch) -> DeployedState:
-    """Whether all deployed code that binds the namespace is what was searched, by this search or one of the others.
+    """Whether all deployed code that binds the namespace was searched, by this search or one of the others.
 
-    A search of a checkout covers what is deployed with its commit; a search of a deployed script covers its version.
+    A search of a checkout covers the deployments of its commit; a search of a deployed script covers its version.
     """
     if reason := not_known(namespace.environment):
         return DeployedState(NOT_KNOWN, [reason])

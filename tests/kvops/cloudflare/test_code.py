@@ -1,10 +1,11 @@
 """Reading deployed code through the real client: what is odd is refused, and nothing is read without a limit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from kvops.cloudflare import Cloudflare, CloudflareError, TooLarge, UnexpectedAnswer, _workers
+from kvops.cloudflare import Cloudflare, CloudflareError, TooLarge, UnexpectedAnswer
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.code import FakeCode
 from tests.kvops.cloudflare.estate import ACCOUNT, NS, estate, reader
@@ -39,10 +40,7 @@ def test_modules_come_byte_for_byte(cf: Cloudflare, code: FakeCode) -> None:
 def test_a_download_over_the_limit_is_refused(
     fake: FakeCloudflare, code: FakeCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    routes = tuple(
-        _workers.Route(r.name, r.method, r.pattern, r.repeatable, most=10_000) if r.name == "modules" else r
-        for r in Cloudflare.routes
-    )
+    routes = tuple(replace(route, most=10_000) if route.name == "modules" else route for route in Cloudflare.routes)
     monkeypatch.setattr(Cloudflare, "routes", routes)
     api = code.worker("api", {}, "x" * 20_000)
     with reader(fake) as cf, pytest.raises(TooLarge, match="longer than 10000 bytes"):
@@ -79,7 +77,7 @@ def test_a_project_without_a_deployment_runs_nothing(cf: Cloudflare, code: FakeC
 def test_an_odd_answer_about_code_is_an_error(fake: FakeCloudflare, cf: Cloudflare, code: FakeCode, kind: str) -> None:
     version = code.worker("api", {}).active[0]
     code.project("site", {})
-    asks = {
+    asks: dict[str, Callable[[], object]] = {
         "scripts": cf.scripts,
         "deployments": lambda: cf.deployment("api"),
         "version": lambda: cf.worker_version("api", version),
