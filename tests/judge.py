@@ -54,6 +54,7 @@ ALLOWED = {
     ("GET", "script_settings"),
     ("GET", "modules"),
     ("GET", "builds"),
+    ("POST", "telemetry"),
     ("GET", "pages_projects"),
     ("GET", "pages_project"),
 }

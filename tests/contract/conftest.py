@@ -1,5 +1,6 @@
 """The same tests on the fake and on Cloudflare's own runtime."""
 
+import time
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from kvops.cloudflare.writes import KVWriter
 from sandbox import environment
 from tests.contract.target import Target
 from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.code import FakeSpan
 from tests.sandbox_fixture import SandboxApi
 
 type Seed = Callable[..., None]
@@ -27,7 +29,10 @@ def fake_target() -> Iterator[Target]:
         fake.add_bucket(account, "contract", locked="backups/")
         fake.add_database(account, "00000000-0000-4000-8000-000000000003", "contract")
         code = fake.code(account)
-        code.worker("contract-api", {"SETTINGS": "3" * 32}, "env.SETTINGS.get('k')", commit="c" * 40)
+        api = code.worker("contract-api", {"SETTINGS": "3" * 32}, "env.SETTINGS.get('k')", commit="c" * 40)
+        api.observability = {"enabled": True, "traces": {"enabled": True}}
+        for name, keys in (("kv_get", "clinic:id:1"), ("kv_get", "clinic:id:2"), ("kv_put", "mastercache:area")):
+            code.spans.append(FakeSpan("contract-api", api.active[0], name, time.time() - 3600, keys))
         code.project("contract-site", {"SETTINGS": "3" * 32}, "c" * 40)
         yield Target(
             base_url=fake.base_url,

@@ -1,5 +1,7 @@
 """Deployed Workers and Pages projects, as Cloudflare tells them."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, ConfigurationError, NotFound
@@ -16,7 +18,7 @@ def test_a_worker_tells_the_version_that_runs_and_its_bindings(cf: Cloudflare, t
     found = cf.worker_version(target.worker, version)
     assert (found.id, found.kv) == (version, {"SETTINGS": target.namespace_id})
     assert found.etag
-    assert cf.traced(target.worker) is False
+    assert cf.traced(target.worker)
 
 
 def test_the_modules_of_a_version_are_its_code(cf: Cloudflare, target: Target) -> None:
@@ -64,3 +66,20 @@ def test_an_unknown_token_learns_nothing_of_the_code(target: Target) -> None:
         for ask in (cf.scripts, cf.pages_projects):
             with pytest.raises(AuthError):
                 ask()
+
+
+def test_traces_tell_the_calls_on_keys_with_a_prefix(cf: Cloudflare, target: Target) -> None:
+    until = datetime.now(UTC)
+    all_calls = cf.kv_spans([target.worker], until - timedelta(days=3), until)
+    assert {one.span for one in all_calls} == {"kv_get", "kv_put"}
+    (read,) = cf.kv_spans([target.worker], until - timedelta(days=3), until, prefix="clinic:id:")
+    assert (read.script, read.binding, read.span, read.prefix, read.count) == (
+        target.worker,
+        "SETTINGS",
+        "kv_get",
+        "",
+        2,
+    )
+    assert until - timedelta(hours=2) < datetime.fromtimestamp(read.last, UTC) < until
+    assert cf.kv_spans([target.worker], until - timedelta(days=3), until, prefix="linic:") == []
+    assert cf.kv_spans(["another"], until - timedelta(days=3), until) == []

@@ -54,12 +54,26 @@ class FakeProject:
     stage: tuple[str, str] = ("deploy", "success")
 
 
+@dataclass(frozen=True)
+class FakeSpan:
+    """One traced call of a KV binding. `at` is in seconds since 1970."""
+
+    script: str
+    version: str
+    name: str
+    at: float
+    keys: str = ""
+    prefix: str = ""
+    binding: str = "SETTINGS"
+
+
 @dataclass
 class FakeCode:
     """All deployed code of an account."""
 
     workers: dict[str, FakeWorker] = field(default_factory=dict)
     projects: dict[str, FakeProject] = field(default_factory=dict)
+    spans: list[FakeSpan] = field(default_factory=list)
 
     def worker(self, name: str, kv: dict[str, str], source: str = "", *, commit: str = "") -> FakeWorker:
         """A Worker with one deployed version."""
