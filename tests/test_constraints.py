@@ -31,9 +31,16 @@ from backups.models import (
     Restore,
     RestoreChunk,
 )
-from kvops.models import ApprovalRequest, DatabaseRollback, Run
+from kvops.models import ApprovalRequest, DatabaseRollback, ReferenceAnswer, Run
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
-from tests.constraints import comparisons_rows, drills_rows, investigations_rows, restores_rows, retention_rows
+from tests.constraints import (
+    comparisons_rows,
+    drills_rows,
+    investigations_rows,
+    references_rows,
+    restores_rows,
+    retention_rows,
+)
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -121,6 +128,7 @@ TABLE = [
     *comparisons_rows.COMPARISONS,
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
+    *references_rows.REFERENCES,
 ]
 FROZEN = [
     (
@@ -141,6 +149,7 @@ FROZEN = [
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
     (Investigation, {*investigations_rows.FROZEN}, investigations_rows.MOVED),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
+    (ReferenceAnswer, {*references_rows.ANSWER_FROZEN}, {*references_rows.ANSWER_CLOSED}),
 ]
 
 

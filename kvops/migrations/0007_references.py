@@ -4,11 +4,10 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-
 RECORDS = """
 CREATE FUNCTION kvops_reference_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'a search for references is never edited or deleted' USING ERRCODE = 'restrict_violation';
+  RAISE EXCEPTION 'a search for references is never deleted or edited' USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER reference_guard BEFORE UPDATE OR DELETE ON kvops_referencesearch
   FOR EACH ROW EXECUTE FUNCTION kvops_reference_guard();
@@ -38,8 +37,22 @@ BEGIN
     RAISE EXCEPTION 'an answer is never edited; a later search closes a follow-up once'
       USING ERRCODE = 'restrict_violation';
   END IF;
-  IF EXISTS (SELECT FROM kvops_referencehit WHERE search_id = NEW.closed_by_id AND fingerprint = NEW.fingerprint) THEN
-    RAISE EXCEPTION 'a search with the same hit closes no follow-up' USING ERRCODE = 'restrict_violation';
+  IF NOT EXISTS (
+    SELECT FROM kvops_referencehit hit JOIN kvops_referencesearch earlier ON earlier.id = hit.search_id
+    JOIN kvops_referencesearch later USING (environment_id, worker)
+    WHERE hit.id = NEW.hit_id AND later.id = NEW.closed_by_id AND later.searched_at > earlier.searched_at
+  ) THEN
+    RAISE EXCEPTION 'only a later search of the same code closes a follow-up' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF EXISTS (
+    SELECT FROM kvops_referencehit hit JOIN kvops_referencehit later ON later.search_id = NEW.closed_by_id
+    WHERE hit.id = NEW.hit_id AND (later.fingerprint = NEW.fingerprint
+                                   OR (later.family, later.file, later.text) = (hit.family, hit.file, hit.text))
+  ) OR EXISTS (
+    SELECT FROM kvops_referencehit hit JOIN kvops_referencesearch later ON later.id = NEW.closed_by_id
+    WHERE hit.id = NEW.hit_id AND later.unparsed ? hit.file
+  ) THEN
+    RAISE EXCEPTION 'a search with such a hit closes no follow-up' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
 END $$;
@@ -97,6 +110,7 @@ class Migration(migrations.Migration):
                 ("etag", models.CharField(blank=True, max_length=200)),
                 ("files", models.PositiveIntegerField()),
                 ("hit_count", models.PositiveIntegerField()),
+                ("unparsed", models.JSONField(default=list)),
                 ("digest", models.CharField(max_length=64)),
                 ("searched_at", models.DateTimeField()),
                 ("made_by", models.CharField(max_length=200)),

@@ -36,8 +36,11 @@ class ReferenceSearch(models.Model):
     """One search of an environment's code for code references. Neither it nor its hits are ever edited.
 
     `searched_at` is the time of the search, `at` the time of its arrival here. A search of a deployed Worker names its
-    version and etag; a search of a checkout names its commit.
+    version and etag; a search of a checkout names its commit. `unparsed` has the files that could not be parsed.
     """
+
+    seen_before: bool = False
+    """Set by `store` if the search had arrived before."""
 
     class Source(models.TextChoices):
         """How the hits came here."""
@@ -54,6 +57,7 @@ class ReferenceSearch(models.Model):
     etag = models.CharField(max_length=200, blank=True)
     files = models.PositiveIntegerField()
     hit_count = models.PositiveIntegerField()
+    unparsed = models.JSONField(default=list)
     digest = models.CharField(max_length=64)
     searched_at = models.DateTimeField()
     by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
@@ -119,7 +123,8 @@ class ReferenceHit(models.Model):
 class ReferenceAnswer(models.Model):
     """A person's answer to a hit, for one family. The newest answer with the hit's fingerprint counts.
 
-    A follow-up names what is to be done, its owner and its due date. Only a later search without such a hit closes it.
+    A follow-up names what is to be done, its owner and its due date. Only a later search of the same code in the same
+    environment without such a hit closes it; a line that moved is still such a hit, and so is a file not parsed now.
     """
 
     class Kind(models.TextChoices):

@@ -26,6 +26,9 @@ from kvops.models import (
     Person,
     PolicyVersion,
     PreparedChange,
+    ReferenceAnswer,
+    ReferenceHit,
+    ReferenceSearch,
     ReferenceStatement,
     RoleGrant,
     Run,
@@ -185,6 +188,28 @@ class Prerequisites:
         return ReferenceStatement.objects.create(
             binding="SETTINGS", prefix="a:", commit="c", command="rg", hits=0, answer="none", by=self.operator
         )
+
+    def search(self, **values: object) -> ReferenceSearch:
+        """A search of a checkout for code references."""
+        counts = {"files": 3, "hit_count": 1, "digest": f"{self.count():064}", "searched_at": Now()}
+        made = {"environment": self.environment, "source": "file", "commit": "c", "made_by": "x", **counts}
+        return ReferenceSearch.objects.create(**{**made, **values})
+
+    def hit(self, **values: object) -> ReferenceHit:
+        """A code reference, found an hour ago."""
+        place = {"file": "a.ts", "line": 7, "column": 3, "text": "master:", "family": "SETTINGS master:*"}
+        kind = {"certainty": "certain", "access": "read", "fingerprint": SHA}
+        if "search" not in values:
+            values = {"search": self.search(searched_at=Now() - HOUR), **values}
+        return ReferenceHit.objects.create(**{**place, **kind, **values})
+
+    def answer(self, **values: object) -> ReferenceAnswer:
+        """A follow-up about a code reference."""
+        what = {"kind": "follow_up", "follow_up": "d1", "owner": self.operator, "due": "2026-12-01"}
+        if "hit" not in values:
+            values = {"hit": self.hit(), **values}
+        made = {"family": self.family(), "fingerprint": SHA, "reason": "x", "by": self.operator, **what}
+        return ReferenceAnswer.objects.create(**{**made, **values})
 
     def approval(self, state: str = "pending", /, **values: object) -> ApprovalRequest:
         """A request in this state, by the operator, decided by the reviewer."""

@@ -70,6 +70,14 @@ def test_the_application_cannot_edit_what_a_reviewer_is_shown(application: psyco
     refused(application, f"UPDATE kvops_approvalrequest SET {column} = {column}")
 
 
+@pytest.mark.parametrize("table", ["kvops_referencesearch", "kvops_referencehit", "kvops_policyversion"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET id = id", "DELETE FROM {}"])
+def test_the_application_cannot_edit_what_it_may_only_add(
+    application: psycopg.Connection, table: str, statement: str
+) -> None:
+    refused(application, statement.format(table))
+
+
 def test_the_columns_without_grant_are_those_the_trigger_freezes() -> None:
     assert database_roles.FROZEN["kvops_approvalrequest"] == {*REQUEST_FROZEN, "standing_until"}
 
