@@ -110,6 +110,7 @@ class Action(TextChoices):
     LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
     OTHERS_EXPLAINED = "others.explained", _("Other keys under the prefix explained")
     REFERENCES_STATED = "references.stated", _("Code references stated")
+    REFERENCES_SEARCHED = "references.searched", _("Search for code references stored")
 
     STAGE_UNDOING = "stage.undoing", _("Undoing of a deletion started")
     STAGE_UNDONE = "stage.undone", _("Deletion undone")

@@ -1,0 +1,194 @@
+"""Stored searches: a report with its hits becomes rows that are never edited, and closes follow-ups that are done.
+
+The newest search of an environment is the one that counts; `hits_of` are those of its hits that concern a clean-up.
+"""
+
+import hashlib
+from collections import Counter
+from datetime import timedelta
+
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops import clock, timing
+from kvops.models import Environment, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.references.report import ANY_FAMILY, Report, dumps
+from kvops.refusals import Refused
+from kvops.wording import moment, say
+
+BATCH = 2_000
+"""Hits in one INSERT."""
+
+
+class SearchUnusable(Refused):
+    """The report is well-formed, but no search that can be relied on."""
+
+
+def store(
+    environment: Environment,
+    report: Report,
+    *,
+    source: str,
+    worker: str = "",
+    version: str = "",
+    etag: str = "",
+    by: Person | log.Actor,
+) -> ReferenceSearch:
+    """Store a report as a search of the environment's code, and close the follow-ups it shows to be done.
+
+    A report that was stored before is not stored again: its search is returned with `seen_before`. Raises
+    SearchUnusable.
+    """
+    _insist_usable(report, source)
+    actor = by.actor if isinstance(by, Person) else by
+    search = ReferenceSearch(
+        environment=environment,
+        source=source,
+        commit="" if worker else report.commit,
+        worker=worker,
+        version=version,
+        etag=etag,
+        files=report.files,
+        hit_count=len(report.hits),
+        unparsed=list(report.unparsed),
+        digest=digest_of(report, worker, version, etag),
+        searched_at=report.searched_at,
+        by=by if isinstance(by, Person) else None,
+        made_by=actor.text,
+    )
+    with log.transaction():
+        # One search of an environment after the other, so that each is compared with all others.
+        Environment.objects.select_for_update(no_key=True).get(pk=environment.pk)
+        if found := ReferenceSearch.objects.filter(environment=environment, digest=search.digest).first():
+            found.seen_before = True
+            return found
+        search.save(force_insert=True)
+        ReferenceHit.objects.bulk_create(_rows(search, report), batch_size=BATCH)
+        closed = _close_follow_ups(search, report)
+        log.record(
+            Action.REFERENCES_SEARCHED,
+            actor=actor,
+            digest=search.digest,
+            details={
+                "source": source,
+                "commit": search.commit,
+                "worker": worker,
+                "version": version,
+                "files": report.files,
+                "unparsed": len(report.unparsed),
+                "hits": dict(Counter(hit.certainty for hit in report.hits)),
+                "follow_ups_closed": closed,
+            },
+            **log.subject("search", search.pk, str(search), environment=environment.slug),
+        )
+    return search
+
+
+def digest_of(report: Report, worker: str = "", version: str = "", etag: str = "") -> str:
+    """The SHA-256 of the report's file; for a deployed script with its name, version and etag."""
+    digest = hashlib.sha256(dumps(report))
+    if worker:
+        digest.update(f"\0{worker}\0{version}\0{etag}".encode())
+    return digest.hexdigest()
+
+
+def newest(environment: Environment) -> ReferenceSearch | None:
+    """The newest search of the environment's code, by the time of the search."""
+    return ReferenceSearch.objects.filter(environment=environment).order_by("-searched_at", "-pk").first()
+
+
+def concerns(family: str, binding: str, prefix: str, *, exact: bool = False) -> bool:
+    """Whether a hit of this family could be about a key of the binding with this prefix, or with exactly this name.
+
+    A hit names its family as `SETTINGS master:*` or as one key; `SETTINGS *` is any key of the binding, `*` any key.
+    """
+    if family == ANY_FAMILY:
+        return True
+    found, _space, pattern = family.partition(" ")
+    if found != binding:
+        return False
+    if not pattern.endswith("*"):
+        return pattern == prefix if exact else pattern.startswith(prefix)
+    stem = pattern.removesuffix("*")
+    return prefix.startswith(stem) or (not exact and stem.startswith(prefix))
+
+
+def hits_of(search: ReferenceSearch, binding: str, prefix: str, *, exact: bool = False) -> QuerySet[ReferenceHit]:
+    """The hits of the search that concern a clean-up of these keys, in the order of urgency."""
+    families = search.hits.order_by().values_list("family", flat=True).distinct()
+    concerned = [family for family in families if concerns(family, binding, prefix, exact=exact)]
+    return by_urgency(search.hits.filter(family__in=concerned))
+
+
+def by_urgency(hits: QuerySet[ReferenceHit]) -> QuerySet[ReferenceHit]:
+    """The hits with writers and deleters first, then the certain, the possible, and those that cannot be told."""
+    access, certainty = ReferenceHit.Access, ReferenceHit.Certainty
+    return hits.annotate(
+        calm=Case(
+            When(access__in=[access.WRITE, access.DELETE], then=Value(0)),
+            default=Value(1),
+            output_field=IntegerField(),
+        ),
+        doubt=Case(
+            When(certainty=certainty.CERTAIN, then=Value(0)),
+            When(certainty=certainty.POSSIBLE, then=Value(1)),
+            default=Value(2),
+            output_field=IntegerField(),
+        ),
+    ).order_by("calm", "doubt", "file", "line", "column", "pk")
+
+
+def _insist_usable(report: Report, source: str) -> None:
+    if source != ReferenceSearch.Source.WORKER and not report.commit:
+        raise SearchUnusable(_("The search names no commit. Repeat it with --commit and the commit of the checkout."))
+    if report.searched_at > clock.now() + timedelta(seconds=timing.SKEW):
+        raise SearchUnusable(
+            say(
+                _("The search is dated %(at)s, which is still to come. Set the clock of the machine that searched."),
+                at=moment(report.searched_at),
+            )
+        )
+
+
+def _rows(search: ReferenceSearch, report: Report) -> list[ReferenceHit]:
+    return [
+        ReferenceHit(
+            search=search,
+            file=hit.file,
+            line=hit.line,
+            column=hit.column,
+            certainty=hit.certainty,
+            access=hit.access,
+            family=hit.family,
+            text=hit.text,
+            context=list(hit.context),
+            fingerprint=hit.fingerprint,
+        )
+        for hit in report.hits
+    ]
+
+
+def _close_follow_ups(search: ReferenceSearch, report: Report) -> int:
+    """Close the open follow-ups about earlier hits of the same code of which the report has none; how many.
+
+    A hit whose line moved is still there, and a file that could not be parsed now says nothing.
+    """
+    same_code = ReferenceSearch.objects.filter(environment=search.environment_id, worker=search.worker)
+    if same_code.filter(searched_at__gte=search.searched_at).exclude(pk=search.pk).exists():
+        return 0
+    follow_ups = ReferenceAnswer.objects.filter(
+        kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None, hit__search__in=same_code.exclude(pk=search.pk)
+    ).select_related("hit")
+    fingerprints = {hit.fingerprint for hit in report.hits}
+    places = {(hit.family, hit.file, hit.text) for hit in report.hits}
+    done = [
+        answer.pk
+        for answer in follow_ups.select_for_update(of=("self",))
+        if answer.fingerprint not in fingerprints
+        and (answer.hit.family, answer.hit.file, answer.hit.text) not in places
+        and answer.hit.file not in report.unparsed
+    ]
+    return ReferenceAnswer.objects.filter(pk__in=done).update(closed_by=search, closed_at=Now())

@@ -1,0 +1,200 @@
+"""Searches are stored once, with their hits. Only a later search without such a hit closes a follow-up."""
+
+from datetime import date, timedelta
+from hashlib import sha256
+
+import pytest
+
+from audit.models import Entry
+from kvops import clock
+from kvops.models import Environment, Family, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.references import store as reference_store
+from kvops.references.report import Report, dumps
+from tests import make
+from tests.kvops.references import reports
+
+pytestmark = pytest.mark.django_db
+FILE, WORKER = ReferenceSearch.Source.FILE, ReferenceSearch.Source.WORKER
+
+
+@pytest.fixture
+def qa(people: make.People) -> Environment:
+    return Environment.objects.create(slug="qa", name="QA", order=1, read_token="env:R", write_token="env:W")
+
+
+@pytest.fixture
+def master() -> Family:
+    return Family.objects.create(binding="SETTINGS", pattern="master:", category="legacy", owner="platform")
+
+
+def stored(environment: Environment, report: Report, **code: str) -> ReferenceSearch:
+    source = WORKER if code else FILE
+    return reference_store.store(environment, report, source=source, by=make.SETUP, **code)
+
+
+def follow_up(hit: ReferenceHit, family: Family, owner: Person) -> ReferenceAnswer:
+    return ReferenceAnswer.objects.create(
+        family=family,
+        hit=hit,
+        fingerprint=hit.fingerprint,
+        kind=ReferenceAnswer.Kind.FOLLOW_UP,
+        reason="D1 is ready",
+        follow_up=ReferenceAnswer.FollowUp.D1,
+        owner=owner,
+        due=date(2026, 2, 1),
+        by=owner,
+    )
+
+
+def test_a_report_becomes_a_search_with_its_hits(qa: Environment, people: make.People) -> None:
+    report = reports.report(reports.hit(), reports.hit(access="write", certainty="possible"), unparsed=["a.ts"])
+    search = reference_store.store(qa, report, source=FILE, by=people.operator)
+    search.refresh_from_db()
+    assert (search.commit, search.files, search.hit_count, search.unparsed) == (reports.COMMIT, 3, 2, ["a.ts"])
+    assert (search.by, search.made_by, search.searched_at) == (people.operator, str(people.operator), reports.DAWN)
+    assert search.digest == sha256(dumps(report)).hexdigest()
+    first = search.hits.earliest("pk")
+    assert (first.file, first.line, first.column, first.text) == ("functions/clinics.ts", 7, 3, '"master:"')
+    assert (first.context, first.fingerprint) == (list(report.hits[0].context), report.hits[0].fingerprint)
+
+
+def test_the_audit_log_has_the_counts_of_a_search_and_none_of_its_code(qa: Environment) -> None:
+    search = stored(qa, reports.report(reports.hit(), reports.hit(certainty="unknown")))
+    entry = Entry.objects.get(action="references.searched")
+    assert (entry.subject, entry.environment, entry.digest) == (f"search:{search.pk}", "qa", search.digest)
+    assert (entry.details["hits"], entry.details["files"]) == ({"certain": 1, "unknown": 1}, 3)
+    assert not any(code in bytes(entry.canonical) for code in (b"clinics.ts", b"master:", b"const key"))
+
+
+def test_the_same_report_is_stored_once(qa: Environment) -> None:
+    first = stored(qa, reports.report(reports.hit()))
+    again = stored(qa, reports.report(reports.hit()))
+    assert (again.pk, first.seen_before, again.seen_before) == (first.pk, False, True)
+    assert Entry.objects.filter(action="references.searched").count() == 1
+
+
+def test_the_same_report_of_another_environment_or_of_another_script_is_another_search(qa: Environment) -> None:
+    other = Environment.objects.create(slug="p", name="P", order=2, read_token="env:R", write_token="env:W")
+    report = reports.report(reports.hit())
+    found = [
+        stored(qa, report),
+        stored(other, report),
+        stored(qa, report, worker="api", version="1"),
+        stored(qa, report, worker="api", version="2"),
+        stored(qa, report, worker="api", version="2", etag="x"),
+    ]
+    assert len({search.pk for search in found}) == 5
+
+
+def test_the_newest_search_is_the_one_that_searched_last_not_the_one_that_arrived_last(qa: Environment) -> None:
+    later = stored(qa, reports.report(hours=2))
+    stored(qa, reports.report(hours=1))
+    assert reference_store.newest(qa) == later
+
+
+def test_an_environment_without_searches_has_no_newest(qa: Environment) -> None:
+    assert reference_store.newest(qa) is None
+
+
+def test_a_search_without_commit_is_refused(qa: Environment) -> None:
+    with pytest.raises(reference_store.SearchUnusable, match="names no commit"):
+        stored(qa, reports.report(commit=""))
+    assert not ReferenceSearch.objects.exists()
+
+
+def test_a_search_of_tomorrow_is_refused(qa: Environment) -> None:
+    hours = (clock.now() + timedelta(days=1) - reports.DAWN) / timedelta(hours=1)
+    with pytest.raises(reference_store.SearchUnusable, match="still to come"):
+        stored(qa, reports.report(hours=hours))
+    assert not ReferenceSearch.objects.exists()
+
+
+HIT = reports.hit()
+
+
+@pytest.mark.parametrize(
+    ("later", "closes"),
+    [
+        (reports.report(hours=1), True),
+        (reports.report(reports.hit("functions/other.ts"), hours=1), True),
+        (reports.report(HIT, hours=1), False),
+        (reports.report(reports.hit(line=90, context=["x", "y", "z"]), hours=1), False),
+        (reports.report(reports.hit(family="*", text="?", certainty="unknown"), hours=1, unparsed=[HIT.file]), False),
+    ],
+    ids=["no hit", "another file", "the same hit", "moved", "not parsed"],
+)
+def test_only_a_search_without_such_a_hit_closes_a_follow_up(
+    qa: Environment, master: Family, people: make.People, later: Report, closes: bool
+) -> None:
+    first = stored(qa, reports.report(HIT))
+    answer = follow_up(first.hits.get(), master, people.operator)
+    second = stored(qa, later)
+    answer.refresh_from_db()
+    assert (answer.closed_by == second, answer.closed_at is not None) == (closes, closes)
+    entry = Entry.objects.filter(action="references.searched").latest("seq")
+    assert entry.details["follow_ups_closed"] == int(closes)
+
+
+def test_an_earlier_search_that_arrives_late_closes_no_follow_up(
+    qa: Environment, master: Family, people: make.People
+) -> None:
+    first = stored(qa, reports.report(HIT, hours=1))
+    answer = follow_up(first.hits.get(), master, people.operator)
+    stored(qa, reports.report(HIT, hours=3))
+    for hours in (0, 2, 3):
+        stored(qa, reports.report(hours=hours, commit="d" * 40))
+    answer.refresh_from_db()
+    assert answer.closed_by is None
+
+
+def test_a_search_of_other_code_closes_no_follow_up(qa: Environment, master: Family, people: make.People) -> None:
+    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
+    other = Environment.objects.create(slug="p", name="P", order=2, read_token="env:R", write_token="env:W")
+    stored(qa, reports.report(hours=1), worker="api", version="1")
+    stored(other, reports.report(hours=1))
+    answer.refresh_from_db()
+    assert answer.closed_by is None
+
+
+@pytest.mark.parametrize(
+    ("family", "prefix", "exact", "concerned"),
+    [
+        ("*", "master:", False, True),
+        ("SETTINGS *", "master:", False, True),
+        ("OTHER *", "master:", False, False),
+        ("OTHER master:*", "master:", False, False),
+        ("SETTINGS master:*", "master:", False, True),
+        ("SETTINGS master:*", "master:clinic:", False, True),
+        ("SETTINGS master:clinic:*", "master:", False, True),
+        ("SETTINGS master:1", "master:", False, True),
+        ("SETTINGS mastercache:*", "master:", False, False),
+        ("SETTINGS master:*", "mastercache:", False, False),
+        ("SETTINGS master:*", "master:1", True, True),
+        ("SETTINGS master:1", "master:1", True, True),
+        ("SETTINGS master:1", "master:", True, False),
+        ("SETTINGS master:12*", "master:1", True, False),
+        ("SETTINGS master:12", "master:1", True, False),
+    ],
+)
+def test_a_hit_concerns_a_clean_up_if_one_key_could_be_both(
+    family: str, prefix: str, exact: bool, concerned: bool
+) -> None:
+    assert reference_store.concerns(family, "SETTINGS", prefix, exact=exact) == concerned
+
+
+def test_the_hits_of_a_clean_up_come_with_writers_first(qa: Environment) -> None:
+    accesses, certainties = ("read", "list", "unknown", "write", "delete"), ("unknown", "possible", "certain")
+    hits = [reports.hit(f"{a}.{c}", access=a, certainty=c) for a in accesses for c in certainties]
+    hits += [reports.hit("z", family="SETTINGS *"), reports.hit("y", family="SETTINGS mastercache:*")]
+    search = stored(qa, reports.report(*hits))
+    found = [hit.file for hit in reference_store.hits_of(search, "SETTINGS", "master:")]
+    urgent = [f"{a}.{c}" for c in ("certain", "possible", "unknown") for a in ("delete", "write")]
+    assert found[:6] == urgent
+    assert found[6:10] == ["list.certain", "read.certain", "unknown.certain", "z"]
+    assert "y" not in found
+
+
+def test_hits_are_stored_in_batches(qa: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_store, "BATCH", 2)
+    search = stored(qa, reports.report(*(reports.hit(line=line) for line in range(1, 6))))
+    assert search.hits.count() == search.hit_count == 5
