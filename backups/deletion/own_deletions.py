@@ -27,8 +27,9 @@ PRESENT_AGAIN = (
     Restored.SENSITIVE,
     Restored.CHANGED,
     Restored.DIFFERENT,
+    Restored.UNREADABLE,
 )
-"""Outcomes of names that a restore or an undo wrote, or found in KV."""
+"""Outcomes of names that a restore or an undo wrote, or found in KV, or may have found there."""
 MAY_BE = (Restored.PLANNED, Restored.AGAIN)
 """Outcomes of names that a chunk with an unknown answer may have written."""
 

@@ -194,7 +194,7 @@ class _DrillRun:
         self.clients.meter.insist({"read": len(wanted)})
         live = live_values(self.clients.reader, self.drill.namespace_id, wanted, backup.generation.read)
         key = encryption.digest_key(backup.generation)
-        wrong = [one for one, entry in live if entry is None or entry_digest(entry, key) != one.digest]
+        wrong = [one for one, entry in live if not isinstance(entry, KvEntry) or entry_digest(entry, key) != one.digest]
         over = self._over(backup, wrong)
         differing = [one.name for one in wrong if one.name not in over]
         if differing and cursor.get("tries", 0) < 3:

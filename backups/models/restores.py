@@ -140,8 +140,9 @@ class Restore(models.Model):
 
     @property
     def conflicts(self) -> int:
-        """The number of keys that existed and differed from the backup at the comparison."""
-        return sum(self.found.get(kind, 0) for kind in (*RestoreEntry.CONFLICTS, RestoreEntry.Found.SENSITIVE))
+        """The number of keys that differed from the backup at the comparison, or could not be read."""
+        kinds = (*RestoreEntry.CONFLICTS, RestoreEntry.Found.SENSITIVE, RestoreEntry.Found.UNREADABLE)
+        return sum(self.found.get(kind, 0) for kind in kinds)
 
 
 class RestoreEntry(models.Model):
@@ -158,6 +159,7 @@ class RestoreEntry(models.Model):
         SENSITIVE = "sensitive", _("in KV and different, cannot be backed up first without encryption")
         EXPIRED = "expired", _("past its expiration")
         SOON = "soon", _("less than a minute left: KV takes no such key")
+        UNREADABLE = "unreadable", _("cannot be read: Cloudflare refuses its name")
 
     class Outcome(models.TextChoices):
         """The result for the name."""
@@ -177,6 +179,7 @@ class RestoreEntry(models.Model):
         DIFFERENT = "different", _("different in the comparison after the write")
         FAILED = "failed", _("not in KV after three attempts")
         STOPPED = "stopped", _("left as it is: the run was ended early")
+        UNREADABLE = "unreadable", _("cannot be read: Cloudflare refuses its name")
 
     class Compared(models.TextChoices):
         """The result of comparing KV with the backup after the settle time."""

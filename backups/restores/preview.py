@@ -41,7 +41,7 @@ def preview(lease: Lease) -> Again | None:
     with (
         bucket_access.errors_for_a_run(),
         bucket_access.store_of(restore.generation) as store,
-        KvReader(restore.environment, lease.keep) as reader,
+        KvReader(restore.environment, lease.keep, sparing=True) as reader,
         GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
         comparison, before = _PreviewComparison(restore, reader, backup), lease.run.calls
@@ -75,7 +75,8 @@ class _PreviewComparison:
         live = self._reader.values(self._restore.namespace.namespace_id, names, self._restore.generation.read)
         now = clock.now().timestamp()
         for one, (_, entry) in zip(block, live, strict=True):
-            yield one.index, self._one(self._reader_of_backup.take(one), entry, now)
+            unreadable = one.name in self._reader.refused
+            yield one.index, Found.UNREADABLE if unreadable else self._one(self._reader_of_backup.take(one), entry, now)
 
     def _one(self, backup: KvEntry, live: KvEntry | None, now: float) -> RestoreEntry.Found:
         found = difference(backup, live)

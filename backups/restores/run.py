@@ -175,11 +175,15 @@ class _RestoreRun:
             self._putter.meter.insist({"read": len(names)})
             live = live_values(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
             for one, entry in live:
-                if entry is not None and difference(self.backup.take(one), entry) in RestoreEntry.CONFLICTS:
+                found = difference(self.backup.take(one), entry) if entry is not None else RestoreEntry.Found.ABSENT
+                if found in (*RestoreEntry.CONFLICTS, RestoreEntry.Found.UNREADABLE):
+                    known = "is there now and not as in the backup"
+                    if found is RestoreEntry.Found.UNREADABLE:
+                        known = "cannot be read, because Cloudflare refuses its name"
                     raise RunError(
                         "conflict",
-                        f"{one.name!r} is there now and not as in the backup. Nothing was written, as this restore"
-                        " asks. Prepare another one that leaves such keys as they are, or overwrites them.",
+                        f"{one.name!r} {known}. Nothing was written, as this restore asks. Prepare another one that"
+                        " leaves such keys as they are, or overwrites them.",
                     )
             first += len(names)
             note = counted(gettext_noop("Keys compared: %(n)s of %(total)s."), first, self.restore.names)

@@ -28,6 +28,7 @@ Status = Generation.Status
 def back_up_first(restore: Restore, lease: Lease) -> Again | None:
     """None once a verified backup holds all keys that may be overwritten; until then, the time of the next check."""
     safety = restore.safety
+    _insist_readable(safety)
     if is_backed_up(restore):
         return _apart(safety)
     if safety is None or safety.status == Status.PARTIAL:
@@ -40,6 +41,17 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
             " run again, then this.",
         )
     return Again(timing.RETRY, gettext_noop("Waiting for the verified backup of the keys to overwrite."))
+
+
+def _insist_readable(safety: Generation | None) -> None:
+    """Raise RunError if the backup lacks a key that could not be read: another one would lack it too."""
+    unreadable = safety.entries.filter(outcome=GenerationEntry.Outcome.UNREADABLE).first() if safety else None
+    if unreadable:
+        raise RunError(
+            "no_safety_backup",
+            f"{unreadable.name!r} could not be backed up first, because Cloudflare refuses its name. Nothing was"
+            " written. Prepare another restore: it leaves this key as it is.",
+        )
 
 
 def _apart(safety: Generation | None) -> Again | None:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from itertools import batched
 
 from backups.execution.clients import Clients
-from backups.execution.live_values import live_values
+from backups.execution.live_values import Live, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks, safety_backup
-from kvops.cloudflare import KvEntry, ListedKey
+from kvops.cloudflare import KvEntry, ListedKey, NameRefused
 from kvops.inventory import own_changes
 from kvops.runs.lease import Lease
 
@@ -76,15 +76,17 @@ class Settler:
         found, there = {}, []
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))
-            if live is not None and one.outcome in RestoreEntry.UNDER_WAY:
+            if isinstance(live, KvEntry) and one.outcome in RestoreEntry.UNDER_WAY:
                 there.append(ListedKey(live.name, live.expiration, live.metadata))
         return found, there
 
     def _result_of(
-        self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None
+        self, chunk: RestoreChunk, one: Wanted, live: Live, safety_digests: bytes | None
     ) -> restore_chunks.NameResult:
         """The outcome of a name, and its comparison with the backup."""
         was = Outcome(one.outcome)
+        if isinstance(live, NameRefused):
+            return (Outcome.UNREADABLE if was in (*RestoreEntry.UNDER_WAY, Outcome.EQUAL) else was), Compared.UNKNOWN
         held = None if live is None else entry_digest(live, self._key)
         compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
         ours = was in RestoreEntry.UNDER_WAY

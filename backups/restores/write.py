@@ -21,7 +21,7 @@ from audit.actions import Action
 from backups import archive
 from backups.execution import announcements
 from backups.execution.clients import Clients
-from backups.execution.live_values import LEAST, SINGLE, difference, live_values, takes_bulk, too_late
+from backups.execution.live_values import LEAST, SINGLE, Live, difference, live_values, takes_bulk, too_late
 from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
 from backups.generations import encryption
 from backups.generations.export import entry_digest
@@ -172,12 +172,12 @@ class Putter:
         chunk: RestoreChunk,
         one: Wanted,
         backup: KvEntry,
-        live: KvEntry | None,
+        live: Live,
         safety_digests: Mapping[str, bytes],
     ) -> RestoreEntry.Outcome | None:
         """The reason why the name is not written; None if it is."""
-        if live is None:
-            return None
+        if not isinstance(live, KvEntry):
+            return None if live is None else Outcome.UNREADABLE
         how = difference(backup, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT

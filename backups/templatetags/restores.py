@@ -44,6 +44,6 @@ def found_line(found: str, n: int, on_conflict: str) -> str:
         Restore.OnConflict.OVERWRITE: _("overwritten after a verified backup"),
     }
     text = what.get(kind) or f"{kind.label}: {different[Restore.OnConflict(on_conflict)]}"
-    if kind == Found.SENSITIVE:
+    if kind in {Found.SENSITIVE, Found.UNREADABLE} and on_conflict != Restore.OnConflict.STOP:
         text = f"{kind.label}: {different[Restore.OnConflict.SKIP]}"
     return format_html("<strong>{}</strong> {}", count(n), text)

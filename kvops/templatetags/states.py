@@ -195,6 +195,7 @@ RESULTS: dict[str, str | Promise] = {
     "expiration": _("In KV with another expiration"),
     "sensitive": _("In KV and different, cannot be backed up first"),
     "soon": _("Less than a minute left"),
+    "unreadable": _("Cannot be read: Cloudflare refuses its name"),
     "written": _("Restored"),
     "left": _("Not restored"),
     "different": _("Different in the comparison after the write"),

@@ -35,6 +35,7 @@ IN_WORDS = {
     "sensitive": "there and different, never overwritten",
     "expired": "expired, not restored",
     "soon": "less than a minute left, not restored",
+    "unreadable": "cannot be read, never written",
 }
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.execution import prepaid
-from backups.execution.live_values import live_values
+from backups.execution.live_values import Live, live_values
 from backups.generations import start as generation_start
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
@@ -475,7 +475,7 @@ def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
 ) -> None:
     generation, _ = lost(estate)
 
-    def read(*args: Any) -> Iterator[tuple[Wanted, KvEntry | None]]:
+    def read(*args: Any) -> Iterator[tuple[Wanted, Live]]:
         if [one.name for one in args[2]] == [NAMES[2]]:
             raise TransportError("No answer.", outcome_unknown=True)
         return live_values(*args)
