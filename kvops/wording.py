@@ -15,6 +15,15 @@ def _fill(sentence: str | Promise, facts: dict[str, object]) -> str:
 _filled = lazy(_fill, str)
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})*")
+_KIB = 1024
+STEPS = {
+    _KIB: "≤ 1 KiB",
+    25 * _KIB: "≤ 25 KiB",
+    100 * _KIB: "≤ 100 KiB",
+    _KIB**2: "≤ 1 MiB",
+    25 * _KIB**2: "≤ 25 MiB",
+}
+"""The sizes that are shown of a masked value: an exact length would tell it from others."""
 _PLACES = ("n", "total")
 """The numbers of a sentence of `counted`, in their order."""
 
@@ -52,6 +61,13 @@ _said = lazy(said, str)
 def storable(text: str) -> str:
     """The text with a replacement character for NUL and for lone surrogates, which Postgres cannot store."""
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def stepped(size: int | None, masked: object) -> int | str | None:
+    """A size. Of a masked value, and of a sum over masked values, only the step that it does not exceed."""
+    if size is None or not masked:
+        return size
+    return next((text for step, text in STEPS.items() if size <= step), "> 25 MiB")
 
 
 def moment(at: datetime | None) -> str:

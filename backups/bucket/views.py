@@ -20,6 +20,7 @@ from kvops.people.signin import person_of
 from kvops.web import files as web_files
 from kvops.web.acting import On, refusals_shown
 from kvops.web.paging import listed
+from kvops.wording import stepped
 
 PAGE = 50
 UPLOADS = 20
@@ -73,8 +74,9 @@ def _rows(found: QuerySet[StoredObject]) -> Iterator[list[web_files.Cell]]:
             for name in ("modified_at", "status_at", "seen_at", "noted_at")
             for at in [getattr(row, name)]
         }
+        size = stepped(row.size, row.encrypted)
         yield [
-            row.environment.slug, row.environment.r2_bucket, row.key, row.size, times["modified_at"], row.status,
+            row.environment.slug, row.environment.r2_bucket, row.key, size, times["modified_at"], row.status,
             times["status_at"], times["seen_at"], row.generation_id, row.etag, row.note,
             str(row.noted_by) if row.noted_by else "", times["noted_at"],
         ]  # fmt: skip

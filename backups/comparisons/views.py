@@ -20,6 +20,7 @@ from kvops.web.acting import On, refusals_shown
 from kvops.web.files import as_file
 from kvops.web.live import live_part
 from kvops.web.paging import listed
+from kvops.wording import stepped
 
 PAGE = 50
 MADE = 20
@@ -82,7 +83,7 @@ def live(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
 def download(request: HttpRequest, pk: int, comparison: int) -> StreamingHttpResponse:
     """The names that match the filters of the address, as CSV or JSON."""
     made = _comparison(pk, comparison)
-    rows = _rows(ComparisonFilter(request.GET).entries(made).iterator(2_000))
+    rows = _rows(made, ComparisonFilter(request.GET).entries(made).iterator(2_000))
     head = {"comparison": made.pk, "backup": made.generation_id, "other_backup": made.other_id, "found": made.found}
     head |= {"environment": made.namespace.environment.slug, "binding": made.namespace.binding}
     return as_file(request, f"comparison-{made.pk}", head, COLUMNS, rows)
@@ -137,9 +138,10 @@ def _choose(request: HttpRequest, generation: Generation, form: ComparisonForm, 
     return render(request, "comparisons/list.html", context, status=status)
 
 
-def _rows(entries: Iterator[ComparisonEntry]) -> Iterator[list[web_files.Cell]]:
+def _rows(made: Comparison, entries: Iterator[ComparisonEntry]) -> Iterator[list[web_files.Cell]]:
     for entry in entries:
-        yield [entry.name, entry.kind, entry.size, entry.other_size]
+        sizes = [stepped(size, made.encrypted) for size in (entry.size, entry.other_size)]
+        yield [entry.name, entry.kind, *sizes]
 
 
 def _address(made: Comparison) -> Address:

@@ -1,6 +1,7 @@
 """The parts of the evidence that a deletion and a restore share: the names and the backup they rest on."""
 
 from backups.models import CleanupStage, Generation, Restore
+from kvops import wording
 from kvops.approvals import evidence
 
 SAMPLE = 20
@@ -32,7 +33,7 @@ def backup(generation: Generation) -> dict[str, object]:
         "manifest_sha256": generation.manifest_sha256,
         "digest_root": generation.digest_root,
         "keys": generation.keys,
-        "bytes": generation.bytes,
+        "bytes": wording.stepped(generation.bytes, generation.encrypted),
         "status": generation.status,
         "finished_at": evidence.moment(generation.finished_at),
     }

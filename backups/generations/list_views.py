@@ -21,6 +21,7 @@ from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import Cell, table_file
 from kvops.web.paging import listed
+from kvops.wording import stepped
 
 PAGE = 50
 SHOWN = 20
@@ -61,7 +62,7 @@ def _cells(row: Generation) -> list[Cell]:
     when = [
         at.isoformat() if at else None for at in (row.started_at, row.finished_at, row.verified_at, row.retain_until)
     ]
-    counts = [row.keys, row.bytes, row.expired, row.vanished]
+    counts = [row.keys, stepped(row.bytes, row.encrypted), row.expired, row.vanished]
     what = [row.environment.slug, row.namespace.binding, " ".join(row.prefixes), row.category, row.purpose]
     return [row.pk, *what, row.status, row.problem, *counts, *when, *who]
 

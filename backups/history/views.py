@@ -10,6 +10,7 @@ from audit.models import Head
 from backups.history import deleted_keys, events as history_events
 from backups.history.events import BackupEvent
 from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
+from kvops import wording
 from kvops.inventory.views import named
 from kvops.models import PolicyVersion
 from kvops.web import files as web_files
@@ -87,7 +88,7 @@ def _cells(event: BackupEvent) -> list[web_files.Cell]:
             " ".join(backup.prefixes),
             backup.category,
             backup.keys,
-            backup.bytes,
+            wording.stepped(backup.bytes, backup.encrypted),
         ),
         *(entry.actor, event.why, approval.pk if approval else None),
         *((str(approval.requester), str(approval.approver or "")) if approval else (None, None)),

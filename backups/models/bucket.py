@@ -57,6 +57,11 @@ class StoredObject(models.Model):
 
     objects = StoredObjectQuerySet.as_manager()
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the object holds encrypted values, whose exact size is not shown."""
+        return self.key.endswith(".age")
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["environment", "key"], name="stored_object_once"),

@@ -48,6 +48,11 @@ class Comparison(models.Model):
         return f"backup {self.generation_id} and {against}"
 
     @property
+    def encrypted(self) -> bool:
+        """Whether a compared backup is encrypted: then no exact size is shown."""
+        return self.generation.encrypted or (self.other is not None and self.other.encrypted)
+
+    @property
     def differences(self) -> int:
         """The number of differing names."""
         return sum(self.found.get(kind, 0) for kind in ComparisonEntry.Kind.values)

@@ -28,6 +28,7 @@ from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import Cell, as_file
 from kvops.web.live import live_part
 from kvops.web.paging import listed, page_of
+from kvops.wording import stepped
 
 PAGE = 50
 UNKNOWN = 20
@@ -85,15 +86,16 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 def names(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """The names that match the filters of the address, with their results, as CSV or JSON."""
     restore = _restore(pk)
-    rows = _rows(RestoreNamesFilter(request.GET).entries(restore).iterator(2_000))
+    rows = _rows(restore, RestoreNamesFilter(request.GET).entries(restore).iterator(2_000))
     head = {"restore": restore.pk, "backup": restore.generation_id, "environment": restore.environment.slug}
     head |= {"binding": restore.namespace.binding, "state": restore.state, "names": restore.names}
     return as_file(request, f"restore-{pk}", head, COLUMNS, rows)
 
 
-def _rows(entries: Iterator[RestoreEntry]) -> Iterator[list[Cell]]:
+def _rows(restore: Restore, entries: Iterator[RestoreEntry]) -> Iterator[list[Cell]]:
     for entry in entries:
-        yield [entry.name, entry.size, entry.found, entry.outcome, entry.compared]
+        size = stepped(entry.size, restore.generation.encrypted)
+        yield [entry.name, size, entry.found, entry.outcome, entry.compared]
 
 
 @require_POST

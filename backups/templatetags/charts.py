@@ -10,6 +10,7 @@ from django import template
 
 from backups.history.events import DayCount, Point, Scope, TimelineLane
 from kvops.templatetags.ui import bytes_, count
+from kvops.wording import STEPS
 
 register = template.Library()
 
@@ -108,7 +109,11 @@ def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]
 
 
 def _bytes_of(point: Point) -> int:
-    return point.generation.bytes
+    """The size as drawn. Of an encrypted backup it is the step, so that no curve tells the length of a value."""
+    size = point.generation.bytes
+    if not point.generation.encrypted:
+        return size
+    return next((step for step in STEPS if size <= step), max(STEPS))
 
 
 def _x(scope: Scope, day: date) -> float:

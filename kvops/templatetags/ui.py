@@ -24,8 +24,6 @@ from kvops.templatetags.states import RESULTS, look_of
 register = template.Library()
 
 KIB = 1024
-STEPS = {KIB: "1 KiB", 25 * KIB: "25 KiB", 100 * KIB: "100 KiB", KIB**2: "1 MiB", 25 * KIB**2: "25 MiB"}
-"""The sizes that are shown of a masked value: an exact length would tell it from others."""
 NOTHING = mark_safe('<span class="text-secondary">–</span>')
 
 
@@ -63,10 +61,12 @@ def count(value: int | None) -> str:
 
 
 @register.filter(name="bytes")
-def bytes_(value: int | None) -> str:
-    """A size in bytes, in powers of 1024; a dash for none."""
+def bytes_(value: int | str | None) -> str:
+    """A size in bytes, in powers of 1024; a dash for none. A step stays as it is."""
     if value is None:
         return NOTHING
+    if isinstance(value, str):
+        return value
     size = float(value)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < KIB:
@@ -78,9 +78,7 @@ def bytes_(value: int | None) -> str:
 @register.filter
 def value_size(size: int | None, masked: object) -> str:
     """The size of a value. A masked one is only shown to be at most one of the steps."""
-    if size is None or not masked:
-        return bytes_(size)
-    return next((f"≤ {text}" for step, text in STEPS.items() if size <= step), "> 25 MiB")
+    return bytes_(wording.stepped(size, masked))
 
 
 register.filter("said", wording.said)

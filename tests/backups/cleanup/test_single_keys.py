@@ -1,15 +1,20 @@
 """Deleting one key of settings: encrypted copy, second person, QA first, and never more than that one name."""
 
+import re
+
 import pytest
 from pytest_django.fixtures import Settings
 
+from backups.bucket import reconcile as bucket_reconcile
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
+from backups.comparisons import start as comparison_start
 from backups.generations.scope import BackupRefused
-from backups.models import CleanupRequest, CleanupStage, Generation
+from backups.models import CleanupRequest, CleanupStage, Generation, StoredObject
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.models import Category, Notification, NotificationEvent, Person, Run
+from kvops.templatetags.ui import bytes_
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -18,6 +23,8 @@ from tests.signing import signed_in
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 State = CleanupStage.State
 KEY, SIBLING = "mail:smtp", "mail:smtp2"
+LENGTH = 123_457
+"""Bytes of a value: no other number on a page."""
 
 
 @pytest.fixture(autouse=True)
@@ -212,3 +219,38 @@ def test_the_form_asks_for_one_key(mail: make.Estate, people: make.People, exact
     typed = {"binding": "SETTINGS", "prefix": KEY, "reason": "not used", **({"exact": exact} if exact else {})}
     assert client.post("/cleanup/new/", typed).status_code == status
     assert CleanupRequest.objects.filter(exact=True, prefix=KEY).count() == (status == 302)
+
+
+def told(person: Person, address: str, *lengths: int) -> set[str]:
+    """The given lengths that an address shows, in any form."""
+    answer = signed_in(person).get(address)
+    assert answer.status_code == 200, address
+    page = b"".join(answer.streaming_content if answer.streaming else [answer.content]).decode()
+    forms = [form for each in lengths for form in (str(each), f"{each:,}", bytes_(each))]
+    return {form for form in forms if re.search(rf"(?<![0-9a-f.]){re.escape(form)}(?![0-9a-f])", page)}
+
+
+def test_no_page_and_no_file_tells_the_exact_length_of_the_value(mail: make.Estate, people: make.People) -> None:
+    for namespace in (mail.qa, mail.production):
+        mail.put(namespace, KEY, b"s" * LENGTH)
+    cleanup_helpers.scan(mail.qa, mail.production)
+    stage = prepared(asked(people), people)
+    cleanup_requests.submit(stage, by=people.operator)
+    stage = cleanup_helpers.stage_of(stage.request)
+    mail.put(mail.qa, KEY, b"s" * (LENGTH + 1))
+    backup = Generation.objects.get(stages=stage)
+    bucket_reconcile.start(mail.qa.environment, actor=make.SETUP)
+    compared = comparison_start.with_kv(backup, mail.qa, actor=make.SETUP)
+    make.work()
+    (name,) = backup.object_keys()
+    stored = StoredObject.objects.get(key=name)
+    of_backup, history = f"/backups/{backup.pk}/", "?environment=qa&family=SETTINGS/mail:*"
+    addresses = [
+        *("/backups/", "/backups/csv", "/storage/", "/storage/csv", f"/storage/objects/{stored.pk}/", of_backup),
+        *(f"{of_backup}compare/", f"{of_backup}compare/{compared.pk}/", f"{of_backup}compare/{compared.pk}/file"),
+        *(f"/backups/history/{history}", f"/backups/history/report/{history}", f"/backups/history/events.csv{history}"),
+        *(f"/approvals/{stage.approval_id}/", f"/cleanup/stages/{stage.pk}/", f"/runs/{backup.run_id}/"),
+    ]
+    lengths = (LENGTH, LENGTH + 1, stored.size or 0)
+    assert not {address: shown for address in addresses if (shown := told(people.auditor, address, *lengths))}
+    assert not told(people.operator, f"{of_backup}restores/new/", *lengths)
