@@ -150,6 +150,11 @@ class Action(TextChoices):
     INVESTIGATION_ENDING = "investigation.ending", _("Prune of an investigation backup started")
     INVESTIGATION_OVER = "investigation.over", _("Investigation backup deleted")
 
+    RUNBOOK_NOTED = "runbook.noted", _("Note written in the runbook")
+    RUNBOOK_STATED = "runbook.stated", _("Operation outside KVOps stated")
+    TODO_ADDED = "todo.added", _("To-do added")
+    TODO_DONE = "todo.done", _("To-do done")
+
     REFUSED = "refused", _("Refused")
 
 

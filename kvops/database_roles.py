@@ -4,7 +4,8 @@
     application   rows of every table, with these exceptions:          web, worker, sweep, commands
                   no UPDATE, DELETE or TRUNCATE of the audit log,
                   no DELETE of approvals, no UPDATE of their frozen columns (grants by column),
-                  no UPDATE or DELETE of policy versions and searches for references,
+                  no UPDATE or DELETE of policy versions, searches for
+                  references and notes of the runbook,
                   only reading of `django_migrations`,
                   no TRUNCATE, no DDL, no temporary tables, no `setval`
     verifier      SELECT of the audit log, and of the columns          `verify_audit`
@@ -39,6 +40,8 @@ APPLICATION: Mapping[str, str] = {
     "kvops_policyversion": "SELECT, INSERT",
     "kvops_referencehit": "SELECT, INSERT",
     "kvops_referencesearch": "SELECT, INSERT",
+    "kvops_runbooknote": "SELECT, INSERT",
+    "kvops_statedoperation": "SELECT, INSERT",
 }
 """Tables on which the application has fewer rights than EVERYTHING."""
 FROZEN: Mapping[str, frozenset[str]] = {
@@ -58,6 +61,7 @@ FROZEN: Mapping[str, frozenset[str]] = {
         ]
     ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
+    "kvops_runbooktodo": frozenset(["id", "entry", "text", "owner_id", "due", "created_by_id", "created_at"]),
 }
 """Tables without a right to delete for the application, and the columns it cannot update."""
 

@@ -8,6 +8,7 @@ from kvops.inventory import family_views, key_views, unexplained_views, views as
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.references import deployed_views
+from kvops.runbook import views as runbook_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
 from kvops.site import health
@@ -42,6 +43,17 @@ urlpatterns: list[URLPattern] = [
     path("readyz", health.readyz, name="readyz"),
     path("references/<slug:environment>/deployed/", deployed_views.index, name="deployed-code"),
     path("references/<slug:environment>/deployed/look", deployed_views.look, name="deployed-look"),
+    path("runbook/", runbook_views.index, name="runbook"),
+    path("runbook/<int:number>/", runbook_views.detail, name="runbook-entry"),
+    path("runbook/<int:number>/markdown", runbook_views.entry_file, name="runbook-entry-file"),
+    path("runbook/<int:number>/note", runbook_views.note, name="runbook-note"),
+    path("runbook/<int:number>/todo", runbook_views.add_todo, name="runbook-todo-add"),
+    path("runbook/by-hand/<int:pk>/", runbook_views.stated, name="runbook-stated"),
+    path("runbook/by-hand/new/", runbook_views.state_by_hand, name="runbook-by-hand"),
+    path("runbook/markdown", runbook_views.download, name="runbook-file"),
+    path("runbook/procedures/", runbook_views.all_procedures, name="runbook-procedures"),
+    path("runbook/todo/", runbook_views.todos, name="runbook-todos"),
+    path("runbook/todo/<int:pk>/done", runbook_views.todo_done, name="runbook-todo-done"),
     path("runs/", run_views.index, name="runs"),
     path("runs/<int:pk>/", run_views.detail, name="run"),
     path("runs/<int:pk>/live", run_views.live, name="run-live"),

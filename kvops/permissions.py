@@ -10,6 +10,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "kvops.view_values": frozenset({"operator", "reviewer"}),
     "kvops.stop": EVERYONE,
     "kvops.pin": EVERYONE,
+    "kvops.note": EVERYONE,
+    "kvops.keep_runbook": frozenset({"operator", "reviewer"}),
     "kvops.acknowledge": frozenset({"operator", "reviewer"}),
     "kvops.operate": frozenset({"operator"}),
     "kvops.review": frozenset({"reviewer"}),

@@ -31,7 +31,15 @@ from backups.models import (
     Restore,
     RestoreChunk,
 )
-from kvops.models import ApprovalRequest, DatabaseRollback, ReferenceAnswer, Run
+from kvops.models import (
+    ApprovalRequest,
+    DatabaseRollback,
+    ReferenceAnswer,
+    Run,
+    RunbookNote,
+    RunbookTodo,
+    StatedOperation,
+)
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
     comparisons_rows,
@@ -40,6 +48,7 @@ from tests.constraints import (
     references_rows,
     restores_rows,
     retention_rows,
+    runbook_rows,
 )
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
@@ -129,6 +138,7 @@ TABLE = [
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
     *references_rows.REFERENCES,
+    *runbook_rows.RUNBOOK,
 ]
 FROZEN = [
     (
@@ -150,6 +160,9 @@ FROZEN = [
     (Investigation, {*investigations_rows.FROZEN}, investigations_rows.MOVED),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
     (ReferenceAnswer, {*references_rows.ANSWER_FROZEN}, {*references_rows.ANSWER_CLOSED}),
+    (RunbookNote, {*runbook_rows.NOTE}, set()),
+    (StatedOperation, {*runbook_rows.STATED}, set()),
+    (RunbookTodo, {*runbook_rows.TODO}, runbook_rows.DONE),
 ]
 
 

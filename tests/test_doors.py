@@ -25,11 +25,13 @@ from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
+from kvops.runbook import entries as runbook_entries, todo as runbook_todo
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention import requesting
+from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
 
 LOGIN = 0
@@ -59,6 +61,9 @@ class DoorsWorld:
     comparison: list[object]
     notification: int
     schedule: int
+    entry: int
+    stated: int
+    todo: int
 
 
 @pytest.fixture
@@ -93,6 +98,10 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     requesting.expired(estate, 40)
     prune = requesting.asked(estate, people).pk
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
+    by_hand = state(estate, people.operator).pk
+    entry = runbook_entries.of_subject(f"stated:{by_hand}")
+    assert entry is not None
+    todo = runbook_todo.add(entry, text="x", owner=people.operator, due=runbook_todo.today(), by=people.operator)
     return DoorsWorld(
         stage,
         stage.generation,
@@ -110,6 +119,9 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         comparison,
         note.pk,
         Schedule.objects.earliest("pk").pk,
+        entry.number,
+        by_hand,
+        todo.pk,
     )
 
 
@@ -200,6 +212,17 @@ DOORS: dict[str, Door] = {
     "notifications": page(),
     "deployed-code": page(lambda _world: ["qa"]),
     "deployed-look": operates(lambda _world: ["qa"]),
+    "runbook": page(),
+    "runbook-by-hand": Door((LOGIN, 403, 200, 200, 403), (LOGIN, 403, 422, 422, 403)),
+    "runbook-entry": page(lambda world: [world.entry]),
+    "runbook-entry-file": page(lambda world: [world.entry]),
+    "runbook-file": page(),
+    "runbook-note": Door(NEVER, (LOGIN, 403, 422, 422, 422), lambda world: [world.entry]),
+    "runbook-procedures": page(),
+    "runbook-stated": Door((LOGIN, 403, 302, 302, 302), NEVER, lambda world: [world.stated]),
+    "runbook-todo-add": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.entry]),
+    "runbook-todo-done": Door(NEVER, (LOGIN, 403, 302, 302, 403), lambda world: [world.todo]),
+    "runbook-todos": page(),
     "runs": page(),
     "run": page(lambda world: [world.run]),
     "run-live": page(lambda world: [world.run]),

@@ -33,6 +33,7 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
+from kvops.runbook import procedures
 from kvops.wording import english, say
 
 State = CleanupStage.State
@@ -105,7 +106,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
         actor=actor,
         subject=f"cleanup:{made.pk}",
         subject_label=str(made),
-        details={"reason": reason[:500]},
+        details={"reason": reason[:500], **procedures.begun("cleanup", binding, [prefix])},
     )
     return made
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from backups import archive
 from backups.archive import Damaged
 from backups.bucket import access as bucket_access
@@ -22,6 +23,7 @@ from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.prefixes import distinct_of_keys
 from kvops.refusals import Refused
+from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again
@@ -142,9 +144,19 @@ def begin(
             "prefixes": prefixes,
             "purpose": Generation.Purpose(generation.purpose).value,
             **({"source": generation.source} if generation.source else {}),
+            **_procedure(generation),
         },
     )
     return generation
+
+
+def _procedure(generation: Generation) -> dict[str, JSON]:
+    """The procedure of the backup; none for one that is a step of another operation."""
+    names = {Generation.Purpose.MASTERS: "backup_masters", Generation.Purpose.ROUTINE: "backup_clinics"}
+    name = names.get(Generation.Purpose(generation.purpose), "")
+    if name == "backup_clinics" and Category(generation.category).sensitive:
+        name = "backup_settings"
+    return procedures.begun(name, generation.namespace.binding, generation.prefixes) if name else {}
 
 
 def _insist_in_the_clear(

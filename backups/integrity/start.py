@@ -19,6 +19,7 @@ from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
 from kvops.models import Environment, Person, Run
 from kvops.refusals import Refused
+from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
@@ -199,6 +200,8 @@ def _create(
     details: dict[str, JSON] = {"dataset": dataset.name, "source": check.source, **(where or {})}
     if generation is not None:
         details |= {"generation": generation.pk, "manifest_sha256": generation.manifest_sha256}
+    if generation is None or generation.purpose != Generation.Purpose.CLEANUP:  # else it is a step of the clean-up
+        details |= procedures.begun("integrity_check", dataset.binding, [dataset.prefix])
     log.record(Action.CHECK_STARTED, actor=actor, **check.audited, digest=check.definition_digest, details=details)
     return check
 

@@ -14,6 +14,7 @@ from backups.restores import cross_environment
 from backups.restores.moves import RestoreRefused, insist_operator, locked, move, record_restore
 from kvops.models import Namespace, Person, Run
 from kvops.names import after_prefix, storable
+from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.wording import say
 
@@ -54,7 +55,9 @@ def prepare_restore(
         freeze_restore(restore, names)
         cross_environment.insist_all(restore)
         _start_preview(restore, actor=actor, person=person, foreground=foreground)
-        record_restore(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
+        chosen = [restore.prefix] if restore.prefix else generation.prefixes
+        begun = procedures.begun("restore", into.binding, chosen)
+        record_restore(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names, **begun})
     return restore
 
 

@@ -21,6 +21,7 @@ from kvops.models.references import (
     ReferenceStatement,
 )
 from kvops.models.rollback import DatabaseRollback
+from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
 from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
 
@@ -54,12 +55,15 @@ __all__ = [
     "Role",
     "RoleGrant",
     "Run",
+    "RunbookNote",
+    "RunbookTodo",
     "Scan",
     "ScanCount",
     "Schedule",
     "Scratch",
     "Skew",
     "StagedKey",
+    "StatedOperation",
     "UnexpectedKey",
     "UnexplainedDeletion",
     "User",

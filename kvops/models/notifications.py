@@ -38,6 +38,7 @@ class NotificationEvent(models.TextChoices):
     KEY_REAPPEARED = "key.reappeared", _("deleted keys reappeared")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
+    TODO_OVERDUE = "todo.overdue", _("to-do overdue")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):

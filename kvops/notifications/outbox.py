@@ -84,6 +84,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.TODO_OVERDUE: NotificationKind(roles=(Role.OPERATOR,)),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
+from kvops.runbook import todo
 from kvops.web.live import live_part
 
 
@@ -19,6 +20,8 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "columns": shown,
         "waiting": overview_status.waiting_requests(person, person.roles()),
+        "todos": todo.open_todos(person)[: overview_status.SHOWN],
+        "today": todo.today(),
         "running": overview_status.running(),
         "first_steps": overview_status.first_steps(shown),
         "alarms": overview_status.alarms(shown),

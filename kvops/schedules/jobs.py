@@ -98,6 +98,7 @@ JOBS: dict[str, ScheduledJob] = {
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
     ),
+    "todos": ScheduledJob(_("Notices of overdue to-dos"), "kvops.runbook.todo.overdue", "19 6 * * *", each=False),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 

@@ -29,6 +29,7 @@ _PAGES = (
     ("masters", "backups/masters/", "database", _("Masters and clinics")),
     ("investigations", "investigations/", "microscope", _("Investigations")),
     ("drills", "drills/", "life-buoy", _("Drills")),
+    ("runbook", "runbook/", "notebook-pen", _("Runbook")),
     ("schedules", "schedules/", "calendar-clock", _("Schedules")),
     ("notifications", "notifications/", "bell", _("Notifications")),
     ("audit", "audit/", "scroll-text", _("Audit")),

@@ -79,6 +79,9 @@ KINDS: Mapping[str, SubjectKind] = {
         holds=["unexplained_deletions__name", "unexpected_keys__name"],
     ),
     "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule"),
+    "stated": SubjectKind(
+        _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
+    ),
     "object": SubjectKind(_("Object"), "backups:storage_object"),
 }
 """Kind -> how it lies in the tree. Everything is named by strings, so that `kvops` does not import the apps above it.

@@ -48,12 +48,9 @@ def address(subject: str) -> str:
 
 def titles(subjects: Iterable[str]) -> dict[str, str]:
     """The titles of these subjects in the reader's language, as far as they are known: one query for each kind."""
-    keys: dict[str, set[int]] = {}
-    for kind, key in filter(None, map(_row, subjects)):
-        keys.setdefault(kind, set()).add(key)
     return {
         f"{kind}:{key}": title
-        for kind, some in keys.items()
+        for kind, some in _by_kind(subjects).items()
         if (function := KINDS[kind].titled)
         for key, title in import_string(function)(some).items()
     }
@@ -63,6 +60,16 @@ def under(subject: str) -> SubjectTree:
     """The subject and everything under it, however deep."""
     row = _row(subject)
     return _tree({row[0]: [row[1]]}) if row else SubjectTree([subject], [], more=False)
+
+
+def above(subjects: Iterable[str]) -> list[str]:
+    """The subjects and everything that they are under, however high."""
+    seen = dict.fromkeys(subjects)
+    level = list(seen)
+    while level and len(seen) < MOST:
+        level = [subject for subject in dict.fromkeys(_parents(level)) if subject not in seen]
+        seen |= dict.fromkeys(level)
+    return list(seen)
 
 
 def of_key(name: str) -> SubjectTree:
@@ -93,6 +100,25 @@ def _row(subject: str) -> tuple[str, int] | None:
     if kind not in KINDS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
         return None
     return kind, int(key)
+
+
+def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
+    keys: dict[str, set[int]] = {}
+    for kind, key in filter(None, map(_row, subjects)):
+        keys.setdefault(kind, set()).add(key)
+    return keys
+
+
+def _parents(subjects: Iterable[str]) -> Iterator[str]:
+    """The subjects that these are right under."""
+    for kind, keys in _by_kind(subjects).items():
+        one = KINDS[kind]
+        for parent, lookup in one.parents.items():
+            rows = _rows(kind).filter(pk__in=keys).exclude(**{lookup: None})
+            yield from (f"{parent}:{key}" for key in rows.values_list(lookup, flat=True))
+        if one.named:
+            named = _rows(kind).filter(pk__in=keys).values_list("subject", flat=True)
+            yield from (subject.partition("/")[0] for subject in named)
 
 
 def _tree(roots: Keys) -> SubjectTree:

@@ -51,6 +51,10 @@ LOOKS: dict[str, Look] = {
     "ended": Look(_("Ended"), *_OVER),
     "open": Look(pgettext_lazy("state", "Open"), *_STEP),
     "done": Look(_("Done"), *_GOOD),
+    # entries of the runbook
+    "runbook_operation": Look(_("By KVOps"), "azure", "server"),
+    "runbook_read": Look(_("Masked value read"), "orange", "eye"),
+    "runbook_stated": Look(_("Stated by a person"), "yellow", "user-pen"),
     # backups
     "writing": Look(_("Writing"), *_BUSY),
     "partial": Look(_("Partial"), *_CARE),

@@ -59,6 +59,12 @@ def test_the_application_cannot_edit_an_entry(application: psycopg.Connection, c
     refused(application, f"UPDATE audit_entry SET {column} = {column}")
 
 
+@pytest.mark.parametrize("statement", ["UPDATE {0} SET at = at", "DELETE FROM {0}", "TRUNCATE {0}"])
+@pytest.mark.parametrize("table", ["kvops_runbooknote", "kvops_statedoperation"])
+def test_the_application_only_adds_to_the_runbook(application: psycopg.Connection, table: str, statement: str) -> None:
+    refused(application, statement.format(table))
+
+
 @pytest.mark.parametrize("column", ["seq", "hash", "at"])
 def test_the_application_cannot_move_the_head(application: psycopg.Connection, column: str) -> None:
     refused(application, f"UPDATE audit_head SET {column} = {column}")

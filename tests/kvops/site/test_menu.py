@@ -34,6 +34,7 @@ def test_only_the_overview_itself_is_the_overview() -> None:
         ("/backups/masters/", "masters"),
         ("/investigations/", "investigations"),
         ("/drills/2/", "drills"),
+        ("/runbook/todo/", "runbook"),
     ],
 )
 def test_every_list_is_in_the_menu_and_the_nearest_entry_is_marked(address: str, key: str) -> None:

@@ -1,0 +1,136 @@
+"""To-dos of the runbook, and those of other features that join the list by `register`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops import clock
+from kvops.models import Environment, NotificationEvent, Person, RunbookTodo
+from kvops.notifications import outbox
+from kvops.runbook.entries import RunbookEntry, entry_of
+from kvops.runbook.writing import RunbookRefused, insist_keeper, insist_no_secret
+from kvops.schedules.jobs import Begun
+from kvops.wording import say
+
+
+@dataclass(frozen=True)
+class OpenTodo:
+    """Something that waits for its owner until a day. `subject` is as in the audit log, `address` its page.
+
+    `done` is the address that a person posts to when it is done; empty if something else closes it.
+    """
+
+    title: str
+    owner: Person
+    due: date
+    address: str
+    subject: str
+    environment: Environment | None = None
+    done: str = ""
+
+
+type Source = Callable[[], Iterable[OpenTodo]]
+
+_SOURCES: list[Source] = []
+
+
+def register(source: Source) -> Source:
+    """Let the open to-dos of another feature join the list, the overview and the notices. An app does it when ready."""
+    if source not in _SOURCES:
+        _SOURCES.append(source)
+    return source
+
+
+def today() -> date:
+    """The day in the team's time zone, by the database's clock."""
+    return timezone.localdate(clock.now())
+
+
+@register
+def of_entries() -> Iterator[OpenTodo]:
+    """The open to-dos on entries of the runbook."""
+    for one in RunbookTodo.objects.filter(done_at=None).select_related("owner").order_by("due", "pk"):
+        yield OpenTodo(
+            one.text,
+            one.owner,
+            one.due,
+            reverse("runbook-entry", args=[one.entry]),
+            f"todo:{one.pk}",
+            done=reverse("runbook-todo-done", args=[one.pk]),
+        )
+
+
+def open_todos(owner: Person | None = None) -> list[OpenTodo]:
+    """The open to-dos of all sources, or those of one owner, the next one first."""
+    found = [one for source in _SOURCES for one in source() if owner in (None, one.owner)]
+    return sorted(found, key=lambda one: (one.due, one.subject))
+
+
+def add(entry: RunbookEntry, *, text: str, owner: Person, due: date, by: Person) -> RunbookTodo:
+    """Add a to-do to an entry. Raises RunbookRefused."""
+    text = text.strip()
+    if not text:
+        raise RunbookRefused(_("Write something."))
+    insist_no_secret(text)
+    with log.transaction():
+        insist_keeper(by)
+        if due < today():
+            raise RunbookRefused(_("Choose a day from today on."))
+        if not owner.roles():
+            raise RunbookRefused(_("The owner must hold a role."))
+        made = RunbookTodo.objects.create(entry=entry.number, text=text, owner=owner, due=due, created_by=by)
+        _record(Action.TODO_ADDED, entry, made, by)
+    return made
+
+
+def finish(todo: RunbookTodo, *, by: Person) -> None:
+    """Mark a to-do as done. Raises RunbookRefused."""
+    entry = entry_of(todo.entry)
+    with log.transaction():
+        insist_keeper(by)
+        if RunbookTodo.objects.filter(pk=todo.pk, done_at=None).update(done_by=by, done_at=Now()) != 1:
+            raise RunbookRefused(_("This to-do is done already."))
+        _record(Action.TODO_DONE, entry, todo, by)
+
+
+def overdue(_environment: Environment | None, _actor: log.Actor) -> Begun:
+    """Notify the owner and the operators of each to-do whose day is over, once. The schedule calls it every day."""
+    day = today()
+    for one in open_todos():
+        if one.due < day:
+            outbox.post(
+                NotificationEvent.TODO_OVERDUE,
+                subject=one.subject,
+                occasion=one.due.isoformat(),
+                title=say(_("Overdue: %(todo)s"), todo=one.title),
+                lines=[say(_("It was due on %(due)s. Its owner is %(owner)s."), due=one.due, owner=one.owner.name)],
+                link=one.address,
+                environment=one.environment,
+                to=[one.owner],
+            )
+    return Begun()
+
+
+def _record(action: Action, entry: RunbookEntry | None, todo: RunbookTodo, by: Person) -> None:
+    subject = entry.begun.subject if entry else f"todo:{todo.pk}"
+    log.record(
+        action,
+        actor=by.actor,
+        environment=entry.begun.environment if entry else "",
+        subject=subject,
+        subject_label=entry.begun.subject_label if entry else "",
+        details={
+            "entry": todo.entry,
+            "todo": todo.pk,
+            "text": todo.text,
+            "owner": str(todo.owner),
+            "due": todo.due.isoformat(),
+        },
+    )

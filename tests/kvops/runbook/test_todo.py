@@ -1,0 +1,136 @@
+"""To-dos: each with an owner and a day, done once, and told of when the day is over."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry
+from kvops.models import Notification, Person, RunbookTodo
+from kvops.runbook import entries as runbook_entries, todo
+from kvops.runbook.entries import RunbookEntry
+from kvops.runbook.todo import OpenTodo
+from kvops.runbook.writing import RunbookRefused
+from kvops.schedules import jobs as schedule_jobs
+from tests import make
+from tests.kvops.runbook.test_by_hand import state
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def entry(estate: make.Estate, people: make.People) -> RunbookEntry:
+    """An operation that a person stated."""
+    found = runbook_entries.of_subject(f"stated:{state(estate, people.operator).pk}")
+    assert found is not None
+    return found
+
+
+def late(entry: RunbookEntry, owner: Person) -> RunbookTodo:
+    """A to-do whose day is over."""
+    return RunbookTodo.objects.create(
+        entry=entry.number, text="Tell the team", owner=owner, due=todo.today() - DAY, created_by=owner
+    )
+
+
+def tell() -> list[tuple[str, str]]:
+    """What one round of the schedule posts: to whom, and the title."""
+    with log.transaction():
+        todo.overdue(None, make.SETUP)
+    found = Notification.objects.filter(event="todo.overdue")
+    return sorted((one.person.email if one.person else "", one.title) for one in found)
+
+
+def test_a_to_do_waits_for_its_owner_until_it_is_done(entry: RunbookEntry, people: make.People) -> None:
+    browser = signed_in(people.reviewer)
+    asked = {"text": "Remove the flag", "owner": people.auditor.pk, "due": f"{todo.today() + DAY}"}
+    assert browser.post(f"{entry.url}todo", asked).status_code == 302
+    [row] = RunbookTodo.objects.all()
+    assert "Remove the flag" in signed_in(people.auditor).get("/").content.decode()
+    assert "Remove the flag" not in signed_in(people.operator).get("/").content.decode()
+    assert "Remove the flag" in signed_in(people.operator).get("/runbook/todo/").content.decode()
+    browser.post(f"/runbook/todo/{row.pk}/done")
+    row.refresh_from_db()
+    assert row.done_by == people.reviewer
+    assert "Remove the flag" not in signed_in(people.auditor).get("/").content.decode()
+    actions = Entry.objects.filter(details__todo=row.pk).order_by("seq").values_list("action", "subject")
+    assert list(actions) == [("todo.added", entry.begun.subject), ("todo.done", entry.begun.subject)]
+
+
+def test_an_overdue_to_do_is_red_and_told_once(entry: RunbookEntry, people: make.People) -> None:
+    late(entry, people.auditor)
+    page = signed_in(people.auditor).get("/").content.decode()
+    assert 'text-danger">\n                  overdue since' in page
+    wanted = [(f"{who}@example.com", "Overdue: Tell the team") for who in ("auditor", "operator2", "operator")]
+    assert tell() == wanted
+    assert tell() == wanted
+
+
+def test_the_schedule_calls_it(entry: RunbookEntry, people: make.People) -> None:
+    assert schedule_jobs.JOBS["todos"].function == "kvops.runbook.todo.overdue"
+    RunbookTodo.objects.create(
+        entry=entry.number, text="x", owner=people.operator, due=todo.today(), created_by=people.operator
+    )
+    assert tell() == []  # its day is not over
+
+
+def test_a_to_do_is_done_once(entry: RunbookEntry, people: make.People) -> None:
+    one = late(entry, people.operator)
+    todo.finish(one, by=people.operator)
+    with pytest.raises(RunbookRefused):
+        todo.finish(one, by=people.operator2)
+    assert Entry.objects.filter(action=Action.TODO_DONE).count() == 1
+
+
+@pytest.mark.parametrize("wrong", ["past", "nobody", "empty", "auditor"])
+def test_a_to_do_needs_a_day_to_come_an_owner_with_a_role_and_a_text(
+    entry: RunbookEntry, people: make.People, wrong: str
+) -> None:
+    with pytest.raises(RunbookRefused):
+        todo.add(
+            entry,
+            text=" " if wrong == "empty" else "x",
+            owner=people.nobody if wrong == "nobody" else people.operator,
+            due=todo.today() - DAY if wrong == "past" else todo.today(),
+            by=people.auditor if wrong == "auditor" else people.operator,
+        )
+    assert not RunbookTodo.objects.exists()
+
+
+@pytest.fixture
+def another_feature(people: make.People) -> Iterator[None]:
+    """A feature whose follow-ups join the list."""
+
+    def follow_ups() -> Iterator[OpenTodo]:
+        yield OpenTodo("Switch the code to D1", people.operator, todo.today() - DAY, "/cleanup/", "reference:1")
+
+    todo.register(follow_ups)
+    todo.register(follow_ups)
+    yield
+    todo._SOURCES.remove(follow_ups)
+
+
+@pytest.mark.usefixtures("another_feature")
+def test_the_follow_ups_of_another_feature_join_the_list_the_overview_and_the_notices(people: make.People) -> None:
+    assert [one.title for one in todo.open_todos()] == ["Switch the code to D1"]
+    for address in ("/", "/runbook/todo/"):
+        assert "Switch the code to D1" in signed_in(people.operator).get(address).content.decode()
+    assert ("operator@example.com", "Overdue: Switch the code to D1") in tell()
+
+
+def test_the_list_is_narrowed_by_owner_and_goes_on(
+    entry: RunbookEntry, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner in (people.operator, people.reviewer, people.reviewer):
+        late(entry, owner)
+    monkeypatch.setattr("kvops.runbook.views.PAGE", 2)
+    browser = signed_in(people.auditor)
+    first = browser.get("/runbook/todo/").context
+    assert (len(first["todos"]), first["after"]) == (2, 2)
+    assert len(browser.get("/runbook/todo/?after=2").context["todos"]) == 1
+    assert len(browser.get("/runbook/todo/", {"owner": people.operator.pk}).context["todos"]) == 1
