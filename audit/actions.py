@@ -102,6 +102,7 @@ class Action(TextChoices):
     STAGE_DELETING = "stage.deleting", _("Deletion of the stage started")
     STAGE_DELETED = "stage.deleted", _("Deletion of the stage done")
     STAGE_CONFIRMED = "stage.confirmed", _("Deletion confirmed by listing")
+    STAGE_CHECKED_AGAIN = "stage.checked_again", _("Compared with D1 again after the deletion")
     STAGE_ACCEPTED = "stage.accepted", _("Stage accepted")
     CHUNK_INTENDED = "chunk.intended", _("Deletion of a chunk intended")
     CHUNK_SETTLED = "chunk.settled", _("Deletion of a chunk settled")

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup import completion, preparation, qa, requests as cleanup_requests, sharing
+from backups.cleanup import after_check, completion, preparation, qa, requests as cleanup_requests, sharing
 from backups.cleanup.forms import (
     AcceptForm,
     DeletionStartForm,
@@ -45,6 +45,7 @@ class Card:
     leftovers: int
     reappeared: int
     reappeared_form: forms.Form | None
+    after: Sequence[after_check.AfterCheck]
     may_operate: bool
     may_scan: bool
     may_freeze_again: bool
@@ -74,6 +75,8 @@ def stages() -> QuerySet[CleanupStage]:
         "generation__run",
         "generation__verify_run",
         "check_passed__dataset",
+        "check_after__run",
+        "dataset_check_after__run",
         "approval__requester",
         "approval__approver",
         "run",
@@ -91,7 +94,7 @@ def stage_or_404(pk: int) -> CleanupStage:
 
 def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:
     """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
-    action, run = next_action(stage, person), busy_run(stage)
+    action, run = next_action(stage, person), busy_run(stage) or after_check.open_run(stage)
     may_operate = person.holds(Role.OPERATOR)
     idle = may_operate and run is None
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
@@ -109,6 +112,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
+        after=after_check.results(stage),
         may_operate=may_operate,
         may_scan=idle and stage.state in SCANNED and not qa.missing_qa(stage),
         may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,

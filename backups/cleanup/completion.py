@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.cleanup import qa
+from backups.cleanup import after_check, qa
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator, locked, move
 from backups.models import CleanupEntry, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
@@ -58,6 +58,8 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
             raise CleanupRefused(_("Explain the leftovers first."))
         if unexplained_others(mine):
             raise CleanupRefused(_("Explain the other keys under the prefix first."))
+        if run := after_check.open_run(mine):
+            raise CleanupRefused(after_check.wait_for(run))
         planned = {"others_note": PLANNED, "others_by": by, "others_at": Now()}
         move(
             mine,
@@ -74,7 +76,7 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
                 "scope_digest": mine.scope_digest or qa.scope_digest(mine),
                 **(planned if mine.others and not mine.others_note else {}),
             },
-            details={"note": note[:1000]},
+            details={"note": note[:1000], "differences_after": after_check.differences(mine)},
         )
         if not mine.request.stages.exclude(state__in=[State.ACCEPTED, State.ENDED]).exists():
             CleanupRequest.objects.filter(pk=mine.request_id).update(completed_at=Now())

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from backups import archive, policy
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import cost
+from backups.cleanup import after_check, cost
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.execution import evidence as shared
 from backups.models import (
@@ -169,6 +169,7 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "others": _others(found),
         "reappeared": found.reappearances.count(),
         "reappeared_notes": _notes(found),
+        "checked_again": _checked_again(found),
         "by": str(found.accepted_by),
         "at": evidence.moment(found.accepted_at),
     }
@@ -182,6 +183,16 @@ def _others(found: CleanupStage) -> dict[str, object]:
         "note": found.others_note,
         "by": str(found.others_by or ""),
     }
+
+
+def _checked_again(found: CleanupStage) -> list[dict[str, object]]:
+    """The comparisons with D1 after the deletion. A stage that is accepted keeps them."""
+    return [
+        {"of": one.code, "check": one.check.pk, "outcome": one.check.outcome, "differences": one.check.differences}
+        if one.check
+        else {"of": one.code, "check": None, "refused": one.refused}
+        for one in after_check.results(found)
+    ]
 
 
 def _notes(found: CleanupStage) -> list[str]:
@@ -209,16 +220,7 @@ def _without(stage: CleanupStage, other: CleanupStage) -> QuerySet[CleanupEntry]
 
 def _warnings(stage: CleanupStage, generation: Generation, proven: Sequence[CleanupStage]) -> list[dict[str, object]]:
     """Warnings for the reviewer, as codes; the page has their text in either language."""
-    warnings: list[dict[str, object]] = []
-    for found in proven:
-        if found.names == 0:
-            warnings.append({"code": "qa_empty", "environment": found.environment.name})
-        elif found.skipped:
-            warnings.append({"code": "qa_leftovers", "environment": found.environment.name, "count": found.skipped})
-        if found.others:
-            warnings.append({"code": "qa_others", "environment": found.environment.name, "count": found.others})
-        if again := found.reappearances.count():
-            warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
+    warnings = [warning for found in proven for warning in _warnings_of(found)]
     if generation.expired:
         warnings.append({"code": "expired", "count": generation.expired})
     if public := bucket_protection.known(generation.environment).public:
@@ -227,4 +229,23 @@ def _warnings(stage: CleanupStage, generation: Generation, proven: Sequence[Clea
         warnings.append({"code": "read_in_bulk"})
     if stage.request.family.sample:
         warnings.append({"code": "sample_family"})
+    return warnings
+
+
+def _warnings_of(found: CleanupStage) -> list[dict[str, object]]:
+    """The warnings about an earlier environment."""
+    name, again = found.environment.name, found.reappearances.count()
+    warnings: list[dict[str, object]] = []
+    if found.names == 0:
+        warnings.append({"code": "qa_empty", "environment": name})
+    elif found.skipped:
+        warnings.append({"code": "qa_leftovers", "environment": name, "count": found.skipped})
+    if found.others:
+        warnings.append({"code": "qa_others", "environment": name, "count": found.others})
+    if again:
+        warnings.append({"code": "qa_reappeared", "environment": name, "count": again})
+    if differences := after_check.differences(found):
+        warnings.append({"code": "qa_differs", "environment": name, "count": differences})
+    if any(one.unfinished for one in after_check.results(found)):
+        warnings.append({"code": "qa_not_checked_again", "environment": name})
     return warnings

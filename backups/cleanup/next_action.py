@@ -7,7 +7,7 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from backups.cleanup import completion, preparation, qa
+from backups.cleanup import after_check, completion, preparation, qa
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage
@@ -189,4 +189,10 @@ def _accept(stage: CleanupStage) -> NextAction:
         return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
     if completion.unexplained_others(stage):
         return NextAction(_("Explain the other keys under the prefix"), "backups:stage_others", stage.pk)
-    return NextAction(_("Application works: record it"), "backups:stage_accept", stage.pk)
+    run = after_check.open_run(stage)
+    return NextAction(
+        _("Application works: record it"),
+        "backups:stage_accept",
+        stage.pk,
+        str(after_check.wait_for(run)) if run else "",
+    )

@@ -89,7 +89,7 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
         .exclude(_BROUGHT_BACK)
         .exclude(Exists(unexplained), leftovers_note="")
         .exclude(_NOTHING_DELETED)
-        .select_related("environment", "accepted_by", "others_by")
+        .select_related("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
         .order_by("environment__order", "-accepted_at")
     )
     for candidate in candidates:

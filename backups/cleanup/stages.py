@@ -162,9 +162,10 @@ def insist_check(stage: CleanupStage) -> None:
 
 
 def busy_run(stage: CleanupStage) -> Run | None:
-    """The run that works for the stage now."""
+    """The run that works for the stage now, other than the check after its deletion: an undo must not wait for it."""
     of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
-    return Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
+    found = Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}"))
+    return found.exclude(subject=f"stage:{stage.pk}/check").first()
 
 
 def insist_idle(stage: CleanupStage) -> None:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import qa
+from backups.cleanup import after_check, qa
 from backups.cleanup.stages import run_of
 from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
@@ -69,7 +69,7 @@ def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
         else:
             found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
             waits = True
-    return [*found, *_brought_back(stage)]
+    return [*found, *_checked_again(stage), *_brought_back(stage)]
 
 
 type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _Done]]
@@ -121,16 +121,14 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
         waits = bool(run.cursor.get("waits"))
         return StageStep(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
     if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
-        note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
-        return StageStep(
-            title,
-            "failed",
-            note % {"n": spelled(check.differences)},
-            check.finished_at,
-            reverse("backups:check", args=[check.pk]),
-            _("See each difference"),
-        )
+        return _differing(title, check)
     return StageStep(title, "current")
+
+
+def _differing(title: str, check: Check) -> StageStep:
+    note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
+    address, link = reverse("backups:check", args=[check.pk]), _("See each difference")
+    return StageStep(title, "failed", note % {"n": spelled(check.differences)}, check.finished_at, address, link)
 
 
 def _last_check(stage: CleanupStage) -> Check | None:
@@ -194,6 +192,10 @@ def _checked(stage: CleanupStage) -> _Done:
     check = stage.check_passed
     if check is None:
         return _Done()
+    return _equal(check)
+
+
+def _equal(check: Check) -> _Done:
     note = _("No difference. Keys: %(keys)s, rows: %(rows)s") % {
         "keys": spelled(check.keys),
         "rows": spelled(check.rows),
@@ -277,6 +279,26 @@ def _accepted(stage: CleanupStage) -> _Done:
     name = stage.accepted_by.name if stage.accepted_by else ""
     address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}&tree=on"
     return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Audit log"))
+
+
+def _checked_again(stage: CleanupStage) -> list[StageStep]:
+    """The comparisons with D1 after the deletion. They run by themselves, beside the test of the application."""
+    return [_compared_again(found) for found in after_check.results(stage)]
+
+
+def _compared_again(found: after_check.AfterCheck) -> StageStep:
+    check, title = found.check, str(found.title)
+    if check is None:
+        return StageStep(title, "failed" if found.refused else "todo", found.missing)
+    if found.differs:
+        return _differing(title, check)
+    if found.unfinished:
+        run = check.run
+        state = "current" if run.is_open else "failed"
+        note = said(run.note if run.is_open else run.error or run.note)
+        return StageStep(title, state, note, None, reverse("run", args=[run.pk]), run_name(run))
+    text = _equal(check)
+    return StageStep(title, "done", text.note, text.at, text.url, text.link)
 
 
 def _brought_back(stage: CleanupStage) -> list[StageStep]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
+from backups.cleanup import after_check
 from backups.cleanup.completion import leftovers
 from backups.cleanup.stages import move
 from backups.deletion.listing import deleted_and_not, keep_others, list_again, others_among, sent_among
@@ -146,6 +147,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     left = {"others": others, "remaining": others + leftovers(stage).count()}
     with lease.checkpoint(Done(totals), cursor={}):
         late = _late_check(stage, lease) if stage.names else None
+        again = after_check.start(stage, actor=lease.actor, person=lease.run.started_by)
         move(
             stage,
             expected,
@@ -153,7 +155,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             Action.STAGE_CONFIRMED,
             actor=lease.actor,
             digest=stage.names_sha256,
-            values={**totals, **left, "second_listing_at": cursor["listing_since"], "late_run": late},
+            values={**totals, **left, "second_listing_at": cursor["listing_since"], "late_run": late, **again},
             details={**totals, **left},
         )
         gone = stage.entries.exclude(index__in=stage.exceptions.values("index"))

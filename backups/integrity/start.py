@@ -46,20 +46,22 @@ def create_check(
     generation: Generation,
     *,
     dataset: Dataset | None = None,
+    subject: str = "",
     actor: log.Actor,
     person: Person | None = None,
     foreground: bool = False,
 ) -> Check:
     """Create a check within the caller's `audit.log.transaction()`.
 
-    By default it compares by the one dataset that covers the backup.
+    By default it compares by the one dataset that covers the backup, and the subject of its run is the backup.
     """
     log.insist()
     dataset = dataset or dataset_of(generation)
     of_masters = generation.purpose == Generation.Purpose.MASTERS
+    of_backup = f"generation:{generation.pk}/{dataset.name}" if of_masters else f"generation:{generation.pk}"
     run = run_driver.create(
         Run.Kind.CHECK,
-        subject=f"generation:{generation.pk}/{dataset.name}" if of_masters else f"generation:{generation.pk}",
+        subject=subject or of_backup,
         label=f"{dataset.name}: {generation.stem}"[:300],
         actor=actor,
         person=person,

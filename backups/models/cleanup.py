@@ -169,6 +169,14 @@ class CleanupStage(models.Model):
     accepted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     accepted_at = models.DateTimeField(null=True, blank=True)
     returned_because = models.CharField(max_length=1000, blank=True)
+    check_after = models.ForeignKey(Check, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    """The check of the backup after the deletion was proven."""
+    dataset_check_after = models.ForeignKey(
+        Check, on_delete=models.PROTECT, null=True, blank=True, related_name="datasets_of_stages"
+    )
+    """The check of the newest backup of master data after the deletion was proven."""
+    after_refused = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    """The reason why the backup could not be checked after the deletion."""
 
     class Meta:
         constraints = [
@@ -224,6 +232,11 @@ class CleanupStage(models.Model):
             models.CheckConstraint(
                 name="stage_accepted_explains_others",
                 condition=~Q(state="accepted") | Q(others=0) | ~Q(others_note=""),
+            ),
+            models.CheckConstraint(
+                name="stage_checked_again_after_its_proof",
+                condition=Q(state__in=["confirmed", "accepted"])
+                | Q(check_after__isnull=True, dataset_check_after__isnull=True, after_refused=""),
             ),
         ]
 

@@ -11,11 +11,12 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, ngettext
 
+from backups.cleanup import after_check
 from backups.cleanup.next_action import NEXT
 from backups.drills import requests as drill_requests
 from backups.generations import contents as generation_contents, coverage as family_coverage
 from backups.investigations import requests as investigation_requests
-from backups.models import CleanupStage, Comparison, Dataset, Generation, Reappearance
+from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket
 from kvops import timing
@@ -62,12 +63,12 @@ def drill_light(environment: Environment) -> dict[str, object]:
 
 @register.inclusion_tag("includes/alarms.html")
 def backup_alarms() -> dict[str, object]:
-    """Alarms for newest backups that are damaged, partial or not verified in time, and for reappeared keys."""
+    """Alarms for backups that are damaged, partial or not verified in time, and for stages that need a look."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *_past_their_end(), *bucket.alarms()]}
+    return {"alarms": [*_reappeared(), *_differing(), *found, *_not_in_time(), *_past_their_end(), *bucket.alarms()]}
 
 
 def _past_their_end() -> list[Alarm]:
@@ -126,6 +127,28 @@ def _reappeared() -> list[Alarm]:
             _("See the keys"),
         )
         for pk, keys in counted.items()
+    ]
+
+
+def _differing() -> list[Alarm]:
+    """One alarm for each proven stage that differs from D1, until it is accepted."""
+    failed = Q(check_after__outcome=Check.Outcome.FAILED) | Q(dataset_check_after__outcome=Check.Outcome.FAILED)
+    stages = CleanupStage.objects.filter(failed, state=State.CONFIRMED).order_by("-pk")
+    related = ("request__family", "environment", "check_after", "dataset_check_after")
+    return [
+        Alarm(
+            "danger",
+            ngettext(
+                "%(n)s difference with D1 after a clean-up",
+                "%(n)s differences with D1 after a clean-up",
+                after_check.differences(stage),
+            )
+            % {"n": number_format(after_check.differences(stage), force_grouping=True)},
+            _("%(stage)s: find the cause, and note it when you accept the stage.") % {"stage": stage},
+            reverse("backups:stage", args=[stage.pk]),
+            _("See details"),
+        )
+        for stage in stages.select_related(*related)[:SHOWN]
     ]
 
 

@@ -36,6 +36,7 @@ class NotificationEvent(models.TextChoices):
     DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")
     KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")
     KEY_REAPPEARED = "key.reappeared", _("deleted keys reappeared")
+    STAGE_DIFFERS = "stage.differs", _("differences with D1 after a clean-up")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
     TODO_OVERDUE = "todo.overdue", _("to-do overdue")

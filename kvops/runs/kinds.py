@@ -26,7 +26,8 @@ KINDS: dict[str, RunKind] = {
         "backups.generations.start.read_back", finished=("backups.cleanup.preparation.verify_finished",)
     ),
     Run.Kind.CHECK: RunKind(
-        "backups.integrity.start.run_check", finished=("backups.cleanup.preparation.check_finished",)
+        "backups.integrity.start.run_check",
+        finished=("backups.cleanup.preparation.check_finished", "backups.cleanup.after_check.check_finished"),
     ),
     Run.Kind.DELETE: RunKind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
     Run.Kind.CONFIRM: RunKind("backups.deletion.proof.confirm_absence"),

@@ -49,7 +49,7 @@ KINDS: Mapping[str, SubjectKind] = {
         _("Check"),
         "backups:check",
         "backups.Check",
-        parents={"generation": "generation"},
+        parents={"generation": "generation", "stage": "datasets_of_stages"},
         titled="backups.history.titles.of_checks",
     ),
     "restore": SubjectKind(
@@ -65,7 +65,7 @@ KINDS: Mapping[str, SubjectKind] = {
         "run",
         "kvops.Run",
         parents={"generation": "generation", "check": "checks", "drill": "drill", "unexplained": "scan"},
-        named=["{}", "{}/late"],
+        named=["{}", "{}/late", "{}/check", "{}/dataset"],
     ),
     "prune": SubjectKind(
         _("Prune request"), "backups:prune", "backups.PruneRequest", titled="backups.history.titles.of_prunes"

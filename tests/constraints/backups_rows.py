@@ -372,6 +372,7 @@ STAGES = [
     ),
     RowAttempt("stage_empty_has_a_reason", accept_empty),
     RowAttempt("stage_accepted_explains_others", lambda w: w.move(not_empty(w), "accepted")),
+    RowAttempt("stage_checked_again_after_its_proof", lambda w: change(w.stage("deleted"), after_refused="x")),
     RowAttempt("stage_others_explained_by_a_person", lambda w: change(not_empty(w), others_note="x"), "only a note"),
     RowAttempt(
         "stage_others_explained_by_a_person",

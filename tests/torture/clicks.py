@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups.cleanup import completion, stages
+from backups.cleanup import after_check, completion, stages
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops.models import Namespace, Run, Scan
@@ -52,7 +52,7 @@ def _undo(asked: CleanupRequest) -> Click | None:
 
 
 def _move(stage: CleanupStage) -> Click | None:
-    if stages.busy_run(stage) is not None or stage.state not in _MOVES:
+    if stages.busy_run(stage) or after_check.open_run(stage) or stage.state not in _MOVES:
         return None
     if stage.state in PREPARING and stage.returned_because:
         raise Stuck(f"{stage} is {stage.state} again: {stage.returned_because}")

@@ -1,0 +1,189 @@
+"""After a clean-up the check against D1 is run again, by itself (policy 6a)."""
+
+import pytest
+from django.utils import translation
+
+from audit.actions import Action
+from audit.models import Entry
+from backups.cleanup import after_check, completion, evidence as cleanup_evidence, requests as cleanup_requests
+from backups.cleanup.next_action import next_action
+from backups.cleanup.stages import CleanupRefused
+from backups.cleanup.stepper import steps_of_stage
+from backups.integrity import start as check_start
+from backups.masters import start as masters_start
+from backups.models import Check, CleanupStage
+from backups.restores import undo
+from kvops import timing
+from kvops.models import Category, Notification, NotificationEvent, Run
+from kvops.runs import driver as run_driver
+from kvops.subjects import tree
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+State, Outcome = CleanupStage.State, Check.Outcome
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def deleting(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA, with its deletion queued."""
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.started(request, people)
+    return cleanup_helpers.stage_of(request)
+
+
+def worked(stage: CleanupStage) -> CleanupStage:
+    make.work()
+    return cleanup_helpers.stage_of(stage.request)
+
+
+def rename_in_d1(estate: make.Estate, name: str) -> None:
+    """Somebody edits a row of QA."""
+    database = generation_helpers.d1(estate)
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET name = ? WHERE type = 'a' AND id = '1'", [name])
+    database.commit()
+
+
+@pytest.fixture
+def differing(estate: make.Estate, deleting: CleanupStage) -> CleanupStage:
+    """QA, proven; a row of D1 changed while its keys were deleted."""
+    estate.cloudflare.hook("bulk_delete", lambda _: rename_in_d1(estate, "renamed"))
+    return worked(deleting)
+
+
+def export_masters(estate: make.Estate) -> None:
+    masters_start.start_export(masters_start.choose(estate.qa.environment), actor=make.SETUP)
+    make.work()
+
+
+def test_the_backup_is_compared_with_d1_again_when_the_keys_are_proven_gone(deleting: CleanupStage) -> None:
+    stage = worked(deleting)
+    assert stage.state == State.CONFIRMED
+    assert stage.check_after is not None
+    assert (stage.check_after.generation_id, stage.check_after.outcome) == (stage.generation_id, Outcome.PASSED)
+    assert stage.second_listing_at is not None
+    assert stage.check_after.started_at > stage.second_listing_at
+    entry = Entry.objects.get(action=Action.STAGE_CHECKED_AGAIN)
+    assert entry.subject == f"stage:{stage.pk}"
+    assert entry.details == {"check": stage.check_after.pk, "of": "backup", "outcome": "passed", "differences": 0}
+    assert f"run:{stage.check_after.run_id}" in tree.under(f"cleanup:{stage.request_id}").subjects
+
+
+def test_the_newest_backup_of_master_data_is_compared_too(estate: make.Estate, deleting: CleanupStage) -> None:
+    export_masters(estate)
+    stage = worked(deleting)
+    check = stage.dataset_check_after
+    assert check is not None
+    assert (check.outcome, check.kind) == (Outcome.PASSED, Check.Source.ROWS)
+    assert {f"check:{check.pk}", f"run:{check.run_id}"} <= set(tree.under(f"stage:{stage.pk}").subjects)
+
+
+def test_without_a_backup_of_master_data_the_stage_says_so(deleting: CleanupStage) -> None:
+    stage = worked(deleting)
+    assert stage.dataset_check_after is None
+    with translation.override("en"):
+        steps = {step.title: step for step in steps_of_stage(stage)}
+    assert steps["Compare the backup with D1 again"].state == "done"
+    assert "There is no dataset file" in steps["Compare the dataset with D1 again"].note
+
+
+def test_caches_are_not_compared(estate: make.Estate, people: make.People) -> None:
+    make.family("cache:", Category.CACHE)
+    estate.put(estate.qa, "cache:1")
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people, "cache:"), people)
+    assert (stage.state, stage.check_after, Check.objects.count()) == (State.CONFIRMED, None, 0)
+    assert after_check.results(stage) == []
+
+
+def test_a_difference_is_an_alarm_and_undoes_nothing(differing: CleanupStage, people: make.People) -> None:
+    check = differing.check_after
+    assert check is not None
+    assert (differing.state, differing.deleted, check.outcome) == (State.CONFIRMED, 3, Outcome.FAILED)
+    told = Notification.objects.filter(event=NotificationEvent.STAGE_DIFFERS, person=people.operator)
+    assert told.get().title == f"{differing}: 1 difference with D1 after the clean-up"
+    page = signed_in(people.operator).get(f"/cleanup/stages/{differing.pk}/").content.decode()
+    assert "1 difference with D1. The keys stay deleted." in " ".join(page.split())
+    assert f'href="/integrity/{check.pk}/"' in page
+    assert "1 difference with D1 after a clean-up" in signed_in(people.operator).get("/").content.decode()
+
+
+def test_the_acceptance_with_its_note_ends_the_alarm_and_production_is_warned(
+    differing: CleanupStage, people: make.People
+) -> None:
+    completion.accept_stage(differing, note="a nurse renamed it", by=people.operator)
+    assert Entry.objects.get(action=Action.STAGE_ACCEPTED).details["differences_after"] == 1
+    assert "difference with D1 after a clean-up" not in signed_in(people.operator).get("/").content.decode()
+    stage = cleanup_helpers.prepared(differing.request, people, "production")
+    built = cleanup_evidence.build(stage)
+    assert {"code": "qa_differs", "environment": "QA", "count": 1} in built["warnings"]  # type: ignore[operator]
+    approval = cleanup_requests.submit(stage, by=people.operator)
+    page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
+    assert "After the clean-up of QA, the check found 1 difference with D1." in " ".join(page.split())
+
+
+def test_a_repeated_check_before_the_acceptance_replaces_the_first(
+    estate: make.Estate, differing: CleanupStage, people: make.People
+) -> None:
+    rename_in_d1(estate, "No. 1")
+    assert differing.generation is not None
+    check_start.start_checks(differing.generation, actor=make.SETUP)
+    stage = worked(differing)
+    assert stage.check_after_id != differing.check_after_id
+    assert after_check.differences(stage) == 0
+    assert "difference with D1 after a clean-up" not in signed_in(people.operator).get("/").content.decode()
+
+
+def until_confirmed(stage: CleanupStage) -> CleanupStage:
+    """Work only on the deletion and its proof."""
+    while (now := cleanup_helpers.stage_of(stage.request)).state != State.CONFIRMED:
+        Run.objects.open().update(wake_at=None)
+        for run in Run.objects.open().filter(kind__in=[Run.Kind.DELETE, Run.Kind.CONFIRM]):
+            run_driver.drive(run.pk)
+    return now
+
+
+def test_the_acceptance_waits_for_the_result_but_the_undo_does_not(deleting: CleanupStage, people: make.People) -> None:
+    stage = until_confirmed(deleting)
+    with pytest.raises(CleanupRefused, match="Wait for the comparison with D1"):
+        completion.accept_stage(stage, note="all well", by=people.operator)
+    action = next_action(stage, people.operator)
+    assert action is not None
+    assert "Wait for the comparison with D1" in action.disabled_reason
+    assert undo.start_undo(stage, by=people.operator).kind == Run.Kind.UNDO
+
+
+def test_a_check_that_cannot_finish_blocks_no_acceptance_and_is_a_warning(
+    deleting: CleanupStage, people: make.People
+) -> None:
+    stage = until_confirmed(deleting)
+    assert stage.check_after is not None
+    run_driver.request_stop(stage.check_after.run, actor=people.operator.actor)
+    stage = worked(stage)
+    completion.accept_stage(stage, note="all well", by=people.operator)
+    built = cleanup_evidence.build(cleanup_helpers.prepared(stage.request, people, "production"))
+    assert {"code": "qa_not_checked_again", "environment": "QA"} in built["warnings"]  # type: ignore[operator]
+
+
+def test_a_check_that_cannot_begin_is_said_with_its_reason(deleting: CleanupStage, people: make.People) -> None:
+    deleting.environment.databases.all().delete()
+    stage = until_confirmed(deleting)
+    assert (stage.state, stage.check_after) == (State.CONFIRMED, None)
+    assert "MASTERS_D1" in stage.after_refused
+    assert [found.unfinished for found in after_check.results(stage)] == [True, False]
+
+
+def test_a_proof_that_is_rolled_back_leaves_no_check(deleting: CleanupStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backups.deletion.proof.own_changes.remove", lambda *_: 1 / 0)
+    stage = worked(deleting)
+    assert stage.state == State.DELETED
+    assert not Run.objects.filter(subject=f"stage:{stage.pk}/check").exists()
