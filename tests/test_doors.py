@@ -241,6 +241,7 @@ DOORS: dict[str, Door] = {
     "backups:check": page(lambda world: [world.check]),
     "backups:check_again": operates(lambda world: [world.check]),
     "backups:check_live": page(lambda world: [world.check]),
+    "backups:certificate": page(lambda world: [world.stage.request_id]),
     "backups:cleanup": page(lambda world: [world.stage.request_id]),
     "backups:cleanup_end": operates(lambda world: [world.stage.request_id], done=422),
     "backups:cleanup_list": page(),

@@ -12,12 +12,20 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.cleanup import cards, completion, requests as cleanup_requests
+from backups.cleanup import (
+    cards,
+    certificate as cleanup_certificate,
+    certificate_files,
+    completion,
+    requests as cleanup_requests,
+)
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
 from backups.cleanup.next_action import ENDING
 from backups.models import CleanupRequest
+from kvops import clock
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
+from kvops.web.files import streamed
 from kvops.web.paging import page_of
 
 PAGE = 25
@@ -124,6 +132,20 @@ def page(
         "again": f"{reverse('backups:cleanup_new')}?{_asking(mine)}",
     }
     return render(request, "cleanup/detail.html", context, status=status)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def certificate(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the certificate of a clean-up, to print; or as Markdown or JSON, if the address asks for it."""
+    mine, kind = _cleanup(pk), request.GET.get("format", "")
+    if kind == "md":
+        return streamed([certificate_files.as_markdown(mine)], f"clean-up-{pk}.md", "text/markdown")
+    if kind == "json":
+        return streamed([certificate_files.as_json(mine)], f"clean-up-{pk}.json", "application/json")
+    _data, digest = certificate_files.document(mine)
+    context = {"cleanup": mine, "certificate": cleanup_certificate.build(mine), "digest": digest, "now": clock.now()}
+    return render(request, "cleanup/certificate.html", context)
 
 
 def _asking(mine: CleanupRequest) -> str:

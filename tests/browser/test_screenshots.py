@@ -87,6 +87,8 @@ LINKED: dict[str, tuple[str, ...]] = {
     "comparison": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
+    "certificate": ("/cleanup/?state=completed", r"/cleanup/\d+/certificate/"),
+    "certificate-open": ("/cleanup/?state=open", r"/cleanup/\d+/certificate/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
     "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),

@@ -1,0 +1,280 @@
+"""The certificate of a clean-up: what the policy asks for in its own order, and the proof of each.
+
+It is derived from stored rows, also for a clean-up that is open, ended or undone; its head says so. A step without a
+proof is a line that says what is missing. `certificate_files` has it as JSON and as Markdown.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.translation import gettext as _, ngettext
+
+from backups.cleanup import after_check, cards
+from backups.cleanup.stepper import ORDER, reached, spelled
+from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
+from kvops.wording import said
+
+State = CleanupStage.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateLine:
+    """One step: its proof, or what is missing."""
+
+    what: str
+    said: str = ""
+    by: str = ""
+    at: datetime | None = None
+    digest: str = ""
+    url: str = ""
+    missing: bool = False
+    environment: str = ""
+
+
+@dataclass(frozen=True)
+class CertificateSection:
+    """A section of the policy with its lines, in the order of the environments."""
+
+    rule: str
+    title: str
+    lines: Sequence[CertificateLine]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The certificate in the reader's language. `valid`: complete, and nothing was brought back."""
+
+    cleanup: CleanupRequest
+    state: str
+    valid: bool
+    sections: Sequence[CertificateSection]
+
+    @property
+    def missing(self) -> int:
+        """The number of missing proofs."""
+        return sum(line.missing for section in self.sections for line in section.lines)
+
+
+def build(cleanup: CleanupRequest) -> Certificate:
+    """The certificate of the clean-up as it is now."""
+    stages = list(cards.stages().filter(request=cleanup).order_by("order"))
+
+    def each(*describe: Callable[[CleanupStage], CertificateLine | None]) -> list[CertificateLine]:
+        found = [(stage, one(stage)) for stage in stages for one in describe]
+        return [replace(line, environment=stage.environment.name) for stage, line in found if line]
+
+    sections = [
+        CertificateSection("5.1", _("Keys and code references"), [*each(_names), _references(cleanup)]),
+        CertificateSection("5.2", _("Backup to R2"), each(_backup, _verified, _checked, _shared)),
+        CertificateSection("5.3", _("Deletion: QA, then production"), each(_deleted, _empty, _tested, _restored)),
+        CertificateSection("5.4", _("Code"), [_code(cleanup)]),
+        CertificateSection(
+            "6", _("Check after the clean-up, and four eyes"), each(_backup_again, _dataset_again, _eyes)
+        ),
+    ]
+    state, valid = _state(cleanup, stages)
+    return Certificate(cleanup, state, valid, sections)
+
+
+def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str, bool]:
+    """The sentence in the head, and whether the certificate is valid."""
+    result = cards.result_of(cleanup, stages)
+    if result in (*cards.BROUGHT_BACK, "restoring"):
+        again = [stage.environment.name for stage in stages if stage.shown_state == result]
+        return _("Not valid any more: deleted keys were written back in %(names)s.") % {
+            "names": ", ".join(again)
+        }, False
+    if result == "done":
+        return _("Complete: every environment was cleaned and accepted."), True
+    left = ", ".join(stage.environment.name for stage in stages if stage.state != State.ACCEPTED)
+    if result == "ended":
+        return _("Ended before it was complete. Not cleaned: %(names)s.") % {"names": left}, False
+    return _("Not complete. Not cleaned and accepted yet: %(names)s.") % {"names": left}, False
+
+
+def _nothing(what: str) -> CertificateLine:
+    return CertificateLine(what=what, said=_("Missing: this was not done."), missing=True)
+
+
+def _not_needed(what: str, why: str) -> CertificateLine:
+    return CertificateLine(what=what, said=why)
+
+
+# 5.1
+
+
+def _names(stage: CleanupStage) -> CertificateLine:
+    what = _("List of keys")
+    if not stage.frozen_at:
+        return _nothing(what)
+    names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
+    address = reverse("backups:stage", args=[stage.pk])
+    return CertificateLine(what=what, said=names, at=stage.frozen_at, digest=stage.names_sha256, url=address)
+
+
+def _references(cleanup: CleanupRequest) -> CertificateLine:
+    """The search of the Worker code for the keys."""
+    what, stated = _("Code references"), cleanup.references
+    if stated is None:
+        return (
+            _nothing(what) if cleanup.needs_references else _not_needed(what, _("Not needed for one key of settings."))
+        )
+    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
+    address = f"{reverse('backups:cleanup', args=[cleanup.pk])}#references"
+    shown = hits % {"n": spelled(stated.hits), "commit": stated.commit}
+    return CertificateLine(what=what, said=shown, by=stated.by.name, at=stated.at, url=address)
+
+
+# 5.2
+
+
+def _backup(stage: CleanupStage) -> CertificateLine | None:
+    what, backup = _("Backup"), stage.generation
+    if backup is None or not backup.finished_at:
+        return _without_keys(stage, what) or _nothing(what)
+    keys = ngettext("%(n)s key", "%(n)s keys", backup.keys) % {"n": spelled(backup.keys)}
+    place = f"{keys}: {backup.bucket}/{backup.manifest_key}"
+    address = reverse("backups:generation", args=[backup.pk])
+    return CertificateLine(
+        what=what, said=place, by=backup.actor, at=backup.finished_at, digest=backup.manifest_sha256, url=address
+    )
+
+
+def _without_keys(stage: CleanupStage, what: str) -> CertificateLine | None:
+    """The line for a stage that had nothing to back up, share or delete."""
+    empty = stage.frozen_at and stage.names == 0
+    return _not_needed(what, _("Not needed: there were no keys.")) if empty else None
+
+
+def _verified(stage: CleanupStage) -> CertificateLine | None:
+    what, backup = _("Backup verified"), stage.generation
+    if backup is None or not backup.verified_at:
+        return _without_keys(stage, what) or _nothing(what)
+    address = reverse("run", args=[backup.verify_run_id]) if backup.verify_run_id else ""
+    if backup.status == Generation.Status.DAMAGED:
+        problem = _("The backup is damaged: %(problem)s") % {"problem": backup.problem}
+        return CertificateLine(what=what, said=problem, at=backup.verified_at, url=address, missing=True)
+    equal = _("Every entry equals what KV returned")
+    return CertificateLine(what=what, said=equal, at=backup.verified_at, url=address)
+
+
+def _checked(stage: CleanupStage) -> CertificateLine | None:
+    what, check = _("Check against D1 before the deletion"), stage.check_passed
+    if not stage.request.needs_check:
+        return _not_needed(what, _("Not needed for this category."))
+    if check is None:
+        return _without_keys(stage, what) or _nothing(what)
+    figures = {"keys": spelled(check.keys), "rows": spelled(check.rows)}
+    address = reverse("backups:check", args=[check.pk])
+    shown = _("No difference. Keys: %(keys)s, rows: %(rows)s") % figures
+    return CertificateLine(what=what, said=shown, at=check.finished_at, digest=check.definition_digest, url=address)
+
+
+def _shared(stage: CleanupStage) -> CertificateLine | None:
+    what = _("Backup shared with the team")
+    share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
+    if share is None:
+        return _without_keys(stage, what) or _nothing(what)
+    address = reverse("backups:generation", args=[share.generation_id])
+    return CertificateLine(what=what, said=share.place, by=share.by.name if share.by else "", at=share.at, url=address)
+
+
+# 5.3
+
+
+def _deleted(stage: CleanupStage) -> CertificateLine | None:
+    what, run = _("Deletion"), stage.run
+    if run is None or stage.state == State.DELETING:
+        return _without_keys(stage, what) or _nothing(what)
+    note = _("%(deleted)s deleted, %(skipped)s not") % {
+        "deleted": spelled(stage.deleted),
+        "skipped": spelled(stage.skipped),
+    }
+    by = stage.approval.starter.name if stage.approval and stage.approval.starter else run.actor
+    told = f"{note}. {stage.leftovers_note}" if stage.leftovers_note else note
+    return CertificateLine(what=what, said=told, by=by, at=run.finished_at, url=reverse("run", args=[run.pk]))
+
+
+def _empty(stage: CleanupStage) -> CertificateLine:
+    what, run = _("Proof by two listings"), stage.confirm_run
+    if stage.state not in {State.CONFIRMED, State.ACCEPTED}:
+        return _nothing(what)
+    left = ngettext("%(n)s key is left under the prefix", "%(n)s keys are left under the prefix", stage.remaining)
+    shown = left % {"n": spelled(stage.remaining)} if stage.remaining else _("Nothing is left under the prefix")
+    told = f"{shown}. {said(stage.others_note)}" if stage.others_note else shown
+    address = reverse("run", args=[run.pk]) if run else ""
+    return CertificateLine(what=what, said=told, at=stage.second_listing_at, url=address)
+
+
+def _tested(stage: CleanupStage) -> CertificateLine:
+    what = _("Test of the application")
+    if stage.accepted_by is None:
+        return _nothing(what)
+    address = reverse("backups:stage", args=[stage.pk])
+    return CertificateLine(
+        what=what, said=stage.accepted_note, by=stage.accepted_by.name, at=stage.accepted_at, url=address
+    )
+
+
+def _restored(stage: CleanupStage) -> CertificateLine | None:
+    """The last restore of deleted keys, if there was one."""
+    found = sorted((*stage.undos.all(), *stage.restores.all()), key=lambda restore: restore.pk)
+    if not found:
+        return None
+    note = _("%(written)s restored, %(left)s not")
+    shown = note % {"written": spelled(found[-1].written), "left": spelled(found[-1].left)}
+    address = reverse("backups:restore", args=[found[-1].pk])
+    return CertificateLine(what=_("Restore of deleted keys"), said=shown, at=found[-1].finished_at, url=address)
+
+
+# 5.4
+
+
+def _code(cleanup: CleanupRequest) -> CertificateLine:
+    """The action for each place in the code."""
+    what, stated = _("Action for each place"), cleanup.references
+    if stated is None:
+        return replace(_references(cleanup), what=what)
+    address = f"{reverse('backups:cleanup', args=[cleanup.pk])}#references"
+    return CertificateLine(what=what, said=stated.answer, by=stated.by.name, at=stated.at, url=address)
+
+
+# 6
+
+
+def _backup_again(stage: CleanupStage) -> CertificateLine | None:
+    return _again(stage, "backup", _("Compare the backup with D1 again"))
+
+
+def _dataset_again(stage: CleanupStage) -> CertificateLine | None:
+    return _again(stage, "dataset", _("Compare the dataset with D1 again")) if stage.request.needs_check else None
+
+
+def _again(stage: CleanupStage, code: str, what: str) -> CertificateLine:
+    if not stage.request.needs_check:
+        return _not_needed(_("Check against D1 again"), _("Not needed for this category."))
+    found = next((one for one in after_check.results(stage) if one.code == code), None)
+    if found is None:
+        return _nothing(what)
+    check = found.check
+    if check is None:
+        without_keys = stage.names == 0 and not found.refused
+        return CertificateLine(what=what, said=found.missing, missing=not (without_keys and code == "backup"))
+    address = reverse("backups:check", args=[check.pk])
+    if found.unfinished:
+        return CertificateLine(what=what, said=_("Missing: the check did not finish."), url=address, missing=True)
+    note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
+    shown = note % {"n": spelled(check.differences)} if found.differs else _("No difference with D1.")
+    return CertificateLine(what=what, said=shown, at=check.finished_at, digest=check.definition_digest, url=address)
+
+
+def _eyes(stage: CleanupStage) -> CertificateLine | None:
+    what, approval = _("Four eyes"), stage.approval
+    if approval is None or approval.approver is None or reached(stage) < ORDER.index(State.APPROVED):
+        return _without_keys(stage, what) or _nothing(what)
+    both = {"requester": approval.requester.name, "approver": approval.approver.name}
+    shown = _("Asked for by %(requester)s, approved by %(approver)s") % both
+    address = reverse("approval", args=[approval.pk])
+    return CertificateLine(what=what, said=shown, at=approval.decided_at, digest=approval.digest, url=address)

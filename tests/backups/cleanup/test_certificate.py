@@ -1,0 +1,116 @@
+"""The certificate of a clean-up: each step of the policy with its proof, in every state of the clean-up."""
+
+import json
+
+import pytest
+from django.test import Client
+
+from backups.cleanup import certificate, completion
+from backups.models import CleanupRequest
+from backups.restores import undo
+from kvops import timing
+from kvops.approvals import evidence
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+POLICY = ["5.1", "5.2", "5.3", "5.4", "6"]
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def asked(estate: make.Estate, people: make.People) -> CleanupRequest:
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.asked(people)
+
+
+def page(client: Client, cleanup: CleanupRequest, kind: str = "") -> str:
+    response = client.get(f"/cleanup/{cleanup.pk}/certificate/{kind}")
+    assert response.status_code == 200
+    text = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
+    return text.decode() if kind else " ".join(text.decode().split())
+
+
+def missing(cleanup: CleanupRequest) -> set[tuple[str, str]]:
+    lines = [line for section in certificate.build(cleanup).sections for line in section.lines]
+    return {(line.environment, line.what) for line in lines if line.missing}
+
+
+def test_a_new_clean_up_says_every_step_as_missing(asked: CleanupRequest, people: make.People) -> None:
+    made = certificate.build(asked)
+    assert [section.rule for section in made.sections] == POLICY
+    assert made.state == "Not complete. Not cleaned and accepted yet: QA, Production."
+    steps = {"List of keys", "Backup", "Backup verified", "Backup shared with the team", "Deletion", "Four eyes"}
+    assert {(name, step) for name in ("QA", "Production") for step in steps} <= missing(asked)
+    assert ("", "Code references") in missing(asked)
+    assert "Missing: this was not done." in page(signed_in(people.auditor), asked)
+
+
+def test_each_step_that_was_done_has_its_proof(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(asked, people)
+    asked.refresh_from_db()
+    assert {name for name, _ in missing(asked)} == {"QA", "Production"}
+    assert missing(asked) & {("QA", step) for _, step in missing(asked)} == {
+        ("QA", "Compare the dataset with D1 again")
+    }
+    shown = page(signed_in(people.auditor), asked)
+    assert stage.generation is not None
+    assert stage.approval is not None
+    for proof in (stage.names_sha256, stage.generation.manifest_sha256, stage.approval.digest):
+        assert proof in shown
+    for said in ("3 deleted, 0 not", "Nothing is left under the prefix", "Opened the pages, all well", "#kv-cleanup"):
+        assert said in shown
+    assert "Asked for by Operator, approved by Reviewer" in shown
+    assert "Not complete. Not cleaned and accepted yet: Production." in shown
+
+
+def test_a_completed_clean_up_is_complete_until_its_keys_come_back(asked: CleanupRequest, people: make.People) -> None:
+    cleanup_helpers.accepted(asked, people)
+    stage = cleanup_helpers.accepted(asked, people, "production")
+    asked.refresh_from_db()
+    assert certificate.build(asked).valid
+    undo.start_undo(stage, by=people.operator)
+    make.work()
+    made = certificate.build(asked)
+    assert (made.state, made.valid) == ("Not valid any more: deleted keys were written back in Production.", False)
+    assert "3 restored, 0 not" in page(signed_in(people.auditor), asked)
+
+
+def test_an_ended_clean_up_says_so(asked: CleanupRequest, people: make.People) -> None:
+    completion.end(asked, reason="asked twice", by=people.operator)
+    asked.refresh_from_db()
+    assert certificate.build(asked).state == "Ended before it was complete. Not cleaned: QA, Production."
+
+
+def test_the_json_has_its_own_digest_and_is_the_same_in_every_language(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    cleanup_helpers.accepted(asked, people)
+    client = signed_in(people.auditor)
+    text = page(client, asked, "?format=json")
+    client.cookies["django_language"] = "ja"
+    assert page(client, asked, "?format=json") == text
+    found = json.loads(text)
+    assert found["sha256"] == evidence.digest_of(evidence.canonical_evidence(found["certificate"]))
+    assert found["sha256"] in page(client, asked)
+    assert [one["rule"] for one in found["certificate"]["sections"]] == POLICY
+
+
+def test_peoples_words_are_no_markup_in_markdown(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.confirmed(asked, people)
+    completion.accept_stage(stage, note="# ok <b>\n[x](http://evil.example)", by=people.operator)
+    text = page(signed_in(people.auditor), asked, "?format=md")
+    assert "\\# ok \\<b\\> \\[x\\](http://evil.example)" in text
+    assert text.startswith(f"# Certificate of clean-up {asked.pk}\n")
+    assert "❌ **Production: Deletion** Missing: this was not done." in text
+
+
+def test_the_pages_of_the_clean_up_link_to_it(asked: CleanupRequest, people: make.People) -> None:
+    client = signed_in(people.auditor)
+    for address in ("/cleanup/", f"/cleanup/{asked.pk}/"):
+        assert f'href="/cleanup/{asked.pk}/certificate/"' in client.get(address).content.decode()
