@@ -110,6 +110,7 @@ class Action(TextChoices):
     REAPPEARANCES_ACKNOWLEDGED = "reappearances.acknowledged", _("Reappeared keys acknowledged")
     LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
     OTHERS_EXPLAINED = "others.explained", _("Other keys under the prefix explained")
+    CLEANUP_ARRANGED = "cleanup.arranged", _("Ticket and frozen writers of a clean-up recorded")
     REFERENCES_STATED = "references.stated", _("Code references stated")
     REFERENCES_SEARCHED = "references.searched", _("Search for code references stored")
 

@@ -49,6 +49,7 @@ urlpatterns: list[URLPattern] = [
     path("backups/pins/<int:pk>/remove", retention_views.unpin, name="pin_remove"),
     path("cleanup/", cleanup_views.index, name="cleanup_list"),
     path("cleanup/<int:pk>/", cleanup_views.detail, name="cleanup"),
+    path("cleanup/<int:pk>/arrange", cleanup_views.step, {"step": "arrange"}, name="cleanup_arrange"),
     path("cleanup/<int:pk>/certificate/", cleanup_views.certificate, name="certificate"),
     path("cleanup/<int:pk>/end", cleanup_views.step, {"step": "end"}, name="cleanup_end"),
     path("cleanup/<int:pk>/references", cleanup_views.step, {"step": "references"}, name="cleanup_references"),

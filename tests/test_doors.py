@@ -243,6 +243,7 @@ DOORS: dict[str, Door] = {
     "backups:check_live": page(lambda world: [world.check]),
     "backups:certificate": page(lambda world: [world.stage.request_id]),
     "backups:cleanup": page(lambda world: [world.stage.request_id]),
+    "backups:cleanup_arrange": operates(lambda world: [world.stage.request_id], done=409),
     "backups:cleanup_end": operates(lambda world: [world.stage.request_id], done=422),
     "backups:cleanup_list": page(),
     "backups:cleanup_new": form(),

@@ -4,7 +4,8 @@
 it backed up, verified and checked. `sharing` records how the backup was shared. `evidence` is derived for the
 reviewer, `qa` finds the evidence of the environment before, and `cost` counts requests and price. `completion` takes
 explanations of leftovers and the acceptance. `after_check` compares with D1 again when the keys are proven gone.
-`certificate` has each step with its proof, and `certificate_files` makes files of it. `stages` has the moves of a stage; `next_action` and `stepper` are for its card.
+`certificate` has each step with its proof, and `certificate_files` makes files of it. `stages` has the moves of a
+stage; `next_action` and `stepper` are for its card.
 
 The requirements depend on the category. Legacy masters need a check against D1 and stated code references, caches
 only the references. Settings are deleted one key at a time (`exact` in the request; the database refuses any other

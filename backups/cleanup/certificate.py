@@ -1,7 +1,7 @@
-"""The certificate of a clean-up: what the policy asks for in its own order, and the proof of each.
+"""The certificate of a clean-up: the steps of the policy in their order, each with its proof.
 
 It is derived from stored rows, also for a clean-up that is open, ended or undone; its head says so. A step without a
-proof is a line that says what is missing. `certificate_files` has it as JSON and as Markdown.
+proof is a line that says so. `certificate_files` has it as JSON and as Markdown.
 """
 
 from collections.abc import Callable, Sequence

@@ -24,6 +24,7 @@ from backups.models import (
 )
 from kvops import timing
 from kvops.approvals import evidence
+from kvops.environments import hours
 from kvops.models import Category
 
 SAMPLE_OF_DIFFERENCE = 5
@@ -69,6 +70,9 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "category": request.category,
         "reason": request.reason,
         "asked_by": request.asker,
+        "ticket": request.ticket,
+        "writers_frozen": {"until": evidence.moment(request.frozen_until), "by": request.frozen_by},
+        "hours": hours.shown(environment),
         "policy": policy.shown(),
         "scope_digest": scope_digest(stage),
         "names": {**shared.names(stage), "scan": stage.scan_id},

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.core.validators import URLValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
+from kvops import clock
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Namespace
@@ -142,6 +144,37 @@ def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, s
         label = f"{family} – {family.get_category_display()} – {keys}"
         groups.setdefault(family.binding, []).append((str(family.pk), label))
     return list(groups.items())
+
+
+class ArrangeForm(forms.Form):
+    """The ticket of a clean-up, and until when the writers of its keys are frozen; all may be empty."""
+
+    ticket = forms.URLField(
+        label=_("Ticket"),
+        required=False,
+        max_length=500,
+        assume_scheme="https",
+        validators=[URLValidator(schemes=["http", "https"])],
+        help_text=_("An address that begins with https:// or http://."),
+    )
+    frozen_until = forms.DateTimeField(
+        label=_("Writers are frozen until"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text=_("In the team’s time zone. No deletion starts after this time; one that has started continues."),
+    )
+    frozen_by = forms.CharField(label=_("Person or team that froze the writers"), required=False, max_length=200)
+
+    def clean(self) -> dict[str, Any]:
+        """Require a time and a name together."""
+        chosen: dict[str, Any] = self.cleaned_data
+        if chosen.get("frozen_until") and chosen["frozen_until"] <= clock.now():
+            self.add_error("frozen_until", _("Enter a time in the future."))
+        if chosen.get("frozen_until") and not chosen.get("frozen_by"):
+            self.add_error("frozen_by", _("Name who froze the writers."))
+        if chosen.get("frozen_by") and not chosen.get("frozen_until") and "frozen_until" not in self.errors:
+            self.add_error("frozen_until", _("Enter the time until which the writers are frozen."))
+        return chosen
 
 
 class ReferencesForm(forms.Form):

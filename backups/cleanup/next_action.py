@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from backups.cleanup import after_check, completion, preparation, qa
-from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
+from backups.cleanup.stages import backup_is_fresh, busy_run, run_of, why_not_now
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage
 from kvops import clock, timing
@@ -169,7 +169,7 @@ def _start(stage: CleanupStage) -> NextAction:
     elif clock.seconds_until(approval.use_by) <= 0:
         reason = _("The deadline for using the approval has passed. Withdraw it and submit the stage again.")
     else:
-        reason = ""
+        reason = str(why_not_now(stage))
     return NextAction(label, "backups:stage_start", stage.pk, reason, danger=True)
 
 

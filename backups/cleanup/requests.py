@@ -6,6 +6,7 @@ accepts the stage (`completion`).
 """
 
 import json
+from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +28,7 @@ from backups.cleanup.stages import (
     insist_writable,
     locked,
     policy_changed,
+    why_not_now,
 )
 from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
@@ -34,7 +36,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
 from kvops.runbook import procedures
-from kvops.wording import english, say
+from kvops.wording import english, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
@@ -136,6 +138,25 @@ def record_refusal_of_cleanup(namespace: Namespace, prefix: str, refusal: Cleanu
     )
 
 
+def arrange(cleanup: CleanupRequest, *, ticket: str, frozen_until: datetime | None, frozen_by: str, by: Person) -> None:
+    """Record the ticket, and until when the writers are frozen; both are part of the evidence of every later submit."""
+    with log.transaction():
+        insist_operator(by)
+        if not CleanupRequest.objects.select_for_update().get(pk=cleanup.pk).is_open:
+            raise CleanupRefused(_("The clean-up is over."))
+        if cleanup.stages.exclude(state__in=UNSUBMITTED).exists():
+            raise CleanupRefused(_("A stage was already submitted with the earlier fields. Withdraw it first."))
+        values = {"ticket": ticket, "frozen_until": frozen_until, "frozen_by": frozen_by}
+        CleanupRequest.objects.filter(pk=cleanup.pk).update(**values)
+        log.record(
+            Action.CLEANUP_ARRANGED,
+            actor=by.actor,
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"ticket": ticket, "frozen_until": moment(frozen_until), "frozen_by": frozen_by},
+        )
+
+
 def state_references(
     cleanup: CleanupRequest, *, commit: str, command: str, hits: int, answer: str, by: Person
 ) -> ReferenceStatement:
@@ -217,6 +238,8 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         if mine.state != State.APPROVED or mine.approval is None:
             raise CleanupRefused(say(_("The stage is not approved: %(state)s."), state=State(mine.state).label))
         insist_operator(by)
+        if not_now := why_not_now(mine):
+            raise CleanupRefused(not_now)
         insist_turn(mine)
         insist_names(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -17,11 +18,12 @@ from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from backups.models.generations import GenerationQuerySet
-from kvops import timing
+from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
+from kvops.environments import hours
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Run
 from kvops.refusals import Refused
-from kvops.wording import say
+from kvops.wording import moment, say
 
 State = CleanupStage.State
 
@@ -159,6 +161,27 @@ def insist_check(stage: CleanupStage) -> None:
     check = stage.check_passed
     if check is None or dataset is None or check.definition_digest != dataset_registry.definition_digest(dataset):
         raise CleanupRefused(_("The dataset's rules changed after the check. Fix the list of keys and prepare again."))
+
+
+def why_not_now(stage: CleanupStage) -> str | Promise:
+    """The reason why the deletion cannot start at this time; empty if it can."""
+    request, environment, now = stage.request, stage.environment, clock.now()
+    if request.frozen_until and request.frozen_until <= now:
+        return say(
+            _(
+                "The writers were frozen until %(time)s, so keys may have changed since. Withdraw the request, record "
+                "a new time on the clean-up, and submit the stage again."
+            ),
+            time=moment(request.frozen_until),
+        )
+    if opens := hours.next_opening(environment, now):
+        return say(
+            _("In %(name)s a deletion starts only within the allowed hours (%(hours)s). The next time is %(time)s."),
+            name=environment.name,
+            hours=f"{environment.hours} {environment.days}".strip(),
+            time=moment(opens),
+        )
+    return ""
 
 
 def busy_run(stage: CleanupStage) -> Run | None:

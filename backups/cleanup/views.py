@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.forms.models import model_to_dict
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -19,7 +20,7 @@ from backups.cleanup import (
     completion,
     requests as cleanup_requests,
 )
-from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
+from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm, ReferencesForm
 from backups.cleanup.next_action import ENDING
 from backups.models import CleanupRequest
 from kvops import clock
@@ -35,6 +36,12 @@ STEPS: dict[str, Step[CleanupRequest]] = {
         _("Your statement is recorded."),
         ReferencesForm,
         ("commit", "command", "hits", "answer"),
+    ),
+    "arrange": Step(
+        cleanup_requests.arrange,
+        _("The ticket and the frozen writers are recorded."),
+        ArrangeForm,
+        ("ticket", "frozen_until", "frozen_by"),
     ),
     "end": Step(completion.end, _("The clean-up is ended."), EndForm, ("reason",)),
 }
@@ -122,6 +129,8 @@ def page(
         "remaining": cards.remaining(stages),
         "cards": shown,
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
+        "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
+        "arrange_typed": "arrange" in typed,
         "references_form": typed.get("references") or ReferencesForm(),
         "references_typed": "references" in typed,
         "may_state": cards.may_state_references(mine),
@@ -136,7 +145,7 @@ def page(
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
-def certificate(request: HttpRequest, pk: int) -> HttpResponse:
+def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """Show the certificate of a clean-up, to print; or as Markdown or JSON, if the address asks for it."""
     mine, kind = _cleanup(pk), request.GET.get("format", "")
     if kind == "md":

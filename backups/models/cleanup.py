@@ -36,6 +36,12 @@ class CleanupRequest(models.Model):
     reason = models.TextField()
     requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
     asked_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    ticket = models.CharField(max_length=500, blank=True, default="", db_default="")
+    """The address of the team's ticket."""
+    frozen_until = models.DateTimeField(null=True, blank=True)
+    """Until when the writers of the keys are frozen; no deletion starts after it."""
+    frozen_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    """The person or team that froze the writers."""
     references = models.ForeignKey(ReferenceStatement, on_delete=models.PROTECT, null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -55,6 +61,13 @@ class CleanupRequest(models.Model):
             ),
             models.CheckConstraint(
                 name="cleanup_of_settings_is_of_one_key", condition=~Q(category="settings") | Q(exact=True)
+            ),
+            models.CheckConstraint(
+                name="cleanup_ticket_is_an_address", condition=Q(ticket="") | Q(ticket__regex=r"^https?://[^\s]+$")
+            ),
+            models.CheckConstraint(
+                name="cleanup_writers_are_frozen_by_somebody",
+                condition=Q(frozen_until__isnull=True, frozen_by="") | Q(frozen_until__isnull=False) & ~Q(frozen_by=""),
             ),
             models.CheckConstraint(
                 name="cleanup_ends_once", condition=Q(ended_at__isnull=True) | Q(completed_at__isnull=True)

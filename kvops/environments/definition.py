@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from string import Formatter
 from urllib.parse import urlsplit
 
+from kvops.environments.hours import DAYS
 from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
 
 ID = r"[0-9a-z][0-9a-z_-]{0,63}"
@@ -19,6 +20,7 @@ DEFAULT_API = "https://api.cloudflare.com/client/v4"
 DEFAULT_TEMPLATE = "backups"
 PLANS = ("paid", "free")
 LANGUAGES = ("en", "ja")
+HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class D1Definition:
 
 @dataclass(frozen=True)
 class EnvironmentDefinition:
-    """One environment; the fields up to `language` are those of the model."""
+    """One environment; the fields up to `days` are those of the model."""
 
     slug: str
     name: str
@@ -59,6 +61,8 @@ class EnvironmentDefinition:
     key_template: str
     slack: str
     language: str
+    hours: str
+    days: str
     kv: tuple[KVDefinition, ...]
     d1: tuple[D1Definition, ...]
 
@@ -117,6 +121,8 @@ def _environment(table: TomlTable) -> EnvironmentDefinition:
         key_template=_template(r2),
         slack=_reference(table, "slack", ""),
         language=table.choice("language", LANGUAGES, "en"),
+        hours=_hours(table),
+        days=_days(table),
         kv=tuple(
             KVDefinition(
                 _binding(kv),
@@ -155,6 +161,23 @@ def _url(table: TomlTable, field: str, default: str | None) -> str:
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost"}:
         raise table.refuse(field, "takes an https:// address; plain http is for this machine only.")
     return url.rstrip("/")
+
+
+def _hours(table: TomlTable) -> str:
+    hours = table.text("hours", "", pattern=HOURS, takes='takes hours such as "09:00-18:00"', longest=11)
+    begin, _, end = hours.partition("-")
+    if hours and begin == end:
+        raise table.refuse("hours", "begins and ends at the same time. Leave it out to allow all hours.")
+    return hours
+
+
+def _days(table: TomlTable) -> str:
+    day = "|".join(DAYS)
+    takes = 'takes days such as "mon,tue,wed,thu,fri"'
+    days = table.text("days", "", pattern=rf"({day})(,({day}))*", takes=takes, longest=27)
+    if days and not table.text("hours", ""):
+        raise table.refuse("days", 'needs hours, such as hours = "09:00-18:00".')
+    return days
 
 
 def _template(r2: TomlTable) -> str:

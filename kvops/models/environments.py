@@ -35,12 +35,17 @@ class Environment(models.Model):
     key_template = models.CharField(max_length=200, default="backups")
     slack = models.CharField(max_length=300, blank=True)
     language = models.CharField(max_length=10, choices=LANGUAGES, default="en")
+    hours = models.CharField(max_length=11, blank=True, default="", db_default="")
+    """The hours in which a deletion may start, such as 09:00-18:00; empty for all."""
+    days = models.CharField(max_length=27, blank=True, default="", db_default="")
+    """The days of these hours, such as mon,tue; empty for all."""
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="environment_plan_is_known", condition=Q(plan__in=["paid", "free"])),
             models.CheckConstraint(name="environment_language_is_known", condition=Q(language__in=["en", "ja"])),
+            models.CheckConstraint(name="environment_days_have_hours", condition=Q(days="") | ~Q(hours="")),
             models.CheckConstraint(name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))),
         ]
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Protocol
+from urllib.parse import urlsplit
 from zlib import crc32
 
 from django import forms, template
@@ -79,6 +80,12 @@ def bytes_(value: int | str | None) -> str:
 def value_size(size: int | None, masked: object) -> str:
     """The size of a value. A masked one is only shown to be at most one of the steps."""
     return bytes_(wording.stepped(size, masked))
+
+
+@register.filter
+def host(url: str) -> str:
+    """The host of an address, as the text of its link."""
+    return urlsplit(url).netloc
 
 
 register.filter("said", wording.said)

@@ -309,6 +309,9 @@ STAGES = [
         "cleanup_of_settings_is_of_one_key",
         lambda w: again(w.request("settings"), exact=False, family=w.family("settings")),
     ),
+    RowAttempt("cleanup_ticket_is_an_address", lambda w: change(w.request(), ticket="javascript:alert(1)")),
+    RowAttempt("cleanup_writers_are_frozen_by_somebody", lambda w: change(w.request(), frozen_by="x"), "no time"),
+    RowAttempt("cleanup_writers_are_frozen_by_somebody", lambda w: change(w.request(), frozen_until=Now()), "nobody"),
     RowAttempt("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
     RowAttempt(
         "a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")

@@ -234,6 +234,7 @@ ENVIRONMENTS = [
     RowAttempt("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
     RowAttempt("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
     RowAttempt("environment_plan_is_known", lambda w: change(w.environment, plan="x")),
+    RowAttempt("environment_days_have_hours", lambda w: change(w.environment, days="mon")),
     RowAttempt("environment_language_is_known", lambda w: change(w.environment, language="tlh")),
     RowAttempt("notification_once_per_person", lambda w: again(w.notification())),
     RowAttempt(
