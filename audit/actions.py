@@ -113,6 +113,7 @@ class Action(TextChoices):
     CLEANUP_ARRANGED = "cleanup.arranged", _("Ticket and frozen writers of a clean-up recorded")
     REFERENCES_STATED = "references.stated", _("Code references stated")
     REFERENCES_SEARCHED = "references.searched", _("Search for code references stored")
+    REFERENCES_ANSWERED = "references.answered", _("Code references answered")
 
     STAGE_UNDOING = "stage.undoing", _("Undoing of a deletion started")
     STAGE_UNDONE = "stage.undone", _("Deletion undone")

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path, re_path
 
 from backups.bucket import views as bucket_views
-from backups.cleanup import stage_views, views as cleanup_views
+from backups.cleanup import reference_views, stage_views, views as cleanup_views
 from backups.comparisons import views as comparison_views
 from backups.deletion import views as deletion
 from backups.drills import views as drill_views
@@ -52,7 +52,6 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/<int:pk>/arrange", cleanup_views.step, {"step": "arrange"}, name="cleanup_arrange"),
     path("cleanup/<int:pk>/certificate/", cleanup_views.certificate, name="certificate"),
     path("cleanup/<int:pk>/end", cleanup_views.step, {"step": "end"}, name="cleanup_end"),
-    path("cleanup/<int:pk>/references", cleanup_views.step, {"step": "references"}, name="cleanup_references"),
     path("cleanup/new/", cleanup_views.new, name="cleanup_new"),
     path("cleanup/stages/<int:pk>/", stage_views.detail, name="stage"),
     path("cleanup/stages/<int:pk>/accept", stage_views.step, {"step": "accept"}, name="stage_accept"),
@@ -65,6 +64,8 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/stages/<int:pk>/others", stage_views.step, {"step": "others"}, name="stage_others"),
     path("cleanup/stages/<int:pk>/prepare", stage_views.step, {"step": "prepare"}, name="stage_prepare"),
     path("cleanup/stages/<int:pk>/reappeared", deletion.reappeared, name="stage_reappeared"),
+    path("cleanup/stages/<int:pk>/references/", reference_views.detail, name="stage_references"),
+    path("cleanup/stages/<int:pk>/references/answer", reference_views.answer, name="stage_answer"),
     path("cleanup/stages/<int:pk>/share", stage_views.step, {"step": "share"}, name="stage_share"),
     path("cleanup/stages/<int:pk>/start", stage_views.step, {"step": "start"}, name="stage_start"),
     path("cleanup/stages/<int:pk>/submit", stage_views.step, {"step": "submit"}, name="stage_submit"),

@@ -98,6 +98,8 @@ FIRED_LATE = 900.0
 """Seconds. A start this long after its due time was missed: it is caught up and announced."""
 
 # Code references.
+REFERENCES_FRESH = 7 * 86400.0
+"""Seconds. An older search of the code is not relied on. A trigger has the same limit."""
 DEPLOYED_KNOWN = 2 * 3600.0
 """Seconds. An older look at the deployed code is not relied on; there is one every hour."""
 

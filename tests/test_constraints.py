@@ -147,7 +147,7 @@ FROZEN = [
         {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
     ),
     (DatabaseRollback, {*ROLLBACK_FROZEN}, {*ROLLBACK_ACCEPTED}),
-    (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
+    (CleanupRequest, {*CLEANUP_FROZEN}, {"ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (
         Generation,

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup import after_check, completion, preparation, qa, requests as cleanup_requests, sharing
+from backups.cleanup import after_check, completion, preparation, qa, sharing
 from backups.cleanup.forms import (
     AcceptForm,
     DeletionStartForm,
@@ -68,7 +68,6 @@ def stages() -> QuerySet[CleanupStage]:
     """Stages with the related rows that their cards and pages show."""
     return CleanupStage.objects.select_related(
         "request__family",
-        "request__references__by",
         "environment",
         "namespace__environment",
         "scan",
@@ -77,6 +76,7 @@ def stages() -> QuerySet[CleanupStage]:
         "check_passed__dataset",
         "check_after__run",
         "dataset_check_after__run",
+        "search",
         "approval__requester",
         "approval__approver",
         "run",
@@ -178,11 +178,6 @@ def band(stages: Iterable[CleanupStage]) -> Environment | None:
     found = list(stages)
     ahead = [stage for stage in found if stage.state != State.ACCEPTED] or found[-1:]
     return ahead[0].environment if ahead else None
-
-
-def may_state_references(request: CleanupRequest) -> bool:
-    """Whether the references can be stated: no stage was submitted with the present statement."""
-    return request.is_open and not request.stages.exclude(state__in=cleanup_requests.UNSUBMITTED).exists()
 
 
 def may_end(request: CleanupRequest) -> bool:

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from backups import archive, policy
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import after_check, cost
+from backups.cleanup import after_check, cost, shown_references
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.execution import evidence as shared
 from backups.models import (
@@ -50,6 +50,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
     lock, proven = bucket_protection.shown(generation), qa_stages(stage)
+    references = shown_references.shown(stage)
     return {
         "format": FORMAT,
         "action": "delete_keys",
@@ -79,10 +80,10 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "generation": _generation(generation),
         "shared": _shared(generation),
         "check": _check(stage),
-        "references": _references(stage),
+        "references": references,
         "qa": [_qa(stage, found) for found in proven],
         "lock": lock,
-        "risks": [f"lock_{lock['state']}"] if request.category in LASTING and lock["state"] != "held" else [],
+        "risks": [*_lock_risks(request.category, str(lock["state"])), *shown_references.risks(references)],
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation, proven),
@@ -144,20 +145,8 @@ def _check(stage: CleanupStage) -> dict[str, object] | None:
     }
 
 
-def _references(stage: CleanupStage) -> dict[str, object]:
-    stated = stage.request.references
-    if stated is None:
-        return {}
-    return {
-        "binding": stated.binding,
-        "prefix": stated.prefix,
-        "commit": stated.commit,
-        "command": stated.command,
-        "hits": stated.hits,
-        "answer": stated.answer,
-        "by": str(stated.by),
-        "at": evidence.moment(stated.at),
-    }
+def _lock_risks(category: str, state: str) -> list[str]:
+    return [f"lock_{state}"] if category in LASTING and state != "held" else []
 
 
 def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:

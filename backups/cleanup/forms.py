@@ -7,14 +7,16 @@ from django import forms
 from django.core.validators import URLValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from backups.cleanup.references import AnsweredHit
 from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import families as key_families
-from kvops.models import Category, Family, Namespace
+from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
 from kvops.names import storable
 from kvops.web.fields import ConfirmForm, PlaceField
 
@@ -177,19 +179,39 @@ class ArrangeForm(forms.Form):
         return chosen
 
 
-class ReferencesForm(forms.Form):
-    """The operator's own search of the Worker code."""
+class AnswerForm(forms.Form):
+    """A person's answer to one or several code references."""
 
-    commit = forms.CharField(
-        label=_("Commit that was searched"), max_length=100, widget=forms.TextInput(attrs={"placeholder": "4f2a91c"})
+    hits = forms.TypedMultipleChoiceField(
+        coerce=int, error_messages={"required": _("Choose at least one code reference.")}
     )
-    command = forms.CharField(
-        label=_("Command"),
-        max_length=LONGEST,
-        widget=forms.TextInput(attrs={"placeholder": 'rg "master:" functions/', "class": "font-monospace"}),
+    kind = forms.ChoiceField(label=_("Answer"), choices=ReferenceAnswer.Kind, widget=forms.RadioSelect)
+    reason = _Prose(_("Reason for the answer"), _("The reviewer reads this."))
+    follow_up = forms.ChoiceField(
+        label=_("Change to make"), required=False, choices=[("", "–"), *ReferenceAnswer.FollowUp.choices]
     )
-    hits = forms.IntegerField(label=_("Places found"), min_value=0, max_value=1_000_000)
-    answer = _Prose(_("Action for each place"), _("If no place was found, describe the search."))
+    owner = forms.ModelChoiceField(Person.objects.none(), label=_("Owner"), required=False, empty_label="–")
+    due = forms.DateField(label=_("Due date"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, data: QueryDict | None = None, *, found: Iterable[AnsweredHit]) -> None:
+        super().__init__(data)
+        hits, owner = self.fields["hits"], self.fields["owner"]
+        assert isinstance(hits, forms.TypedMultipleChoiceField)  # noqa: S101  (for the type checker)
+        assert isinstance(owner, forms.ModelChoiceField)  # noqa: S101
+        hits.choices = [(one.hit.pk, one.place) for one in found]
+        owner.queryset = Person.objects.filter(logins__is_active=True).distinct().order_by("name")
+
+    def clean(self) -> dict[str, Any]:
+        """A follow-up has a change, an owner, and a due date that is not past."""
+        chosen: dict[str, Any] = self.cleaned_data
+        if chosen.get("kind") != ReferenceAnswer.Kind.FOLLOW_UP:
+            return chosen
+        for name in ("follow_up", "owner", "due"):
+            if not chosen.get(name) and name not in self.errors:
+                self.add_error(name, _("A follow-up needs the change to make, an owner and a due date."))
+        if chosen.get("due") and chosen["due"] < timezone.localdate():
+            self.add_error("due", _("The due date is in the past."))
+        return chosen
 
 
 class DeletionStartForm(ConfirmForm):

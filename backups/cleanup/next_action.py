@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from backups.cleanup import after_check, completion, preparation, qa
+from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of, why_not_now
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage
@@ -147,9 +148,10 @@ def _prepare(stage: CleanupStage) -> NextAction:
 
 
 def _submit(stage: CleanupStage) -> NextAction:
-    if stage.request.needs_references and stage.request.references_id is None:
-        label = _("State the code references")
-        return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
+    references = StageReferences.of(stage)
+    if not references.done:
+        label = _("Search the code") if references.missing else _("Answer the code references")
+        return NextAction(label, "backups:stage_references", stage.pk, link=True, because=references.missing)
     if not backup_is_fresh(stage):
         return NextAction(_("Verify the backup again"), "backups:stage_prepare", stage.pk)
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():

@@ -6,14 +6,16 @@ accepts the stage (`completion`).
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import evidence as cleanup_evidence, qa, sharing
+from backups.cleanup import evidence as cleanup_evidence, qa, references as code_references, sharing, shown_references
 from backups.cleanup.stages import (
     STAGES,
     By,
@@ -34,13 +36,12 @@ from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
-from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
+from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
 from kvops.runbook import procedures
 from kvops.wording import english, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
-UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
 
 
 def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
@@ -157,36 +158,6 @@ def arrange(cleanup: CleanupRequest, *, ticket: str, frozen_until: datetime | No
         )
 
 
-def state_references(
-    cleanup: CleanupRequest, *, commit: str, command: str, hits: int, answer: str, by: Person
-) -> ReferenceStatement:
-    """Record the operator's own search of the Worker code; it is part of the evidence of every later submit."""
-    with log.transaction():
-        insist_operator(by)
-        if not CleanupRequest.objects.select_for_update().get(pk=cleanup.pk).is_open:
-            raise CleanupRefused(_("The clean-up is over."))
-        if cleanup.stages.exclude(state__in=UNSUBMITTED).exists():
-            raise CleanupRefused(_("A stage was already submitted with the earlier statement. Withdraw it first."))
-        statement = ReferenceStatement.objects.create(
-            binding=cleanup.binding,
-            prefix=cleanup.prefix,
-            commit=commit,
-            command=command,
-            hits=hits,
-            answer=answer,
-            by=by,
-        )
-        CleanupRequest.objects.filter(pk=cleanup.pk).update(references=statement)
-        log.record(
-            Action.REFERENCES_STATED,
-            actor=by.actor,
-            subject=f"cleanup:{cleanup.pk}",
-            subject_label=str(cleanup),
-            details={"commit": commit, "command": command[:500], "hits": hits, "answer": answer[:500]},
-        )
-    return statement
-
-
 def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
     """Ask another person to approve exactly these names: checked (a cache: verified) -> submitted.
 
@@ -200,8 +171,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         ready = State.CHECKED if mine.request.needs_check else State.VERIFIED
         if mine.state != ready:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
-        if mine.request.needs_references and mine.request.references is None:
-            raise CleanupRefused(_("State the code references first: they are part of the evidence."))
+        search = code_references.insist_references(mine)
         if not backup_is_fresh(mine):
             raise CleanupRefused(_("The backup was verified too long ago. Verify it again."))
         sharing.insist_shared(mine)
@@ -215,13 +185,16 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             title=cleanup_evidence.title(mine),
             evidence=cleanup_evidence.build(mine),
             by=by,
-            values={"scope_digest": mine.scope_digest, "returned_because": ""},
+            values={"scope_digest": mine.scope_digest, "search": search, "returned_because": ""},
         )
 
 
-def _what_else_changed(backup: Generation) -> str:
+def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mapping[str, Any]) -> str:
     if not Generation.objects.verified().filter(pk=backup.pk).exists():
         return say(_("The backup is no longer verified."))
+    same = approved["namespace_id"] == stage.namespace.namespace_id
+    if same and (changed := shown_references.changed(stage, approved["references"])):
+        return changed
     return say(_("The keys to delete differ from the approved ones."))
 
 
@@ -244,13 +217,16 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_names(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
+        approved = json.loads(mine.approval.evidence)
         try:
-            bucket_protection.insist_known(backup, json.loads(mine.approval.evidence)["lock"])
-        except bucket_protection.NotKnown as refused:
+            bucket_protection.insist_known(backup, approved["lock"])
+            shown_references.insist_known(mine, approved["references"])
+        except (bucket_protection.NotKnown, shown_references.DeployedNotKnown) as refused:
             raise CleanupRefused(*refused.args) from refused
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
+            code_references.insist_references(mine)
             return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-    stale = policy_changed(mine.approval) or _what_else_changed(backup)
+    stale = policy_changed(mine.approval) or _what_else_changed(mine, backup, approved)
     approval_gate.withdraw(mine.approval, by=by, reason=english(stale))
     raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))

@@ -9,6 +9,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check, qa
+from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
 from backups.cleanup.stages import run_of
 from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
@@ -66,6 +67,9 @@ def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
             found.append(StageStep(title, state, text.note, text.at, text.url, text.link))
         elif waits:
             found.append(StageStep(title, "todo"))
+        elif describe is _references:
+            found.append(_unreferenced(stage, title))
+            waits = True
         else:
             found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
             waits = True
@@ -83,7 +87,7 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
         (_("Back up"), State.BACKED_UP, _backed_up),
         (_("Verify the backup"), State.VERIFIED, _read_back),
         (_("Check against D1"), State.CHECKED, _checked),
-        (_("State the code references"), bool(stage.request.references_id), _references),
+        (_("Answer the code references"), _referenced(stage), _references),
         (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
         (_("Submit"), State.SUBMITTED, _submitted),
         (_("Approval by another person"), State.APPROVED, _approved),
@@ -93,11 +97,7 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     ]
     if stage.frozen_at and stage.names == 0:
         return [plan[0], (_("Prove that there are no keys"), State.CONFIRMED, _proven), plan[-1]]
-    needed: dict[Callable[[CleanupStage], _Done], bool] = {
-        _checked: stage.request.needs_check,
-        _references: stage.request.needs_references,
-    }
-    return [step for step in plan if needed.get(step[2], True)]
+    return [step for step in plan if step[2] != _checked or stage.request.needs_check]
 
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
@@ -205,13 +205,38 @@ def _equal(check: Check) -> _Done:
     )
 
 
+def _referenced(stage: CleanupStage) -> bool:
+    if stage.state in {*BEFORE_SUBMIT, State.ENDED}:
+        return StageReferences.of(stage).done
+    return stage.search_id is not None
+
+
 def _references(stage: CleanupStage) -> _Done:
-    stated = stage.request.references
-    if stated is None:
+    found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
+    search = found.search
+    if search is None:
         return _Done()
-    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
-    address = f"{reverse('backups:cleanup', args=[stage.request_id])}#references"
-    return _Done(hits % {"n": spelled(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
+    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", len(found.found))
+    note = hits % {
+        "n": spelled(len(found.found)),
+        "commit": search.commit[:12] or f"{search.worker} {search.version[:12]}",
+    }
+    if found.carried_over:
+        carried = ngettext("%(n)s answer carried over", "%(n)s answers carried over", found.carried_over)
+        note = f"{note} · {carried % {'n': spelled(found.carried_over)}}"
+    return _Done(note, search.searched_at, address, _("Code references"))
+
+
+def _unreferenced(stage: CleanupStage, title: str) -> StageStep:
+    """The step of the code references while it waits for a search or for answers."""
+    if stage.state == State.WAITING and qa.missing_qa(stage):
+        return StageStep(title, "todo")
+    found = StageReferences.of(stage)
+    address = reverse("backups:stage_references", args=[stage.pk])
+    if found.missing:
+        return StageStep(title, "current", found.missing, None, address, _("Code references"))
+    left = ngettext("%(n)s place has no answer", "%(n)s places have no answer", found.unanswered)
+    return StageStep(title, "current", left % {"n": spelled(found.unanswered)}, None, address, _("Code references"))
 
 
 def _shared(share: BackupShare | None) -> _Done:

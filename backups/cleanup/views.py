@@ -20,7 +20,7 @@ from backups.cleanup import (
     completion,
     requests as cleanup_requests,
 )
-from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm, ReferencesForm
+from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm
 from backups.cleanup.next_action import ENDING
 from backups.models import CleanupRequest
 from kvops import clock
@@ -31,12 +31,6 @@ from kvops.web.paging import page_of
 
 PAGE = 25
 STEPS: dict[str, Step[CleanupRequest]] = {
-    "references": Step(
-        cleanup_requests.state_references,
-        _("Your statement is recorded."),
-        ReferencesForm,
-        ("commit", "command", "hits", "answer"),
-    ),
     "arrange": Step(
         cleanup_requests.arrange,
         _("The ticket and the frozen writers are recorded."),
@@ -94,7 +88,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
-    """Take a step of the request: state where Worker code mentions the keys, or end it before a deletion began."""
+    """Take a step of the request: end it before a deletion began."""
     mine = _cleanup(pk)
     return take_on_page(request, STEPS[step], mine, pk, on=On(None, f"cleanup:{pk}"), form_name=step)
 
@@ -131,9 +125,6 @@ def page(
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
         "arrange_typed": "arrange" in typed,
-        "references_form": typed.get("references") or ReferencesForm(),
-        "references_typed": "references" in typed,
-        "may_state": cards.may_state_references(mine),
         "end_form": typed.get("end") or EndForm(),
         "end_typed": "end" in typed,
         "may_end": cards.may_end(mine),
@@ -164,5 +155,5 @@ def _asking(mine: CleanupRequest) -> str:
 
 
 def _cleanup(pk: int) -> CleanupRequest:
-    related = ("family", "requested_by", "references__by")
+    related = ("family", "requested_by")
     return get_object_or_404(CleanupRequest.objects.select_related(*related), pk=pk)

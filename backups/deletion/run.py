@@ -21,7 +21,7 @@ from audit import log
 from audit.actions import Action
 from backups import policy
 from backups.bucket import newest_manifest, protection as bucket_protection
-from backups.cleanup import evidence as cleanup_evidence, qa
+from backups.cleanup import evidence as cleanup_evidence, qa, references as code_references, shown_references
 from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn, policy_changed
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
@@ -97,13 +97,20 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
     _insist_lock_known(stage, lease)
+    _insist_code_known(stage)
     if stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest:
         raise RunError("stale", _why_stale(stage))
+    try:
+        code_references.insist_references(stage)
+    except CleanupRefused as refused:
+        raise RunError("stale", str(refused)) from refused
 
 
 def _why_stale(stage: CleanupStage) -> str:
     """The reason why the approval no longer fits, with the next step."""
     changed = policy_changed(stage.approval) if stage.approval else ""
+    if stage.approval and not changed:
+        changed = shown_references.changed(stage, json.loads(stage.approval.evidence)["references"])
     return f"{english(changed)} Nothing more is sent: end the deletion early and ask again." if changed else STALE
 
 
@@ -115,6 +122,15 @@ def _insist_lock_known(stage: CleanupStage, lease: Lease) -> None:
     try:
         bucket_protection.insist_known(stage.generation, json.loads(stage.approval.evidence)["lock"])
     except bucket_protection.NotKnown as unknown:
+        raise TryLater(str(unknown)) from unknown
+
+
+def _insist_code_known(stage: CleanupStage) -> None:
+    """Pause while Cloudflare does not say which code is deployed, if the approval rests on it. Raises TryLater."""
+    approved = json.loads(stage.approval.evidence) if stage.approval else {}
+    try:
+        shown_references.insist_known(stage, approved.get("references", {}))
+    except shown_references.DeployedNotKnown as unknown:
         raise TryLater(str(unknown)) from unknown
 
 

@@ -14,7 +14,7 @@ from kvops.models import (
     Family,
     Namespace,
     Person,
-    ReferenceStatement,
+    ReferenceSearch,
     Run,
     Scan,
 )
@@ -42,7 +42,6 @@ class CleanupRequest(models.Model):
     """Until when the writers of the keys are frozen; no deletion starts after it."""
     frozen_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     """The person or team that froze the writers."""
-    references = models.ForeignKey(ReferenceStatement, on_delete=models.PROTECT, null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_by = models.CharField(max_length=200, blank=True)
@@ -91,11 +90,6 @@ class CleanupRequest(models.Model):
     def needs_check(self) -> bool:
         """Whether the backup must equal D1: caches and settings are not in D1."""
         return self.category == Category.LEGACY
-
-    @property
-    def needs_references(self) -> bool:
-        """Whether the Worker code is searched first. The person who asks for one key of settings knows its use."""
-        return self.category != Category.SETTINGS
 
     @property
     def is_open(self) -> bool:
@@ -160,6 +154,8 @@ class CleanupStage(models.Model):
     scope_digest = models.CharField(max_length=64, blank=True)
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")
     check_passed = models.ForeignKey(Check, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")
+    search = models.ForeignKey(ReferenceSearch, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    """The search of the code that the evidence rests on, from the submit on."""
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     confirm_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")

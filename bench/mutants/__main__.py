@@ -23,6 +23,10 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "kvops.runs.emergency": ("stop_in_force", "insist_none", "hold", "lock"),
         "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check", "policy_changed"),
         "backups.cleanup.requests": ("start_deletion",),
+        "backups.cleanup.references": (
+            "search_of", "hits_of", "_names_in_the_code", "_answers", "unanswered", "missing", "insist_references",
+        ),
+        "backups.cleanup.shown_references": (),
         "backups.execution.lifecycle": (
             "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
         ),

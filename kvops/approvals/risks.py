@@ -16,6 +16,8 @@ SENTENCES: dict[str, Promise] = {
     "lock_short": _("I accept that R2 locks the backup for less than 14 days."),
     "lock_narrow": _("I accept that R2 locks only a part of the backup: the rest could be deleted."),
     "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
+    "references_other": _("I accept that the code that was searched is not the code that is deployed."),
+    "references_not_known": _("I accept that it is not known whether the code that was searched is deployed."),
     "legacy_found": _(
         "I accept that old keys become legacy master data: their data is in D1, no code writes them any more, and they "
         "may be deleted after the proof."

@@ -18,7 +18,6 @@ from kvops.models.references import (
     ReferenceAnswer,
     ReferenceHit,
     ReferenceSearch,
-    ReferenceStatement,
 )
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
@@ -51,7 +50,6 @@ __all__ = [
     "ReferenceAnswer",
     "ReferenceHit",
     "ReferenceSearch",
-    "ReferenceStatement",
     "Role",
     "RoleGrant",
     "Run",

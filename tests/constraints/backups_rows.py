@@ -212,6 +212,10 @@ PROVED: dict[str, object] = {
     "remaining": 9,
 }
 NOT_BY_THIS_BACKUP, NOT_BY_THIS_REQUEST = "a stage is not % by this backup", "a stage is not % by this request"
+SEARCHED, KEEPS_ITS_SEARCH = (
+    "a stage is submitted with a recent search of its code",
+    "the search that a stage rests on cannot be replaced",
+)
 CHECKED_BY = "a stage is checked by a passed check of its backup"
 DELETED_BY = "a stage is deleted by the run of its approval"
 
@@ -293,7 +297,8 @@ def shared(w: BackupsWorld) -> CleanupStage:
 def unshared(w: BackupsWorld) -> None:
     """A submit of a stage whose backup nobody shared."""
     stage = w.stage("checked")
-    change(stage, state="submitted", approval=w.approval(subject=f"stage:{stage.pk}"), scope_digest=SHA)
+    asked = {"approval": w.approval(subject=f"stage:{stage.pk}"), "search": w.search()}
+    change(stage, state="submitted", scope_digest=SHA, **asked)
 
 
 STAGES = [
@@ -359,7 +364,16 @@ STAGES = [
     RowAttempt("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
     RowAttempt("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
     RowAttempt("a stage is submitted only when its backup was shared", unshared),
-    RowAttempt("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted")),
+    RowAttempt("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted", search=w.search())),
+    RowAttempt(SEARCHED, lambda w: w.move(w.stage("checked"), "submitted", search=None), "not searched"),
+    RowAttempt(SEARCHED, lambda w: w.move(w.stage("checked"), "submitted", search=w.search(searched_at=EPOCH)), "old"),
+    RowAttempt(
+        SEARCHED,
+        lambda w: w.move(w.stage("checked"), "submitted", search=w.search(environment=w.production)),
+        "of another environment",
+    ),
+    *columns(KEEPS_ITS_SEARCH, lambda w: w.stage("submitted"), {"search_id": None}),
+    *columns(KEEPS_ITS_SEARCH, lambda w: w.stage("confirmed"), {"search_id": None}),
     RowAttempt("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
     RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
     RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=None), "no second"),

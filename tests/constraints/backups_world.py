@@ -236,6 +236,7 @@ class BackupsWorld(Prerequisites):
                 needed = {"check_passed": self.check(generation=stage.generation)}
             case "submitted":
                 needed = {"approval": self.approval(subject=f"stage:{stage.pk}"), "scope_digest": SHA}
+                needed["search"] = self.search()
             case "deleting" if stage.approval:
                 needed = {"run": self.run(**self.used(stage.approval))}
             case "deleted":

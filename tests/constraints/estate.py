@@ -29,7 +29,6 @@ from kvops.models import (
     ReferenceAnswer,
     ReferenceHit,
     ReferenceSearch,
-    ReferenceStatement,
     RoleGrant,
     Run,
     Scan,
@@ -181,12 +180,6 @@ class Prerequisites:
         """A change of the policy, made ready by a command."""
         return PreparedChange.objects.create(
             **{"kind": "policy", "definition": "{}", "summary": "", "prepared_by": "x", **values}
-        )
-
-    def statement(self) -> ReferenceStatement:
-        """Where Worker code mentions the keys."""
-        return ReferenceStatement.objects.create(
-            binding="SETTINGS", prefix="a:", commit="c", command="rg", hits=0, answer="none", by=self.operator
         )
 
     def search(self, **values: object) -> ReferenceSearch:

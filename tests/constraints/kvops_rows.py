@@ -289,7 +289,4 @@ ENVIRONMENTS = [
     RowAttempt("unexplained_once_per_scan", lambda w: again(w.missing())),
     RowAttempt("unexpected_once_per_scan", lambda w: again(w.unexpected())),
     RowAttempt("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),
-    RowAttempt("references_name_a_commit", lambda w: change(w.statement(), commit=""), "commit"),
-    RowAttempt("references_name_a_commit", lambda w: change(w.statement(), command=""), "command"),
-    RowAttempt("references_are_answered", lambda w: change(w.statement(), answer="")),
 ]

@@ -172,7 +172,7 @@ def test_the_reviewer_is_shown_every_fact_that_the_executor_derives_again(stage:
     assert parts["stage"] == {"id": stage.pk, "order": 1, "of": "qa/SETTINGS", "scope_digest": digest}
     assert (names["count"], names["sha256"], names["scan"]) == (3, stage.names_sha256, stage.scan_id)
     assert (parts["generation"]["id"], parts["check"]["id"]) == (stage.generation_id, stage.check_passed_id)
-    assert (parts["references"]["commit"], parts["shared"]["place"]) == ("4f2a91c", "#kv-cleanup")
+    assert (parts["references"]["search"]["commit"], parts["shared"]["place"]) == ("4f2a91c", "#kv-cleanup")
     assert (parts["qa"], parts["risks"], parts["lock"]["state"]) == ([], [], "held")
     assert parts["undo"] == {"hours": 72, "on_conflict": "skip"}
     assert parts["warnings"] == [{"code": "read_in_bulk"}]

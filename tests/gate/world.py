@@ -33,7 +33,7 @@ from kvops.cloudflare import LockRule
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, Run, Scan
 from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
-from tests import make
+from tests import make, searched
 from tests.fakes.s3 import FakeS3
 
 State = CleanupStage.State
@@ -102,13 +102,10 @@ def _environment(slug: str, order: int) -> Namespace:
 
 
 def asked(world: GateWorld, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
-    """A clean-up with its references stated."""
+    """A clean-up whose code was searched."""
     operator = by or world.people.operator
     request = cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=operator)
-    cleanup_requests.state_references(
-        request, commit="4f2a91c", command="rg master:", hits=0, answer="none", by=operator
-    )
-    request.refresh_from_db()
+    searched.once(world.qa.environment, world.production.environment)
     return request
 
 

@@ -82,7 +82,7 @@ class _RateTrial:
         preparation.freeze_stage(cleanup_helpers.stage_of(request), by=self.people.operator)
         preparation.prepare_stage(cleanup_helpers.stage_of(request), by=self.people.operator)
         self._beside()
-        cleanup_helpers.state_references(request, self.people)
+        cleanup_helpers.search_code(request)
         cleanup_helpers.share(cleanup_helpers.stage_of(request), self.people)
         cleanup_requests.submit(cleanup_helpers.stage_of(request), by=self.people.operator)
         cleanup_helpers.approve(cleanup_helpers.stage_of(request), self.people)

@@ -9,7 +9,7 @@ from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Namespace, Run
-from tests import make
+from tests import make, searched
 from tests.backups.generations import helpers as generation_helpers
 
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
@@ -60,21 +60,17 @@ def stage_of(request: CleanupRequest, slug: str = "qa") -> CleanupStage:
     )
 
 
-def state_references(request: CleanupRequest, people: make.People) -> None:
-    """The operator's statement."""
-    cleanup_requests.state_references(
-        request, commit="4f2a91c", command='rg "master:" functions/', hits=0, answer="none", by=people.operator
-    )
+def search_code(request: CleanupRequest) -> None:
+    """The code that runs in every environment of the clean-up was searched, and mentions no such key."""
+    searched.once(*(stage.environment for stage in request.stages.select_related("environment")))
 
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
-    """The stage with names, copy, read-back and (legacy) check, and the references stated."""
+    """The stage with names, copy, read-back and (legacy) check, and the code searched."""
     preparation.freeze_stage(stage_of(request, slug), by=people.operator)
     preparation.prepare_stage(stage_of(request, slug), by=people.operator)
     make.work()
-    if request.references_id is None:
-        state_references(request, people)
-        request.refresh_from_db()
+    search_code(request)
     share(stage_of(request, slug), people)
     return stage_of(request, slug)
 

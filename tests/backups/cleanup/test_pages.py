@@ -14,9 +14,9 @@ from backups.cleanup import completion, preparation, requests as cleanup_request
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.backups import waiting_stages
 from kvops import timing
-from kvops.models import Category, Family, Run, Scan
+from kvops.models import Category, Family, ReferenceHit, ReferenceSearch, Run, Scan
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
@@ -186,9 +186,10 @@ def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, req
         post(operator, stage, "freeze")
         post(operator, stage, "prepare")
         make.work()
-        operator.post(
-            f"/cleanup/{request_.pk}/references", {"commit": "4f2a91c", "command": "rg", "hits": 0, "answer": "none"}
-        )
+        searched.code(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+        hit = ReferenceHit.objects.latest("pk").pk
+        typed = {"hits": [hit], "kind": "falls_back", "reason": "reads D1 first"}
+        operator.post(f"/cleanup/stages/{stage.pk}/references/answer", typed)
         post(operator, stage, "share", place="#kv-cleanup, with Reviewer")
         post(operator, stage, "submit")
         cleanup_helpers.approve(stage, people)
@@ -240,10 +241,13 @@ def test_references_that_are_refused_stay_typed(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
     cleanup_helpers.submitted(request_, people)
-    fields = {"commit": "abc", "command": "rg", "hits": 1, "answer": "a long answer"}
-    answer = operator.post(f"/cleanup/{request_.pk}/references", fields)
+    stage = cleanup_helpers.stage_of(request_)
+    searched.search(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    fields = {"hits": [ReferenceHit.objects.get().pk], "kind": "unrelated", "reason": "a long answer"}
+    CleanupStage.objects.filter(pk=stage.pk).update(search=ReferenceSearch.objects.latest("pk"))
+    answer = operator.post(f"/cleanup/stages/{stage.pk}/references/answer", fields)
     assert answer.status_code == 409
-    assert answer.context["references_form"]["answer"].value() == "a long answer"
+    assert answer.context["form"]["reason"].value() == "a long answer"
 
 
 def test_a_failed_run_says_its_sentence_and_offers_another_try(
@@ -341,7 +345,7 @@ def test_the_card_moves_while_a_run_works_and_then_offers_what_is_next(
     make.work()
     last = operator.get(f"/cleanup/stages/{stage.pk}/live").content
     assert b"hx-trigger" not in last
-    assert b"State the code references" in last
+    assert b"Answer the code references" in last
 
 
 # One stage

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.actions import Action
@@ -29,7 +28,6 @@ from kvops.models import (
     Category,
     Environment,
     Namespace,
-    ReferenceStatement,
     Role,
     RoleGrant,
     Run,
@@ -265,13 +263,6 @@ def test_a_dataset_without_its_database_is_said_on_the_stage(
 # Submitting
 
 
-def test_submitting_needs_the_references(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleanup_helpers.prepared(request_, people)
-    CleanupRequest.objects.update(references=None)
-    with pytest.raises(CleanupRefused, match="references"):
-        cleanup_requests.submit(stage, by=people.operator)
-
-
 def test_submitting_needs_a_backup_verified_within_a_day(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
@@ -293,12 +284,6 @@ def test_submitting_needs_a_stage_that_is_ready(
 def test_only_an_operator_submits(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="operator"):
         cleanup_requests.submit(cleanup_helpers.prepared(request_, people), by=people.reviewer)
-
-
-def test_references_cannot_change_under_a_submitted_stage(request_: CleanupRequest, people: make.People) -> None:
-    cleanup_helpers.submitted(request_, people)
-    with pytest.raises(CleanupRefused, match="Withdraw it first"):
-        cleanup_helpers.state_references(request_, people)
 
 
 def test_a_decision_the_operator_does_not_like_leads_back_to_the_names(
@@ -354,7 +339,6 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
     "dataset": lambda _: make.change_datasets(ignore=[]),
     "backup": lambda _: Generation.objects.update(status="damaged"),
     "manifest": another_manifest,
-    "references": lambda _: ReferenceStatement.objects.update(hits=F("hits") + 1),
 }
 
 
@@ -578,8 +562,6 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
         completion.end(request_, reason="again", by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
-    with pytest.raises(CleanupRefused, match="over"):
-        cleanup_helpers.state_references(request_, people)
 
 
 @pytest.mark.usefixtures("not_read_back")

@@ -30,7 +30,7 @@ def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
     """A clean-up with its references stated."""
     cleanup_helpers.estate_with_masters(estate)
     asked = cleanup_helpers.asked(people)
-    cleanup_helpers.state_references(asked, people)
+    cleanup_helpers.search_code(asked)
     return asked
 
 

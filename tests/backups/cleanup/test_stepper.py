@@ -14,7 +14,7 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, Role, RoleGrant, Run, Scan
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
 
@@ -25,7 +25,7 @@ TITLES = [
     "Back up",
     "Verify the backup",
     "Check against D1",
-    "State the code references",
+    "Answer the code references",
     "Share the backup with the team",
     "Submit",
     "Approval by another person",
@@ -133,11 +133,11 @@ def test_a_checked_stage_needs_the_references_before_the_submit(request_: Cleanu
     stage = cleanup_helpers.prepared(request_, people)
     assert marks(stage) == "ddddddctttt"
     assert offered(stage, people.operator) == ("stage_submit", "")
-    request_.references = None
-    request_.save()
+    searched.search(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddcdttttt"
-    assert action(stage, people.operator).url == f"/cleanup/{request_.pk}/#references"
+    assert steps_of_stage(stage)[4].note == "1 place has no answer"
+    assert action(stage, people.operator).url == f"/cleanup/stages/{stage.pk}/references/"
 
 
 def test_a_backup_that_was_verified_too_long_ago_is_verified_again(

@@ -40,7 +40,7 @@ def approved(estate: make.Estate, people: make.People, category: str) -> Cleanup
     preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    cleanup_helpers.state_references(request, people)
+    cleanup_helpers.search_code(request)
     cleanup_helpers.share(cleanup_helpers.stage_of(request), people)
     cleanup_requests.submit(cleanup_helpers.stage_of(request), by=people.operator)
     cleanup_helpers.approve(cleanup_helpers.stage_of(request), people)

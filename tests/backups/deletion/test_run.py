@@ -247,7 +247,7 @@ def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
         "freeze": lambda stage: preparation.freeze_stage(stage, by=people.operator),
         "prepare": lambda stage: preparation.prepare_stage(stage, by=people.operator),
         "backup": lambda _: make.work(),
-        "state": lambda _: cleanup_helpers.state_references(request, people),
+        "state": lambda _: cleanup_helpers.search_code(request),
         "share": lambda stage: cleanup_helpers.share(stage, people),
         "submit": lambda stage: cleanup_requests.submit(stage, by=people.operator),
         "approve": lambda stage: cleanup_helpers.approve(stage, people),

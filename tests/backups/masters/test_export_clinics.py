@@ -103,7 +103,7 @@ def test_delete_prepares_a_stage_and_deletes_nothing(records: make.Estate) -> No
 
 def test_a_person_submits_what_a_command_prepared(records: make.Estate, people: make.People) -> None:
     stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
-    cleanup_helpers.state_references(stage.request, people)
+    cleanup_helpers.search_code(stage.request)
     cleanup_helpers.share(cleanup_helpers.stage_of(stage.request), people)
     request = cleanup_requests.submit(cleanup_helpers.stage_of(stage.request), by=people.operator)
     evidence = json.loads(request.evidence)
@@ -132,7 +132,7 @@ def test_production_waits_until_qa_is_accepted(records: make.Estate) -> None:
 
 def test_production_is_prepared_after_qa(records: make.Estate, people: make.People) -> None:
     stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
-    cleanup_helpers.state_references(stage.request, people)
+    cleanup_helpers.search_code(stage.request)
     cleanup_helpers.accepted(CleanupRequest.objects.get(), people)
     said = exported("production", "--to-r2", *WHY)
     assert (said["state"], said["names"]) == ("checked", 2)

@@ -1,0 +1,77 @@
+"""The code references of one stage, and a person's answers to them."""
+
+from django import forms
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST, require_safe
+
+from backups.cleanup import cards, references as code_references
+from backups.cleanup.forms import AnswerForm, ListForm
+from backups.cleanup.next_action import next_action
+from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
+from backups.models import CleanupStage
+from kvops.models import ReferenceHit
+from kvops.people.signin import person_of
+from kvops.references import deployed
+from kvops.web.acting import On, Step, act
+from kvops.web.paging import page_of
+
+PAGE = 50
+FIELDS = ("hits", "kind", "reason", "follow_up", "owner", "due")
+ANSWER: Step[CleanupStage] = Step(
+    code_references.answer,
+    _("Your answer is recorded."),
+    fields=FIELDS,
+    form_of=lambda data, stage: AnswerForm(
+        data, found=code_references.hits_of(stage, code_references.search_of(stage))
+    ),
+)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """List the code references of the stage, unanswered and writers first."""
+    return _page(request, cards.stage_or_404(pk), None, 200)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def answer(request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer one or several code references."""
+    stage = cards.stage_or_404(pk)
+    return act(
+        request,
+        ANSWER,
+        stage,
+        on=On(stage.environment, f"stage:{pk}", label=str(stage)[:600]),
+        to=reverse("backups:stage_references", args=[pk]),
+        show=lambda form, status: _page(request, cards.stage_or_404(pk), form, status),
+    )
+
+
+def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, status: int) -> HttpResponse:
+    references = StageReferences.of(stage)
+    search, found = references.search, references.found
+    start = ListForm(request.GET).chosen()[1] or 0
+    shown, after = page_of(list(enumerate(found, 1))[start:], PAGE, lambda row: row[0])
+    texts = ReferenceHit.objects.in_bulk([one.hit.pk for _number, one in shown])
+    context = {
+        "stage": stage,
+        "environment": stage.environment,
+        "references": references,
+        "search": search,
+        "search_page": code_references.search_page(stage.environment.slug),
+        "deployed": deployed.state(search, stage.namespace) if search else None,
+        "total": len(found),
+        "rows": [(one, texts[one.hit.pk]) for _number, one in shown],
+        "chosen": typed["hits"].value() if typed else [],
+        "after": after,
+        "form": typed or AnswerForm(found=found),
+        "may_answer": stage.state in BEFORE_SUBMIT and stage.request.is_open and request.user.has_perm("kvops.operate"),
+        "next": next_action(stage, person_of(request)),
+    }
+    return render(request, "cleanup/references.html", context, status=status)

@@ -1,0 +1,235 @@
+"""Code references of a stage: the hits of the newest search of its environment, and people's answers to them.
+
+A hit concerns a stage if it may use keys of the stage's scope. The newest answer for the family with the fingerprint of
+the hit counts, also if it was given in another environment or to an earlier search: then it is carried over. Nothing is
+submitted or started with a hit that has no answer. Code that is not known to be the deployed code is a risk, which the
+reviewer accepts by name.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup.stages import CleanupRefused, insist_operator, locked
+from backups.models import CleanupStage
+from kvops import clock, timing
+from kvops.models import Namespace, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.references import deployed, store
+from kvops.wording import say
+
+State, Kind = CleanupStage.State, ReferenceAnswer.Kind
+BEFORE_SUBMIT = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED)
+RESTING_ON_ANSWERS = (State.SUBMITTED, State.APPROVED, State.DELETING)
+URGENCY = ("write", "delete", "unknown", "list", "read")
+"""Accesses, the most urgent first: code that writes a family brings its keys back."""
+CERTAINTY = ("certain", "possible", "unknown")
+
+
+@dataclass(frozen=True)
+class AnsweredHit:
+    """A hit with the answer that counts; None if it has no answer."""
+
+    hit: ReferenceHit
+    answer: ReferenceAnswer | None
+
+    @property
+    def carried_over(self) -> bool:
+        """Whether the answer was given to another search, such as the one of another environment."""
+        return self.answer is not None and self.answer.hit.search_id != self.hit.search_id
+
+    @property
+    def place(self) -> str:
+        """The file and the line."""
+        return f"{self.hit.file}:{self.hit.line}"
+
+
+def search_page(environment: str) -> str:
+    """The address of the page of an environment's searches."""
+    return f"/references/{environment}/"
+
+
+def search_of(stage: CleanupStage) -> ReferenceSearch | None:
+    """The search that the stage rests on; before its submit, the newest search of its environment."""
+    if stage.state in BEFORE_SUBMIT or stage.search_id is None:
+        return store.newest(stage.environment)
+    return stage.search
+
+
+def hits_of(stage: CleanupStage, search: ReferenceSearch | None) -> list[AnsweredHit]:
+    """The hits of the search that concern the stage, with their answers: unanswered first, then writers first."""
+    if search is None:
+        return []
+    request, namespace = stage.request, stage.namespace
+    exact = request.exact or request.family.exact
+    hits = {
+        hit.pk: hit
+        for name in {namespace.binding, *_names_in_the_code(namespace)}
+        for hit in store.hits_of(search, name, request.prefix, exact=exact).defer("context", "text")
+    }.values()
+    answers = _answers(request.family_id, {hit.fingerprint for hit in hits})
+    return sorted((AnsweredHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
+
+
+def _names_in_the_code(namespace: Namespace) -> set[str]:
+    """The names under which deployed code binds the namespace."""
+    return {
+        name
+        for code in deployed.using(namespace)
+        for name, bound in code.bindings.items()
+        if bound == namespace.namespace_id
+    }
+
+
+def _answers(family: int, fingerprints: Collection[str]) -> dict[str, ReferenceAnswer]:
+    """The newest answer by fingerprint. A closed follow-up is none: the hit was gone and is there again."""
+    rows = (
+        ReferenceAnswer.objects.filter(family=family, fingerprint__in=fingerprints)
+        .select_related("hit__search__environment", "by", "owner")
+        .defer("hit__context", "hit__text")
+        .order_by("pk")
+    )
+    newest = {answer.fingerprint: answer for answer in rows}
+    return {fingerprint: answer for fingerprint, answer in newest.items() if answer.closed_by_id is None}
+
+
+def _urgent_first(found: AnsweredHit) -> tuple[object, ...]:
+    hit = found.hit
+    urgency = (URGENCY.index(hit.access), CERTAINTY.index(hit.certainty))
+    return (found.answer is not None, *urgency, hit.file, hit.line, hit.pk)
+
+
+def unanswered(found: Iterable[AnsweredHit]) -> int:
+    """The number of hits without an answer."""
+    return sum(one.answer is None for one in found)
+
+
+def missing(stage: CleanupStage, search: ReferenceSearch | None) -> str:
+    """The reason why the search is not enough for the stage, with the way on; empty if it is."""
+    environment = stage.environment
+    facts = {"name": environment.name, "page": search_page(environment.slug)}
+    if search is None:
+        return say(_("The code of %(name)s was not searched for these keys yet. Search it first: %(page)s"), **facts)
+    age = -clock.seconds_until(search.searched_at)
+    if age > timing.REFERENCES_FRESH:
+        return say(_("The code of %(name)s was searched more than 7 days ago. Search it again: %(page)s"), **facts)
+    if age < -timing.SKEW:
+        return say(_("The newest search of the code of %(name)s has a time in the future: %(page)s"), **facts)
+    return ""
+
+
+@dataclass(frozen=True)
+class StageReferences:
+    """The code references of a stage: its search, the hits with their answers, and the reason why it needs a search."""
+
+    search: ReferenceSearch | None
+    found: Sequence[AnsweredHit]
+    missing: str
+
+    @classmethod
+    def of(cls, stage: CleanupStage) -> "StageReferences":
+        """As they are now. A submitted stage keeps its search, however old it gets."""
+        search = search_of(stage)
+        why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
+        return cls(search, hits_of(stage, search), why)
+
+    @property
+    def unanswered(self) -> int:
+        """The number of hits without an answer."""
+        return unanswered(self.found)
+
+    @property
+    def carried_over(self) -> int:
+        """The number of answers that were given to another search."""
+        return sum(one.carried_over for one in self.found)
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage needs neither a search nor an answer."""
+        return self.search is not None and not self.missing and not self.unanswered
+
+
+def insist_references(stage: CleanupStage) -> ReferenceSearch:
+    """The newest search, if it is recent and a person answered each of its hits. Raises CleanupRefused."""
+    search = store.newest(stage.environment)
+    if (why := missing(stage, search)) or search is None:
+        raise CleanupRefused(why)
+    if n := unanswered(hits_of(stage, search)):
+        page = reverse("backups:stage_references", args=[stage.pk])
+        raise CleanupRefused(
+            say(_("Code references without an answer: %(n)s. Answer them first: %(page)s"), n=n, page=page)
+        )
+    return search
+
+
+def answer(
+    stage: CleanupStage,
+    *,
+    hits: Collection[int],
+    kind: str,
+    reason: str,
+    by: Person,
+    follow_up: str = "",
+    owner: Person | None = None,
+    due: date | None = None,
+) -> None:
+    """Record a person's answer to these hits of the newest search. Raises CleanupRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        _insist_open(mine)
+        if kind not in Kind.values or not reason.strip():
+            raise CleanupRefused(_("Give the reason for your answer: the reviewer reads it."))
+        todo = {"follow_up": follow_up, "owner": owner, "due": due} if kind == Kind.FOLLOW_UP else {}
+        if todo:
+            _insist_follow_up(follow_up, owner, due)
+        chosen = [one for one in hits_of(mine, store.newest(mine.environment)) if one.hit.pk in set(hits)]
+        if not chosen or len(chosen) != len(set(hits)):
+            raise CleanupRefused(_("These hits are not of the newest search for these keys. Load the page again."))
+        ReferenceAnswer.objects.bulk_create(
+            ReferenceAnswer(
+                family=mine.request.family,
+                hit=one.hit,
+                fingerprint=one.hit.fingerprint,
+                kind=kind,
+                reason=reason.strip(),
+                by=by,
+                **todo,
+            )
+            for one in chosen
+        )
+        log.record(
+            Action.REFERENCES_ANSWERED,
+            actor=by.actor,
+            environment=mine.environment.slug,
+            subject=f"stage:{mine.pk}",
+            subject_label=str(mine)[:200],
+            details={
+                "hits": len(chosen),
+                "places": [one.place[:300] for one in chosen[:20]],
+                "kind": kind,
+                "reason": reason.strip()[:500],
+                **({"follow_up": follow_up, "owner": str(owner), "due": str(due)} if todo else {}),
+            },
+        )
+
+
+def _insist_open(stage: CleanupStage) -> None:
+    if not stage.request.is_open:
+        raise CleanupRefused(_("The clean-up is over."))
+    if stage.state not in BEFORE_SUBMIT or stage.request.stages.filter(state__in=RESTING_ON_ANSWERS).exists():
+        raise CleanupRefused(_("A stage was already submitted with the earlier answers. Withdraw its request first."))
+
+
+def _insist_follow_up(follow_up: str, owner: Person | None, due: date | None) -> None:
+    if follow_up not in ReferenceAnswer.FollowUp.values or due is None:
+        raise CleanupRefused(_("A follow-up needs the change to make, an owner and a due date."))
+    if owner is None or not owner.logins.filter(is_active=True).exists():
+        raise CleanupRefused(_("The owner of a follow-up needs an active account."))
+    if due < timezone.localdate(clock.now()):
+        raise CleanupRefused(_("The due date is in the past."))

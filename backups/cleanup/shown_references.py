@@ -1,0 +1,151 @@
+"""The code references in the evidence of a stage: the search, the deployed code, and every answer or their digest."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+
+from django.utils.translation import gettext_lazy as _
+
+from backups.cleanup.references import CERTAINTY, URGENCY, AnsweredHit, hits_of, unanswered
+from backups.models import CleanupStage
+from kvops.approvals import evidence
+from kvops.models import DeployedCode, ReferenceSearch
+from kvops.references import deployed, store
+from kvops.refusals import Refused
+from kvops.wording import say
+
+SHOWN_ANSWERS, SHOWN_BYTES = 100, 16_384
+"""The most answers in the evidence, and their most bytes, so that it stays within its 64 KiB. A digest has them all."""
+SHOWN_TEXT = 300
+"""Characters of a file's path or of a reason in the evidence."""
+SHOWN_CODE = 20
+
+
+class DeployedNotKnown(Refused):
+    """It is not known at present which code is deployed, and the approval does not accept that."""
+
+
+def insist_known(stage: CleanupStage, approved: Mapping[str, object]) -> None:
+    """Raise DeployedNotKnown if the deployed code is not known now, but was when the evidence was approved."""
+    known = approved.get("deployed")
+    accepted = not isinstance(known, Mapping) or known.get("state") == deployed.NOT_KNOWN
+    if not accepted and (why := deployed.not_known(stage.environment)):
+        raise DeployedNotKnown(why)
+
+
+def risks(shown: Mapping[str, object]) -> list[str]:
+    """The codes of the risks that the references part of the evidence names."""
+    known = shown.get("deployed")
+    state = known.get("state") if isinstance(known, Mapping) else deployed.NOT_KNOWN
+    return [] if state == deployed.SAME else [f"references_{state}"]
+
+
+def changed(stage: CleanupStage, approved: Mapping[str, object]) -> str:
+    """A sentence if the references part of the evidence is no longer the approved one, else empty."""
+    now = shown(stage)
+    if now == approved:
+        return ""
+    if now.get("search") != approved.get("search"):
+        return say(_("The code was searched again after the approval."))
+    if now.get("deployed") != approved.get("deployed"):
+        return say(_("Other code was deployed after the approval."))
+    return say(_("The answers to the code references differ from the approved ones."))
+
+
+def shown(stage: CleanupStage) -> dict[str, object]:
+    """The references part of the evidence, from the newest search; empty if there is none."""
+    search = store.newest(stage.environment)
+    if search is None:
+        return {}
+    found = hits_of(stage, search)
+    lines = [_shown(one) for one in found]
+    return {
+        "search": {
+            "id": search.pk,
+            "digest": search.digest,
+            "source": search.source,
+            "commit": search.commit,
+            "worker": search.worker,
+            "version": search.version,
+            "etag": search.etag,
+            "searched_at": evidence.moment(search.searched_at),
+            "files": search.files,
+        },
+        "deployed": _deployed(stage, search),
+        "hits": len(found),
+        "unanswered": unanswered(found),
+        "counts": [
+            {"access": access, "certainty": certainty, "hits": hits}
+            for (access, certainty), hits in sorted(
+                Counter((one.hit.access, one.hit.certainty) for one in found).items(), key=_urgent_count
+            )
+        ],
+        "answers": _as_fit(lines),
+        "answers_sha256": _digest(lines),
+    }
+
+
+def _urgent_count(count: tuple[tuple[str, str], int]) -> tuple[int, int]:
+    (access, certainty), _hits = count
+    return URGENCY.index(access), CERTAINTY.index(certainty)
+
+
+def _shown(found: AnsweredHit) -> dict[str, object]:
+    hit, answer = found.hit, found.answer
+    line: dict[str, object] = {
+        "file": hit.file,
+        "line": hit.line,
+        "certainty": hit.certainty,
+        "access": hit.access,
+        "fingerprint": hit.fingerprint,
+    }
+    if answer is None:
+        return line
+    return {
+        **line,
+        "id": answer.pk,
+        "kind": answer.kind,
+        "reason": answer.reason,
+        "follow_up": answer.follow_up,
+        "owner": str(answer.owner or ""),
+        "due": answer.due.isoformat() if answer.due else "",
+        "by": str(answer.by),
+        "at": evidence.moment(answer.at),
+        "carried_over": found.carried_over,
+    }
+
+
+def _as_fit(lines: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """The first lines, with long texts cut, as many as fit."""
+    kept, size = [], 0
+    for line in lines[:SHOWN_ANSWERS]:
+        short = {name: value[:SHOWN_TEXT] if isinstance(value, str) else value for name, value in line.items()}
+        size += len(evidence.canonical_evidence(short).encode())
+        if size > SHOWN_BYTES:
+            break
+        kept.append(short)
+    return kept
+
+
+def _digest(lines: Iterable[dict[str, object]]) -> str:
+    found = sha256()
+    for line in lines:
+        found.update(evidence.canonical_evidence(line).encode() + b"\n")
+    return found.hexdigest()
+
+
+def _deployed(stage: CleanupStage, search: ReferenceSearch) -> dict[str, object]:
+    """Whether the searched code is the deployed code, and which code is deployed."""
+    lines = [_code(code) for code in deployed.using(stage.namespace)]
+    state = deployed.state(search, stage.namespace).kind
+    return {"state": state, "count": len(lines), "code": lines[:SHOWN_CODE], "sha256": _digest(lines)}
+
+
+def _code(code: DeployedCode) -> dict[str, object]:
+    return {
+        "kind": code.kind,
+        "name": code.name,
+        "version": code.version,
+        "commit": code.commit,
+        "dirty": code.dirty,
+    }

@@ -1,0 +1,170 @@
+"""The answers to a stage's code references: who gives them, what is refused, and what the page shows."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from audit.models import Entry
+from backups.cleanup import completion, references as code_references
+from backups.cleanup.stages import CleanupRefused
+from backups.models import CleanupRequest, CleanupStage
+from kvops import timing
+from kvops.models import ReferenceAnswer, ReferenceHit, User
+from tests import make, searched
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+WRITER, READER = "src/a.ts:7 write certain SETTINGS master:*", "src/b.ts:9 read possible SETTINGS *"
+REASON = {"kind": "falls_back", "reason": "reads D1 first"}
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
+    cleanup_helpers.estate_with_masters(estate)
+    searched.code(estate.qa.environment, estate.production.environment, hits=[WRITER, READER])
+    return cleanup_helpers.asked(people)
+
+
+@pytest.fixture
+def stage(request_: CleanupRequest) -> CleanupStage:
+    return cleanup_helpers.stage_of(request_)
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def hits(stage: CleanupStage) -> list[int]:
+    return [one.hit.pk for one in code_references.StageReferences.of(stage).found]
+
+
+def follow_up(people: make.People, **more: object) -> dict[str, object]:
+    todo = {"follow_up": "d1", "owner": people.operator2, "due": timezone.localdate() + timedelta(days=7)}
+    return {"kind": "follow_up", "reason": "still reads KV", **todo, **more}
+
+
+def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, people: make.People) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people))
+    assert code_references.StageReferences.of(stage).done
+    answer = ReferenceAnswer.objects.first()
+    assert answer
+    assert (answer.family, answer.owner, answer.follow_up) == (stage.request.family, people.operator2, "d1")
+    entry = Entry.objects.get(action="references.answered")
+    assert (entry.subject, entry.environment) == (f"stage:{stage.pk}", "qa")
+    assert (entry.details["hits"], entry.details["places"]) == (2, ["src/a.ts:7", "src/b.ts:9"])
+
+
+REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
+    "no reason": ({"reason": " "}, "Give the reason"),
+    "no such answer": ({"kind": "ignored"}, "Give the reason"),
+    "no due date": ({"due": None}, "needs the change to make"),
+    "no change": ({"follow_up": ""}, "needs the change to make"),
+    "nobody": ({"owner": None}, "needs an active account"),
+    "yesterday": ({"due": timezone.localdate() - timedelta(days=1)}, "in the past"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_an_answer_is_refused_with(stage: CleanupStage, people: make.People, what: str) -> None:
+    changed, why = REFUSED[what]
+    with pytest.raises(CleanupRefused, match=why):
+        code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people, **changed))
+    assert not ReferenceAnswer.objects.exists()
+
+
+def test_an_owner_without_an_account_owns_nothing(stage: CleanupStage, people: make.People) -> None:
+    User.objects.filter(person=people.operator2).update(is_active=False)
+    with pytest.raises(CleanupRefused, match="needs an active account"):
+        code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people))
+
+
+def test_only_operators_answer(stage: CleanupStage, people: make.People) -> None:
+    with pytest.raises(CleanupRefused, match="operator"):
+        code_references.answer(stage, hits=hits(stage), by=people.reviewer, **REASON)
+
+
+def test_hits_of_another_search_environment_or_scope_are_refused(
+    stage: CleanupStage, people: make.People, estate: make.Estate
+) -> None:
+    mine = hits(stage)
+    production = hits(cleanup_helpers.stage_of(stage.request, "production"))
+    searched.search(estate.qa.environment, hits=["src/a.ts:1 read certain SETTINGS other:*"])
+    for wrong in ([], mine, production, [ReferenceHit.objects.latest("pk").pk]):
+        with pytest.raises(CleanupRefused, match="not of the newest search"):
+            code_references.answer(stage, hits=wrong, by=people.operator, **REASON)
+
+
+def test_nobody_answers_after_the_end_or_under_a_submitted_stage(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    cleanup_helpers.submitted(request_, people)
+    for slug in ("qa", "production"):
+        mine = cleanup_helpers.stage_of(request_, slug)
+        with pytest.raises(CleanupRefused, match="Withdraw its request first"):
+            code_references.answer(mine, hits=hits(mine), by=people.operator, **REASON)
+    completion.end(request_, reason="a mistake", by=people.operator)
+    with pytest.raises(CleanupRefused, match="The clean-up is over"):
+        code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+
+
+def test_answers_carry_over_to_production_and_are_marked(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    production = cleanup_helpers.stage_of(request_, "production")
+    found = code_references.StageReferences.of(production)
+    assert (found.done, found.carried_over, code_references.StageReferences.of(stage).carried_over) == (True, 2, 0)
+    page = operator.get(f"/cleanup/stages/{production.pk}/references/").content.decode()
+    assert "carried over: answered in QA, search" in page
+
+
+def test_changed_code_needs_a_new_answer(stage: CleanupStage, people: make.People) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    searched.search(stage.environment, hits=[WRITER, "src/b.ts:9 write possible SETTINGS *"])
+    assert code_references.StageReferences.of(stage).unanswered == 1
+
+
+def test_the_page_shows_unanswered_writers_first_with_their_context(stage: CleanupStage, operator: Client) -> None:
+    page = operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
+    assert 0 < page.index("src/a.ts:7") < page.index("src/b.ts:9")
+    assert "const key = name;" in page
+
+
+def test_from_the_hits_to_the_next_step_in_two_clicks(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    cleanup_helpers.prepared(request_, people)
+    address = f"/cleanup/stages/{stage.pk}/references/"
+    page = operator.post(f"{address}answer", {"hits": hits(stage), **REASON}, follow=True).content.decode()
+    assert "Every code reference has an answer." in page
+    assert f'href="/cleanup/{request_.pk}/#stage-{stage.pk}"' in page
+    assert "Submit for approval" in page
+
+
+def test_a_wrong_answer_stays_typed_with_its_errors(stage: CleanupStage, operator: Client) -> None:
+    typed = {"hits": hits(stage)[:1], "kind": "follow_up", "reason": "later", "due": "2020-01-01"}
+    answer = operator.post(f"/cleanup/stages/{stage.pk}/references/answer", typed)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert set(answer.context["form"].errors) == {"follow_up", "owner", "due"}
+    assert "The due date is in the past." in page
+    assert page.count("checked") == 2  # the hit and the kind
+
+
+def test_without_a_search_the_page_names_command_and_page(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people))
+    page = signed_in(people.operator).get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
+    assert "manage.py scan_references qa --path" in page
+    assert 'href="/references/qa/"' in page
