@@ -1,0 +1,2 @@
+export { masterKey, KEYS as Names } from "./keys";
+export * from "./keys";

@@ -1,0 +1,4 @@
+export const prefixes = {
+  master: "master",
+  session: "session:",
+};

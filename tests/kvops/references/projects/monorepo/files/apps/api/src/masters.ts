@@ -1,0 +1,1 @@
+export const readMaster = (kv: KVNamespace, id: string) => kv.get(`master:${id}`);

@@ -1,0 +1,2 @@
+#!/bin/sh
+wrangler kv key put --binding SETTINGS "master:clinic:2" "{}"

@@ -1,0 +1,1 @@
+export const Page = ({ id }: { id: string }) => <a href={`/masters/${id}`}>master: {id}</a>;
