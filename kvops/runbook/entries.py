@@ -85,7 +85,7 @@ class RunbookEntry:
         if self.kind == EntryKind.READ:
             return _("Masked value read")
         if self.kind == EntryKind.STATED:
-            return capfirst(StatedOperation.Verb(self.begun.details["verb"]).label)
+            return capfirst(str(StatedOperation.Verb(self.begun.details["verb"]).label))
         return str(self.procedure.title) if self.procedure else self.begun.title
 
     @property
