@@ -38,6 +38,9 @@ class Action(TextChoices):
     UNEXPECTED_FOUND = "unexpected.found", _("Unexpected keys found")
     MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained changes acknowledged")
 
+    TRACES_ASKED = "traces.asked", _("Traces asked for the use of keys")
+    STILL_READ_ANSWERED = "traces.answered", _("Use of keys answered")
+
     RUN_CREATED = "run.created", _("Run created")
     RUN_STOP_REQUESTED = "run.stop_requested", _("Stop of a run requested")
     RUN_STOPPED = "run.stopped", _("Run stopped")

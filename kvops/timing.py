@@ -103,6 +103,9 @@ REFERENCES_FRESH = 7 * 86400.0
 DEPLOYED_KNOWN = 2 * 3600.0
 """Seconds. An older look at the deployed code is not relied on; there is one every hour."""
 
+TRACES_KNOWN = 24 * 3600.0
+"""Seconds. An older query of the traces is not relied on."""
+
 DRILL_LATE = 35 * 86400.0
 """Seconds after a passed drill in which restores count as drilled."""
 

@@ -43,6 +43,7 @@ from kvops.models import (
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
     comparisons_rows,
+    deployed_rows,
     drills_rows,
     investigations_rows,
     references_rows,
@@ -135,6 +136,7 @@ TABLE = [
     *restores_rows.RESTORES,
     *retention_rows.PRUNES,
     *comparisons_rows.COMPARISONS,
+    *deployed_rows.DEPLOYED,
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
     *references_rows.REFERENCES,

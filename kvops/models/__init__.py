@@ -18,6 +18,8 @@ from kvops.models.references import (
     ReferenceAnswer,
     ReferenceHit,
     ReferenceSearch,
+    StillRead,
+    TraceQuery,
 )
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
@@ -62,6 +64,8 @@ __all__ = [
     "Skew",
     "StagedKey",
     "StatedOperation",
+    "StillRead",
+    "TraceQuery",
     "UnexpectedKey",
     "UnexplainedDeletion",
     "User",

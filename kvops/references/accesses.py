@@ -10,6 +10,7 @@ from kvops.references.report import ANY_FAMILY, Access, Certainty
 from kvops.references.syntax import Node
 from kvops.references.values import (
     ANY_BINDING,
+    ELEMENT as _ELEMENT,
     GAP,
     METHODS,
     UNKNOWN,
@@ -23,7 +24,6 @@ from kvops.references.values import (
     arguments,
     texts_of,
 )
-from kvops.references.values import ELEMENT as _ELEMENT
 
 MOST_SITES = 300
 """Calls of one function that are told apart."""

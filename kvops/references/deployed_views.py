@@ -7,17 +7,21 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.models import DeployedLook, Environment, Run
+from kvops.models import DeployedLook, Environment, Run, StillRead, TraceQuery
 from kvops.people.signin import person_of
-from kvops.references import deployed, look as code_look
+from kvops.references import deployed, look as code_look, traces
+from kvops.references.forms import TracesForm
 from kvops.web.acting import On, refusals_shown
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, environment: str) -> HttpResponse:
-    """Show the code that binds each namespace of the environment, by the newest look."""
-    found = get_object_or_404(Environment, slug=environment)
+    """Show the code that binds each namespace of the environment, by the newest look, and the traced calls."""
+    return _page(request, get_object_or_404(Environment, slug=environment))
+
+
+def _page(request: HttpRequest, found: Environment, form: TracesForm | None = None, status: int = 200) -> HttpResponse:
     namespaces = list(found.namespaces.select_related("environment").order_by("binding"))
     context = {
         "environment": found,
@@ -25,9 +29,14 @@ def index(request: HttpRequest, environment: str) -> HttpResponse:
         "not_known": deployed.not_known(found),
         "namespaces": [(one, deployed.using(one)) for one in namespaces],
         "looking": Run.objects.open().filter(kind=Run.Kind.LOOK, environment=found).first(),
+        "trace_queries": TraceQuery.objects.filter(namespace__environment=found)
+        .select_related("namespace__environment")
+        .prefetch_related("reads__answered_by")
+        .order_by("namespace__binding", "prefix"),
+        "form": form or TracesForm(found),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
-    return render(request, "references/deployed.html", context)
+    return render(request, "references/deployed.html", context, status=status)
 
 
 @require_POST
@@ -39,4 +48,32 @@ def look(request: HttpRequest, environment: str) -> HttpResponse:
         run = code_look.start(found, actor=person.actor, person=person)
         messages.success(request, _("Cloudflare is being asked for the deployed code."))
         return redirect("run", run.pk)
+    return redirect("deployed-code", found.slug)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def ask_traces(request: HttpRequest, environment: str) -> HttpResponse:
+    """Ask the traces whether keys are still used."""
+    found = get_object_or_404(Environment, slug=environment)
+    form = TracesForm(found, request.POST)
+    if not form.is_valid():
+        return _page(request, found, form, 422)
+    with refusals_shown(request, On(found, f"environment:{found.pk}", found.name)):
+        traces.ask(form.cleaned_data["namespace"], form.cleaned_data["beginning"], by=person_of(request))
+        messages.success(request, _("The traces were asked."))
+    return redirect("deployed-code", found.slug)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def answer_read(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Answer a traced use of keys with a reason."""
+    found = get_object_or_404(Environment, slug=environment)
+    reads = StillRead.objects.filter(query__namespace__environment=found)
+    read = get_object_or_404(reads.select_related("query__namespace__environment"), pk=pk)
+    namespace = read.query.namespace
+    with refusals_shown(request, On(found, f"namespace:{namespace.pk}", str(namespace))):
+        traces.answer(read, reason=request.POST.get("reason", ""), by=person_of(request))
+        messages.success(request, _("The use of the keys is answered."))
     return redirect("deployed-code", found.slug)

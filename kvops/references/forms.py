@@ -1,0 +1,20 @@
+"""The forms of the pages of code references."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.models import Environment, Namespace
+
+
+class TracesForm(forms.Form):
+    """The keys whose use the traces are asked for."""
+
+    namespace = forms.ModelChoiceField(Namespace.objects.none(), label=_("Namespace"), empty_label=None)
+    beginning = forms.CharField(label=_("Name begins with"), max_length=MAX_NAME_BYTES, strip=False)
+
+    def __init__(self, environment: Environment, *args: Any) -> None:
+        super().__init__(*args)
+        self.fields["namespace"].queryset = environment.namespaces.select_related("environment")  # type: ignore[attr-defined]
