@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from kvops.models import DeployedLook, Environment, Run, StillRead, TraceQuery
 from kvops.people.signin import person_of
 from kvops.references import deployed, look as code_look, traces
-from kvops.references.forms import TracesForm
+from kvops.references.deployed_forms import TracesForm
 from kvops.web.acting import On, refusals_shown
 
 

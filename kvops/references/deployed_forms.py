@@ -1,4 +1,4 @@
-"""The forms of the pages of code references."""
+"""The forms of the page of deployed code."""
 
 from typing import Any
 
