@@ -69,6 +69,20 @@ def state(search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearc
     return DeployedState(kind, [reason for _kind, reason in found])
 
 
+def searches(namespace: Namespace) -> list[ReferenceSearch]:
+    """The searches that count for the namespace: the newest of a checkout, and the newest of each deployed script.
+
+    A script is left out if the search of the checkout covers it. All hits of all these searches concern the namespace.
+    """
+    made = ReferenceSearch.objects.filter(environment=namespace.environment_id).order_by("-searched_at", "-pk")
+    found = list(made.exclude(source=ReferenceSearch.Source.WORKER)[:1])
+    for code in using(namespace):
+        if code.kind == DeployedCode.Kind.WORKER and not any(covers(one, code) for one in found):
+            of_script = made.filter(source=ReferenceSearch.Source.WORKER, worker=code.name)
+            found += [*of_script.filter(version=code.version, etag=code.etag)[:1]] or [*of_script[:1]]
+    return found
+
+
 def covers(search: ReferenceSearch, code: DeployedCode) -> bool:
     """Whether the search searched exactly this deployed code."""
     if search.environment_id != code.environment_id:

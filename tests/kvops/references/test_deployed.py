@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from kvops import clock, timing
-from kvops.models import DeployedCode, DeployedLook, ReferenceSearch
+from kvops.models import DeployedCode, DeployedLook, Namespace, ReferenceSearch
 from kvops.references import deployed
 from tests import make
 
@@ -123,3 +123,25 @@ def test_a_search_of_another_environment_covers_nothing(estate: make.Estate) -> 
     runs(estate, commit=COMMIT)
     search = searched(estate, environment=estate.production.environment)
     assert deployed.state(search, estate.qa).kind == deployed.OTHER
+
+
+def test_the_searches_that_count_are_those_of_the_checkout_and_of_each_script(estate: make.Estate) -> None:
+    runs(estate, commit=COMMIT)
+    runs(estate, "api", "worker", version="v1", etag="e1")
+    assert deployed.searches(estate.qa) == []
+    older, checkout = searched(estate, commit=OTHER), searched(estate)
+    old, new, _other = script(estate, version="v0"), script(estate), script(estate, worker="app")
+    assert deployed.searches(estate.qa) == [checkout, new]
+    assert deployed.state(*_around(estate, deployed.searches(estate.qa))).same
+    DeployedCode.objects.filter(name="api").update(commit=COMMIT)
+    assert deployed.searches(estate.qa) == [checkout]
+    DeployedCode.objects.filter(name="api").update(commit="", version="v2")
+    assert deployed.searches(estate.qa) == [checkout, new]
+    assert deployed.state(*_around(estate, [checkout, new])).kind == deployed.OTHER
+    assert {older, old}.isdisjoint(deployed.searches(estate.qa))
+
+
+def _around(
+    estate: make.Estate, searches: list[ReferenceSearch]
+) -> tuple[ReferenceSearch, Namespace, *tuple[ReferenceSearch, ...]]:
+    return searches[0], estate.qa, *searches[1:]
