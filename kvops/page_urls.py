@@ -9,6 +9,7 @@ from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.references import deployed_views
 from kvops.runbook import views as runbook_views
+from kvops.references import views as reference_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
 from kvops.site import health
@@ -56,6 +57,12 @@ urlpatterns: list[URLPattern] = [
     path("runbook/todo/<int:pk>/done", runbook_views.todo_done, name="runbook-todo-done"),
     path("references/<slug:environment>/deployed/traces", deployed_views.ask_traces, name="traces-ask"),
     path("references/<slug:environment>/deployed/traces/<int:pk>", deployed_views.answer_read, name="traces-answer"),
+    path("reference-searches/<int:pk>/", reference_views.by_number, name="reference-search"),
+    path("references/", reference_views.index, name="references"),
+    path("references/follow-ups/", reference_views.open_follow_ups, name="reference-follow-ups"),
+    path("references/<slug:environment>/", reference_views.environment, name="references-environment"),
+    path("references/<slug:environment>/<int:pk>/", reference_views.search, name="references-search"),
+    path("references/<slug:environment>/take", reference_views.take, name="references-take"),
     path("runs/", run_views.index, name="runs"),
     path("runs/<int:pk>/", run_views.detail, name="run"),
     path("runs/<int:pk>/live", run_views.live, name="run-live"),

@@ -26,12 +26,14 @@ from backups.retention import pins
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
 from kvops.runbook import entries as runbook_entries, todo as runbook_todo
+from kvops.references import store as reference_store
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention import requesting
 from tests.kvops.runbook.test_by_hand import state
+from tests.kvops.references import reports
 from tests.signing import signed_in
 
 LOGIN = 0
@@ -64,6 +66,7 @@ class DoorsWorld:
     entry: int
     stated: int
     todo: int
+    search: int
 
 
 @pytest.fixture
@@ -97,6 +100,8 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     check = stage.generation.checks.get().pk
     requesting.expired(estate, 40)
     prune = requesting.asked(estate, people).pk
+    report = reports.report(reports.hit())
+    search = reference_store.store(estate.qa.environment, report, source="file", by=make.SETUP)
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
     by_hand = state(estate, people.operator).pk
     entry = runbook_entries.of_subject(f"stated:{by_hand}")
@@ -122,6 +127,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         entry.number,
         by_hand,
         todo.pk,
+        search.pk,
     )
 
 
@@ -225,6 +231,12 @@ DOORS: dict[str, Door] = {
     "runbook-todos": page(),
     "traces-ask": operates(lambda _world: ["qa"], done=422),
     "traces-answer": operates(lambda _world: ["qa", 1], done=404),
+    "reference-follow-ups": page(),
+    "reference-search": Door((LOGIN, 403, 302, 302, 302), NEVER, lambda world: [world.search]),
+    "references": page(),
+    "references-environment": page(lambda _world: ["qa"]),
+    "references-search": page(lambda world: ["qa", world.search]),
+    "references-take": operates(lambda _world: ["qa"], done=422),
     "runs": page(),
     "run": page(lambda world: [world.run]),
     "run-live": page(lambda world: [world.run]),

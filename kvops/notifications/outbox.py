@@ -83,6 +83,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.STAGE_DIFFERS: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.FOLLOW_UP_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.TODO_OVERDUE: NotificationKind(roles=(Role.OPERATOR,)),

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
 from kvops.runbook import todo
+from kvops.references import follow_ups
 from kvops.web.live import live_part
 
 
@@ -22,6 +23,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "waiting": overview_status.waiting_requests(person, person.roles()),
         "todos": todo.open_todos(person)[: overview_status.SHOWN],
         "today": todo.today(),
+        "follow_ups": follow_ups.owned_by(person)[: overview_status.SHOWN],
+        "today": follow_ups.today(),
         "running": overview_status.running(),
         "first_steps": overview_status.first_steps(shown),
         "alarms": overview_status.alarms(shown),

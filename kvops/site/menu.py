@@ -18,6 +18,7 @@ _PAGES = (
     ("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
     ("backups", "backups/", "archive", _("Backups")),
     ("integrity", "integrity/", "scale", _("Integrity")),
+    ("references", "references/", "file-search", _("Code references")),
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
     ("approvals", "approvals/", "stamp", _("Approvals")),
     ("restores", "restores/", "archive-restore", _("Restores")),

@@ -82,6 +82,7 @@ KINDS: Mapping[str, SubjectKind] = {
     "stated": SubjectKind(
         _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
     ),
+    "search": SubjectKind(_("Search for code references"), "reference-search", "kvops.ReferenceSearch"),
     "object": SubjectKind(_("Object"), "backups:storage_object"),
 }
 """Kind -> how it lies in the tree. Everything is named by strings, so that `kvops` does not import the apps above it.

@@ -166,6 +166,18 @@ LOOKS: dict[str, Look] = {
     "pruned_planned": Look(_("To be deleted"), *_WAITS),
     "pruned_deleted": Look(_("Deleted"), *_GONE),
     "pruned_kept": Look(_("Kept"), "purple", "pin"),
+    # code references
+    "hit_certain": Look(_("Certain"), "red", "target"),
+    "hit_possible": Look(_("Possible"), *_CARE),
+    "hit_unknown": Look(_("Cannot be told"), "orange", "circle-question-mark"),
+    "access_read": Look(_("Reads"), "azure", "book-open"),
+    "access_write": Look(_("Writes"), "red", "pencil"),
+    "access_list": Look(_("Lists"), "azure", "list"),
+    "access_delete": Look(_("Deletes"), "red", "trash-2"),
+    "access_unknown": Look(_("Access cannot be told"), "orange", "circle-question-mark"),
+    "code_same": Look(_("Searched code runs"), *_PROVEN),
+    "code_other": Look(_("Other code runs"), *_BAD),
+    "code_not_known": Look(_("Not known"), "orange", "circle-question-mark"),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),

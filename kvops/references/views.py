@@ -1,0 +1,142 @@
+"""The pages of code references: environments with their newest searches, the hits of a search, follow-ups."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from kvops.models import Environment, ReferenceSearch
+from kvops.people.signin import person_of
+from kvops.references import follow_ups, reading, store as reference_store
+from kvops.references.forms import HitFilter, ReportForm
+from kvops.references.report import loads
+from kvops.web.acting import On, refusals_shown
+from kvops.web.paging import page_of
+
+PAGE = 50
+MANY = 500
+"""Follow-ups on their page."""
+
+SHOWN = 20
+"""Earlier searches, and files that could not be parsed, on the page of a search."""
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show every environment with its newest search, and the number of follow-ups."""
+    context = {
+        "environments": reading.environments(),
+        "open": follow_ups.still_open().count(),
+        "overdue": follow_ups.overdue().count(),
+        "certainties": reading.Certainty.labels,
+    }
+    return render(request, "references/index.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def environment(request: HttpRequest, environment: str) -> HttpResponse:
+    """Show the newest search of an environment."""
+    return _page(request, _environment(environment), ReportForm())
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def search(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Show one search of an environment."""
+    found = get_object_or_404(
+        ReferenceSearch.objects.select_related("environment"), environment__slug=environment, pk=pk
+    )
+    return _page(request, found.environment, ReportForm(), found)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def by_number(_request: HttpRequest, pk: int) -> HttpResponse:
+    """Lead from the number of a search, as the audit log has it, to its page."""
+    found = get_object_or_404(ReferenceSearch.objects.select_related("environment"), pk=pk)
+    return redirect("references-search", found.environment.slug, pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def take(request: HttpRequest, environment: str) -> HttpResponse:
+    """Store the file of a search that was made elsewhere."""
+    found, form = _environment(environment), ReportForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _page(request, found, form, status=422)
+    with refusals_shown(request, On(found, f"environment:{found.pk}", found.name), form=form):
+        stored = reference_store.store(
+            found,
+            loads(form.cleaned_data["report"].read()),
+            source=ReferenceSearch.Source.FILE,
+            by=person_of(request),
+        )
+        if stored.seen_before:
+            messages.info(request, _("This search was stored before. Nothing was stored twice."))
+        else:
+            messages.success(request, _("The search is stored."))
+        return redirect("references-search", found.slug, stored.pk)
+    return _page(request, found, form, status=422)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def open_follow_ups(request: HttpRequest) -> HttpResponse:
+    """List the open follow-ups, the overdue ones first."""
+    found, more = page_of(follow_ups.still_open(), MANY)
+    context = {"follow_ups": found, "more": more, "today": follow_ups.today()}
+    return render(request, "references/follow_ups.html", context)
+
+
+def _environment(slug: str) -> Environment:
+    return get_object_or_404(Environment, slug=slug)
+
+
+def _page(
+    request: HttpRequest,
+    environment: Environment,
+    form: ReportForm,
+    shown: ReferenceSearch | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    """The page of a search, or of an environment with its newest search."""
+    newest = reference_store.newest(environment)
+    found = shown or newest
+    context: dict[str, object] = {
+        "environment": environment,
+        "search": found,
+        "newest": newest,
+        "report_form": form,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    if found:
+        context |= _of_search(request, found)
+    return render(request, "references/environment.html", context, status=status)
+
+
+def _of_search(request: HttpRequest, search: ReferenceSearch) -> dict[str, object]:
+    before = reading.before(search)
+    hit_filter = HitFilter(request.GET, search=search, before=before)
+    place = hit_filter.place()
+    hits, last = page_of(hit_filter.hits()[place : place + PAGE + 1], PAGE)
+    others = ReferenceSearch.objects.filter(environment=search.environment_id).exclude(pk=search.pk)
+    return {
+        "hit_filter": hit_filter,
+        "hits": hits,
+        "after": place + PAGE if last else None,
+        "filtered": any(request.GET.get(name) for name in hit_filter.fields),
+        "counts": reading.counts(search),
+        "grouped": reading.grouped(hits),
+        "certainties": reading.Certainty.labels,
+        "states": reading.states(search),
+        "before": before,
+        "new": reading.new_hits(search, before).count() if before else 0,
+        "gone": reading.gone_hits(search, before).count() if before else 0,
+        "unparsed": search.unparsed[:SHOWN],
+        "others": others.order_by("-searched_at", "-pk")[:SHOWN],
+    }
