@@ -59,7 +59,7 @@ DROP FUNCTION kvops_todo_guard() CASCADE;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0006_unexpected_by_name"),
+        ("kvops", "0008_typed_statement"),
     ]
 
     operations = [

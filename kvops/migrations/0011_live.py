@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0007_references"),
+        ("kvops", "0010_allowed_hours"),
     ]
 
     operations = [

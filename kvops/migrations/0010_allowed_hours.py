@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0006_unexpected_by_name")]
+    dependencies = [("kvops", "0009_runbook")]
 
     operations = [
         migrations.AddField(

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0006_exact_backups")]
+    dependencies = [("backups", "0007_references")]
 
     operations = [
         migrations.AddField(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0006_exact_backups"),
+        ("backups", "0008_after_cleanup"),
     ]
 
     operations = [
