@@ -4,6 +4,7 @@ It is derived from stored rows, also for a clean-up that is open, ended or undon
 proof is a line that says so. `certificate_files` has it as JSON and as Markdown.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check, cards
+from backups.cleanup.references import StageReferences
 from backups.cleanup.stepper import ORDER, reached, spelled
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
 from kvops.wording import said
@@ -66,10 +68,10 @@ def build(cleanup: CleanupRequest) -> Certificate:
         return [replace(line, environment=stage.environment.name) for stage, line in found if line]
 
     sections = [
-        CertificateSection("5.1", _("Keys and code references"), [*each(_names), _references(cleanup)]),
+        CertificateSection("5.1", _("Keys and code references"), each(_names, _references)),
         CertificateSection("5.2", _("Backup to R2"), each(_backup, _verified, _checked, _shared)),
         CertificateSection("5.3", _("Deletion: QA, then production"), each(_deleted, _empty, _tested, _restored)),
-        CertificateSection("5.4", _("Code"), [_code(cleanup)]),
+        CertificateSection("5.4", _("Code"), each(_code)),
         CertificateSection(
             "6", _("Check after the clean-up, and four eyes"), each(_backup_again, _dataset_again, _eyes)
         ),
@@ -114,17 +116,21 @@ def _names(stage: CleanupStage) -> CertificateLine:
     return CertificateLine(what=what, said=names, at=stage.frozen_at, digest=stage.names_sha256, url=address)
 
 
-def _references(cleanup: CleanupRequest) -> CertificateLine:
-    """The search of the Worker code for the keys."""
-    what, stated = _("Code references"), cleanup.references
-    if stated is None:
-        return (
-            _nothing(what) if cleanup.needs_references else _not_needed(what, _("Not needed for one key of settings."))
-        )
-    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
-    address = f"{reverse('backups:cleanup', args=[cleanup.pk])}#references"
-    shown = hits % {"n": spelled(stated.hits), "commit": stated.commit}
-    return CertificateLine(what=what, said=shown, by=stated.by.name, at=stated.at, url=address)
+def _references(stage: CleanupStage) -> CertificateLine:
+    """The search of the code for the keys."""
+    what, references = _("Code references"), StageReferences.of(stage)
+    if references.search is None:
+        return _nothing(what)
+    search, hits = references.search, len(references.found)
+    note = ngettext("%(n)s place at %(code)s", "%(n)s places at %(code)s", hits)
+    return CertificateLine(
+        what=what,
+        said=note % {"n": spelled(hits), "code": search.version if search.worker else search.commit},
+        by=search.made_by,
+        at=search.searched_at,
+        digest=search.digest,
+        url=reverse("backups:stage_references", args=[stage.pk]),
+    )
 
 
 # 5.2
@@ -232,13 +238,18 @@ def _restored(stage: CleanupStage) -> CertificateLine | None:
 # 5.4
 
 
-def _code(cleanup: CleanupRequest) -> CertificateLine:
-    """The action for each place in the code."""
-    what, stated = _("Action for each place"), cleanup.references
-    if stated is None:
-        return replace(_references(cleanup), what=what)
-    address = f"{reverse('backups:cleanup', args=[cleanup.pk])}#references"
-    return CertificateLine(what=what, said=stated.answer, by=stated.by.name, at=stated.at, url=address)
+def _code(stage: CleanupStage) -> CertificateLine:
+    """The answers to the places in the code, and the follow-ups that no later search has closed."""
+    what, references = _("Answer to each place in the code"), StageReferences.of(stage)
+    address = reverse("backups:stage_references", args=[stage.pk])
+    if references.search is None or references.unanswered:
+        return replace(_nothing(what), url=address)
+    answers = [one.answer for one in references.found if one.answer]
+    count = Counter(answer.get_kind_display() for answer in answers)
+    shown = ", ".join(f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())) or _("No place was found.")
+    last = max(answers, key=lambda answer: answer.at, default=None)
+    by, at = (last.by.name, last.at) if last else ("", None)
+    return CertificateLine(what=what, said=shown, by=by, at=at, url=address)
 
 
 # 6

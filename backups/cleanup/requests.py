@@ -42,6 +42,7 @@ from kvops.wording import english, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
+UNSUBMITTED = (*code_references.BEFORE_SUBMIT, State.ACCEPTED)
 
 
 def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
