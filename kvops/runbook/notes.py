@@ -23,7 +23,7 @@ def _may_link(url: str) -> bool:
 def _renderer() -> MarkdownIt:
     """Markdown without raw HTML, headings and images: a note neither changes the page nor loads anything."""
     found = MarkdownIt("commonmark", {"html": False, "breaks": True})
-    found.disable(["html_block", "html_inline", "image", "heading", "lheading"])
+    found.disable(["image", "heading", "lheading"])
     found.validateLink = _may_link  # type: ignore[method-assign]
     return found
 
