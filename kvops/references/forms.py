@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
@@ -58,9 +57,9 @@ class ReportForm(forms.Form):
         help_text=_("The file that scan_references wrote with --output, at most 20 MiB. It holds hits, not your code."),
     )
 
-    def clean_report(self) -> UploadedFile:
+    def clean_report(self) -> Any:
         """Refuse a file that is too large before it is read."""
-        report: UploadedFile = self.cleaned_data["report"]
+        report = self.cleaned_data["report"]
         if (report.size or 0) > MOST_BYTES:
             raise forms.ValidationError(_("The file has more than 20 MiB."))
         return report

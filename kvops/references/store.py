@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops import clock, timing
-from kvops.models import Environment, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import Environment, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references.report import ANY_FAMILY, Report, dumps
 from kvops.refusals import Refused
 from kvops.wording import moment, say
@@ -35,12 +35,13 @@ def store(
     worker: str = "",
     version: str = "",
     etag: str = "",
+    deployment: str = "",
     by: Person | log.Actor,
 ) -> ReferenceSearch:
     """Store a report as a search of the environment's code, and close the follow-ups it shows to be done.
 
-    A report that was stored before is not stored again: its search is returned with `seen_before`. Raises
-    SearchUnusable.
+    A report that was stored before is not stored again: its search is returned with `seen_before`. The deployment is
+    only noted in the audit log. Raises SearchUnusable.
     """
     _insist_usable(report, source)
     actor = by.actor if isinstance(by, Person) else by
@@ -77,6 +78,7 @@ def store(
                 "commit": search.commit,
                 "worker": worker,
                 "version": version,
+                "deployment": deployment[:100],
                 "files": report.files,
                 "unparsed": len(report.unparsed),
                 "hits": dict(Counter(hit.certainty for hit in report.hits)),
@@ -98,6 +100,11 @@ def digest_of(report: Report, worker: str = "", version: str = "", etag: str = "
 def newest(environment: Environment) -> ReferenceSearch | None:
     """The newest search of the environment's code, by the time of the search."""
     return ReferenceSearch.objects.filter(environment=environment).order_by("-searched_at", "-pk").first()
+
+
+def older_than_policy(search: ReferenceSearch) -> bool:
+    """Whether the policy changed after the search, so that the search may not know a family."""
+    return PolicyVersion.objects.filter(applied_at__gt=search.searched_at).exists()
 
 
 def concerns(family: str, binding: str, prefix: str, *, exact: bool = False) -> bool:

@@ -133,6 +133,7 @@ def _of_search(request: HttpRequest, search: ReferenceSearch) -> dict[str, objec
         "counts": reading.counts(search),
         "grouped": reading.grouped(hits),
         "certainties": reading.Certainty.labels,
+        "older_than_policy": reference_store.older_than_policy(search),
         "states": reading.states(search),
         "before": before,
         "new": reading.new_hits(search, before).count() if before else 0,

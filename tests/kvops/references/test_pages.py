@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 
 from audit.models import Entry
+from kvops import clock
 from kvops.models import Environment, Family, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import forms, store as reference_store, views
 from kvops.references.report import Hit, Report, dumps
@@ -50,8 +51,8 @@ def test_an_environment_that_was_never_searched_says_how_to_search_it(qa: Enviro
     for address in ("/references/", "/references/qa/"):
         page = shown(people.auditor, address)
         assert "manage.py scan_references qa --path CHECKOUT --commit" in page
-        assert "--output hits.json" in page
-        assert "manage.py import_references qa hits.json" in page
+        assert "--output ../hits.json" in page
+        assert "manage.py import_references qa ../hits.json" in page
         assert "Nobody knows what a deletion would break." in page
 
 
@@ -261,3 +262,12 @@ def test_a_report_of_many_hits_is_stored_and_shown(qa: Environment, people: make
     search = reference_store.store(qa, report, source="file", by=make.SETUP)
     assert search.hits.count() == 5_000
     assert "5,000" in shown(people.auditor, "/references/qa/")
+
+
+def test_a_search_from_before_the_policy_changed_says_so(qa: Environment, people: make.People) -> None:
+    stored(qa, hours=1)
+    assert "The policy changed after this search" in shown(people.auditor, "/references/qa/")
+    stored(qa, hours=(clock.now() - reports.DAWN).total_seconds() / 3600)
+    assert "The policy changed after this search" not in shown(people.auditor, "/references/qa/")
+    make.another_policy()
+    assert "The policy changed after this search" in shown(people.auditor, "/references/qa/")

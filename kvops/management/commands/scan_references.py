@@ -1,0 +1,69 @@
+"""Search a checkout for code references to the families of the policy in force.
+
+The search is stored, or with `--output` only written to a file, which `import_references` takes. Exit 0 if it is
+stored or written, 1 if it is refused or failed, 2 for bad usage. `--json` prints one object: `environment`, `commit`,
+`files`, `unparsed`, `hits` (`certain`, `possible`, `unknown`), `digest`, `search` (its number, or null), `stored`
+(false if it was stored before, or only written) and `output` (the file, or null).
+"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from kvops import clock
+from kvops.management.search_command import SearchCommand
+from kvops.models import Family, ReferenceSearch
+from kvops.references.report import MOST_BYTES, Report, dumps
+from kvops.references.search import Pattern, SearchRefused, search_path
+
+
+class Command(SearchCommand):
+    help = "Searches a checkout for code that uses keys, and stores the hits."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--path", type=Path, required=True, metavar="DIR", help="the checkout")
+        parser.add_argument("--commit", default="", metavar="SHA", help="the commit of the checkout, if .git has none")
+        parser.add_argument("--deployment", default="", metavar="ID", help="noted in the audit log")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="only write the hits to this file")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        environment = self.environment(options["environment"])
+        families = Family.objects.values_list("binding", "pattern", "exact", "category")
+        patterns = [Pattern(*family) for family in families]
+        if not patterns:
+            raise CommandError("There is no policy in force, so no family can be searched for. Run apply_policy first.")
+        try:
+            report = search_path(options["path"], patterns, commit=options["commit"], at=clock.now())
+        except SearchRefused as refused:
+            raise CommandError(str(refused)) from refused
+        if options["output"]:
+            _write(options["output"], report)
+            output = str(options["output"])
+            self.tell(environment, report, options, f"Written to {output}; nothing is stored.", output=output)
+            return
+        self.store(
+            environment, report, options, source=ReferenceSearch.Source.CHECKOUT, deployment=options["deployment"]
+        )
+
+
+def _write(path: Path, report: Report) -> None:
+    """Write the file in one piece: a reader finds it whole or not at all."""
+    content = dumps(report)
+    if len(content) > MOST_BYTES:
+        raise CommandError(f"The file would have more than {MOST_BYTES // 1024 // 1024} MiB. Search less at once.")
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(content)
+                file.flush()
+                part.chmod(0o644)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.", returncode=2) from error
