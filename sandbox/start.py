@@ -21,6 +21,7 @@ from sandbox.environment import FOLDER, PEOPLE, ROOT, Ports, SandboxAccount
 from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
+CODE = Path(__file__).parent / "code"
 # Management commands, in the order of their start. `OWNER` runs as the owner of the tables, at each start; so does
 # `ALWAYS`, as `app`. `FIRST` runs once on an empty folder, before the servers. `SCANS` run before and after the rest of
 # the sample data, `BACKUPS` last.
@@ -31,6 +32,10 @@ FIRST: Sequence[Sequence[str]] = (
     ("apply_environments", "{environments}"),
     ("apply_policy", str(POLICY)),
     ("shell", "-v0", "-c", "from sandbox import history; history.create()"),
+    *(
+        ("scan_references", account.slug, "--path", str(CODE), "--commit", environment.CODE_COMMIT)
+        for account in environment.accounts()
+    ),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
 SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
@@ -177,7 +182,7 @@ class _Sandbox:
 def _name(command: Sequence[str]) -> str:
     """The name of a step on the terminal and in the folder: its command and the argument that tells it apart."""
     match command[0]:
-        case "scan" | "kv_dump":
+        case "scan" | "kv_dump" | "scan_references":
             return f"{command[0]} {command[1].replace('/', ' ')}"
         case "shell":
             return command[-1].split()[-1].removesuffix(".create()")

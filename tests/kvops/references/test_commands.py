@@ -8,8 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Entry
-from kvops.models import Family, ReferenceSearch
+from kvops.models import Category, Family, ReferenceSearch
 from kvops.references.report import dumps, loads
+from sandbox import environment, start
 from tests import make
 from tests.kvops.references import reports
 
@@ -145,6 +146,18 @@ def test_an_output_that_cannot_be_written_is_bad_usage(checkout: str, tmp_path: 
     path = str(tmp_path / "none" / "hits.json")
     said, code = refused("scan_references", "qa", "--path", checkout, "--commit", COMMIT, "--output", path)
     assert ("cannot be written" in said, code) == (True, 2)
+
+
+def test_the_sandbox_begins_with_a_search_of_its_code_for_each_environment() -> None:
+    make.family("clinic:id:", Category.LEGACY)
+    for step in start.FIRST:
+        if step[0] == "scan_references":
+            output(*step)
+    for slug in ("qa", "production"):
+        search = ReferenceSearch.objects.get(environment__slug=slug)
+        families = set(search.hits.values_list("family", flat=True))
+        assert families >= {"SETTINGS master:*", "SETTINGS mastercache:*", "SETTINGS clinic:id:*"}
+        assert (search.commit, search.unparsed) == (environment.CODE_COMMIT, [])
 
 
 def test_the_commands_work_under_the_name_of_the_shell_user(file: Path, people: make.People) -> None:
