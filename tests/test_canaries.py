@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from html import unescape
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pyrage
@@ -31,7 +33,7 @@ from backups.models import Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.logs import Formatter
-from kvops.models import Category, Environment, Notification, Run
+from kvops.models import Category, Environment, Notification, ReferenceHit, Run
 from kvops.notifications import outbox
 from tests import keys, make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -142,6 +144,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     made = restore_helpers.verified_backup(estate.qa, "mail:")
     yield from _failures(estate)
     yield from _commands(estate)
+    yield _searched()
     comparison_start.with_kv(made, estate.qa, actor=make.SETUP)
     request = cleanup_requests.request(
         binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator
@@ -201,6 +204,19 @@ def _commands(estate: make.Estate) -> Iterator[str]:
         except CommandError as refused:
             yield str(refused)
         yield out.getvalue()
+
+
+def _searched() -> str:
+    """A search of code with the canaries in it, as constants and as values."""
+    out = StringIO()
+    lines = [
+        f'const password{at} = "{one}"; env.SETTINGS.put("mail:{at:02}", "{one}");' for at, one in enumerate(CANARIES)
+    ]
+    with TemporaryDirectory() as folder:
+        Path(folder, "index.js").write_text("\n".join(lines))
+        call_command("scan_references", "qa", "--path", folder, "--commit", "c", stdout=out)
+    assert ReferenceHit.objects.filter(access="write").count() >= len(CANARIES)
+    return out.getvalue()
 
 
 def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
