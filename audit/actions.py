@@ -38,6 +38,8 @@ class Action(TextChoices):
     UNEXPECTED_FOUND = "unexpected.found", _("Unexpected keys found")
     MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained changes acknowledged")
 
+    CLOUDFLARE_ASKED = "missing.cloudflare_asked", _("Cloudflare's audit log asked")
+
     TRACES_ASKED = "traces.asked", _("Traces asked for the use of keys")
     STILL_READ_ANSWERED = "traces.answered", _("Use of keys answered")
 

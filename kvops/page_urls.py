@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern] = [
     path("unexplained/", unexplained_views.index, name="unexplained"),
     path("unexplained/<int:pk>/", unexplained_views.detail, name="unexplained-scan"),
     path("unexplained/<int:pk>/acknowledge", unexplained_views.acknowledge, name="unexplained-acknowledge"),
+    path("unexplained/<int:pk>/cloudflare", unexplained_views.ask_cloudflare, name="unexplained-cloudflare"),
     path("unexplained/<int:pk>/names", unexplained_views.download, name="unexplained-names"),
     path("notifications/", notification_views.index, name="notifications"),
     path("notifications/<int:pk>/again", notification_views.again, name="notification-again"),

@@ -55,6 +55,7 @@ ALLOWED = {
     ("GET", "modules"),
     ("GET", "builds"),
     ("POST", "telemetry"),
+    ("GET", "audit_log"),
     ("GET", "pages_projects"),
     ("GET", "pages_project"),
 }

@@ -211,6 +211,7 @@ DOORS: dict[str, Door] = {
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
     "unexplained": page(),
     "unexplained-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
+    "unexplained-cloudflare": operates(lambda world: [world.missing]),
     "unexplained-names": page(lambda world: [world.missing], "?format=csv"),
     "unexplained-scan": page(lambda world: [world.missing]),
     "notification-again": operates(lambda world: [world.notification]),

@@ -4,6 +4,7 @@ Writing is in `writes`. No Django and no models here. Values are bytes, times ar
 CloudflareError.
 """
 
+from kvops.cloudflare._audit import AuditEntry
 from kvops.cloudflare._budget import CallMeter, RequestBudget, Unlimited
 from kvops.cloudflare._client import Cloudflare
 from kvops.cloudflare._d1 import Cell, D1Rows, DatabaseInfo
@@ -39,6 +40,7 @@ __all__ = [
     "BULK_GET_LIMIT",
     "MAX_NAME_BYTES",
     "ApiError",
+    "AuditEntry",
     "AuthError",
     "CallMeter",
     "CallRefused",

@@ -1,5 +1,6 @@
 """The reading client."""
 
+from kvops.cloudflare._audit import AUDIT_ROUTES, AuditReads
 from kvops.cloudflare._d1 import D1_ROUTES, D1Reads
 from kvops.cloudflare._kv import KV_ROUTES, KVReads
 from kvops.cloudflare._pages import PAGES_ROUTES, PagesReads
@@ -8,7 +9,7 @@ from kvops.cloudflare._traces import TRACE_ROUTES, TraceReads
 from kvops.cloudflare._workers import WORKER_ROUTES, WorkerReads
 
 
-class Cloudflare(KVReads, D1Reads, R2Reads, WorkerReads, PagesReads, TraceReads):
+class Cloudflare(KVReads, D1Reads, R2Reads, WorkerReads, PagesReads, TraceReads, AuditReads):
     """Reads KV and D1 of one account, the protection of its buckets, and its deployed code. No call changes them."""
 
-    routes = KV_ROUTES + D1_ROUTES + R2_ROUTES + WORKER_ROUTES + PAGES_ROUTES + TRACE_ROUTES
+    routes = KV_ROUTES + D1_ROUTES + R2_ROUTES + WORKER_ROUTES + PAGES_ROUTES + TRACE_ROUTES + AUDIT_ROUTES

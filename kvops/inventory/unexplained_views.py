@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.inventory import unexplained as unexplained_deletions
+from kvops.inventory import past_kvops, unexplained as unexplained_deletions
 from kvops.inventory.merge import UNEXPECTED_SHOWN
 from kvops.inventory.unexplained_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
@@ -64,16 +64,34 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("unexplained-scan", pk)
 
 
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def ask_cloudflare(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show Cloudflare's statement about the time between the two scans."""
+    scan = _scan(pk)
+    with refusals_shown(request, On(scan.namespace.environment, f"unexplained:{pk}")):
+        return _page(request, scan, AcknowledgeForm(), statement=past_kvops.ask(scan, by=person_of(request)))
+    return redirect("unexplained-scan", pk)
+
+
 def _scan(pk: int) -> Scan:
     related = ("namespace__environment", "acknowledged_by", "run")
     return get_object_or_404(Scan.objects.odd().select_related(*related), pk=pk)
 
 
-def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    scan: Scan,
+    form: AcknowledgeForm,
+    status: int = 200,
+    statement: past_kvops.CloudflareStatement | None = None,
+) -> HttpResponse:
     names = UnexplainedNamesFilter(request.GET)
     found, after = page_of(names.names(scan), PAGE, attrgetter("name"))
     context = {
         "scan": scan,
+        "statement": statement,
+        "may_operate": request.user.has_perm("kvops.operate"),
         "environment": scan.namespace.environment,
         "names_form": names,
         "new": names.shows_new(scan),

@@ -17,6 +17,7 @@ FAILURES = {
     "/d1/": "d1_api-response-common-failure",
     "/pages/": "pagesApiResponseCommonFailure",
     "/workers/": "workersApiResponseCommonFailure",
+    "/logs/": "aaaSchemasApiResponseCommonFailure",
     "/builds/": "workersApiResponseCommonFailure",
 }
 """What a refusal looks like, by a part of the path; that of KV for any other."""

@@ -83,3 +83,14 @@ def test_traces_tell_the_calls_on_keys_with_a_prefix(cf: Cloudflare, target: Tar
     assert until - timedelta(hours=2) < datetime.fromtimestamp(read.last, UTC) < until
     assert cf.kv_spans([target.worker], until - timedelta(days=3), until, prefix="linic:") == []
     assert cf.kv_spans(["another"], until - timedelta(days=3), until) == []
+
+
+def test_the_audit_log_tells_who_changed_a_namespace(cf: Cloudflare, target: Target) -> None:
+    until = datetime.now(UTC)
+    entries, longer = cf.changes_of_namespace(target.namespace_id, until - timedelta(days=1), until)
+    (entry,) = entries
+    assert (entry.actor, entry.token, entry.context) == ("somebody@example.com", "", "oauth")
+    assert (entry.address, entry.method, longer) == ("192.0.2.7", "DELETE", False)
+    assert entry.path.endswith("/values/master%3Aarea%3A99")
+    assert cf.changes_of_namespace(target.namespace_id, until - timedelta(minutes=5), until) == ([], False)
+    assert cf.changes_of_namespace("e" * 32, until - timedelta(days=1), until) == ([], False)

@@ -67,13 +67,24 @@ class FakeSpan:
     binding: str = "SETTINGS"
 
 
+@dataclass(frozen=True)
+class FakeAudited:
+    """One entry of the audit log. `actor` is as the API gives it, `at` in seconds since 1970."""
+
+    at: float
+    method: str
+    uri: str
+    actor: dict[str, str]
+
+
 @dataclass
 class FakeCode:
-    """All deployed code of an account."""
+    """All deployed code of an account, with what Cloudflare recorded about it."""
 
     workers: dict[str, FakeWorker] = field(default_factory=dict)
     projects: dict[str, FakeProject] = field(default_factory=dict)
     spans: list[FakeSpan] = field(default_factory=list)
+    audited: list[FakeAudited] = field(default_factory=list)
 
     def worker(self, name: str, kv: dict[str, str], source: str = "", *, commit: str = "") -> FakeWorker:
         """A Worker with one deployed version."""

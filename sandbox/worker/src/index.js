@@ -1,6 +1,7 @@
 // Cloudflare's REST routes for KV, D1 and R2, served over real local bindings.
 // Only what is documented: no back door, the sandbox is seeded through the same routes. Beside them, under /team, what
 // the team that uses the product would have itself.
+import { auditLog } from "./audit.js";
 import { builds, pages, workers } from "./code.js";
 import { query } from "./d1.js";
 import { ApiError, json, ok } from "./envelope.js";
@@ -45,6 +46,7 @@ function route(request, url, env) {
   if (product === "r2" && rest[0] === "buckets") return object(call);
   if (request.method === "POST" && rest.join("/") === "observability/telemetry/query") return telemetry(call);
   if (product === "workers") return workers({ ...call, parts: rest });
+  if (product === "logs" && rest[0] === "audit") return auditLog(call);
   if (product === "builds") return builds({ ...call, parts: rest });
   if (product === "pages") return pages({ ...call, parts: rest });
   throw noRoute(url);
