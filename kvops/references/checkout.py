@@ -8,12 +8,37 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvops.references.engine.syntax import CODE
 from kvops.references.report import wrong_path
-from kvops.references.syntax import CODE
 from kvops.refusals import Refused
 
 PLAIN = frozenset(
-    "json jsonc json5 toml yaml yml sql py sh bash zsh rb go rs php java kt env ini cfg conf tf graphql gql".split()
+    [
+        "json",
+        "jsonc",
+        "json5",
+        "toml",
+        "yaml",
+        "yml",
+        "sql",
+        "py",
+        "sh",
+        "bash",
+        "zsh",
+        "rb",
+        "go",
+        "rs",
+        "php",
+        "java",
+        "kt",
+        "env",
+        "ini",
+        "cfg",
+        "conf",
+        "tf",
+        "graphql",
+        "gql",
+    ]
 )
 """Endings of files that are searched as plain text."""
 

@@ -55,4 +55,4 @@ def _is_random(word: str) -> bool:
     lower = sum(char.islower() for char in word)
     if re.search(r"[a-z]{10,}|[A-Z]{12,}", word):
         return False
-    return digits >= 4 and upper + lower >= 4 or bool(digits and upper >= 4 and lower >= 4)
+    return (digits >= 4 and upper + lower >= 4) or bool(digits and upper >= 4 and lower >= 4)

@@ -9,10 +9,11 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from kvops.references.accesses import Finder
 from kvops.references.checkout import SearchRefused, commit_of, is_code, read_sources
-from kvops.references.matching import Matcher, Pattern
-from kvops.references.program import Program
+from kvops.references.engine.accesses import Finder
+from kvops.references.engine.matching import Matcher, Pattern
+from kvops.references.engine.program import Program
+from kvops.references.engine.syntax import Source
 from kvops.references.redaction import redacted
 from kvops.references.report import (
     ANY_FAMILY,
@@ -24,7 +25,6 @@ from kvops.references.report import (
     Report,
     wrong_path,
 )
-from kvops.references.syntax import Source
 
 __all__ = ["Pattern", "SearchRefused", "search_path", "search_sources"]
 
@@ -33,17 +33,11 @@ def search_sources(
     sources: Iterable[tuple[str, str]], patterns: Sequence[Pattern], *, commit: str, at: datetime
 ) -> Report:
     """Search sources, each a path and a text, such as the modules of a deployed script. Raises SearchRefused."""
-    files = [_Lines(Source(file.removeprefix("./"), text)) for file, text in sources]
-    if not files:
-        raise SearchRefused("There are no source files, so a search says nothing.")
-    for one in files:
-        if wrong := wrong_path(one.source.file):
-            raise SearchRefused(f"The name of the file {one.source.file!a} {wrong}.")
+    files = read(sources)
     matcher = Matcher(patterns)
     by_file = {one.source.file: one for one in files}
-    program = Program([one.source for one in files], _packages(one.source for one in files))
     hits: set[Hit] = set()
-    for found in Finder(program, matcher).run():
+    for found in finder(files, matcher).run():
         lines = by_file[found.node.source.file]
         hits.add(lines.hit(found.node.start, found.node.end, found.certainty, found.access, found.family))
     for one in files:
@@ -58,6 +52,23 @@ def search_sources(
 def search_path(path: Path, patterns: Sequence[Pattern], *, commit: str, at: datetime) -> Report:
     """Search a checkout. Without a commit, the one that its `.git` names. Raises SearchRefused."""
     return search_sources(read_sources(path), patterns, commit=commit or commit_of(path), at=at)
+
+
+def read(sources: Iterable[tuple[str, str]]) -> list["Lines"]:
+    """The sources with their trees. Raises SearchRefused."""
+    files = [Lines(Source(file.removeprefix("./"), text)) for file, text in sources]
+    if not files:
+        raise SearchRefused("There are no source files, so a search says nothing.")
+    for one in files:
+        if wrong := wrong_path(one.source.file):
+            raise SearchRefused(f"The name of the file {one.source.file!a} {wrong}.")
+    return files
+
+
+def finder(files: Sequence["Lines"], matcher: Matcher) -> Finder:
+    """What finds the accesses of all files as one program."""
+    sources = [one.source for one in files]
+    return Finder(Program(sources, _packages(sources)), matcher)
 
 
 def _packages(sources: Iterable[Source]) -> dict[str, str]:
@@ -76,7 +87,7 @@ def _packages(sources: Iterable[Source]) -> dict[str, str]:
     return found
 
 
-class _Lines:
+class Lines:
     """A source and its lines without secrets."""
 
     def __init__(self, source: Source) -> None:
@@ -95,7 +106,7 @@ class _Lines:
         rows = self.redacted[line - 1 : last]
         rows[-1] = rows[-1][: until - 1]
         rows[0] = rows[0][column - 1 :]
-        return self._hit(line, column, " ".join(" ".join(rows).split()), certainty, access, family)
+        return self._hit((line, column), " ".join(" ".join(rows).split()), certainty, access, family)
 
     def plain(self, matcher: Matcher) -> set[Hit]:
         """The hits of the source as plain text."""
@@ -104,10 +115,11 @@ class _Lines:
             for start, end in matcher.in_line(line):
                 for family in matcher.mentioned(line[start:end]):
                     shown = self.redacted[number - 1][start : start + LONGEST_TEXT].split()
-                    found.add(self._hit(number, start + 1, (shown or [""])[0], "possible", "unknown", family))
+                    found.add(self._hit((number, start + 1), (shown or [""])[0], "possible", "unknown", family))
         return found
 
-    def _hit(self, line: int, column: int, text: str, certainty: Certainty, access: Access, family: str) -> Hit:
+    def _hit(self, place: tuple[int, int], text: str, certainty: Certainty, access: Access, family: str) -> Hit:
+        line, column = place
         rows = ["", *self.redacted, ""][line - 1 : line + 2]
         from_column = max(0, column - 1 - LONGEST_LINE // 2) if len(rows[1]) > LONGEST_LINE else 0
         context = (

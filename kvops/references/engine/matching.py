@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kvops.references.engine.values import GAP
 from kvops.references.report import Certainty
-from kvops.references.values import GAP
 
 SHORTEST = 3
 """Characters of a prefix that a text must begin with, where the text does not reach a call."""
@@ -34,11 +34,13 @@ class Pattern:
 class Matcher:
     """All families, by binding."""
 
-    def __init__(self, patterns: Iterable[Pattern]) -> None:
+    def __init__(self, patterns: Iterable[Pattern], bindings: Iterable[str] = ()) -> None:
         # The longest pattern wins; an exact one wins over a prefix of equal length.
         ranked = sorted(set(patterns), key=lambda one: (-len(one.pattern), not one.exact, one.family))
         self.patterns: Sequence[Pattern] = ranked
         self.by_binding: defaultdict[str, list[Pattern]] = defaultdict(list)
+        for binding in bindings:  # known to be KV, without a family of its own
+            self.by_binding[binding] = []
         for one in ranked:
             self.by_binding[one.binding].append(one)
         begin = "|".join(re.escape(one.pattern) + (r"(?![\w:.-])" if one.exact else "") for one in ranked)

@@ -4,50 +4,40 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kvops.references.matching import Matcher
-from kvops.references.program import CLASSES, FUNCTIONS, Program, plain
-from kvops.references.report import ANY_FAMILY, Access, Certainty
-from kvops.references.syntax import Node
-from kvops.references.values import (
+from kvops.references.engine.evaluator import Evaluator
+from kvops.references.engine.matching import Matcher
+from kvops.references.engine.nodes import CLASSES, ELEMENT, FUNCTIONS, arguments, plain
+from kvops.references.engine.program import Program
+from kvops.references.engine.syntax import SyntaxNode
+from kvops.references.engine.texts import is_whole_text
+from kvops.references.engine.values import (
     ANY_BINDING,
-    ELEMENT as _ELEMENT,
     GAP,
     METHODS,
+    NOTHING,
     UNKNOWN,
     Binding,
     Call,
-    Evaluator,
     Instance,
     Module,
     Text,
     Thing,
-    arguments,
+    Values,
     texts_of,
 )
+from kvops.references.report import ANY_FAMILY, Access, Certainty
 
 MOST_SITES = 300
 """Calls of one function that are told apart."""
 
-_TEXTS = frozenset({"string", "template_string", "binary_expression", "call_expression", "regex"})
-_NO_TEXTS = frozenset(
-    {
-        "export_statement",
-        "import_statement",
-        "interface_declaration",
-        "literal_type",
-        "template_literal_type",
-        "type_alias_declaration",
-        "type_annotation",
-    }
-)
 _RANK = {"certain": 0, "possible": 1, "unknown": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Sighting:
     """One finding: a node and what it can mean."""
 
-    node: Node
+    node: SyntaxNode
     certainty: Certainty
     access: Access
     family: str
@@ -60,12 +50,14 @@ class Finder:
         self.program = program
         self.matcher = matcher
         self.evaluator = Evaluator(program, matcher.by_binding)
-        self._best: dict[tuple[Node, Access, str], Certainty] = {}
-        self._told: defaultdict[Node, set[str]] = defaultdict(set)
-        self._marks: defaultdict[Node, set[tuple[str, Access, Certainty]]] = defaultdict(set)
-        self._covered: set[Node] = set()
+        self.strangers: dict[tuple[SyntaxNode, str], Access] = {}
+        """Keys that are accessed and belong to no family: the place, and the binding with the beginning of the name."""
+        self._best: dict[tuple[SyntaxNode, Access, str], Certainty] = {}
+        self._told: defaultdict[SyntaxNode, set[str]] = defaultdict(set)
+        self._marks: defaultdict[SyntaxNode, set[tuple[str, Access, Certainty]]] = defaultdict(set)
+        self._covered: set[SyntaxNode] = set()
 
-    def run(self) -> Iterator[Found]:
+    def run(self) -> Iterator[Sighting]:
         """All findings."""
         nodes = [node for source in self.program.sources.values() if source.root for node in source.root.walk()]
         for node in nodes:
@@ -76,12 +68,12 @@ class Finder:
             elif node.kind in {"member_expression", "variable_declarator"}:
                 self._method_taken(node)
         for node in nodes:
-            if node.kind in _TEXTS and not _is_part(node):
+            if is_whole_text(node):
                 self._text(node)
         for (node, access, family), certainty in self._best.items():
-            yield Found(node, certainty, access, family)
+            yield Sighting(node, certainty, access, family)
 
-    def _found(self, node: Node, certainty: Certainty, access: Access, family: str) -> None:
+    def _found(self, node: SyntaxNode, certainty: Certainty, access: Access, family: str) -> None:
         key = (node, access, family)
         if key not in self._best or _RANK[certainty] < _RANK[self._best[key]]:
             self._best[key] = certainty
@@ -89,7 +81,7 @@ class Finder:
 
     # Calls
 
-    def _call(self, node: Node) -> None:
+    def _call(self, node: SyntaxNode) -> None:
         callee = plain(node.child("function"))
         method = _method(callee, self.evaluator)
         if callee is None or callee.child("object") is None or method is None:
@@ -109,9 +101,9 @@ class Finder:
             self._unresolved(node, callee, method)
             self._passed(node)
 
-    def _access(self, node: Node, method: str, binding: str, call: Call | None) -> None:
+    def _access(self, node: SyntaxNode, method: str, binding: str, call: Call | None) -> None:
         """A call on a binding, in one way in which the function around it is called."""
-        access: Access = METHODS.get(method, "unknown")  # type: ignore[assignment]
+        access: Access = METHODS.get(method, "unknown")
         place, texts = self._keys(node, method, call)
         if binding != ANY_BINDING and binding in self.matcher.by_binding and place is not node:
             self._covered.add(place)
@@ -121,6 +113,9 @@ class Finder:
                 self._found(place, certainty, access, family)
                 for origin in text.origins:
                     self._marks[origin].add((family, access, certainty))
+            head = text.shape.partition(GAP)[0]
+            if head and not named and binding != ANY_BINDING:
+                self.strangers[place, f"{binding} {head}"] = access
             if text.shape.startswith(GAP) or (method == "list" and not text.shape):
                 family = ANY_FAMILY if binding == ANY_BINDING else f"{binding} {ANY_FAMILY}"
                 self._found(place, "unknown", access, family)
@@ -134,7 +129,7 @@ class Finder:
             found |= dict.fromkeys(self.matcher.named(shape, name, listing=method == "list"), "possible")
         return found
 
-    def _keys(self, node: Node, method: str, call: Call | None) -> tuple[Node, list[Text]]:
+    def _keys(self, node: SyntaxNode, method: str, call: Call | None) -> tuple[SyntaxNode, list[Text]]:
         """The place of the key's name in the call, and everything that it can be."""
         given = arguments(node)
         if not given:
@@ -146,12 +141,12 @@ class Finder:
         else:
             lists = frozenset(one for one in values if not isinstance(one, Text))
             if lists:
-                values = (values - lists) | self.evaluator.member(lists, _ELEMENT)
+                values = (values - lists) | self.evaluator.member(lists, ELEMENT)
         if method == "list" and not values:
             return place, [Text("")]
         return place, texts_of(values)
 
-    def _prefix(self, options: Node, call: Call | None) -> tuple[frozenset[object], Node]:
+    def _prefix(self, options: SyntaxNode, call: Call | None) -> tuple[Values, SyntaxNode]:
         """The prefix in the options of a listing. Without one, all keys are listed."""
         written = plain(options)
         if written is not None and written.kind == "object":
@@ -163,25 +158,25 @@ class Finder:
                 if child.kind == "shorthand_property_identifier" and child.text == "prefix":
                     return self.evaluator.values(child, call), child
             if not spread:
-                return frozenset(), options
+                return NOTHING, options
         return self.evaluator.member(self.evaluator.values(options, call), "prefix"), options
 
-    def _calls_around(self, node: Node) -> list[Call | None]:
+    def _calls_around(self, node: SyntaxNode) -> list[Call | None]:
         """The calls of the function around the node, so that its parameters go together."""
         for function in node.up():
             if function.kind in FUNCTIONS:
-                sites, complete = self.evaluator.sites(function)
+                sites, complete = self.evaluator.callers.sites(function)
                 if sites and len(sites) <= MOST_SITES:
                     calls: list[Call | None] = [Call(function, site) for site in sites]
                     return calls if complete else [*calls, Call(function, None)]
         return [None]
 
-    def _unresolved(self, node: Node, callee: Node, method: str) -> None:
+    def _unresolved(self, node: SyntaxNode, callee: SyntaxNode, method: str) -> None:
         """A call with the name of a method of KV, on something that cannot be told."""
         receiver = callee.child("object")
         if receiver is None:
             return
-        access: Access = METHODS.get(method, "unknown")  # type: ignore[assignment]
+        access: Access = METHODS.get(method, "unknown")
         place, texts = self._keys(node, method, None)
         for text in texts:
             for family in self._named(text.shape, ANY_BINDING, method) if text.shape.strip(GAP) else ():
@@ -194,13 +189,13 @@ class Finder:
         if any(text.shape.startswith(GAP) or (method == "list" and not text.shape) for text in texts):
             self._found(place, "unknown", access, ANY_FAMILY)
 
-    def _looks_like_kv(self, receiver: Node) -> bool:
+    def _looks_like_kv(self, receiver: SyntaxNode) -> bool:
         last = plain(receiver)
         name = (last.child("property") or last).text.lstrip("#_").replace("_", "").lower() if last else ""
         known = {binding.replace("_", "").lower() for binding in self.matcher.by_binding}
         return name in known or name.endswith("kv") or name.startswith("kv") or "namespace" in name
 
-    def _method_taken(self, node: Node) -> None:
+    def _method_taken(self, node: SyntaxNode) -> None:
         """A method of a binding that is not called where it is named, such as `env.SETTINGS.get.bind`."""
         if node.kind == "variable_declarator":
             pattern, value = node.child("name"), node.child("value")
@@ -215,9 +210,9 @@ class Finder:
         for method in names:
             for one in self.evaluator.values(value):
                 if isinstance(one, Binding):
-                    self._found(node, "unknown", METHODS[method], _any_of(one))  # type: ignore[arg-type]
+                    self._found(node, "unknown", METHODS[method], _any_of(one))
 
-    def _passed(self, node: Node) -> None:
+    def _passed(self, node: SyntaxNode) -> None:
         """A binding that is passed to code outside the program."""
         passed = [one for given in arguments(node) for one in _parts(given)]
         bindings = {
@@ -236,9 +231,7 @@ class Finder:
 
     # Texts
 
-    def _text(self, node: Node) -> None:
-        if any(one.kind in _NO_TEXTS and not _is_value(one, node) for one in node.up()):
-            return
+    def _text(self, node: SyntaxNode) -> None:
         if node.kind == "regex":
             shapes = {node.text.lstrip("/^(?:").replace("\\", "")}
             families = {family for shape in shapes for family in self.matcher.mentioned(shape)}
@@ -252,14 +245,14 @@ class Finder:
         for family in families - told:
             marks = {(access, certainty) for named, access, certainty in self._marks[node] if named == family}
             for access, certainty in marks or {("unknown", "possible")}:
-                self._found(node, certainty, access, family)  # type: ignore[arg-type]
+                self._found(node, certainty, access, family)
 
 
 def _any_of(binding: Binding) -> str:
     return ANY_FAMILY if binding.name == ANY_BINDING else f"{binding.name} {ANY_FAMILY}"
 
 
-def _method(callee: Node | None, evaluator: Evaluator) -> str | None:
+def _method(callee: SyntaxNode | None, evaluator: Evaluator) -> str | None:
     """The method that is called; empty if it cannot be told, None if no method is called."""
     if callee is None:
         return None
@@ -271,7 +264,7 @@ def _method(callee: Node | None, evaluator: Evaluator) -> str | None:
     return None
 
 
-def _parts(given: Node) -> list[Node]:
+def _parts(given: SyntaxNode) -> list[SyntaxNode]:
     """The expressions of an argument that may be a binding."""
     if given.kind == "object":
         return [
@@ -280,43 +273,3 @@ def _parts(given: Node) -> list[Node]:
             if child.kind in {"pair", "shorthand_property_identifier"}
         ]
     return [given] if given.kind in {"identifier", "member_expression", "subscript_expression"} else []
-
-
-def _is_part(node: Node) -> bool:
-    """Whether the expression is a part of a larger text, or a call that makes none."""
-    if node.kind == "binary_expression" and not _is_sum(node):
-        return True
-    if node.kind == "call_expression" and not _makes_text(node):
-        return True
-    parent = node.parent
-    while parent is not None and parent.kind == "parenthesized_expression":
-        parent = parent.parent
-    if parent is None:
-        return False
-    if parent.kind in {"array", "arguments"} and parent.parent is not None and _makes_text(parent.parent):
-        return True
-    if parent.kind == "array" and parent.parent is not None and parent.parent.kind == "member_expression":
-        return parent.parent.parent is not None and _makes_text(parent.parent.parent)
-    if parent.kind == "member_expression" and parent.parent is not None and _makes_text(parent.parent):
-        return node.kind in {"string", "template_string"}
-    return parent.kind == "binary_expression" and _is_sum(parent)
-
-
-def _is_sum(node: Node) -> bool:
-    operator = node.child("operator")
-    return operator is not None and operator.kind == "+"
-
-
-def _makes_text(node: Node) -> bool:
-    """Whether the call is `"a".concat(b)` or `["a", b].join(":")`."""
-    callee = node.child("function") if node.kind == "call_expression" else None
-    name = callee.child("property") if callee is not None else None
-    base = plain(callee.child("object")) if callee is not None else None
-    if name is None or base is None:
-        return False
-    return name.text == "concat" or (name.text == "join" and base.kind == "array")
-
-
-def _is_value(holder: Node, node: Node) -> bool:
-    """Whether the exported thing is a value in which the node stands, not the name of a module."""
-    return holder.kind == "export_statement" and node.field != "source"

@@ -1,0 +1,138 @@
+"""What an expression can stand for: texts with gaps, bindings, objects of the program. Pure: no Django."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol
+
+from kvops.references.engine.nodes import Store
+from kvops.references.engine.syntax import Node
+from kvops.references.report import Access
+
+GAP = "\0"
+"""Stands in a text for a part that cannot be told."""
+
+MOST = 200
+"""Values of one expression. More are not told apart."""
+
+METHODS: dict[str, Access] = {
+    "get": "read",
+    "getWithMetadata": "read",
+    "put": "write",
+    "list": "list",
+    "delete": "delete",
+}
+CONTEXTS = frozenset({"env", "environment"})
+"""Names of the object with all bindings."""
+
+ANY_BINDING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text with gaps, and the expressions that wrote it."""
+
+    shape: str
+    origins: frozenset[Node] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A KV namespace, under the name of its binding."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A function, class, object, list or enum of the program."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance of a class of the program."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """All exports of a file."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list that the program makes, with its elements."""
+
+    elements: "Values"
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """The object with all bindings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a function, which tells its parameters apart from other calls. Without a node: an unknown call."""
+
+    function: Node
+    call: Node | None
+    within: "Call | None" = None
+    depth: int = 1
+
+
+type Value = Text | Binding | Thing | Instance | Module | Many | Env
+type Values = frozenset[Value]
+HOLE: Value = Text(GAP)
+UNKNOWN: Values = frozenset({HOLE})
+NOTHING: Values = frozenset()
+
+
+class Evaluates(Protocol):
+    """An evaluator, as its parts use it."""
+
+    open: set[tuple[object, ...]]
+    cuts: int
+
+    def values(self, node: Node | None, call: Call | None = None) -> Values:
+        """Everything that the expression can stand for."""
+
+    def stored(self, store: Store, call: Call | None = None) -> Values:
+        """Everything that the store can have stored."""
+
+    def exported(self, file: str, name: str) -> Values:
+        """Everything that the file exports under the name."""
+
+    def member(self, base: Values, name: str) -> Values:
+        """The property of a value."""
+
+    def heirs(self, holder: Node) -> list[Node]:
+        """The classes that extend the class, directly or not."""
+
+
+def joined(parts: list[Values], node: Node) -> Values:
+    """All texts that the parts make one after the other. The node is one of their origins."""
+    texts = [texts_of(part) for part in parts]
+    size = 1
+    for index, choices in enumerate(texts):
+        size *= len(choices)
+        if size > MOST:
+            texts = [*texts[:index], [Text(GAP)]]
+            break
+    found: set[Value] = set()
+    for chosen in product(*texts):
+        shape = "".join(one.shape for one in chosen)
+        while GAP + GAP in shape:
+            shape = shape.replace(GAP + GAP, GAP)
+        found.add(Text(shape, frozenset({node}).union(*(one.origins for one in chosen))))
+    return frozenset(found)
+
+
+def texts_of(values: Values) -> list[Text]:
+    """The texts among the values. What is no text, such as the object with the bindings, names no key."""
+    texts = [one for one in values if isinstance(one, Text)]
+    return texts if texts and not any(isinstance(one, (Many, Instance)) for one in values) else [*texts, Text(GAP)]
