@@ -50,6 +50,8 @@ def _masked_groups(found: re.Match[str]) -> str:
 
 def _is_random(word: str) -> bool:
     """Whether a long word looks like a key or a token and not like a name or a path."""
+    if all(part.isdigit() or (part.isalpha() and part[1:].islower()) for part in re.split(r"[/_=-]+", word) if part):
+        return False
     digits = sum(char.isdigit() for char in word)
     upper = sum(char.isupper() for char in word)
     lower = sum(char.islower() for char in word)

@@ -12,7 +12,7 @@ from kvops.references.engine.nodes import (
     plain,
 )
 from kvops.references.engine.program import Program
-from kvops.references.engine.syntax import Node
+from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.engine.values import (
     HOLE,
     NOTHING,
@@ -37,10 +37,10 @@ class Callers:
     def __init__(self, program: Program, evaluator: Evaluates) -> None:
         self.program = program
         self.evaluator = evaluator
-        self._sites: dict[Node, tuple[list[Node], bool]] = {}
-        self._looking: set[Node] = set()
+        self._sites: dict[SyntaxNode, tuple[list[SyntaxNode], bool]] = {}
+        self._looking: set[SyntaxNode] = set()
 
-    def sites(self, function: Node) -> tuple[list[Node], bool]:
+    def sites(self, function: SyntaxNode) -> tuple[list[SyntaxNode], bool]:
         """The calls of a function, and whether they are all. Tests alone are never all."""
         if function in self._sites:
             return self._sites[function]
@@ -81,14 +81,14 @@ class Callers:
             found.add(Env())
         return frozenset(found)
 
-    def _argument(self, call: Node, index: int, within: Call | None) -> Values:
+    def _argument(self, call: SyntaxNode, index: int, within: Call | None) -> Values:
         given = arguments(call)
         tagged = (passed := call.child("arguments")) is not None and passed.kind != "arguments"
         if tagged or any(one.kind == "spread_element" for one in given[: index + 1]):
             return UNKNOWN
         return self.evaluator.values(given[index], within) if index < len(given) else NOTHING
 
-    def _iterated(self, function: Node) -> Values:
+    def _iterated(self, function: SyntaxNode) -> Values:
         """The elements that a list's method calls the function with."""
         listed = function.parent
         call = listed.parent if listed is not None and listed.kind == "arguments" else None
@@ -100,25 +100,25 @@ class Callers:
             return NOTHING
         return self.evaluator.member(self.evaluator.values(callee.child("object")), ELEMENT)
 
-    def _refers(self, node: Node, function: Node) -> bool:
+    def _refers(self, node: SyntaxNode, function: SyntaxNode) -> bool:
         """Whether an expression other than a call may mean the function."""
         things = [one.node for one in self.evaluator.values(node) if isinstance(one, Thing)]
         return function in things or not things
 
-    def _handles(self, function: Node) -> list[Handle | str]:
+    def _handles(self, function: SyntaxNode) -> list[Handle | str]:
         name = function.child("name")
         if function.kind == "method_definition" and name is not None and name.text == "constructor":
             made = self._made(function)
             return [handle for one in made for handle in self._names(one)] + ["super"]
         return self._names(function)
 
-    def _made(self, constructor: Node) -> list[Node]:
+    def _made(self, constructor: SyntaxNode) -> list[SyntaxNode]:
         """The class of a constructor, and the classes that inherit it."""
         holder = next((one for one in constructor.up() if one.kind in CLASSES), constructor)
         heirs = [one for one in self.evaluator.heirs(holder) if "constructor" not in self.program.own[one]]
         return [holder, *heirs]
 
-    def _names(self, node: Node) -> list[Handle | str]:
+    def _names(self, node: SyntaxNode) -> list[Handle | str]:
         """The names that a function or a class goes by."""
         name = node.child("name")
         parent = node.parent
@@ -133,7 +133,7 @@ class Callers:
         declared = declaration_of(name)
         return [name.text, "default", *([declared[0]] if declared else [])]
 
-    def _calls(self, call: Node, function: Node) -> bool:
+    def _calls(self, call: SyntaxNode, function: SyntaxNode) -> bool:
         """Whether the call may call the function."""
         callee = plain(call.child("function") or call.child("constructor"))
         if callee is None:

@@ -19,7 +19,7 @@ from kvops.references.engine.nodes import (
     Import,
     Param,
     Pushed,
-    Store,
+    Stored,
     arguments,
     declaration_of,
     escaped,
@@ -29,7 +29,7 @@ from kvops.references.engine.nodes import (
     text_of,
 )
 from kvops.references.engine.program import Program
-from kvops.references.engine.syntax import Node
+from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.engine.values import (
     ANY_BINDING,
     CONTEXTS,
@@ -71,10 +71,10 @@ class Evaluator:
         self.cuts = 0
         self._members = Members(program, self.bindings, self)
         self._exports = Exports(program, self)
-        self._known: dict[tuple[Node, Call | None], Values] = {}
+        self._known: dict[tuple[SyntaxNode, Call | None], Values] = {}
         self._left = _MOST_STEPS
 
-    def values(self, node: Node | None, call: Call | None = None) -> Values:
+    def values(self, node: SyntaxNode | None, call: Call | None = None) -> Values:
         """Everything that the expression can stand for."""
         node = plain(node)
         if node is None:
@@ -100,7 +100,7 @@ class Evaluator:
         return found
 
     @cached_property
-    def _kinds(self) -> dict[str, Callable[[Node, Call | None], Values]]:
+    def _kinds(self) -> dict[str, Callable[[SyntaxNode, Call | None], Values]]:
         return {
             "string": lambda node, _: frozenset({Text(text_of(node), frozenset({node}))}),
             "number": lambda node, _: frozenset({Text(node.text)}),
@@ -133,7 +133,7 @@ class Evaluator:
 
     # Texts
 
-    def _template(self, node: Node, call: Call | None) -> Values:
+    def _template(self, node: SyntaxNode, call: Call | None) -> Values:
         parts: list[Values] = []
         for child in node.children:
             if child.kind == "template_substitution":
@@ -142,13 +142,13 @@ class Evaluator:
                 parts.append(frozenset({Text(escaped(child) if child.kind == "escape_sequence" else child.text)}))
         return joined(parts, node)
 
-    def _binary(self, node: Node, call: Call | None) -> Values:
+    def _binary(self, node: SyntaxNode, call: Call | None) -> Values:
         operator = node.child("operator")
         kind = operator.kind if operator else ""
         left, right = node.child("left"), node.child("right")
         if kind == "+":
             parts: list[Values] = []
-            here: Node | None = node
+            here: SyntaxNode | None = node
             while here is not None and here.kind == "binary_expression" and operator_of(here) == "+":
                 parts.append(self.values(here.child("right"), call))
                 here = plain(here.child("left"))
@@ -158,12 +158,12 @@ class Evaluator:
             return self._either([one for one in (left, right) if one], call)
         return UNKNOWN
 
-    def _either(self, nodes: Iterable[Node], call: Call | None) -> Values:
+    def _either(self, nodes: Iterable[SyntaxNode], call: Call | None) -> Values:
         return frozenset[Value]().union(*(self.values(node, call) for node in nodes))
 
     # Names
 
-    def _identifier(self, node: Node, call: Call | None) -> Values:
+    def _identifier(self, node: SyntaxNode, call: Call | None) -> Values:
         name = node.text
         if name == "undefined":
             return NOTHING
@@ -180,7 +180,7 @@ class Evaluator:
             found.add(Env())
         return frozenset(found)
 
-    def stored(self, store: Store, call: Call | None = None) -> Values:
+    def stored(self, store: Stored, call: Call | None = None) -> Values:
         """Everything that the store can have stored."""
         if store.path == ("undefined",):
             return NOTHING
@@ -193,7 +193,7 @@ class Evaluator:
             found |= {Env()}
         return found
 
-    def _source(self, store: Store, call: Call | None) -> Values:
+    def _source(self, store: Stored, call: Call | None) -> Values:
         source = store.source
         if source is None:
             return UNKNOWN
@@ -231,24 +231,24 @@ class Evaluator:
         """The property of a value, or with `ELEMENT` any property, with `KEY` the name of any property."""
         return self._members.member(base, name)
 
-    def heirs(self, holder: Node) -> list[Node]:
+    def heirs(self, holder: SyntaxNode) -> list[SyntaxNode]:
         """The classes that extend the class, directly or not."""
         return self._members.heirs[holder]
 
-    def _this(self, node: Node, _: Call | None) -> Values:
+    def _this(self, node: SyntaxNode, _: Call | None) -> Values:
         holder = next((one for one in node.up() if one.kind in CLASSES), None)
         return frozenset({Instance(holder)}) if holder is not None else UNKNOWN
 
-    def _super(self, node: Node, call: Call | None) -> Values:
+    def _super(self, node: SyntaxNode, call: Call | None) -> Values:
         holder = next((one for one in node.up() if one.kind in CLASSES), None)
         above = self.program.own[holder]["super"] if holder is not None else ()
         return NOTHING.union(*(self.stored(one, call) for one in above)) or UNKNOWN
 
-    def _property(self, node: Node, call: Call | None) -> Values:
+    def _property(self, node: SyntaxNode, call: Call | None) -> Values:
         name = node.child("property")
         return self.member(self.values(node.child("object"), call), name.text) if name else UNKNOWN
 
-    def _subscript(self, node: Node, call: Call | None) -> Values:
+    def _subscript(self, node: SyntaxNode, call: Call | None) -> Values:
         base = self.values(node.child("object"), call)
         found: set[Value] = set()
         for step in self.values(node.child("index"), call):
@@ -262,7 +262,7 @@ class Evaluator:
 
     # Calls
 
-    def _call(self, node: Node, call: Call | None) -> Values:
+    def _call(self, node: SyntaxNode, call: Call | None) -> Values:
         callee = plain(node.child("function"))
         if callee is None:
             return UNKNOWN
@@ -273,7 +273,7 @@ class Evaluator:
             return special
         return self._called(self.values(callee, call), call, node)
 
-    def _called(self, callees: Values, call: Call | None, node: Node | None = None) -> Values:
+    def _called(self, callees: Values, call: Call | None, node: SyntaxNode | None = None) -> Values:
         found: set[Value] = set()
         for callee in callees:
             function = callee.node if isinstance(callee, Thing) and callee.node.kind in FUNCTIONS else None
@@ -286,7 +286,7 @@ class Evaluator:
                 found |= self.values(result, inner)
         return frozenset(found) or UNKNOWN
 
-    def _built_in(self, node: Node, callee: Node, call: Call | None) -> Values | None:
+    def _built_in(self, node: SyntaxNode, callee: SyntaxNode, call: Call | None) -> Values | None:
         """The result of a method of texts, lists or Object; None for other calls."""
         name, base, given = callee.child("property"), callee.child("object"), arguments(node)
         if callee.text in {"String", "Object.freeze", "Array.from"} and given:
@@ -302,7 +302,7 @@ class Evaluator:
             return self.values(base, call)
         return self._glued(node, name.text, base, call)
 
-    def _glued(self, node: Node, method: str, base: Node, call: Call | None) -> Values | None:
+    def _glued(self, node: SyntaxNode, method: str, base: SyntaxNode, call: Call | None) -> Values | None:
         """The result of `"a".concat(b)` and of `["a", b].join(":")`."""
         given, listed = arguments(node), plain(base)
         if method == "concat" and given:
@@ -313,7 +313,7 @@ class Evaluator:
         parts = [part for child in listed.children for part in (between, self.values(child, call))]
         return joined(parts[1:], node)
 
-    def _new(self, node: Node, call: Call | None) -> Values:
+    def _new(self, node: SyntaxNode, call: Call | None) -> Values:
         made = self.values(node.child("constructor"), call)
         return frozenset(
             Instance(one.node) if isinstance(one, Thing) and one.node.kind in CLASSES else HOLE for one in made

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from functools import cached_property
 
-from kvops.references.engine.nodes import CLASSES, ELEMENT, KEY, Store, named
+from kvops.references.engine.nodes import CLASSES, ELEMENT, KEY, Stored, named
 from kvops.references.engine.program import Program
-from kvops.references.engine.syntax import Node
+from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.engine.values import (
     CONTEXTS,
     HOLE,
@@ -57,10 +57,10 @@ class Members:
             found |= {one for one in self._guarded(store) or UNKNOWN if not isinstance(one, Text)}
         return frozenset(found | UNKNOWN)
 
-    def _assigned(self, base: Values, name: str) -> list[Store]:
+    def _assigned(self, base: Values, name: str) -> list[Stored]:
         """What is assigned to the property of these objects elsewhere, or may be."""
         aliased = any(not isinstance(one, Thing) or self.program.is_aliased(one.node) for one in base)
-        found: list[Store] = []
+        found: list[Stored] = []
         for holder, store in self.program.assigned.get(name, ()):
             targets = self.evaluator.values(holder)
             told = bool(targets) and all(isinstance(one, (Thing, Instance)) for one in targets)
@@ -68,7 +68,7 @@ class Members:
                 found.append(store)
         return found
 
-    def _guarded(self, store: Store) -> Values | None:
+    def _guarded(self, store: Stored) -> Values | None:
         """What is stored; None while that is being found out."""
         key = ("property", store)
         if key in self.evaluator.open:
@@ -88,7 +88,7 @@ class Members:
             return self.evaluator.exported(value.file, name) or None
         return self._of_node(value.node, name) if isinstance(value, (Thing, Instance)) else None
 
-    def _of_node(self, node: Node, name: str) -> Values | None:
+    def _of_node(self, node: SyntaxNode, name: str) -> Values | None:
         """The property of a list, an enum, an object or a class."""
         if node.kind == "array":
             return self._elements(node) if name not in {KEY, "length"} else None
@@ -105,7 +105,7 @@ class Members:
             found |= part
         return frozenset(found) if stores else None
 
-    def _stores(self, holder: Node, name: str, depth: int) -> list[Store] | None:
+    def _stores(self, holder: SyntaxNode, name: str, depth: int) -> list[Stored] | None:
         """What is stored under the name in an object or a class, with what it extends, spreads or is extended by."""
         own = self.program.own[holder]
         stores = list(own.get(name, ()))
@@ -122,9 +122,9 @@ class Members:
         return stores
 
     @cached_property
-    def heirs(self) -> defaultdict[Node, list[Node]]:
+    def heirs(self) -> defaultdict[SyntaxNode, list[SyntaxNode]]:
         """The classes that extend a class, directly or not."""
-        self.__dict__["heirs"] = found = defaultdict[Node, list[Node]](list)
+        self.__dict__["heirs"] = found = defaultdict[SyntaxNode, list[SyntaxNode]](list)
         direct = [
             (one.node, holder)
             for holder, own in list(self.program.own.items())
@@ -141,7 +141,7 @@ class Members:
                     waiting += [below for above, below in direct if above is one]
         return found
 
-    def _elements(self, node: Node) -> Values:
+    def _elements(self, node: SyntaxNode) -> Values:
         found: set[Value] = set()
         for child in node.children:
             if child.kind == "spread_element":
@@ -150,7 +150,7 @@ class Members:
                 found |= self.evaluator.values(child)
         return frozenset(found)
 
-    def _of_enum(self, node: Node, name: str) -> Values | None:
+    def _of_enum(self, node: SyntaxNode, name: str) -> Values | None:
         found: set[Value] = set()
         for part in node.walk():
             if part.kind == "enum_assignment":
@@ -161,7 +161,7 @@ class Members:
                     found |= self.evaluator.values(part.children[-1])
         return frozenset(found) or None
 
-    def _all(self, node: Node, name: str) -> Values | None:
+    def _all(self, node: SyntaxNode, name: str) -> Values | None:
         """All names, or everything stored under any name."""
         found: set[Value] = set()
         for key, stores in list(self.program.own[node].items()):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from kvops.references.engine.syntax import Node, Source
+from kvops.references.engine.syntax import Source, SyntaxNode
 
 FUNCTIONS = frozenset(
     {
@@ -39,7 +39,7 @@ KEY = "{}"
 class Param:
     """Whatever a function is called with at this position."""
 
-    function: Node
+    function: SyntaxNode
     index: int
 
 
@@ -56,22 +56,22 @@ class Import:
 class Appended:
     """Text that is appended to a variable."""
 
-    target: Node
-    added: Node
+    target: SyntaxNode
+    added: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pushed:
     """Something that is added to a list."""
 
-    added: Node
+    added: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Store:
+class Stored:
     """Something stored under a name: the part of its source that the path leads to. Without a source: anything."""
 
-    source: Node | Param | Import | Appended | Pushed | None
+    source: SyntaxNode | Param | Import | Appended | Pushed | None
     path: tuple[str, ...] = ()
     typed: str = ""
 
@@ -80,30 +80,30 @@ type Handle = tuple[int, str]
 """A name in the scope that declares it."""
 
 
-def declaration_of(node: Node) -> tuple[Handle, list[Store]] | None:
+def declaration_of(node: SyntaxNode) -> tuple[Handle, list[Stored]] | None:
     """The handle of the name of an identifier, and what is stored under it; None for a global."""
     name = node.text
     for scope in (node, *node.up()):
         if scope.names is not None and name in scope.names:
-            return (id(scope), name), cast("list[Store]", scope.names[name])
+            return (id(scope), name), cast("list[Stored]", scope.names[name])
     return None
 
 
-def plain(node: Node | None) -> Node | None:
+def plain(node: SyntaxNode | None) -> SyntaxNode | None:
     """The expression without parentheses, types and `await`, and the last one of a sequence."""
     while node is not None and node.kind in PASSING and node.children:
         node = node.children[-1 if node.kind in {"sequence_expression", "type_assertion"} else 0]
     return node
 
 
-def named(node: Node) -> str:
+def named(node: SyntaxNode) -> str:
     """The name of a property."""
     if node.kind == "computed_property_name" and node.children:
         node = node.children[0]
     return text_of(node) if node.kind == "string" else node.text
 
 
-def type_of(node: Node) -> str:
+def type_of(node: SyntaxNode) -> str:
     """The type that is written at a declaration."""
     annotation = next((child for child in node.children if child.kind == "type_annotation"), None)
     return annotation.text.lstrip(": ") if annotation else ""
@@ -112,12 +112,12 @@ def type_of(node: Node) -> str:
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
 
 
-def text_of(node: Node) -> str:
+def text_of(node: SyntaxNode) -> str:
     """The text of a string, with its escapes resolved."""
     return "".join(escaped(child) if child.kind == "escape_sequence" else child.text for child in node.children)
 
 
-def escaped(node: Node) -> str:
+def escaped(node: SyntaxNode) -> str:
     """The character of an escape sequence."""
     body = node.text[1:]
     try:
@@ -128,18 +128,18 @@ def escaped(node: Node) -> str:
     return _ESCAPES.get(body, "" if body[:1] in "\r\n" else body)
 
 
-def arguments(call: Node) -> list[Node]:
+def arguments(call: SyntaxNode) -> list[SyntaxNode]:
     """What a call passes."""
     listed = call.child("arguments")
     return listed.children if listed is not None and listed.kind == "arguments" else []
 
 
-def returned(function: Node) -> list[Node]:
+def returned(function: SyntaxNode) -> list[SyntaxNode]:
     """The expressions that a function can return."""
     body = function.child("body")
     if body is None or body.kind != "statement_block":
         return [body] if body is not None else []
-    found: list[Node] = []
+    found: list[SyntaxNode] = []
     waiting = [body]
     while waiting:
         node = waiting.pop()
@@ -150,7 +150,7 @@ def returned(function: Node) -> list[Node]:
     return found
 
 
-def operator_of(node: Node) -> str:
+def operator_of(node: SyntaxNode) -> str:
     """The operator of an expression."""
     operator = node.child("operator")
     return operator.kind if operator else ""

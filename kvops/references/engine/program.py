@@ -9,7 +9,7 @@ from posixpath import dirname, join, normpath
 
 from kvops.references.engine.declarations import Declarations, Tables
 from kvops.references.engine.nodes import PASSING, Handle, Import, declaration_of, plain
-from kvops.references.engine.syntax import Node, Source
+from kvops.references.engine.syntax import Source, SyntaxNode
 
 _ENDINGS = ("", ".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 
@@ -20,8 +20,8 @@ class Program(Tables):
     def __init__(self, sources: Iterable[Source], packages: Mapping[str, str]) -> None:
         super().__init__()
         self.sources = {source.file: source for source in sources if source.root is not None}
-        self.calls: defaultdict[Handle | str, list[Node]] = defaultdict(list)
-        self.loose: defaultdict[Handle | str, list[Node]] = defaultdict(list)
+        self.calls: defaultdict[Handle | str, list[SyntaxNode]] = defaultdict(list)
+        self.loose: defaultdict[Handle | str, list[SyntaxNode]] = defaultdict(list)
         self.packages = packages
         for source in self.sources.values():
             Declarations(self, source).run()
@@ -40,7 +40,7 @@ class Program(Tables):
             return [file for file in self.sources if _stem(file).endswith(f"/{tail}") or _stem(file) == tail]
         return [file for file in self.sources if _stem(file).endswith(f"/{module}") or _stem(file) == module]
 
-    def is_aliased(self, node: Node) -> bool:
+    def is_aliased(self, node: SyntaxNode) -> bool:
         """Whether an object may be reached by another name than that of its variable."""
         for above in (node, *node.up()):
             if above.kind == "variable_declarator":
@@ -67,7 +67,7 @@ class Program(Tables):
                 for handle in self.handles_of(node):
                     self.loose[handle].append(node)
 
-    def handles_of(self, node: Node | None) -> Iterator[Handle | str]:
+    def handles_of(self, node: SyntaxNode | None) -> Iterator[Handle | str]:
         """The handles under which a function is known that the expression names."""
         if node is None:
             return
@@ -79,7 +79,7 @@ class Program(Tables):
                         yield store.source.name
                     elif store.path:
                         yield store.path[-1]
-                    elif isinstance(store.source, Node) and store.source.text.startswith("require("):
+                    elif isinstance(store.source, SyntaxNode) and store.source.text.startswith("require("):
                         yield "default"
         elif node.kind == "member_expression" and (name := node.child("property")):
             yield name.text
@@ -107,7 +107,7 @@ _HOLDING = frozenset(
 )
 
 
-def _is_loose(node: Node) -> bool:
+def _is_loose(node: SyntaxNode) -> bool:
     """Whether a name is used other than to declare, to call, to export or to reach a property."""
     parent = node.parent
     if parent is not None and node.field == "object" and (taken := parent.child("property")):

@@ -35,7 +35,7 @@ _FEW = 40
 """A node with more children is a list. Its children have no fields, and looking for them would take long."""
 
 
-class Node:
+class SyntaxNode:
     """A node of a tree."""
 
     __slots__ = ("children", "end", "field", "kind", "names", "parent", "source", "start")
@@ -45,8 +45,8 @@ class Node:
         self.field = field
         self.start, self.end = span
         self.source = source
-        self.parent: Node | None = None
-        self.children: list[Node] = []
+        self.parent: SyntaxNode | None = None
+        self.children: list[SyntaxNode] = []
         self.names: dict[str, list[object]] | None = None
 
     @property
@@ -54,22 +54,22 @@ class Node:
         """The text of the node."""
         return self.source.data[self.start : self.end].decode("utf-8", "replace")
 
-    def child(self, field: str) -> "Node | None":
+    def child(self, field: str) -> "SyntaxNode | None":
         """The first child in the field."""
         return next((child for child in self.children if child.field == field), None)
 
-    def all(self, field: str) -> list["Node"]:
+    def all(self, field: str) -> list["SyntaxNode"]:
         """The children in the field."""
         return [child for child in self.children if child.field == field]
 
-    def up(self) -> Iterator["Node"]:
+    def up(self) -> Iterator["SyntaxNode"]:
         """The parent, its parent, and so on."""
         node = self.parent
         while node is not None:
             yield node
             node = node.parent
 
-    def walk(self) -> Iterator["Node"]:
+    def walk(self) -> Iterator["SyntaxNode"]:
         """The node and all below it, each before its children."""
         waiting = [self]
         while waiting:
@@ -88,7 +88,7 @@ class Source:
         self.data = text.encode("utf-8", "replace")
         self._starts = [0, *(found.end() for found in re.finditer(b"\n", self.data))]
         self.parsed = "\0" not in text and "\ufffd" not in text
-        self.root: Node | None = None
+        self.root: SyntaxNode | None = None
         if self.suffix in CODE:
             self._parse(text)
 
@@ -127,8 +127,8 @@ def _blank(text: str) -> str:
     return re.sub(r"[^\n]", lambda found: " " * len(found.group().encode()), text)
 
 
-def _rooted(tree: Tree, source: Source) -> Node:
-    root = Node("program", None, (0, len(source.data)), source)
+def _rooted(tree: Tree, source: Source) -> SyntaxNode:
+    root = SyntaxNode("program", None, (0, len(source.data)), source)
     waiting = [(tree.root_node, root)]
     while waiting:
         parsed, node = waiting.pop()
@@ -137,7 +137,7 @@ def _rooted(tree: Tree, source: Source) -> Node:
             field = parsed.field_name_for_child(index) if few else None
             if not (child.is_named or field == "operator" or child.type in _KEPT) or child.type == "comment":
                 continue
-            kept = Node(child.type, field, (child.start_byte, child.end_byte), source)
+            kept = SyntaxNode(child.type, field, (child.start_byte, child.end_byte), source)
             kept.parent = node
             node.children.append(kept)
             if child.child_count:

@@ -1,7 +1,7 @@
 """Which expressions of a program write a text. Pure: no Django."""
 
 from kvops.references.engine.nodes import PASSING, plain
-from kvops.references.engine.syntax import Node
+from kvops.references.engine.syntax import SyntaxNode
 
 _TEXTS = frozenset({"string", "template_string", "binary_expression", "call_expression", "regex"})
 _NO_TEXTS = frozenset(
@@ -17,14 +17,14 @@ _NO_TEXTS = frozenset(
 )
 
 
-def is_whole_text(node: Node) -> bool:
+def is_whole_text(node: SyntaxNode) -> bool:
     """Whether the expression writes a text that is no part of a larger one, no type and no name of a module."""
     if node.kind not in _TEXTS or _is_part(node):
         return False
     return not any(one.kind in _NO_TEXTS and not _is_value(one, node) for one in node.up())
 
 
-def _is_part(node: Node) -> bool:
+def _is_part(node: SyntaxNode) -> bool:
     """Whether the expression is a part of a larger text, or a call that makes none."""
     if node.kind == "binary_expression" and not _is_sum(node):
         return True
@@ -41,12 +41,12 @@ def _is_part(node: Node) -> bool:
     return parent.kind in {"arguments", "member_expression"} and above is not None and _makes_text(above)
 
 
-def _is_sum(node: Node) -> bool:
+def _is_sum(node: SyntaxNode) -> bool:
     operator = node.child("operator")
     return operator is not None and operator.kind == "+"
 
 
-def _makes_text(node: Node) -> bool:
+def _makes_text(node: SyntaxNode) -> bool:
     """Whether the call is `"a".concat(b)` or `["a", b].join(":")`."""
     callee = node.child("function") if node.kind == "call_expression" else None
     name = callee.child("property") if callee is not None else None
@@ -56,6 +56,6 @@ def _makes_text(node: Node) -> bool:
     return name.text == "concat" or (name.text == "join" and base.kind == "array")
 
 
-def _is_value(holder: Node, node: Node) -> bool:
+def _is_value(holder: SyntaxNode, node: SyntaxNode) -> bool:
     """Whether the exported thing is a value in which the node stands, not the name of a module."""
     return holder.kind == "export_statement" and node.field != "source"

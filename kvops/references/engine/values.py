@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
 
-from kvops.references.engine.nodes import Store
-from kvops.references.engine.syntax import Node
+from kvops.references.engine.nodes import Stored
+from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.report import Access
 
 GAP = "\0"
@@ -32,7 +32,7 @@ class Text:
     """A text with gaps, and the expressions that wrote it."""
 
     shape: str
-    origins: frozenset[Node] = frozenset()
+    origins: frozenset[SyntaxNode] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Binding:
 class Thing:
     """A function, class, object, list or enum of the program."""
 
-    node: Node
+    node: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """An instance of a class of the program."""
 
-    node: Node
+    node: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class Env:
 class Call:
     """One call of a function, which tells its parameters apart from other calls. Without a node: an unknown call."""
 
-    function: Node
-    call: Node | None
+    function: SyntaxNode
+    call: SyntaxNode | None
     within: "Call | None" = None
     depth: int = 1
 
@@ -98,10 +98,10 @@ class Evaluates(Protocol):
     open: set[tuple[object, ...]]
     cuts: int
 
-    def values(self, node: Node | None, call: Call | None = None) -> Values:
+    def values(self, node: SyntaxNode | None, call: Call | None = None) -> Values:
         """Everything that the expression can stand for."""
 
-    def stored(self, store: Store, call: Call | None = None) -> Values:
+    def stored(self, store: Stored, call: Call | None = None) -> Values:
         """Everything that the store can have stored."""
 
     def exported(self, file: str, name: str) -> Values:
@@ -110,11 +110,11 @@ class Evaluates(Protocol):
     def member(self, base: Values, name: str) -> Values:
         """The property of a value."""
 
-    def heirs(self, holder: Node) -> list[Node]:
+    def heirs(self, holder: SyntaxNode) -> list[SyntaxNode]:
         """The classes that extend the class, directly or not."""
 
 
-def joined(parts: list[Values], node: Node) -> Values:
+def joined(parts: list[Values], node: SyntaxNode) -> Values:
     """All texts that the parts make one after the other. The node is one of their origins."""
     texts = [texts_of(part) for part in parts]
     size = 1
