@@ -10,7 +10,7 @@ from bench.fakes import PREFIX
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Category, Person, Role, Run
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 
 type Measured = dict[str, float]
 
@@ -21,13 +21,13 @@ def prepare() -> Measured:
     make.change_families(category=Category.CACHE, note="for the bench")
     operator = make.person("operator", Role.OPERATOR)
     make.person("reviewer", Role.REVIEWER)
-    asked = cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
+    cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
     begun = time.perf_counter()
     names = preparation.freeze_stage(CleanupStage.objects.get(), by=operator)
     frozen = time.perf_counter() - begun
     preparation.prepare_stage(CleanupStage.objects.get(), by=operator)
     _work(CleanupStage.State.VERIFIED)
-    cleanup_requests.state_references(asked, commit="0000000", command="rg", hits=0, answer="none", by=operator)
+    searched.once(CleanupStage.objects.get().environment)
     sharing.state(CleanupStage.objects.get(), place="bench", by=operator)
     return {"names": names, "freeze": frozen}
 

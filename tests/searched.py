@@ -11,6 +11,7 @@ from kvops.models import (
     DeployedCode,
     DeployedLook,
     Environment,
+    Family,
     Namespace,
     Person,
     ReferenceAnswer,
@@ -28,9 +29,9 @@ def code(*environments: Environment, hits: Sequence[str] = (), commit: str = COM
         search(environment, hits=hits, commit=commit)
 
 
-def once(*environments: Environment) -> None:
+def once(*environments: Environment, hits: Sequence[str] = ()) -> None:
     """As `code`, in those environments that have no search yet."""
-    code(*(one for one in environments if not ReferenceSearch.objects.filter(environment=one).exists()))
+    code(*(one for one in environments if not ReferenceSearch.objects.filter(environment=one).exists()), hits=hits)
 
 
 def runs(environment: Environment, commit: str = COMMIT) -> None:
@@ -66,7 +67,7 @@ def _hit(of: ReferenceSearch, text: str) -> ReferenceHit:
     )  # fmt: skip
 
 
-def answered(environment: Environment, family: object, by: Person) -> None:
+def answered(environment: Environment, family: Family, by: Person) -> None:
     """Every hit of the newest search has an answer for the family."""
     newest = ReferenceSearch.objects.filter(environment=environment).latest("searched_at")
     ReferenceAnswer.objects.bulk_create(

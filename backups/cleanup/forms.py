@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup.references import AnsweredHit
+from backups.cleanup.references import StageHit
 from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
@@ -193,7 +193,7 @@ class AnswerForm(forms.Form):
     owner = forms.ModelChoiceField(Person.objects.none(), label=_("Owner"), required=False, empty_label="–")
     due = forms.DateField(label=_("Due date"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
 
-    def __init__(self, data: QueryDict | None = None, *, found: Iterable[AnsweredHit]) -> None:
+    def __init__(self, data: QueryDict | None = None, *, found: Iterable[StageHit]) -> None:
         super().__init__(data)
         hits, owner = self.fields["hits"], self.fields["owner"]
         assert isinstance(hits, forms.TypedMultipleChoiceField)  # noqa: S101  (for the type checker)

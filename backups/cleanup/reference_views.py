@@ -25,9 +25,7 @@ ANSWER: Step[CleanupStage] = Step(
     code_references.answer,
     _("Your answer is recorded."),
     fields=FIELDS,
-    form_of=lambda data, stage: AnswerForm(
-        data, found=code_references.hits_of(stage, code_references.search_of(stage))
-    ),
+    form_of=lambda data, stage: AnswerForm(data, found=StageReferences.of(stage).found),
 )
 
 
@@ -56,6 +54,7 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
 def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, status: int) -> HttpResponse:
     references = StageReferences.of(stage)
     search, found = references.search, references.found
+    searches = code_references.with_others(search)
     start = ListForm(request.GET).chosen()[1] or 0
     shown, after = page_of(list(enumerate(found, 1))[start:], PAGE, lambda row: row[0])
     texts = ReferenceHit.objects.in_bulk([one.hit.pk for _number, one in shown])
@@ -65,7 +64,8 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "references": references,
         "search": search,
         "search_page": code_references.search_page(stage.environment.slug),
-        "deployed": deployed.state(search, stage.namespace) if search else None,
+        "others": searches[1:],
+        "deployed": deployed.state(search, stage.namespace, *searches[1:]) if search else None,
         "total": len(found),
         "rows": [(one, texts[one.hit.pk]) for _number, one in shown],
         "chosen": typed["hits"].value() if typed else [],

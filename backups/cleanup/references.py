@@ -8,7 +8,7 @@ reviewer accepts by name.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from django.urls import reverse
 from django.utils import timezone
@@ -32,7 +32,7 @@ CERTAINTY = ("certain", "possible", "unknown")
 
 
 @dataclass(frozen=True)
-class AnsweredHit:
+class StageHit:
     """A hit with the answer that counts; None if it has no answer."""
 
     hit: ReferenceHit
@@ -51,7 +51,7 @@ class AnsweredHit:
 
 def search_page(environment: str) -> str:
     """The address of the page of an environment's searches."""
-    return f"/references/{environment}/"
+    return reverse("references-environment", args=[environment])
 
 
 def search_of(stage: CleanupStage) -> ReferenceSearch | None:
@@ -61,19 +61,31 @@ def search_of(stage: CleanupStage) -> ReferenceSearch | None:
     return stage.search
 
 
-def hits_of(stage: CleanupStage, search: ReferenceSearch | None) -> list[AnsweredHit]:
-    """The hits of the search that concern the stage, with their answers: unanswered first, then writers first."""
+def with_others(search: ReferenceSearch | None) -> list[ReferenceSearch]:
+    """The search, and the newest recent search of each other code: a search is of one script, or of a checkout.
+
+    Without them a newer search of one Worker would hide the hits in another one.
+    """
     if search is None:
         return []
+    recent = clock.now() - timedelta(seconds=timing.REFERENCES_FRESH)
+    others = ReferenceSearch.objects.filter(environment=search.environment_id, searched_at__gte=recent)
+    newest = others.exclude(worker=search.worker).order_by("worker", "-searched_at", "-pk").distinct("worker")
+    return [search, *newest]
+
+
+def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch]) -> list[StageHit]:
+    """The hits of the searches that concern the stage, with their answers: unanswered first, then writers first."""
     request, namespace = stage.request, stage.namespace
     exact = request.exact or request.family.exact
     hits = {
         hit.pk: hit
+        for search in searches
         for name in {namespace.binding, *_names_in_the_code(namespace)}
         for hit in store.hits_of(search, name, request.prefix, exact=exact).defer("context", "text")
     }.values()
     answers = _answers(request.family_id, {hit.fingerprint for hit in hits})
-    return sorted((AnsweredHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
+    return sorted((StageHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
 
 
 def _names_in_the_code(namespace: Namespace) -> set[str]:
@@ -98,13 +110,13 @@ def _answers(family: int, fingerprints: Collection[str]) -> dict[str, ReferenceA
     return {fingerprint: answer for fingerprint, answer in newest.items() if answer.closed_by_id is None}
 
 
-def _urgent_first(found: AnsweredHit) -> tuple[object, ...]:
+def _urgent_first(found: StageHit) -> tuple[object, ...]:
     hit = found.hit
     urgency = (URGENCY.index(hit.access), CERTAINTY.index(hit.certainty))
     return (found.answer is not None, *urgency, hit.file, hit.line, hit.pk)
 
 
-def unanswered(found: Iterable[AnsweredHit]) -> int:
+def unanswered(found: Iterable[StageHit]) -> int:
     """The number of hits without an answer."""
     return sum(one.answer is None for one in found)
 
@@ -128,7 +140,7 @@ class StageReferences:
     """The code references of a stage: its search, the hits with their answers, and the reason why it needs a search."""
 
     search: ReferenceSearch | None
-    found: Sequence[AnsweredHit]
+    found: Sequence[StageHit]
     missing: str
 
     @classmethod
@@ -136,7 +148,7 @@ class StageReferences:
         """As they are now. A submitted stage keeps its search, however old it gets."""
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
-        return cls(search, hits_of(stage, search), why)
+        return cls(search, hits_of(stage, with_others(search)), why)
 
     @property
     def unanswered(self) -> int:
@@ -154,17 +166,21 @@ class StageReferences:
         return self.search is not None and not self.missing and not self.unanswered
 
 
-def insist_references(stage: CleanupStage) -> ReferenceSearch:
-    """The newest search, if it is recent and a person answered each of its hits. Raises CleanupRefused."""
+def lacking(stage: CleanupStage) -> str:
+    """The reason why the newest search or its answers are not enough for a deletion; empty if they are."""
     search = store.newest(stage.environment)
-    if (why := missing(stage, search)) or search is None:
-        raise CleanupRefused(why)
-    if n := unanswered(hits_of(stage, search)):
+    if why := missing(stage, search):
+        return why
+    if n := unanswered(hits_of(stage, with_others(search))):
         page = reverse("backups:stage_references", args=[stage.pk])
-        raise CleanupRefused(
-            say(_("Code references without an answer: %(n)s. Answer them first: %(page)s"), n=n, page=page)
-        )
-    return search
+        return say(_("Code references without an answer: %(n)s. Answer them first: %(page)s"), n=n, page=page)
+    return ""
+
+
+def insist_references(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the newest search is recent and a person answered each of its hits."""
+    if why := lacking(stage):
+        raise CleanupRefused(why)
 
 
 def answer(
@@ -188,7 +204,7 @@ def answer(
         todo = {"follow_up": follow_up, "owner": owner, "due": due} if kind == Kind.FOLLOW_UP else {}
         if todo:
             _insist_follow_up(follow_up, owner, due)
-        chosen = [one for one in hits_of(mine, store.newest(mine.environment)) if one.hit.pk in set(hits)]
+        chosen = [one for one in hits_of(mine, with_others(store.newest(mine.environment))) if one.hit.pk in set(hits)]
         if not chosen or len(chosen) != len(set(hits)):
             raise CleanupRefused(_("These hits are not of the newest search for these keys. Load the page again."))
         ReferenceAnswer.objects.bulk_create(

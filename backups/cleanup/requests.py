@@ -172,7 +172,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         ready = State.CHECKED if mine.request.needs_check else State.VERIFIED
         if mine.state != ready:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
-        search = code_references.insist_references(mine)
+        code_references.insist_references(mine)
         if not backup_is_fresh(mine):
             raise CleanupRefused(_("The backup was verified too long ago. Verify it again."))
         sharing.insist_shared(mine)
@@ -186,7 +186,11 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             title=cleanup_evidence.title(mine),
             evidence=cleanup_evidence.build(mine),
             by=by,
-            values={"scope_digest": mine.scope_digest, "search": search, "returned_because": ""},
+            values={
+                "scope_digest": mine.scope_digest,
+                "search": code_references.search_of(mine),
+                "returned_because": "",
+            },
         )
 
 
@@ -194,7 +198,7 @@ def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mappin
     if not Generation.objects.verified().filter(pk=backup.pk).exists():
         return say(_("The backup is no longer verified."))
     same = approved["namespace_id"] == stage.namespace.namespace_id
-    if same and (changed := shown_references.changed(stage, approved["references"])):
+    if same and (changed := shown_references.changed(stage)):
         return changed
     return say(_("The keys to delete differ from the approved ones."))
 

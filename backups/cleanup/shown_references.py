@@ -1,12 +1,13 @@
 """The code references in the evidence of a stage: the search, the deployed code, and every answer or their digest."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup.references import CERTAINTY, URGENCY, AnsweredHit, hits_of, unanswered
+from backups.cleanup.references import CERTAINTY, URGENCY, StageHit, hits_of, unanswered, with_others
 from backups.models import CleanupStage
 from kvops.approvals import evidence
 from kvops.models import DeployedCode, ReferenceSearch
@@ -40,13 +41,14 @@ def risks(shown: Mapping[str, object]) -> list[str]:
     return [] if state == deployed.SAME else [f"references_{state}"]
 
 
-def changed(stage: CleanupStage, approved: Mapping[str, object]) -> str:
+def changed(stage: CleanupStage) -> str:
     """A sentence if the references part of the evidence is no longer the approved one, else empty."""
+    approved = json.loads(stage.approval.evidence)["references"] if stage.approval else {}
     now = shown(stage)
     if now == approved:
         return ""
-    if now.get("search") != approved.get("search"):
-        return say(_("The code was searched again after the approval."))
+    if any(now.get(name) != approved.get(name) for name in ("search", "others")):
+        return say(_("The code was searched again after the approval, or a search is too old now."))
     if now.get("deployed") != approved.get("deployed"):
         return say(_("Other code was deployed after the approval."))
     return say(_("The answers to the code references differ from the approved ones."))
@@ -57,21 +59,13 @@ def shown(stage: CleanupStage) -> dict[str, object]:
     search = store.newest(stage.environment)
     if search is None:
         return {}
-    found = hits_of(stage, search)
+    searches = with_others(search)
+    found = hits_of(stage, searches)
     lines = [_shown(one) for one in found]
     return {
-        "search": {
-            "id": search.pk,
-            "digest": search.digest,
-            "source": search.source,
-            "commit": search.commit,
-            "worker": search.worker,
-            "version": search.version,
-            "etag": search.etag,
-            "searched_at": evidence.moment(search.searched_at),
-            "files": search.files,
-        },
-        "deployed": _deployed(stage, search),
+        "search": _search(search),
+        "others": [_search(other) for other in searches[1:][:SHOWN_CODE]],
+        "deployed": _deployed(stage, searches),
         "hits": len(found),
         "unanswered": unanswered(found),
         "counts": [
@@ -85,12 +79,26 @@ def shown(stage: CleanupStage) -> dict[str, object]:
     }
 
 
+def _search(search: ReferenceSearch) -> dict[str, object]:
+    return {
+        "id": search.pk,
+        "digest": search.digest,
+        "source": search.source,
+        "commit": search.commit,
+        "worker": search.worker,
+        "version": search.version,
+        "etag": search.etag,
+        "searched_at": evidence.moment(search.searched_at),
+        "files": search.files,
+    }
+
+
 def _urgent_count(count: tuple[tuple[str, str], int]) -> tuple[int, int]:
     (access, certainty), _hits = count
     return URGENCY.index(access), CERTAINTY.index(certainty)
 
 
-def _shown(found: AnsweredHit) -> dict[str, object]:
+def _shown(found: StageHit) -> dict[str, object]:
     hit, answer = found.hit, found.answer
     line: dict[str, object] = {
         "file": hit.file,
@@ -134,10 +142,10 @@ def _digest(lines: Iterable[dict[str, object]]) -> str:
     return found.hexdigest()
 
 
-def _deployed(stage: CleanupStage, search: ReferenceSearch) -> dict[str, object]:
+def _deployed(stage: CleanupStage, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
     """Whether the searched code is the deployed code, and which code is deployed."""
     lines = [_code(code) for code in deployed.using(stage.namespace)]
-    state = deployed.state(search, stage.namespace).kind
+    state = deployed.state(searches[0], stage.namespace, *searches[1:]).kind
     return {"state": state, "count": len(lines), "code": lines[:SHOWN_CODE], "sha256": _digest(lines)}
 
 

@@ -96,41 +96,28 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     except CleanupRefused as refused:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
-    _insist_lock_known(stage, lease)
-    _insist_code_known(stage)
-    if stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest:
-        raise RunError("stale", _why_stale(stage))
-    try:
-        code_references.insist_references(stage)
-    except CleanupRefused as refused:
-        raise RunError("stale", str(refused)) from refused
+    _insist_known(stage, lease)
+    stale = stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest
+    if why := _why_stale(stage) if stale else english(code_references.lacking(stage)):
+        raise RunError("stale", why)
 
 
 def _why_stale(stage: CleanupStage) -> str:
     """The reason why the approval no longer fits, with the next step."""
-    changed = policy_changed(stage.approval) if stage.approval else ""
-    if stage.approval and not changed:
-        changed = shown_references.changed(stage, json.loads(stage.approval.evidence)["references"])
+    changed = (policy_changed(stage.approval) or shown_references.changed(stage)) if stage.approval else ""
     return f"{english(changed)} Nothing more is sent: end the deletion early and ask again." if changed else STALE
 
 
-def _insist_lock_known(stage: CleanupStage, lease: Lease) -> None:
-    """Pause while Cloudflare does not say whether R2 still locks the backup. Raises TryLater."""
+def _insist_known(stage: CleanupStage, lease: Lease) -> None:
+    """Pause while Cloudflare does not say if R2 locks the backup, or which code is deployed. Raises TryLater."""
     if stage.approval is None or stage.generation is None:
         return
     bucket_protection.ask_when_due(stage.environment, lease.keep)
+    approved = json.loads(stage.approval.evidence)
     try:
-        bucket_protection.insist_known(stage.generation, json.loads(stage.approval.evidence)["lock"])
-    except bucket_protection.NotKnown as unknown:
-        raise TryLater(str(unknown)) from unknown
-
-
-def _insist_code_known(stage: CleanupStage) -> None:
-    """Pause while Cloudflare does not say which code is deployed, if the approval rests on it. Raises TryLater."""
-    approved = json.loads(stage.approval.evidence) if stage.approval else {}
-    try:
-        shown_references.insist_known(stage, approved.get("references", {}))
-    except shown_references.DeployedNotKnown as unknown:
+        bucket_protection.insist_known(stage.generation, approved["lock"])
+        shown_references.insist_known(stage, approved["references"])
+    except (bucket_protection.NotKnown, shown_references.DeployedNotKnown) as unknown:
         raise TryLater(str(unknown)) from unknown
 
 

@@ -24,7 +24,8 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check", "policy_changed"),
         "backups.cleanup.requests": ("start_deletion",),
         "backups.cleanup.references": (
-            "search_of", "hits_of", "_names_in_the_code", "_answers", "unanswered", "missing", "insist_references",
+            "search_of", "with_others", "hits_of", "_names_in_the_code", "_answers", "unanswered", "missing", "lacking",
+            "insist_references",
         ),
         "backups.cleanup.shown_references": (),
         "backups.execution.lifecycle": (

@@ -3,17 +3,22 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
+from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import PEOPLE
 
+COMMIT = "4f1c2d94f1c2d94f1c2d94f1c2d94f1c2d94f1c2"
 POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 
 
 def decide(page: Page, title: str) -> None:
-    """The reviewer types the title on an approval's page, and the password where it is asked once more."""
+    """The reviewer accepts the named risks, types the title, and the password where it is asked once more."""
+    for risk in page.locator("[name^=accept_]").all():
+        risk.check()
     page.fill("[name=confirm]", title)
     page.click("button[value=approve]")
     password, decided = (
@@ -36,18 +41,37 @@ class BrowserJob:
     address: str = ""
 
     def ask(self, prefix: str) -> None:
-        """Ask for a clean-up, and state the code references."""
+        """Ask for a clean-up, and bring the report of a search of the code of each environment."""
         page = self.operator
         page.goto(f"/cleanup/new/?binding=SETTINGS&prefix={prefix}")
         page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
         page.click("button:has-text('Request the clean-up')")
         page.wait_for_url(re.compile(r"/cleanup/\d+/$"))
         self.address = page.url
-        page.fill("[name=commit]", "4f1c2d9")
-        page.fill("[name=command]", f"rg '{prefix}' functions/")
-        page.fill("[name=hits]", "1")
-        page.fill("[name=answer]", "functions/old.ts: removed in 4f1c2d9.")
-        page.click("button:has-text('State the code references')")
+        for slug in ("qa", "production"):
+            page.goto(f"/references/{slug}/")
+            report = FilePayload(name="hits.json", mimeType="application/json", buffer=self._report(prefix))
+            page.set_input_files("[name=report]", report)
+            page.get_by_role("button", name="Store this search").click()
+            page.wait_for_url(re.compile(rf"/references/{slug}/\d+/$"))
+
+    def _report(self, prefix: str) -> bytes:
+        """Two places in the code that use the keys: one writes them, one may read them."""
+        context = ("const key = name;", "use(key);", "}")
+        used = f"SETTINGS {prefix}*"
+        writer = Hit("functions/old.ts", 7, 3, "certain", "write", used, "use(key)", context)
+        reader = Hit("functions/api.ts", 9, 1, "possible", "read", used, "use(key)", context)
+        return dumps(Report(COMMIT, 3, datetime.now(UTC), (reader, writer), ()))
+
+    def answer(self) -> None:
+        """Answer every place of the list, and go on to the next step."""
+        page = self.operator
+        for place in page.locator("[name=hits]").all():
+            place.check()
+        page.check("[name=kind][value=falls_back]")
+        page.fill("[name=reason]", "It reads D1 first.")
+        page.get_by_role("button", name="Record the answer").click()
+        page.get_by_role("link", name="Next step:").click()
 
     def stage(self, title: str) -> Locator:
         """The card of the stage whose namespace has this title."""
@@ -74,8 +98,12 @@ class BrowserJob:
         """Freeze, back up, verify and check; then submit."""
         self.click(title, "Fix the list of keys")
         self.click(title, "Back up and verify")
+        places = self.stage(title).get_by_role("link", name="Answer the code references", exact=True)
         button = self.stage(title).get_by_role("button", name="Record how the backup was shared", exact=True)
-        self._until(lambda: button.is_visible() and button.is_enabled())
+        self._until(lambda: places.is_visible() or (button.is_visible() and button.is_enabled()))
+        if places.is_visible():
+            places.click()
+            self.answer()
         self.stage(title).locator("[name=place]").fill("#kv-cleanup on Slack, with the reviewer")
         button.click()
         self.click(title, "Submit for approval")
@@ -86,7 +114,7 @@ class BrowserJob:
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")
         page.locator(f"main a[href='{request.get_attribute('href')}']").first.click()
-        expect(page.locator("main")).to_contain_text("4f1c2d9")
+        expect(page.locator("main")).to_contain_text(COMMIT)
         decide(page, title)
 
     def delete(self, title: str) -> None:

@@ -94,6 +94,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "certificate-open": ("/cleanup/?state=open", r"/cleanup/\d+/certificate/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
+    "stage-references": ("/cleanup/1/", r"/cleanup/stages/\d+/references/"),
     "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),
     "approval-restore": ("/approvals/?kind=restore", r"/approvals/\d+/"),
     "investigation": ("/investigations/", r"/investigations/\d+/"),

@@ -69,7 +69,7 @@ def by_its_name_in_the_code(world: GateWorld, _request: CleanupRequest) -> None:
 
 def of_another_family(world: GateWorld, request: CleanupRequest) -> None:
     unanswered(world, request)
-    other = Family.objects.exclude(pk=request.family_id).filter(binding="SETTINGS").first()
+    other = Family.objects.exclude(pk=request.family_id).filter(binding="SETTINGS")[0]
     searched.answered(world.qa.environment, other, world.people.operator)
 
 
@@ -162,7 +162,7 @@ def hit_added(world: GateWorld, _request: CleanupRequest) -> None:
         ReferenceHit.objects.filter(search=other).update(search=search)
 
 
-SEARCHED_AGAIN, DIFFER = "The code was searched again after the approval.", "The answers to the code references differ"
+SEARCHED_AGAIN, DIFFER = "The code was searched again after the approval,", "The answers to the code references differ"
 AFTERWARDS: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] = {
     "a search by SQL": (unanswered, SEARCHED_AGAIN),
     "other code": (redeployed, "Other code was deployed after the approval."),
@@ -209,7 +209,7 @@ def test_a_run_that_began_sends_nothing_after(
 @pytest.fixture
 def eight_days_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     real = clock.seconds_until
-    return lambda: monkeypatch.setattr(code_references.clock, "seconds_until", lambda at: real(at) - 8 * 86400)
+    return lambda: monkeypatch.setattr(clock, "seconds_until", lambda at: real(at) - 8 * 86400)
 
 
 def test_an_approval_does_not_outlive_its_search(
@@ -266,6 +266,48 @@ def test_a_gap_in_what_is_known_waits_and_takes_no_approval(
     not_known(world, request_)
     with pytest.raises(TryLater, match="not known"):
         deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+
+
+def test_an_approval_of_places_without_an_answer_deletes_nothing(
+    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered(world, request_)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_references, "lacking", lambda _stage: "")
+        stage = gate.approved(world, request_)
+    with pytest.raises(CleanupRefused, match="without an answer: 1"):
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_references, "lacking", lambda _stage: "")
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
+    stage = gate.stage_of(request_)
+    with pytest.raises(RunError, match="without an answer: 1"):
+        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+
+
+def script(world: GateWorld) -> None:
+    """A Worker runs beside the Pages project, and its deployed script was searched last, without a hit."""
+    worker = {"name": "api", "version": "1", "etag": "e", "bindings": {"SETTINGS": world.qa.namespace_id}}
+    DeployedCode.objects.create(environment=world.qa.environment, kind="worker", seen_at=clock.now(), **worker)
+    ReferenceSearch.objects.create(
+        environment=world.qa.environment, source="worker", worker="api", version="1", etag="e", files=1, hit_count=0,
+        digest="e" * 64, searched_at=clock.now(), made_by="tests",
+    )  # fmt: skip
+
+
+def test_a_newer_search_of_one_script_hides_no_hit_in_other_code(world: GateWorld, request_: CleanupRequest) -> None:
+    unanswered(world, request_)
+    stage = gate.checked(request_)
+    script(world)
+    with pytest.raises(CleanupRefused, match="without an answer: 1"):
+        cleanup_requests.submit(stage, by=world.people.operator)
+
+
+def test_searches_of_all_deployed_code_together_are_no_risk(world: GateWorld, request_: CleanupRequest) -> None:
+    script(world)
+    shown = json.loads(gate.approval_of(gate.submitted(world, request_)).evidence)
+    assert (shown["risks"], shown["references"]["search"]["worker"]) == ([], "api")
+    assert [other["commit"] for other in shown["references"]["others"]] == [searched.COMMIT]
 
 
 def test_sql_submits_no_stage_without_a_search_of_its_code(world: GateWorld, request_: CleanupRequest) -> None:

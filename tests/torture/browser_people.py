@@ -10,8 +10,8 @@ from django.db import InterfaceError, OperationalError, connection
 from django.urls import reverse
 
 from backups.models import CleanupStage
-from kvops.models import ApprovalRequest, Run
-from tests import make
+from kvops.models import ApprovalRequest, ReferenceHit, Run
+from tests import make, searched
 from tests.torture import clicks
 from tests.torture.clicks import Click
 
@@ -104,8 +104,10 @@ def _button(name: str, form: Form | None = None) -> Callable[[CleanupStage], tup
 
 
 def _references(stage: CleanupStage) -> tuple[str, Form]:
-    searched = {"commit": "4f2a91c", "command": 'rg "master:"', "hits": "0", "answer": "none"}
-    return reverse("backups:cleanup_references", args=[stage.request_id]), searched
+    searched.once(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    [hit] = ReferenceHit.objects.filter(search__environment=stage.environment)
+    typed = {"hits": str(hit.pk), "kind": "falls_back", "reason": "reads D1 first"}
+    return reverse("backups:stage_answer", args=[stage.pk]), typed
 
 
 def _approve(stage: CleanupStage) -> tuple[str, Form]:

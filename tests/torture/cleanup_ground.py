@@ -16,7 +16,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.models import Run
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.past import Remembering
 from tests.torture import empty_estate, movable_clock
@@ -77,9 +77,7 @@ class CleanupGround:
         self.request = cleanup_requests.request(
             binding="SETTINGS", prefix=prefix, reason="torture", by=self.people.operator
         )
-        cleanup_requests.state_references(
-            self.request, commit="4f2a91c", command="rg mastercache:", hits=0, answer="none", by=self.people.operator
-        )
+        searched.once(self.estate.qa.environment, self.estate.production.environment)
         for _ in range(tries):
             inventory_scan.start_scan(self.estate.qa, actor=make.SETUP)
             self.work(late=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backups.cleanup import after_check, completion, stages
+from backups.cleanup.references import StageReferences
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops.models import Namespace, Run, Scan
@@ -71,7 +72,7 @@ def _unexplained(stage: CleanupStage) -> bool:
 
 
 def _before_the_submit(stage: CleanupStage) -> str:
-    if not stage.request.references:
+    if not StageReferences.of(stage).done:
         return "references"
     return "" if BackupShare.objects.filter(generation=stage.generation_id).exists() else "share"
 

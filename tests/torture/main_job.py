@@ -13,6 +13,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Person
 from kvops.runs import driver as run_driver
+from tests import searched
 from tests.torture import clicks
 from tests.torture.job import TortureJob
 
@@ -39,11 +40,6 @@ class MainJob(TortureJob):
         return True
 
 
-def _references(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    searched = {"commit": "4f2a91c", "command": 'rg "master:"', "answer": "none"}
-    cleanup_requests.state_references(stage.request, **searched, hits=0, by=operator)
-
-
 def _approve(stage: CleanupStage, _operator: Person, reviewer: Person) -> None:
     asked = ApprovalRequest.objects.get(cleanupstage=stage)
     approval_gate.approve(asked, by=reviewer, shown=asked.digest)
@@ -65,7 +61,7 @@ def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
 _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
     "freeze": lambda stage, operator, _: preparation.freeze_stage(stage, by=operator),
     "prepare": lambda stage, operator, _: preparation.prepare_stage(stage, by=operator),
-    "references": _references,
+    "references": lambda stage, _operator, _reviewer: searched.once(stage.environment),
     "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
     "submit": lambda stage, operator, _: cleanup_requests.submit(stage, by=operator),
     "approve": _approve,

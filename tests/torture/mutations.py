@@ -89,7 +89,7 @@ class MutationGround:
         stage = gate.stage_of(self.stage.request, "production")
         request, generation = stage.request, stage.generation
         found: list[Model | None] = [
-            stage.approval, stage, request, generation, stage.check_passed, request.references, request.family,
+            stage.approval, stage, request, generation, stage.check_passed, stage.search, request.family,
             stage.environment, stage.namespace, stage.run, PolicyVersion.objects.latest("number"),
             Dataset.objects.get(),
             Database.objects.get(environment=stage.environment),

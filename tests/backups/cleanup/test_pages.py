@@ -14,7 +14,7 @@ from backups.cleanup import completion, preparation, requests as cleanup_request
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.backups import waiting_stages
 from kvops import timing
-from kvops.models import Category, Family, ReferenceHit, ReferenceSearch, Run, Scan
+from kvops.models import Category, Family, ReferenceHit, Run, Scan
 from kvops.runs import driver as run_driver
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -240,11 +240,11 @@ def test_a_note_that_is_missing_is_asked_for(operator: Client, people: make.Peop
 def test_references_that_are_refused_stay_typed(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    cleanup_helpers.submitted(request_, people)
     stage = cleanup_helpers.stage_of(request_)
-    searched.search(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    searched.code(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    searched.answered(stage.environment, request_.family, people.operator)
+    cleanup_helpers.submitted(request_, people)
     fields = {"hits": [ReferenceHit.objects.get().pk], "kind": "unrelated", "reason": "a long answer"}
-    CleanupStage.objects.filter(pk=stage.pk).update(search=ReferenceSearch.objects.latest("pk"))
     answer = operator.post(f"/cleanup/stages/{stage.pk}/references/answer", fields)
     assert answer.status_code == 409
     assert answer.context["form"]["reason"].value() == "a long answer"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -19,7 +20,7 @@ from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 WRITER, READER = "src/a.ts:7 write certain SETTINGS master:*", "src/b.ts:9 read possible SETTINGS *"
-REASON = {"kind": "falls_back", "reason": "reads D1 first"}
+REASON: Mapping[str, Any] = {"kind": "falls_back", "reason": "reads D1 first"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def hits(stage: CleanupStage) -> list[int]:
     return [one.hit.pk for one in code_references.StageReferences.of(stage).found]
 
 
-def follow_up(people: make.People, **more: object) -> dict[str, object]:
+def follow_up(people: make.People, **more: object) -> dict[str, Any]:
     todo = {"follow_up": "d1", "owner": people.operator2, "due": timezone.localdate() + timedelta(days=7)}
     return {"kind": "follow_up", "reason": "still reads KV", **todo, **more}
 

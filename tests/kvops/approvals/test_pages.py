@@ -148,7 +148,7 @@ def test_a_change_is_asked_for_once(people: make.People) -> None:
     [
         "PRODUCTION", "4,300 keys", "production-settings", "2" * 32, "b" * 32, "the-bucket", "a1" * 32, "5" * 64,
         "master:city:0001", "master:drug:薬 剤/%41?#&amp;+&lt;b&gt;", "Sample", "c3" * 32, "d4" * 32, "5.1 MiB",
-        "Verified", "masters", "4,301", "8c1f2ab", "git grep -n &quot;master:&quot;", "Both are the migration script.",
+        "Verified", "masters", "4,301", "8c1f2ab", "functions/old.ts:7", "It reads D1 first.", "carried over",
         "4,288", "Opened every master screen.", "Master data moved to D1.", "Operator &lt;operator@example.com&gt;",
         "2026-11-25 09:44", "keep-a-month", "2026-12-25 09:40", "Approval requested", "All names, one per line",
     ],
@@ -213,7 +213,7 @@ def test_the_evidence_of_these_tests_is_what_a_stage_submits(estate: make.Estate
     asked = ApprovalRequest.objects.get()
     assert shape(json.loads(asked.evidence)) == shape(EVIDENCE)
     shown = page(people.reviewer, asked)
-    for text in ("3 keys", "master:a:1", "qa-settings", "rg &quot;master:&quot; functions/"):
+    for text in ("3 keys", "master:a:1", "qa-settings", "4f2a91c"):
         assert text in shown
 
 
