@@ -11,12 +11,12 @@ from functools import partial
 
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
-from django.urls import reverse
-from django.utils.translation import gettext_lazy as _, gettext_noop, ngettext_lazy
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator
+from backups.deletion.announcements import tell_reappeared
 from backups.deletion.listing import list_again
 from backups.deletion.own_deletions import MAY_BE
 from backups.deletion.proof import read_again
@@ -25,12 +25,10 @@ from backups.models import CleanupException, CleanupStage, Reappearance, Restore
 from kvops import clock, timing
 from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.connections import clients
-from kvops.models import NotificationEvent, Person, Run
+from kvops.models import Person, Run
 from kvops.names import storable
-from kvops.notifications import outbox
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
-from kvops.wording import say
 
 NOTES = (
     gettext_noop("The keys are listed once more after the settle time."),
@@ -135,21 +133,7 @@ def _tell(stage: CleanupStage) -> None:
     unseen = stage.reappearances.unseen()
     newest, number = unseen.order_by("-pk").first(), unseen.count()
     if newest is not None:
-        outbox.post(
-            NotificationEvent.KEY_REAPPEARED,
-            subject=f"stage:{stage.pk}",
-            title=say(
-                ngettext_lazy(
-                    "%(stage)s: %(n)s deleted key reappeared", "%(stage)s: %(n)s deleted keys reappeared", number
-                ),
-                stage=stage,
-                n=f"{number:,}",
-            ),
-            lines=[say(_("KVOps does not delete them again. Inspect the keys, and note your findings."))],
-            link=f"{reverse('backups:stage', args=[stage.pk])}?show=reappeared",
-            environment=stage.environment,
-            occasion=f"up to {newest.pk}",
-        )
+        tell_reappeared(stage, number, shown="reappeared", occasion=f"up to {newest.pk}")
 
 
 def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
