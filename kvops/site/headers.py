@@ -17,8 +17,8 @@ class HeadersMiddleware:
         """Answer the request."""
         response = self._get_response(request)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
-        # A health address reads no session, and shall not because of its headers.
-        signed_in = request.session.accessed and request.user.is_authenticated
-        if signed_in and "no-store" not in response.headers.get("Cache-Control", ""):
+        # A health address reads no session, and shall not because of its headers: it answers without the database too.
+        stored = "no-store" not in response.headers.get("Cache-Control", "")
+        if stored and request.session.accessed and request.user.is_authenticated:
             response.headers["Cache-Control"] = "no-store"
         return response

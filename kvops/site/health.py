@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from kvops import rollback
+from kvops.outages import AWAY
 from kvops.supervision import heartbeats
 from kvops.wording import english
 
@@ -40,7 +41,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
             return _word("unavailable", status=503)
         why = [*filter(None, [english(rollback.why_read_only())]), *heartbeats.missing()]
         shown = why if request.user.has_perm("kvops.view") else []
-    except DatabaseError:
+    except (DatabaseError, *AWAY):
         logger.exception("The database does not answer.")
         return _word("unavailable", status=503)
     return _word("degraded" if why else "ok", *shown)

@@ -1,8 +1,10 @@
 """Whether the process is up and whether it can work."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
@@ -67,3 +69,19 @@ def test_a_database_that_does_not_answer_is_said_in_the_log(
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])
 def test_nobody_signs_in_to_ask(client: Client, db: None, address: str) -> None:
     assert "no-store" in client.get(address).headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_signed_in_person_is_told_503_when_the_database_fails_in_between(
+    people: make.People, error: type[Exception]
+) -> None:
+    client = signed_in(people.auditor)
+
+    def fail(execute: Callable[..., object], statement: str, *rest: object) -> object:
+        if "django_session" in statement:
+            raise error("the connection is closed")
+        return execute(statement, *rest)
+
+    with connection.execute_wrapper(fail):
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.content) == (503, b"unavailable\n")
