@@ -19,6 +19,7 @@ from kvops.approvals import kinds as approval_kinds
 from kvops.models import (
     ApprovalRequest,
     Category,
+    EmergencyStop,
     Environment,
     Namespace,
     Notification,
@@ -128,7 +129,7 @@ def columns() -> list[Column]:
 def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
     """The requests that wait for the person: to decide, to put an approved change in force, or to answer a rejection.
 
-    A rejection of a deletion is left out, because its stage waits.
+    A rejection of a deletion is left out, because its stage waits; so is the release of a stop that is over.
     """
     again = ApprovalRequest.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
     requests = ApprovalRequest.objects.filter(
@@ -145,7 +146,10 @@ def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[Approval
             kind__in=[name for name, kind in approval_kinds.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
-    return requests.select_related("environment", "requester", "approver").order_by("decide_by")[:SHOWN]
+    in_force = [f"stop:{pk}" for pk in EmergencyStop.objects.in_force().values_list("pk", flat=True)]
+    released = Q(kind=ApprovalRequest.Kind.RELEASE_STOP) & ~Q(subject__in=in_force)
+    found = requests.exclude(released).select_related("environment", "requester", "approver")
+    return found.order_by("decide_by")[:SHOWN]
 
 
 def running() -> QuerySet[Run]:
