@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from audit import log, verify
+from audit import claims, log, verify
 from audit.actions import Action
 from audit.chain import ChainProblem
 from tests.audit.make import OPERATOR, sql, triggers_off, write
@@ -115,3 +115,20 @@ def test_a_wrong_flag_is_bad_usage() -> None:
     command = [sys.executable, "-m", "django", "verify_audit", "--quickly"]
     done = subprocess.run(command, env=os.environ, capture_output=True, check=False, timeout=60)
     assert done.returncode == 2
+
+
+@pytest.mark.django_db
+def test_it_ends_with_1_and_says_what_could_not_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> None:
+        raise claims.NotReadable("the newest manifest of qa: no answer")
+
+    monkeypatch.setattr("backups.history.recorded.heads_of_manifests", silent)
+    with pytest.raises(
+        CommandError, match=r"could not be compared: the newest manifest of qa: no answer.*again"
+    ) as end:
+        run()
+    assert end.value.returncode == 1
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("verify_audit", "--json", stdout=out)
+    assert json.loads(out.getvalue())["ok"] is False

@@ -1,6 +1,7 @@
 """Check the audit log: every hash, link and sequence number, and compare it with other tables and with manifests.
 
-Exit 0 if the log is intact, 1 if a problem was found, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
+Exit 0 if the log is intact and everything was compared, 1 if a problem was found or something could not be compared,
+2 for bad usage. ``--json`` prints one object: ``ok`` (bool, true with exit 0),
 ``entries`` (the number read), ``head_sequence``, ``head_hash`` (hex), ``problems``, ``heads`` (the number of heads kept
 elsewhere that were compared) and ``unread`` (the comparisons that were not possible, with
 the reason). ``problems`` is a list of
@@ -27,10 +28,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *_args: object, **options: object) -> None:
-        """Print the report; raises CommandError (exit 1) if a problem was found."""
+        """Print the report; raises CommandError (exit 1) if a problem was found or something could not be compared."""
         report = verify()
         if options["json"]:
-            self.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=2))
+            self.stdout.write(json.dumps({"ok": report.ok and not report.unread, **asdict(report)}, indent=2))
         else:
             self.stdout.write(_in_words(report))
         if not report.ok:
@@ -39,6 +40,13 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The audit log was tampered with or damaged. First problem{where}: {first.problem}."
                 " Compare with the newest backup of the database.",
+                returncode=1,
+            )
+        if report.unread:
+            raise CommandError(
+                f"Nothing that was compared differs, but this could not be compared: {'; '.join(report.unread)}."
+                " Run the command again where these can be read: on the worker, which may read the tables and has the"
+                " credentials of the buckets.",
                 returncode=1,
             )
 
