@@ -7,9 +7,8 @@ from kvops.environments import views as environment_views
 from kvops.inventory import family_views, key_views, unexplained_views, views as inventory_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
-from kvops.references import deployed_views
+from kvops.references import deployed_views, views as reference_views
 from kvops.runbook import views as runbook_views
-from kvops.references import views as reference_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
 from kvops.site import health

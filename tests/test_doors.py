@@ -25,15 +25,15 @@ from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
-from kvops.runbook import entries as runbook_entries, todo as runbook_todo
 from kvops.references import store as reference_store
+from kvops.runbook import entries as runbook_entries, todo as runbook_todo
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention import requesting
-from tests.kvops.runbook.test_by_hand import state
 from tests.kvops.references import reports
+from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
 
 LOGIN = 0

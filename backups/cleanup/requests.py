@@ -37,6 +37,8 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
+from kvops.names import visible
+from kvops.prefixes import patterns
 from kvops.runbook import procedures
 from kvops.wording import english, moment, say
 
@@ -90,8 +92,10 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
     if namespaces[0].environment.production:
         raise CleanupRefused(qa.only_production(binding))
     insist_operator(by)
-    if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
-        raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
+    already = CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).first()
+    if already is not None:
+        sentence = _("A clean-up of %(family)s is already open.")
+        raise CleanupRefused(say(sentence, family=visible(already.pattern)))
     actor, person = doer(by)
     made = CleanupRequest.objects.create(
         binding=binding,
@@ -130,12 +134,14 @@ def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> Cle
 
 def record_refusal_of_cleanup(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
     """Record the refusal of a clean-up's preparation; the caller reports it."""
+    family = key_families.family_of(namespace.binding, prefix)
+    (shown,) = patterns([prefix], exact=family is not None and family.exact and prefix == family.pattern)
     log.refusal(
         Action.REFUSED,
         actor=actor,
         environment=namespace.environment.slug,
         subject=f"namespace:{namespace.pk}",
-        subject_label=f"{namespace} {prefix}*"[:200],
+        subject_label=f"{namespace} {visible(shown)}"[:200],
         details={"reason": english(refusal)[:500]},
     )
 

@@ -45,10 +45,11 @@ def create_backup(
     restore: Restore | None = None,
     ends_at: datetime | None = None,
     foreground: bool = False,
+    exact: bool = False,
 ) -> Generation:
     """Create a backup of all keys under the prefixes, in the caller's transaction.
 
-    Routine backups of caches are refused.
+    Routine backups of caches are refused. With `exact`, the prefix is the whole name of the only key.
 
     With a stage, the backup holds exactly the stage's frozen names; with a restore, exactly the names it may overwrite.
     An investigation backup ends with its investigation.
@@ -80,7 +81,7 @@ def create_backup(
             prefixes=prefixes,
             category=scope.category(families or [None]),
             patterns=[str(family) for family in families] if stage or restore else [],
-            exact=stage is not None and stage.request.exact,
+            exact=exact or (stage is not None and stage.request.exact),
             purpose=purpose,
             read=scope.read_mode(families) if stage or restore else Read.BULK,
             stem=stem,

@@ -25,14 +25,20 @@ def of_prunes(keys: Collection[int]) -> dict[int, str]:
 
 def of_restores(keys: Collection[int]) -> dict[int, str]:
     """The titles of these restores by key, in one query."""
-    found = Restore.objects.filter(pk__in=keys).select_related("environment", "namespace")
+    found = Restore.objects.naming().filter(pk__in=keys).select_related("environment", "namespace")
     return {
         one.pk: _("%(environment)s %(binding)s: %(names)s from backup %(backup)s")
         % {
             "environment": one.environment.name,
             "binding": one.namespace.binding,
-            "names": _("listed names") if one.listed else visible(f"{one.prefix}*"),
+            "names": _names(one),
             "backup": one.generation_id,
         }
         for one in found
     }
+
+
+def _names(restore: Restore) -> str:
+    if only := getattr(restore, "only_name", None):  # set by `Restore.objects.naming()`
+        return visible(only)
+    return _("listed names") if restore.listed else visible(f"{restore.prefix}*")

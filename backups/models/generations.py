@@ -72,7 +72,7 @@ class Generation(models.Model):
     A backup of master data holds rows of D1, each as the key that its dataset gives it. `source` is the origin of the
     rows, `tables` has each table with its number of rows. The namespace is that of the keys.
 
-    With `exact`, the only prefix is the whole name of the key: the clean-up was of that key alone.
+    With `exact`, the only prefix is the whole name of the only key.
 
     The bucket is the one of this name at `endpoint`, in the account `account_id`. The endpoint's host also names R2's
     jurisdiction. A backup from before these were recorded has neither, and is known by the bucket's name alone.

@@ -119,6 +119,7 @@ def _back_up(restore: Restore, lease: Lease) -> None:
                 actor=lease.actor,
                 person=lease.run.started_by,
                 restore=restore,
+                exact=first == last,
             )
         except (BackupRefused, run_driver.AlreadyOpen) as refused:
             raise TryLater(str(refused)) from refused

@@ -7,8 +7,8 @@ from django.views.decorators.http import require_safe
 
 from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
-from kvops.runbook import todo
 from kvops.references import follow_ups
+from kvops.runbook import todo
 from kvops.web.live import live_part
 
 

@@ -618,3 +618,18 @@ def test_a_backup_in_another_bucket_is_not_fresh(estate: make.Estate, people: ma
     assert stages.backup_is_fresh(stage)
     Environment.objects.update(r2_bucket="another")
     assert not stages.backup_is_fresh(stage)
+
+
+@pytest.mark.usefixtures("encrypting")
+def test_an_open_clean_up_of_one_key_is_named_without_a_star(estate: make.Estate, people: make.People) -> None:
+    make.family("api-key:", Category.SETTINGS)
+    make.family("flag", Category.CACHE, exact=True)
+
+    def ask(name: str) -> CleanupRequest:
+        return cleanup_requests.request(binding="SETTINGS", prefix=name, exact=True, reason="old", by=people.operator)
+
+    ask("api-key:fax")
+    with pytest.raises(CleanupRefused, match=r"A clean-up of api-key:fax is already open\."):
+        ask("api-key:mail")
+    cleanup_requests.record_refusal_of_cleanup(estate.qa, "flag", CleanupRefused("no"), actor=make.SETUP)
+    assert Entry.objects.get(action=Action.REFUSED).subject_label == f"{estate.qa} flag"

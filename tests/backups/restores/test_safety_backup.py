@@ -79,3 +79,12 @@ def test_a_verification_older_than_a_day_is_repeated_first(estate: make.Estate, 
     tampered(safety_of(run), verified_at=Now() - timedelta(hours=25))
     assert (worked(run).state, values(estate)) == ("succeeded", [b"old"] * 2), run.error
     assert safety_of(run).verified_at > run.created_at  # type: ignore[operator]
+
+
+def test_the_safety_backup_of_one_key_is_named_without_a_star(estate: make.Estate, people: make.People) -> None:
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"old", None, None))
+    generation = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
+    restore_helpers.done(generation, people, on_conflict=Restore.OnConflict.OVERWRITE)
+    (safety,) = Generation.objects.filter(purpose=Generation.Purpose.RESTORE)
+    assert (safety.shown_prefixes, safety.run.label) == ([NAMES[0]], f"{estate.qa} {NAMES[0]}")
