@@ -75,6 +75,16 @@ class Product:
             f"with log.transaction(): setup.add({email!r}, Role.REVIEWER, actor=log.Actor(None, 'cli:tests'))"
         )
 
+    def asks_for_another_policy(self) -> None:
+        """Let a change of the policy wait for a reviewer."""
+        self._shell(
+            "from pathlib import Path; from audit.log import Actor; from backups import policy\n"
+            "from kvops.approvals import prepared_changes; from kvops.models import Person\n"
+            "text = Path('sandbox/policy.toml').read_text().replace('operator@', 'operator2@')\n"
+            "change = policy.apply_policy(text, actor=Actor.command())\n"
+            "prepared_changes.submit_change(change, by=Person.objects.get(name='operator'))"
+        )
+
     def alarm(self) -> None:
         """Press production's emergency stop, and let QA's bucket tell of a record that the database does not have."""
         self._shell(

@@ -97,6 +97,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "stage-references": ("/cleanup/1/", r"/cleanup/stages/\d+/references/"),
     "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),
     "approval-restore": ("/approvals/?kind=restore", r"/approvals/\d+/"),
+    "approval-policy": ("/categories/", r"/approvals/\d+/"),
     "investigation": ("/investigations/", r"/investigations/\d+/"),
     "approval-investigation": ("/investigations/", r"/approvals/\d+/"),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
@@ -104,6 +105,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "run": ("/runs/", r"/runs/\d+/"),
     "object": ("/storage/", r"/storage/objects/\d+/"),
     "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
+    "unexplained-new": ("/unexplained/", r"/unexplained/\d+/", r"/unexplained/\d+/\?show=new"),
     "key-deleted": ("/keys/qa/SETTINGS/deleted/", r"/key/qa/SETTINGS/\?name=.+"),
     "audit-tree": ("/cleanup/?state=completed", r"/cleanup/\d+/", r"/audit/\?subject=cleanup:\d+&tree=on"),
     "entry": ("/audit/", r"/audit/\d+/"),
@@ -127,6 +129,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
     """The mistakes of the pages, by look. A complaint of the browser counts in all looks of its language."""
     found: dict[str, list[str]] = {}
     addresses: dict[str, str] = {}
+    product.asks_for_another_policy()
     with signing_in(product, browser) as sign_in:
         for language, looks in BY_LANGUAGE.items():
             page, complaints = sign_in("operator"), list[str]()
