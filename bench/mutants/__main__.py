@@ -28,6 +28,9 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "insist_references",
         ),
         "backups.cleanup.shown_references": (),
+        "backups.cleanup.completion": (),
+        "backups.cleanup.evidence": (),
+        "backups.policy": ("shown",),
         "backups.execution.lifecycle": (
             "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
         ),
@@ -42,12 +45,10 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.bucket.newest_manifest": ("insist_none",),
         "backups.execution.revalidation": (),
         "backups.execution.presence": (),
-        "backups.generations.verification": (
-            "StoredBackup.compared", "StoredBackup._document", "StoredBackup._part", "StoredBackup._insist_complete",
-        ),
-        "backups.deletion.settle": ("except_", "_attempts"),
+        "backups.generations.verification": (),
+        "backups.deletion.settle": (),
         "backups.deletion.end": ("_leave_the_rest",),
-        "backups.restores.safety_backup": ("is_backed_up",),
+        "backups.restores.safety_backup": (),
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),
         "backups.cleanup.qa": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
@@ -55,11 +56,10 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
     },
-    "approvals": {"kvops.approvals.gate": (), "kvops.approvals.evidence": ("canonical_evidence", "digest_of")},
+    "approvals": {"kvops.approvals.gate": (), "kvops.approvals.evidence": ()},
     "digests": {
         "backups.archive.digests": (),
         "backups.cleanup.qa": ("scope_digest",),
-        "backups.cleanup.evidence": ("evidence_digest", "build"),
     },
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip

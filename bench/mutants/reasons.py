@@ -3,6 +3,7 @@
 import re
 
 REASONS: dict[str, str] = {
+    r"cleanup\.evidence\.\w+: - (.*select_related\()[^)]*(\).*)\n\+ \1[^)]*\2$": "it is fetched when it is asked for",
     r"_end: - updated_at=Now\(\),(?!\n\+ updated)": "the renewal in the same transaction has just set it",
     r"take: - .*epoch=before\.epoch\).*\n\+ .*filter\(pk=run_id, \)": "the row is locked by then",
     r'to_bytes\((.*), "big"\)(.*)\n.*to_bytes\(\1, \)\2$': "it is the default",

@@ -10,7 +10,7 @@ from kvops.cloudflare import KvEntry
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
-from tests.fakes.cloudflare_api import Request
+from tests.fakes.http import Request
 
 pytestmark = pytest.mark.django_db
 NAME = "master:a:..."
