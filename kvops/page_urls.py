@@ -55,6 +55,7 @@ urlpatterns: list[URLPattern] = [
     path("runbook/procedures/", runbook_views.all_procedures, name="runbook-procedures"),
     path("runbook/todo/", runbook_views.todos, name="runbook-todos"),
     path("runbook/todo/<int:pk>/done", runbook_views.todo_done, name="runbook-todo-done"),
+    path("references/<slug:environment>/deployed/<int:pk>/search", deployed_views.search, name="deployed-search"),
     path("references/<slug:environment>/deployed/traces", deployed_views.ask_traces, name="traces-ask"),
     path("references/<slug:environment>/deployed/traces/<int:pk>", deployed_views.answer_read, name="traces-answer"),
     path("reference-searches/<int:pk>/", reference_views.by_number, name="reference-search"),

@@ -230,6 +230,7 @@ DOORS: dict[str, Door] = {
     "runbook-todo-add": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.entry]),
     "runbook-todo-done": Door(NEVER, (LOGIN, 403, 302, 302, 403), lambda world: [world.todo]),
     "runbook-todos": page(),
+    "deployed-search": operates(lambda _world: ["qa", 1], done=404),
     "traces-ask": operates(lambda _world: ["qa"], done=422),
     "traces-answer": operates(lambda _world: ["qa", 1], done=404),
     "reference-follow-ups": page(),

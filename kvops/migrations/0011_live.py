@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                     ("drill", "restore drill"),
                     ("prune_investigation", "prune of an investigation backup"),
                     ("look", "look at the deployed code"),
+                    ("search", "search of a deployed script"),
                 ],
                 max_length=20,
             ),

@@ -55,6 +55,7 @@ class Run(models.Model):
         DRILL = "drill", _("restore drill")
         PRUNE_INVESTIGATION = "prune_investigation", _("prune of an investigation backup")
         LOOK = "look", _("look at the deployed code")
+        SEARCH = "search", _("search of a deployed script")
 
     class State(models.TextChoices):
         """The state of the run."""

@@ -7,9 +7,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.models import DeployedLook, Environment, Run, StillRead, TraceQuery
+from kvops.models import DeployedCode, DeployedLook, Environment, Run, StillRead, TraceQuery
 from kvops.people.signin import person_of
-from kvops.references import deployed, look as code_look, traces
+from kvops.references import deployed, look as code_look, scripts, traces
 from kvops.references.deployed_forms import TracesForm
 from kvops.web.acting import On, refusals_shown
 
@@ -47,6 +47,19 @@ def look(request: HttpRequest, environment: str) -> HttpResponse:
     with refusals_shown(request, On(found, f"environment:{found.pk}", found.name)):
         run = code_look.start(found, actor=person.actor, person=person)
         messages.success(request, _("Cloudflare is being asked for the deployed code."))
+        return redirect("run", run.pk)
+    return redirect("deployed-code", found.slug)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def search(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Search the script of a deployed Worker."""
+    found = get_object_or_404(Environment, slug=environment)
+    code = get_object_or_404(DeployedCode.objects.select_related("environment"), environment=found, pk=pk)
+    with refusals_shown(request, On(found, f"environment:{found.pk}", found.name)):
+        run = scripts.start(code, by=person_of(request))
+        messages.success(request, _("The deployed script is being searched."))
         return redirect("run", run.pk)
     return redirect("deployed-code", found.slug)
 

@@ -44,5 +44,6 @@ KINDS: dict[str, RunKind] = {
         resumed="backups.investigations.requests.insist_current",
     ),
     Run.Kind.LOOK: RunKind("kvops.references.look.work"),
+    Run.Kind.SEARCH: RunKind("kvops.references.scripts.work"),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

@@ -190,6 +190,7 @@ RESULTS: dict[str, str | Promise] = {
     "vanished": _("Vanished meanwhile"),
     "problem": _("Problem"),
     "deployed": _("Deployed Workers and Pages projects"),
+    "search": _("Search of code references"),
     # checks
     "check": _("Check"),
     "rows": _("Rows"),

@@ -11,13 +11,14 @@ def version_id(number: int) -> str:
 
 @dataclass
 class FakeVersion:
-    """A version: its bindings (name to namespace), its modules (name to content), the commit it was built from."""
+    """A version: its bindings (name to namespace), modules (name to content, and type if no JavaScript), and commit."""
 
     id: str
     etag: str
     kv: dict[str, str]
     modules: dict[str, bytes]
     commit: str = ""
+    types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

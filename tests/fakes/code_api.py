@@ -38,7 +38,7 @@ def get_modules(api: Api, context: Context) -> Reply:
         shown["modules"] = [
             {
                 "name": name,
-                "content_type": "application/javascript+module",
+                "content_type": version.types.get(name, "application/javascript+module"),
                 "content_base64": base64.b64encode(data).decode(),
             }
             for name, data in version.modules.items()
