@@ -116,9 +116,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="stillread",
-            constraint=models.UniqueConstraint(
-                fields=("query", "worker", "version", "access"), name="still_read_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("query", "worker", "version", "access"), name="still_read_once"),
         ),
         migrations.AddConstraint(
             model_name="stillread",
