@@ -24,10 +24,8 @@ def qa(estate: make.Estate) -> Environment:
     return estate.qa.environment
 
 
-def stored(
-    environment: Environment, *hits: Hit, hours: float = 0, unparsed: list[str] | None = None
-) -> ReferenceSearch:
-    report = reports.report(*hits, hours=hours, unparsed=unparsed or [])
+def stored(environment: Environment, *hits: Hit, hours: float = 0, unparsed: tuple[str, ...] = ()) -> ReferenceSearch:
+    report = reports.report(*hits, hours=hours, unparsed=unparsed)
     return reference_store.store(environment, report, source="file", by=make.SETUP)
 
 
