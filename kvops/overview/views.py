@@ -24,7 +24,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "todos": todo.open_todos(person)[: overview_status.SHOWN],
         "today": todo.today(),
         "follow_ups": follow_ups.owned_by(person)[: overview_status.SHOWN],
-        "today": follow_ups.today(),
         "running": overview_status.running(),
         "first_steps": overview_status.first_steps(shown),
         "alarms": overview_status.alarms(shown),
