@@ -166,17 +166,6 @@ def test_a_stage_without_a_check_and_a_check_without_a_database_say_so(second: C
     assert built(second)["check"] is None
 
 
-def test_the_references_are_shown_as_they_were_stated(world: GateWorld, second: CleanupStage) -> None:
-    stated = second.request.references
-    assert stated
-    assert built(second)["references"] == {
-        "binding": "SETTINGS", "prefix": "master:", "commit": "4f2a91c", "command": "rg master:", "hits": 0,
-        "answer": "none", "by": OPERATOR, "at": moment(stated.at),
-    }  # fmt: skip
-    gate.tampered(second.request, references=None)
-    assert built(second)["references"] == {}
-
-
 def test_what_came_of_it_in_qa_is_shown(world: GateWorld, first: CleanupStage, second: CleanupStage) -> None:
     assert built(second)["qa"] == [
         {
