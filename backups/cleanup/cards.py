@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from django import forms
 from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup import after_check, completion, preparation, qa, sharing
 from backups.cleanup.forms import (
@@ -18,7 +16,7 @@ from backups.cleanup.forms import (
     ReappearedForm,
     ShareForm,
 )
-from backups.cleanup.next_action import NEXT, NextAction, next_action
+from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.stages import busy_run
 from backups.cleanup.stepper import StageStep, steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
@@ -59,7 +57,7 @@ class CleanupListRow:
     cleanup: CleanupRequest
     stages: Sequence[CleanupStage]
     current: CleanupStage | None
-    waits_for: str | Promise
+    waits_for: str
     result: str
     remaining: int
 
@@ -149,11 +147,8 @@ def row(request: CleanupRequest) -> CleanupListRow:
     found = sorted(request.stages.all(), key=lambda stage: stage.order)
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
-    waits_for = NEXT.get(current.state, "") if current else ""
-    result = result_of(request, found)
-    if current and current.state in CleanupStage.BEFORE_DELETION and result in BROUGHT_BACK:
-        waits_for = _("End this clean-up and ask for another one")
-    return CleanupListRow(request, found, current, waits_for, result, remaining(found))
+    waits_for = next_label(current) if current else ""
+    return CleanupListRow(request, found, current, waits_for, result_of(request, found), remaining(found))
 
 
 def result_of(request: CleanupRequest, found: Iterable[CleanupStage]) -> str:
@@ -181,6 +176,5 @@ def band(stages: Iterable[CleanupStage]) -> Environment | None:
 
 
 def may_end(request: CleanupRequest) -> bool:
-    """Whether the clean-up can be ended: no deletion has begun."""
-    begun = [State.DELETING, State.DELETED, State.CONFIRMED]
-    return request.is_open and not request.stages.filter(state__in=begun).exists()
+    """Whether the clean-up can be ended: no deletion has begun, or the last one that ended proves nothing."""
+    return request.is_open and not completion.begun(request.stages.all())

@@ -60,6 +60,8 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
             raise CleanupRefused(_("Explain the other keys under the prefix first."))
         if run := after_check.open_run(mine):
             raise CleanupRefused(after_check.wait_for(run))
+        if mine.state == State.CONFIRMED and (why := qa.proves_nothing(mine)):
+            raise CleanupRefused(why)
         planned = {"others_note": PLANNED, "others_by": by, "others_at": Now()}
         move(
             mine,
@@ -83,7 +85,10 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
 
 
 def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
-    """End the request before a deletion began; a pending approval request is withdrawn. Raises CleanupRefused."""
+    """End the request before a deletion began, or after one that proves nothing. Raises CleanupRefused.
+
+    A pending approval request is withdrawn.
+    """
     insist_operator(by)
     _insist_not_begun(cleanup.stages.all())
     for approval in ApprovalRequest.objects.filter(
@@ -109,8 +114,17 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
 
 
 def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
-    if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
+    if begun(stages):
         raise CleanupRefused(_("The deletion has started, so the stage can only go forward."))
+
+
+def begun(stages: Iterable[CleanupStage]) -> bool:
+    """Whether a stage can only go forward: its deletion began. A proven one that proves nothing ends the clean-up."""
+    return any(
+        stage.state in {State.DELETING, State.DELETED}
+        or (stage.state == State.CONFIRMED and not qa.proves_nothing(stage))
+        for stage in stages
+    )
 
 
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:

@@ -4,32 +4,31 @@ from dataclasses import dataclass, replace
 
 from django.urls import reverse
 from django.utils.formats import number_format
-from django.utils.functional import Promise
-from django.utils.translation import gettext as _, gettext_lazy, ngettext
+from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check, completion, preparation, qa
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of, why_not_now
 from backups.cleanup.stepper import spelled
-from backups.models import BackupShare, CleanupStage
+from backups.models import BackupShare, CleanupStage, Generation
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import emergency
 
 State = CleanupStage.State
 
-NEXT: dict[str, str | Promise] = {
-    State.WAITING: gettext_lazy("Fix the list of keys"),
-    State.FROZEN: gettext_lazy("Back up and verify"),
-    State.BACKED_UP: gettext_lazy("Verify the backup"),
-    State.VERIFIED: gettext_lazy("Check against D1, or submit"),
-    State.CHECKED: gettext_lazy("Submit for approval"),
-    State.APPROVED: gettext_lazy("Start the deletion"),
-    State.DELETING: gettext_lazy("Check the result of the deletion, then continue"),
-    State.DELETED: gettext_lazy("Prove that the keys are gone"),
-    State.CONFIRMED: gettext_lazy("Test the application and record that it works"),
-}
-"""The operator's next action by the state alone; no entry if another person or a run has the next step."""
+OPERATORS_TURN = (
+    State.WAITING,
+    State.FROZEN,
+    State.BACKED_UP,
+    State.VERIFIED,
+    State.CHECKED,
+    State.APPROVED,
+    State.DELETING,
+    State.DELETED,
+    State.CONFIRMED,
+)
+"""The states in which an operator has the next action, unless a run works."""
 
 ENDING = "#end"
 """The form that ends a clean-up, on its page."""
@@ -68,6 +67,12 @@ def next_action(stage: CleanupStage, person: Person) -> NextAction | None:
     return replace(action, disabled_reason=_why_not(stage, person) or action.disabled_reason)
 
 
+def next_label(stage: CleanupStage) -> str:
+    """The stage's next action in words, for lists; empty if nothing is left to do."""
+    action = _action(stage)
+    return action.label if action else ""
+
+
 def _why_not(stage: CleanupStage, person: Person) -> str:
     if not person.holds(Role.OPERATOR):
         return _("You are not an operator.")
@@ -89,7 +94,27 @@ def _why_not_delete(stage: CleanupStage, person: Person) -> str:
         start = _("You approved this; another person must start it.")
         go_on = _("You approved this; another person must do it.")
         return start if stage.state == State.APPROVED else go_on
-    return ""
+    return _why_not_by_backup(stage)
+
+
+def _why_not_by_backup(stage: CleanupStage) -> str:
+    """The reason why no key is deleted, if the backup was found damaged or is in another bucket; else empty."""
+    backup, run = stage.generation, stage.run
+    if backup is None or (backup.status == Generation.Status.VERIFIED and backup.is_here):
+        return ""
+    what = backup.get_status_display() if backup.is_here else _("in another bucket")
+    if stage.state == State.APPROVED:
+        sentence = _(
+            "Backup %(pk)s is not usable: %(what)s. Put it right and verify it, or withdraw the request and fix the "
+            "list of keys again."
+        )
+    elif run is not None and run.cursor.get("waits"):
+        sentence = _(
+            "Backup %(pk)s is not usable: %(what)s. Put it right and verify it, or stop here and keep the other keys."
+        )
+    else:
+        return ""
+    return sentence % {"pk": backup.pk, "what": what}
 
 
 def _action(stage: CleanupStage) -> NextAction | None:
@@ -106,14 +131,14 @@ def _action(stage: CleanupStage) -> NextAction | None:
         State.CONFIRMED: _accept,
     }
     found = actions.get(State(stage.state))
-    if found and stage.state in CleanupStage.BEFORE_DELETION and qa.changed_rules(stage):
-        return _ask_again(stage)
+    if found and stage.state in CleanupStage.BEFORE_DELETION and (because := qa.dead_end(stage)):
+        return _ask_again(stage, because)
     return found(stage) if found else None
 
 
-def _ask_again(stage: CleanupStage) -> NextAction:
-    label, because = _("End this clean-up, then ask again"), str(qa.missing_qa(stage))
-    return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment=ENDING, because=because)
+def _ask_again(stage: CleanupStage, because: str) -> NextAction:
+    label = _("End this clean-up, then ask again")
+    return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment=ENDING, because=str(because))
 
 
 def _freeze(stage: CleanupStage) -> NextAction:
@@ -191,6 +216,8 @@ def _accept(stage: CleanupStage) -> NextAction:
         return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
     if completion.unexplained_others(stage):
         return NextAction(_("Explain the other keys under the prefix"), "backups:stage_others", stage.pk)
+    if because := qa.proves_nothing(stage):
+        return _ask_again(stage, because)
     run = after_check.open_run(stage)
     return NextAction(
         _("Application works: record it"),

@@ -145,33 +145,23 @@ def missing_qa(stage: CleanupStage) -> str:
             _("Keys deleted in %(name)s reappeared. Note your findings there first."),
             name=earlier.name,
         )
-    if _of_scope(stage).filter(_NOTHING_DELETED, environment=earlier).exists():
-        return say(
-            _(
-                "No key of this clean-up was deleted in %(name)s, so it proves nothing. End this clean-up and ask for "
-                "another one."
-            ),
-            name=earlier.name,
-        )
-    return _brought_back(stage, earlier) or _not_accepted(stage, earlier)
-
-
-def _brought_back(stage: CleanupStage, earlier: Environment) -> str:
-    found = _of_scope(stage).filter(_BROUGHT_BACK, environment=earlier).order_by("-pk").first()
-    restore = (found.undos.first() or found.restores.first()) if found else None
-    if restore is None:
-        return ""
-    return say(
-        _(
-            "Restore %(restore)s wrote deleted keys back in %(name)s, so its clean-up proves nothing any more. End "
-            "this clean-up and ask for another one."
-        ),
-        restore=restore.pk,
+    return dead_end(stage) or say(
+        _("Clean up %(name)s first: its stage must be accepted, under the same rules, at most 7 days earlier."),
         name=earlier.name,
     )
 
 
-def _not_accepted(stage: CleanupStage, earlier: Environment) -> str:
+def dead_end(stage: CleanupStage) -> str:
+    """The reason why the earlier stage of this clean-up can never count, so the clean-up ends; else empty."""
+    earlier = earlier_environment(stage)
+    if earlier is None:
+        return ""
+    accepted = stage.request.stages.filter(environment=earlier, state=CleanupStage.State.ACCEPTED)
+    if not accepted.exists():
+        return ""
+    mine = _of_scope(stage).filter(pk__in=accepted).first()
+    if mine is not None and (why := proves_nothing(mine)):
+        return why
     if changed := changed_rules(stage):
         return say(
             _(
@@ -181,9 +171,27 @@ def _not_accepted(stage: CleanupStage, earlier: Environment) -> str:
             name=earlier.name,
             changes=differences.sentence(changed),
         )
+    return ""
+
+
+def proves_nothing(stage: CleanupStage) -> str:
+    """The reason why a proven stage is no evidence: it deleted nothing, or its keys were written back; else empty."""
+    name = stage.environment.name
+    if stage.names and not stage.deleted:
+        sentence = _(
+            "No key of this clean-up was deleted in %(name)s, so it proves nothing. End this clean-up and ask for "
+            "another one."
+        )
+        return say(sentence, name=name)
+    if (restore := stage.undos.first() or stage.restores.first()) is None:
+        return ""
     return say(
-        _("Clean up %(name)s first: its stage must be accepted, under the same rules, at most 7 days earlier."),
-        name=earlier.name,
+        _(
+            "Restore %(restore)s wrote deleted keys back in %(name)s, so its clean-up proves nothing any more. End "
+            "this clean-up and ask for another one."
+        ),
+        restore=restore.pk,
+        name=name,
     )
 
 

@@ -274,16 +274,18 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     run_driver.request_stop(run, actor=make.SETUP)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert f"Stop here, keep the other {stage.names} keys" in shown(operator, f"/cleanup/{request_.pk}/")
+    assert f"Stop here, keep all {stage.names} keys" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "end-early")
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.skipped) == (State.CONFIRMED, 3)
     assert "3 keys were left" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "leftovers", note="does not change")
-    page = post(operator, stage, "accept", note="nothing changed")
-    assert "The stage is accepted." in page
+    assert "proves nothing" in post(operator, stage, "accept", note="nothing changed")
+    operator.post(f"/cleanup/{request_.pk}/end", {"reason": "asked again"})
+    page = shown(operator, f"/cleanup/{request_.pk}/")
     assert "Nothing deleted" in page
+    assert "Application works: record it" not in page
 
 
 def test_a_stopped_deletion_can_go_on(operator: Client, people: make.People, request_: CleanupRequest) -> None:

@@ -225,7 +225,7 @@ def told(person: Person, address: str, *lengths: int) -> set[str]:
     """The given lengths that an address shows, in any form."""
     answer = signed_in(person).get(address)
     assert answer.status_code == 200, address
-    page = answer.getvalue().decode()
+    page = b"".join(answer).decode()
     forms = [form for each in lengths for form in (str(each), f"{each:,}", bytes_(each))]
     return {form for form in forms if re.search(rf"(?<![0-9a-f.]){re.escape(form)}(?![0-9a-f])", page)}
 

@@ -1,5 +1,6 @@
 """The stepper of a stage and the one thing to do next, without a page."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -7,16 +8,19 @@ from django.db.models.functions import Now
 
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
+from backups.cleanup.stages import CleanupRefused
 from backups.cleanup.stepper import steps_of_stage
 from backups.deletion.end import end_early
 from backups.generations import start as generation_start
-from backups.models import CleanupRequest, CleanupStage, Generation
+from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops import timing
-from kvops.models import Person, Role, RoleGrant, Run, Scan
+from kvops.models import Environment, Person, Role, RoleGrant, Run, Scan
 from kvops.runs import driver as run_driver
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
+from tests.gate.world import tampered
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -33,6 +37,7 @@ TITLES = [
     "Prove that the keys are gone",
     "Test the application",
 ]
+END = "End this clean-up, then ask again"
 
 
 @pytest.fixture(autouse=True)
@@ -272,3 +277,63 @@ def test_an_ended_stage_keeps_what_it_reached(request_: CleanupRequest, people: 
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddddttttt"
     assert next_action(stage, people.operator) is None
+
+
+def nothing_deleted(stage: CleanupStage) -> None:
+    tampered(stage, deleted=0, skipped=stage.names)
+
+
+def keys_written_back(stage: CleanupStage) -> None:
+    assert stage.generation is not None
+    Restore.objects.create(
+        environment=stage.environment, namespace=stage.namespace, generation=stage.generation, stage=stage
+    )
+
+
+@pytest.mark.parametrize("spoil", [nothing_deleted, keys_written_back])
+def test_every_place_says_to_end_a_clean_up_whose_qa_proves_nothing(
+    request_: CleanupRequest, people: make.People, spoil: Callable[[CleanupStage], None]
+) -> None:
+    spoil(cleanup_helpers.accepted(request_, people))
+    production = cleanup_helpers.stage_of(request_, "production")
+    found = action(production, people.operator)
+    assert (found.label, found.url) == (END, f"/cleanup/{request_.pk}/#end")
+    assert "proves nothing" in found.because
+    client = signed_in(people.operator)
+    for address in ("/", "/cleanup/", f"/cleanup/{request_.pk}/", f"/cleanup/stages/{production.pk}/"):
+        page = client.get(address).content.decode()
+        assert END in page, address
+        assert f">{TITLES[0]}</button>" not in page, address
+
+
+@pytest.mark.parametrize("spoil", [nothing_deleted, keys_written_back])
+def test_a_stage_that_proves_nothing_is_ended_and_never_accepted(
+    request_: CleanupRequest, people: make.People, spoil: Callable[[CleanupStage], None]
+) -> None:
+    stage = cleanup_helpers.confirmed(request_, people)
+    spoil(stage)
+    stage = cleanup_helpers.stage_of(request_)
+    completion.explain_leftovers(stage, note="they were gone", by=people.operator)
+    stage = cleanup_helpers.stage_of(request_)
+    assert action(stage, people.operator).label == END
+    with pytest.raises(CleanupRefused, match="proves nothing"):
+        completion.accept_stage(stage, note="works", by=people.operator)
+    assert 'id="end"' in signed_in(people.operator).get(f"/cleanup/{request_.pk}/").content.decode()
+    completion.end(request_, reason="asked again", by=people.operator)
+    assert not CleanupRequest.objects.get(pk=request_.pk).is_open
+
+
+def test_no_delete_is_offered_while_the_backup_is_damaged_or_elsewhere(
+    request_: CleanupRequest, people: make.People
+) -> None:
+    stage = cleanup_helpers.approved(request_, people)
+    assert offered(stage, people.operator) == ("stage_start", "")
+    bucket = stage.environment.r2_bucket
+    Environment.objects.filter(slug="qa").update(r2_bucket="another")
+    assert "not usable: in another bucket" in offered(cleanup_helpers.stage_of(request_), people.operator)[1]
+    Environment.objects.filter(slug="qa").update(r2_bucket=bucket)
+    Generation.objects.update(status="damaged")
+    stage = cleanup_helpers.stage_of(request_)
+    assert "not usable: damaged. Put it right and verify it, or withdraw" in offered(stage, people.operator)[1]
+    page = signed_in(people.operator).get(f"/cleanup/stages/{stage.pk}/").content.decode()
+    assert f"/cleanup/stages/{stage.pk}/start" not in page

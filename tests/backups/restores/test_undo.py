@@ -75,12 +75,14 @@ def test_the_reviewer_was_shown_that_the_approval_covers_it(estate: make.Estate,
     assert (run.kind, run.approval_id, run.approval_digest) == ("undo", stage.approval_id, stage.approval.digest)
 
 
-def test_the_stage_stays_where_it_was(estate: make.Estate, people: make.People) -> None:
+def test_the_stage_stays_where_it_was_and_is_ended(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     undone(stage, people)
     stage.refresh_from_db()
     assert stage.state == "confirmed"
-    completion.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
+    with pytest.raises(CleanupRefused, match="proves nothing"):
+        completion.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
+    completion.end(stage.request, reason="put back, the pages needed them", by=people.operator)
 
 
 def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:
@@ -225,7 +227,7 @@ def test_after_an_undo_the_clean_up_is_undone_everywhere(estate: make.Estate, pe
         page = shown(people, address)
         assert "Undone" in page
         assert "Accepted</" not in page
-    assert "End this clean-up and ask for another one" in shown(people, "/cleanup/")
+    assert "End this clean-up, then ask again" in shown(people, "/cleanup/")
 
 
 def test_a_clean_up_that_is_done_and_undone_is_not_called_done(estate: make.Estate, people: make.People) -> None:

@@ -13,7 +13,7 @@ from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
 from backups.templatetags.waiting import waiting_work
 from kvops import timing
-from kvops.approvals import gate as approval_gate, prepared_changes
+from kvops.approvals import emergency_release, gate as approval_gate, prepared_changes
 from kvops.models import (
     ApprovalRequest,
     Family,
@@ -26,7 +26,7 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
-from kvops.runs import driver as run_driver
+from kvops.runs import driver as run_driver, emergency
 from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -176,7 +176,7 @@ def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make
     assert "Nothing waits for you." in page(people.operator)
     asked = ApprovalRequest.objects.get()
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
-    assert "Start the deletion" in page(people.operator)
+    assert "Delete 3 keys" in page(people.operator)
 
 
 def works(person: Person) -> list[tuple[str, str]]:
@@ -375,3 +375,14 @@ def test_only_an_operator_is_offered_to_back_a_family_up(
     page = signed_in(getattr(people, who)).get("/").content.decode()
     assert ("Back up" in page) is offered
     assert "there is no verified backup" in page
+
+
+def test_the_unused_release_of_a_stop_that_is_over_waits_for_nobody(estate: make.Estate, people: make.People) -> None:
+    emergency.press(estate.qa.environment, by=people.reviewer)
+    asked = emergency_release.ask(estate.qa.environment, by=people.operator, reason="over")
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert waits(people.operator) == [asked.pk]
+    again = emergency_release.ask(estate.qa.environment, by=people.operator, reason="over")
+    approval_gate.approve(again, by=people.reviewer, shown=again.digest)
+    emergency_release.use(again, by=people.operator2)
+    assert waits(people.operator) == []
