@@ -8,6 +8,7 @@ due exactly once, and in order.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -48,13 +49,20 @@ def insist_cron(expression: str, zone: str) -> None:
 
 def insist_apart(expression: str, least: timedelta) -> None:
     """Raise NotCron if two due times of a valid expression, as a clock on a wall shows them, lie closer together."""
-    walls = croniter(expression, datetime(2026, 1, 1))  # noqa: DTZ001 - a clock on a wall
-    due = [walls.get_next(datetime) for _ in range(_LOOKED_AT)]
-    if min(after - before for before, after in pairwise(due)) < least:
+    if _shortest(expression) < least:
         sentence = gettext_lazy(
             "“%(text)s” is due too often: this job takes at least %(minutes)s minutes between two starts."
         )
         raise NotCron(say(sentence, text=expression, minutes=least // timedelta(minutes=1)))
+
+
+@cache
+def _shortest(expression: str) -> timedelta:
+    """The shortest time between two due times."""
+    walls = croniter(expression, datetime(2026, 1, 1))  # noqa: DTZ001 - a clock on a wall
+    due = [walls.get_next(datetime) for _ in range(_LOOKED_AT)]
+    shortest: timedelta = min(after - before for before, after in pairwise(due))
+    return shortest
 
 
 def following(expression: str, zone: str, after: datetime) -> datetime:

@@ -180,9 +180,19 @@ def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
         missed=len(passed) - 1,
         missed_since=passed[0] if len(passed) > 1 else None,
     )
-    next_at = cron.following(schedule.expression, schedule.zone, now)
-    Schedule.objects.filter(pk=pk).update(next_at=next_at)
+    # Due times from before the job had its floor, or written by SQL, keep it too.
+    after = now + JOBS[schedule.job].apart if too_often(schedule) else now
+    Schedule.objects.filter(pk=pk).update(next_at=cron.following(schedule.expression, schedule.zone, after))
     return schedule, firing
+
+
+def too_often(schedule: Schedule) -> str:
+    """The sentence if the schedule is due more often than its job allows; else empty."""
+    try:
+        cron.insist_apart(schedule.expression, JOBS[schedule.job].apart)
+    except cron.NotCron as error:
+        return str(error)
+    return ""
 
 
 def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> None:

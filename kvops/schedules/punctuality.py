@@ -47,6 +47,11 @@ class Standing:
         """The due times, in the reader's language."""
         return cron.words(self.schedule.expression)
 
+    @property
+    def too_often(self) -> str:
+        """The sentence if the due times are closer together than the job allows; else empty."""
+        return schedule_jobs.too_often(self.schedule) if self.schedule.job in schedule_jobs.JOBS else ""
+
 
 def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
     """The punctuality of these schedules, by the database's clock."""

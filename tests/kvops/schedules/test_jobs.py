@@ -14,6 +14,7 @@ from kvops.runs import driver as run_driver
 from kvops.schedules import cron, jobs as schedule_jobs, punctuality
 from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
 from tests import make
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -216,3 +217,14 @@ def test_the_last_success_is_that_of_every_run(schedule: Schedule) -> None:
 def test_a_schedule_that_nobody_fires_is_late(schedule: Schedule) -> None:
     Schedule.objects.update(next_at=clock.now() - timedelta(seconds=timing.FIRED_LATE + 1))
     assert state() == "late"
+
+
+def test_due_times_below_the_floor_keep_it_when_they_fire(schedule: Schedule, people: make.People) -> None:
+    now = clock.now()
+    Schedule.objects.update(expression="* * * * *", next_at=now)
+    fire(now)
+    assert Schedule.objects.get().next_at - now > timedelta(minutes=5)
+    assert len(fire(now + timedelta(minutes=2))) == 1
+    page = signed_in(people.auditor).get("/schedules/").content.decode()
+    assert "due too often: this job takes at least 5 minutes between two starts" in page
+    assert "It starts only after that time. Change the due times." in page
