@@ -38,6 +38,11 @@ def counted(sentence: str, *numbers: int) -> str:
     return sentence % {place: f"{number:,}" for place, number in zip(_PLACES, numbers, strict=False)}
 
 
+def keys_of(number: int) -> str:
+    """A number of keys in English, for commands and stored titles."""
+    return f"{number:,} key{'' if number == 1 else 's'}"
+
+
 def said(stored: str) -> str:
     """A stored sentence in the reader's language, if it was marked with `gettext_noop`; also one of `counted`."""
     if not stored or (shown := gettext(stored)) != stored:

@@ -26,6 +26,7 @@ from kvops import timing
 from kvops.approvals import evidence
 from kvops.environments import hours
 from kvops.models import Category
+from kvops.wording import keys_of
 
 SAMPLE_OF_DIFFERENCE = 5
 LASTING = (Category.LEGACY, Category.SETTINGS)
@@ -34,7 +35,8 @@ LASTING = (Category.LEGACY, Category.SETTINGS)
 
 def title(stage: CleanupStage) -> str:
     """The title of a request in lists: the pattern, the environment and the number of keys."""
-    return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
+    where = f"{stage.environment.name} {stage.namespace.title}"
+    return f"Delete {keys_of(stage.names)} {stage.request.pattern} from {where}"
 
 
 def evidence_digest(stage: CleanupStage) -> str:

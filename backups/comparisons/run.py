@@ -34,6 +34,7 @@ BLOCK = 5_000
 READ = 500
 """Keys read from KV per checkpoint; a fifth of it if they are read exactly."""
 MAX_RESTARTS = 5
+_COMPARED = (gettext_noop("Compared %(n)s key"), gettext_noop("Compared %(n)s keys"))
 
 Kind = ComparisonEntry.Kind
 
@@ -171,7 +172,7 @@ class _Live:
         at["equal"] = at["equal"] + len(block) - len(found)
         at["done"] = at["done"] + len(block)
         at |= {"after": block[-1].name} if block else {"phase": "list"}
-        with self._checkpoint(at, f"Compared {at['done']} keys"):
+        with self._checkpoint(at, counted(_COMPARED[at["done"] != 1], at["done"])):
             ComparisonEntry.objects.bulk_create(found)
 
     def _unlike(self, one: GenerationEntry, live: KvEntry | None, now: datetime) -> ComparisonEntry | None:

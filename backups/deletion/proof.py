@@ -15,6 +15,7 @@ from audit.actions import Action
 from backups.cleanup import after_check
 from backups.cleanup.completion import leftovers
 from backups.cleanup.stages import move
+from backups.deletion.announcements import tell_reappeared
 from backups.deletion.listing import deleted_and_not, keep_others, list_again, others_among, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, compare_now, frozen
 from backups.execution.revalidation import TRIES, patience
@@ -27,9 +28,14 @@ from kvops.models import Read, Run
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
+from kvops.wording import counted
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
+_LISTED_NOW = (
+    gettext_noop("%(n)s key of the family is listed now. Scan again and fix the list of keys."),
+    gettext_noop("%(n)s keys of the family are listed now. Scan again and fix the list of keys."),
+)
 AT_A_TIME, EXACTLY = 50, 10
 """Keys per read: any key may take four requests, an exact read two.
 
@@ -130,9 +136,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     rounds = int(str(cursor.get("rounds", 0)))
     clean = cursor["found"] == 0 or (stage.names > 0 and rounds >= TRIES - 1)
     if not clean and stage.names == 0:
-        raise RunError(
-            "not_empty", f"{cursor['found']} keys of the family are listed now. Scan again and fix the list of keys."
-        )
+        raise RunError("not_empty", counted(_LISTED_NOW[cursor["found"] != 1], int(str(cursor["found"]))))
     if not clean or stage.first_listing_at is None:
         since = cursor["listing_since"]
         with lease.checkpoint(
@@ -158,6 +162,8 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             values={**totals, **left, "second_listing_at": cursor["listing_since"], "late_run": late, **again},
             details={**totals, **left},
         )
+        if back := stage.exceptions.filter(outcome=Outcome.REAPPEARED).count():
+            tell_reappeared(stage, back, shown="exceptions", occasion="while it was proven")
         gone = stage.entries.exclude(index__in=stage.exceptions.values("index"))
         own_changes.remove(stage.namespace, gone.values("name"))
     return None

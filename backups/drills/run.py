@@ -32,6 +32,7 @@ from kvops.models import Scratch
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
+from kvops.wording import counted
 
 MANY = 1_000
 """Keys per write and per delete."""
@@ -41,6 +42,16 @@ LARGE = 20 * 1024 * 1024
 """Bytes of values per write."""
 SOON = 180.0
 """Seconds: a key that expires sooner may be absent before it is compared."""
+_STILL_LISTED = (
+    gettext_noop("%(n)s key is still listed in the scratch namespace."),
+    gettext_noop("%(n)s keys are still listed in the scratch namespace."),
+)
+_DOUBTFUL = (
+    gettext_noop("%(n)s key may not have been written."),
+    gettext_noop("%(n)s keys may not have been written."),
+)
+_WRITTEN = gettext_noop("Backup %(n)s: written up to entry %(total)s.")
+_COMPARED = gettext_noop("Backup %(n)s: compared up to entry %(total)s.")
 TRIES = 10
 """Listings, a settle time apart. The namespace must be listed as empty within this many."""
 
@@ -98,7 +109,7 @@ class _DrillRun:
         if left:
             tries = cursor.get("tries", 0) + 1
             if tries > TRIES:
-                raise RunError("scratch_not_empty", f"{len(left)} keys are still listed in the scratch namespace.")
+                raise RunError("scratch_not_empty", counted(_STILL_LISTED[len(left) != 1], len(left)))
             self._delete(left, backup)
             note = gettext_noop("Waiting until the scratch namespace is empty.")
             with self.lease.checkpoint(cursor={**cursor, "phase": "empty", "tries": tries}, note=note):
@@ -131,7 +142,7 @@ class _DrillRun:
         with self.lease.checkpoint(
             cursor={"phase": "write", "next": wanted[-1].source + 1},
             calls=self._calls,
-            note=f"Backup {backup.generation_id}: written up to entry {wanted[-1].source}.",
+            note=_WRITTEN % {"n": backup.generation_id, "total": wanted[-1].source},
         ):
             pass
         return None
@@ -168,7 +179,7 @@ class _DrillRun:
             with self.lease.fence():
                 doubtful += len(self.clients.writer.put_value(self.drill.namespace_id, entry).unknown)
         if doubtful:
-            raise TryLater(f"{doubtful} keys may not have been written.")
+            raise TryLater(counted(_DOUBTFUL[doubtful != 1], doubtful))
 
     def _intend(self, action: Action, names: Sequence[str], backup: DrilledBackup) -> None:
         """Check the rights and the emergency stop, then record the keys about to be written or removed."""
@@ -202,7 +213,7 @@ class _DrillRun:
                 pass
             return Again(timing.SETTLE, gettext_noop("Waiting: KV may still answer with an older state."))
         done = self.lease.run.done + len(wanted)
-        note = f"Backup {backup.generation_id}: compared up to entry {wanted[-1].source}."
+        note = _COMPARED % {"n": backup.generation_id, "total": wanted[-1].source}
         with self.lease.checkpoint(
             cursor={"phase": "compare", "next": wanted[-1].source + 1}, done=done, calls=self._calls, note=note
         ):

@@ -28,7 +28,7 @@ from kvops.inventory.families import Families
 from kvops.models import Family, Namespace, Read
 from kvops.prefixes import distinct_of_keys, patterns
 from kvops.refusals import Refused
-from kvops.wording import say
+from kvops.wording import keys_of, say
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def write(
             else:
                 (plain if archive.wrangler_keeps(entry.metadata) else api_only).add(entry)
             if name.index % 1_000 == 0:
-                progress(f"Read {name.index} of {names.count} keys")
+                progress(f"Read {name.index} of {keys_of(names.count)}")
         files = [plain, api_only] if api_only.keys else [plain]
         publish(namespace, prefixes, files, actor)
         return WrittenDump(

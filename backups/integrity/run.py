@@ -29,6 +29,7 @@ from kvops.cloudflare import Cloudflare
 from kvops.connections import clients
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
+from kvops.wording import keys_of
 
 MAX_KEYLESS = 1_000
 MAX_RESTARTS = 3
@@ -134,7 +135,7 @@ class CheckComparison:
             if self.progress.keys != written:
                 raise RunError(
                     "damaged",
-                    f"{self.progress.keys} keys could be read of {self.check.generation}, "
+                    f"{keys_of(self.progress.keys)} could be read of {self.check.generation}, "
                     f"{written} were written. Verify it, and make a new backup.",
                 )
         self.progress.phase = "d1"

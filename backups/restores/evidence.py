@@ -5,6 +5,7 @@ from backups.execution import evidence as shared
 from backups.models import Generation, Restore
 from backups.restores import cross_environment
 from kvops.approvals import evidence
+from kvops.wording import keys_of
 
 FORMAT = 2
 """The version of the rules that derive this evidence; it is part of the digest."""
@@ -13,7 +14,7 @@ FORMAT = 2
 def title(restore: Restore) -> str:
     """The title of a request in lists: the number of keys, the backup and the target."""
     where = f"{restore.environment.name} {restore.namespace.title}"
-    return f"Restore {restore.names} keys of backup {restore.generation_id} into {where}"
+    return f"Restore {keys_of(restore.names)} of backup {restore.generation_id} into {where}"
 
 
 def build(restore: Restore) -> dict[str, object]:

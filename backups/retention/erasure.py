@@ -25,6 +25,7 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
 
 Status = Generation.Status
+_ERASING, _DELETED = gettext_noop("Erasing backup %(n)s"), gettext_noop("Backup %(n)s is deleted")
 
 
 class Erasure(ABC):
@@ -84,13 +85,13 @@ class Erasure(ABC):
         with self.lease.checkpoint(
             cursor=self.cursor(next=index + 1),
             done=self.lease.run.done + 1,
-            note=f"Erasing backup {generation.pk}",
+            note=_ERASING % {"n": generation.pk},
         ):
             emergency.hold(self.environment)
             self.record(Action.OBJECT_DELETING, generation, {"object": key, "bucket": self.store.bucket})
 
     def _settle(self, generation: Generation, keys: list[str]) -> None:
-        with self.lease.checkpoint(cursor=self.cursor(next=0), note=f"Backup {generation.pk} is deleted"):
+        with self.lease.checkpoint(cursor=self.cursor(next=0), note=_DELETED % {"n": generation.pk}):
             found = Generation.objects.filter(pk=generation.pk, status=Status.DELETING)
             if found.update(status=Status.DELETED, deleted_at=Now()) != 1:
                 raise RunError("moved", gettext_noop("The backup has just changed. Try again."))

@@ -8,6 +8,7 @@ from django.utils.formats import number_format
 from django.utils.functional import lazy
 from django.utils.translation import gettext as _, ngettext
 
+from kvops.approvals.environment_changes import change_in_words
 from kvops.models import ApprovalRequest
 from kvops.names import visible
 
@@ -15,7 +16,9 @@ Kind = ApprovalRequest.Kind
 
 
 def title_of(asked: ApprovalRequest) -> str:
-    """The subject of a request, in the reader's language. For a change of environments, the words of the command."""
+    """The subject of a request, in the reader's language. For a change of environments, its first change."""
+    if asked.kind == Kind.ENVIRONMENT:
+        return change_in_words(asked.title)
     try:
         return _worded(asked, json.loads(asked.evidence))
     except (KeyError, TypeError):

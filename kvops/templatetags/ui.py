@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from kvops import names, wording
-from kvops.approvals import titles
+from kvops.approvals import environment_changes, titles
 from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
 
@@ -91,6 +91,7 @@ def host(url: str) -> str:
 register.filter("said", wording.said)
 register.filter("visible", names.visible)
 register.filter("approval_title", titles.title_of)
+register.filter("change_in_words", environment_changes.change_in_words)
 
 
 @register.filter

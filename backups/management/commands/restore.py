@@ -25,6 +25,7 @@ from backups.restores.moves import RestoreRefused
 from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace
 from kvops.runs import driver as run_driver
+from kvops.wording import keys_of
 
 IN_WORDS = {
     "absent": "would be added",
@@ -116,7 +117,7 @@ def _outcome(restore: Restore, *, dry: bool) -> dict[str, object]:
 
 
 def _in_words(outcome: dict[str, object]) -> str:
-    lines = [f"{outcome['names']} keys"]
+    lines = [keys_of(int(str(outcome["names"])))]
     lines += [f"{count:>9} {IN_WORDS[kind]}" for kind, count in outcome.items() if kind in IN_WORDS and count]
     lines.append(f"Submit it at {outcome['url']}" if outcome["url"] else "A dry run: nothing is kept to submit.")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from kvops.environments import apply as environments_apply
 from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Run, Scan
 from kvops.runs import driver as run_driver
+from kvops.wording import keys_of
 
 
 class Command(BaseCommand):
@@ -62,8 +63,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(outcome))
             return
         self.stdout.write(
-            f"{scan.namespace}: {scan.keys:,} keys ({scan.added:,} new, {scan.changed:,} changed, {scan.gone:,} gone)"
-            f" in {scan.calls:,} calls"
+            f"{scan.namespace}: {keys_of(scan.keys)} ({scan.added:,} new, {scan.changed:,} changed, {scan.gone:,} gone)"
+            f" in {scan.calls:,} call{'' if scan.calls == 1 else 's'}"
         )
         for category, keys in categories.items():
             self.stdout.write(f"  {category}: {keys:,}")

@@ -161,7 +161,7 @@ def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
     estate.cloudflare.fault("bulk_put", "partial", times=1000, names=["master:later"])
     drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert (drill.run.state, drill.run.error_code) == ("failed", "gave_up")
-    assert drill.run.error.endswith("1 keys may not have been written.")
+    assert drill.run.error.endswith("1 key may not have been written.")
     assert len(estate.cloudflare.calls("bulk_put")) == run_driver.MAX_TRIES + 1
 
 

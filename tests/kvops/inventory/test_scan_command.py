@@ -46,7 +46,7 @@ def test_scan_reports_as_json_with_the_documented_keys(filled: make.Estate) -> N
 def test_scan_reports_in_words(filled: make.Estate) -> None:
     filled.put(filled.qa, "nul\0")
     text = output("scan", "qa/SETTINGS")
-    assert "qa/SETTINGS: 3 keys (3 new, 0 changed, 0 gone) in 1 calls" in text
+    assert "qa/SETTINGS: 3 keys (3 new, 0 changed, 0 gone) in 1 call" in text
     assert "1 names cannot be worked with" in text
 
 

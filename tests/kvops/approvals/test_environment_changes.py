@@ -1,0 +1,31 @@
+"""The stored lines of a change of environments, read in another language."""
+
+import pytest
+from django.utils import translation
+
+from kvops.approvals.environment_changes import change_in_words
+from kvops.environments.toml import differences
+
+TOKEN = "read_token"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ({"qa": {TOKEN: "env:A"}}, {"qa": {TOKEN: "env:B"}}, "qa: 読み取り用トークン env:A → env:B"),
+        ({"qa": {"production": False}}, {"qa": {"production": True}}, "qa: 本番環境 いいえ → はい"),
+        ({"qa": {"slack": ""}}, {"qa": {"slack": "#kv"}}, "qa: Slack チャンネル なし → #kv"),
+        ({}, {"qa/M (D1)": {"database": "7", TOKEN: ""}}, "qa/M (D1): 追加（データベース 7）"),
+        ({"qa/S": {"namespace": "1, 2"}}, {}, "qa/S: 削除（ネームスペース 1, 2）"),
+    ],
+)
+def test_each_line_is_in_the_readers_language(before: dict[str, object], after: dict[str, object], shown: str) -> None:
+    (line,) = differences(before, after)  # type: ignore[arg-type]
+    with translation.override("ja"):
+        assert change_in_words(line) == shown
+
+
+def test_a_namespace_is_named_and_another_form_stays_as_it_is() -> None:
+    with translation.override("ja"):
+        assert change_in_words("qa/S is the namespace “kv” (0a1b)") == "qa/S はネームスペース「kv」（0a1b）です"
+        assert change_in_words("something else") == "something else"
