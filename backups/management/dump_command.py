@@ -8,6 +8,7 @@ objects), `manifest` (its name), `status`, `expired`, `vanished`. With `--dry-ru
 """
 
 import json
+import signal
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
+from kvops.wording import keys_of
 
 
 class DumpCommand(BaseCommand):
@@ -58,12 +60,16 @@ class DumpCommand(BaseCommand):
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(plain_file.no_room(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(_interrupted(options), returncode=128 + signal.SIGINT) from None
 
     def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:
         """Print the outcome. Raises CommandError if the backup is not complete."""
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("vanished"):
-            raise CommandError(f"{outcome['vanished']} keys vanished while they were exported. Export again.")
+            raise CommandError(
+                f"{keys_of(int(str(outcome['vanished'])))} vanished while they were exported. Export again."
+            )
         if outcome.get("status") == Generation.Status.DAMAGED:
             raise CommandError("The backup is damaged: R2 returned other bytes than were written. Export again.")
 
@@ -114,6 +120,12 @@ class DumpCommand(BaseCommand):
             "expired": generation.expired,
             "vanished": generation.vanished,
         }
+
+
+def _interrupted(options: dict[str, Any]) -> str:
+    if options["to_r2"]:
+        return "Interrupted. The backup is not complete: its page says how to go on."
+    return "Interrupted. No file was written."
 
 
 def _in_words(outcome: dict[str, object]) -> str:

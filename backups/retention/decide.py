@@ -129,6 +129,8 @@ class RetentionVerdict:
         """The reasons to keep the backup, or to delete it."""
         if self.state == State.HELD:
             return list(self.holds)
+        if self.state == State.DUE and self.due_at == self.backup.locked.until:
+            return [Hold(say(_("A lock of the bucket kept the backup until this date.")))]
         if self.state.goes and self.due_at == self.backup.locked.until:
             return [Hold(say(_("A lock of the bucket keeps the backup until this date.")))]
         if self.state.goes:

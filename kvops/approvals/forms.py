@@ -30,14 +30,25 @@ def word_to_type(approval: ApprovalRequest) -> str:
     return f"policy {newest + 1}"
 
 
+TYPED = {
+    Kind.DELETE_KEYS: _("Name of the namespace"),
+    Kind.RESTORE: _("Name of the namespace"),
+    Kind.DRILL: _("Name of the namespace"),
+    Kind.DELETE_GENERATIONS: _("Name of the bucket"),
+    Kind.INVESTIGATION: _("Name of the bucket"),
+    Kind.ENVIRONMENT: _("Short names of the environments"),
+    Kind.RELEASE_STOP: _("Short name of the environment"),
+    Kind.POLICY: _("New version of the policy"),
+}
+"""The label of the word to type. The form shows the word itself beside it."""
+
+
 class DecisionForm(forms.Form):
     """Approve with the typed name, or reject with a reason. `shown` is the digest of the evidence on the page."""
 
     decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
     shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
-    confirm = forms.CharField(
-        label=_("Name of the subject"), required=False, strip=False, help_text=_("Needed to approve, not to reject.")
-    )
+    confirm = forms.CharField(required=False, strip=False, help_text=_("Needed to approve, not to reject."))
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
@@ -49,6 +60,7 @@ class DecisionForm(forms.Form):
     def __init__(self, approval: ApprovalRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data, initial={"shown": approval.digest})
         self.expected = word_to_type(approval)
+        self.fields["confirm"].label = TYPED[Kind(approval.kind)]
         self._risks = risks.risks_of(approval)
         for risk in self._risks:
             self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)

@@ -10,7 +10,7 @@ from backups.models import CleanupException, CleanupStage
 from kvops import timing
 from kvops.cloudflare import ListedKey
 from kvops.inventory import families as key_families, merge as inventory_merge, scan as inventory_scan
-from kvops.models import Category, Key, Run
+from kvops.models import Category, Key, Notification, NotificationEvent, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -220,3 +220,17 @@ def test_a_scan_that_listed_them_before_the_proof_lists_again(estate: make.Estat
     make.work()
     made.refresh_from_db()
     assert (made.completed_at is not None, made.added, known(estate)) == (True, 0, [])
+
+
+def test_people_are_told_once_of_a_key_that_is_back_while_it_is_proven(
+    estate: make.Estate, people: make.People, deleting: CleanupStage
+) -> None:
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], b"somebody's")))
+    stage = worked(deleting)
+    told = Notification.objects.filter(event=NotificationEvent.KEY_REAPPEARED)
+    assert sorted(one.recipient for one in told) == sorted(
+        map(str, [people.operator, people.operator2, people.reviewer])
+    )
+    assert {(one.title, one.link) for one in told} == {
+        (f"{stage}: 1 deleted key reappeared", f"/cleanup/stages/{stage.pk}/?show=exceptions")
+    }

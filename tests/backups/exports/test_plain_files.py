@@ -237,7 +237,7 @@ def test_a_vanished_key_is_said_and_fails(estate: make.Estate, output: Path) -> 
         estate.cloudflare.namespace(estate.qa.namespace_id).delete("master:b")
 
     estate.cloudflare.hook("bulk_get", delete)
-    with pytest.raises(CommandError, match="1 keys vanished"):
+    with pytest.raises(CommandError, match="1 key vanished"):
         dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
     assert list(values_in(output)) == ["master:a"]
 
@@ -314,7 +314,7 @@ def test_to_r2_makes_a_verified_generation_in_the_foreground(estate: make.Estate
 
 def test_to_r2_fails_when_the_backup_is_partial(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:nul\0")
-    with pytest.raises(CommandError, match="1 keys vanished"):
+    with pytest.raises(CommandError, match="1 key vanished"):
         dump("qa/SETTINGS", "--prefix", "master:", "--to-r2")
     assert Generation.objects.get().status == "partial"
 
@@ -340,3 +340,16 @@ def test_progress_is_shown_on_a_terminal_only(estate: make.Estate, output: Path)
     dump("qa/SETTINGS", "--prefix", "master:", "--to-r2", stderr=pipe)
     assert "Listing names" in terminal.getvalue()
     assert pipe.getvalue() == ""
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_nothing_behind(estate: make.Estate, output: Path) -> None:
+    estate.put(estate.qa, "master:a")
+
+    def interrupt(_: Request) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    estate.cloudflare.hook("bulk_get", interrupt)
+    with pytest.raises(CommandError, match=r"Interrupted\. No file was written") as ended:
+        dump("qa/SETTINGS", "--prefix", "master:", "--output", output)
+    assert ended.value.returncode == 130
+    assert not any(output.parent.iterdir())

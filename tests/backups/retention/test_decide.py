@@ -282,8 +282,12 @@ def test_a_lock_that_cloudflare_does_not_tell_any_more_is_no_shorter(estate: mak
 def test_a_lock_that_is_over_keeps_nothing(estate: make.Estate) -> None:
     old = backup_of_age(estate.qa, 40)
     backup_of_age(estate.qa, 1)
-    locked(estate, 20)
-    assert state(old) == State.DUE
+    locked(estate, 35)
+    verdict = kept(old).verdict
+    assert (verdict.state, [str(reason.text) for reason in verdict.reasons]) == (
+        State.DUE,
+        ["A lock of the bucket kept the backup until this date."],
+    )
 
 
 def test_a_lock_for_ever_is_a_reason_to_keep_the_backup(estate: make.Estate) -> None:
