@@ -37,13 +37,18 @@ def search_sources(
     matcher = Matcher(patterns)
     by_file = {one.source.file: one for one in files}
     hits: set[Hit] = set()
-    for found in finder(files, matcher).run():
+    search = finder(files, matcher)
+    for found in search.run():
         lines = by_file[found.node.source.file]
         hits.add(lines.hit(found.node.start, found.node.end, found.certainty, found.access, found.family))
     for one in files:
         if one.source.root is None:
             hits |= one.plain(matcher)
-    unparsed = sorted(one.source.file for one in files if is_code(one.source.file) and not one.source.parsed)
+    unparsed = sorted(
+        one.source.file
+        for one in files
+        if is_code(one.source.file) and (search.evaluator.is_exhausted or not one.source.parsed)
+    )
     hits |= {by_file[file].hit(0, 0, "unknown", "unknown", ANY_FAMILY) for file in unparsed}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.line, hit.column, hit.family, hit.access, hit.certainty))
     return Report(commit, len(files), at, tuple(ordered), tuple(unparsed))

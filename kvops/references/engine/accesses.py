@@ -27,7 +27,7 @@ from kvops.references.engine.values import (
 )
 from kvops.references.report import ANY_FAMILY, Access, Certainty
 
-MOST_SITES = 300
+MOST_SITES = 40
 """Calls of one function that are told apart."""
 
 _RANK = {"certain": 0, "possible": 1, "unknown": 2}
@@ -166,7 +166,7 @@ class Finder:
         for function in node.up():
             if function.kind in FUNCTIONS:
                 sites, complete = self.evaluator.callers.sites(function)
-                if sites and len(sites) <= MOST_SITES:
+                if sites and len(sites) <= MOST_SITES and not self.evaluator.is_hurried:
                     calls: list[Call | None] = [Call(function, site) for site in sites]
                     return calls if complete else [*calls, Call(function, None)]
         return [None]

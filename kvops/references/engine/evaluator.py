@@ -33,7 +33,6 @@ from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.engine.values import (
     ANY_BINDING,
     CONTEXTS,
-    GAP,
     HOLE,
     MOST,
     NOTHING,
@@ -54,8 +53,12 @@ from kvops.references.engine.values import (
 _DEEPEST = 100
 """Expressions inside each other; deeper ones cannot be told."""
 
-_MOST_STEPS = 3_000_000
-"""Evaluations of one search. Expressions after that cannot be told."""
+_MOST_TRIES = 3
+"""Evaluations of an expression in a circle. What they tell together is kept."""
+
+_CAREFUL_STEPS = 60_000
+_MOST_STEPS = 2_000_000
+"""Evaluations of one search. After them its files cannot be told."""
 
 _SAME = frozenset({"trim", "toString", "normalize", "sort", "reverse", "filter", "toSorted"})
 
@@ -72,7 +75,18 @@ class Evaluator:
         self._members = Members(program, self.bindings, self)
         self._exports = Exports(program, self)
         self._known: dict[tuple[SyntaxNode, Call | None], Values] = {}
+        self._tries: dict[tuple[SyntaxNode, Call | None], tuple[int, Values]] = {}
         self._left = _MOST_STEPS
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether so much was evaluated that calls of one function are no longer told apart."""
+        return self._left < _MOST_STEPS - _CAREFUL_STEPS
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the program is too large to be evaluated wholly."""
+        return self._left <= 0
 
     def values(self, node: SyntaxNode | None, call: Call | None = None) -> Values:
         """Everything that the expression can stand for."""
@@ -95,9 +109,12 @@ class Evaluator:
             self.open.discard(key)
         if len(found) > MOST:
             found = frozenset(islice(sorted(found, key=repr), MOST)) | UNKNOWN
-        if self.cuts == before or not self.open:
-            self._known[key] = found
-        return found
+        tries, union = self._tries.pop(key, (0, NOTHING))
+        if self.cuts == before or not self.open or tries == _MOST_TRIES or self.is_hurried:
+            self._known[key] = found | union
+        else:  # a circle was cut somewhere below: another way into it may tell more
+            self._tries[key] = (tries + 1, found | union)
+        return found | union
 
     @cached_property
     def _kinds(self) -> dict[str, Callable[[SyntaxNode, Call | None], Values]]:
@@ -119,8 +136,8 @@ class Evaluator:
             "shorthand_property_identifier_pattern": self._identifier,
             "this": self._this,
             "super": self._super,
-            "member_expression": self._property,
-            "subscript_expression": self._subscript,
+            "member_expression": self._members.named_property,
+            "subscript_expression": self._members.computed_property,
             "call_expression": self._call,
             "new_expression": self._new,
             "class_heritage": lambda node, call: self._either(node.children[:1], call),
@@ -244,22 +261,6 @@ class Evaluator:
         above = self.program.own[holder]["super"] if holder is not None else ()
         return NOTHING.union(*(self.stored(one, call) for one in above)) or UNKNOWN
 
-    def _property(self, node: SyntaxNode, call: Call | None) -> Values:
-        name = node.child("property")
-        return self.member(self.values(node.child("object"), call), name.text) if name else UNKNOWN
-
-    def _subscript(self, node: SyntaxNode, call: Call | None) -> Values:
-        base = self.values(node.child("object"), call)
-        found: set[Value] = set()
-        for step in self.values(node.child("index"), call):
-            if isinstance(step, Text) and GAP not in step.shape:
-                found |= self.member(base, ELEMENT if step.shape.isdecimal() else step.shape)
-            elif Env() in base:
-                found.add(Binding(ANY_BINDING))
-            else:
-                found |= self.member(base, ELEMENT)
-        return frozenset(found) or UNKNOWN
-
     # Calls
 
     def _call(self, node: SyntaxNode, call: Call | None) -> Values:
@@ -278,10 +279,10 @@ class Evaluator:
         for callee in callees:
             function = callee.node if isinstance(callee, Thing) and callee.node.kind in FUNCTIONS else None
             depth = call.depth + 1 if call else 1
-            if function is None or depth > 6:
+            if function is None or depth > 3:
                 found.add(HOLE)
                 continue
-            inner = Call(function, node, call, depth) if node is not None else call
+            inner = call if node is None else None if self.is_hurried else Call(function, node, call, depth)
             for result in returned(function):
                 found |= self.values(result, inner)
         return frozenset(found) or UNKNOWN

@@ -12,10 +12,13 @@ from kvops.references.engine.nodes import CLASSES, ELEMENT, KEY, Stored, named
 from kvops.references.engine.program import Program
 from kvops.references.engine.syntax import SyntaxNode
 from kvops.references.engine.values import (
+    ANY_BINDING,
     CONTEXTS,
+    GAP,
     HOLE,
     UNKNOWN,
     Binding,
+    Call,
     Env,
     Evaluates,
     Instance,
@@ -56,6 +59,24 @@ class Members:
         for store in self.program.properties.get(name, ()):
             found |= {one for one in self._guarded(store) or UNKNOWN if not isinstance(one, Text)}
         return frozenset(found | UNKNOWN)
+
+    def named_property(self, node: SyntaxNode, call: Call | None) -> Values:
+        """What `a.b` can stand for."""
+        name = node.child("property")
+        return self.member(self.evaluator.values(node.child("object"), call), name.text) if name else UNKNOWN
+
+    def computed_property(self, node: SyntaxNode, call: Call | None) -> Values:
+        """What `a[b]` can stand for."""
+        base = self.evaluator.values(node.child("object"), call)
+        found: set[Value] = set()
+        for step in self.evaluator.values(node.child("index"), call):
+            if isinstance(step, Text) and GAP not in step.shape:
+                found |= self.member(base, ELEMENT if step.shape.isdecimal() else step.shape)
+            elif Env() in base:
+                found.add(Binding(ANY_BINDING))
+            else:
+                found |= self.member(base, ELEMENT)
+        return frozenset(found) or UNKNOWN
 
     def _assigned(self, base: Values, name: str) -> list[Stored]:
         """What is assigned to the property of these objects elsewhere, or may be."""
@@ -142,12 +163,18 @@ class Members:
         return found
 
     def _elements(self, node: SyntaxNode) -> Values:
+        key = ("elements", node)
+        if key in self.evaluator.open:  # a list that holds itself, such as `a = [...a, b]`
+            self.evaluator.cuts += 1
+            return UNKNOWN
+        self.evaluator.open.add(key)
         found: set[Value] = set()
         for child in node.children:
             if child.kind == "spread_element":
                 found |= self.member(self.evaluator.values(child.children[0]), ELEMENT)
             else:
                 found |= self.evaluator.values(child)
+        self.evaluator.open.discard(key)
         return frozenset(found)
 
     def _of_enum(self, node: SyntaxNode, name: str) -> Values | None:

@@ -177,3 +177,8 @@ def test_the_commit_is_read_without_git(tmp_path: Path, files: dict[str, str]) -
 @pytest.mark.parametrize("head", ["ref: ../../etc/passwd", "ref: refs/heads/none", "junk"])
 def test_a_commit_that_cannot_be_told_is_empty(tmp_path: Path, head: str) -> None:
     assert searched(checkout(tmp_path, {"a.js": "f()", ".git/HEAD": head})).commit == ""
+
+
+def test_code_that_refers_to_itself_ends() -> None:
+    code = 'let a = []; a = [...a, "master:1"]; const f = (x) => f(f(x)); let b = b + f(b); env.SETTINGS.get(a[0]);'
+    assert "1 certain read SETTINGS master:*" in found(code)
