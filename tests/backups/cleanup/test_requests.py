@@ -588,6 +588,7 @@ def test_the_record_tells_the_whole_story(request_: CleanupRequest, people: make
         "chunk.settled",
         "stage.deleted",
         "stage.confirmed",
+        "stage.checked_again",
         "stage.accepted",
     ]
     assert not Entry.objects.filter(details__icontains="No. 1").exists()
