@@ -1,5 +1,5 @@
-"""What JavaScript and TypeScript mean: parsed, evaluated without running, and matched against key families. Pure.
+"""The meaning of JavaScript and TypeScript: parsed, evaluated without running, and matched against key families. Pure.
 
-`syntax` parses, `declarations` and `program` collect names and calls, `evaluator` tells what an expression can stand
-for, and `accesses` finds what reaches KV.
+`syntax` parses, `declarations` and `program` collect names and calls, `evaluator` gives the values of an expression,
+and `accesses` finds the calls that reach KV.
 """

@@ -27,7 +27,7 @@ _SCOPES = FUNCTIONS | {"program", "statement_block", "for_statement", "for_in_st
 
 
 class Tables:
-    """What is stored under the names and in the properties of all files, and what they export."""
+    """The stores of all files by name and by property, and their exports."""
 
     def __init__(self) -> None:
         self.properties: defaultdict[str, list[Stored]] = defaultdict(list)

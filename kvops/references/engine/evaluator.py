@@ -52,7 +52,6 @@ from kvops.references.engine.values import (
 
 _DEEPEST = 100
 """Expressions inside each other; deeper ones cannot be told."""
-
 _MOST_TRIES = 3
 """Evaluations of an expression in a circle. What they tell together is kept."""
 
@@ -258,7 +257,7 @@ class Evaluator:
 
     def _super(self, node: SyntaxNode, call: Call | None) -> Values:
         holder = next((one for one in node.up() if one.kind in CLASSES), None)
-        above = self.program.own[holder]["super"] if holder is not None else ()
+        above = self.program.own[holder]["super"] if holder else ()
         return NOTHING.union(*(self.stored(one, call) for one in above)) or UNKNOWN
 
     # Calls

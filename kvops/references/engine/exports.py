@@ -1,4 +1,4 @@
-"""What files export, and what other files import of it. Pure: no Django."""
+"""The exports of files, and the imports that reach them. Pure: no Django."""
 
 from kvops.references.engine.nodes import Import
 from kvops.references.engine.program import Program

@@ -127,7 +127,7 @@ class Members:
         return frozenset(found) if stores else None
 
     def _stores(self, holder: SyntaxNode, name: str, depth: int) -> list[Stored] | None:
-        """What is stored under the name in an object or a class, with what it extends, spreads or is extended by."""
+        """The stores under the name in an object or a class, in its bases and heirs, and in objects spread in it."""
         own = self.program.own[holder]
         stores = list(own.get(name, ()))
         if depth < _DEEPEST:

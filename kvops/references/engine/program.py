@@ -1,4 +1,4 @@
-"""All source files of a search as one program: which names stand for what, and who calls what. Pure: no Django.
+"""All source files of a search as one program: its names, and who calls its functions. Pure: no Django.
 
 Order and branches are ignored: a name stands for everything that is ever stored under it.
 """
