@@ -63,6 +63,8 @@ def offences(path: Path, patterns: Sequence[Pattern]) -> list[str]:
         told.add((*place, f"{verb} {redacted(name)}, which no family knows."))
     for file in sorted(file for file, one in lines.items() if not one.source.parsed):
         told.add((file, 1, "cannot be parsed, so its keys are not known."))
+    if found.evaluator.is_exhausted:
+        told.add((min(lines), 1, "begins a program that is too large to be checked."))
     return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(told)]
 
 

@@ -49,7 +49,9 @@ def search_sources(
         for one in files
         if is_code(one.source.file) and (search.evaluator.is_exhausted or not one.source.parsed)
     )
-    hits |= {by_file[file].hit(0, 0, "unknown", "unknown", ANY_FAMILY) for file in unparsed}
+    # A program that is too large to be followed everywhere has one hit that says so, in its first file.
+    partial = [one.source.file for one in files if is_code(one.source.file)][: search.evaluator.is_partial]
+    hits |= {by_file[file].hit(0, 0, "unknown", "unknown", ANY_FAMILY) for file in (*unparsed, *partial)}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.line, hit.column, hit.family, hit.access, hit.certainty))
     return Report(commit, len(files), at, tuple(ordered), tuple(unparsed))
 

@@ -76,6 +76,8 @@ class Evaluator:
         self._known: dict[tuple[SyntaxNode, Call | None], Values] = {}
         self._tries: dict[tuple[SyntaxNode, Call | None], tuple[int, Values]] = {}
         self._left = _MOST_STEPS
+        self.is_partial = False
+        """Whether a circle was left before it was followed to its end, so a binding may have escaped notice."""
 
     @property
     def is_hurried(self) -> bool:
@@ -109,7 +111,10 @@ class Evaluator:
         if len(found) > MOST:
             found = frozenset(islice(sorted(found, key=repr), MOST)) | UNKNOWN
         tries, union = self._tries.pop(key, (0, NOTHING))
-        if self.cuts == before or not self.open or tries == _MOST_TRIES or self.is_hurried:
+        if self.cuts == before or not self.open or tries == _MOST_TRIES:
+            self._known[key] = found | union
+        elif self.is_hurried:
+            self.is_partial = True
             self._known[key] = found | union
         else:  # a circle was cut somewhere below: another way into it may tell more
             self._tries[key] = (tries + 1, found | union)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kvops.references.engine import evaluator
 from kvops.references.engine.matching import Pattern
 from kvops.references.report import Report, dumps, loads
 from kvops.references.search import SearchRefused, search_path, search_sources
@@ -182,3 +183,26 @@ def test_a_commit_that_cannot_be_told_is_empty(tmp_path: Path, head: str) -> Non
 def test_code_that_refers_to_itself_ends() -> None:
     code = 'let a = []; a = [...a, "master:1"]; const f = (x) => f(f(x)); let b = b + f(b); env.SETTINGS.get(a[0]);'
     assert "1 certain read SETTINGS master:*" in found(code)
+
+
+CIRCLE = """
+let kv = pick(env);
+function pick(one) { return one ? other(one) : kv; }
+function other(one) { return pick(one.SETTINGS); }
+export default { fetch(request, env) { return kv.get(request.url); } };
+"""
+
+
+@pytest.mark.parametrize(("steps", "lines"), [(60_000, [5]), (0, [1, 5])])
+def test_a_program_that_is_not_followed_everywhere_has_a_hit_that_says_so(
+    steps: int, lines: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "_CAREFUL_STEPS", steps)
+    report = search_sources([("a.js", CIRCLE)], PATTERNS, commit="", at=datetime.now(UTC))
+    assert [hit.line for hit in report.hits if (hit.certainty, hit.family) == ("unknown", "*")] == lines
+
+
+def test_of_a_program_that_is_too_large_no_file_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator, "_MOST_STEPS", 3)
+    report = search_sources([("a.js", CIRCLE), ("b.js", CIRCLE)], PATTERNS, commit="", at=datetime.now(UTC))
+    assert report.unparsed == ("a.js", "b.js")
