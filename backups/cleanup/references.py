@@ -16,10 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from backups import policy
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
-from backups.models import CleanupStage
+from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
-from kvops.models import Namespace, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store
 from kvops.wording import say
 
@@ -132,7 +133,19 @@ def missing(stage: CleanupStage, search: ReferenceSearch | None) -> str:
         return say(_("The code of %(name)s was searched more than 7 days ago. Search it again: %(page)s"), **facts)
     if age < -timing.SKEW:
         return say(_("The newest search of the code of %(name)s has a time in the future: %(page)s"), **facts)
+    if not _looked_for(stage.request, search):
+        return say(
+            _("The code of %(name)s was searched before the policy had %(family)s. Search it again: %(page)s"),
+            family=stage.request.family,
+            **facts,
+        )
     return ""
+
+
+def _looked_for(request: CleanupRequest, search: ReferenceSearch) -> bool:
+    """Whether the policy at the time of the search had the family, so that the search looked for its keys."""
+    then = PolicyVersion.objects.filter(applied_at__lte=search.searched_at).order_by("-number").first()
+    return then is not None and f"family {request.binding} {request.family}" in policy.rules_of(then.definition)
 
 
 @dataclass(frozen=True)

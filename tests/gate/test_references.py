@@ -46,6 +46,11 @@ def old(world: GateWorld, _request: CleanupRequest) -> None:
     searched.search(world.qa.environment, ago=timedelta(days=7, minutes=1))
 
 
+def before_the_family(world: GateWorld, _request: CleanupRequest) -> None:
+    unsearched(world, _request)
+    searched.search(world.qa.environment, ago=timedelta(hours=1))
+
+
 def in_the_future(world: GateWorld, _request: CleanupRequest) -> None:
     searched.search(world.qa.environment, ago=-timedelta(days=1))
 
@@ -85,6 +90,7 @@ def closed(world: GateWorld, request: CleanupRequest) -> None:
 MISSING: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] = {
     "no search": (unsearched, "The code of Qa was not searched for these keys yet. Search it first: /references/qa/"),
     "an old search": (old, "The code of Qa was searched more than 7 days ago. Search it again: /references/qa/"),
+    "a search from before the family": (before_the_family, "The code of Qa was searched before the policy had master:"),
     "a search of tomorrow": (in_the_future, "The newest search of the code of Qa has a time in the future"),
     "an unanswered writer": (unanswered, "Code references without an answer: 1. Answer them first: /cleanup/stages/"),
     "a place that cannot be told": (told_by_nobody, "without an answer: 1"),
