@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 
 from django.utils import timezone, translation
+from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext
 
@@ -84,3 +85,8 @@ def english(said: object) -> str:
     """A refusal or a sentence in English, as the audit log keeps it."""
     with translation.override("en"):
         return str(said)
+
+
+def spelled(n: int) -> str:
+    """A whole number with the language's separators."""
+    return number_format(n, force_grouping=True)

@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check, cards
 from backups.cleanup.references import StageReferences
-from backups.cleanup.stepper import ORDER, reached, spelled
+from backups.cleanup.stepper import ORDER, reached
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
-from kvops.wording import said
+from kvops.wording import said, spelled
 
 State = CleanupStage.State
 
@@ -121,11 +121,10 @@ def _references(stage: CleanupStage) -> CertificateLine:
     what, references = _("Code references"), StageReferences.of(stage)
     if references.search is None:
         return _nothing(what)
-    search, hits = references.search, len(references.found)
-    note = ngettext("%(n)s place at %(code)s", "%(n)s places at %(code)s", hits)
+    search = references.search
     return CertificateLine(
         what=what,
-        said=note % {"n": spelled(hits), "code": search.version if search.worker else search.commit},
+        said=references.in_words,
         by=search.made_by,
         at=search.searched_at,
         digest=search.digest,

@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup.references import StageHit
-from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.cloudflare import MAX_NAME_BYTES
@@ -19,6 +18,7 @@ from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
 from kvops.names import storable
 from kvops.web.fields import ConfirmForm, PlaceField
+from kvops.wording import spelled
 
 CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
 LONGEST = 2_000

@@ -9,11 +9,11 @@ from django.utils.translation import gettext as _, ngettext
 from backups.cleanup import after_check, completion, preparation, qa
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of, why_not_now
-from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage, Generation
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import emergency
+from kvops.wording import spelled
 
 State = CleanupStage.State
 

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext
 
 from audit import log
 from audit.actions import Action
@@ -22,7 +22,7 @@ from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store
-from kvops.wording import say
+from kvops.wording import say, spelled
 
 State, Kind = CleanupStage.State, ReferenceAnswer.Kind
 BEFORE_SUBMIT = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED)
@@ -172,6 +172,24 @@ class StageReferences:
     def carried_over(self) -> int:
         """The number of answers that were given to another search."""
         return sum(one.carried_over for one in self.found)
+
+    @property
+    def in_words(self) -> str:
+        """The number of hits, the searched code, and the answers that were carried over."""
+        if self.search is None:
+            return ""
+        note = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", len(self.found)) % {
+            "n": spelled(len(self.found)),
+            "commit": self.search.commit[:12] or f"{self.search.worker} {self.search.version[:12]}",
+        }
+        carried = ngettext("%(n)s answer carried over", "%(n)s answers carried over", self.carried_over)
+        return f"{note} · {carried % {'n': spelled(self.carried_over)}}" if self.carried_over else note
+
+    @property
+    def wanting(self) -> str:
+        """What is missing: a search, or answers."""
+        left = ngettext("%(n)s place has no answer", "%(n)s places have no answer", self.unanswered)
+        return self.missing or left % {"n": spelled(self.unanswered)}
 
     @property
     def done(self) -> bool:

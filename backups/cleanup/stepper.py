@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check, qa
@@ -13,7 +12,7 @@ from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
 from backups.cleanup.stages import run_of
 from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
-from kvops.wording import said
+from kvops.wording import said, spelled
 
 State = CleanupStage.State
 
@@ -120,7 +119,9 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
     if run.state == Run.State.STOPPED:
         waits = bool(run.cursor.get("waits"))
         return StageStep(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
-    if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
+    checks = Check.objects.filter(generation=stage.generation_id).order_by("pk")
+    check = checks.last() if stage.state == State.VERIFIED else None
+    if check and check.outcome == Check.Outcome.FAILED:
         return _differing(title, check)
     return StageStep(title, "current")
 
@@ -129,15 +130,6 @@ def _differing(title: str, check: Check) -> StageStep:
     note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     address, link = reverse("backups:check", args=[check.pk]), _("See each difference")
     return StageStep(title, "failed", note % {"n": spelled(check.differences)}, check.finished_at, address, link)
-
-
-def _last_check(stage: CleanupStage) -> Check | None:
-    return Check.objects.filter(generation=stage.generation_id).order_by("-pk").first()
-
-
-def spelled(n: int) -> str:
-    """A whole number with the language's separators."""
-    return number_format(n, force_grouping=True)
 
 
 def run_name(run: Run) -> str:
@@ -213,30 +205,17 @@ def _referenced(stage: CleanupStage) -> bool:
 
 def _references(stage: CleanupStage) -> _Done:
     found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
-    search = found.search
-    if search is None:
+    if found.search is None:
         return _Done()
-    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", len(found.found))
-    note = hits % {
-        "n": spelled(len(found.found)),
-        "commit": search.commit[:12] or f"{search.worker} {search.version[:12]}",
-    }
-    if found.carried_over:
-        carried = ngettext("%(n)s answer carried over", "%(n)s answers carried over", found.carried_over)
-        note = f"{note} · {carried % {'n': spelled(found.carried_over)}}"
-    return _Done(note, search.searched_at, address, _("Code references"))
+    return _Done(found.in_words, found.search.searched_at, address, _("Code references"))
 
 
 def _unreferenced(stage: CleanupStage, title: str) -> StageStep:
     """The step of the code references while it waits for a search or for answers."""
     if stage.state == State.WAITING and qa.missing_qa(stage):
         return StageStep(title, "todo")
-    found = StageReferences.of(stage)
-    address = reverse("backups:stage_references", args=[stage.pk])
-    if found.missing:
-        return StageStep(title, "current", found.missing, None, address, _("Code references"))
-    left = ngettext("%(n)s place has no answer", "%(n)s places have no answer", found.unanswered)
-    return StageStep(title, "current", left % {"n": spelled(found.unanswered)}, None, address, _("Code references"))
+    address, wanting = reverse("backups:stage_references", args=[stage.pk]), StageReferences.of(stage).wanting
+    return StageStep(title, "current", wanting, None, address, _("Code references"))
 
 
 def _shared(share: BackupShare | None) -> _Done:

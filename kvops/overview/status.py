@@ -11,7 +11,6 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
@@ -32,7 +31,7 @@ from kvops.models import (
 )
 from kvops.schedules import punctuality
 from kvops.supervision import heartbeats
-from kvops.wording import said
+from kvops.wording import said, spelled
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
@@ -273,20 +272,16 @@ def _unexplained() -> list[Alarm]:
             "%(namespace)s: %(count)s unexplained deletion",
             "%(namespace)s: %(count)s unexplained deletions",
             scan.unexplained,
-        ) % {"namespace": scan.namespace, "count": _grouped(scan.unexplained)}
+        ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
         text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
         found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See details")))
     return found
 
 
-def _grouped(number: int) -> str:
-    return number_format(number, force_grouping=True)
-
-
 def _unexpected(scan: Scan) -> Alarm:
     title = ngettext(
         "%(namespace)s: %(count)s unexpected key", "%(namespace)s: %(count)s unexpected keys", scan.unexpected
-    ) % {"namespace": scan.namespace, "count": _grouped(scan.unexpected)}
+    ) % {"namespace": scan.namespace, "count": spelled(scan.unexpected)}
     text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
     url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
     return Alarm("danger", title, text, url, _("See details"))
@@ -301,7 +296,7 @@ def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
                 "%(count)s key is treated like a setting until it has a family.",
                 "%(count)s keys are treated like settings until they have a family.",
                 count,
-            ) % {"count": _grouped(count)}
+            ) % {"count": spelled(count)}
             url = f"{holdings.keys_url}?category=unclassified"
             found.append(Alarm("warning", title, text, url, _("See details")))
     return found

@@ -55,9 +55,8 @@ _DEEPEST = 100
 _MOST_TRIES = 3
 """Evaluations of an expression in a circle. What they tell together is kept."""
 
-_CAREFUL_STEPS = 60_000
-_MOST_STEPS = 2_000_000
-"""Evaluations of one search. After them its files cannot be told."""
+_CAREFUL_STEPS, _MOST_STEPS = 60_000, 2_000_000
+"""Evaluations of one search: after the first calls are not told apart, after the second no file can be told."""
 
 _SAME = frozenset({"trim", "toString", "normalize", "sort", "reverse", "filter", "toSorted"})
 
@@ -79,15 +78,11 @@ class Evaluator:
         self.is_partial = False
         """Whether a circle was left before it was followed to its end, so a binding may have escaped notice."""
 
-    @property
-    def is_hurried(self) -> bool:
-        """Whether so much was evaluated that calls of one function are no longer told apart."""
-        return self._left < _MOST_STEPS - _CAREFUL_STEPS
+    is_hurried = property(lambda self: self._left < _MOST_STEPS - _CAREFUL_STEPS)
+    """Whether so much was evaluated that calls of one function are no longer told apart."""
 
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the program is too large to be evaluated wholly."""
-        return self._left <= 0
+    is_exhausted = property(lambda self: self._left <= 0)
+    """Whether the program is too large to be evaluated wholly."""
 
     def values(self, node: SyntaxNode | None, call: Call | None = None) -> Values:
         """Everything that the expression can stand for."""
