@@ -21,7 +21,7 @@ from backups.cleanup.stages import CleanupRefused, insist_operator, locked
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
-from kvops.references import deployed, store
+from kvops.references import deployed, store, traces
 from kvops.wording import say, spelled
 
 State, Kind = CleanupStage.State, ReferenceAnswer.Kind
@@ -138,6 +138,16 @@ def missing(stage: CleanupStage, search: ReferenceSearch | None) -> str:
             _("The code of %(name)s was searched before the policy had %(family)s. Search it again: %(page)s"),
             family=stage.request.family,
             **facts,
+        )
+    if reads := traces.unanswered(stage.namespace, stage.request.prefix):
+        page = reverse("deployed-code", args=[environment.slug])
+        return say(
+            _(
+                "Traces tell that deployed code uses these keys; uses without an answer: %(n)s."
+                " Answer them first: %(page)s"
+            ),
+            n=len(reads),
+            page=page,
         )
     return ""
 

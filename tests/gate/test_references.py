@@ -24,6 +24,7 @@ from kvops.models import (
     ReferenceHit,
     ReferenceSearch,
     Run,
+    TraceQuery,
 )
 from kvops.runs.outcomes import RunError, TryLater
 from tests import searched
@@ -49,6 +50,13 @@ def old(world: GateWorld, _request: CleanupRequest) -> None:
 def before_the_family(world: GateWorld, _request: CleanupRequest) -> None:
     unsearched(world, _request)
     searched.search(world.qa.environment, ago=timedelta(hours=1))
+
+
+def read_by_a_worker(world: GateWorld, _request: CleanupRequest) -> None:
+    asked = TraceQuery.objects.create(
+        namespace=world.qa, prefix="master:", since=clock.now(), until=clock.now(), by=world.people.operator
+    )
+    asked.reads.create(worker="api", version="1", access="read", count=3, last_at=clock.now())
 
 
 def in_the_future(world: GateWorld, _request: CleanupRequest) -> None:
@@ -92,6 +100,10 @@ MISSING: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] = {
     "an old search": (old, "The code of Qa was searched more than 7 days ago. Search it again: /references/qa/"),
     "a search from before the family": (before_the_family, "The code of Qa was searched before the policy had master:"),
     "a search of tomorrow": (in_the_future, "The newest search of the code of Qa has a time in the future"),
+    "a traced use": (
+        read_by_a_worker,
+        "uses these keys; uses without an answer: 1. Answer them first: /references/qa/",
+    ),
     "an unanswered writer": (unanswered, "Code references without an answer: 1. Answer them first: /cleanup/stages/"),
     "a place that cannot be told": (told_by_nobody, "without an answer: 1"),
     "a place of a part of the keys": (of_a_part, "without an answer: 1"),
