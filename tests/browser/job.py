@@ -54,6 +54,7 @@ class BrowserJob:
             page.set_input_files("[name=report]", report)
             page.get_by_role("button", name="Store this search").click()
             page.wait_for_url(re.compile(rf"/references/{slug}/\d+/$"))
+        page.goto(self.address)
 
     def _report(self, prefix: str) -> bytes:
         """Two places in the code that use the keys: one writes them, one may read them."""
