@@ -18,3 +18,9 @@ class TracesForm(forms.Form):
     def __init__(self, environment: Environment, *args: Any) -> None:
         super().__init__(*args)
         self.fields["namespace"].queryset = environment.namespaces.select_related("environment")  # type: ignore[attr-defined]
+
+
+class UseAnswerForm(forms.Form):
+    """Why a traced use of the keys does no harm."""
+
+    reason = forms.CharField(max_length=2000)

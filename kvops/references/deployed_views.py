@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from kvops.models import DeployedCode, DeployedLook, Environment, Run, StillRead, TraceQuery
 from kvops.people.signin import person_of
 from kvops.references import deployed, look as code_look, scripts, traces
-from kvops.references.deployed_forms import TracesForm
+from kvops.references.deployed_forms import TracesForm, UseAnswerForm
 from kvops.web.acting import On, refusals_shown
 
 
@@ -85,8 +85,11 @@ def answer_read(request: HttpRequest, environment: str, pk: int) -> HttpResponse
     found = get_object_or_404(Environment, slug=environment)
     reads = StillRead.objects.filter(query__namespace__environment=found)
     read = get_object_or_404(reads.select_related("query__namespace__environment"), pk=pk)
-    namespace = read.query.namespace
+    namespace, form = read.query.namespace, UseAnswerForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(form.errors["reason"]))
+        return redirect("deployed-code", found.slug)
     with refusals_shown(request, On(found, f"namespace:{namespace.pk}", str(namespace))):
-        traces.answer(read, reason=request.POST.get("reason", ""), by=person_of(request))
+        traces.answer(read, reason=form.cleaned_data["reason"], by=person_of(request))
         messages.success(request, _("The use of the keys is answered."))
     return redirect("deployed-code", found.slug)
