@@ -38,6 +38,11 @@ FIRST: Sequence[Sequence[str]] = (
     ),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
+LOOK = (
+    "from audit import log; from kvops.models import Environment; from kvops.references import look\n"
+    "for one in Environment.objects.all(): look.scheduled(one, log.Actor(None, 'cli:sandbox'))"
+)
+"""A first look at the deployed code; the schedule's comes within the hour."""
 SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
 BACKUPS: Sequence[Sequence[str]] = tuple(
     ("kv_dump", f"{account.slug}/SETTINGS", *SETTINGS) for account in environment.accounts()
@@ -114,6 +119,7 @@ class _Sandbox:
 
         The first scan is of `master:` only: a later new key of a legacy family that it had listed would be an alarm.
         """
+        self._once("look", partial(self._manage, ["shell", "-v0", "-c", LOOK]))
         self._once("first-scans", partial(self._scan, "--prefix", "master:"))
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))

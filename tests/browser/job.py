@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from kvops.references.report import Hit, Report, dumps
-from sandbox.environment import PEOPLE
+from sandbox.environment import CODE_COMMIT, PEOPLE
 
-COMMIT = "4f1c2d94f1c2d94f1c2d94f1c2d94f1c2d94f1c2"
 POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 
@@ -62,7 +61,7 @@ class BrowserJob:
         used = f"SETTINGS {prefix}*"
         writer = Hit("functions/old.ts", 7, 3, "certain", "write", used, "use(key)", context)
         reader = Hit("functions/api.ts", 9, 1, "possible", "read", used, "use(key)", context)
-        return dumps(Report(COMMIT, 3, datetime.now(UTC), (reader, writer), ()))
+        return dumps(Report(CODE_COMMIT, 3, datetime.now(UTC), (reader, writer), ()))
 
     def answer(self) -> None:
         """Answer every place of the list, and go on to the next step."""
@@ -115,7 +114,7 @@ class BrowserJob:
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")
         page.locator(f"main a[href='{request.get_attribute('href')}']").first.click()
-        expect(page.locator("main")).to_contain_text(COMMIT)
+        expect(page.locator("main")).to_contain_text(CODE_COMMIT)
         decide(page, title)
 
     def delete(self, title: str) -> None:
