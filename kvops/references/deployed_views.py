@@ -87,7 +87,7 @@ def answer_read(request: HttpRequest, environment: str, pk: int) -> HttpResponse
     read = get_object_or_404(reads.select_related("query__namespace__environment"), pk=pk)
     namespace, form = read.query.namespace, UseAnswerForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(form.errors["reason"]))
+        messages.error(request, str(form.errors["reason"][0]))
         return redirect("deployed-code", found.slug)
     with refusals_shown(request, On(found, f"namespace:{namespace.pk}", str(namespace))):
         traces.answer(read, reason=form.cleaned_data["reason"], by=person_of(request))
