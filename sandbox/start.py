@@ -40,7 +40,7 @@ FIRST: Sequence[Sequence[str]] = (
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
 LOOK = (
     "from audit import log; from kvops.models import Environment; from kvops.references import look\n"
-    "for one in Environment.objects.all(): look.scheduled(one, log.Actor(None, 'cli:sandbox'))"
+    "for one in Environment.objects.all(): look.start(one, actor=log.Actor(None, 'cli:sandbox'))"
 )
 """A first look at the deployed code; the schedule's comes within the hour."""
 SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
