@@ -149,7 +149,11 @@ FROZEN = [
         {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
     ),
     (DatabaseRollback, {*ROLLBACK_FROZEN}, {*ROLLBACK_ACCEPTED}),
-    (CleanupRequest, {*CLEANUP_FROZEN}, {"ended_at", "ended_by", "completed_at"}),
+    (
+        CleanupRequest,
+        {*CLEANUP_FROZEN},
+        {"ended_at", "ended_by", "completed_at", "ticket", "frozen_until", "frozen_by"},
+    ),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (
         Generation,
