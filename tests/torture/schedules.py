@@ -114,7 +114,9 @@ class _ScheduleTrial:
         begin, last = now, now
         with (
             patch.dict(
-                schedule_jobs.JOBS, {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *")}
+                # However often it is due, no due time is left out for lying too close to the one before.
+                schedule_jobs.JOBS,
+                {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *", apart=MINUTE)},
             ),
             patch("tests.torture.schedules.begin", self.begin, create=True),
         ):
