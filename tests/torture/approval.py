@@ -26,7 +26,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run, User
 from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 from tests.audit import flush
 from tests.gate import world as gate
 from tests.torture import movable_clock
@@ -139,6 +139,11 @@ class Gate(RuleBasedStateMachine):
         if self.model.verify(slug):
             Generation.objects.filter(stages=self.stage(slug)).update(verified_at=Now())
 
+    @rule(slug=slugs)
+    def search_again(self, slug: str) -> None:
+        self.model.search(slug)
+        searched.search(self.stage(slug).environment)
+
     @rule(slug=slugs, by=who)
     def submit(self, slug: str, by: str) -> None:
         self.both(
@@ -217,6 +222,8 @@ class Gate(RuleBasedStateMachine):
                 self.prepare(slug)
             case "checked":
                 self.verify_again(slug)
+                if not self.model.searched(slug):
+                    self.search_again(slug)
                 self.submit(slug, asker)
             case "submitted":
                 self.decide(slug, reviewer, yes=True, shown=True)

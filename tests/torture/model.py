@@ -10,6 +10,7 @@ DECIDE_WITHIN = 72.0
 USE_WITHIN = 24.0
 QA_EVIDENCE = 7 * 24.0
 VERIFIED_FRESH = 24.0
+SEARCHED_FRESH = 7 * 24.0
 BEFORE = ("waiting", "frozen", "checked", "submitted", "approved")
 
 
@@ -21,6 +22,7 @@ class Approval:
     decide_by: float
     policy: int
     qa: int | None
+    search: int
     state: str = "pending"
     approver: str = ""
     use_by: float = 0.0
@@ -50,6 +52,7 @@ class Model:
     stages: dict[str, Stage] = field(default_factory=lambda: {"qa": Stage(), "production": Stage()})
     runs: int = 0
     accepted: list[tuple[float, int]] = field(default_factory=list)
+    searches: dict[str, list[float]] = field(default_factory=lambda: {"qa": [0.0], "production": [0.0]})
 
     def holds(self, who: str, role: str) -> bool:
         """A role, and a login that works."""
@@ -82,14 +85,22 @@ class Model:
             self.stages[slug].verified_at = self.now
         return self.stages[slug].state == "checked"
 
+    def search(self, slug: str) -> None:
+        """The code of the environment is searched once more."""
+        self.searches[slug].append(self.now)
+
+    def searched(self, slug: str) -> bool:
+        """Whether the newest search of the code is recent; it was made a little after the hour."""
+        return self.now - self.searches[slug][-1] < SEARCHED_FRESH
+
     def submit(self, slug: str, by: str) -> bool:
         """An operator asks."""
         stage = self.stages[slug]
-        fresh = self.now - stage.verified_at <= VERIFIED_FRESH
+        fresh = self.now - stage.verified_at <= VERIFIED_FRESH and self.searched(slug)
         if not (self.holds(by, "operator") and self.turn(slug) and stage.state == "checked" and fresh):
             return False
         stage.state, stage.scope = "submitted", self.policy
-        stage.approval = Approval(by, self.now + DECIDE_WITHIN, self.policy, self.seen(slug))
+        stage.approval = Approval(by, self.now + DECIDE_WITHIN, self.policy, self.seen(slug), len(self.searches[slug]))
         return True
 
     def seen(self, slug: str) -> int | None:
@@ -146,11 +157,11 @@ class Model:
         asked = stage.approval
         if asked is None or stage.state != "approved" or not self.holds(by, "operator") or not self.turn(slug):
             return False
-        if (asked.policy, asked.qa) != (self.policy, self.seen(slug)):
+        if (asked.policy, asked.qa, asked.search) != (self.policy, self.seen(slug), len(self.searches[slug])):
             self.back(stage, "withdrawn")  # stale: the stage is prepared anew
             return False
         rights = self.holds(asked.requester, "operator") and self.holds(asked.approver, "reviewer")
-        if not rights or by == asked.approver or self.now > asked.use_by:
+        if not rights or by == asked.approver or self.now > asked.use_by or not self.searched(slug):
             return False
         asked.state, asked.starter = "used", by
         stage.state, stage.used = "deleting", asked
