@@ -36,6 +36,7 @@ from kvops.models import (
     Environment,
     Namespace,
     PolicyVersion,
+    ReferenceSearch,
     Run,
 )
 from kvops.runs import driver as run_driver
@@ -63,6 +64,8 @@ EXEMPT: Mapping[type[Model], str] = {
     Check: "run started_at",
     # Families and datasets are compared with the newest version, each column of them.
     PolicyVersion: "applied_at applied_by",
+    # When it came here and from whom, and what its hits say too: a file that could not be read is a hit of its own.
+    ReferenceSearch: "at by made_by hit_count unparsed",
     # Names for people, and where and how they are told; who may read the bucket.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
