@@ -26,16 +26,16 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import preparation, references as code_references, requests as cleanup_requests
 from backups.comparisons import start as comparison_start
 from backups.generations import start as generation_start
-from backups.models import Generation
+from backups.models import CleanupStage, Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.logs import Formatter
 from kvops.models import Category, Environment, Notification, ReferenceHit, Run
 from kvops.notifications import outbox
-from tests import keys, make
+from tests import keys, make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
@@ -44,6 +44,8 @@ from tests.signing import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 CANARIES = [f"canary-{secrets.token_hex(12)}" for _ in range(20)]
+CODE = "c"
+"""The commit of the code with canaries in it."""
 OF_A_KIND = 8
 """Pages of one kind that are looked into: entries of the record, runs, filters of one list."""
 
@@ -153,6 +155,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
     cleanup_helpers.share(cleanup_helpers.stage_of(request), people)
+    _answered(estate, cleanup_helpers.stage_of(request), people)
     cleanup_requests.submit(cleanup_helpers.stage_of(request), by=people.operator)
     cleanup_helpers.approve(cleanup_helpers.stage_of(request), people)
     cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=people.operator)
@@ -214,9 +217,17 @@ def _searched() -> str:
     ]
     with TemporaryDirectory() as folder:
         Path(folder, "index.js").write_text("\n".join(lines))
-        call_command("scan_references", "qa", "--path", folder, "--commit", "c", stdout=out)
+        call_command("scan_references", "qa", "--path", folder, "--commit", CODE, stdout=out)
     assert ReferenceHit.objects.filter(access="write").count() >= len(CANARIES)
     return out.getvalue()
+
+
+def _answered(estate: make.Estate, stage: CleanupStage, people: make.People) -> None:
+    """The code that was searched runs, and a person answers each of its hits."""
+    searched.runs(estate.qa.environment, CODE)
+    hits = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
+    assert len(hits) >= len(CANARIES)
+    code_references.answer(stage, hits=hits, kind="falls_back", reason="reads D1 first", by=people.operator)
 
 
 def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
