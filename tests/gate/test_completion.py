@@ -236,7 +236,8 @@ def test_a_stage_is_accepted_with_the_person_s_test(proven: CleanupStage, operat
     assert (found.others_note, found.request.completed_at) == ("", None)
     assert last_entry() == {
         "action": "stage.accepted", "actor_id": operator.pk, "environment": "qa", "subject": f"stage:{proven.pk}",
-        "subject_label": str(proven), "digest": "5" * 64, "details": {"note": f" {LONG}"[:1000]},
+        "subject_label": str(proven), "digest": "5" * 64,
+        "details": {"note": f" {LONG}"[:1000], "differences_after": 0},
     }  # fmt: skip
 
 
@@ -395,7 +396,7 @@ def test_a_deletion_that_begins_meanwhile_is_seen_under_the_lock(
 
     def begun(*what: object, **how: object) -> None:
         real(*what, **how)  # type: ignore[arg-type]
-        gate.tampered(stage, state="confirmed", first_listing_at=EARLIER, second_listing_at=Now())
+        gate.tampered(stage, state="confirmed", deleted=3, first_listing_at=EARLIER, second_listing_at=Now())
 
     monkeypatch.setattr(approval_gate, "withdraw", begun)
     refused(

@@ -66,7 +66,7 @@ def test_the_place_and_the_rules_are_shown(world: GateWorld, second: CleanupStag
         "namespace_id": second.namespace.namespace_id, "namespace_title": "production-settings",
         "storage": environment.r2_endpoint, "bucket": "production-bucket", "prefix": "master:", "exact": False,
         "family": str(second.request.family), "category": "legacy", "reason": "moved to D1",
-        "asked_by": second.request.asker, "scope_digest": qa.scope_digest(second),
+        "asked_by": second.request.asker, "scope_digest": qa.scope_digest(second), "ticket": "",
     }  # fmt: skip
     assert found["policy"] == {"version": rules.number, "digest": rules.digest}
     assert found["stage"] == {
@@ -174,6 +174,7 @@ def test_what_came_of_it_in_qa_is_shown(world: GateWorld, first: CleanupStage, s
             "skipped": 0, "note": "Opened the pages, all well",
             "others": {"count": 0, "sample": [], "note": "", "by": ""}, "reappeared": 0, "reappeared_notes": [],
             "by": OPERATOR, "at": moment(first.accepted_at),
+            "checked_again": [{"of": of, "check": None, "refused": False} for of in ("backup", "dataset")],
         }
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from backups.cleanup import qa as qa_first
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops import timing
 from kvops.models import Category
-from tests import make
+from tests import make, searched
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
 from tests.signing import signed_in
@@ -231,7 +231,9 @@ def between(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest
     gate.tampered(world.production.environment, order=3)
     for ids in (make.NAMESPACES, make.ACCOUNTS, make.DATABASES):
         monkeypatch.setitem(ids, "staging", "7" * 32)
-    gate._lock(gate._environment("staging", 2).environment)
+    staging = gate._environment("staging", 2).environment
+    gate._lock(staging)
+    searched.once(staging)
     return gate.asked(world)
 
 

@@ -176,6 +176,9 @@ EVIDENCE: dict[str, object] = {
         "rules": ["keep-a-month"],
     },
     "risks": [],
+    "ticket": "",
+    "writers_frozen": {"until": None, "by": ""},
+    "hours": {"hours": "", "days": "", "time_zone": ""},
     "undo": {"hours": 72, "on_conflict": "skip"},
     "warnings": [
         {"code": "qa_leftovers", "environment": "QA", "count": 2},
