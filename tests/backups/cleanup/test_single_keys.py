@@ -48,10 +48,11 @@ def asked(people: make.People) -> CleanupRequest:
 
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
-    """Names frozen, copied, read back; nothing was stated about code."""
+    """Names frozen, copied, read back; the code searched."""
     preparation.freeze_stage(cleanup_helpers.stage_of(request, slug), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request, slug), by=people.operator)
     make.work()
+    cleanup_helpers.search_code(request)
     cleanup_helpers.share(cleanup_helpers.stage_of(request, slug), people)
     return cleanup_helpers.stage_of(request, slug)
 

@@ -13,7 +13,7 @@ TOKEN = "read_token"
     ("before", "after", "shown"),
     [
         ({"qa": {TOKEN: "env:A"}}, {"qa": {TOKEN: "env:B"}}, "qa: 読み取り用トークン env:A → env:B"),
-        ({"qa": {"production": False}}, {"qa": {"production": True}}, "qa: 本番環境 いいえ → はい"),
+        ({"qa": {"production": False}}, {"qa": {"production": True}}, "qa: 本番 いいえ → はい"),
         ({"qa": {"slack": ""}}, {"qa": {"slack": "#kv"}}, "qa: Slack チャンネル なし → #kv"),
         ({}, {"qa/M (D1)": {"database": "7", TOKEN: ""}}, "qa/M (D1): 追加（データベース 7）"),
         ({"qa/S": {"namespace": "1, 2"}}, {}, "qa/S: 削除（ネームスペース 1, 2）"),

@@ -75,7 +75,7 @@ def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare
     environments_apply.apply_environments(toml, actor=make.SETUP)
     environments_apply.apply_environments(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
     text = page(operator)
-    assert "qa: name Qa → Rehearsal" in text
+    assert "qa: Name Qa → Rehearsal" in text
     assert "Submit for review" in text
 
 
