@@ -143,13 +143,20 @@ def test_a_repeated_check_before_the_acceptance_replaces_the_first(
     assert "difference with D1 after a clean-up" not in signed_in(people.operator).get("/").content.decode()
 
 
-def until_confirmed(stage: CleanupStage) -> CleanupStage:
-    """Work only on the deletion and its proof."""
-    while (now := cleanup_helpers.stage_of(stage.request)).state != State.CONFIRMED:
+def until(stage: CleanupStage, state: CleanupStage.State) -> CleanupStage:
+    """Work only on the deletion and its proof, until the stage is so far."""
+    while (now := cleanup_helpers.stage_of(stage.request)).state != state:
         Run.objects.open().update(wake_at=None)
-        for run in Run.objects.open().filter(kind__in=[Run.Kind.DELETE, Run.Kind.CONFIRM]):
+        runs = list(Run.objects.open().filter(kind__in=[Run.Kind.DELETE, Run.Kind.CONFIRM]))
+        assert runs, [(run.kind, run.state, run.error) for run in Run.objects.order_by("pk")]
+        for run in runs:
             run_driver.drive(run.pk)
     return now
+
+
+def until_confirmed(stage: CleanupStage) -> CleanupStage:
+    """The keys are proven gone, and no other run worked."""
+    return until(stage, State.CONFIRMED)
 
 
 def test_the_acceptance_waits_for_the_result_but_the_undo_does_not(deleting: CleanupStage, people: make.People) -> None:
@@ -175,8 +182,9 @@ def test_a_check_that_cannot_finish_blocks_no_acceptance_and_is_a_warning(
 
 
 def test_a_check_that_cannot_begin_is_said_with_its_reason(deleting: CleanupStage, people: make.People) -> None:
-    deleting.environment.databases.all().delete()
-    stage = until_confirmed(deleting)
+    stage = until(deleting, State.DELETED)
+    stage.environment.databases.all().delete()
+    stage = until_confirmed(stage)
     assert (stage.state, stage.check_after) == (State.CONFIRMED, None)
     assert "MASTERS_D1" in stage.after_refused
     assert [found.unfinished for found in after_check.results(stage)] == [True, False]
