@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from base64 import b64decode
+from collections.abc import Iterator
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -342,6 +343,15 @@ def test_progress_is_shown_on_a_terminal_only(estate: make.Estate, output: Path)
     assert pipe.getvalue() == ""
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as in a terminal, also where the tests run with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_one_sentence_and_leaves_nothing_behind(estate: make.Estate, output: Path) -> None:
     estate.put(estate.qa, "master:a")
 
