@@ -28,6 +28,8 @@ _LABELS: dict[str, str | Promise] = {
     "key_template": gettext_lazy("Prefix in the bucket"),
     "slack": gettext_lazy("Slack channel"),
     "language": gettext_lazy("Language"),
+    "hours": gettext_lazy("Allowed hours"),
+    "days": gettext_lazy("Allowed days"),
     "namespace": gettext_lazy("Namespace"),
     "unpaired": gettext_lazy("Reason without a pair"),
     "scratch": gettext_lazy("Scratch namespace"),
