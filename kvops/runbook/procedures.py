@@ -153,7 +153,7 @@ _FIRST = (
             ProcedureStep(
                 _("Search the code"),
                 _("Every place that mentions the keys is found and answered."),
-                [Action.REFERENCES_STATED],
+                [Action.REFERENCES_STATED, Action.REFERENCES_ANSWERED, Action.STAGE_SUBMITTED],
                 optional=True,
             ),
             *_stage(production=False),

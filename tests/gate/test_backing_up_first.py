@@ -27,7 +27,7 @@ BACKS_UP = "Backing up the keys to be overwritten."
 
 
 @pytest.fixture(autouse=True)
-def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
+def now(restore: Restore, monkeypatch: pytest.MonkeyPatch) -> datetime:
     at = clock.now()
     monkeypatch.setattr("kvops.clock.now", lambda: at)
     return at
@@ -113,7 +113,7 @@ def test_without_a_whole_backup_another_one_is_made_of_what_they_have_in_common(
     assert what == (found.namespace,)
     assert how == {
         "prefixes": ["master:a:"], "purpose": "restore", "actor": lease.actor, "person": lease.run.started_by,
-        "restore": found,
+        "restore": found, "exact": False,
     }  # fmt: skip
     assert Run.objects.get(pk=lease.run.pk).note == BACKS_UP
 

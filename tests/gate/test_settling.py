@@ -166,7 +166,7 @@ def test_the_reviewer_is_shown_every_fact_that_the_executor_derives_again(stage:
         "namespace_id": stage.namespace.namespace_id, "namespace_title": "qa-settings",
         "storage": environment.r2_endpoint, "bucket": "qa-bucket", "prefix": "master:", "exact": False,
         "family": str(request.family), "category": "legacy", "reason": "moved to D1", "asked_by": request.asker,
-        "scope_digest": stage.scope_digest,
+        "scope_digest": stage.scope_digest, "ticket": "",
     }  # fmt: skip
     digest, names = stage.scope_digest, parts["names"]
     assert parts["stage"] == {"id": stage.pk, "order": 1, "of": "qa/SETTINGS", "scope_digest": digest}
@@ -175,8 +175,11 @@ def test_the_reviewer_is_shown_every_fact_that_the_executor_derives_again(stage:
     assert (parts["references"]["search"]["commit"], parts["shared"]["place"]) == ("4f2a91c", "#kv-cleanup")
     assert (parts["qa"], parts["risks"], parts["lock"]["state"]) == ([], [], "held")
     assert parts["undo"] == {"hours": 72, "on_conflict": "skip"}
+    assert parts["writers_frozen"] == {"until": "", "by": ""}
+    assert parts["hours"] == {"hours": "", "days": "", "time_zone": ""}
     assert parts["warnings"] == [{"code": "read_in_bulk"}]
     assert set(parts) == {
         "stage", "policy", "names", "generation", "shared", "check", "references", "qa", "lock", "risks", "cost",
+        "hours", "writers_frozen",
         "undo", "warnings",
     }  # fmt: skip
