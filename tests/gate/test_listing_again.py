@@ -61,7 +61,7 @@ def outcomes(mine: deletion_run._Deletion) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def moment(monkeypatch: pytest.MonkeyPatch) -> datetime:
+def moment(mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch) -> datetime:
     at = clock.now()
     monkeypatch.setattr("kvops.clock.now", lambda: at)
     return at
