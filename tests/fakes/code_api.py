@@ -1,4 +1,4 @@
-"""What each documented route of Workers, Pages and Workers Builds does, over what is in memory."""
+"""Each documented route of Workers, Pages and Workers Builds, over code that is kept in memory."""
 
 import base64
 import json

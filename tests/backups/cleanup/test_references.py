@@ -1,4 +1,4 @@
-"""The answers to a stage's code references: who gives them, what is refused, and what the page shows."""
+"""The answers to a stage's code references: the people who give them, the refusals, and the page."""
 
 from collections.abc import Mapping
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The page of the deployed code: what is known, what is not, and a look now."""
+"""The page of the deployed code: known and unknown code, and a look now."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""Looks at deployed code: what Cloudflare tells is stored, what it does not tell is not known."""
+"""Looks at deployed code: Cloudflare's answers are stored, and without an answer the code is not known."""
 
 from datetime import timedelta
 

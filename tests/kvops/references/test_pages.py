@@ -1,4 +1,4 @@
-"""The pages of code references: what was searched, what was found, what changed, and the file that a person brings."""
+"""The pages of code references: searches, hits, changes since the search before, and the file that a person brings."""
 
 import re
 from datetime import date
