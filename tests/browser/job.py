@@ -14,21 +14,28 @@ POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 
 
+def follow(link: Locator) -> None:
+    """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there."""
+    with link.page.expect_navigation():
+        link.click()
+
+
+def check_all(boxes: Locator) -> None:
+    """Tick every box of a page that has come."""
+    for box in boxes.all():
+        box.check()
+
+
 def decide(page: Page, title: str) -> None:
     """The reviewer accepts the named risks, types the title, and the password where it is asked once more."""
-    for risk in page.locator("[name^=accept_]").all():
-        risk.check()
     page.fill("[name=confirm]", title)
-    page.click("button[value=approve]")
-    password, decided = (
-        page.locator("[name=password]"),
-        page.locator("main").get_by_text("Your decision is recorded.").first,
-    )
-    expect(password.or_(decided).first).to_be_visible()
+    check_all(page.locator("[name^=accept_]"))
+    follow(page.locator("button[value=approve]"))
+    password = page.locator("[name=password]")
     if password.is_visible():
         password.fill(PEOPLE["reviewer@example.com"][1])
-        page.locator("main form").get_by_role("button").first.click()
-    expect(decided).to_be_visible()
+        follow(page.locator("main form").get_by_role("button").first)
+    expect(page.locator("main").get_by_text("Your decision is recorded.").first).to_be_visible()
 
 
 @dataclass
@@ -44,14 +51,14 @@ class BrowserJob:
         page = self.operator
         page.goto(f"/cleanup/new/?binding=SETTINGS&prefix={prefix}")
         page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
-        page.click("button:has-text('Request the clean-up')")
+        follow(page.locator("button:has-text('Request the clean-up')"))
         page.wait_for_url(re.compile(r"/cleanup/\d+/$"))
         self.address = page.url
         for slug in ("qa", "production"):
             page.goto(f"/references/{slug}/")
             report = FilePayload(name="hits.json", mimeType="application/json", buffer=self._report(prefix))
             page.set_input_files("[name=report]", report)
-            page.get_by_role("button", name="Store this search").click()
+            follow(page.get_by_role("button", name="Store this search"))
             page.wait_for_url(re.compile(rf"/references/{slug}/\d+/$"))
         page.goto(self.address)
 
@@ -66,12 +73,11 @@ class BrowserJob:
     def answer(self) -> None:
         """Answer every place of the list, and go on to the next step."""
         page = self.operator
-        for place in page.locator("[name=hits]").all():
-            place.check()
         page.check("[name=kind][value=falls_back]")
         page.fill("[name=reason]", "It reads D1 first.")
-        page.get_by_role("button", name="Record the answer").click()
-        page.get_by_role("link", name="Next step:").click()
+        check_all(page.locator("[name=hits]"))
+        follow(page.get_by_role("button", name="Record the answer"))
+        follow(page.get_by_role("link", name="Next step:"))
 
     def stage(self, title: str) -> Locator:
         """The card of the stage whose namespace has this title."""
@@ -81,7 +87,7 @@ class BrowserJob:
         """Press the stage's button once it is there; the page is loaded again until it is."""
         button = self.stage(title).get_by_role("button", name=label, exact=exact)
         self._until(lambda: button.is_visible() and button.is_enabled())
-        button.click()
+        follow(button)
 
     def wait(self, title: str, words: str) -> None:
         """Until the stage says so."""
@@ -102,10 +108,10 @@ class BrowserJob:
         button = self.stage(title).get_by_role("button", name="Record how the backup was shared", exact=True)
         self._until(lambda: places.is_visible() or (button.is_visible() and button.is_enabled()))
         if places.is_visible():
-            places.click()
+            follow(places)
             self.answer()
         self.stage(title).locator("[name=place]").fill("#kv-cleanup on Slack, with the reviewer")
-        button.click()
+        follow(button)
         self.click(title, "Submit for approval")
 
     def approve(self, title: str) -> None:
@@ -113,7 +119,7 @@ class BrowserJob:
         self.wait(title, "Open the request")
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")
-        page.locator(f"main a[href='{request.get_attribute('href')}']").first.click()
+        follow(page.locator(f"main a[href='{request.get_attribute('href')}']").first)
         expect(page.locator("main")).to_contain_text(CODE_COMMIT)
         decide(page, title)
 
@@ -122,12 +128,12 @@ class BrowserJob:
         page = self.operator
         self.wait(title, "Delete ")
         page.fill("[name=confirm]", title)
-        self.stage(title).get_by_role("button", name=re.compile(r"Delete [\d,]+ keys?")).click()
+        follow(self.stage(title).get_by_role("button", name=re.compile(r"Delete [\d,]+ keys?")))
 
     def accept(self, title: str, note: str) -> None:
         """Note what was tried, and accept."""
         button = self.stage(title).get_by_role("button", name="Application works: record it", exact=True)
         self._until(lambda: button.is_visible() and button.is_enabled())
         self.stage(title).locator("[name=note]").fill(note)
-        button.click()
+        follow(button)
         self.wait(title, "Accepted")

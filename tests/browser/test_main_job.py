@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import BrowserJob
+from tests.browser.job import BrowserJob, follow
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, PRODUCTION = environment.accounts()
@@ -47,7 +47,7 @@ def test_nothing_goes_without_qa_and_an_approval_by_another_person(
     expect(production).to_contain_text("QA")
     job.prepare(QA.namespace_title)
     expect(job.stage(QA.namespace_title).get_by_role("button", name="Delete")).to_have_count(0)
-    page.click("text=Open the request")
+    follow(page.get_by_text("Open the request").first)
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     expect(page.locator("main")).to_contain_text("You asked for this yourself")
     assert (product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")) == before

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, decide
+from tests.browser.job import POLL, decide, follow
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -47,7 +47,7 @@ class RestorePage:
         page = self.operator
         page.goto(f"{backup}restores/new/")
         page.fill("[name=names]", "\n".join(names))
-        page.get_by_role("button", name="Compare with KV").click()
+        follow(page.get_by_role("button", name="Compare with KV"))
         page.wait_for_url(re.compile(r"/restores/\d+/$"))
         self.says("Submit for approval")
 
@@ -69,14 +69,14 @@ def test_what_was_lost_is_restored_and_what_changed_is_shown(product: Product, j
     product.write(QA, CHANGED, b'{"written": "since the copy"}')
     job.prepare(backup, LOST, CHANGED, KEPT)
     page.fill("[name=reason]", "Deleted by a script that should not have run.")
-    page.get_by_role("button", name="Submit for approval").click()
+    follow(page.get_by_role("button", name="Submit for approval"))
     job.approve()
     page.reload()
     page.fill("[name=confirm]", QA.namespace_title)
-    page.get_by_role("button", name="Restore the keys").click()
+    follow(page.get_by_role("button", name="Restore the keys"))
     job.says("Restored keys")
     assert product.read(QA, LOST) == before
-    page.get_by_role("button", name="Compare with KV now").click()
+    follow(page.get_by_role("button", name="Compare with KV now"))
     job.says("1 key differs")
     job.prepare(backup, CHANGED)  # and left there: how one looks before it is submitted
 
@@ -85,9 +85,9 @@ def test_a_backup_is_compared_with_kv(job: RestorePage) -> None:
     page = job.operator
     page.goto("/backups/?environment=qa&purpose=routine&prefix=clinic:id:")
     page.locator("main tbody a[href^='/backups/']").first.click()
-    page.get_by_role("link", name="Compare…").click()
+    follow(page.get_by_role("link", name="Compare…"))
     page.select_option("[name=against]", label=f"KV now · QA · SETTINGS ({QA.namespace_title})")
-    page.get_by_role("button", name="Compare", exact=True).click()
+    follow(page.get_by_role("button", name="Compare", exact=True))
     job.says("1 key differs")
     page.get_by_role("button", name="Show both").click()
     expect(page.locator(".difference")).to_contain_text("since the copy")
