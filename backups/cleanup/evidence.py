@@ -98,6 +98,7 @@ def _generation(generation: Generation) -> dict[str, object]:
         "recipients": generation.recipients,
         "entries_root": _entries_root(generation),
         "prefixes": generation.prefixes,
+        "exact": generation.exact,
         "read": generation.read,
         "expired": generation.expired,
     }

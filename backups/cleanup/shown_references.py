@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup.references import CERTAINTY, URGENCY, StageHit, hits_of, unanswered, with_others
+from backups.cleanup.references import BEFORE_SUBMIT, CERTAINTY, URGENCY, StageHit, hits_of, unanswered, with_others
 from backups.models import CleanupStage
 from kvops.approvals import evidence
 from kvops.models import DeployedCode, ReferenceSearch
@@ -47,7 +47,7 @@ def changed(stage: CleanupStage) -> str:
     now = shown(stage)
     if now == approved:
         return ""
-    if any(now.get(name) != approved.get(name) for name in ("search", "others")):
+    if any(now.get(name) != approved.get(name) for name in ("search", "rests_on", "others")):
         return say(_("The code was searched again after the approval, or a search is too old now."))
     if now.get("deployed") != approved.get("deployed"):
         return say(_("Other code was deployed after the approval."))
@@ -64,6 +64,8 @@ def shown(stage: CleanupStage) -> dict[str, object]:
     lines = [_shown(one) for one in found]
     return {
         "search": _search(search),
+        # The submit stores the search with the stage; from then on the stored one counts.
+        "rests_on": search.pk if stage.state in BEFORE_SUBMIT else stage.search_id,
         "others": [_search(other) for other in searches[1:][:SHOWN_CODE]],
         "deployed": _deployed(stage, searches),
         "hits": len(found),

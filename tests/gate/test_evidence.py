@@ -96,7 +96,8 @@ def test_the_backup_is_shown_with_its_digests(second: CleanupStage) -> None:
         "id": backup.pk, "environment": "production", "namespace_id": second.namespace.namespace_id,
         "bucket": "production-bucket", "manifest": backup.manifest_key, "manifest_sha256": backup.manifest_sha256,
         "digest_root": "4" * 64, "keys": 3, "bytes": 6, "status": "verified", "finished_at": moment(backup.finished_at),
-        "recipients": [], "entries_root": root(backup), "prefixes": ["master:"], "read": "bulk", "expired": 0,
+        "recipients": [], "entries_root": root(backup), "prefixes": ["master:"], "exact": False, "read": "bulk",
+        "expired": 0,
     }  # fmt: skip
     assert found["shared"] == {
         "place": "#kv-cleanup", "by": OPERATOR, "notification": None, "at": moment(share.at),

@@ -180,9 +180,16 @@ def hit_added(world: GateWorld, _request: CleanupRequest) -> None:
         ReferenceHit.objects.filter(search=other).update(search=search)
 
 
+def rests_on_another(world: GateWorld, request: CleanupRequest) -> None:
+    older = searched.search(world.qa.environment, ago=timedelta(minutes=1))
+    with gate.past_the_triggers():
+        CleanupStage.objects.filter(pk=gate.stage_of(request).pk).update(search=older)
+
+
 SEARCHED_AGAIN, DIFFER = "The code was searched again after the approval,", "The answers to the code references differ"
 AFTERWARDS: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] = {
     "a search by SQL": (unanswered, SEARCHED_AGAIN),
+    "another search of the stage": (rests_on_another, SEARCHED_AGAIN),
     "other code": (redeployed, "Other code was deployed after the approval."),
     "another answer": (another_answer, DIFFER),
     "an edited answer": (edited, DIFFER),
@@ -217,8 +224,8 @@ def test_a_run_that_began_sends_nothing_after(
     world: GateWorld, request_: CleanupRequest, approved: CleanupStage, what: str
 ) -> None:
     cleanup_requests.start_deletion(approved, by=world.people.operator)
-    stage = gate.stage_of(request_)
     AFTERWARDS[what][0](world, request_)
+    stage = gate.stage_of(request_)
     with pytest.raises(RunError, match=AFTERWARDS[what][1]) as refused:
         deletion_run._insist_as_approved(stage, gate.lease_of(stage))
     assert refused.value.code == "stale"
