@@ -107,6 +107,7 @@ def _shown(found: StageHit) -> dict[str, object]:
         "line": hit.line,
         "certainty": hit.certainty,
         "access": hit.access,
+        "family": hit.family,
         "fingerprint": hit.fingerprint,
     }
     if answer is None:

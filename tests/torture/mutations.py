@@ -33,14 +33,17 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import (
     ApprovalRequest,
     Database,
+    DeployedCode,
     Environment,
     Namespace,
     PolicyVersion,
+    ReferenceAnswer,
+    ReferenceHit,
     ReferenceSearch,
     Run,
 )
 from kvops.runs import driver as run_driver
-from tests import make
+from tests import make, searched
 from tests.gate import world as gate
 from tests.torture import empty_estate
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
@@ -66,6 +69,10 @@ EXEMPT: Mapping[type[Model], str] = {
     PolicyVersion: "applied_at applied_by",
     # When it came here and from whom, and what its hits say too: a file that could not be read is a hit of its own.
     ReferenceSearch: "at by made_by hit_count unparsed",
+    # Its fingerprint, which is bound, is a digest of them; the column is for people.
+    ReferenceHit: "column text context",
+    # How a Worker is searched, which this Pages project is not; a binding of another namespace decides nothing.
+    DeployedCode: "deployment etag bindings traces deployed_at seen_at",
     # Names for people, and where and how they are told; who may read the bucket.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
@@ -93,6 +100,8 @@ class MutationGround:
         request, generation = stage.request, stage.generation
         found: list[Model | None] = [
             stage.approval, stage, request, generation, stage.check_passed, stage.search, request.family,
+            ReferenceHit.objects.get(search=stage.search), ReferenceAnswer.objects.get(hit__search=stage.search),
+            DeployedCode.objects.get(environment=stage.environment),
             stage.environment, stage.namespace, stage.run, PolicyVersion.objects.latest("number"),
             Dataset.objects.get(),
             Database.objects.get(environment=stage.environment),
@@ -122,7 +131,7 @@ def other(field: AnyField, value: object, rng: random.Random) -> object:
     if field.is_relation:
         return rng.choice(_others(field, value))
     if value is None:
-        return Now() if field.get_internal_type() == "DateTimeField" else rng.randrange(1, 99)
+        return Now() if field.get_internal_type() in {"DateField", "DateTimeField"} else rng.randrange(1, 99)
     return _unlike(value, rng) if not isinstance(value, str) else _other_text(field, value, rng)
 
 
@@ -292,6 +301,8 @@ def _mutations(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
         world = gate.around(estate.qa, estate.production)
         _refill(estate)
         request = gate.asked(world)
+        searched.search(estate.production.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+        searched.answered(estate.production.environment, request.family, world.people.operator)
         gate.accepted(world, request)
         stage = gate.approved(world, request, "production")
         gate.fill(estate.s3, stage)
