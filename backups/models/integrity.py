@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from backups.models.datasets import Dataset
 from backups.models.generations import Generation
-from kvops.models import Environment, Run
+from kvops.models import Environment, Namespace, Run
 
 
 class CheckQuerySet(models.QuerySet["Check"]):
@@ -19,12 +19,16 @@ class CheckQuerySet(models.QuerySet["Check"]):
         return self.filter(outcome=Check.Outcome.PASSED)
 
     def of_kv(self) -> "CheckQuerySet":
-        """Checks of backups of KV: only these say whether KV agrees with D1."""
-        return self.filter(generation__isnull=False).exclude(generation__purpose=Generation.Purpose.MASTERS)
+        """Checks of KV, in a backup or as it is now: only these say whether KV agrees with D1."""
+        masters = Q(generation__purpose=Generation.Purpose.MASTERS)
+        return self.exclude(Q(generation__isnull=True, namespace__isnull=True) | masters)
 
 
 class Check(models.Model):
     """One comparison with D1; a failed check names every difference.
+
+    It is of a backup, of the keys in a namespace as they are now, or of a file. `keys` counts keys, and `kv_rows` the
+    rows in them. `rules` has each type rule that applied, with the number of fields that are equal only by it.
 
     pending -> passed | failed
     """
@@ -40,6 +44,7 @@ class Check(models.Model):
         """The kind of source that is compared with D1."""
 
         KV = "kv", _("Backup of KV against D1")
+        LIVE = "live", _("KV as it is now against D1")
         ROWS = "rows", _("Backup of rows against D1")
         FILE = "file", _("File against D1")
 
@@ -48,11 +53,14 @@ class Check(models.Model):
     definition = models.JSONField()
     definition_digest = models.CharField(max_length=64)
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="checks")
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     source = models.CharField(max_length=1000)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="checks")
     outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PENDING)
     keys = models.BigIntegerField(default=0)
+    kv_rows = models.BigIntegerField(default=0, db_default=0)
     rows = models.BigIntegerField(default=0)
+    rules = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     differences = models.BigIntegerField(default=0)
     only_in_d1 = models.BigIntegerField(default=0)
     started_at = models.DateTimeField(db_default=Now())
@@ -70,6 +78,9 @@ class Check(models.Model):
                 condition=Q(outcome="pending", finished_at__isnull=True)
                 | (~Q(outcome="pending") & Q(finished_at__isnull=False)),
             ),
+            models.CheckConstraint(
+                name="check_reads_one_source", condition=Q(generation__isnull=True) | Q(namespace__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -78,6 +89,8 @@ class Check(models.Model):
     @property
     def kind(self) -> Source:
         """The kind of source. Rows and files come from D1 or the team's API, so they say nothing about KV."""
+        if self.namespace_id is not None:
+            return self.Source.LIVE
         if self.generation is None:
             return self.Source.FILE
         return self.Source.ROWS if self.generation.purpose == Generation.Purpose.MASTERS else self.Source.KV
@@ -85,7 +98,19 @@ class Check(models.Model):
     def label_of(self, difference: str) -> str:
         """A kind of difference in words that fit the source."""
         kind = Difference.Kind(difference)
-        return str(kind.label if self.kind == self.Source.KV else Difference.NOT_IN_KV.get(kind, kind.label))
+        if self.many_rows_in_a_key:
+            return str(Difference.IN_A_KEY.get(kind, kind.label))
+        return str(kind.label if self.is_of_kv else Difference.NOT_IN_KV.get(kind, kind.label))
+
+    @property
+    def many_rows_in_a_key(self) -> bool:
+        """Whether a key of the dataset holds many rows, so that a difference names the key and the row."""
+        return str(self.definition.get("holds", Dataset.Holds.ROW)) != Dataset.Holds.ROW
+
+    @property
+    def is_of_kv(self) -> bool:
+        """Whether the check says if KV agrees with D1."""
+        return self.kind in {self.Source.KV, self.Source.LIVE}
 
     @property
     def audited(self) -> log.Subject:
@@ -94,25 +119,35 @@ class Check(models.Model):
 
 
 class CheckRow(models.Model):
-    """A row of one side of a comparison in progress: the digest of each field, by key name. Emptied at the end."""
+    """A row of one side of a comparison in progress: the digest of each field. Emptied at the end.
+
+    It has the name of its key and, in a key of many rows, its id. `by_rule` has the fields that a type rule changed.
+    """
 
     class Side(models.TextChoices):
         """The side of the row."""
 
         BACKUP = "backup"
         D1 = "d1"
+        UNREADABLE = "unread"
+        """A key of the backup whose value has no readable rows."""
 
     check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="staged")
     side = models.CharField(max_length=6, choices=Side)
     name = models.TextField(db_collation="C")
+    row = models.TextField(db_collation="C", default="", db_default="")
     fields = models.JSONField()
+    by_rule = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     def __str__(self) -> str:
-        return f"{self.side}: {self.name}"
+        return f"{self.side}: {self.name} {self.row}".strip()
 
 
 class Difference(models.Model):
-    """One difference, by key and field."""
+    """One difference, by key, row and field.
+
+    `row` is empty if the key holds one row, or if the difference is of the whole key.
+    """
 
     class Kind(models.TextChoices):
         """The kind of difference."""
@@ -123,15 +158,25 @@ class Difference(models.Model):
         NOT_AN_OBJECT = "not_an_object", _("the value is not a JSON object")
         UNKNOWN_FIELD = "unknown_field", _("the field is not in the dataset")
         DUPLICATE = "duplicate", _("the key stands for several rows")
+        NO_ROWS = "no_rows", _("the value holds no rows at the path")
+        NO_ID = "no_id", _("the row has no id")
 
     NOT_IN_KV = {
         Kind.MISSING_IN_D1: _("the entry has no row in D1"),
         Kind.ONLY_IN_D1: _("the row has no entry"),
     }
     """Labels where the source is not KV."""
+    IN_A_KEY = {
+        Kind.MISSING_IN_D1: _("the row of the key is not in D1"),
+        Kind.ONLY_IN_D1: _("the row is not in its key"),
+        Kind.NOT_AN_OBJECT: _("the row is not a JSON object"),
+        Kind.DUPLICATE: _("the id stands for several rows"),
+    }
+    """Labels where a key holds many rows."""
 
     check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="found")
     name = models.TextField(db_collation="C")
+    row = models.TextField(db_collation="C", blank=True, default="", db_default="")
     kind = models.CharField(max_length=20, choices=Kind)
     field = models.CharField(max_length=200, blank=True)
 
@@ -139,7 +184,7 @@ class Difference(models.Model):
         indexes = [models.Index(fields=["check_run", "name"], name="difference_by_name")]
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.kind} {self.field}".strip()
+        return f"{self.name} {self.row}".strip() + f": {self.kind} {self.field}".rstrip()
 
     @property
     def label(self) -> str:
