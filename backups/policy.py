@@ -1,11 +1,9 @@
 """The policy: key families and datasets as one versioned definition (`policy.toml`)."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Formatter
 from typing import Self
 
 from django.db.models import Max
@@ -13,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from backups.datasets.definition import DatasetDefinition, read_dataset
 from backups.models import Dataset
+from backups.models.datasets import DEFAULT_RULES
 from kvops.approvals import evidence
-from kvops.environments.definition import BINDING
 from kvops.environments.effect import Definition, remove
 from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
 from kvops.inventory import differences, families as key_families, impact
@@ -23,22 +22,6 @@ from kvops.models import ApprovalRequest, PolicyVersion, PreparedChange
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
-COLUMN = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
-
-
-@dataclass(frozen=True)
-class DatasetDefinition:
-    """One `[[dataset]]`; the fields are those of the model."""
-
-    name: str
-    binding: str
-    prefix: str
-    database: str
-    table: str
-    key: str
-    fields: dict[str, str]
-    ignore: tuple[str, ...]
-    only_in_d1: str
 
 
 class PolicyEdited(DefinitionRefused):
@@ -61,7 +44,7 @@ class Policy(Definition):
     def read(cls, top: TomlTable) -> Self:
         """The policy of a TOML text or a prepared change. Raises DefinitionRefused."""
         families = key_families.read_families(top)
-        datasets = sorted((_dataset(table, families) for table in top.tables("dataset")), key=lambda d: d.name)
+        datasets = sorted((read_dataset(table, families) for table in top.tables("dataset")), key=lambda d: d.name)
         top.done()
         if not families:
             raise DefinitionRefused("There is no [[family]].")
@@ -73,7 +56,7 @@ class Policy(Definition):
     def in_force(cls) -> Self:
         """The families and datasets in force."""
         rows = Dataset.objects.values(*DatasetDefinition.__dataclass_fields__)
-        datasets = (DatasetDefinition(**{**row, "ignore": tuple(row["ignore"])}) for row in rows)
+        datasets = map(DatasetDefinition.stored, rows)
         return cls(key_families.families_in_force(), tuple(sorted(datasets, key=lambda d: d.name)))
 
     @classmethod
@@ -131,49 +114,15 @@ class Policy(Definition):
 
 
 _NAMING = {"binding", "pattern", "exact"}
-
-
-def _dataset(table: TomlTable, families: Sequence[key_families.FamilyDefinition]) -> DatasetDefinition:
-    dataset = DatasetDefinition(
-        name=table.text("name", pattern=r"[a-z0-9][a-z0-9_-]*", takes="takes a-z, 0-9, - and _", longest=60),
-        binding=_binding(table, "binding"),
-        prefix=table.text("prefix", longest=512),
-        database=_binding(table, "database"),
-        table=table.text("table", pattern=COLUMN, takes="takes the name of a table"),
-        key=table.text("key"),
-        fields=table.pairs("fields"),
-        ignore=table.texts("ignore"),
-        only_in_d1=table.choice("only_in_d1", list(Dataset.OnlyInD1), Dataset.OnlyInD1.BLOCK),
-    )
-    if wrong := [column for column in dataset.fields.values() if not re.fullmatch(COLUMN, column)]:
-        raise table.refuse("fields", f"{wrong[0]!r} is not the name of a column.")
-    if both := dataset.fields.keys() & set(dataset.ignore):
-        raise table.refuse("ignore", f"{min(both)!r} is one of `fields`; it is either compared or ignored.")
-    _insist_key(table, dataset)
-    if not any(f.binding == dataset.binding and not f.exact and dataset.prefix.startswith(f.pattern) for f in families):
-        raise table.refuse("prefix", f"no [[family]] of {dataset.binding} covers it.")
-    return dataset
-
-
-def _binding(table: TomlTable, field: str) -> str:
-    return table.text(field, pattern=BINDING, takes="takes the name of a binding")
-
-
-def _insist_key(table: TomlTable, dataset: DatasetDefinition) -> None:
-    """Check that the key's template begins with the prefix and consists of columns, so that each row has one key."""
-    try:
-        pieces = list(Formatter().parse(dataset.key))
-    except ValueError as error:
-        raise table.refuse("key", f"is not well-formed: {error}.") from error
-    columns = [name for _, name, _, _ in pieces if name is not None]
-    if any(spec or conversion for _, _, spec, conversion in pieces):
-        raise table.refuse("key", "may not format its columns.")
-    if not columns or not all(re.fullmatch(COLUMN, column) for column in columns):
-        raise table.refuse("key", "takes the key's name with columns in braces, such as master:{type}:{id}.")
-    if any(not text and index for index, (text, _, _, _) in enumerate(pieces)):
-        raise table.refuse("key", "needs text between two columns, or two rows could stand for one key.")
-    if not pieces[0][0].startswith(dataset.prefix):
-        raise table.refuse("key", "must begin with the prefix.")
+_LATER: Fields = {
+    "holds": Dataset.Holds.ROW.value,
+    "path": "",
+    "row": "",
+    "beside": [],
+    "rules": list(DEFAULT_RULES),
+    "field_rules": {},
+}
+"""The fields of a dataset that older versions of the policy do not store, as they were in effect."""
 
 
 def text_in_force() -> str:
@@ -190,7 +139,8 @@ def rules_of(text: str) -> differences.Rules:
         # `exact` tells the name `master:*` from the prefix `master:`.
         rules[name] = {field: value for field, value in family.items() if field not in {"binding", "pattern"}}
     for dataset in data.get("dataset", []):
-        rules[f"dataset {dataset['name']}"] = {field: value for field, value in dataset.items() if field != "name"}
+        fields = {**_LATER, **dataset}
+        rules[f"dataset {dataset['name']}"] = {field: value for field, value in fields.items() if field != "name"}
     return rules
 
 

@@ -1,11 +1,13 @@
 """When a JSON field and a D1 column are equal: they have the same canonical form. Pure: no Django, no network.
 
-    null, NULL, no such field     nothing
-    number, true, false           its value: 1 = 1.0 = 1e0 = true; whole numbers exactly, others as doubles
+    null, NULL                    NULL; an absent field has no form
+    true, false                   its value, unlike that of any column
+    number                        its value: 1 = 1.0 = 1e0; whole numbers exactly, others as doubles
     string                        the same text; "1" is not 1, and "2024-01-01" is not "2024-1-1"
     object, array                 a TEXT column that holds the same JSON, in any spacing and order of members
     (a BLOB column)               equal to no JSON
 
+The type rules of a dataset (`type_rules`) make more of them equal: by default true = 1, and an absent field = NULL.
 Only digests of the forms are passed on: values are never stored.
 """
 
@@ -19,6 +21,9 @@ from kvops.cloudflare import Cell
 DIGEST = 32
 """Hex digits of a digest. A TEXT column that holds JSON has two digests, one after the other: as text and as JSON."""
 
+NULL = "0"
+"""The form of null and of NULL."""
+
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -31,20 +36,21 @@ class ExactNumber(str):
 type JSON = bool | str | list[JSON] | dict[str, JSON] | None
 
 
-def _refuse(constant: str) -> JSON:
+def refuse_constant(constant: str) -> JSON:
+    """Raise ValueError for NaN and infinities, which are no JSON."""
     raise ValueError(f"{constant} is not JSON")
 
 
-DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse_constant=_refuse)
+DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse_constant=refuse_constant)
 
 
-def canonical_field(value: JSON) -> str | None:
-    """The canonical form of a JSON field, None for null. May raise RecursionError."""
+def canonical_field(value: JSON) -> str:
+    """The canonical form of a JSON field. May raise RecursionError."""
     match value:
         case None:
-            return None
+            return NULL
         case bool():
-            return f"n{int(value)}"
+            return f"b{int(value)}"
         case ExactNumber():
             return f"n{number(value)}"
         case str():
@@ -68,19 +74,29 @@ def field_digest(form: str) -> str:
     return sha256(form.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
 
 
-def cell_digests(kind: str, value: Cell) -> str:
-    """The digest of a column, or two (see DIGEST); empty for NULL. `kind` is the first letter of SQLite's typeof."""
+def canonical_cell(kind: str, value: Cell) -> str:
+    """The canonical form of a column. `kind` is the first letter of SQLite's typeof."""
     match kind, value:
         case "n", _:
-            return ""
+            return NULL
         case "i", str():
-            return field_digest(f"n{number(value)}")
+            return f"n{number(value)}"
         case "r", int() | float():
-            return field_digest(f"n{number(repr(float(value)))}")
+            return f"n{number(repr(float(value)))}"
         case "t", str():
-            return field_digest(f"t{value}") + _json_digest(value)
+            return f"t{value}"
         case _:  # a BLOB, or an infinity, which D1's JSON shows as null
-            return field_digest(f"x{kind}{value}")
+            return f"x{kind}{value}"
+
+
+def json_digest(form: str) -> str:
+    """The digest of the JSON that a TEXT column holds; empty if it holds no object and no array."""
+    if not form.startswith("t") or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
+        return ""
+    try:
+        return field_digest(canonical_field(DECODER.decode(form[1:])))
+    except (ValueError, RecursionError):
+        return ""
 
 
 def cell_json(kind: str, value: Cell) -> JSON:
@@ -110,15 +126,6 @@ def encode(value: JSON) -> str:
             return str(value)
         case _:
             return json.dumps(value, ensure_ascii=False)
-
-
-def _json_digest(text: str) -> str:
-    if not text.lstrip(" \t\r\n").startswith(("{", "[")):
-        return ""
-    try:
-        return field_digest(canonical_field(DECODER.decode(text)) or "")
-    except (ValueError, RecursionError):
-        return ""
 
 
 def _nested(value: JSON) -> Iterator[str]:

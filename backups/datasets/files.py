@@ -13,7 +13,9 @@ from typing import TextIO
 
 from backups.archive import Damaged, read_entries
 from backups.datasets.canonical import DECODER, JSON
-from backups.datasets.mapping import Correspondence, DatasetKey
+from backups.datasets.mapping import Correspondence
+from backups.datasets.shapes import NoRows
+from backups.datasets.sides import DatasetKey
 
 CHUNK = 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
@@ -35,7 +37,7 @@ class DatasetFile:
             first = _JsonFileReader(file).peek()
         if first not in ("[", "{"):
             raise BadFile(f"{path} holds neither an array of entries nor an object of arrays.")
-        self._is_array = first == "["
+        self.is_of_entries = first == "["
 
     def mentioned(self) -> list[Correspondence]:
         """The datasets with rows or an array in the file; reads the file to its end. Raises BadFile."""
@@ -44,7 +46,7 @@ class DatasetFile:
         def note(dataset: Correspondence) -> None:
             found[dataset.name] = dataset
 
-        if self._is_array:
+        if self.is_of_entries:
             for entry_name, _ in self._entries():
                 note(self._owner(entry_name))
         else:
@@ -54,7 +56,7 @@ class DatasetFile:
 
     def rows(self, dataset: Correspondence) -> Iterator[DatasetKey]:
         """The rows of one dataset. Raises BadFile."""
-        if self._is_array:
+        if self.is_of_entries:
             for name, data in self._entries():
                 if self._owner(name) is dataset:
                     yield dataset.key_from_bytes(name, data)
@@ -63,28 +65,27 @@ class DatasetFile:
             if self._named(heading) is dataset:
                 yield dataset.key_from_row(f"{heading}[{position}]", value)
 
-    def values(self) -> Iterator[tuple[Correspondence, str, dict[str, JSON]]]:
-        """Every row as its key would hold it: the dataset, the name and the value. Raises BadFile."""
-        if self._is_array:
-            for name, data in self._entries():
-                yield self._owner(name), name, self._object(f"the key {name!r}", data)
-            return
+    def entries(self) -> Iterator[tuple[Correspondence, str, JSON, int]]:
+        """Every key of a file of entries: its dataset, its name, its value, and the rows in it. Raises BadFile."""
+        for name, data in self._entries():
+            owner = self._owner(name)
+            try:
+                yield owner, name, DECODER.decode(data.decode()), sum(1 for _ in owner.held(data))
+            except NoRows as error:
+                raise BadFile(f"{self._path}: the key {name!r} is no JSON object with rows.") from error
+            except (ValueError, RecursionError) as error:
+                raise BadFile(f"{self._path}: the key {name!r} is no JSON object.") from error
+
+    def row_values(self) -> Iterator[tuple[Correspondence, str, str, JSON]]:
+        """Every row of a file of arrays as its key holds it: dataset, key, id in the key, value. Raises BadFile."""
         for heading, position, value in self._elements(self._named):
             owner, place = self._named(heading), f"{heading}[{position}]"
-            row = self._object(place, value)
+            if not isinstance(value, dict):
+                raise BadFile(f"{self._path}: {place} is no JSON object.")
             try:
-                yield owner, owner.row_name(row), owner.row_value(row)
+                yield owner, *owner.row_name(value), owner.row_value(value)
             except KeyError as missing:
                 raise BadFile(f"{self._path}: {place} has no {missing.args[0]}, which its name needs.") from missing
-
-    def _object(self, place: str, value: JSON | bytes) -> dict[str, JSON]:
-        try:
-            found = DECODER.decode(value.decode()) if isinstance(value, bytes) else value
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise BadFile(f"{self._path}: {place} is no JSON object.")
-        return found
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         try:
@@ -105,7 +106,7 @@ class DatasetFile:
             raise BadFile(f"{self._path} is not an object of arrays: {reason}.") from error
 
     def _owner(self, name: str) -> Correspondence:
-        owners = [dataset for dataset in self._datasets if name.startswith(dataset.prefix)]
+        owners = [dataset for dataset in self._datasets if dataset.owns(name)]
         longest = max((len(dataset.prefix) for dataset in owners), default=0)
         return self._only([dataset for dataset in owners if len(dataset.prefix) == longest], f"the key {name!r}")
 

@@ -1,18 +1,29 @@
-"""How the JSON in a key corresponds to a row of a D1 table. Pure: no Django, no network."""
+"""How the JSON in a key corresponds to rows of a D1 table. Pure: no Django, no network."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from string import Formatter
 from typing import Self
 
-from backups.datasets.canonical import DECODER, JSON, ExactNumber, canonical_field, cell_digests, field_digest, number
+from backups.datasets.canonical import JSON, canonical_cell, canonical_field, cell_json, json_digest
+from backups.datasets.names import BadTemplate, Template
+from backups.datasets.paths import BadPath, Path, Tree, beside, follow, parse, place, spelled, tree
+from backups.datasets.shapes import ARRAY, OBJECT, ROW, Held, NoRows, Shape
+from backups.datasets.sides import (
+    DUPLICATE,
+    MISSING_IN_D1,
+    NO_ID,
+    NO_ROWS,
+    NOT_AN_OBJECT,
+    UNKNOWN_FIELD,
+    DatasetKey,
+    DatasetRow,
+    Finding,
+    KeyRow,
+)
+from backups.datasets.statements import Table
+from backups.datasets.type_rules import DEFAULT, BadRules, Fields, TypeRules
 from kvops.cloudflare import Cell
-
-NOT_AN_OBJECT = "not_an_object"
-UNKNOWN_FIELD = "unknown_field"
-ONLY_IN_D1 = "only_in_d1"
-MISSING_IN_D1 = "missing_in_d1"
 
 _IDENTIFIER = re.compile(r'[^"\x00-\x1f]{1,200}')
 
@@ -22,53 +33,25 @@ class BadDataset(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A problem of one key, found before the two sides are compared."""
-
-    name: str
-    kind: str
-    field: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetKey:
-    """A key in the backup. `digests` is None if its value is no JSON object, `name` is None if no name can be made."""
-
-    name: str | None
-    digests: dict[str, str] | None
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetRow:
-    """A row of D1, about `size` characters long.
-
-    `name` is None if the value of the column `nameless` cannot be part of a name. `head` is then the beginning of the
-    name.
-    """
-
-    key: list[tuple[str, Cell]]
-    size: int
-    name: str | None
-    head: str
-    nameless: str
-    digests: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Correspondence:
-    """A rule: each row of `table` is one key, named by the template `key` over its columns.
+    """A rule: the rows of a table are in keys named by the template `key`, one in each or many in one.
 
-    `fields` maps a JSON field to its column.
+    `fields` maps the path of a JSON field to its column.
     """
 
     name: str
     prefix: str
-    table: str
-    fields: Mapping[str, str]
-    ignore: Collection[str]
     only_in_d1: str
-    pieces: Sequence[tuple[str, str | None]] = field(repr=False)
+    fields: Mapping[str, str]
+    shape: Shape
+    d1: Table
+    key: Template
+    row: Template
+    tree: Tree = field(repr=False)
+    beside: Tree = field(repr=False)
+    paths: Mapping[str, Path] = field(repr=False)
+    members: Mapping[str, str] = field(repr=False)
+    rules: Mapping[str, TypeRules] = field(repr=False)
 
     @classmethod
     def of(cls, definition: Mapping[str, object]) -> Self:
@@ -76,186 +59,237 @@ class Correspondence:
         name, prefix, table, key, only = (
             _text(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
         )
-        fields, ignore = definition.get("fields"), definition.get("ignore")
-        if not isinstance(fields, dict) or not all(isinstance(text, str) for pair in fields.items() for text in pair):
-            raise BadDataset(f"Dataset {name}: fields must name a column for each JSON field.")
-        if not isinstance(ignore, list) or not all(isinstance(text, str) for text in ignore):
-            raise BadDataset(f"Dataset {name}: ignore must be a list of JSON fields.")
-        if both := sorted(set(ignore) & fields.keys()):
-            raise BadDataset(f"Dataset {name}: {both[0]!r} is both compared and ignored.")
-        made = cls(name, prefix, table, fields, frozenset(ignore), only, _pieces(name, key))
+        holds, path, row = (str(definition.get(member, "")) for member in ("holds", "path", "row"))
+        fields, ignore = _pairs(name, definition), _texts(name, definition, "ignore")
+        try:
+            names, ids = Template.of(key), Template.of(row)
+            keys = list(dict.fromkeys([*names.columns, *ids.columns]))
+            made = cls(
+                name=name,
+                prefix=prefix,
+                only_in_d1=only,
+                fields=fields,
+                shape=Shape(holds or ROW, parse(path) if path else ()),
+                d1=Table(table, keys, list(dict.fromkeys([*keys, *fields.values()]))),
+                key=names,
+                row=ids,
+                tree=tree(fields, ignore),
+                beside=tree((), _texts(name, definition, "beside")),
+                paths={member: parse(member) for member in fields},
+                members={column: member for member, column in fields.items()},
+                rules=_rules(definition, fields),
+            )
+        except (BadTemplate, BadPath, BadRules) as error:
+            raise BadDataset(f"Dataset {name}: {error}.") from error
         made._check()
         return made
 
     def _check(self) -> None:
-        for identifier in (self.table, *self.columns):
+        for identifier in (self.table, *self.d1.columns):
             if not _IDENTIFIER.fullmatch(identifier):
                 raise BadDataset(f"Dataset {self.name}: {identifier!r} is no name of a table or column.")
-        if not self.key_columns:
+        if self.shape.holds not in (ROW, ARRAY, OBJECT):
+            raise BadDataset(f"Dataset {self.name}: a key holds {ROW}, {ARRAY} or {OBJECT}.")
+        if self.shape.holds == ROW and not self.key.columns:
             raise BadDataset(f"Dataset {self.name}: the key template names no column, such as {{id}}.")
-        head = self.pieces[0][0]
-        if not (head.startswith(self.prefix) or self.prefix.startswith(head)):
+        if (self.shape.holds == ROW) == bool(self.row.columns):
+            raise BadDataset(f"Dataset {self.name}: row names the columns of a row's id if a key holds many rows.")
+        if self.shape.holds == ARRAY and (missing := set(self.row.columns) - set(self.fields.values())):
+            raise BadDataset(f"Dataset {self.name}: no field is compared with {min(missing)}, which a row's id needs.")
+        if not (self.key.head.startswith(self.prefix) or self.prefix.startswith(self.key.head)):
             raise BadDataset(f"Dataset {self.name}: no key of the template can start with {self.prefix!r}.")
 
     @property
-    def key_columns(self) -> list[str]:
-        """The columns of the name in their order, each once."""
-        return list(dict.fromkeys(column for _, column in self.pieces if column is not None))
+    def table(self) -> str:
+        """The name of the table."""
+        return self.d1.name
 
     @property
-    def columns(self) -> list[str]:
-        """All columns of the queries, those of the name first."""
-        return list(dict.fromkeys([*self.key_columns, *self.fields.values()]))
+    def many(self) -> bool:
+        """Whether a key holds many rows."""
+        return self.shape.holds != ROW
+
+    @property
+    def named_rules(self) -> list[str]:
+        """The type rules of all fields, sorted."""
+        return sorted({name for rules in self.rules.values() for name in rules.names})
+
+    def owns(self, name: str) -> bool:
+        """Whether a key belongs to the dataset: it has the prefix, or the name if the template has no column."""
+        return name.startswith(self.prefix) if self.key.columns else name == self.key.head
 
     # The backup
 
     def key_from_bytes(self, name: str, data: bytes) -> DatasetKey:
         """A key and its value, as bytes from KV or from a backup."""
         try:
-            return self.key_from_json(name, DECODER.decode(data.decode()))
+            return self._key(name, self.shape.decode(data))
         except (ValueError, RecursionError):
-            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
+            return DatasetKey(name, self._unreadable(), [Finding(name, NOT_AN_OBJECT)])
 
-    def key_from_json(self, name: str, value: JSON, *, known: Collection[str] = ()) -> DatasetKey:
-        """A key and its parsed value; fields in `known` are not compared. May raise RecursionError."""
-        if not isinstance(value, dict):
-            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
-        digests, findings = {}, []
+    def _unreadable(self) -> Sequence[KeyRow] | None:
+        return None if self.many else [KeyRow("", None)]
+
+    def _key(self, name: str, value: JSON) -> DatasetKey:
+        findings = [Finding(name, UNKNOWN_FIELD, path) for path in beside(value, self.shape.path, self.beside)]
+        rows = []
+        try:
+            for held in self.shape.rows(value):
+                if (made := self._row(name, held, findings)) is not None:
+                    rows.append(made)
+        except NoRows:
+            bare = not self.many and not self.shape.path
+            findings.append(Finding(name, NOT_AN_OBJECT if bare else NO_ROWS))
+            return DatasetKey(name, self._unreadable(), findings)
+        return DatasetKey(name, rows, findings)
+
+    def _row(self, name: str, held: Held, findings: list[Finding]) -> KeyRow | None:
+        """A row, or None if it has no id; problems are added to the findings."""
+        if held.repeated:
+            findings.append(Finding(name, DUPLICATE, row=held.place))
+        if not isinstance(held.value, dict):
+            findings.append(Finding(name, NOT_AN_OBJECT, row=held.place))
+            return KeyRow(held.id, None) if held.id is not None else None
+        row = held.id
+        if row is None:
+            try:
+                row = self.row.of_parts(self._parts(self.row, held.value))
+            except KeyError as missing:
+                findings.append(Finding(name, NO_ID, self._member(missing.args[0]), held.place))
+                return None
+        return KeyRow(row, self._fields(name, row, held.value, findings))
+
+    def _fields(
+        self, name: str, row: str, value: dict[str, JSON], findings: list[Finding], known: Collection[str] = ()
+    ) -> Fields:
+        """The fields of an object; top-level members in `known` are not compared. May raise RecursionError."""
+        fields = Fields()
+        for kind, path in self._add(fields, value, self.tree, (), known):
+            findings.append(Finding(name, kind, spelled(path), row))
+        return fields
+
+    def _add(
+        self, fields: Fields, value: dict[str, JSON], node: Tree, above: Path, known: Collection[str] = ()
+    ) -> Iterator[tuple[str, Path]]:
+        """Add the fields below a node; each problem with its path."""
         for member, content in value.items():
-            if member in self.fields:
-                form = canonical_field(content)
-                if form is not None:
-                    digests[member] = field_digest(form)
-            elif member not in self.ignore and member not in known:
-                findings.append(Finding(name, UNKNOWN_FIELD, member))
-        return DatasetKey(name, digests, tuple(findings))
+            leaf = node.get(member, "")
+            if isinstance(leaf, dict):
+                if isinstance(content, dict):
+                    yield from self._add(fields, content, leaf, (*above, member))
+                elif content is not None:
+                    yield NOT_AN_OBJECT, (*above, member)
+            elif leaf:
+                fields.add(leaf, self.rules[leaf], canonical_field(content))
+            elif leaf is not None and member not in known:
+                yield UNKNOWN_FIELD, (*above, member)
 
-    def key_from_row(self, place: str, value: JSON) -> DatasetKey:
-        """A row of a dataset file; `place` is its position in the file, for a row without a name."""
+    # A dataset file
+
+    def key_from_row(self, at: str, value: JSON) -> DatasetKey:
+        """A row of a dataset file; `at` is its position in the file, for a row without a name."""
         if not isinstance(value, dict):
-            return DatasetKey(None, None, (Finding(place, NOT_AN_OBJECT),))
+            return DatasetKey(None, (), [Finding(at, NOT_AN_OBJECT)])
         try:
-            name = self.row_name(value)
+            name, row = self.row_name(value)
         except KeyError as missing:
-            return DatasetKey(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
+            return DatasetKey(None, (), [Finding(at, MISSING_IN_D1, missing.args[0])])
+        findings: list[Finding] = []
         try:
-            return self.key_from_json(name, value, known=self._members_of_key().values())
+            return DatasetKey(name, [KeyRow(row, self._fields(name, row, value, findings, self._of_name))], findings)
         except RecursionError:
-            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
+            return DatasetKey(name, [KeyRow(row, None)], [Finding(name, NOT_AN_OBJECT, row=row)])
 
-    def row_name(self, value: Mapping[str, JSON]) -> str:
-        """The key name of a row of a dataset file; raises KeyError with the missing member."""
-        parts = {}
-        for column, member in self._members_of_key().items():
-            content = value.get(member)
-            if isinstance(content, ExactNumber):
-                content = number(content)
-            if not isinstance(content, str):
-                raise KeyError(member)
-            parts[column] = content
-        return "".join(literal + (parts[column] if column else "") for literal, column in self.pieces)
+    def row_name(self, value: Mapping[str, JSON]) -> tuple[str, str]:
+        """The key of a row of a dataset file, and its id in the key; raises KeyError with the missing member."""
+        try:
+            return self.key.of_parts(self._parts(self.key, value)), self.row.of_parts(self._parts(self.row, value))
+        except KeyError as missing:
+            raise KeyError(self._member(missing.args[0])) from missing
 
     def row_value(self, value: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The value of the key that corresponds to a row: all members but the parts of the name that are no field."""
-        only_in_name = set(self._members_of_key().values()) - self.fields.keys()
-        return {member: content for member, content in value.items() if member not in only_in_name}
+        """A row of a dataset file as its key holds it: without the parts of its name that are no field."""
+        of_name = self._of_name
+        return {member: content for member, content in value.items() if member in self.tree or member not in of_name}
 
-    def _members_of_key(self) -> dict[str, str]:
-        """The columns of the name, each with its member in a row of a dataset file."""
-        json_field = {column: member for member, column in self.fields.items()}
-        return {column: json_field.get(column, column) for column in self.key_columns}
+    @property
+    def _of_name(self) -> list[str]:
+        """Members of a row of a dataset file that may be there for its name only."""
+        return [column for column in self.d1.key_columns if column not in self.members]
+
+    def _parts(self, template: Template, value: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The parts of a name in a row, by column. A column without a field has a member of its own name."""
+        return {
+            column: follow(value, self.paths[self.members[column]]) if column in self.members else value.get(column)
+            for column in template.columns
+        }
+
+    def _member(self, column: str) -> str:
+        return self.members.get(column, column)
+
+    # One value
+
+    def held(self, data: bytes) -> Iterator[Held]:
+        """The rows in the value of a key, those of an array with their ids. Raises ValueError, RecursionError."""
+        for held in self.shape.rows(self.shape.decode(data)):
+            if held.id is None and isinstance(held.value, dict):
+                try:
+                    yield Held(held.place, self.row.of_parts(self._parts(self.row, held.value)), held.value)
+                    continue
+                except KeyError:
+                    pass
+            yield held
+
+    def row_in(self, data: bytes, row: str) -> dict[str, JSON] | None:
+        """The row with this id in the value of a key; None if there is none. Raises ValueError and RecursionError."""
+        found = [held.value for held in self.held(data) if held.id == row]
+        return next((value for value in found if isinstance(value, dict)), None)
+
+    def in_key(self, rows: Sequence[tuple[str, JSON]]) -> JSON:
+        """The value of a key that holds these rows, each with its id, in their order."""
+        inner: JSON = dict(rows) if self.shape.holds == OBJECT else [row for _, row in rows]
+        if not self.many:
+            inner = rows[0][1]
+        for member in reversed(self.shape.path):
+            inner = {member: inner}
+        return inner
 
     # D1
 
-    def count_sql(self) -> str:
-        """The statement that counts the rows of the table as `n`."""
-        return f'SELECT count(*) AS n FROM "{self.table}" AS t'  # noqa: S608  (the name was checked)
-
-    def page_sql(self, after: Sequence[tuple[str, Cell]], limit: int) -> tuple[str, list[str]]:
-        """The statement, with its parameters, for rows in the order of their key, beginning with the key `after`.
-
-        Every integer is selected as text, because D1's JSON loses digits above 2^53. Names are qualified, because
-        SQLite takes a bare "name" for a string if no such column exists.
-        """
-        keys = [_column(column) for column in self.key_columns]
-        params: list[str] = []
-        where = [f"{key} IS NOT NULL" for key in keys]
-        if after:
-            bounds = [_literal(kind, value, params) for kind, value in after]
-            where.insert(0, f"({', '.join(keys)}) >= ({', '.join(bounds)})")
-        order = ", ".join(keys)
-        return f"{self._select()} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {limit:d}", params
-
-    def keyless_sql(self, limit: int) -> str:
-        """The statement for rows with a NULL in their key: paging by key cannot reach them."""
-        where = " OR ".join(f"{_column(column)} IS NULL" for column in self.key_columns)
-        return f"{self._select()} WHERE {where} LIMIT {limit:d}"
-
-    def _select(self) -> str:
-        columns = [_column(column) for column in self.columns]
-        kinds = " || ".join(f"substr(typeof({column}), 1, 1)" for column in columns)
-        cells = [
-            f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS c{index}"
-            for index, column in enumerate(columns)
-        ]
-        return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.table}" AS t'  # noqa: S608
-
     def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
-        """A result row of these statements as a DatasetRow."""
-        found = self.read_cells(cells)
-        head, nameless = "", ""
-        for literal, column in self.pieces:
-            head += literal
-            part = _name_part(*found[column]) if column is not None else ""
-            if part is None:
-                nameless = column or ""
-                break
-            head += part
-        digests = {}
+        """A result row of the statements of `d1`."""
+        found = self.d1.read_cells(cells)
+        head, nameless = self.key.of_cells(found)
+        row, without = self.row.of_cells(found)
+        fields = Fields()
         for member, column in self.fields.items():
-            if mark := cell_digests(*found[column]):
-                digests[member] = mark
-        key = [found[column] for column in self.key_columns]
-        size = sum(len(str(value)) for value in cells.values())
-        return DatasetRow(key, size, None if nameless else head, head, nameless, digests)
+            form = canonical_cell(*found[column])
+            fields.add(member, self.rules[member], form, also=json_digest(form))
+        return DatasetRow(
+            key=[found[column] for column in self.d1.key_columns],
+            size=sum(len(str(value)) for value in cells.values()),
+            name=None if nameless else head,
+            head=head,
+            row=None if without else row,
+            nameless=nameless or without,
+            fields=fields,
+        )
 
-    def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
-        """The columns of a result row, each with the first letter of its type."""
-        kinds = str(cells["kinds"])
-        return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
-
-
-def _name_part(kind: str, value: Cell) -> str | None:
-    match kind, value:
-        case "i" | "t", str():
-            return value
-        case "r", int() | float():
-            return number(repr(float(value)))
-        case _:
-            return None
+    def value_of(self, cells: Mapping[str, tuple[str, Cell]]) -> dict[str, JSON]:
+        """The row of D1 as JSON. Raises ValueError, without quoting a value, for a column that has no JSON form."""
+        value: dict[str, JSON] = {}
+        for member, column in self.fields.items():
+            place(value, self.paths[member], cell_json(*cells[column]))
+        return value
 
 
-def _literal(kind: str, value: Cell, params: list[str]) -> str:
-    """The cell as SQL of its own type.
-
-    A parameter would be text, and in an untyped column text sorts above every number.
-    """
-    match kind, value:
-        case "i", str():
-            return str(int(value))
-        case "r", int() | float():
-            return repr(float(value))
-        case "b", list():
-            return f"X'{bytes(value).hex()}'"
-        case "t", str():
-            params.append(value)
-            return "?"
-        case _:
-            raise TypeError(f"{kind} {type(value).__name__}")
-
-
-def _column(name: str) -> str:
-    return f't."{name}"'
+def _rules(definition: Mapping[str, object], fields: Mapping[str, str]) -> dict[str, TypeRules]:
+    everywhere, special = definition.get("rules", list(DEFAULT)), definition.get("field_rules", {})
+    if not isinstance(everywhere, list) or not isinstance(special, dict):
+        raise BadRules("rules is a list of type rules, and field_rules has such a list for a field")
+    if unknown := sorted(special.keys() - fields.keys()):
+        raise BadRules(f"field_rules names {unknown[0]!r}, which is not compared")
+    return {member: TypeRules.of([str(name) for name in special.get(member, everywhere)]) for member in fields}
 
 
 def _text(definition: Mapping[str, object], member: str) -> str:
@@ -265,12 +299,15 @@ def _text(definition: Mapping[str, object], member: str) -> str:
     return value
 
 
-def _pieces(name: str, template: str) -> list[tuple[str, str | None]]:
-    """The template as literals, each followed by a column or None."""
-    try:
-        parsed = list(Formatter().parse(template))
-    except ValueError as error:
-        raise BadDataset(f"Dataset {name}: the key template {template!r} is not well-formed: {error}.") from error
-    if any(column == "" or spec or conversion for _, column, spec, conversion in parsed):
-        raise BadDataset(f"Dataset {name}: the key template {template!r} may hold text and {{column}} only.")
-    return [(literal, column) for literal, column, _, _ in parsed]
+def _pairs(name: str, definition: Mapping[str, object]) -> dict[str, str]:
+    fields = definition.get("fields")
+    if not isinstance(fields, dict) or not all(isinstance(text, str) for pair in fields.items() for text in pair):
+        raise BadDataset(f"Dataset {name}: fields must name a column for each JSON field.")
+    return fields
+
+
+def _texts(name: str, definition: Mapping[str, object], member: str) -> list[str]:
+    found = definition.get(member, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise BadDataset(f"Dataset {name}: {member} must be a list of JSON fields.")
+    return found

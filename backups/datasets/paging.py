@@ -59,7 +59,7 @@ def next_rows[R: Keyed](rule: Correspondence, place: TablePlace, query: Query[R]
     """
     most = place.most or MOST_ROWS
     limit = min(place.limit or FIRST_ROWS, most)
-    sql, params = rule.page_sql(json.loads(place.after or "[]"), limit)
+    sql, params = rule.d1.page_sql(json.loads(place.after or "[]"), limit)
     try:
         rows = query(sql, params)
     except ApiError as error:

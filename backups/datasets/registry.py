@@ -4,6 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.chain import JSON
 from backups.datasets.mapping import Correspondence
+from backups.datasets.type_rules import DEFAULT
 from backups.models import Dataset
 from kvops.approvals import evidence
 from kvops.models import Database, Environment
@@ -15,8 +16,20 @@ class NoDatabase(Exception):
 
 
 def definition(dataset: Dataset) -> dict[str, JSON]:
-    """Every part of the dataset that affects the meaning of a check; the same in every environment."""
-    return {
+    """Every part of the dataset that affects the meaning of a check; the same in every environment.
+
+    Parts that were added later are there only if they say something, so that the digest of an older dataset stays.
+    """
+    later: dict[str, JSON] = {
+        "holds": "" if dataset.holds == Dataset.Holds.ROW else dataset.holds,
+        "path": dataset.path,
+        "row": dataset.row,
+        "beside": sorted(dataset.beside),
+        "field_rules": {field: sorted(rules) for field, rules in sorted(dataset.field_rules.items())},
+    }
+    if sorted(dataset.rules) != sorted(DEFAULT):
+        later["rules"] = sorted(dataset.rules)
+    return {name: value for name, value in later.items() if value or name == "rules"} | {
         "name": dataset.name,
         "binding": dataset.binding,
         "prefix": dataset.prefix,
@@ -45,8 +58,8 @@ def of_database(binding: str) -> list[Correspondence]:
 
 
 def dataset_for(binding: str, prefix: str) -> Dataset | None:
-    """The dataset with the longest prefix that equals `prefix` or contains it."""
-    covering = [found for found in Dataset.objects.filter(binding=binding) if prefix.startswith(found.prefix)]
+    """The dataset with the longest prefix that equals `prefix` or contains it; a single key is covered by its name."""
+    covering = [found for found in Dataset.objects.filter(binding=binding) if found.covers(prefix)]
     return max(covering, key=lambda found: len(found.prefix), default=None)
 
 

@@ -10,7 +10,8 @@ from backups.bucket import access as bucket_access
 from backups.bucket.store import Store
 from backups.datasets import registry as dataset_registry
 from backups.datasets.files import BadFile, DatasetFile
-from backups.datasets.mapping import Correspondence, DatasetKey
+from backups.datasets.mapping import Correspondence
+from backups.datasets.sides import DatasetKey
 from backups.generations import encryption
 from backups.generations.encryption import Opener
 from backups.models import Check, Generation, GenerationPart
@@ -43,7 +44,7 @@ def _mine(generation: Generation, rule: Correspondence, keys: list[DatasetKey]) 
     """The rows of one dataset from a backup of master data; all keys from any other backup."""
     if generation.purpose != Generation.Purpose.MASTERS:
         return keys
-    return [each for each in keys if each.name is not None and each.name.startswith(rule.prefix)]
+    return [each for each in keys if each.name is not None and rule.owns(each.name)]
 
 
 def _objects(part: GenerationPart) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ to one stretch of work, so a check that lay still for a quarter of an hour start
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -18,11 +18,12 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Correspondence, DatasetKey, DatasetRow, Finding
+from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import MOST_ROWS, next_rows
+from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
 from backups.integrity import staging as check_staging
 from backups.integrity.backup_side import read_file, read_generation
-from backups.integrity.staging import MAX_STORED, Side
+from backups.integrity.staging import MAX_STORED, Side, Staged
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare
@@ -42,6 +43,7 @@ class CheckProgress:
     phase: str = "backup"
     parts: int = 0
     keys: int = 0
+    kv_rows: int = 0
     rows: int = 0
     staged_keys: int = 0
     staged_rows: int = 0
@@ -108,13 +110,11 @@ class CheckComparison:
             check_staging.clear_sides(self.check, findings=True)
             Check.objects.filter(pk=self.check.pk).update(started_at=Now())
 
-    def _keep(
-        self, side: Side, rows: Iterable[tuple[str, Mapping[str, str] | None]], findings: Sequence[Finding]
-    ) -> None:
+    def _keep(self, rows: Sequence[Staged], findings: Sequence[Finding]) -> None:
         room = MAX_STORED - self.progress.found
         self.progress.found += len(findings)
         with self._checkpoint():
-            check_staging.stage_side(self.check, side, rows)
+            check_staging.stage(self.check, rows)
             check_staging.note_differences(self.check, findings, room=room)
 
     # The backup
@@ -131,33 +131,41 @@ class CheckComparison:
                     self._keep_backup(batch)
                     if self.lease.tired:
                         return
-            written = self._written(self.check.generation)
-            if self.progress.keys != written:
-                raise RunError(
-                    "damaged",
-                    f"{keys_of(self.progress.keys)} could be read of {self.check.generation}, "
-                    f"{written} were written. Verify it, and make a new backup.",
-                )
+            self._insist_whole(self.check.generation)
         self.progress.phase = "d1"
         with self._checkpoint():
             pass
 
-    def _written(self, generation: Generation) -> int:
-        """The number of keys in the backup that the check covers."""
+    def _insist_whole(self, generation: Generation) -> None:
+        """Raise RunError unless everything was read that the check covers: rows of master data, else keys."""
         rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
-        return rows.get(self.rule.name, generation.keys)
+        read, written = self.progress.keys, generation.keys
+        if self.rule.name in rows:
+            read, written = self.progress.kv_rows, rows[self.rule.name]
+        if read != written:
+            raise RunError(
+                "damaged",
+                f"{keys_of(read)} could be read of {generation}, {written} were written. Verify it, and make a new "
+                "backup.",
+            )
 
     def _keep_backup(self, batch: Sequence[DatasetKey]) -> None:
-        findings = [finding for dataset_key in batch for finding in dataset_key.findings]
-        rows = []
-        for dataset_key in batch:
-            if dataset_key.name is not None and check_staging.storable(dataset_key.name):
-                rows.append((dataset_key.name, dataset_key.digests))
-            elif dataset_key.name is not None:
-                findings.append(Finding(dataset_key.name, MISSING_IN_D1))
+        findings = [finding for key in batch for finding in key.findings]
+        staged: list[Staged] = []
+        for key in batch:
+            if key.name is None:
+                continue
+            if key.rows is None and check_staging.storable(key.name):
+                staged.append((Side.UNREADABLE, key.name, "", None))
+            for row in key.rows or ():
+                self.progress.kv_rows += 1
+                if check_staging.storable(key.name) and check_staging.storable(row.row):
+                    staged.append((Side.BACKUP, key.name, row.row, row.fields))
+                else:
+                    findings.append(Finding(key.name, MISSING_IN_D1, row=row.row))
         self.progress.keys += len(batch)
-        self.progress.staged_keys += len(rows)
-        self._keep(Side.BACKUP, rows, findings)
+        self.progress.staged_keys += len(staged)
+        self._keep(staged, findings)
 
     # D1
 
@@ -188,7 +196,7 @@ class CheckComparison:
 
         If they are allowed, they are not counted.
         """
-        rows = self._query(client, database_id, self.rule.keyless_sql(MAX_KEYLESS + 1))
+        rows = self._query(client, database_id, self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
         if len(rows) > MAX_KEYLESS:
             raise RunError(
                 "no_keys",
@@ -208,19 +216,26 @@ class CheckComparison:
         self._keep_rows(rows)
 
     def _keep_rows(self, rows: Sequence[DatasetRow]) -> None:
-        named, findings = [], []
+        staged: list[Staged] = []
+        findings: list[Finding] = []
         for row in filter(self._concerns_us, rows):
             self.progress.rows += 1
-            text = json.dumps([row.name, row.digests], sort_keys=True)
+            text = json.dumps([row.name, row.row, row.fields.digests])
             self.progress.rows_sha256 = sha256((self.progress.rows_sha256 + text).encode()).hexdigest()
-            if row.name is not None and check_staging.storable(row.name):
-                named.append((row.name, row.digests))
-                continue
-            self.progress.nameless += 1
-            if self.blocks:
-                findings.append(Finding(row.head, ONLY_IN_D1, row.nameless))
-        self.progress.staged_rows += len(named)
-        self._keep(Side.D1, named, findings)
+            if row.name is None or row.row is None:
+                self._note_nameless(row, findings)
+            elif check_staging.storable(row.name) and check_staging.storable(row.row):
+                staged.append((Side.D1, row.name, row.row, row.fields))
+            else:
+                self._note_nameless(row, findings)
+        self.progress.staged_rows += len(staged)
+        self._keep(staged, findings)
+
+    def _note_nameless(self, row: DatasetRow, findings: list[Finding]) -> None:
+        """Count a row that no key can hold; it is a difference unless such rows are allowed."""
+        self.progress.nameless += 1
+        if self.blocks:
+            findings.append(Finding(row.head, ONLY_IN_D1, row.nameless, row.row or ""))
 
     def _concerns_us(self, row: DatasetRow) -> bool:
         """Whether the row's key is under the prefixes of the backup; for a row without a name, whether it could be."""
@@ -232,8 +247,7 @@ class CheckComparison:
 
     def _conclude(self) -> bool:
         mine = self.progress
-        there = (check_staging.staged(self.check, Side.BACKUP), check_staging.staged(self.check, Side.D1))
-        if there != (mine.staged_keys, mine.staged_rows):
+        if check_staging.staged(self.check) != (mine.staged_keys, mine.staged_rows):
             # The staging table is unlogged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
                 raise RunError(
@@ -243,38 +257,47 @@ class CheckComparison:
             return False
         result: dict[str, JSON] = {}
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
-            counts = check_staging.find(
+            found = check_staging.find(
                 self.check,
                 list(self.rule.fields),
                 allowed=[] if self.blocks else [ONLY_IN_D1],
                 room=MAX_STORED - mine.found,
             )
-            only = counts.pop(ONLY_IN_D1, 0)
-            differences = mine.found + sum(counts.values()) + (only if self.blocks else 0)
-            result |= {
-                "check": self.check.pk,
+            only = found.kinds.pop(ONLY_IN_D1, 0)
+            differences = mine.found + found.kinds.total() + (only if self.blocks else 0)
+            figures: dict[str, JSON] = {
                 "keys": mine.keys,
                 "rows": mine.rows,
                 "differences": differences,
                 "only_in_d1": only + mine.nameless,
-                "rows_read": mine.rows_read,
             }
-            self._record(result, passed=differences == 0)
+            if self.rule.many:
+                figures["kv_rows"] = mine.kv_rows
+            result |= {"check": self.check.pk, **figures, "rows_read": mine.rows_read}
+            self._record(figures, found.rules, passed=differences == 0)
             check_staging.clear_sides(self.check)
         return True
 
-    def _record(self, result: Mapping[str, JSON], *, passed: bool) -> None:
-        figures = {name: result[name] for name in ("keys", "rows", "differences", "only_in_d1")}
+    def _record(self, figures: Mapping[str, JSON], by_rule: Mapping[str, int], *, passed: bool) -> None:
+        rules: dict[str, JSON] = {rule: by_rule.get(rule, 0) for rule in self.rule.named_rules}
         changed = Check.objects.filter(pk=self.check.pk, outcome=Check.Outcome.PENDING).update(
-            outcome=Check.Outcome.PASSED if passed else Check.Outcome.FAILED, finished_at=Now(), **figures
+            outcome=Check.Outcome.PASSED if passed else Check.Outcome.FAILED,
+            finished_at=Now(),
+            rules=rules,
+            **{**figures, "kv_rows": self.progress.kv_rows},
         )
         if changed != 1:
             raise RunError("check_moved", gettext_noop("The check was finished by another worker."))
-        statement, _ = self.rule.page_sql((), MOST_ROWS)
+        statement, _ = self.rule.d1.page_sql((), MOST_ROWS)
         log.record(
             Action.CHECK_PASSED if passed else Action.CHECK_FAILED,
             actor=self.lease.actor,
             **self.check.audited,
             digest=self.check.definition_digest,
-            details={**figures, "rows_sha256": self.progress.rows_sha256, "statement": statement[:2000]},
+            details={
+                **figures,
+                "rules": rules,
+                "rows_sha256": self.progress.rows_sha256,
+                "statement": statement[:2000],
+            },
         )

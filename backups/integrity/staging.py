@@ -1,48 +1,82 @@
-"""The two sides of a check in Postgres while it runs: digests by key name, compared as sets, emptied at the end."""
+"""The two sides of a check in Postgres while it runs: digests by key and row, compared as sets, emptied at the end."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from django.db import connection
 
 from backups.datasets.canonical import DIGEST
-from backups.datasets.mapping import Finding
+from backups.datasets.sides import Finding
+from backups.datasets.type_rules import Fields
 from backups.models import Check, CheckRow, Difference
 
 MAX_STORED = 10_000
 """Differences kept by name; the count has all of them."""
 
 Side = CheckRow.Side
+_RULE = "rule "
+
+Staged = tuple[Side, str, str, Fields | None]
+"""A side, the name of a key, the id of a row in it, and its fields; None for a row that is no object."""
 
 _FIND = """
 WITH backup AS (
-    SELECT DISTINCT ON (name) name, fields FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side = 'backup' ORDER BY name
+    SELECT DISTINCT ON (name, row) name, row, fields, by_rule FROM backups_checkrow
+    WHERE check_run_id = %(check)s AND side = 'backup' ORDER BY name, row
 ), d1 AS (
-    SELECT DISTINCT ON (name) name, fields FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side = 'd1' ORDER BY name
+    SELECT DISTINCT ON (name, row) name, row, fields, by_rule FROM backups_checkrow
+    WHERE check_run_id = %(check)s AND side = 'd1' ORDER BY name, row
 ), pair AS MATERIALIZED (
-    SELECT backup.name AS in_backup, d1.name AS in_d1, backup.fields AS ours, d1.fields AS theirs
-    FROM backup FULL JOIN d1 ON backup.name = d1.name
-    WHERE backup.name IS NULL OR d1.name IS NULL OR (backup.fields <> d1.fields AND backup.fields <> 'null')
-), found (name, kind, field) AS MATERIALIZED (
-    SELECT in_backup, 'missing_in_d1', '' FROM pair WHERE in_d1 IS NULL
+    SELECT coalesce(backup.name, d1.name) AS name, coalesce(backup.row, d1.row) AS row,
+        backup.name IS NULL AS not_in_backup, d1.name IS NULL AS not_in_d1,
+        backup.fields AS ours, d1.fields AS theirs, backup.by_rule AS ours_by, d1.by_rule AS theirs_by
+    FROM backup FULL JOIN d1 ON backup.name = d1.name AND backup.row = d1.row
+    WHERE backup.name IS NULL OR d1.name IS NULL OR (backup.fields <> 'null' AND
+        (backup.fields <> d1.fields OR backup.by_rule <> d1.by_rule))
+), both_sides AS NOT MATERIALIZED (
+    SELECT * FROM pair WHERE NOT not_in_backup AND NOT not_in_d1
+), found (name, row, kind, field) AS MATERIALIZED (
+    SELECT name, row, 'missing_in_d1', '' FROM pair WHERE not_in_d1
     UNION ALL
-    SELECT in_d1, 'only_in_d1', '' FROM pair WHERE in_backup IS NULL
+    SELECT name, row, 'only_in_d1', '' FROM pair WHERE not_in_backup AND name NOT IN
+        (SELECT name FROM backups_checkrow WHERE check_run_id = %(check)s AND side = 'unread')
     UNION ALL
-    SELECT in_backup, 'field', field FROM pair, unnest(%(fields)s::text[]) AS field
-    WHERE in_backup IS NOT NULL AND in_d1 IS NOT NULL AND coalesce(ours ->> field, '') NOT IN
+    SELECT name, row, 'field', field FROM both_sides, unnest(%(fields)s::text[]) AS field
+    WHERE coalesce(ours ->> field, '') NOT IN
         (left(coalesce(theirs ->> field, ''), %(digest)s), right(coalesce(theirs ->> field, ''), %(digest)s))
     UNION ALL
-    SELECT name, 'duplicate', '' FROM backups_checkrow
-    WHERE check_run_id = %(check)s GROUP BY side, name HAVING count(*) > 1
+    SELECT name, row, 'duplicate', '' FROM backups_checkrow
+    WHERE check_run_id = %(check)s AND side <> 'unread' GROUP BY side, name, row HAVING count(*) > 1
 ), kept AS (
-    INSERT INTO backups_difference (check_run_id, name, kind, field)
-    SELECT %(check)s, name, kind, left(field, 200) FROM found
-    WHERE kind <> ALL(%(allowed)s::text[]) ORDER BY name, kind, field LIMIT %(room)s
+    INSERT INTO backups_difference (check_run_id, name, row, kind, field)
+    SELECT %(check)s, name, row, kind, left(field, 200) FROM found
+    WHERE kind <> ALL(%(allowed)s::text[]) ORDER BY name, row, kind, field LIMIT %(room)s
+), by_rule AS (
+    SELECT ours ->> field AS ours, coalesce(theirs ->> field, '') AS theirs,
+        coalesce(ours_by -> field ->> 0, ours ->> field, '') AS ours_before,
+        coalesce(theirs_by -> field ->> 0, left(theirs ->> field, %(digest)s), '') AS theirs_before,
+        coalesce(ours_by -> field, '[]') - 0 || coalesce(theirs_by -> field, '[]') - 0 AS rules
+    FROM both_sides, jsonb_object_keys(ours_by || theirs_by) AS field
 )
 SELECT kind, count(*) FROM found GROUP BY kind
+UNION ALL
+SELECT 'rule ' || rule, count(*)
+FROM by_rule, LATERAL (SELECT DISTINCT jsonb_array_elements_text(rules) AS rule) AS one
+WHERE coalesce(ours, '') IN (left(theirs, %(digest)s), right(theirs, %(digest)s))
+    AND ours_before <> theirs_before
+    AND (length(theirs) <= %(digest)s OR ours_before <> right(theirs, %(digest)s))
+GROUP BY rule
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Differences by kind, and by type rule the fields that are equal only by it."""
+
+    kinds: Counter[str]
+    rules: Counter[str]
 
 
 def storable(name: str) -> bool:
@@ -54,31 +88,38 @@ def storable(name: str) -> bool:
     return "\0" not in name
 
 
-def stage_side(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, str] | None]]) -> None:
-    """Add names with the digests of their fields; None for a value that is no object."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY backups_checkrow (check_run_id, side, name, fields) FROM STDIN") as rows_in,
-    ):
-        for name, digests in rows:
-            rows_in.write_row((check.pk, side.value, name, json.dumps(digests)))
+def stage(check: Check, rows: Iterable[Staged]) -> None:
+    """Add rows with the digests of their fields."""
+    columns = "check_run_id, side, name, row, fields, by_rule"
+    with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
+        for side, name, row, fields in rows:
+            digests, by_rule = (fields.digests, fields.by_rule) if fields else (None, {})
+            rows_in.write_row((check.pk, side.value, name, row, json.dumps(digests), json.dumps(by_rule)))
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:
     """Keep differences that one side shows alone, up to the room left for them."""
     Difference.objects.bulk_create(
-        Difference(check_run=check, name=_shown(found.name), kind=found.kind, field=_shown(found.field)[:200])
+        Difference(
+            check_run=check,
+            name=_shown(found.name),
+            row=_shown(found.row),
+            kind=found.kind,
+            field=_shown(found.field)[:200],
+        )
         for found in findings[: max(room, 0)]
     )
 
 
-def staged(check: Check, side: Side) -> int:
-    """The number of rows of one side."""
-    return CheckRow.objects.filter(check_run=check, side=side).count()
+def staged(check: Check) -> tuple[int, int]:
+    """The number of rows of the backup's side and of D1's; a key with unreadable rows counts as one."""
+    rows = CheckRow.objects.filter(check_run=check)
+    return rows.exclude(side=Side.D1).count(), rows.filter(side=Side.D1).count()
 
 
-def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> dict[str, int]:
-    """Compare the sides and return the number of differences by kind. Kinds in `allowed` are counted and not kept."""
+def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> Found:
+    """Compare the sides. Kinds in `allowed` are counted and not kept."""
+    found = Found(Counter(), Counter())
     with connection.cursor() as cursor:
         cursor.execute(
             _FIND,
@@ -90,7 +131,10 @@ def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: i
                 "room": max(room, 0),
             },
         )
-        return {str(kind): int(count) for kind, count in cursor.fetchall()}
+        for what, number in cursor.fetchall():
+            rule = what.removeprefix(_RULE)
+            (found.kinds if rule == what else found.rules)[rule] = number
+    return found
 
 
 def clear_sides(check: Check, *, findings: bool = False) -> None:

@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import BadDataset
+from backups.datasets.mapping import BadDataset, Correspondence
 from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
@@ -195,6 +195,7 @@ def _create(
         dataset=dataset,
         definition=definition,
         definition_digest=evidence.digest_of(evidence.canonical_evidence(definition)),
+        rules=dict.fromkeys(Correspondence.of(definition).named_rules, 0),
         generation=generation,
         source=source[:1000],
         run=run,

@@ -2,8 +2,8 @@
 
 With `--json` one object is printed: `ok` (bool) and `datasets`, by name. A dataset has `file` and `d1` (rows on each
 side), `differences` (their number), and `only_in_d1` (rows of D1 that are not in the file, also if that is allowed).
-It also has `check` (its id) and `details`, the first 100 differences as `{"key", "kind", "field"}`. Exit 0 when
-nothing differs, 1 if something does or could not be compared, 2 for bad usage.
+It also has `check` (its id) and `details`, the first 100 differences as `{"key", "kind", "field"}`, with `row` if the
+key holds many rows. Exit 0 when nothing differs, 1 if something does or could not be compared, 2 for bad usage.
 """
 
 import json
@@ -91,18 +91,16 @@ def _facts(check: Check) -> dict[str, object]:
         "only_in_d1": check.only_in_d1,
         "check": check.pk,
         "details": [
-            {"key": name, "kind": kind, "field": field}
-            for name, kind, field in check.found.order_by("name", "kind", "field").values_list("name", "kind", "field")[
-                :MAX_DETAILS
-            ]
+            {"key": each.name, **({"row": each.row} if each.row else {}), "kind": each.kind, "field": each.field}
+            for each in check.found.order_by("name", "row", "kind", "field")[:MAX_DETAILS]
         ],
     }
 
 
 def _in_words(check: Check) -> str:
     lines = [f"{check.dataset.name}: {check.keys} in the file, {check.rows} in D1, {check.differences} differences."]
-    found = check.found.order_by("name", "kind", "field")[:MAX_DETAILS]
-    lines += [f"  {each.name}: {each.label} {each.field}".rstrip() for each in found]
+    found = check.found.order_by("name", "row", "kind", "field")[:MAX_DETAILS]
+    lines += [f"  {each.name} {each.row}".rstrip() + f": {each.label} {each.field}".rstrip() for each in found]
     if check.differences > len(found):
         lines.append(f"  … and {check.differences - len(found)} more (check {check.pk}).")
     lines.append("  No key of KV was compared: this says nothing about KV.")

@@ -1,7 +1,7 @@
 """The rows of master data from any source, as the keys of their datasets, in the order of names.
 
 They lie in an unnamed temporary database of SQLite that is gone with the process. So their number has no limit, and
-no value gets into Postgres.
+no value gets into Postgres. The rows of one key are put together when the key is written.
 """
 
 import sqlite3
@@ -9,16 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
 from django.conf import settings
 
-from backups.datasets.canonical import JSON, cell_json, encode
+from backups.datasets.canonical import DECODER, JSON, encode
 from backups.datasets.files import BadFile, DatasetFile
-from backups.datasets.mapping import Correspondence, DatasetRow
+from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import Beginning, Query, next_rows
+from backups.datasets.sides import DatasetRow
 from backups.generations.kv_reader import KvReader, Name
 from backups.masters import api as masters_api
 from backups.masters.api import SourceRefused
@@ -27,6 +30,10 @@ from kvops.connections import credentials
 from kvops.names import workable
 from kvops.runs.outcomes import RunError
 
+MAX_VALUE = 25 * 1024 * 1024
+"""Bytes of a value in KV."""
+_WHOLE = ""
+"""In place of a dataset, for a value that the source has as it is in the key."""
 API = "api:"
 """The beginning of a backup's source if it is the team's API; the other source is `d1`."""
 
@@ -37,46 +44,75 @@ class MastersRows:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.bytes = 0
+        self._datasets: dict[str, Correspondence] = {}
 
     def __enter__(self) -> Self:
         self._database = sqlite3.connect("")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE row (name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+        self._database.execute(
+            "CREATE TABLE row (name BLOB, id BLOB, value BLOB NOT NULL, dataset TEXT NOT NULL, PRIMARY KEY (name, id))"
+            " WITHOUT ROWID"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def __len__(self) -> int:
-        return self.counts.total()
+        """The number of keys."""
+        return int(self._database.execute("SELECT count(DISTINCT name) FROM row").fetchone()[0])
 
-    def add(self, dataset: Correspondence, name: str, value: Mapping[str, JSON]) -> None:
-        """Add one row."""
+    def add(self, dataset: Correspondence, name: str, row: str, value: JSON) -> None:
+        """Add one row of a key, by its id in the key."""
+        self._add(dataset, name, row, value, dataset.name)
+        self.counts[dataset.name] += 1
+
+    def add_key(self, dataset: Correspondence, name: str, value: JSON, rows: int) -> None:
+        """Add a key with its whole value, which holds so many rows."""
+        self._add(dataset, name, "", value, _WHOLE)
+        self.counts[dataset.name] += rows
+
+    def _add(self, dataset: Correspondence, name: str, row: str, value: JSON, kept_as: str) -> None:
         if not workable(name) or len(name.encode()) > MAX_NAME_BYTES:
             raise RunError("bad_name", f"A row of {dataset.table} has a name that no key can have: {name!r:.200}.")
+        self._datasets[dataset.name] = dataset
         try:
-            data = encode(dict(value)).encode()
-            self._database.execute("INSERT INTO row VALUES (?, ?)", [name.encode(), data])
+            data = encode(value).encode()
+            self._database.execute("INSERT INTO row VALUES (?, ?, ?, ?)", [name.encode(), row.encode(), data, kept_as])
         except sqlite3.IntegrityError as error:
-            raise RunError("duplicate", f"Two rows of {dataset.table} stand for the key {name!r}.") from error
+            where = f"the row {row!r:.200} of the key {name!r}" if dataset.many else f"the key {name!r}"
+            raise RunError("duplicate", f"Two rows of {dataset.table} stand for {where}.") from error
         except (RecursionError, UnicodeEncodeError) as error:
             raise RunError(
                 "bad_value", f"The row of {dataset.table} for {name!r} cannot be written as JSON."
             ) from error
-        self.counts[dataset.name] += 1
         self.bytes += len(data)
 
     def entries(self, first: int = 0) -> Iterator[tuple[Name, KvEntry]]:
-        """The rows in the order of their names, from an index on."""
-        found = self._database.execute("SELECT name, value FROM row ORDER BY name LIMIT -1 OFFSET ?", [first])
-        for index, (name, value) in enumerate(found, first):
-            yield Name(index, name.decode(), None), KvEntry(name.decode(), value, None, None)
+        """The keys in the order of their names, from an index on."""
+        start = "SELECT DISTINCT name FROM row ORDER BY name LIMIT 1 OFFSET ?"
+        found = self._database.execute(
+            f"SELECT name, id, value, dataset FROM row WHERE name >= ({start}) ORDER BY name, id",  # noqa: S608
+            [first],
+        )
+        for index, (name, rows) in enumerate(groupby(found, itemgetter(0)), first):
+            yield Name(index, name.decode(), None), KvEntry(name.decode(), self._value(name, list(rows)), None, None)
+
+    def _value(self, name: bytes, rows: Sequence[tuple[bytes, bytes, bytes, str]]) -> bytes:
+        dataset = self._datasets.get(rows[0][3])
+        if dataset is None or not (dataset.many or dataset.shape.path):
+            return rows[0][2]
+        held = dataset.in_key([(row.decode(), DECODER.decode(value.decode())) for _, row, value, _ in rows])
+        data = encode(held).encode()
+        if len(data) > MAX_VALUE:
+            raise RunError("too_large", f"The rows of the key {name.decode()!r} are larger than a value of KV can be.")
+        return data
 
     def sha256(self) -> str:
         """The digest of all names and values: two reads with the same rows have the same digest."""
         total = sha256()
-        for name, value in self._database.execute("SELECT name, value FROM row ORDER BY name"):
-            for part in (name, value):
+        for found in self._database.execute("SELECT name, id, value FROM row ORDER BY name, id"):
+            for part in found:
                 total.update(len(part).to_bytes(8))
                 total.update(part)
         return total.hexdigest()
@@ -104,14 +140,14 @@ class D1Source:
 
     def count(self, dataset: Correspondence) -> int:
         """The number of rows in the table."""
-        answer = self.reader.run(lambda: self.reader.client.query(self.database_id, dataset.count_sql()))
+        answer = self.reader.run(lambda: self.reader.client.query(self.database_id, dataset.d1.count_sql()))
         return int(str(answer.rows[0]["n"])) if answer.rows else 0
 
     def read(self, dataset: Correspondence, into: MastersRows) -> None:
         """Collect the rows of a table that belong to its dataset."""
         self.began(dataset)
         query = self._query(dataset)
-        if query(dataset.keyless_sql(1), ()):
+        if query(dataset.d1.keyless_sql(1), ()):
             raise RunError(
                 "no_keys",
                 f"Rows of {dataset.table} have no value in a column of the key, so a backup cannot hold them: correct"
@@ -141,7 +177,7 @@ class _Whole:
 
     @classmethod
     def of(cls, dataset: Correspondence, cells: Mapping[str, Cell]) -> Self:
-        return cls(dataset.read_row(cells), dataset.read_cells(cells))
+        return cls(dataset.read_row(cells), dataset.d1.read_cells(cells))
 
     @property
     def key(self) -> Sequence[tuple[str, Cell]]:
@@ -153,18 +189,18 @@ class _Whole:
 
 
 def _take(dataset: Correspondence, whole: _Whole, into: MastersRows) -> None:
-    name = whole.row.name
-    if name is None:
+    name, row = whole.row.name, whole.row.row
+    if name is None or row is None:
         column = whole.row.nameless
         raise RunError("no_keys", f"A row of {dataset.table} has no text or number in {column}, which its name needs.")
-    if not name.startswith(dataset.prefix):
+    if not dataset.owns(name):
         return  # outside the dataset, as in a check
     try:
-        value = {member: cell_json(*whole.cells[column]) for member, column in dataset.fields.items()}
+        value = dataset.value_of(whole.cells)
     except ValueError as error:
         sentence = f"The row of {dataset.table} for {name!r} cannot be written as JSON: {error}."
         raise RunError("bad_value", sentence) from error
-    into.add(dataset, name, value)
+    into.add(dataset, name, row, value)
 
 
 def _read_api(
@@ -179,13 +215,22 @@ def _read_api(
             if missing := [dataset.name for dataset in chosen if dataset.name not in mentioned]:
                 sentence = f"The API's answer has nothing for {', '.join(missing)}: choose the datasets it has."
                 raise RunError("incomplete", sentence)
-            for dataset, name, value in file.values():
-                if dataset in chosen:
-                    into.add(dataset, name, value)
+            _take_file(file, chosen, into)
         except SourceRefused as refused:
             raise RunError("source", str(refused)) from refused
         except BadFile as error:
             raise RunError("source", str(error).replace(str(path), "The API's answer")) from error
+
+
+def _take_file(file: DatasetFile, chosen: Sequence[Correspondence], into: MastersRows) -> None:
+    if file.is_of_entries:
+        for dataset, name, value, rows in file.entries():
+            if dataset in chosen:
+                into.add_key(dataset, name, value, rows)
+        return
+    for dataset, name, row, value in file.row_values():
+        if dataset in chosen:
+            into.add(dataset, name, row, value)
 
 
 def _download(url: str, path: Path) -> None:

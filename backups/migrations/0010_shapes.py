@@ -1,8 +1,9 @@
 """Keys that hold many rows, type rules, and checks of KV as it is now."""
 
-import backups.models.datasets
 import django.db.models.deletion
 from django.db import migrations, models
+
+import backups.models.datasets
 
 
 class Migration(migrations.Migration):
@@ -42,6 +43,11 @@ class Migration(migrations.Migration):
             model_name="checkrow",
             name="row",
             field=models.TextField(db_collation="C", db_default="", default=""),
+        ),
+        migrations.AddField(
+            model_name="dataset",
+            name="beside",
+            field=models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list),
         ),
         migrations.AddField(
             model_name="dataset",

@@ -8,7 +8,7 @@ from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketProtection
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
-from backups.models.datasets import Dataset
+from backups.models.datasets import Dataset, TypeRule
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName
 from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
@@ -50,5 +50,6 @@ __all__ = [
     "RestoreEntry",
     "StagedObject",
     "StoredObject",
+    "TypeRule",
     "UnfinishedUpload",
 ]

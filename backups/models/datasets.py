@@ -4,7 +4,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-
 DEFAULT_RULES = ("integer_boolean", "null_absent")
 """The type rules of a dataset that names none: a boolean equals 1 or 0, and an absent field equals NULL."""
 
@@ -14,11 +13,26 @@ def default_rules() -> list[str]:
     return list(DEFAULT_RULES)
 
 
+class TypeRule(models.TextChoices):
+    """The type rules of `backups.datasets.type_rules`, in words."""
+
+    INTEGER_BOOLEAN = "integer_boolean", _("true is 1, false is 0")
+    NULL_ABSENT = "null_absent", _("a field that is absent is NULL")
+    EMPTY_NULL = "empty_null", _("an empty text is NULL")
+    NUMBER_TEXT = "number_text", _("a number is the text that spells it")
+    TIME = "time", _("a time is the same in any zone and spelling")
+    TIME_SECONDS = "time_seconds", _("a time may be seconds since 1970")
+    TIME_MILLISECONDS = "time_milliseconds", _("a time may be milliseconds since 1970")
+    ZONELESS_UTC = "zoneless_utc", _("a time without a zone is in UTC")
+    NFC = "nfc", _("a text is the same in any Unicode normalisation")
+
+
 class Dataset(models.Model):
     """A dataset: the rows of a table are in KV, one in each key or many in one key.
 
     `key` is the template of the name over columns, `fields` maps the path of a JSON field to its column. With many
-    rows in a key, `path` leads to them inside the value, and `row` is the template of a row's id.
+    rows in a key, `row` is the template of a row's id. `path` leads to the rows inside the value, and `beside` has the
+    paths of other members of the value. `rules` are type rules; `field_rules` has others for some fields.
     """
 
     class Holds(models.TextChoices):
@@ -45,6 +59,7 @@ class Dataset(models.Model):
     row = models.CharField(max_length=300, blank=True, default="", db_default="")
     fields = models.JSONField()
     ignore = models.JSONField(default=list, blank=True)
+    beside = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     rules = models.JSONField(default=default_rules, db_default=models.Value(list(DEFAULT_RULES), models.JSONField()))
     field_rules = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     only_in_d1 = models.CharField(max_length=10, choices=OnlyInD1, default=OnlyInD1.BLOCK)
@@ -60,3 +75,7 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def covers(self, prefix: str) -> bool:
+        """Whether all keys under a prefix are of the dataset. A template without a column names a single key."""
+        return prefix.startswith(self.prefix) if "{" in self.key else prefix == self.prefix

@@ -82,9 +82,9 @@ class TomlTable:
             raise self.refuse(field, "takes true or false.")
         return value
 
-    def texts(self, field: str) -> tuple[str, ...]:
-        """A list of texts, each once; empty if it is left out."""
-        value = self._value(field, [])
+    def texts(self, field: str, default: Sequence[str] = ()) -> tuple[str, ...]:
+        """A list of texts, each once; empty if it is left out, or the default."""
+        value = self._value(field, list(default))
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise self.refuse(field, "takes a list of texts.")
         if len(set(value)) != len(value):
@@ -101,6 +101,14 @@ class TomlTable:
         ):
             raise self.refuse(field, 'takes pairs of texts, such as { id = "id" }.')
         return dict(value)
+
+    def lists(self, field: str) -> dict[str, tuple[str, ...]]:
+        """A table of lists of texts by name; empty if it is left out."""
+        value = self._value(field, {})
+        if not isinstance(value, dict):
+            raise self.refuse(field, 'takes lists of texts by name, such as { born = ["time"] }.')
+        inner = TomlTable(value, f"{self._where}{field}.")
+        return {name: inner.texts(name) for name in value}
 
     def table(self, field: str) -> "TomlTable":
         """A nested table: `[environment.r2]`."""

@@ -143,6 +143,12 @@ LABELS: dict[str, Promise] = {
     "database": gettext_lazy("Database"),
     "table": gettext_lazy("Table"),
     "key": gettext_lazy("Key"),
+    "holds": gettext_lazy("A key holds"),
+    "path": gettext_lazy("Path to the rows"),
+    "row": gettext_lazy("Id of a row"),
+    "beside": gettext_lazy("Members beside the rows"),
+    "rules": gettext_lazy("Type rules"),
+    "field_rules": gettext_lazy("Type rules of a field"),
     "fields": gettext_lazy("Compared"),
     "ignore": gettext_lazy("Ignored"),
     "only_in_d1": gettext_lazy("A row without a key"),
@@ -150,6 +156,11 @@ LABELS: dict[str, Promise] = {
 _CHOICES: dict[str, dict[str, Promise]] = {
     "category": {choice.value: choice.label for choice in Category},
     "read": {choice.value: choice.label for choice in Read},
+    "holds": {
+        "row": gettext_lazy("one row"),
+        "array": gettext_lazy("an array of rows"),
+        "object": gettext_lazy("an object of rows by id"),
+    },
     "only_in_d1": {"block": gettext_lazy("is a difference"), "allow": gettext_lazy("is allowed")},
 }
 
@@ -162,7 +173,7 @@ def _word(field: str, value: object) -> str:
     if field == "expiry":
         return expiry_design(str(value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {other}" for name, other in sorted(value.items()))
+        return ", ".join(f"{name} = {_word('', other)}" for name, other in sorted(value.items()))
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(_CHOICES.get(field, {}).get(str(value), value))

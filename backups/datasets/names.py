@@ -1,0 +1,82 @@
+"""Templates of names over columns, such as `master:{type}:{id}`. Pure: no Django, no network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Self
+
+from backups.datasets.canonical import JSON, ExactNumber, number
+from kvops.cloudflare import Cell
+
+
+class BadTemplate(ValueError):
+    """A template that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with columns in braces."""
+
+    pieces: Sequence[tuple[str, str | None]]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The template as literals, each followed by a column or None. Raises BadTemplate."""
+        try:
+            parsed = list(Formatter().parse(text))
+        except ValueError as error:
+            raise BadTemplate(f"the template {text!r} is not well-formed: {error}") from error
+        if any(column == "" or spec or conversion for _, column, spec, conversion in parsed):
+            raise BadTemplate(f"the template {text!r} may hold text and {{column}} only")
+        return cls([(literal, column) for literal, column, _, _ in parsed])
+
+    @property
+    def head(self) -> str:
+        """The text before the first column."""
+        return self.pieces[0][0] if self.pieces else ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns in their order, each once."""
+        return list(dict.fromkeys(column for _, column in self.pieces if column is not None))
+
+    def of_cells(self, cells: Mapping[str, tuple[str, Cell]]) -> tuple[str, str]:
+        """The name of a row of D1, and an empty text.
+
+        If a column's value cannot be part of a name: the beginning of the name, and that column.
+        """
+        made = ""
+        for literal, column in self.pieces:
+            made += literal
+            part = _of_cell(*cells[column]) if column is not None else ""
+            if part is None:
+                return made, column or ""
+            made += part
+        return made, ""
+
+    def of_parts(self, parts: Mapping[str, JSON]) -> str:
+        """The name of parts by column; raises KeyError with the first column without text or number."""
+        made = ""
+        for literal, column in self.pieces:
+            made += literal
+            if column is not None:
+                made += _of_json(column, parts.get(column))
+        return made
+
+
+def _of_cell(kind: str, value: Cell) -> str | None:
+    match kind, value:
+        case "i" | "t", str():
+            return value
+        case "r", int() | float():
+            return number(repr(float(value)))
+        case _:
+            return None
+
+
+def _of_json(column: str, value: JSON) -> str:
+    if isinstance(value, ExactNumber):
+        return number(value)
+    if not isinstance(value, str):
+        raise KeyError(column)
+    return value

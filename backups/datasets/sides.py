@@ -1,0 +1,62 @@
+"""A key of the backup and a row of D1 as digests, and the problems that one of them shows alone. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backups.datasets.type_rules import Fields
+from kvops.cloudflare import Cell
+
+NOT_AN_OBJECT = "not_an_object"
+UNKNOWN_FIELD = "unknown_field"
+ONLY_IN_D1 = "only_in_d1"
+MISSING_IN_D1 = "missing_in_d1"
+DUPLICATE = "duplicate"
+NO_ROWS = "no_rows"
+NO_ID = "no_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem of one key or of one row in it, found before the two sides are compared."""
+
+    name: str
+    kind: str
+    field: str = ""
+    row: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A row in a key; `row` is its id, empty if the key holds one row. `fields` is None if it is no JSON object."""
+
+    row: str
+    fields: Fields | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetKey:
+    """A key in the backup with its rows. `name` is None if no name can be made.
+
+    `rows` is None if the value does not hold rows of the dataset's shape, so that its rows in D1 cannot be compared.
+    """
+
+    name: str | None
+    rows: Sequence[KeyRow] | None
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """A row of D1, about `size` characters long.
+
+    `name` or `row` is None if the value of the column `nameless` cannot be part of it. `head` is then the beginning
+    of the name.
+    """
+
+    key: list[tuple[str, Cell]]
+    size: int
+    name: str | None
+    head: str
+    row: str | None
+    nameless: str
+    fields: Fields

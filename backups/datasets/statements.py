@@ -1,0 +1,76 @@
+"""Statements that read a table of D1. Pure: no Django, no network.
+
+Every integer is selected as text, because D1's JSON loses digits above 2^53. Names are qualified, because SQLite takes
+a bare "name" for a string if no such column exists.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kvops.cloudflare import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with the columns that identify a row, and all columns that are read, the former first."""
+
+    name: str
+    key_columns: Sequence[str]
+    columns: Sequence[str]
+
+    def count_sql(self) -> str:
+        """The statement that counts the rows as `n`."""
+        return f'SELECT count(*) AS n FROM "{self.name}" AS t'  # noqa: S608  (the name was checked)
+
+    def page_sql(self, after: Sequence[tuple[str, Cell]], limit: int) -> tuple[str, list[str]]:
+        """The statement, with its parameters, for rows in the order of their key, beginning with the key `after`."""
+        keys = [_column(column) for column in self.key_columns]
+        params: list[str] = []
+        where = [f"{key} IS NOT NULL" for key in keys]
+        if after:
+            bounds = [_literal(kind, value, params) for kind, value in after]
+            where.insert(0, f"({', '.join(keys)}) >= ({', '.join(bounds)})")
+        order = ", ".join(keys)
+        return f"{self._select()} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {limit:d}", params
+
+    def keyless_sql(self, limit: int) -> str:
+        """The statement for rows with a NULL in their key: paging by key cannot reach them."""
+        where = " OR ".join(f"{_column(column)} IS NULL" for column in self.key_columns)
+        return f"{self._select()} WHERE {where} LIMIT {limit:d}"
+
+    def _select(self) -> str:
+        columns = [_column(column) for column in self.columns]
+        kinds = " || ".join(f"substr(typeof({column}), 1, 1)" for column in columns)
+        cells = [
+            f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS c{index}"
+            for index, column in enumerate(columns)
+        ]
+        return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.name}" AS t'  # noqa: S608
+
+    def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
+        """The columns of a result row, each with the first letter of its type."""
+        kinds = str(cells["kinds"])
+        return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
+
+
+def _literal(kind: str, value: Cell, params: list[str]) -> str:
+    """The cell as SQL of its own type.
+
+    A parameter would be text, and in an untyped column text sorts above every number.
+    """
+    match kind, value:
+        case "i", str():
+            return str(int(value))
+        case "r", int() | float():
+            return repr(float(value))
+        case "b", list():
+            return f"X'{bytes(value).hex()}'"
+        case "t", str():
+            params.append(value)
+            return "?"
+        case _:
+            raise TypeError(f"{kind} {type(value).__name__}")
+
+
+def _column(name: str) -> str:
+    return f't."{name}"'
