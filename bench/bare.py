@@ -1,4 +1,7 @@
-"""What the product is held against: httpx with nothing around it. `python -m bench.bare list|get KEYS`, no Django."""
+"""What the product is held against: httpx with nothing around it, no Django.
+
+`python -m bench.bare list|get|table KEYS`
+"""
 
 import json
 import os
@@ -10,10 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from backups.datasets.statements import Table
 from bench.fakes import ACCOUNT, NAMESPACE, PREFIX
+from bench.tables import DATABASE_ID
 
 SIDE_BY_SIDE = 8
 BATCH = 100
+PAGE = 5_000
+"""Rows; the largest page that the product asks for."""
+_QUERY = f"/accounts/{ACCOUNT}/d1/database/{DATABASE_ID}/query"
 _PATH = f"/accounts/{ACCOUNT}/storage/kv/namespaces/{NAMESPACE}"
 
 
@@ -41,12 +49,29 @@ def get_values(client: httpx.Client, names: Sequence[str]) -> int:
         return sum(pool.map(get, range(0, len(names), BATCH)))
 
 
+def read_table(client: httpx.Client) -> int:
+    """Every row of the table, page after page in the order of its key; their number."""
+    table = Table("masters", ["type", "id"], ["type", "id", "name", "sort_order"])
+    after: list[tuple[str, str]] = []
+    found = 0
+    while True:
+        sql, params = table.page_sql(after, PAGE)
+        answer = client.post(_QUERY, json={"sql": sql, "params": params}).raise_for_status().json()
+        page = answer["result"][0]["results"]
+        found += len(page) - bool(after)  # a page begins with the last row of the page before
+        if len(page) < PAGE:
+            return found
+        after = [("t", page[-1]["c0"]), ("t", page[-1]["c1"])]
+
+
 def main(what: str, keys: int) -> None:
     """Do one of the loops and print its seconds, and its processor seconds, as JSON."""
     with httpx.Client(base_url=os.environ["BENCH_API"], timeout=60, trust_env=False) as client:
         begun = time.perf_counter()
         if what == "list":
             assert len(list_names(client)) == keys
+        elif what == "table":
+            assert read_table(client) == keys
         else:
             assert get_values(client, [f"{PREFIX}{index:08d}" for index in range(keys)]) > keys
         seconds = time.perf_counter() - begun

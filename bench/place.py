@@ -79,16 +79,18 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 @contextmanager
 def place(
-    keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0
+    keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0, rows: int = 0
 ) -> Iterator[BenchInstallation]:
     """An installation whose namespace holds so many keys of `size` bytes, never scanned; gone afterwards.
 
     With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale, with values of
-    1 KiB; with `objects` the bucket holds so many.
+    1 KiB; with `objects` the bucket holds so many, and with `rows` D1 has a table of so many.
     """
     served: tuple[str, ...] = ("bench.fakes", str(keys), str(size))
     if latency is not None:
         served = ("bench.quick", str(keys), str(latency))
+    if rows:
+        served = ("bench.tables", str(rows), str(latency or 0))
     if objects:
         served = ("bench.objects", str(objects))
     command = [sys.executable, "-m", *served]

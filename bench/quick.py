@@ -12,10 +12,10 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import parse_qs, unquote
 
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX, SEED, VALUE_SIZE
@@ -153,10 +153,17 @@ def _success(result: str, more: str = "") -> bytes:
     return f'{{"success":true,"errors":[],"messages":[],"result":{result}{more}}}'.encode()
 
 
-class _Connection(asyncio.Protocol):
+class Answering(Protocol):
+    """An account that answers calls."""
+
+    def answer(self, method: str, path: str, query: str, body: bytes) -> bytes:
+        """The body of an answer to one call below the account."""
+
+
+class Connection(asyncio.Protocol):
     """HTTP/1.1 with one request at a time, which is what our clients do."""
 
-    def __init__(self, accounts: dict[str, QuickAccount], latency: float) -> None:
+    def __init__(self, accounts: Mapping[str, Answering], latency: float) -> None:
         self._accounts, self._latency = accounts, latency
         self._received = bytearray()
 
@@ -191,7 +198,7 @@ async def _serve(keys: int, latency: float) -> None:
         for account, namespace in zip(ACCOUNTS, NAMESPACES, strict=True)
     }
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(accounts, latency), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Connection(accounts, latency), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/client/v4"
     with FakeS3() as s3:
         while line := await loop.run_in_executor(None, sys.stdin.readline):

@@ -3,12 +3,15 @@
 What a figure is held against is measured in the same run; `README.md` says what each of them means.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from math import ceil
+from pathlib import Path
 
 from bench import sdk, wrangler
 from bench.figures import RATE, Figure
 from bench.place import BenchInstallation, answer_of, place
+from bench.tables import write_rows
 
 LATENCY = 0.05  # seconds
 FEW = 10_000
@@ -180,6 +183,22 @@ def storage(keys: int) -> Iterator[Figure]:
         yield Figure(f"time of a page, {what}, against {FEW} objects", ms / few[2][what], keys, 2)
 
 
+def checks(keys: int) -> Iterator[Figure]:
+    """`verify_masters` on a file of so many rows, against a loop over the same pages of D1."""
+    with tempfile.TemporaryDirectory(prefix="kvops-bench-") as folder, place(0, latency=LATENCY, rows=keys) as here:
+        file = Path(folder) / "masters.json"
+        write_rows(file, keys)
+        bare = here.bare("table", keys)["seconds"]
+        done = here.work("verify_masters", BENCH_FILE=str(file))
+    verified = done["verify_masters"]
+    yield Figure("rows compared", verified["rows"], keys, keys, at_least=True)
+    yield Figure("differences where there are none", verified["differences"], keys, 0)
+    yield Figure("seconds of a bare httpx loop over the pages", bare, keys)
+    yield Figure("seconds of verify_masters", verified["seconds"], keys)
+    yield Figure("time of verify_masters, against the loop", verified["seconds"] / bare, keys, 1.6)
+    yield Figure("peak MiB of verify_masters", done["process"]["peak_kib"] / 1024, keys, 256)
+
+
 BENCHES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "listing": listing,
     "export": export,
@@ -190,4 +209,5 @@ BENCHES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "workers": workers,
     "others": others,
     "storage": storage,
+    "checks": checks,
 }

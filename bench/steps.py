@@ -12,7 +12,7 @@ from audit import log
 from backups import policy
 from backups.generations import start as generation_start
 from backups.models import Generation
-from bench import bucket, stage
+from bench import bucket, checks, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
 from kvops.inventory import merge as inventory_merge, scan as inventory_scan
 from kvops.models import Category, Environment, Family, Namespace, Run
@@ -105,6 +105,7 @@ STEPS: dict[str, Callable[[], Measured]] = {
     "reconcile": bucket.reconcile,
     "look": bucket.look,
     "pages": bucket.pages,
+    "verify_masters": checks.verify_masters,
 }
 
 
