@@ -58,7 +58,7 @@ def agreements() -> list[Checked]:
         newest_of[f"other_{environment.pk}"] = _newest_check(all_.exclude(pk__in=of_kv), environment)
     found = list(Dataset.objects.order_by("name").annotate(**newest_of))
     ids = {getattr(dataset, name) for dataset in found for name in newest_of} - {None}
-    checks = Check.objects.select_related("run", "generation").in_bulk(ids)
+    checks = Check.objects.select_related("run", "generation", "namespace").in_bulk(ids)
     backups = newest(Generation.objects.of_kv().whole())
     databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")

@@ -1,4 +1,4 @@
-"""The work of a check, step by step: read the backup, page through the table by key, compare both as sets.
+"""The work of a check, step by step: read the backup or KV, page through the table by key, compare both as sets.
 
 D1 may be written to meanwhile; such a change shows as a difference, and the check is repeated. All reads must belong
 to one stretch of work, so a check that lay still for a quarter of an hour starts over.
@@ -23,11 +23,13 @@ from backups.datasets.paging import MOST_ROWS, next_rows
 from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
 from backups.integrity import staging as check_staging
 from backups.integrity.backup_side import read_file, read_generation
+from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Side, Staged
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare
 from kvops.connections import clients
+from kvops.models import Namespace
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 from kvops.wording import keys_of
@@ -120,7 +122,9 @@ class CheckComparison:
     # The backup
 
     def _read_backup(self) -> None:
-        if self.check.generation is None:
+        if self.check.namespace is not None:
+            self._read_kv(self.check.namespace)
+        elif self.check.generation is None:
             # Only a command checks a file, in its own process, so the work needs no steps.
             for batch in read_file(self.check, self.rule, after=self.progress.keys):
                 self._keep_backup(batch)
@@ -135,6 +139,15 @@ class CheckComparison:
         self.progress.phase = "d1"
         with self._checkpoint():
             pass
+
+    def _read_kv(self, namespace: Namespace) -> None:
+        """Read the keys as they are now, all in one step, so that an interrupted read begins again."""
+        if self.progress.keys:
+            self._start_over(CheckProgress(restarts=self.progress.restarts))
+        with closing(read_now(namespace, self.rule)) as batches:
+            for calls, batch in batches:
+                self._calls += calls
+                self._keep_backup(batch)
 
     def _insist_whole(self, generation: Generation) -> None:
         """Raise RunError unless everything was read that the check covers: rows of master data, else keys."""

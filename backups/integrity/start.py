@@ -1,4 +1,4 @@
-"""Starts integrity checks: a backup, or a dataset file, against D1."""
+"""Starts integrity checks: a backup, or a dataset file, against D1. `live` starts those of KV as it is now."""
 
 import socket
 from hashlib import file_digest
@@ -17,7 +17,7 @@ from backups.datasets.mapping import BadDataset, Correspondence
 from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
-from kvops.models import Environment, Person, Run
+from kvops.models import Environment, Namespace, Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
@@ -68,12 +68,12 @@ def create_check(
         environment=generation.environment,
         foreground=foreground,
     )
-    return _create(run, dataset, generation.environment, actor, generation=generation, source=generation.stem)
+    return create(run, dataset, generation.environment, actor, generation=generation, source=generation.stem)
 
 
 def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, actor: log.Actor) -> Check:
     """Start the comparison of a dataset file with D1; this process must run it to its end. Raises CheckRefused."""
-    _insist_usable(dataset, environment)
+    insist_usable(dataset, environment)
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -91,7 +91,7 @@ def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, 
             foreground=True,
         )
         where: dict[str, JSON] = {"host": socket.gethostname(), "sha256": digest}
-        return _create(run, dataset, environment, actor, source=str(path.resolve()), where=where)
+        return create(run, dataset, environment, actor, source=str(path.resolve()), where=where)
 
 
 def run_check(lease: Lease) -> Again | None:
@@ -125,7 +125,7 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
             dataset = dataset_of(generation)
         except CheckRefused as refused:
             raise RunError("cannot_check", str(refused)) from refused
-        check = _create(
+        check = create(
             lease.run, dataset, generation.environment, lease.actor, generation=generation, source=generation.stem
         )
         lease.renew(cursor={**lease.run.cursor, "check": {"id": check.pk, "progress": {}}})
@@ -140,7 +140,7 @@ def datasets_of(generation: Generation) -> list[Dataset]:
     if not found:
         raise CheckRefused(_("The policy no longer has any of the datasets of this backup."))
     for dataset in found:
-        _insist_usable(dataset, generation.environment)
+        insist_usable(dataset, generation.environment)
     return found
 
 
@@ -162,11 +162,12 @@ def dataset_of(generation: Generation) -> Dataset:
             "No single dataset covers %(prefixes)s of %(binding)s: add one to the policy, or back up one family."
         )
         raise CheckRefused(say(sentence, prefixes=prefixes, binding=binding))
-    _insist_usable(dataset, generation.environment)
+    insist_usable(dataset, generation.environment)
     return dataset
 
 
-def _insist_usable(dataset: Dataset, environment: Environment) -> None:
+def insist_usable(dataset: Dataset, environment: Environment) -> None:
+    """Raise CheckRefused unless the dataset can be compared in this environment."""
     try:
         dataset_registry.correspondence(dataset)
         dataset_registry.environment_database(environment, dataset)
@@ -174,7 +175,7 @@ def _insist_usable(dataset: Dataset, environment: Environment) -> None:
         raise CheckRefused(*error.args) from error
 
 
-def _create(
+def create(
     run: Run,
     dataset: Dataset,
     environment: Environment,
@@ -182,9 +183,10 @@ def _create(
     *,
     source: str,
     generation: Generation | None = None,
+    namespace: Namespace | None = None,
     where: dict[str, JSON] | None = None,
 ) -> Check:
-    """The check and its audit entry.
+    """Create a check of a run, with its audit entry, within the caller's `audit.log.transaction()`.
 
     The check keeps the current rule, so a later change of the dataset has no effect.
     """
@@ -197,6 +199,7 @@ def _create(
         definition_digest=evidence.digest_of(evidence.canonical_evidence(definition)),
         rules=dict.fromkeys(Correspondence.of(definition).named_rules, 0),
         generation=generation,
+        namespace=namespace,
         source=source[:1000],
         run=run,
     )
@@ -217,4 +220,4 @@ def _forget_abandoned(dataset: Dataset, environment: Environment) -> None:
 
 
 def _load(pk: int) -> Check:
-    return Check.objects.select_related("environment", "dataset", "generation").get(pk=pk)
+    return Check.objects.select_related("environment", "dataset", "generation", "namespace__environment").get(pk=pk)

@@ -74,7 +74,10 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _check(pk: int) -> Check:
     return get_object_or_404(
-        Check.objects.select_related("environment", "dataset", "generation__namespace", "run"), pk=pk
+        Check.objects.select_related(
+            "environment", "dataset", "generation__namespace", "namespace__environment", "run"
+        ),
+        pk=pk,
     )
 
 

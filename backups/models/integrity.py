@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
-from backups.models.datasets import Dataset
+from backups.models.datasets import Dataset, TypeRule
 from backups.models.generations import Generation
 from kvops.models import Environment, Namespace, Run
 
@@ -111,6 +111,11 @@ class Check(models.Model):
     def is_of_kv(self) -> bool:
         """Whether the check says if KV agrees with D1."""
         return self.kind in {self.Source.KV, self.Source.LIVE}
+
+    @property
+    def rules_in_words(self) -> list[tuple[str, str, int]]:
+        """Each type rule that applied, in words, with the number of fields that are equal only by it."""
+        return [(rule, str(TypeRule(rule).label), number) for rule, number in self.rules.items()]
 
     @property
     def audited(self) -> log.Subject:

@@ -39,10 +39,13 @@ def connection(
     }
 
 
-def reader(environment: Environment) -> Cloudflare:
-    """The reading client of an environment, to be used with `with`. Raises ConfigurationError."""
+def reader(environment: Environment, budget: RequestBudget | None = None) -> Cloudflare:
+    """The reading client of an environment, to be used with `with`, on its account's budget or another.
+
+    Raises ConfigurationError.
+    """
     try:
         token = credentials.resolve(environment.read_token)
     except credentials.UnresolvedReference as error:
         raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
-    return Cloudflare(token=token, **connection(environment))
+    return Cloudflare(token=token, **connection(environment, budget))
