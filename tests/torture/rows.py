@@ -78,6 +78,7 @@ MODULES: tuple[str, ...] = (
     "retention",
     "schedules",
     "messages",
+    "differences",
 )
 """The modules of this package that hold rows, each in its `ROWS`."""
 
