@@ -53,9 +53,15 @@ FAMILY_NAMES = ["佐藤", "鈴木", "高橋", "田中", "伊藤", "渡辺", "山
 GIVEN_NAMES = ["葵", "蓮", "陽菜", "湊", "結衣", "大翔", "さくら", "悠真"]
 JOBS = ["看護師", "理学療法士", "介護福祉士", "事務", "医師"]
 
+SERVICES = ["訪問看護", "訪問介護", "通所リハビリ", "短期入所", "福祉用具貸与", "居宅療養管理"]
+SERVICE_CODES = 60
+
 MISSING_IN_D1 = "0042"
 DIFFERING = "0107"
 ONLY_IN_D1 = "9001"
+CODE_MISSING_IN_D1 = "110007"
+CODE_DIFFERING = "110021"
+CODE_ONLY_IN_D1 = "119001"
 
 
 def masters() -> list[Row]:
@@ -104,10 +110,22 @@ def staff() -> list[Row]:
     )
 
 
+def service_codes() -> list[Row]:
+    """Rows of `service_codes` as D1 has them: all of them stand in the one key `service-codes`."""
+    return [_service_code(f"{110_000 + number}", number) for number in range(1, SERVICE_CODES + 1)]
+
+
 def tables(account: SandboxAccount) -> list[SampleTable]:
-    """The account's D1. It equals KV, except for three planted differences in production's `clinics`."""
+    """The account's D1. It equals KV, except for three planted differences in production's `clinics`.
+
+    Three more are planted in its `service_codes`.
+    """
     clinic_rows = clinics()
+    code_rows = service_codes()
     if account.production:
+        code_rows = [row for row in code_rows if row["code"] != CODE_MISSING_IN_D1]
+        code_rows = [row | {"units": 999} if row["code"] == CODE_DIFFERING else row for row in code_rows]
+        code_rows.append(_service_code(CODE_ONLY_IN_D1, 61))
         clinic_rows = [row for row in clinic_rows if row["id"] != MISSING_IN_D1]
         clinic_rows = [row | {"phone": "03-0000-0000"} if row["id"] == DIFFERING else row for row in clinic_rows]
         clinic_rows += _dated([_clinic(ONLY_IN_D1, 9001)])
@@ -124,6 +142,11 @@ def tables(account: SandboxAccount) -> list[SampleTable]:
         ),
         SampleTable("facilities", {"id": text, "name": text, "kind": text, "clinic_id": text} | dated, facilities()),
         SampleTable("staff", {"id": text, "name": text, "job": text, "facility_id": text} | dated, staff()),
+        SampleTable(
+            "service_codes",
+            {"code": text, "name": text, "units": "INTEGER", "active": "INTEGER NOT NULL", "valid_from": text},
+            code_rows,
+        ),
     ]
 
 
@@ -148,6 +171,17 @@ def other_entries(account: SandboxAccount) -> Iterator[SampleEntry]:
     for row in staff():
         renamed = {"facilityId" if name == "facility_id" else name: value for name, value in row.items()}
         yield SampleEntry(f"staff:{row['id']}", _json(renamed))
+    items: list[Json] = [
+        {
+            "code": row["code"],
+            "name": row["name"],
+            "units": str(row["units"]),
+            "active": row["active"] == 1,
+            "valid": {"from": "2025-04-01T00:00:00+09:00"},
+        }
+        for row in service_codes()
+    ]
+    yield SampleEntry("service-codes", _json({"version": 3, "items": items}), {"by": "移行バッチ"})
     yield from _caches()
     yield from _settings(account)
     yield from _unclassified()
@@ -204,6 +238,16 @@ def _clinic(identity: str, number: int) -> Row:
         "prefecture": place,
         "phone": phone,
         "beds": number % 20,
+    }
+
+
+def _service_code(code: str, number: int) -> Row:
+    return {
+        "code": code,
+        "name": f"{_pick(SERVICES, number)} {number}",
+        "units": 200 + number * 5,
+        "active": int(number % 7 != 0),
+        "valid_from": "2025-03-31T15:00:00Z",
     }
 
 

@@ -292,6 +292,8 @@ DOORS: dict[str, Door] = {
     "backups:history_file": page(lambda _world: ["csv"]),
     "backups:history_report": page(),
     "backups:integrity": page(),
+    "backups:dataset_check": page(lambda _world: ["masters", "qa"]),
+    "backups:dataset_check_start": operates(lambda _world: ["masters", "qa"]),
     "backups:generation_pin": Door(
         (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]
     ),

@@ -93,12 +93,59 @@ def test_a_policy_survives_being_kept_as_json() -> None:
         (FAMILY, "", "covers it"),
         (TEXT, "", "There is no .*family"),
         (TEXT, "x = 1", "x: is not a field here"),
+        (
+            '"block"',
+            '"block"\nrules = ["numbers"]',
+            "'numbers' is no type rule. The rules are integer_boolean, null_absent",
+        ),
+        ('"block"', '"block"\nfield_rules = { name = ["numbers"] }', "field_rules: 'numbers' is no type rule"),
+        ('"block"', '"block"\nfield_rules = { other = ["nfc"] }', "names 'other', which is not compared"),
+        ('"block"', '"block"\nfield_rules = { name = "nfc" }', "name: takes a list of texts"),
+        ('"block"', '"block"\nrules = ["time", "time_seconds"]', "exclude each other"),
+        ('"block"', '"block"\nholds = "list"', "takes one of row, array, object"),
+        ('"block"', '"block"\nholds = "array"', "row: is missing"),
+        ('"block"', '"block"\nrow = "{id}"', "is for a key that `holds`"),
+        ('"block"', '"block"\nholds = "array"\nrow = "{other}"', "no field is compared with other"),
+        ('"block"', '"block"\nholds = "array"\nrow = "{type}{id}"', "needs text between two columns"),
+        ('"block"', '"block"\npath = "a..b"', "is no path"),
+        ('"block"', '"block"\nbeside = ["version"]', "names members beside the `path`"),
+        ('name = "name" }', 'name = "name", "name.x" = "x" }', "another path"),
     ],
 )
 def test_a_policy_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
     assert old in TEXT
     with pytest.raises(DefinitionRefused, match=sentence):
         parsed(TEXT.replace(old, new))
+
+
+def test_one_key_may_hold_all_rows_and_its_family_may_be_the_key() -> None:
+    one = DATASET.replace('"master:{type}:{id}"', '"master:"').replace(
+        "[[dataset]]", '[[dataset]]\nholds = "array"\nrow = "{id}"'
+    )
+    [found] = parsed(FAMILY.replace('pattern = "master:"', 'pattern = "master:"\nexact = true') + one).datasets
+    assert (found.key, found.holds, found.row) == ("master:", "array", "{id}")
+    with pytest.raises(DefinitionRefused, match="`prefix` must be its name"):
+        parsed(FAMILY + one.replace('key = "master:"', 'key = "master:all"'))
+
+
+def test_a_dataset_that_names_no_rules_has_those_that_always_applied() -> None:
+    [silent] = parsed(TEXT).datasets
+    [strict] = parsed(TEXT.replace('"block"', '"block"\nrules = []')).datasets
+    assert (silent.rules, strict.rules) == (("integer_boolean", "null_absent"), ())
+
+
+def test_a_policy_of_an_older_version_is_not_taken_for_edited(db: None) -> None:
+    policy.apply_policy(TEXT, actor=make.SETUP)
+    older = json.loads(PolicyVersion.objects.get().definition)
+    for name in ("holds", "path", "row", "beside", "rules", "field_rules"):
+        del older["dataset"][0][name]
+    PolicyVersion.objects.create(
+        number=2, digest="0" * 64, definition=evidence.canonical_evidence(older), applied_by="x"
+    )
+    assert policy.shown()["version"] == 2
+    Dataset.objects.update(rules=["nfc"])
+    with pytest.raises(policy.PolicyEdited, match="Type rules"):
+        policy.shown()
 
 
 def test_two_datasets_cannot_share_a_prefix() -> None:
@@ -125,7 +172,7 @@ def test_the_policy_that_ships_has_the_policys_own_patterns_and_marks_its_sample
 
 def test_the_policy_of_the_sandbox_is_a_policy() -> None:
     text = (Path(__file__).parents[2] / "sandbox" / "policy.toml").read_text()
-    assert {d.name for d in parsed(text).datasets} == {"masters", "clinics", "facilities", "staff"}
+    assert {d.name for d in parsed(text).datasets} == {"masters", "clinics", "facilities", "staff", "service-codes"}
 
 
 # Taking effect

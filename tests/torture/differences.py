@@ -84,4 +84,4 @@ def figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-ROWS = (TortureRow("differences", "A5", n=len(SIZES), slice=1, trials=trials, figures=figures),)
+ROWS = (TortureRow("differences", "4a", n=len(SIZES), slice=1, trials=trials, figures=figures),)
