@@ -60,6 +60,9 @@ FROZEN: Mapping[str, frozenset[str]] = {
             "standing_until",
         ]
     ),
+    "backups_differencecase": frozenset(
+        ["id", "environment_id", "dataset_id", "source", "failed_id", "opened_by_id", "opened_at"]
+    ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
     "kvops_runbooktodo": frozenset(["id", "entry", "text", "owner_id", "due", "created_by_id", "created_at"]),
 }

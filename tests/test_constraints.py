@@ -22,6 +22,7 @@ from backups.models import (
     CleanupChunk,
     CleanupRequest,
     CleanupStage,
+    DifferenceCase,
     Generation,
     Investigation,
     Pin,
@@ -42,6 +43,7 @@ from kvops.models import (
 )
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
+    cases_rows,
     comparisons_rows,
     deployed_rows,
     drills_rows,
@@ -135,6 +137,7 @@ TABLE = [
     *PINS,
     *restores_rows.RESTORES,
     *retention_rows.PRUNES,
+    *cases_rows.CASES,
     *comparisons_rows.COMPARISONS,
     *deployed_rows.DEPLOYED,
     *drills_rows.DRILLS,
@@ -160,6 +163,7 @@ FROZEN = [
         {*GENERATION_FROZEN},
         {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"},
     ),
+    (DifferenceCase, {*cases_rows.FROZEN}, cases_rows.MOVED),
     (PruneRequest, {*retention_rows.FROZEN}, retention_rows.MOVED),
     (PruneEntry, {*retention_rows.ENTRY_FROZEN}, retention_rows.ENTRY_MOVED),
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),

@@ -6,6 +6,7 @@ docstring of a model lists its states and the allowed moves. Values of keys are 
 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketProtection
+from backups.models.cases import DifferenceCase
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
@@ -33,6 +34,7 @@ __all__ = [
     "ComparisonEntry",
     "Dataset",
     "Difference",
+    "DifferenceCase",
     "Drill",
     "DrilledBackup",
     "Generation",

@@ -27,7 +27,11 @@ KINDS: dict[str, RunKind] = {
     ),
     Run.Kind.CHECK: RunKind(
         "backups.integrity.start.run_check",
-        finished=("backups.cleanup.preparation.check_finished", "backups.cleanup.after_check.check_finished"),
+        finished=(
+            "backups.integrity.cases.check_finished",
+            "backups.cleanup.preparation.check_finished",
+            "backups.cleanup.after_check.check_finished",
+        ),
     ),
     Run.Kind.DELETE: RunKind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
     Run.Kind.CONFIRM: RunKind("backups.deletion.proof.confirm_absence"),

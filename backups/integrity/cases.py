@@ -1,0 +1,206 @@
+"""Cases: an operator names the person who looks into the differences of a failed check, and later the outcome.
+
+There is one open case per dataset, environment and kind of source, for all checks that fail meanwhile. It is a to-do of
+its owner: on the overview, in the list of to-dos, and in a notice to owner and operators once it is overdue. A later
+check that passes closes it.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.models import Check, DifferenceCase
+from backups.models.cases import CaseQuerySet, source_of
+from kvops.models import Person, Role, Run
+from kvops.refusals import Refused
+from kvops.runbook import todo
+from kvops.runbook.writing import insist_no_secret
+from kvops.wording import say
+
+LONGEST = 2_000
+"""Characters of a note or a reason."""
+
+Outcome = DifferenceCase.Outcome
+
+
+class CaseRefused(Refused):
+    """The case cannot be changed this way; the message gives the reason."""
+
+
+def open_case(check: Check) -> DifferenceCase | None:
+    """The open case that the check belongs to."""
+    return _named().about(check).still_open().first()
+
+
+def last_closed(check: Check) -> DifferenceCase | None:
+    """The newest closed case that was opened for this check or an earlier one."""
+    return _named().about(check).filter(closed_at__isnull=False, failed__lte=check.pk).order_by("-pk").first()
+
+
+def assign(check: Check, *, owner: Person, due: date, note: str, by: Person) -> DifferenceCase:
+    """Open a case for a failed check, or give the open one another owner, day or note. Raises CaseRefused."""
+    note = note.strip()[:LONGEST]
+    insist_no_secret(note)
+    with log.transaction():
+        _insist_operator(by)
+        if check.outcome != Check.Outcome.FAILED:
+            raise CaseRefused(_("Only a check with differences needs a person who looks into it."))
+        if due < todo.today():
+            raise CaseRefused(_("Choose a day from today on."))
+        if not any(owner.holds(role) for role in Role):
+            raise CaseRefused(_("The owner must hold a role and have an active account."))
+        found = _locked(check)
+        if found is None:
+            _insist_current(check)
+            found = DifferenceCase.objects.create(
+                environment=check.environment,
+                dataset=check.dataset,
+                source=source_of(check),
+                failed=check,
+                opened_by=by,
+                owner=owner,
+                due=due,
+                note=note,
+            )
+            action = Action.CASE_OPENED
+        else:
+            DifferenceCase.objects.filter(pk=found.pk).update(owner=owner, due=due, note=note)
+            found.refresh_from_db()
+            action = Action.CASE_CHANGED
+        _record(action, found, by.actor)
+    return found
+
+
+def settle(check: Check, *, outcome: str, reason: str, by: Person) -> DifferenceCase:
+    """Record the outcome of the open case; all but *unexplained* close it. Raises CaseRefused."""
+    reason = reason.strip()[:LONGEST]
+    insist_no_secret(reason)
+    with log.transaction():
+        _insist_operator(by)
+        if outcome not in DifferenceCase.CHOSEN:
+            raise CaseRefused(_("Choose an outcome."))
+        if outcome in DifferenceCase.REASONED and not reason:
+            raise CaseRefused(_("Give the reason."))
+        found = _locked(check)
+        if found is None:
+            raise CaseRefused(_("Nobody looks into these differences now, or the case was closed meanwhile."))
+        fields: dict[str, object] = {"outcome": outcome, "reason": reason}
+        if outcome != Outcome.UNEXPLAINED:
+            fields |= {"closed_by": by, "closed_at": Now()}
+        DifferenceCase.objects.filter(pk=found.pk).update(**fields)
+        found.refresh_from_db()
+        _record(Action.CASE_CLOSED if found.closed_at else Action.CASE_CHANGED, found, by.actor)
+    return found
+
+
+def check_finished(run: Run) -> None:
+    """Hook: a check that passed closes the open case, if it covers all keys of the failed check."""
+    check = Check.objects.select_related("environment", "dataset", "generation").get(run=run)
+    if check.outcome != Check.Outcome.PASSED:
+        return
+    found = _locked(check)
+    if found is None or found.failed_id > check.pk or not covers(check, found.failed):
+        return
+    DifferenceCase.objects.filter(pk=found.pk).update(outcome=Outcome.PASSED, passed=check, closed_at=Now())
+    found.refresh_from_db()
+    _record(Action.CASE_CLOSED, found, log.Actor(run.started_by_id, run.actor))
+
+
+def covers(passed: Check, failed: Check) -> bool:
+    """Whether the check that passed compared every key of the failed one."""
+    wide = tuple(_prefixes(passed))
+    return all(prefix.startswith(wide) for prefix in _prefixes(failed))
+
+
+def _prefixes(check: Check) -> list[str]:
+    """The prefixes of the keys that a check compared; without a backup of KV, that of its dataset."""
+    return check.generation.prefixes if check.kind == Check.Source.KV and check.generation else [check.dataset.prefix]
+
+
+def as_todos() -> Iterator[todo.OpenTodo]:
+    """The open cases as to-dos of their owners."""
+    for case in _named().still_open():
+        yield todo.OpenTodo(
+            say(_("Find the cause of the differences: %(case)s"), case=case),
+            case.owner,
+            case.due,
+            f"{reverse('backups:check', args=[case.failed_id])}#case",
+            f"check:{case.failed_id}",
+            environment=case.environment,
+        )
+
+
+def unattended() -> list[Check]:
+    """The newest checks of KV that failed, if nobody looks into them and no person settled them since."""
+    finished = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
+    newest = finished.order_by("dataset", "environment", "-pk").distinct("dataset", "environment").values("pk")
+    failed = Check.objects.filter(pk__in=newest, outcome=Check.Outcome.FAILED).order_by("environment", "pk")
+    cases = DifferenceCase.objects.filter(source=Check.Source.KV)
+    known = {(case.dataset_id, case.environment_id): case for case in cases.order_by("pk")}
+    return [
+        check
+        for check in failed.select_related("dataset", "environment")
+        if not _attended(check, known.get((check.dataset_id, check.environment_id)))
+    ]
+
+
+def overdue() -> list[DifferenceCase]:
+    """The open cases whose day is over."""
+    return list(_named().still_open().filter(due__lt=todo.today()))
+
+
+def _attended(check: Check, newest: DifferenceCase | None) -> bool:
+    if newest is None:
+        return False
+    return newest.closed_at is None or check.finished_at is None or newest.closed_at >= check.finished_at
+
+
+def _named() -> CaseQuerySet:
+    return DifferenceCase.objects.select_related(
+        "dataset", "environment", "owner", "opened_by", "closed_by", "failed__generation", "passed"
+    )
+
+
+def _locked(check: Check) -> DifferenceCase | None:
+    found = DifferenceCase.objects.select_for_update(of=("self",)).select_related(
+        "dataset", "environment", "failed__generation", "failed__environment"
+    )
+    return found.about(check).still_open().first()
+
+
+def _insist_operator(by: Person) -> None:
+    if not by.holds(Role.OPERATOR):
+        raise CaseRefused(_("Only an operator can do this."))
+
+
+def _insist_current(check: Check) -> None:
+    """Refuse a case for differences that a later check no longer found."""
+    later = Check.objects.passed().filter(environment=check.environment_id, dataset=check.dataset_id, pk__gt=check.pk)
+    if any(
+        source_of(passed) == source_of(check) and covers(passed, check)
+        for passed in later.select_related("generation", "dataset")
+    ):
+        raise CaseRefused(_("A later check of the same keys passed: nothing is left to look into."))
+
+
+def _record(action: Action, case: DifferenceCase, actor: log.Actor) -> None:
+    log.record(action, actor=actor, **case.failed.audited, details=_details(case))
+
+
+def _details(case: DifferenceCase) -> dict[str, JSON]:
+    return {
+        "case": case.pk,
+        "dataset": case.dataset.name,
+        "owner": str(case.owner),
+        "due": case.due.isoformat(),
+        "note": case.note,
+        "outcome": case.outcome,
+        "reason": case.reason,
+        "passed": case.passed_id,
+    }
