@@ -38,13 +38,18 @@ class Table:
         where = " OR ".join(f"{_column(column)} IS NULL" for column in self.key_columns)
         return f"{self._select()} WHERE {where} LIMIT {limit:d}"
 
-    def _select(self) -> str:
+    def where_sql(self, condition: str, limit: int, *, also: Sequence[str] = ()) -> str:
+        """The statement for rows that meet a condition over `t`; the columns `also` come besides, as `x0` and so on."""
+        return f"{self._select(also)} WHERE {condition} LIMIT {limit:d}"
+
+    def _select(self, also: Sequence[str] = ()) -> str:
         columns = [_column(column) for column in self.columns]
         kinds = " || ".join(f"substr(typeof({column}), 1, 1)" for column in columns)
         cells = [
             f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS c{index}"
             for index, column in enumerate(columns)
         ]
+        cells += [f"{_column(column)} AS x{index}" for index, column in enumerate(also)]
         return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.name}" AS t'  # noqa: S608
 
     def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
