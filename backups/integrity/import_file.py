@@ -1,0 +1,269 @@
+"""The D1 import file of a check: SQL to run by hand, for the rows that D1 lacks and the fields that differ.
+
+It takes the values of the check's backup, so it helps only where KV is right and D1 is wrong. KVOps itself never writes
+to D1. The file is streamed. If it cannot be written to its end, its last statement fails, so that D1 takes nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from shlex import quote as shell
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _, gettext_lazy
+
+from audit import log
+from audit.actions import Action
+from backups.archive import Damaged
+from backups.bucket.store import StoreError
+from backups.datasets import registry as dataset_registry
+from backups.datasets.canonical import JSON, ExactNumber, number
+from backups.datasets.mapping import Correspondence
+from backups.datasets.paths import follow
+from backups.integrity import causes, kept_values, sql_text
+from backups.integrity.d1_rows import Place, Reading, reading_condition, readings
+from backups.integrity.sql_text import NoSqlForm, sql_value
+from backups.integrity.values import object_at
+from backups.models import Check, Difference, Generation
+from kvops import clock
+from kvops.models import Database, Person, Role
+from kvops.names import visible
+from kvops.refusals import Refused
+from kvops.wording import moment, say, spelled
+
+Kind = Difference.Kind
+
+INCOMPLETE = "SELECT the_file_is_not_complete;"
+"""A statement that fails. D1 then takes back the whole file."""
+
+
+class ImportRefused(Refused):
+    """There is no import file for the check; the message gives the reason."""
+
+
+@dataclass
+class _Plan:
+    """The rows to insert, the fields to set by row, and the number of rows that are not written."""
+
+    inserts: set[Place] = field(default_factory=set)
+    updates: dict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
+    masked: int = 0
+
+    @property
+    def places(self) -> set[Place]:
+        """All rows with a statement."""
+        return self.inserts | self.updates.keys()
+
+
+def importable(check: Check) -> bool:
+    """Whether the check has differences that an import would correct, in a backup that a page may read."""
+    generation = check.generation
+    if generation is None or generation.encrypted or generation.status in Generation.GOING:
+        return False
+    return check.found.filter(kind__in=[Kind.MISSING_IN_D1, Kind.FIELD]).exists()
+
+
+def file_name(check: Check) -> str:
+    """The name of the file."""
+    return f"check-{check.pk}.import.sql"
+
+
+def import_lines(check: Check, *, by: Person) -> Iterator[str]:
+    """The lines of the file, recorded first. Raises ImportRefused, ValueHidden and NoDatabase before the first line."""
+    if not by.holds(Role.OPERATOR):
+        raise ImportRefused(gettext_lazy("Only an operator can do this."))
+    if check.outcome != Check.Outcome.FAILED:
+        raise ImportRefused(gettext_lazy("Only a check with differences has an import file."))
+    if check.generation is None:
+        raise ImportRefused(gettext_lazy("The values of a file were never here. Write a backup, and check that one."))
+    kept_values.insist_readable(check.generation)
+    try:
+        database = dataset_registry.environment_database(check.environment, check.dataset)
+    except dataset_registry.NoDatabase as error:
+        raise ImportRefused(str(error)) from error
+    plan = _plan(check)
+    if not plan.places:
+        raise ImportRefused(_nothing(plan))
+    with log.transaction():
+        log.record(
+            Action.IMPORT_MADE,
+            actor=by.actor,
+            **check.audited,
+            details={
+                "generation": check.generation_id,
+                "inserts": len(plan.inserts),
+                "updates": len(plan.updates),
+                "masked": plan.masked,
+            },
+        )
+    return _Writer(check, check.generation, database, plan).lines(by)
+
+
+def _nothing(plan: _Plan) -> str | Promise:
+    if plan.masked:
+        return gettext_lazy("All these keys are settings or unclassified: their values are never in a plain file.")
+    return gettext_lazy("No row is missing in D1, and no field differs: an import would change nothing.")
+
+
+def _plan(check: Check) -> _Plan:
+    plan = _Plan()
+    found = check.found.filter(kind__in=[Kind.MISSING_IN_D1, Kind.FIELD])
+    for name, row, kind, its_field in found.values_list("name", "row", "kind", "field"):
+        if kind == Kind.MISSING_IN_D1:
+            plan.inserts.add((name, row))
+        else:
+            plan.updates[name, row].add(its_field)
+    namespace, names = causes.namespace_of(check), {name for name, _row in plan.places}
+    hidden = kept_values.masked_among(namespace, names) if namespace else names
+    masked = {place for place in plan.places if place[0] in hidden}
+    plan.inserts -= masked
+    plan.updates = {place: fields for place, fields in plan.updates.items() if place not in masked}
+    plan.masked = len(masked)
+    return plan
+
+
+class _Writer:
+    """Writes one file."""
+
+    def __init__(self, check: Check, generation: Generation, database: Database, plan: _Plan) -> None:
+        self.check, self.generation, self.database, self.plan = check, generation, database, plan
+        self.rule = Correspondence.of(check.definition)
+        self.left_out = plan.masked
+        self.inserted = self.updated = 0
+
+    def lines(self, by: Person) -> Iterator[str]:
+        """All lines, each with its end."""
+        for text in [*self._head(by), ""]:
+            yield _comment(text)
+        left: dict[str, list[str]] = defaultdict(list)
+        for name, row in sorted(self.plan.places):
+            left[name].append(row)
+        try:
+            for name, data in kept_values.kept_values(self.generation, list(left)):
+                for row in left.pop(name):
+                    yield f"{self._statement((name, row), data)}\n"
+        except (Damaged, StoreError) as problem:
+            yield _comment(say(_("NOT COMPLETE: %(why)s"), why=problem))
+            yield f"{INCOMPLETE}\n"
+            return
+        for name, rows in left.items():
+            for row in rows:
+                yield f"{self._without((name, row), _('the backup has no value of it'))}\n"
+        for text in ("", *self._end()):
+            yield _comment(text)
+
+    def _statement(self, place: Place, data: bytes) -> str:
+        try:
+            value = object_at(self.rule, data, place[1])
+            if value is None:
+                return self._without(place, _("its value is not a JSON object"))
+            reading = self._reading(place, value)
+            there = reading_condition(reading, sql_text.sql_text)
+            if place in self.plan.inserts:
+                written = self._insert(value, reading, there)
+                self.inserted += 1
+            else:
+                written = self._update(place, value, there)
+                self.updated += 1
+        except (NoSqlForm, RecursionError) as problem:
+            return self._without(place, str(problem))
+        return written
+
+    def _insert(self, value: dict[str, JSON], reading: Reading, there: str) -> str:
+        given = {column: self._field(value, name) for name, column in self.rule.fields.items()}
+        for column, text in reading.items():
+            if _spelled(given.get(column)) != text:
+                given[column] = text
+        columns = [column for column in self.rule.d1.columns if column in given]
+        return sql_text.insert(self.rule.table, columns, [sql_value(given[column]) for column in columns], there)
+
+    def _update(self, place: Place, value: dict[str, JSON], there: str) -> str:
+        fields = sorted(self.plan.updates[place] & self.rule.fields.keys())
+        columns = [self.rule.fields[one] for one in fields]
+        values = [sql_value(self._field(value, one)) for one in fields]
+        return sql_text.update(self.rule.table, columns, values, there)
+
+    def _field(self, value: dict[str, JSON], name: str) -> JSON:
+        """The value of a field; None if it is null or not there."""
+        return follow(value, self.rule.paths[name])
+
+    def _reading(self, place: Place, value: dict[str, JSON]) -> Reading:
+        """The columns of key and row. If the templates fit in several ways, the fields of the value decide."""
+        found = readings(self.rule, place)
+        by_column = {column: _spelled(self._field(value, name)) for name, column in self.rule.fields.items()}
+        agreeing = [one for one in found if all(by_column.get(column, text) == text for column, text in one.items())]
+        if len(chosen := agreeing or found) == 1:
+            return chosen[0]
+        raise NoSqlForm(_("its name does not tell the columns of its row"))
+
+    def _without(self, place: Place, why: str) -> str:
+        self.left_out += 1
+        name = visible(" ".join(place).strip())
+        return _comment(say(_("Left out: %(name)s: %(why)s"), name=name, why=why)).rstrip("\n")
+
+    def _head(self, by: Person) -> list[str]:
+        check, database, table = self.check, self.database.binding, self.rule.table
+        account, url = check.environment.account_id, settings.BASE_URL + reverse("backups:check", args=[check.pk])
+        command = f"CLOUDFLARE_ACCOUNT_ID={shell(account)} npx wrangler d1"
+        facts = {
+            "database": database,
+            "table": table,
+            "id": self.database.database_id,
+            "backup": self.generation.pk,
+            "stem": self.generation.stem,
+            "read": moment(self.generation.started_at),
+            "inserts": spelled(len(self.plan.inserts)),
+            "updates": spelled(len(self.plan.updates)),
+        }
+        return [
+            say(_("D1 import for %(database)s.%(table)s, to be run by hand"), **facts),
+            say(_("Written by KVOps on %(at)s for %(by)s"), at=moment(clock.now()), by=by),
+            say(_("Check: %(check)s"), check=f"{check.pk} ({check.dataset.name}, {check.environment.name}) {url}"),
+            say(_("Values: backup %(backup)s, %(stem)s, read on %(read)s"), **facts),
+            say(_("Database: %(database)s, id %(id)s"), **facts),
+            say(_("Rows: inserts up to %(inserts)s that D1 lacks, updates up to %(updates)s that differ"), **facts),
+            *self._not_kept(),
+            "",
+            _("Before: KV must be right and D1 wrong. A row of D1 that is newer than the backup becomes old again."),
+            _("Look through the statements. Write down the bookmark that the first command shows:"),
+            f"  {command} time-travel info {shell(database)}",
+            f"  {command} execute {shell(database)} --remote --file {shell(file_name(check))}",
+            _("Wrangler reads the name of the database from the D1 section of a wrangler.toml, or takes its own name."),
+            "",
+            _("Undo: Time Travel takes the whole database back to the bookmark, later changes of other tables too:"),
+            f"  {command} time-travel restore {shell(database)} --bookmark BOOKMARK",
+            "",
+            _("It deletes no row, changes no column that the dataset does not name, and does not touch KV."),
+            _("A row that is there by now is not inserted again. A field that KV does not have becomes NULL."),
+            _("Afterwards: check again in KVOps, and write down in the runbook who ran this file."),
+            _("The last line must say that the file is complete."),
+        ]
+
+    def _not_kept(self) -> list[str]:
+        kept = self.check.found.count()
+        if kept >= self.check.differences:
+            return []
+        sentence = _(
+            "Only the first %(kept)s of %(all)s differences are kept by name: the others are not in this file."
+        )
+        return [say(sentence, kept=spelled(kept), all=spelled(self.check.differences))]
+
+    def _end(self) -> list[str]:
+        figures = {"inserts": self.inserted, "updates": self.updated, "left_out": self.left_out}
+        masked = say(_("%(n)s keys are settings or unclassified and left out."), n=self.plan.masked)
+        sentence = _("Complete: %(inserts)s inserts, %(updates)s updates, %(left_out)s left out.")
+        return [*([masked] if self.plan.masked else []), say(sentence, **figures)]
+
+
+def _comment(text: object) -> str:
+    """One line of comment, whatever the text holds."""
+    return f"-- {visible(str(text))}".rstrip() + "\n"
+
+
+def _spelled(value: JSON) -> str | None:
+    """The text of a field as a part of a name."""
+    if isinstance(value, ExactNumber):
+        return number(value)
+    return value if isinstance(value, str) else None
