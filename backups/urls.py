@@ -10,7 +10,7 @@ from backups.drills import views as drill_views
 from backups.exports import views as plain_files
 from backups.generations import list_views, views as generation_views
 from backups.history import views as history_views
-from backups.integrity import live_views as live_check_views, views as check_views
+from backups.integrity import difference_views, live_views as live_check_views, views as check_views
 from backups.investigations import views as investigation_views
 from backups.masters import views as masters_views
 from backups.restores import views as restore_views
@@ -76,11 +76,18 @@ urlpatterns: list[URLPattern] = [
     path("drills/<slug:environment>/ask", drill_views.ask, name="drill_ask"),
     path("drills/<slug:environment>/start", drill_views.start, name="drill_start"),
     path("integrity/", check_views.index, name="integrity"),
-    path("integrity/<slug:dataset>/<slug:environment>/", live_check_views.choose, name="dataset_check"),
-    path("integrity/<slug:dataset>/<slug:environment>/start", live_check_views.start, name="dataset_check_start"),
     path("integrity/<int:pk>/", check_views.detail, name="check"),
+    path("integrity/<int:pk>/case", difference_views.assign, name="check_case"),
+    path("integrity/<int:pk>/case/outcome", difference_views.settle, name="check_outcome"),
+    path("integrity/<int:pk>/causes", difference_views.explain, name="check_causes"),
+    path("integrity/<int:pk>/differences/", difference_views.download, name="check_file"),
+    path("integrity/<int:pk>/differences/<int:difference>/values", difference_views.values, name="check_values"),
+    path("integrity/<int:pk>/import.sql", difference_views.import_sql, name="check_import"),
+    path("integrity/datasets/<slug:name>/", check_views.history, name="check_history"),
     path("integrity/<int:pk>/again", check_views.again, name="check_again"),
     path("integrity/<int:pk>/live", check_views.live, name="check_live"),
+    path("integrity/<slug:dataset>/<slug:environment>/", live_check_views.choose, name="dataset_check"),
+    path("integrity/<slug:dataset>/<slug:environment>/start", live_check_views.start, name="dataset_check_start"),
     path("investigations/", investigation_views.index, name="investigations"),
     path("investigations/new/", investigation_views.new, name="investigation_new"),
     path("investigations/<int:pk>/", investigation_views.detail, name="investigation"),

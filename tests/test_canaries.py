@@ -29,7 +29,7 @@ from django.test import Client
 from backups.cleanup import preparation, references as code_references, requests as cleanup_requests
 from backups.comparisons import start as comparison_start
 from backups.generations import start as generation_start
-from backups.models import CleanupStage, Generation
+from backups.models import Check, CleanupStage, Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.logs import Formatter
@@ -37,6 +37,7 @@ from kvops.models import Category, Environment, Notification, ReferenceHit, Run
 from kvops.notifications import outbox
 from tests import keys, make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
 from tests.fakes.slack import FakeSlack
@@ -147,6 +148,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     yield from _failures(estate)
     yield from _commands(estate)
     yield _searched()
+    _differing(estate)
     comparison_start.with_kv(made, estate.qa, actor=make.SETUP)
     request = cleanup_requests.request(
         binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator
@@ -209,6 +211,20 @@ def _commands(estate: make.Estate) -> Iterator[str]:
         yield out.getvalue()
 
 
+def _differing(estate: make.Estate) -> None:
+    """A check of settings that differ from D1, which has canaries of its own."""
+    database = generation_helpers.d1(estate)
+    database.execute("PRAGMA query_only = 0")
+    database.execute("CREATE TABLE mails (id TEXT PRIMARY KEY, password TEXT)")
+    database.executemany("INSERT INTO mails VALUES (?, ?)", zip(["00", "98", "99"], CANARIES[1:4], strict=True))
+    fields = {"password": "password"}
+    key = "mail:{id}"
+    generation_helpers.dataset(name="mails", prefix="mail:", table="mails", key=key, fields=fields, ignore=[])
+    check = make.check(restore_helpers.verified_backup(estate.qa, "mail:"))
+    make.work()
+    assert check.found.filter(kind="field").exists()
+
+
 def _searched() -> str:
     """A search of code with the canaries in it, as constants and as values."""
     out = StringIO()
@@ -233,8 +249,13 @@ def _answered(estate: make.Estate, stage: CleanupStage, people: make.People) -> 
 def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
     """What is answered to who asks for a value."""
     addresses = [f"/backups/{made.pk}/entries/0/value", f"/backups/{made.pk}/entries/0/compare"]
+    for check in Check.objects.filter(outcome=Check.Outcome.FAILED):
+        addresses += [f"/integrity/{check.pk}/causes", f"/integrity/{check.pk}/import.sql"]
+        addresses += [
+            f"/integrity/{check.pk}/differences/{pk}/values" for pk in check.found.values_list("pk", flat=True)
+        ]
     for address in addresses:
-        yield client.post(address, follow=True).content
+        yield client.post(address, follow=True).getvalue()
     yield client.post("/key/qa/SETTINGS/value", {"name": names()[1]}, follow=True).content
 
 

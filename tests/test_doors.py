@@ -20,7 +20,7 @@ from backups.bucket import protection as bucket_protection
 from backups.comparisons import start as comparison_start
 from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
-from backups.models import CleanupStage, ComparisonEntry, Generation, PlainDump, StoredObject
+from backups.models import CleanupStage, ComparisonEntry, Difference, Generation, PlainDump, StoredObject
 from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
@@ -256,6 +256,13 @@ DOORS: dict[str, Door] = {
     "backups:backups_csv": page(),
     "backups:check": page(lambda world: [world.check]),
     "backups:check_again": operates(lambda world: [world.check]),
+    "backups:check_case": operates(lambda world: [world.check], done=422),
+    "backups:check_causes": value(lambda world: [world.check]),
+    "backups:check_file": page(lambda world: [world.check]),
+    "backups:check_history": page(lambda _world: ["masters"]),
+    "backups:check_import": operates(lambda world: [world.check]),
+    "backups:check_outcome": operates(lambda world: [world.check], done=422),
+    "backups:check_values": value(lambda world: [world.check, difference(world.check)]),
     "backups:check_live": page(lambda world: [world.check]),
     "backups:certificate": page(lambda world: [world.stage.request_id]),
     "backups:cleanup": page(lambda world: [world.stage.request_id]),
@@ -373,6 +380,11 @@ DOORS: dict[str, Door] = {
     "set_language": everybody(302, 302),
     "theme": everybody(405, 400),
 }
+
+
+def difference(check: int) -> int:
+    """A difference of the check."""
+    return Difference.objects.get_or_create(check_run_id=check, name="master:a:1", kind="field", field="name")[0].pk
 
 
 def addresses(patterns: Iterable[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:

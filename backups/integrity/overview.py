@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, tzinfo
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from backups.datasets import registry as dataset_registry
 from backups.generations.contents import newest
-from backups.models import Check, Dataset, Generation
+from backups.models import Check, Dataset, DifferenceCase, Generation
 from kvops.models import Database, Environment, Namespace
 
 
@@ -15,7 +16,7 @@ from kvops.models import Database, Environment, Namespace
 class Agreement:
     """The newest check of KV by a dataset in one environment, and the newest backup that can be checked.
 
-    `other` is the newest check of a file or of rows; it says nothing about KV.
+    `case` is the open case of KV. `other` is the newest check of a file or of rows; it says nothing about KV.
     """
 
     namespace: Namespace
@@ -24,6 +25,7 @@ class Agreement:
     other: Check | None
     other_rules: bool
     backup: Generation | None
+    case: DifferenceCase | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def agreements() -> list[Checked]:
     checks = Check.objects.select_related("run", "generation", "namespace").in_bulk(ids)
     backups = newest(Generation.objects.of_kv().whole())
     databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
+    open_cases = DifferenceCase.objects.filter(source=Check.Source.KV).still_open().select_related("owner")
+    cases = {(case.dataset_id, case.environment_id): case for case in open_cases}
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
     rows = []
     for dataset in found:
@@ -78,10 +82,35 @@ def agreements() -> list[Checked]:
                     checks.get(getattr(dataset, f"other_{namespace.environment_id}")),
                     other_rules=bool(check and check.definition_digest != digest),
                     backup=next((each for each in backups if _compares(each, dataset, namespace)), None),
+                    case=cases.get((dataset.pk, namespace.environment_id)),
                 )
             )
         rows.append(Checked(dataset, mine))
     return sorted(rows, key=lambda row: row.urgency)
+
+
+@dataclass(frozen=True)
+class CheckPoint:
+    """A finished check at one day of the history."""
+
+    check: Check
+    day: date
+
+
+def history(dataset: Dataset) -> QuerySet[Check]:
+    """The finished checks of a dataset, newest first."""
+    finished = dataset.check_set.exclude(outcome=Check.Outcome.PENDING)
+    return finished.select_related("environment", "generation").order_by("-pk")
+
+
+def trend(dataset: Dataset, *, since: date, zone: tzinfo) -> list[CheckPoint]:
+    """The last finished check of KV of each day and environment since a day, the oldest first."""
+    found: dict[tuple[int, date], CheckPoint] = {}
+    kv = Check.objects.of_kv().filter(dataset=dataset).exclude(outcome=Check.Outcome.PENDING)
+    for check in kv.filter(started_at__date__gte=since).select_related("environment").order_by("pk"):
+        day = check.started_at.astimezone(zone).date()
+        found[check.environment_id, day] = CheckPoint(check, day)
+    return list(found.values())
 
 
 def _newest_check(checks: QuerySet[Check], environment: Environment) -> Subquery:

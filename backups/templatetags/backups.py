@@ -14,6 +14,7 @@ from backups.cleanup import after_check
 from backups.cleanup.next_action import OPERATORS_TURN, next_label
 from backups.drills import requests as drill_requests
 from backups.generations import contents as generation_contents, coverage as family_coverage
+from backups.integrity import cases as difference_cases
 from backups.investigations import requests as investigation_requests
 from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
@@ -67,7 +68,18 @@ def backup_alarms() -> dict[str, object]:
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *_differing(), *found, *_not_in_time(), *_past_their_end(), *bucket.alarms()]}
+    return {
+        "alarms": [
+            *_reappeared(),
+            *_differing(),
+            *_unattended(),
+            *_overdue_cases(),
+            *found,
+            *_not_in_time(),
+            *_past_their_end(),
+            *bucket.alarms(),
+        ]
+    }
 
 
 def _past_their_end() -> list[Alarm]:
@@ -148,6 +160,39 @@ def _differing() -> list[Alarm]:
             _("See details"),
         )
         for stage in stages.select_related(*related)[:SHOWN]
+    ]
+
+
+def _unattended() -> list[Alarm]:
+    """One alarm for each newest check of KV with differences that nobody looks into."""
+    return [
+        Alarm(
+            "danger",
+            ngettext(
+                "Nobody looks into %(n)s difference with D1",
+                "Nobody looks into %(n)s differences with D1",
+                check.differences,
+            )
+            % {"n": number_format(check.differences, force_grouping=True)},
+            f"{check.environment.name}: {check.dataset.name}",
+            reverse("backups:check", args=[check.pk]),
+            _("What now?"),
+        )
+        for check in difference_cases.unattended()[:SHOWN]
+    ]
+
+
+def _overdue_cases() -> list[Alarm]:
+    """One alarm for each overdue case of differences."""
+    return [
+        Alarm(
+            "danger",
+            _("The cause of differences with D1 is overdue"),
+            f"{case.environment.name}: {case.dataset.name}, {case.owner.name}",
+            reverse("backups:check", args=[case.failed_id]),
+            _("See details"),
+        )
+        for case in difference_cases.overdue()[:SHOWN]
     ]
 
 

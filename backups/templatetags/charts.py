@@ -7,8 +7,11 @@ from itertools import groupby
 from math import log1p
 
 from django import template
+from django.utils.translation import gettext as _
 
 from backups.history.events import DayCount, Point, Scope, TimelineLane
+from backups.integrity.overview import CheckPoint
+from kvops.models import Environment
 from kvops.templatetags.ui import bytes_, count
 from kvops.wording import STEPS
 
@@ -82,24 +85,48 @@ def timeline(scope: Scope, counts: Sequence[DayCount]) -> dict[str, object]:
 def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]:
     """The `keys` or `bytes` of the backups over time, one curve for each environment."""
     value: Callable[[Point], int] = (lambda each: each.generation.keys) if what == "keys" else _bytes_of
-    shown = count if what == "keys" else bytes_
-    most = max([*map(value, points), 1])
+    title = _("Keys in the backups") if what == "keys" else _("Size of the backups")
+    found = [(each.generation.environment, each.day, value(each)) for each in points]
+    return _curves(scope, found, what, title, count if what == "keys" else bytes_)
+
+
+@register.inclusion_tag("history/trend.html")
+def checks_trend(scope: Scope, points: Sequence[CheckPoint], what: str) -> dict[str, object]:
+    """The `differences` that the checks found over time, or the `keys` they compared, one curve per environment."""
+    title = _("Differences found") if what == "differences" else _("Keys compared")
+    found = [
+        (each.check.environment, each.day, each.check.differences if what == "differences" else each.check.keys)
+        for each in points
+    ]
+    return _curves(scope, found, what, title, count)
+
+
+def _curves(
+    scope: Scope,
+    points: Sequence[tuple[Environment, date, int]],
+    what: str,
+    title: str,
+    shown: Callable[[int], str],
+) -> dict[str, object]:
+    """One curve for each environment, with the figures of the days."""
+    most = max([*(number for *__, number in points), 1])
     base = HEIGHT - BOTTOM
 
     def y(number: int) -> float:
         return round(base - (base - TOP) * number / most, 1)
 
     lines = []
-    for environment in dict.fromkeys(each.generation.environment for each in points):
-        mine = [each for each in points if each.generation.environment == environment]
-        dots = [(_x(scope, each.day), y(value(each)), f"{each.day}: {shown(value(each))}") for each in mine]
-        path = " ".join(f"{x},{at}" for x, at, _ in dots)
+    for environment in dict.fromkeys(each for each, *__ in points):
+        mine = [(day, number) for each, day, number in points if each == environment]
+        dots = [(_x(scope, day), y(number), f"{day}: {shown(number)}") for day, number in mine]
+        path = " ".join(f"{x},{at}" for x, at, __ in dots)
         lines.append(ChartLine(environment.name, environment.production, path, dots))
     return {
         "what": what,
+        "title": title,
         "lines": lines,
         "ticks": _days(scope),
-        "levels": [Tick(y(number), shown(number)) for number in (0, most // 2, most)],
+        "levels": [Tick(y(number), shown(number)) for number in sorted({0, most // 2, most})],
         "width": WIDTH,
         "left": LEFT,
         "right": WIDTH - RIGHT,

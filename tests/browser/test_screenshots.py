@@ -60,6 +60,7 @@ PAGES = {
     "restores": "/restores/",
     "restores-empty": "/restores/?state=ended",
     "integrity": "/integrity/",
+    "integrity-history": "/integrity/datasets/masters/",
     "references": "/references/",
     "references-environment": "/references/qa/",
     "follow-ups": "/references/follow-ups/",

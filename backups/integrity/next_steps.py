@@ -1,0 +1,81 @@
+"""The next step after a failed check, and after a likely cause: one sentence and one action."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db.models import TextChoices
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups.integrity import cases
+from backups.integrity.causes import Cause
+from backups.models import Check, DifferenceCase
+from backups.models.cases import source_of
+
+
+class Step(TextChoices):
+    """The actions; the template of each is a button or a form."""
+
+    LATER = "later", _("Open the newest check")
+    ASSIGN = "assign", _("Name a person")
+    LOOK = "look", _("See both values")
+    IMPORT = "import", _("Import file for D1")
+    AGAIN = "again", _("Check again")
+    BACKUP = "backup", _("Take a new backup")
+    RESTORE = "restore", _("Restore the key")
+    POLICY = "policy", _("See the datasets")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One sentence and the action that it speaks of."""
+
+    text: str | Promise
+    step: Step
+
+
+AFTER: Mapping[Cause, Advice] = {
+    Cause.D1_NEWER: Advice(
+        _("KV is out of date: let the application load the key again. Then take a new backup and check that."),
+        Step.BACKUP,
+    ),
+    Cause.KV_NEWER: Advice(_("The backup is older than the key: take a new one and check that."), Step.BACKUP),
+    Cause.NEVER_LOADED: Advice(
+        _("Let the application load the key, or let the dataset allow rows without a key. Then take a new backup."),
+        Step.BACKUP,
+    ),
+    Cause.DELETED: Advice(_("If the key is still needed, restore it from a backup that holds it."), Step.RESTORE),
+    Cause.ROW_NOT_LOADED: Advice(
+        _("Load the missing rows into D1 with the import file, then check again."), Step.IMPORT
+    ),
+    Cause.ROW_DELETED: Advice(
+        _("Ask the owner of D1 whether the row was deleted on purpose. If not, the import file brings it back."),
+        Step.IMPORT,
+    ),
+    Cause.FORMATTING: Advice(
+        _("Correct the side with the wrong format, D1 by the import file. If both are right, change the dataset."),
+        Step.IMPORT,
+    ),
+    Cause.DATASET: Advice(_("Name the field in the dataset, or let the dataset ignore it."), Step.POLICY),
+    Cause.UNKNOWN: Advice(_("Compare both values, and ask the owner of the data which one is right."), Step.LOOK),
+}
+
+
+def later_check(check: Check) -> Check | None:
+    """The newest later check with a result of the same dataset, environment and source."""
+    finished = Check.objects.exclude(outcome=Check.Outcome.PENDING).select_related("generation", "dataset")
+    later = finished.filter(environment=check.environment_id, dataset=check.dataset_id, pk__gt=check.pk)
+    return next((one for one in later.order_by("-pk") if source_of(one) == source_of(check)), None)
+
+
+def after_failed(check: Check, case: DifferenceCase | None, later: Check | None) -> Advice:
+    """The next step on the page of a failed check."""
+    if later is not None and later.outcome == Check.Outcome.PASSED and cases.covers(later, check):
+        return Advice(_("A later check found no difference: nothing is left to do here."), Step.LATER)
+    if later is not None:
+        return Advice(_("A later check is there: go on with its differences."), Step.LATER)
+    if case is None:
+        return Advice(_("Nobody looks into these differences yet. Name a person and a day."), Step.ASSIGN)
+    return Advice(
+        _("Find the cause: see both values of a difference. Then correct one side, and check again."), Step.LOOK
+    )
