@@ -20,11 +20,16 @@ from backups.history import deleted_keys
 from backups.integrity import loose
 from backups.integrity.d1_rows import FoundRow
 from backups.integrity.loose import Looser
-from backups.models import Check, Difference, GenerationEntry
+from backups.models import Check, Difference, Generation, GenerationEntry
 from kvops.models import Key, Namespace, Scan, UnexplainedDeletion
 from kvops.names import visible
+from kvops.prefixes import common
 from kvops.wording import moment, say
 
+EARLIER = 20
+"""Backups. The newest ones of the keys that are asked for a key."""
+MOST_BACKUPS = 500
+"""Backups of the namespace that are looked through for them."""
 CHANGED = "updated_at"
 """The column asked for the time of a row's last change, if the dataset ignores none that sounds like it."""
 
@@ -203,9 +208,16 @@ class _ByName:
         return dict.fromkeys(there, cause)
 
     def _in_earlier_backups(self, names: Collection[str]) -> dict[str, LikelyCause]:
+        """The names that one of the newest other backups held. Few backups are asked, each by its own index."""
+        backups = Generation.objects.of_kv().filter(namespace=self.namespace, started_at__lt=read_time(self.check))
+        pks = [
+            one.pk
+            for one in backups.order_by("-pk")[:MOST_BACKUPS]
+            if common(one.prefixes, [self.check.dataset.prefix])
+        ]
         kept = GenerationEntry.objects.filter(
-            generation__namespace=self.namespace, name__in=names, outcome=GenerationEntry.Outcome.KEPT
-        ).exclude(generation=self.check.generation)
+            generation__in=pks[:EARLIER], name__in=names, outcome=GenerationEntry.Outcome.KEPT
+        )
         held = dict(kept.order_by("generation").values_list("name", "generation"))
         sentence = _("Backup %(pk)s still held the key.")
         return {name: LikelyCause(Cause.DELETED, say(sentence, pk=pk)) for name, pk in held.items()}

@@ -79,7 +79,7 @@ class CaseForm(forms.Form):
     """The person who looks into the differences, until a day."""
 
     owner = forms.ModelChoiceField(Person.objects.none(), label=_("Who looks into it"), empty_label=None)
-    due = forms.DateField(label=_("Due"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    due = forms.DateField(label=_("Due date"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     note = forms.CharField(
         label=_("Note"), required=False, max_length=cases.LONGEST, widget=forms.Textarea(attrs={"rows": 2})
     )

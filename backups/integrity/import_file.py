@@ -5,7 +5,7 @@ to D1. The file is streamed. If it cannot be written to its end, its last statem
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from shlex import quote as shell
 
@@ -24,7 +24,7 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.paths import follow
 from backups.integrity import causes, kept_values, sql_text
 from backups.integrity.d1_rows import Place, Reading, reading_condition, readings
-from backups.integrity.sql_text import NoSqlForm, sql_value
+from backups.integrity.sql_text import NoSqlForm, Obstacle, sql_value
 from backups.integrity.values import object_at
 from backups.models import Check, Difference, Generation
 from kvops import clock
@@ -34,6 +34,13 @@ from kvops.refusals import Refused
 from kvops.wording import moment, say, spelled
 
 Kind = Difference.Kind
+
+OBSTACLES: Mapping[Obstacle, str | Promise] = {
+    Obstacle.NOT_UTF8: gettext_lazy("it has characters without a UTF-8 form"),
+    Obstacle.NUMBER: gettext_lazy("a number is too large"),
+    Obstacle.LONG: gettext_lazy("its statement is longer than the 100,000 bytes that D1 takes"),
+    Obstacle.NAME: gettext_lazy("its name does not tell the columns of its row"),
+}
 
 INCOMPLETE = "SELECT the_file_is_not_complete;"
 """A statement that fails. D1 then takes back the whole file."""
@@ -167,8 +174,10 @@ class _Writer:
             else:
                 written = self._update(place, value, there)
                 self.updated += 1
-        except (NoSqlForm, RecursionError) as problem:
-            return self._without(place, str(problem))
+        except NoSqlForm as problem:
+            return self._without(place, OBSTACLES[problem.obstacle])
+        except RecursionError:
+            return self._without(place, _("its value is too deep"))
         return written
 
     def _insert(self, value: dict[str, JSON], reading: Reading, there: str) -> str:
@@ -196,9 +205,9 @@ class _Writer:
         agreeing = [one for one in found if all(by_column.get(column, text) == text for column, text in one.items())]
         if len(chosen := agreeing or found) == 1:
             return chosen[0]
-        raise NoSqlForm(_("its name does not tell the columns of its row"))
+        raise NoSqlForm(Obstacle.NAME)
 
-    def _without(self, place: Place, why: str) -> str:
+    def _without(self, place: Place, why: str | Promise) -> str:
         self.left_out += 1
         name = visible(" ".join(place).strip())
         return _comment(say(_("Left out: %(name)s: %(why)s"), name=name, why=why)).rstrip("\n")

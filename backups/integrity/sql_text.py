@@ -1,6 +1,7 @@
 """Values and names as SQLite reads them in a statement. Pure: no Django."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from backups.datasets.canonical import JSON, ExactNumber, encode, number
 from kvops.names import invisible
@@ -9,8 +10,21 @@ MOST_BYTES = 100_000
 """Bytes. D1 takes no longer statement."""
 
 
+class Obstacle(StrEnum):
+    """Why a row cannot be written in a statement."""
+
+    NOT_UTF8 = "not_utf8"
+    NUMBER = "number"
+    LONG = "long"
+    NAME = "name"
+
+
 class NoSqlForm(ValueError):
-    """The value cannot be written in a statement; the message says why, without the value."""
+    """The row cannot be written in a statement; `obstacle` says why."""
+
+    def __init__(self, obstacle: Obstacle) -> None:
+        super().__init__(obstacle)
+        self.obstacle = obstacle
 
 
 def sql_name(name: str) -> str:
@@ -38,7 +52,7 @@ def sql_text(text: str) -> str:
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
-        raise NoSqlForm("it has characters without a UTF-8 form") from error
+        raise NoSqlForm(Obstacle.NOT_UTF8) from error
     if any(map(invisible, text)):
         return f"CAST(X'{data.hex()}' AS TEXT)"
     return "'" + text.replace("'", "''") + "'"
@@ -59,12 +73,12 @@ def update(table: str, columns: Sequence[str], values: Sequence[str], there: str
 
 def _bounded(statement: str) -> str:
     if len(statement.encode()) > MOST_BYTES:
-        raise NoSqlForm(f"its statement is longer than the {MOST_BYTES:,} bytes that D1 takes")
+        raise NoSqlForm(Obstacle.LONG)
     return statement
 
 
 def _number(spelled: ExactNumber) -> str:
     text = number(spelled)
     if text in ("inf", "-inf", "nan"):
-        raise NoSqlForm("a number is too large")
+        raise NoSqlForm(Obstacle.NUMBER)
     return text

@@ -35,8 +35,8 @@ from kvops.web.live import live_part
 from kvops.web.paging import listed, page_of
 
 PAGE = 100
-SHOWN_FOR = timedelta(days=365)
-"""The time that the chart of a dataset shows."""
+SHOWN_FOR, SHOWN_AT_LEAST = timedelta(days=365), timedelta(days=30)
+"""The longest and the shortest time that the chart of a dataset shows."""
 
 
 @require_safe
@@ -53,12 +53,13 @@ def history(request: HttpRequest, name: str) -> HttpResponse:
     """Show the checks of a dataset over time: a chart of each environment, and all of them as a table."""
     dataset = get_object_or_404(Dataset, name=name)
     today = timezone.localdate(clock.now())
-    since = today - SHOWN_FOR
+    points = overview.trend(dataset, since=today - SHOWN_FOR, zone=timezone.get_current_timezone())
+    since = min([today - SHOWN_AT_LEAST, *(point.day for point in points)])
     context = {
         "dataset": dataset,
         **listed(request, NewestFirst(request.GET), "checks", overview.history(dataset), PAGE),
         "scope": Scope(since, today),
-        "trend": overview.trend(dataset, since=since, zone=timezone.get_current_timezone()),
+        "trend": points,
     }
     return render(request, "integrity/history.html", context)
 

@@ -93,7 +93,7 @@ def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]
 @register.inclusion_tag("history/trend.html")
 def checks_trend(scope: Scope, points: Sequence[CheckPoint], what: str) -> dict[str, object]:
     """The `differences` that the checks found over time, or the `keys` they compared, one curve per environment."""
-    title = _("Differences found") if what == "differences" else _("Keys compared")
+    title = _("Number of differences") if what == "differences" else _("Keys compared")
     found = [
         (each.check.environment, each.day, each.check.differences if what == "differences" else each.check.keys)
         for each in points

@@ -117,7 +117,7 @@ def test_the_history_of_a_dataset_is_a_chart_and_a_table(estate: make.Estate, pe
     assert [one.pk for one in answer.context["checks"]] == [passed.pk, check.pk]
     assert [point.check for point in answer.context["trend"]] == [passed]  # the last of the day
     seen = answer.content.decode()
-    for part in ("<svg", "Differences found", "Keys compared", f'href="/integrity/{check.pk}/"'):
+    for part in ("<svg", "Number of differences", "Keys compared", f'href="/integrity/{check.pk}/"'):
         assert part in seen
     assert client.get("/integrity/datasets/nothing/").status_code == 404
     assert "/integrity/datasets/masters/" in client.get("/integrity/").content.decode()

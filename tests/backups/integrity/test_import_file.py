@@ -114,7 +114,7 @@ def test_what_cannot_be_written_is_named_and_left_out(
 ) -> None:
     monkeypatch.setattr(sql_text, "MOST_BYTES", 150)
     text = written(failed(estate), people)
-    assert "-- Left out: master:city:1: its statement is longer than the 150 bytes that D1 takes" in text
+    assert "-- Left out: master:city:1: its statement is longer than the 100,000 bytes that D1 takes" in text
     assert text.splitlines()[-1] == "-- Complete: 0 inserts, 1 updates, 1 left out."
 
 

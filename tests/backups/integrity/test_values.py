@@ -7,7 +7,7 @@ import pytest
 
 from audit.models import Entry
 from backups.datasets.mapping import Correspondence
-from backups.integrity import causes, d1_rows, values as check_values
+from backups.integrity import causes, d1_rows, import_file, values as check_values
 from backups.integrity.causes import Cause
 from backups.integrity.values import BothValues
 from backups.models import Check, Difference, GenerationEntry
@@ -285,3 +285,40 @@ def test_one_template_may_fit_a_name_in_several_ways() -> None:
     assert d1_rows.readings(rule, ("a:1:2:3", "")) == [{"p": "1", "q": "2:3"}, {"p": "1:2", "q": "3"}]
     assert d1_rows.readings(rule, ("b:1", "")) == []
     assert len(d1_rows.readings(rule, (f"a:{':' * 500}", ""))) == d1_rows.MOST_READINGS
+
+
+# Many rows in a key
+
+
+def cities(estate: make.Estate) -> Check:
+    """One key holds cities 1 and 2. D1 lacks city 1, has another name for city 2, and city 3 besides."""
+    make.family("cities", Category.LEGACY, exact=True)
+    shape = {"holds": "array", "row": "{id}", "fields": {"id": "id", "name": "name"}}
+    generation_helpers.dataset(name="cities", prefix="cities", key="cities", ignore=[], **shape)
+    generation_helpers.rows(estate, ("city", "2", "Osaka"), ("city", "3", "Kobe"))
+    estate.put(estate.qa, "cities", b'[{"id": "1", "name": "Kyoto"}, {"id": "2", "name": "Nara"}]')
+    return check_of(restore_helpers.verified_backup(estate.qa, "cities"))
+
+
+def test_a_row_of_a_key_is_shown_beside_its_row_in_d1(estate: make.Estate, people: make.People) -> None:
+    check = cities(estate)
+    found = seen(only(check, "field"), people.operator)
+    assert (found.difference.row, texts(found, "name")) == ("2", ['"Nara"', '"Nara"', '"Osaka"'])
+    assert [line.name for line in found.lines if line.differs] == ["name"]
+    missing = seen(only(check, "missing_in_d1"), people.operator)
+    assert ([side.there for side in missing.sides], missing.differs) == ([True, True, False], True)
+    alone = seen(only(check, "only_in_d1"), people.operator)
+    assert ([side.there for side in alone.sides], alone.differs) == ([False, False, True], True)
+    correct(estate, "UPDATE masters SET name = 'Nara' WHERE id = '2'")
+    assert seen(only(check, "field"), people.operator).differs is False
+
+
+def test_rows_of_a_key_are_imported_each_by_its_id(estate: make.Estate, people: make.People) -> None:
+    check = cities(estate)
+    text = "".join(import_file.import_lines(check, by=people.operator))
+    found = [line for line in text.splitlines() if not line.startswith("--")]
+    there = """SELECT 1 FROM "masters" AS t WHERE t."id" IN ('1', 1)"""
+    assert found == [
+        f"""INSERT INTO "masters" ("id", "name") SELECT '1', 'Kyoto' WHERE NOT EXISTS ({there});""",
+        """UPDATE "masters" AS t SET "name" = 'Nara' WHERE t."id" IN ('2', 2);""",
+    ]
