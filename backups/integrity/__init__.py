@@ -6,5 +6,5 @@ tells the pages which backups agree with D1.
 
 After a failed check, `values` reads both values of a difference for a person; `d1_rows` and `kept_values` find them.
 `causes` works out the likely cause, and `loose` compares formats. `next_steps` has the advice, `cases` the person who
-looks into it and the outcome, and `import_file` the SQL for D1, quoted by `sql_text`.
+looks into it and the outcome, and `import_file` the SQL for D1.
 """

@@ -18,13 +18,13 @@ from audit import log
 from audit.actions import Action
 from backups.archive import Damaged
 from backups.bucket.store import StoreError
-from backups.datasets import registry as dataset_registry
+from backups.datasets import registry as dataset_registry, sql_text
 from backups.datasets.canonical import JSON, ExactNumber, number
 from backups.datasets.mapping import Correspondence
 from backups.datasets.paths import follow
-from backups.integrity import causes, kept_values, sql_text
+from backups.datasets.sql_text import NoSqlForm, Obstacle, sql_value
+from backups.integrity import causes, kept_values
 from backups.integrity.d1_rows import Place, Reading, reading_condition, readings
-from backups.integrity.sql_text import NoSqlForm, Obstacle, sql_value
 from backups.integrity.values import object_at
 from backups.models import Check, Difference, Generation
 from kvops import clock

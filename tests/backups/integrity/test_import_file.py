@@ -5,10 +5,11 @@ import sqlite3
 import pytest
 
 from audit.models import Entry
+from backups.datasets import sql_text
 from backups.datasets.canonical import DECODER
-from backups.integrity import import_file, sql_text
+from backups.datasets.sql_text import NoSqlForm
+from backups.integrity import import_file
 from backups.integrity.import_file import ImportRefused
-from backups.integrity.sql_text import NoSqlForm
 from backups.models import Check
 from kvops.models import Category
 from tests import make
