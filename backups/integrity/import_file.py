@@ -84,7 +84,7 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
     if check.outcome != Check.Outcome.FAILED:
         raise ImportRefused(gettext_lazy("Only a check with differences has an import file."))
     if check.generation is None:
-        raise ImportRefused(gettext_lazy("The values of a file were never here. Write a backup, and check that one."))
+        raise ImportRefused(gettext_lazy("The check compared no backup. Write one, and check that."))
     kept_values.insist_readable(check.generation)
     try:
         database = dataset_registry.environment_database(check.environment, check.dataset)

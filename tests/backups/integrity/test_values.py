@@ -7,8 +7,9 @@ import pytest
 
 from audit.models import Entry
 from backups.datasets.mapping import Correspondence
-from backups.integrity import causes, d1_rows, import_file, values as check_values
+from backups.integrity import cases, causes, d1_rows, import_file, live, values as check_values
 from backups.integrity.causes import Cause
+from backups.integrity.import_file import ImportRefused
 from backups.integrity.values import BothValues
 from backups.models import Check, Difference, GenerationEntry
 from kvops.models import Category, Person
@@ -322,3 +323,20 @@ def test_rows_of_a_key_are_imported_each_by_its_id(estate: make.Estate, people: 
         f"""INSERT INTO "masters" ("id", "name") SELECT '1', 'Kyoto' WHERE NOT EXISTS ({there});""",
         """UPDATE "masters" AS t SET "name" = 'Nara' WHERE t."id" IN ('2', 2);""",
     ]
+
+
+def test_a_check_of_kv_as_it_is_now_has_two_sides_and_no_import(estate: make.Estate, people: make.People) -> None:
+    made = generation_helpers.dataset()
+    generation_helpers.rows(estate, ("city", "1", "Nara"))
+    put(estate, "1", "Kyoto")
+    started = live.start_live_check(made, estate.qa, actor=make.SETUP, person=None)
+    make.work()
+    check = Check.objects.get(pk=started.pk)
+    found = seen(only(check, "field"), people.operator)
+    assert [str(side.title) for side in found.sides] == ["KV now", "D1 now"]
+    assert (found.differs, cases.unattended()) == (True, [check])
+    page = signed_in(people.operator).get(f"/integrity/{check.pk}/").content.decode()
+    assert 'href="/integrity/masters/qa/"' in page
+    assert "/import.sql" not in page
+    with pytest.raises(ImportRefused, match="compared no backup"):
+        import_file.import_lines(check, by=people.operator)
