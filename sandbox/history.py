@@ -1,6 +1,7 @@
-"""Backups dated before the sandbox's first start, some older than 14 days. Needs Django; refuses other installations.
+"""Backups dated before the sandbox's first start, some older than 14 days, and checks of a key of many rows.
 
-They are real backups: the product lists the keys, writes to R2 and verifies, with its clock set back meanwhile.
+Needs Django; refuses other installations. They are real backups: the product lists the keys, writes to R2 and
+verifies, with its clock set back meanwhile.
 """
 
 from datetime import timedelta
@@ -11,8 +12,9 @@ from django.db.models import F
 
 from audit import log
 from backups.generations import start as generation_start
+from backups.integrity import live
 from backups.masters import start as masters_start
-from backups.models import Generation
+from backups.models import Dataset, Generation
 from kvops import clock
 from kvops.models import Environment, Namespace
 from kvops.runs import driver as run_driver
@@ -34,6 +36,15 @@ def create() -> None:
         for _ in run_driver.drive_to_the_end(made.run):
             pass
         _verify(made)
+
+
+def compare() -> None:
+    """Let the worker compare the key `service-codes` of every environment with D1; raises NotTheSandbox."""
+    if not settings.SANDBOX:
+        raise NotTheSandbox("These checks are for the sandbox.")
+    dataset = Dataset.objects.get(name="service-codes")
+    for namespace in Namespace.objects.filter(binding=dataset.binding).select_related("environment"):
+        live.start_live_check(dataset, namespace, actor=ACTOR, person=None)
 
 
 def _back_up(namespace: Namespace, ago: timedelta) -> None:

@@ -24,7 +24,7 @@ POLICY = Path(__file__).parent / "policy.toml"
 CODE = Path(__file__).parent / "code"
 # Management commands, in the order of their start. `OWNER` runs as the owner of the tables, at each start; so does
 # `ALWAYS`, as `app`. `FIRST` runs once on an empty folder, before the servers. `SCANS` run before and after the rest of
-# the sample data, `BACKUPS` last.
+# the sample data, `BACKUPS` and `COMPARED` last.
 OWNER: Sequence[Sequence[str]] = (("migrate", "--no-input", "-v0"), ("setup_roles",))
 ALWAYS: Sequence[Sequence[str]] = (("collectstatic", "--no-input", "-v0"),)
 FIRST: Sequence[Sequence[str]] = (
@@ -47,6 +47,7 @@ SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail
 BACKUPS: Sequence[Sequence[str]] = tuple(
     ("kv_dump", f"{account.slug}/SETTINGS", *SETTINGS) for account in environment.accounts()
 )
+COMPARED: Sequence[Sequence[str]] = (("shell", "-v0", "-c", "from sandbox import history; history.compare()"),)
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
 
@@ -162,7 +163,7 @@ class _Sandbox:
             self._manage([*scan, *options])
 
     def _back_up(self) -> None:
-        for backup in BACKUPS:
+        for backup in (*BACKUPS, *COMPARED):
             self._manage(backup)
 
     def _once(self, name: str, work: Callable[[], None]) -> None:

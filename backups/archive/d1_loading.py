@@ -27,11 +27,17 @@ def literal(value):
     return "'" + text.replace("'", "''") + "'"
 for entry in json.load(open("masters.json", encoding="utf-8")):
     mine = [each for each in TABLES if entry["key"].startswith(each[0])]
-    _, table, columns = max(mine, key=lambda each: len(each[0]))
-    row = json.loads(entry["value"], parse_int=Number, parse_float=Number)
-    found = {columns[member]: literal(value) for member, value in row.items() if member in columns}
-    names = ", ".join('"' + column + '"' for column in found)
-    print(f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({", ".join(found.values())});')
+    _, table, holds, path, fields = max(mine, key=lambda each: len(each[0]))
+    value = json.loads(entry["value"], parse_int=Number, parse_float=Number)
+    for member in path: value = value[member]
+    for row in [value] if holds == "row" else value if holds == "array" else value.values():
+        found = {}
+        for *above, member, column in fields:
+            inner = row
+            for name in above: inner = inner.get(name) or {}
+            if member in inner: found[column] = literal(inner[member])
+        names = ", ".join('"' + column + '"' for column in found)
+        print(f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({", ".join(found.values())});')
 END"""
 
 
@@ -43,18 +49,19 @@ def load_commands(manifest: Manifest, fetch: str) -> str:
 def _head(manifest: Manifest) -> str:
     tables = "\n".join(f"- {each.dataset}: `{each.database}.{each.table}`, {each.rows:,}" for each in manifest.tables)
     at = f"{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    rows = sum(each.rows for each in manifest.tables)
     return f"""# Load {manifest.stem}
 
-Master data ({manifest.environment}), read from {manifest.source} at {at}, number of rows: {manifest.counts.keys:,}.
-マスターデータ（{manifest.environment}）。{at} に {manifest.source} から読み取った {manifest.counts.keys:,} 行です。
+Master data ({manifest.environment}), read from {manifest.source} at {at}, number of rows: {rows:,}.
+マスターデータ（{manifest.environment}）。{at} に {manifest.source} から読み取った {rows:,} 行です。
 
 {tables}
 
-Each line is one row: `key` is the name its dataset gives it, `value` its columns as JSON.
+Each line is one key: `key` is the name its dataset gives it, `value` its row or rows as JSON.
 This is what D1 held, not what Workers KV held: do not put it into KV.
 The commands need Node 22 and Python 3, and a token that may read R2 and edit D1.
 
-1 行に 1 件です。`key` はデータセットが付けるキー名、`value` は列を JSON にしたものです。
+1 行に 1 キーです。`key` はデータセットが付けるキー名、`value` はその行を JSON にしたものです。
 これは D1 の内容であり、Workers KV の内容ではありません。KV には書き込まないでください。
 Node 22、Python 3 と、R2 の読み取りと D1 の編集ができるトークンが必要です。
 
@@ -79,9 +86,7 @@ def _compare(manifest: Manifest) -> str:
 
 def _load(manifest: Manifest) -> str:
     database = _database(manifest)
-    tables = json.dumps(
-        [[each.prefix, each.table, {pair[0]: pair[1] for pair in each.fields}] for each in manifest.tables]
-    )
+    tables = json.dumps([[each.prefix, each.table, each.holds, each.path, each.fields] for each in manifest.tables])
     config = f"""cat > wrangler.toml <<'END'
 name = "load-masters"
 [[d1_databases]]

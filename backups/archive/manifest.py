@@ -12,6 +12,7 @@ from backups.archive.names import digests_key, is_part_key, manifest_key, restor
 
 FORMAT = 1
 _OF_MASTERS: dict[str, object] = {"source": "", "tables": []}
+_OF_TABLE: dict[str, object] = {"holds": "row", "path": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestTable:
-    """A D1 table whose rows a backup of master data holds. `fields` are pairs of a JSON member and its column."""
+    """A D1 table whose rows a backup of master data holds.
+
+    Each of `fields` is the path of a JSON member in a row, followed by its column. A value `holds` one row, an array
+    of rows or an object of rows, at the end of `path`. Both are left out if the value itself is the row.
+    """
 
     dataset: str
     prefix: str
@@ -42,6 +47,8 @@ class ManifestTable:
     table: str
     fields: tuple[tuple[str, ...], ...]
     rows: int
+    holds: str = "row"
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,11 @@ class Manifest:
         if not self.source:
             for name in _OF_MASTERS:
                 del members[name]
+        for table in members.get("tables", ()):
+            if table["holds"] == "row":
+                del table["holds"]
+            if not table["path"]:
+                del table["path"]
         return (json.dumps(members, sort_keys=True, indent=2, default=_time_text) + "\n").encode()
 
 
@@ -123,6 +135,8 @@ def parse_manifest(data: bytes) -> Manifest:
         raise BadManifest("The manifest is not JSON.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise BadManifest(f"This is not a manifest of format {FORMAT}; a newer KVOps may have written it.")
+    if isinstance(found.get("tables"), list):
+        found["tables"] = [_OF_TABLE | each if isinstance(each, dict) else each for each in found["tables"]]
     manifest = _record(Manifest, _OF_MASTERS | {"digest_key": ""} | found, "manifest")
     if manifest.to_json() != data:
         raise BadManifest("The manifest was changed after it was written: it is not in its canonical form.")

@@ -24,6 +24,7 @@ DIGEST = 32
 NULL = "0"
 """The form of null and of NULL."""
 
+_JSON_STARTS = frozenset("{[ \t\r\n")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -91,7 +92,7 @@ def canonical_cell(kind: str, value: Cell) -> str:
 
 def json_digest(form: str) -> str:
     """The digest of the JSON that a TEXT column holds; empty if it holds no object and no array."""
-    if not form.startswith("t") or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
+    if form[0] != "t" or form[1:2] not in _JSON_STARTS or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
         return ""
     try:
         return field_digest(canonical_field(DECODER.decode(form[1:])))

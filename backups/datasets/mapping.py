@@ -267,7 +267,7 @@ class Correspondence:
             fields.add(member, self.rules[member], form, also=json_digest(form))
         return DatasetRow(
             key=[found[column] for column in self.d1.key_columns],
-            size=sum(len(str(value)) for value in cells.values()),
+            size=sum([len(value) if isinstance(value, str) else len(str(value)) for value in cells.values()]),
             name=None if nameless else head,
             head=head,
             row=None if without else row,

@@ -77,6 +77,9 @@ class Fields:
 
     def add(self, name: str, rules: "TypeRules", form: str, *, also: str = "") -> None:
         """Add a field in its canonical form; `also` is the digest of a second form that it equals too."""
+        if form[0] in rules.untouched:
+            self.digests[name] = field_digest(form) + also
+            return
         equal, used = rules.apply(form)
         if equal is not None:
             self.digests[name] = field_digest(equal) + also
@@ -89,6 +92,8 @@ class TypeRules:
     """The type rules of one field."""
 
     names: frozenset[str]
+    untouched: str
+    """The first letters of the forms that none of them changes."""
     _of_text: bool = field(repr=False)
     _scale: int = field(repr=False)
 
@@ -104,7 +109,8 @@ class TypeRules:
             raise BadRules(f"{ZONELESS_UTC} needs one of {', '.join(_TIMES)} beside it.")
         of_text = bool({EMPTY_NULL, NUMBER_TEXT, NFC, *_TIMES} & set(names))
         scale = {TIME_SECONDS: _PICO, TIME_MILLISECONDS: _PICO // 1000}.get("".join(times), 0)
-        return cls(frozenset(names), of_text, scale)
+        untouched = "jx" + ("" if of_text else "t") + ("" if scale else "n")
+        return cls(frozenset(names), untouched, of_text, scale)
 
     def apply(self, form: str) -> tuple[str | None, list[str]]:
         """The form that equal values share, and the rules that changed the given one; None for an absent field."""

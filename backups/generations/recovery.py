@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from backups import archive
+from backups.datasets.paths import parse
 from backups.models import Generation
 
 MAX_PARTS = 20
@@ -49,11 +50,16 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> archive.Mani
         recipients=tuple(generation.recipients),
         digest_key=generation.digest_key,
         source=generation.source,
-        tables=tuple(
-            archive.ManifestTable(**{**table, "fields": tuple(sorted(table["fields"].items()))})
-            for table in generation.tables
-        ),
+        tables=tuple(map(_table, generation.tables)),
     )
+
+
+def _table(table: Mapping[str, Any]) -> archive.ManifestTable:
+    """A table of the manifest. An older backup has the names of members in place of paths."""
+    if "holds" not in table:
+        return archive.ManifestTable(**{**table, "fields": tuple(sorted(table["fields"].items()))})
+    fields = tuple((*parse(path), column) for path, column in sorted(table["fields"].items()))
+    return archive.ManifestTable(**{**table, "fields": fields, "path": tuple(table["path"])})
 
 
 def recovery_steps(generation: Generation) -> str:

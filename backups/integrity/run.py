@@ -4,7 +4,6 @@ D1 may be written to meanwhile; such a change shows as a difference, and the che
 to one stretch of work, so a check that lay still for a quarter of an hour starts over.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
@@ -233,8 +232,8 @@ class CheckComparison:
         findings: list[Finding] = []
         for row in filter(self._concerns_us, rows):
             self.progress.rows += 1
-            text = json.dumps([row.name, row.row, row.fields.digests])
-            self.progress.rows_sha256 = sha256((self.progress.rows_sha256 + text).encode()).hexdigest()
+            chained = [self.progress.rows_sha256, row.name or "", row.row or "", *row.fields.digests.values()]
+            self.progress.rows_sha256 = sha256("\0".join(chained).encode(errors="surrogatepass")).hexdigest()
             if row.name is None or row.row is None:
                 self._note_nameless(row, findings)
             elif check_staging.storable(row.name) and check_staging.storable(row.row):

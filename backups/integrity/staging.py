@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from django.db import connection
 
@@ -93,8 +94,18 @@ def stage(check: Check, rows: Iterable[Staged]) -> None:
     columns = "check_run_id, side, name, row, fields, by_rule"
     with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
         for side, name, row, fields in rows:
-            digests, by_rule = (fields.digests, fields.by_rule) if fields else (None, {})
-            rows_in.write_row((check.pk, side.value, name, row, json.dumps(digests), json.dumps(by_rule)))
+            digests, by_rule = ("null", "{}") if fields is None else _in_json(fields)
+            rows_in.write_row((check.pk, side.value, name, row, digests, by_rule))
+
+
+def _in_json(fields: Fields) -> tuple[str, str]:
+    digests = ",".join([f'{_quoted(field)}:"{digest}"' for field, digest in fields.digests.items()])
+    return f"{{{digests}}}", json.dumps(fields.by_rule) if fields.by_rule else "{}"
+
+
+@cache
+def _quoted(field: str) -> str:
+    return json.dumps(field)
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:

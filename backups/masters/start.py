@@ -174,6 +174,8 @@ def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
         "database_id": masters.database.database_id,
         "table": rule.table,
         "fields": dict(rule.fields),
+        "holds": rule.shape.holds,
+        "path": list(rule.shape.path),
         "rows": None,
     }
 

@@ -89,6 +89,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name="checkrow",
+            name="check_run",
+            field=models.ForeignKey(
+                db_constraint=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="staged",
+                to="backups.check",
+            ),
+        ),
+        migrations.AlterField(
+            model_name="checkrow",
             name="side",
             field=models.CharField(
                 choices=[("backup", "Backup"), ("d1", "D1"), ("unread", "Unreadable")], max_length=6

@@ -61,6 +61,8 @@ PAGES = {
     "restores-empty": "/restores/?state=ended",
     "integrity": "/integrity/",
     "integrity-history": "/integrity/datasets/masters/",
+    "integrity-one-key": "/integrity/service-codes/production/",
+    "integrity-too-many": "/integrity/masters/production/",
     "references": "/references/",
     "references-environment": "/references/qa/",
     "follow-ups": "/references/follow-ups/",

@@ -53,10 +53,10 @@ OLD = Now() - timedelta(days=40)
 class BackupsWorld(Prerequisites):
     """The environments and what is backed up and cleaned up in them."""
 
-    def dataset(self) -> Dataset:
+    def dataset(self, **values: object) -> Dataset:
         """A dataset."""
         name = f"d{self.count()}"
-        return Dataset.objects.create(name=name, binding="SETTINGS", prefix=f"{name}:", fields={})
+        return Dataset.objects.create(name=name, binding="SETTINGS", prefix=f"{name}:", fields={}, **values)
 
     def generation(self, status: str = "verified", /, **values: object) -> Generation:
         """A backup with this status."""

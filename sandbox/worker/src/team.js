@@ -6,7 +6,10 @@ const ARRAYS = {
   clinics: "SELECT id, name, prefecture, phone, beds FROM clinics ORDER BY id",
   facilities: "SELECT id, name, kind, clinic_id AS clinicId FROM facilities ORDER BY id",
   staff: "SELECT id, name, job, facility_id AS facilityId FROM staff ORDER BY id",
+  service_codes: "SELECT code, name, units, active, valid_from FROM service_codes ORDER BY code",
 };
+
+const inJson = ({ valid_from: from, ...row }) => (from === undefined ? row : { ...row, valid: { from } });
 
 // GET /team/<environment>/masters.json
 export async function masters(request, env, [slug, file, ...rest]) {
@@ -20,5 +23,5 @@ export async function masters(request, env, [slug, file, ...rest]) {
   const database = env[environment.d1[0].binding];
   const names = Object.keys(ARRAYS);
   const answers = await database.batch(names.map((name) => database.prepare(ARRAYS[name])));
-  return json(Object.fromEntries(names.map((name, index) => [name, answers[index].results])));
+  return json(Object.fromEntries(names.map((name, index) => [name, answers[index].results.map(inJson)])));
 }

@@ -123,6 +123,72 @@ def test_each_table_of_a_backup_is_checked_against_d1(d1: make.Estate) -> None:
     assert [each.differences for each in made.checks.order_by("-pk")[:2]] == [1, 0]
 
 
+LISTS: dict[str, object] = {
+    "name": "lists",
+    "prefix": "list:",
+    "table": "item",
+    "key": "list:{area}",
+    "holds": "array",
+    "path": "items",
+    "row": "{id}",
+    "fields": {"id": "id", "name.ja": "name"},
+    "ignore": [],
+}
+
+
+@pytest.fixture
+def lists(estate: make.Estate) -> make.Estate:
+    """Three rows in two keys of QA."""
+    generation_helpers.dataset(**LISTS)
+    generation_helpers.d1(estate).executescript("PRAGMA query_only = 0; CREATE TABLE item (area TEXT, id INT, name);")
+    generation_helpers.rows(estate, ("b", 2, "x"), ("a", 10, "東京"), ("a", 9, None), table="item (area, id, name)")
+    return estate
+
+
+def test_rows_of_one_key_are_put_together_in_its_value(lists: make.Estate, output: Path) -> None:
+    said = exported("qa", "--output", output)
+    assert [json.loads(entry["value"]) for entry in json.loads(output.read_text())] == [
+        {"items": [{"id": 10, "name": {"ja": "東京"}}, {"id": 9, "name": {"ja": None}}]},
+        {"items": [{"id": 2, "name": {"ja": "x"}}]},
+    ]
+    assert (said["tables"], said["keys"]) == ({"lists": 3}, 2)
+
+
+def test_a_backup_of_keys_of_many_rows_agrees_with_d1(lists: make.Estate) -> None:
+    made = Generation.objects.get(pk=exported("qa", "--to-r2")["generation"])
+    [check] = check_start.start_checks(made, actor=make.SETUP)
+    make.work()
+    check.refresh_from_db()
+    assert (check.outcome, check.keys, check.kv_rows, check.rows) == ("passed", 2, 3, 3)
+
+
+def test_its_steps_load_every_row_of_a_key(lists: make.Estate, tmp_path: Path) -> None:
+    said = exported("qa", "--to-r2")
+    steps = lists.s3.objects[said["manifest"].replace(".manifest.json", ".RESTORE.md")].decode()
+    (tmp_path / "part-00001.json").write_bytes(lists.s3.objects[said["objects"][0]])
+    scripts = re.findall(r"^```sh\n(.*?)\n```$", steps, flags=re.MULTILINE | re.DOTALL)
+    ours = re.sub(r"^(npx|echo|export|python manage).*$", "", "\n".join(scripts), flags=re.MULTILINE)
+    subprocess.run(["bash", "-euc", ours], cwd=tmp_path, check=True)
+    empty = sqlite3.connect(":memory:")
+    empty.execute("CREATE TABLE item (area TEXT, id INT, name)")
+    empty.executescript((tmp_path / "load.sql").read_text())
+    assert empty.execute("SELECT id, name FROM item ORDER BY id").fetchall() == [(2, "x"), (9, None), (10, "東京")]
+    empty.close()
+
+
+def test_the_manifest_says_where_the_rows_lie(lists: make.Estate) -> None:
+    [table] = archive.parse_manifest(lists.s3.objects[exported("qa", "--to-r2")["manifest"]]).tables
+    assert (table.holds, table.path, table.fields) == ("array", ("items",), (("id", "id"), ("name", "ja", "name")))
+
+
+def test_rows_of_the_teams_api_become_the_value_of_their_key(lists: make.Estate, api: FakeApi, output: Path) -> None:
+    found = [{"area": "a", "id": 1, "name": {"ja": "x"}}, {"area": "a", "id": 2}]
+    api.answer({"lists": found})
+    exported("qa", "--source", f"api:{api.url}", "--output", output)
+    [entry] = json.loads(output.read_text())
+    assert json.loads(entry["value"]) == {"items": [{"id": 1, "name": {"ja": "x"}}, {"id": 2}]}
+
+
 def test_the_file_is_its_owners_only_and_a_to_do(d1: make.Estate, output: Path) -> None:
     exported("qa", "--output", output)
     row = PlainDump.objects.get()
