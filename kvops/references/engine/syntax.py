@@ -26,7 +26,16 @@ _GRAMMARS = {
 }
 CODE = frozenset(_GRAMMARS)
 _PAGES = frozenset({"vue", "svelte", "astro", "html", "htm"})
-_SCRIPT = re.compile(r"(<script\b[^>]*>)(.*?)(</script>)|\A\s*(---\r?\n)(.*?)(\n---)", re.DOTALL | re.IGNORECASE)
+_SCRIPT = re.compile(
+    r"""(<script\b(?:"[^"]*"|'[^']*'|[^>"'])*>)(.*?)(</script>)|\A\s*(---\r?\n)(.*?)(\n---)""",
+    re.DOTALL | re.IGNORECASE,
+)
+_UNKNOWN_TO_GRAMMARS = (
+    (re.compile(rb"""\btypeof\s+import\(\s*(["'])[^"'\n]*\1\s*\)"""), b"unknown"),
+    (re.compile(rb"\bexport\s+type\s+(?=\*)"), b"export"),
+    (re.compile(rb"(?<=\s)&(?=[\s{])"), b"|"),
+)
+"""What the grammars take for errors, and what stands in its place: types of modules, and `&` in the text of a page."""
 _KEPT = frozenset({"get", "set"})
 """Anonymous nodes that are kept, besides those in the field `operator`."""
 
@@ -104,12 +113,20 @@ class Source:
         code = _only_scripts(text).encode("utf-8", "replace") if self.suffix in _PAGES else self.data
         trees = []
         for grammar in _GRAMMARS[self.suffix]:
-            trees.append(Parser(grammar).parse(code))
-            if not trees[-1].root_node.has_error:
-                self.root = _rooted(trees[-1], self)
-                return
+            for written in (code, _replaced(code)):
+                trees.append(Parser(grammar).parse(written))
+                if not trees[-1].root_node.has_error:
+                    self.root = _rooted(trees[-1], self)
+                    return
         self.parsed = False
         self.root = _rooted(trees[0], self)
+
+
+def _replaced(code: bytes) -> bytes:
+    """The code without what the grammars do not know. All places stay, and texts are read from the file itself."""
+    for pattern, put in _UNKNOWN_TO_GRAMMARS:
+        code = pattern.sub(lambda found, put=put: put.ljust(len(found.group())), code)  # type: ignore[misc]
+    return code
 
 
 def _only_scripts(text: str) -> str:
