@@ -14,6 +14,7 @@ from kvops.references.engine.accesses import Finder
 from kvops.references.engine.matching import Matcher, Pattern
 from kvops.references.engine.program import Program
 from kvops.references.engine.syntax import Source
+from kvops.references.engine.texts import PAST_BINDINGS
 from kvops.references.redaction import redacted
 from kvops.references.report import (
     ANY_FAMILY,
@@ -119,10 +120,13 @@ class Lines:
         """The hits of the source as plain text."""
         found: set[Hit] = set()
         for number, line in enumerate(self.source.lines, 1):
-            for start, end in matcher.in_line(line):
+            named = matcher.in_line(line)
+            for start, end in named:
                 for family in matcher.mentioned(line[start:end]):
                     shown = self.redacted[number - 1][start : start + LONGEST_TEXT].split()
                     found.add(self._hit((number, start + 1), (shown or [""])[0], "possible", "unknown", family))
+            if not named and (past := PAST_BINDINGS.search(line)):
+                found.add(self._hit((number, past.start() + 1), past.group(), "unknown", "unknown", ANY_FAMILY))
         return found
 
     def _hit(self, place: tuple[int, int], text: str, certainty: Certainty, access: Access, family: str) -> Hit:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvops.references.engine.evaluator import Evaluator
+from kvops.references.engine.handed import Handing
 from kvops.references.engine.matching import Matcher
-from kvops.references.engine.nodes import CLASSES, ELEMENT, FUNCTIONS, arguments, plain
+from kvops.references.engine.nodes import CLASSES, ELEMENT, FUNCTIONS, PASSING, arguments, plain
 from kvops.references.engine.program import Program
 from kvops.references.engine.syntax import SyntaxNode
-from kvops.references.engine.texts import is_whole_text
+from kvops.references.engine.texts import PAST_BINDINGS, is_whole_text
 from kvops.references.engine.values import (
     ANY_BINDING,
     GAP,
@@ -18,6 +19,7 @@ from kvops.references.engine.values import (
     UNKNOWN,
     Binding,
     Call,
+    Env,
     Instance,
     Module,
     Text,
@@ -56,22 +58,33 @@ class Finder:
         self._told: defaultdict[SyntaxNode, set[str]] = defaultdict(set)
         self._marks: defaultdict[SyntaxNode, set[tuple[str, Access, Certainty]]] = defaultdict(set)
         self._covered: set[SyntaxNode] = set()
+        self._outside: list[SyntaxNode] = []
+        """Calls of anything but a method of a binding."""
 
     def run(self) -> Iterator[Sighting]:
         """All findings."""
         nodes = [node for source in self.program.sources.values() if source.root for node in source.root.walk()]
         for node in nodes:
-            if node.kind == "call_expression":
-                self._call(node)
-            elif node.kind == "new_expression":
-                self._passed(node)
-            elif node.kind in {"member_expression", "variable_declarator"}:
-                self._method_taken(node)
+            self._visit(node)
         for node in nodes:
             if is_whole_text(node):
                 self._text(node)
+        handing = Handing(self.program, self.evaluator)  # last, because everything else needs fewer steps
+        for node in self._outside:
+            for place, what in handing.handed(node):
+                self._found(place, "unknown", "unknown", _any_of(what))
         for (node, access, family), certainty in self._best.items():
             yield Sighting(node, certainty, access, family)
+
+    def _visit(self, node: SyntaxNode) -> None:
+        if node.kind == "call_expression":
+            self._call(node)
+        elif node.kind == "new_expression":
+            self._passed(node)
+        elif node.kind in {"member_expression", "variable_declarator"}:
+            self._method_taken(node)
+        if node.kind == "member_expression" and node.text.endswith("kv.namespaces"):
+            self._found(node, "unknown", "unknown", ANY_FAMILY)
 
     def _found(self, node: SyntaxNode, certainty: Certainty, access: Access, family: str) -> None:
         key = (node, access, family)
@@ -205,7 +218,10 @@ class Finder:
             node = value
         else:
             name, value = node.child("property"), node.child("object")
-            called = node.field == "function" and node.parent is not None and node.parent.kind == "call_expression"
+            above = next(
+                (one for one in (node, *node.up()) if one.parent is None or one.parent.kind not in PASSING), node
+            )
+            called = above.field == "function" and above.parent is not None and above.parent.kind == "call_expression"
             names = [name.text] if name is not None and name.text in METHODS and not called else []
         for method in names:
             for one in self.evaluator.values(value):
@@ -214,6 +230,7 @@ class Finder:
 
     def _passed(self, node: SyntaxNode) -> None:
         """A binding that is passed to code outside the program."""
+        self._outside.append(node)
         passed = [one for given in arguments(node) for one in _parts(given)]
         bindings = {
             one: {value for value in self.evaluator.values(one) if isinstance(value, Binding)} for one in passed
@@ -238,6 +255,10 @@ class Finder:
         else:
             values = self.evaluator.values(node)
             families = {f for one in values if isinstance(one, Text) for f in self.matcher.mentioned(one.shape)}
+            past = [one for one in values if isinstance(one, Text) and PAST_BINDINGS.search(one.shape)]
+            families = families.union(*(self.matcher.inside(one.shape) for one in past))
+            if past and not families:
+                self._found(node, "unknown", "unknown", ANY_FAMILY)
         around = (node, *node.up())
         if any(one in self._covered for one in around):
             return
@@ -248,8 +269,8 @@ class Finder:
                 self._found(node, certainty, access, family)
 
 
-def _any_of(binding: Binding) -> str:
-    return ANY_FAMILY if binding.name == ANY_BINDING else f"{binding.name} {ANY_FAMILY}"
+def _any_of(binding: Binding | Env) -> str:
+    return ANY_FAMILY if isinstance(binding, Env) or binding.name == ANY_BINDING else f"{binding.name} {ANY_FAMILY}"
 
 
 def _method(callee: SyntaxNode | None, evaluator: Evaluator) -> str | None:

@@ -75,6 +75,10 @@ class Matcher:
         quoted = [one.family for one in self.patterns if re.search(rf"[\"'`^]{re.escape(one.pattern)}", shape)]
         return found | set(quoted)
 
+    def inside(self, shape: str) -> set[str]:
+        """The families whose pattern stands anywhere in a text, such as in the address of a value."""
+        return {one.family for one in self.patterns if one.pattern in shape}
+
     def in_line(self, line: str) -> list[tuple[int, int]]:
         """Where the patterns stand in a line of plain text."""
         return [found.span() for found in self._in_text.finditer(line)] if self._in_text else []

@@ -1,5 +1,7 @@
 """Which expressions of a program write a text. Pure: no Django."""
 
+import re
+
 from kvops.references.engine.nodes import PASSING, plain
 from kvops.references.engine.syntax import SyntaxNode
 
@@ -15,6 +17,9 @@ _NO_TEXTS = frozenset(
         "type_annotation",
     }
 )
+
+PAST_BINDINGS = re.compile(r"storage/kv/namespaces|\bkv[: ](?:key|bulk)\b|\bkv\.namespaces\b")
+"""What reaches keys without a binding writes: the address of the API, a command of wrangler, a call of a client."""
 
 
 def is_whole_text(node: SyntaxNode) -> bool:
