@@ -1,8 +1,25 @@
-"""The base class of every refusal.
+"""The base class of every refusal, and the sentences of modules without Django.
 
 A view shows the sentence of a refusal and records it, without importing the feature that raised it.
 """
 
 
 class Refused(Exception):
-    """A step was refused and nothing was changed. The message is one sentence with the reason."""
+    """A step was refused and nothing was changed. The message is one sentence with the reason.
+
+    A module without Django gives a `Sentence`; every other module gives a lazy translation.
+    """
+
+
+class Sentence:
+    """A sentence of a module without Django, with its %(facts)s, which may be sentences too.
+
+    As text it is English, for commands, files and the audit log. `wording.spoken` has it in the reader's language.
+    Import the class as `_`, so that the catalogue of translations finds its sentences.
+    """
+
+    def __init__(self, template: str, **facts: object) -> None:
+        self.template, self.facts = template, facts
+
+    def __str__(self) -> str:
+        return self.template % self.facts

@@ -8,6 +8,8 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext
 
+from kvops.refusals import Sentence
+
 
 def _fill(sentence: str | Promise, facts: dict[str, object]) -> str:
     return str(sentence) % facts
@@ -32,6 +34,18 @@ _PLACES = ("n", "total")
 def say(sentence: str | Promise, **facts: object) -> str:
     """The sentence, with its %(placeholders)s filled when it is read, so that each reader gets their own language."""
     return _filled(sentence, facts)
+
+
+def spoken(sentence: Sentence) -> str:
+    """A sentence of a module without Django, in the reader's language."""
+    facts = {name: spoken(fact) if isinstance(fact, Sentence) else fact for name, fact in sentence.facts.items()}
+    return gettext(sentence.template) % facts
+
+
+def reason_of(refused: Exception) -> str:
+    """The sentence of a refusal, in the reader's language."""
+    first = next(iter(refused.args), "")
+    return spoken(first) if isinstance(first, Sentence) else str(refused)
 
 
 def counted(sentence: str, *numbers: int) -> str:

@@ -3,6 +3,8 @@
 import json
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.models import Environment
-from kvops.references import store as reference_store
+from kvops.references import store as reference_store, wrangler_files
 from kvops.references.report import Report
+from kvops.references.wrangler_files import WranglerFiles
 
 
 class SearchCommand(BaseCommand):
@@ -55,6 +58,7 @@ class SearchCommand(BaseCommand):
     ) -> None:
         """Print the counts of the report, and the sentence or the further fields."""
         hits = Counter(hit.certainty for hit in report.hits)
+        files = wrangler_files.compared(report.wrangler, report.unread, environment)
         if options["json"]:
             facts = {
                 "environment": environment.slug,
@@ -63,6 +67,7 @@ class SearchCommand(BaseCommand):
                 "unparsed": len(report.unparsed),
                 "hits": {certainty: hits[certainty] for certainty in ("certain", "possible", "unknown")},
                 "digest": reference_store.digest_of(report),
+                "wrangler": _as_data(files) if files else None,
             }
             self.stdout.write(json.dumps({**facts, "search": None, "stored": False, "output": None, **more}))
             return
@@ -73,6 +78,39 @@ class SearchCommand(BaseCommand):
         if report.unparsed:
             self.stdout.write(f"  {len(report.unparsed):,} files could not be parsed: look into them by hand")
         self.stdout.write(f"  {sentence}")
+        for line in _lines(files, environment.slug) if files else ():
+            self.stdout.write(line)
+
+
+def _as_data(files: WranglerFiles) -> dict[str, object]:
+    """The wrangler files for `--json`."""
+    return {
+        "environments": [asdict(one) for one in files.environments],
+        "unread": list(files.unread),
+        "differences": [
+            {"environments": sorted(one.environments), "sentence": str(one.sentence)}
+            for one in (*files.mine, *files.others)
+        ],
+        "proposal": files.proposal,
+    }
+
+
+def _lines(files: WranglerFiles, slug: str) -> Iterator[str]:
+    """The wrangler files for people: bindings, differences and the proposal."""
+    yield "Bindings of the wrangler files:"
+    for one in files.environments:
+        for kind, binding, identifier in one.bindings():
+            yield f"  {one.title}: {kind} {binding} = {identifier or 'no id'}"
+    for file in files.unread:
+        yield f"  {file} cannot be read, so its bindings are not known."
+    yield f"Differences between the wrangler files and environments.toml, for {slug}:"
+    yield from [f"  {one.sentence}" for one in files.mine] or ["  none"]
+    if files.others:
+        yield "For other environments:"
+        yield from (f"  {one.sentence}" for one in files.others)
+    if files.proposal:
+        yield f"Proposed for {slug} in environments.toml:"
+        yield from (f"  {line}".rstrip() for line in files.proposal.splitlines())
 
 
 def read_file(path: Path, most: int) -> bytes:

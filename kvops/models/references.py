@@ -14,7 +14,8 @@ class ReferenceSearch(models.Model):
     """One search of an environment's code for code references. Neither it nor its hits are ever edited.
 
     `searched_at` is the time of the search, `at` the time of its arrival here. A search of a deployed Worker names its
-    version and etag; a search of a checkout names its commit. `unparsed` has the files that could not be parsed.
+    version and etag; a search of a checkout names its commit. `unparsed` has the files that could not be parsed,
+    `wrangler` the bindings of the checkout's wrangler files as the report has them; it is empty if there are none.
     """
 
     seen_before: bool = False
@@ -36,6 +37,7 @@ class ReferenceSearch(models.Model):
     files = models.PositiveIntegerField()
     hit_count = models.PositiveIntegerField()
     unparsed = models.JSONField(default=list)
+    wrangler = models.JSONField(default=dict)
     digest = models.CharField(max_length=64)
     searched_at = models.DateTimeField()
     by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")

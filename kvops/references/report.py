@@ -6,11 +6,12 @@ Only hits travel between machines, never code. A report that is not of this shap
 import hashlib
 import json
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, get_args
 
-from kvops.refusals import Refused
+from kvops.references.wrangler_config import ID, NAME, WranglerEnvironment
+from kvops.refusals import Refused, Sentence as _
 
 type Certainty = Literal["certain", "possible", "unknown"]
 type Access = Literal["read", "write", "list", "delete", "unknown"]
@@ -52,13 +53,18 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All hits of one search. Each file of `unparsed` also has a hit of its own that says so."""
+    """All hits of one search. Each file of `unparsed` also has a hit of its own that says so.
+
+    `wrangler` has the bindings of the checkout's wrangler files, `unread` the wrangler files that cannot be read.
+    """
 
     commit: str
     files: int
     searched_at: datetime
     hits: tuple[Hit, ...]
     unparsed: tuple[str, ...]
+    wrangler: tuple[WranglerEnvironment, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def dumps(report: Report) -> bytes:
@@ -70,23 +76,41 @@ def dumps(report: Report) -> bytes:
             "searched_at": report.searched_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "hits": [asdict(hit) for hit in report.hits],
             "unparsed": list(report.unparsed),
+            **({"wrangler": wrangler_data(report)} if report.wrangler or report.unread else {}),
         }
+    )
+
+
+def wrangler_data(report: Report) -> dict[str, Any]:
+    """The member `wrangler` of a report: environments with their ids by binding, and the files not read."""
+    return {"environments": [asdict(one) for one in report.wrangler], "unread": list(report.unread)}
+
+
+def _wrangler_of(data: object) -> tuple[tuple[WranglerEnvironment, ...], tuple[str, ...]]:
+    """The environments and the files not read, out of the member `wrangler`. Raises ReportRefused."""
+    fields = _object(data, "wrangler", ("environments", "unread"))
+    environments = enumerate(_list(fields["environments"], "wrangler.environments"))
+    unread = enumerate(_list(fields["unread"], "wrangler.unread"))
+    return (
+        tuple(_wrangler(one, f"wrangler.environments[{index}]") for index, one in environments),
+        tuple(_file(file, f"wrangler.unread[{index}]") for index, file in unread),
     )
 
 
 def loads(data: bytes) -> Report:
     """The report of a file. Raises ReportRefused with the first wrong place."""
     if len(data) > MOST_BYTES:
-        raise ReportRefused(f"The file has more than {MOST_BYTES // 1024 // 1024} MiB.")
+        raise ReportRefused(_("The file has more than %(most)s MiB.", most=MOST_BYTES // 1024 // 1024))
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_Object)
     except UnicodeDecodeError as error:
-        raise ReportRefused(f"The file is not UTF-8: byte {error.start + 1} is wrong.") from error
+        raise ReportRefused(_("The file is not UTF-8: byte %(byte)s is wrong.", byte=error.start + 1)) from error
     except json.JSONDecodeError as error:
-        raise ReportRefused(f"The file is not JSON: line {error.lineno}, column {error.colno}.") from error
+        where = {"line": error.lineno, "column": error.colno}
+        raise ReportRefused(_("The file is not JSON: line %(line)s, column %(column)s.", **where)) from error
     except (ValueError, RecursionError) as error:
-        raise ReportRefused("The file is not JSON of a report.") from error
-    fields = _object(value, "", ("commit", "files", "searched_at", "hits", "unparsed"))
+        raise ReportRefused(_("The file is not JSON of a report.")) from error
+    fields = _object(value, "", ("commit", "files", "searched_at", "hits", "unparsed"), ("wrangler",))
     report = Report(
         commit=_commit(fields["commit"], "commit"),
         files=_positive(fields["files"], "files"),
@@ -96,33 +120,40 @@ def loads(data: bytes) -> Report:
             _file(file, f"unparsed[{index}]") for index, file in enumerate(_list(fields["unparsed"], "unparsed"))
         ),
     )
+    if "wrangler" in fields:
+        wrangler, unread = _wrangler_of(fields["wrangler"])
+        report = replace(report, wrangler=wrangler, unread=unread)
     told = {hit.file for hit in report.hits if hit.certainty == "unknown" and hit.family == ANY_FAMILY}
     for index, file in enumerate(report.unparsed):
         if file not in told:
-            _refuse(f"unparsed[{index}]", f"has no hit of certainty unknown and family {ANY_FAMILY}")
+            _refuse(f"unparsed[{index}]", _("has no hit of certainty unknown and family %(family)s", family=ANY_FAMILY))
     return report
 
 
-def wrong_path(file: str) -> str | None:
+def wrong_path(file: str) -> _ | None:
     """The reason why the text is no path of a file inside a checkout; None if it is one."""
     if not file or len(file) > LONGEST_FILE:
-        return f"must have 1 to {LONGEST_FILE} characters"
+        return _wrong_length(1, LONGEST_FILE)
     if file.startswith("/") or file[1:2] == ":":
-        return "must not be an absolute path"
+        return _("must not be an absolute path")
     if "\\" in file:
-        return "must not contain a backslash"
+        return _("must not contain a backslash")
     if any(part in {"", ".", ".."} for part in file.split("/")):
-        return "must stay inside the checkout"
+        return _("must stay inside the checkout")
     return wrong_characters(file)
 
 
-def wrong_characters(text: str) -> str | None:
+def wrong_characters(text: str) -> _ | None:
     """The reason why the text may not stand in a report; None if it may."""
     if text.isprintable():
         return None
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
-        return "must not contain control characters or surrogates"
+        return _("must not contain control characters or surrogates")
     return None
+
+
+def _wrong_length(least: int, longest: int) -> _:
+    return _("must have %(least)s to %(longest)s characters", least=least, longest=longest)
 
 
 class _Object(dict[str, Any]):
@@ -130,7 +161,7 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _ in pairs]
+        names = [name for name, _value in pairs]
         self.twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
 
 
@@ -138,7 +169,7 @@ def _hit(value: object, place: str) -> Hit:
     fields = _object(value, place, tuple(Hit.__dataclass_fields__))
     context = _list(fields["context"], f"{place}.context")
     if len(context) != CONTEXT_LINES:
-        _refuse(f"{place}.context", f"must be a list of {CONTEXT_LINES} lines")
+        _refuse(f"{place}.context", _("must be a list of %(n)s lines", n=CONTEXT_LINES))
     return Hit(
         file=_file(fields["file"], f"{place}.file"),
         line=_positive(fields["line"], f"{place}.line"),
@@ -151,19 +182,40 @@ def _hit(value: object, place: str) -> Hit:
     )
 
 
-def _object(value: object, place: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """The object, which must have exactly these names."""
+def _wrangler(value: object, place: str) -> WranglerEnvironment:
+    fields = _object(value, place, tuple(WranglerEnvironment.__dataclass_fields__))
+    name = _text(fields["name"], f"{place}.name", 100)
+    if name and not ID.fullmatch(name):
+        _refuse(f"{place}.name", _("must be the name of an environment"))
+    kv, d1, r2 = (_ids(fields[kind], f"{place}.{kind}") for kind in ("kv", "d1", "r2"))
+    return WranglerEnvironment(_file(fields["file"], f"{place}.file"), name, kv, d1, r2)
+
+
+def _ids(value: object, place: str) -> dict[str, str]:
+    """Ids by the names of bindings."""
+    names = tuple(value) if isinstance(value, dict) else ()
+    found = {name: _text(one, f"{place}.{_shown(name)}", 100) for name, one in _object(value, place, names).items()}
+    for name, one in found.items():
+        if not NAME.fullmatch(name):
+            _refuse(f"{place}.{_shown(name)}", _("is not the name of a binding"))
+        if one and not ID.fullmatch(one):
+            _refuse(f"{place}.{name}", _("must be an id"))
+    return found
+
+
+def _object(value: object, place: str, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The object, which must have exactly these names, and may have the optional ones."""
     if not isinstance(value, _Object):
-        _refuse(place, "must be an object")
+        _refuse(place, _("must be an object"))
     within = f"{place}." if place else ""
     if value.twice is not None:
-        _refuse(within + _shown(value.twice), "stands there twice")
+        _refuse(within + _shown(value.twice), _("stands there twice"))
     for name in names:
         if name not in value:
-            _refuse(within + name, "is missing")
+            _refuse(within + name, _("is missing"))
     for name in value:
-        if name not in names:
-            _refuse(within + _shown(name), "is not a name of a report")
+        if name not in (*names, *optional):
+            _refuse(within + _shown(name), _("is not a name of a report"))
     return value
 
 
@@ -173,27 +225,27 @@ def _shown(name: str) -> str:
 
 def _list(value: object, place: str) -> list[Any]:
     if not isinstance(value, list):
-        _refuse(place, "must be a list")
+        _refuse(place, _("must be a list"))
     return value
 
 
 def _positive(value: object, place: str) -> int:
     if type(value) is not int or not 0 < value < 2**31:
-        _refuse(place, "must be a positive integer")
+        _refuse(place, _("must be a positive integer"))
     return value
 
 
 def _choice(value: object, place: str, choices: tuple[str, ...]) -> Any:
     if not isinstance(value, str) or value not in choices:
-        _refuse(place, f"must be one of {', '.join(choices)}")
+        _refuse(place, _("must be one of %(choices)s", choices=", ".join(choices)))
     return value
 
 
 def _text(value: object, place: str, longest: int, *, least: int = 0) -> str:
     if not isinstance(value, str):
-        _refuse(place, "must be text")
+        _refuse(place, _("must be text"))
     if not least <= len(value) <= longest:
-        _refuse(place, f"must have {least} to {longest} characters")
+        _refuse(place, _wrong_length(least, longest))
     if wrong := wrong_characters(value):
         _refuse(place, wrong)
     return value
@@ -201,7 +253,7 @@ def _text(value: object, place: str, longest: int, *, least: int = 0) -> str:
 
 def _file(value: object, place: str) -> str:
     if not isinstance(value, str):
-        _refuse(place, "must be text")
+        _refuse(place, _("must be text"))
     if wrong := wrong_path(value):
         _refuse(place, wrong)
     return value
@@ -211,7 +263,7 @@ def _commit(value: object, place: str) -> str:
     """A commit or a version's id. It may be empty: the commit is not known."""
     commit = _text(value, place, 100)
     if not all(char.isascii() and (char.isalnum() or char in "._-") for char in commit):
-        _refuse(place, "must be a commit or the id of a version")
+        _refuse(place, _("must be a commit or the id of a version"))
     return commit
 
 
@@ -219,18 +271,18 @@ def _time(value: object, place: str) -> datetime:
     try:
         time = datetime.fromisoformat(_text(value, place, 40))
     except ValueError:
-        _refuse(place, "must be a time of ISO 8601")
+        _refuse(place, _("must be a time of ISO 8601"))
     if time.utcoffset() is None:
-        _refuse(place, "must say its time zone")
+        _refuse(place, _("must say its time zone"))
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        _refuse(place, "must be a time of ISO 8601")
+        _refuse(place, _("must be a time of ISO 8601"))
 
 
 def _canonical(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _refuse(place: str, reason: str) -> NoReturn:
-    raise ReportRefused(f"{place or 'The file'}: {reason}.")
+def _refuse(place: str, reason: _) -> NoReturn:
+    raise ReportRefused(_("%(place)s: %(reason)s.", place=place or _("The file"), reason=reason))

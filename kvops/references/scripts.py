@@ -88,7 +88,7 @@ def search(code: DeployedCode, modules: Sequence[WorkerModule], *, at: datetime)
     names = {name: namespaces[one] for name, one in code.bindings.items() if one in namespaces}
     sources = [(_file(one), one.data.decode("utf-8", "replace")) for one in modules if one.content_type in CODE | TEXT]
     if len({_file(one) for one in modules}) < len(modules):
-        raise SearchRefused("Two modules have the same name.")
+        raise SearchRefused(gettext_noop("Two modules have the same name."))
     opaque = [_file(one) for one in modules if one.content_type not in CODE | TEXT | LEFT_OUT]
     report = Report(code.version, 0, at, (), ())
     if sources:
@@ -123,8 +123,8 @@ def _file(module: WorkerModule) -> str:
     name = "/".join(parts)
     if module.content_type in CODE and not name.endswith((".js", ".mjs", ".cjs")):
         name += ".js"
-    if wrong := wrong_path(name):
-        raise SearchRefused(f"The name of the module {name!a} {wrong}.")
+    if wrong_path(name):
+        raise SearchRefused(gettext_noop("The name of a module cannot be the path of a file."))
     return name
 
 

@@ -26,6 +26,8 @@ from kvops.references.report import (
     Report,
     wrong_path,
 )
+from kvops.references.wrangler_config import wrangler_environments
+from kvops.refusals import Sentence as _
 
 __all__ = ["Pattern", "SearchRefused", "search_path", "search_sources"]
 
@@ -34,6 +36,7 @@ def search_sources(
     sources: Iterable[tuple[str, str]], patterns: Sequence[Pattern], *, commit: str, at: datetime
 ) -> Report:
     """Search sources, each a path and a text, such as the modules of a deployed script. Raises SearchRefused."""
+    sources = list(sources)
     files = read(sources)
     matcher = Matcher(patterns)
     by_file = {one.source.file: one for one in files}
@@ -54,7 +57,10 @@ def search_sources(
     partial = [one.source.file for one in files if is_code(one.source.file)][: search.evaluator.is_partial]
     hits |= {by_file[file].hit(0, 0, "unknown", "unknown", ANY_FAMILY) for file in (*unparsed, *partial)}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.line, hit.column, hit.family, hit.access, hit.certainty))
-    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed))
+    wrangler, unread = wrangler_environments(
+        (one.source.file, text) for one, (_file, text) in zip(files, sources, strict=True)
+    )
+    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed), tuple(wrangler), tuple(unread))
 
 
 def search_path(path: Path, patterns: Sequence[Pattern], *, commit: str, at: datetime) -> Report:
@@ -66,7 +72,7 @@ def read(sources: Iterable[tuple[str, str]]) -> list["Lines"]:
     """The sources with their trees. Raises SearchRefused."""
     files = [Lines(Source(file.removeprefix("./"), text)) for file, text in sources]
     if not files:
-        raise SearchRefused("There are no source files, so a search says nothing.")
+        raise SearchRefused(_("There are no source files, so a search says nothing."))
     for one in files:
         if wrong := wrong_path(one.source.file):
             raise SearchRefused(f"The name of the file {one.source.file!a} {wrong}.")

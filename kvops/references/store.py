@@ -15,7 +15,7 @@ from audit import log
 from audit.actions import Action
 from kvops import clock, timing
 from kvops.models import Environment, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
-from kvops.references.report import ANY_FAMILY, Report, dumps
+from kvops.references.report import ANY_FAMILY, Report, dumps, wrangler_data
 from kvops.refusals import Refused
 from kvops.wording import moment, say
 
@@ -55,6 +55,7 @@ def store(
         files=report.files,
         hit_count=len(report.hits),
         unparsed=list(report.unparsed),
+        wrangler=wrangler_data(report) if report.wrangler or report.unread else {},
         digest=digest_of(report, worker, version, etag),
         searched_at=report.searched_at,
         by=by if isinstance(by, Person) else None,

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.models import Environment, ReferenceSearch
 from kvops.people.signin import person_of
-from kvops.references import follow_ups, reading, store as reference_store
+from kvops.references import follow_ups, reading, store as reference_store, wrangler_files
 from kvops.references.forms import HitFilter, ReportForm
 from kvops.references.report import loads
 from kvops.web.acting import On, refusals_shown
@@ -139,5 +139,6 @@ def _of_search(request: HttpRequest, search: ReferenceSearch) -> dict[str, objec
         "new": reading.new_hits(search, before).count() if before else 0,
         "gone": reading.gone_hits(search, before).count() if before else 0,
         "unparsed": search.unparsed[:SHOWN],
+        "wrangler": wrangler_files.of_search(search),
         "others": others.order_by("-searched_at", "-pk")[:SHOWN],
     }

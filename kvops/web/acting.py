@@ -16,7 +16,7 @@ from audit.actions import Action
 from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.refusals import Refused
-from kvops.wording import english
+from kvops.wording import english, reason_of
 
 type Show = Callable[[forms.Form | None, int], HttpResponse]
 """A function that shows the page in its present state, with a form as the person left it, and a status."""
@@ -79,9 +79,9 @@ def refusals_shown(
         yield
     except caught as refused:
         if form is None:
-            messages.error(request, str(refused))
+            messages.error(request, reason_of(refused))
         else:
-            form.add_error(None, str(refused))
+            form.add_error(None, reason_of(refused))
         log.refusal(
             action,
             actor=person_of(request).actor,

@@ -3,7 +3,8 @@
 The search is stored, or with `--output` only written to a file, which `import_references` takes. Exit 0 if it is
 stored or written, 1 if it is refused or failed, 2 for bad usage. `--json` prints one object: `environment`, `commit`,
 `files`, `unparsed`, `hits` (`certain`, `possible`, `unknown`), `digest`, `search` (its number, or null), `stored`
-(false if it was stored before, or only written) and `output` (the file, or null).
+(false if it was stored before, or only written), `output` (the file, or null) and `wrangler` (the bindings of the
+checkout's wrangler files, `differences` to environments.toml and the `proposal` for it; null without such a file).
 """
 
 from argparse import ArgumentParser

@@ -1,6 +1,7 @@
 """The pages of code references: searches, hits, changes since the search before, and the file that a person brings."""
 
 import re
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -12,6 +13,7 @@ from kvops import clock
 from kvops.models import Environment, Family, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import forms, store as reference_store, views
 from kvops.references.report import Hit, Report, dumps
+from kvops.references.wrangler_config import WranglerEnvironment
 from tests import make
 from tests.kvops.references import reports
 from tests.signing import signed_in
@@ -35,9 +37,10 @@ def shown(person: Person, address: str) -> str:
     return answer.content.decode()
 
 
-def brought(person: Person, content: bytes) -> HttpResponse:
-    file = SimpleUploadedFile("hits.json", content)
-    return signed_in(person).post("/references/qa/take", {"report": file}, follow=True)  # type: ignore[return-value]
+def brought(person: Person, content: bytes, language: str = "en") -> HttpResponse:
+    file, browser = SimpleUploadedFile("hits.json", content), signed_in(person)
+    browser.cookies["django_language"] = language
+    return browser.post("/references/qa/take", {"report": file}, follow=True)  # type: ignore[return-value]
 
 
 def answer(hit: ReferenceHit, by: Person, **more: object) -> ReferenceAnswer:
@@ -163,6 +166,22 @@ def test_the_newest_answer_is_shown_and_one_to_an_earlier_search_as_carried_over
     assert ("only a comment" in page, "Carried over from QA" in page) == (True, True)
 
 
+def test_the_bindings_of_wrangler_files_are_shown_beside_those_of_the_environments(
+    qa: Environment, people: make.People
+) -> None:
+    stored(qa)
+    assert "The searched checkout has no wrangler file with bindings." in shown(people.auditor, "/references/qa/")
+    found = WranglerEnvironment("wrangler.toml", "qa", {"NEW": "n9", "NONE": ""}, {}, {})
+    report = replace(reports.report(hours=1), wrangler=(found,), unread=("api/wrangler.json",))
+    reference_store.store(qa, report, source="file", by=make.SETUP)
+    page = shown(people.auditor, "/references/qa/")
+    assert "wrangler.toml [env.qa]: the KV namespace n9 under NEW is in no environment." in page
+    assert "wrangler.toml [env.qa]: NONE has no id, so its KV namespace is not known." in page
+    assert "binding = &quot;NEW&quot;" in page
+    assert "api/wrangler.json" in page
+    assert page.index("Differences of other environments") < page.index("production/SETTINGS: no wrangler file")
+
+
 def test_an_operator_brings_the_file_of_a_search(qa: Environment, people: make.People) -> None:
     page = brought(people.operator, dumps(reports.report(reports.hit()))).content.decode()
     assert "The search is stored." in page
@@ -269,3 +288,13 @@ def test_a_search_from_before_the_policy_changed_says_so(qa: Environment, people
     assert "The policy changed after this search" not in shown(people.auditor, "/references/qa/")
     make.another_policy()
     assert "The policy changed after this search" in shown(people.auditor, "/references/qa/")
+
+
+def test_a_refused_file_is_told_in_the_readers_language_and_recorded_in_english(
+    qa: Environment, people: make.People
+) -> None:
+    page = brought(people.operator, dumps(reports.report(reports.hit("/etc/passwd"))), "ja").content.decode()
+    assert "hits[0].file：絶対パスは使えません。" in page
+    assert "must not be" not in page
+    entry = Entry.objects.get(action="refused")
+    assert entry.details["reason"] == "hits[0].file: must not be an absolute path."

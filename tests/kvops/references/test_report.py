@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from kvops.references.report import Hit, Report, ReportRefused, dumps, loads
+from kvops.references.wrangler_config import WranglerEnvironment
 
 HIT = Hit("src/a.ts", 3, 7, "certain", "read", "SETTINGS master:*", '"master:"', ("", 'get("master:" + id)', "}"))
 REPORT = Report("0" * 40, 2, datetime(2026, 11, 28, 15, 0, 1, tzinfo=UTC), (HIT,), ())
 
 
-def changed(path: str, value: object) -> bytes:
+def changed(path: str, value: object, report: Report = REPORT) -> bytes:
     """The report with another value at the place, such as `hits[0].line`."""
-    data: Any = json.loads(dumps(REPORT))
+    data: Any = json.loads(dumps(report))
     target = data
     steps: list[Any] = [int(s) if s.isdigit() else s for s in path.replace("[", ".").replace("]", "").split(".")]
     for step in steps[:-1]:
@@ -77,6 +78,37 @@ def test_a_fingerprint_is_of_file_text_and_context_and_of_nothing_else() -> None
 def test_a_report_with_a_wrong_value_is_refused_with_its_place(path: str, value: object, place: str) -> None:
     with pytest.raises(ReportRefused) as refused:
         loads(changed(path, value))
+    assert str(refused.value) == place
+
+
+WRANGLER = WranglerEnvironment("api/wrangler.toml", "qa", {"SETTINGS": "n1", "NEW": ""}, {"DB": "d1"}, {})
+OF_ONE = "wrangler.environments[0]"
+
+
+def test_a_report_carries_the_bindings_of_wrangler_files_and_one_without_them_stays_as_it_was() -> None:
+    report = replace(REPORT, wrangler=(WRANGLER,), unread=("wrangler.json",))
+    assert loads(dumps(report)) == report
+    assert b"wrangler" not in dumps(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("wrangler", [], "wrangler: must be an object."),
+        ("wrangler", {"environments": []}, "wrangler.unread: is missing."),
+        ("wrangler.unread", ["/a"], "wrangler.unread[0]: must not be an absolute path."),
+        (f"{OF_ONE}.vars", {}, f"{OF_ONE}.vars: is not a name of a report."),
+        (f"{OF_ONE}.file", "../a", f"{OF_ONE}.file: must stay inside the checkout."),
+        (f"{OF_ONE}.name", "a b", f"{OF_ONE}.name: must be the name of an environment."),
+        (f"{OF_ONE}.kv", {"A B": "n1"}, f"{OF_ONE}.kv.A B: is not the name of a binding."),
+        (f"{OF_ONE}.kv", {"A": "n 1"}, f"{OF_ONE}.kv.A: must be an id."),
+        (f"{OF_ONE}.d1", {"A": 1}, f"{OF_ONE}.d1.A: must be text."),
+        (f"{OF_ONE}.r2", [], f"{OF_ONE}.r2: must be an object."),
+    ],
+)
+def test_wrong_bindings_are_refused_with_their_place(path: str, value: object, place: str) -> None:
+    with pytest.raises(ReportRefused) as refused:
+        loads(changed(path, value, replace(REPORT, wrangler=(WRANGLER,))))
     assert str(refused.value) == place
 
 
