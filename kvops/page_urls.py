@@ -60,7 +60,6 @@ urlpatterns: list[URLPattern] = [
     path("references/<slug:environment>/deployed/traces/<int:pk>", deployed_views.answer_read, name="traces-answer"),
     path("reference-searches/<int:pk>/", reference_views.by_number, name="reference-search"),
     path("references/", reference_views.index, name="references"),
-    path("references/follow-ups/", reference_views.open_follow_ups, name="reference-follow-ups"),
     path("references/<slug:environment>/", reference_views.environment, name="references-environment"),
     path("references/<slug:environment>/<int:pk>/", reference_views.search, name="references-search"),
     path("references/<slug:environment>/take", reference_views.take, name="references-take"),

@@ -233,7 +233,6 @@ DOORS: dict[str, Door] = {
     "deployed-search": operates(lambda _world: ["qa", 1], done=404),
     "traces-ask": operates(lambda _world: ["qa"], done=422),
     "traces-answer": operates(lambda _world: ["qa", 1], done=404),
-    "reference-follow-ups": page(),
     "reference-search": Door((LOGIN, 403, 302, 302, 302), NEVER, lambda world: [world.search]),
     "references": page(),
     "references-environment": page(lambda _world: ["qa"]),

@@ -37,7 +37,6 @@ class NotificationEvent(models.TextChoices):
     KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")
     KEY_REAPPEARED = "key.reappeared", _("deleted keys reappeared")
     STAGE_DIFFERS = "stage.differs", _("differences with D1 after a clean-up")
-    FOLLOW_UP_OVERDUE = "follow_up.overdue", _("follow-up overdue")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
     TODO_OVERDUE = "todo.overdue", _("to-do overdue")

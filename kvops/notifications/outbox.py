@@ -83,10 +83,9 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.STAGE_DIFFERS: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.FOLLOW_UP_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.TODO_OVERDUE: NotificationKind(roles=(Role.OPERATOR,)),
+    NotificationEvent.TODO_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 

@@ -7,7 +7,6 @@ from django.views.decorators.http import require_safe
 
 from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
-from kvops.references import follow_ups
 from kvops.runbook import todo
 from kvops.web.live import live_part
 
@@ -23,7 +22,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "waiting": overview_status.waiting_requests(person, person.roles()),
         "todos": todo.open_todos(person)[: overview_status.SHOWN],
         "today": todo.today(),
-        "follow_ups": follow_ups.owned_by(person)[: overview_status.SHOWN],
         "running": overview_status.running(),
         "first_steps": overview_status.first_steps(shown),
         "alarms": overview_status.alarms(shown),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from django.db.models import Case, Count, IntegerField, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, IntegerField, OuterRef, QuerySet, Value, When
 
 from kvops.models import Category, Environment, Family, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed
@@ -131,6 +131,15 @@ def grouped(hits: Iterable[ReferenceHit]) -> list[HitGroup]:
     """The hits with their answers, by family, in the order they come in."""
     groups = groupby(answered(hits), key=lambda one: (one.urgent, one.hit.family))
     return [HitGroup(urgent, family, list(found)) for (urgent, family), found in groups]
+
+
+def open_follow_ups() -> QuerySet[ReferenceAnswer]:
+    """The open follow-ups that no newer answer to the same hit replaced, the first due first."""
+    newer = ReferenceAnswer.objects.filter(
+        family=OuterRef("family"), fingerprint=OuterRef("fingerprint"), pk__gt=OuterRef("pk")
+    )
+    found = ReferenceAnswer.objects.filter(~Exists(newer), kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None)
+    return found.select_related("family", "owner", "hit__search__environment").order_by("due", "pk")
 
 
 def _legacy() -> list[str]:

@@ -1,4 +1,4 @@
-"""The pages of code references: environments with their newest searches, the hits of a search, follow-ups."""
+"""The pages of code references: environments with their newest searches, and the hits of a search."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -9,16 +9,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.models import Environment, ReferenceSearch
 from kvops.people.signin import person_of
-from kvops.references import follow_ups, reading, store as reference_store, wrangler_files
+from kvops.references import reading, store as reference_store, wrangler_files
 from kvops.references.forms import HitFilter, ReportForm
 from kvops.references.report import loads
 from kvops.web.acting import On, refusals_shown
 from kvops.web.paging import page_of
 
 PAGE = 50
-MANY = 500
-"""Follow-ups on their page."""
-
 SHOWN = 20
 """Earlier searches, and files that could not be parsed, on the page of a search."""
 
@@ -29,8 +26,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show every environment with its newest search, and the number of follow-ups."""
     context = {
         "environments": reading.environments(),
-        "open": follow_ups.still_open().count(),
-        "overdue": follow_ups.overdue().count(),
+        "open": reading.open_follow_ups().count(),
         "certainties": reading.Certainty.labels,
     }
     return render(request, "references/index.html", context)
@@ -81,15 +77,6 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
             messages.success(request, _("The search is stored."))
         return redirect("references-search", found.slug, stored.pk)
     return _page(request, found, form, status=422)
-
-
-@require_safe
-@permission_required("kvops.view", raise_exception=True)
-def open_follow_ups(request: HttpRequest) -> HttpResponse:
-    """List the open follow-ups, the overdue ones first."""
-    found, more = page_of(follow_ups.still_open(), MANY)
-    context = {"follow_ups": found, "more": more, "today": follow_ups.today()}
-    return render(request, "references/follow_ups.html", context)
 
 
 def _environment(slug: str) -> Environment:

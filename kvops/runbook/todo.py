@@ -1,4 +1,7 @@
-"""To-dos of the runbook, and those of other features that join the list by `register`."""
+"""The list of to-dos: those on entries of the runbook, the follow-ups of the code, and what else joins by `register`.
+
+There is one list with one notice and one line of the overview, wherever a to-do comes from.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,24 +10,30 @@ from datetime import date
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from kvops import clock
-from kvops.models import Environment, NotificationEvent, Person, RunbookTodo
+from kvops.models import Environment, NotificationEvent, Person, ReferenceAnswer, ReferenceHit, RunbookTodo
 from kvops.notifications import outbox
+from kvops.references import reading
 from kvops.runbook.entries import RunbookEntry, entry_of
 from kvops.runbook.writing import RunbookRefused, insist_keeper, insist_no_secret
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
+
+LONGEST_LINK = 500
+"""Characters. The longest link of a notification."""
 
 
 @dataclass(frozen=True)
 class OpenTodo:
     """Something that waits for its owner until a day. `subject` is as in the audit log, `address` its page.
 
-    `done` is the address that a person posts to when it is done; empty if something else closes it.
+    `done` is the address that a person posts to when it is done. Otherwise `closes` says how it is closed.
     """
 
     title: str
@@ -33,7 +42,9 @@ class OpenTodo:
     address: str
     subject: str
     environment: Environment | None = None
+    note: str = ""
     done: str = ""
+    closes: str = ""
 
 
 type Source = Callable[[], Iterable[OpenTodo]]
@@ -65,6 +76,31 @@ def of_entries() -> Iterator[OpenTodo]:
             f"todo:{one.pk}",
             done=reverse("runbook-todo-done", args=[one.pk]),
         )
+
+
+@register
+def of_code() -> Iterator[OpenTodo]:
+    """The open follow-ups: changes of the code that an answer to a hit promises."""
+    for one in reading.open_follow_ups():
+        if one.owner and one.due:  # always, by constraint
+            change = capfirst(ReferenceAnswer.FollowUp(one.follow_up).label)
+            yield OpenTodo(
+                say(_("%(change)s: %(place)s"), change=change, place=one.hit),
+                one.owner,
+                one.due,
+                _hit_page(one.hit),
+                f"answer:{one.pk}",
+                one.hit.search.environment,
+                note=f"{one.family.binding} {one.family}: {one.reason}",
+                closes=say(_("A search of the changed code closes it.")),
+            )
+
+
+def _hit_page(hit: ReferenceHit) -> str:
+    """The page of the hit's search, narrowed to its file if the address stays short enough for a message."""
+    page = reverse("references-search", args=[hit.search.environment.slug, hit.search_id])
+    narrowed = f"{page}?{urlencode({'file': hit.file})}"
+    return narrowed if len(narrowed) <= LONGEST_LINK else page
 
 
 def open_todos(owner: Person | None = None) -> list[OpenTodo]:
@@ -101,16 +137,19 @@ def finish(todo: RunbookTodo, *, by: Person) -> None:
 
 
 def overdue(_environment: Environment | None, _actor: log.Actor) -> Begun:
-    """Notify the owner and the operators of each to-do whose day is over, once. The schedule calls it every day."""
+    """Notify owner, operators and channel of each to-do whose day is over, once a day until it is done."""
     day = today()
     for one in open_todos():
         if one.due < day:
             outbox.post(
                 NotificationEvent.TODO_OVERDUE,
                 subject=one.subject,
-                occasion=one.due.isoformat(),
+                occasion=day.isoformat(),
                 title=say(_("Overdue: %(todo)s"), todo=one.title),
-                lines=[say(_("It was due on %(due)s. Its owner is %(owner)s."), due=one.due, owner=one.owner.name)],
+                lines=[
+                    say(_("It was due on %(due)s. Its owner is %(owner)s."), due=one.due, owner=one.owner.name),
+                    *filter(None, (one.note, one.closes)),
+                ],
                 link=one.address,
                 environment=one.environment,
                 to=[one.owner],

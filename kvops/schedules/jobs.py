@@ -89,7 +89,6 @@ JOBS: dict[str, ScheduledJob] = {
         _("Notices before backups are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"
     ),
     "lateness": ScheduledJob(_("Notices of late backups"), "backups.retention.notices.in_time", "23 * * * *"),
-    "follow_ups": ScheduledJob(_("Notices of overdue follow-ups"), "kvops.references.follow_ups.in_time", "41 8 * * *"),
     "masters": ScheduledJob(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
     "clinics": ScheduledJob(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
     "drill_in_time": ScheduledJob(

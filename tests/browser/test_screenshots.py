@@ -65,7 +65,6 @@ PAGES = {
     "integrity-too-many": "/integrity/masters/production/",
     "references": "/references/",
     "references-environment": "/references/qa/",
-    "follow-ups": "/references/follow-ups/",
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",

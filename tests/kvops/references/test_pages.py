@@ -238,11 +238,12 @@ def test_follow_ups_are_listed_with_the_overdue_first(qa: Environment, people: m
     hits = list(stored(qa, reports.hit("a.ts"), reports.hit("b.ts")).hits.order_by("file"))
     follow_up(hits[0], people.operator, date(2999, 1, 1))
     follow_up(hits[1], people.reviewer, date(2026, 1, 2))
-    page = shown(people.auditor, "/references/follow-ups/")
+    page = shown(people.auditor, "/runbook/todo/")
     assert re.findall(r"([ab])\.ts:7", page) == ["b", "a"]
-    assert page.count("Overdue") == 1
+    assert page.count("<div>overdue</div>") == 1
+    assert page.count("A search of the changed code closes it.") == 2
+    assert f"/references/qa/{hits[1].search_id}/?file=b.ts" in page
     assert "2 open follow-ups" in shown(people.auditor, "/references/")
-    assert "1 overdue" in shown(people.auditor, "/references/")
 
 
 def test_a_follow_up_that_a_newer_answer_replaced_or_a_search_closed_is_not_listed(
@@ -252,9 +253,9 @@ def test_a_follow_up_that_a_newer_answer_replaced_or_a_search_closed_is_not_list
     for hit in hits:
         follow_up(hit, people.operator, date(2026, 1, 2))
     answer(hits[0], people.operator)
-    assert re.findall(r"([ab])\.ts:7", shown(people.auditor, "/references/follow-ups/")) == ["b"]
+    assert re.findall(r"([ab])\.ts:7", shown(people.auditor, "/runbook/todo/")) == ["b"]
     stored(qa, reports.hit("a.ts"), hours=1)
-    assert "No open follow-up" in shown(people.auditor, "/references/follow-ups/")
+    assert "Nothing is left to do" in shown(people.auditor, "/runbook/todo/")
 
 
 def test_the_overview_shows_a_follow_up_to_its_owner_only(qa: Environment, people: make.People) -> None:

@@ -1,20 +1,22 @@
 """To-dos: each with an owner and a day, done once, and told of when the day is over."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops.models import Notification, Person, RunbookTodo
+from kvops.models import Environment, Family, Notification, Person, ReferenceAnswer, RunbookTodo
+from kvops.references import store as reference_store
 from kvops.runbook import entries as runbook_entries, todo
 from kvops.runbook.entries import RunbookEntry
 from kvops.runbook.todo import OpenTodo
 from kvops.runbook.writing import RunbookRefused
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
+from tests.kvops.references import reports
 from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
 
@@ -62,13 +64,18 @@ def test_a_to_do_waits_for_its_owner_until_it_is_done(entry: RunbookEntry, peopl
     assert list(actions) == [("todo.added", entry.begun.subject), ("todo.done", entry.begun.subject)]
 
 
-def test_an_overdue_to_do_is_red_and_told_once(entry: RunbookEntry, people: make.People) -> None:
+def test_an_overdue_to_do_is_red_and_told_once_a_day(
+    entry: RunbookEntry, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late(entry, people.auditor)
     page = signed_in(people.auditor).get("/").content.decode()
     assert 'text-danger">\n                  overdue since' in page
     wanted = [(f"{who}@example.com", "Overdue: Tell the team") for who in ("auditor", "operator2", "operator")]
     assert tell() == wanted
     assert tell() == wanted
+    tomorrow = todo.today() + DAY
+    monkeypatch.setattr(todo, "today", lambda: tomorrow)
+    assert tell() == sorted(wanted * 2)
 
 
 def test_the_schedule_calls_it(entry: RunbookEntry, people: make.People) -> None:
@@ -104,19 +111,19 @@ def test_a_to_do_needs_a_day_to_come_an_owner_with_a_role_and_a_text(
 
 @pytest.fixture
 def another_feature(people: make.People) -> Iterator[None]:
-    """A feature whose follow-ups join the list."""
+    """A feature whose own to-dos join the list."""
 
-    def follow_ups() -> Iterator[OpenTodo]:
+    def more() -> Iterator[OpenTodo]:
         yield OpenTodo("Switch the code to D1", people.operator, todo.today() - DAY, "/cleanup/", "reference:1")
 
-    todo.register(follow_ups)
-    todo.register(follow_ups)
+    todo.register(more)
+    todo.register(more)
     yield
-    todo._SOURCES.remove(follow_ups)
+    todo._SOURCES.remove(more)
 
 
 @pytest.mark.usefixtures("another_feature")
-def test_the_follow_ups_of_another_feature_join_the_list_the_overview_and_the_notices(people: make.People) -> None:
+def test_the_to_dos_of_another_feature_join_the_list_the_overview_and_the_notices(people: make.People) -> None:
     assert [one.title for one in todo.open_todos()] == ["Switch the code to D1"]
     for address in ("/", "/runbook/todo/"):
         assert "Switch the code to D1" in signed_in(people.operator).get(address).content.decode()
@@ -134,3 +141,39 @@ def test_the_list_is_narrowed_by_owner_and_goes_on(
     assert (len(first["todos"]), first["after"]) == (2, 2)
     assert len(browser.get("/runbook/todo/?after=2").context["todos"]) == 1
     assert len(browser.get("/runbook/todo/", {"owner": people.operator.pk}).context["todos"]) == 1
+
+
+def follow_up(environment: Environment, people: make.People, file: str, due: date) -> ReferenceAnswer:
+    """A change of the code that an answer promises."""
+    search = reference_store.store(environment, reports.report(reports.hit(file)), source="file", by=make.SETUP)
+    hit, family = search.hits.get(), Family.objects.get(pattern="master:")
+    what = {"kind": "follow_up", "follow_up": "flag", "owner": people.auditor, "due": due, "reason": "read by jobs"}
+    return ReferenceAnswer.objects.create(
+        family=family, hit=hit, fingerprint=hit.fingerprint, by=people.operator, **what
+    )
+
+
+def test_owner_operators_and_channel_hear_of_an_overdue_follow_up_once_a_day(
+    estate: make.Estate, people: make.People
+) -> None:
+    Environment.objects.filter(slug="qa").update(slack="env:TEST_SLACK")
+    follow_up(Environment.objects.get(slug="qa"), people, "a.ts", todo.today() - DAY)
+    title = "Overdue: Remove the flag or fallback: a.ts:7"
+    assert tell() == [(who and f"{who}@example.com", title) for who in ("", "auditor", "operator2", "operator")]
+    message = Notification.objects.earliest("pk")
+    assert message.lines == [
+        f"It was due on {todo.today() - DAY}. Its owner is Auditor.",
+        "SETTINGS master:*: read by jobs",
+        "A search of the changed code closes it.",
+    ]
+    assert message.link.endswith("/?file=a.ts")
+
+
+def test_nobody_hears_of_a_follow_up_of_today_or_of_one_that_a_search_closed(
+    estate: make.Estate, people: make.People
+) -> None:
+    follow_up(estate.qa.environment, people, "a.ts", todo.today())
+    assert tell() == []
+    follow_up(estate.production.environment, people, "b.ts", todo.today() - DAY)
+    reference_store.store(estate.production.environment, reports.report(hours=1), source="file", by=make.SETUP)
+    assert tell() == []
