@@ -62,14 +62,14 @@ def store(
         made_by=actor.text,
     )
     with log.transaction():
-        # One search of an environment after the other, so that each is compared with all others.
-        Environment.objects.select_for_update(no_key=True).get(pk=environment.pk)
+        # One search after the other, so that each is compared with all others, also of other environments.
+        list(Environment.objects.select_for_update(no_key=True).order_by("pk"))
         if found := ReferenceSearch.objects.filter(environment=environment, digest=search.digest).first():
             found.seen_before = True
             return found
         search.save(force_insert=True)
         ReferenceHit.objects.bulk_create(_rows(search, report), batch_size=BATCH)
-        closed = _close_follow_ups(search, report)
+        closed = _close_follow_ups(search)
         log.record(
             Action.REFERENCES_SEARCHED,
             actor=actor,
@@ -179,24 +179,38 @@ def _rows(search: ReferenceSearch, report: Report) -> list[ReferenceHit]:
     ]
 
 
-def _close_follow_ups(search: ReferenceSearch, report: Report) -> int:
-    """Close the open follow-ups about earlier hits of the same code of which the report has none; how many.
+def _close_follow_ups(search: ReferenceSearch) -> int:
+    """Close the open follow-ups that the newest searches show to be done; how many.
 
-    A hit whose line moved is still there, and a file that could not be parsed now says nothing.
+    The newest search of a follow-up's own code is later than its hit, and no newest search of any environment has such
+    a hit: an answer carries over, so the follow-up is the answer there too. A hit whose line moved is still there, and
+    a file that could not be parsed says nothing.
     """
     same_code = ReferenceSearch.objects.filter(environment=search.environment_id, worker=search.worker)
     if same_code.filter(searched_at__gte=search.searched_at).exclude(pk=search.pk).exists():
         return 0
-    follow_ups = ReferenceAnswer.objects.filter(
-        kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None, hit__search__in=same_code.exclude(pk=search.pk)
-    ).select_related("hit")
-    fingerprints = {hit.fingerprint for hit in report.hits}
-    places = {(hit.family, hit.file, hit.text) for hit in report.hits}
+    in_order = ReferenceSearch.objects.order_by("environment", "worker", "-searched_at", "-pk")
+    newest = list(in_order.distinct("environment", "worker"))
+    times = {(one.environment_id, one.worker): one.searched_at for one in newest}
+    unparsed = {(one.worker, file) for one in newest for file in one.unparsed}
+    follow_ups = list(
+        ReferenceAnswer.objects.filter(kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None)
+        .select_related("hit__search")
+        .select_for_update(of=("self",))
+    )
+    hits = ReferenceHit.objects.filter(search__in=newest).order_by()
+    fingerprints = set(
+        hits.filter(fingerprint__in={one.fingerprint for one in follow_ups}).values_list("fingerprint", flat=True)
+    )
+    there = hits.filter(file__in={one.hit.file for one in follow_ups})
+    places = set(there.values_list("search__worker", "family", "file", "text"))
     done = [
-        answer.pk
-        for answer in follow_ups.select_for_update(of=("self",))
-        if answer.fingerprint not in fingerprints
-        and (answer.hit.family, answer.hit.file, answer.hit.text) not in places
-        and answer.hit.file not in report.unparsed
+        one.pk
+        for one in follow_ups
+        for hit, code in [(one.hit, one.hit.search)]
+        if times[code.environment_id, code.worker] > code.searched_at
+        and one.fingerprint not in fingerprints
+        and (code.worker, hit.family, hit.file, hit.text) not in places
+        and (code.worker, hit.file) not in unparsed
     ]
     return ReferenceAnswer.objects.filter(pk__in=done).update(closed_by=search, closed_at=Now())

@@ -92,7 +92,7 @@ def of_code() -> Iterator[OpenTodo]:
                 f"answer:{one.pk}",
                 one.hit.search.environment,
                 note=f"{one.family.binding} {one.family}: {one.reason}",
-                closes=say(_("A search of the changed code closes it.")),
+                closes=say(_("Later searches close it, once no environment has such code.")),
             )
 
 

@@ -190,18 +190,24 @@ class Prerequisites:
 
     def hit(self, **values: object) -> ReferenceHit:
         """A code reference, found an hour ago."""
-        place = {"file": "a.ts", "line": 7, "column": 3, "text": "master:", "family": "SETTINGS master:*"}
+        place = {"file": "a.ts", "line": 7, "column": 3, "text": "master:", "family": "SETTINGS *"}
         kind = {"certainty": "certain", "access": "read", "fingerprint": SHA}
         if "search" not in values:
             values = {"search": self.search(searched_at=Now() - HOUR), **values}
         return ReferenceHit.objects.create(**{**place, **kind, **values})
+
+    def operating(self) -> Person:
+        """The operator, with the role and a login that is active."""
+        RoleGrant.objects.get_or_create(person=self.operator, role="operator", granted_by="x")
+        User.objects.get_or_create(email="operator@example.com", person=self.operator)
+        return self.operator
 
     def answer(self, **values: object) -> ReferenceAnswer:
         """A follow-up about a code reference."""
         what = {"kind": "follow_up", "follow_up": "d1", "owner": self.operator, "due": "2026-12-01"}
         if "hit" not in values:
             values = {"hit": self.hit(), **values}
-        made = {"family": self.family(), "fingerprint": SHA, "reason": "x", "by": self.operator, **what}
+        made = {"family": self.family(), "fingerprint": SHA, "reason": "x", "by": self.operating(), **what}
         return ReferenceAnswer.objects.create(**{**made, **values})
 
     def approval(self, state: str = "pending", /, **values: object) -> ApprovalRequest:

@@ -23,6 +23,11 @@ def qa(people: make.People) -> Environment:
 
 
 @pytest.fixture
+def production() -> Environment:
+    return Environment.objects.create(slug="p", name="P", order=2, read_token="env:P", write_token="env:Q")
+
+
+@pytest.fixture
 def master() -> Family:
     return Family.objects.create(binding="SETTINGS", pattern="master:", category="legacy", owner="platform")
 
@@ -73,12 +78,13 @@ def test_the_same_report_is_stored_once(qa: Environment) -> None:
     assert Entry.objects.filter(action="references.searched").count() == 1
 
 
-def test_the_same_report_of_another_environment_or_of_another_script_is_another_search(qa: Environment) -> None:
-    other = Environment.objects.create(slug="p", name="P", order=2, read_token="env:R", write_token="env:W")
+def test_the_same_report_of_another_environment_or_of_another_script_is_another_search(
+    qa: Environment, production: Environment
+) -> None:
     report = reports.report(reports.hit())
     found = [
         stored(qa, report),
-        stored(other, report),
+        stored(production, report),
         stored(qa, report, worker="api", version="1"),
         stored(qa, report, worker="api", version="2"),
         stored(qa, report, worker="api", version="2", etag="x"),
@@ -147,11 +153,35 @@ def test_an_earlier_search_that_arrives_late_closes_no_follow_up(
     assert answer.closed_by is None
 
 
-def test_a_search_of_other_code_closes_no_follow_up(qa: Environment, master: Family, people: make.People) -> None:
+def test_a_follow_up_stays_open_while_the_code_of_another_environment_has_its_place(
+    qa: Environment, production: Environment, master: Family, people: make.People
+) -> None:
     answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
-    other = Environment.objects.create(slug="p", name="P", order=2, read_token="env:R", write_token="env:W")
+    stored(production, reports.report(HIT))
+    stored(qa, reports.report(hours=1))
+    answer.refresh_from_db()
+    assert answer.closed_by is None
+    moved = stored(production, reports.report(reports.hit(line=90, context=["x", "y", "z"]), hours=2))
+    last = stored(production, reports.report(hours=3))
+    assert moved.hit_count == 1
+    assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by == last
+
+
+def test_code_of_production_that_was_never_searched_keeps_no_follow_up_open(
+    qa: Environment, production: Environment, master: Family, people: make.People
+) -> None:
+    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
+    done = stored(qa, reports.report(hours=1))
+    answer.refresh_from_db()
+    assert answer.closed_by == done
+
+
+def test_a_search_of_other_code_closes_no_follow_up(
+    qa: Environment, production: Environment, master: Family, people: make.People
+) -> None:
+    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
     stored(qa, reports.report(hours=1), worker="api", version="1")
-    stored(other, reports.report(hours=1))
+    stored(production, reports.report(hours=1))
     answer.refresh_from_db()
     assert answer.closed_by is None
 

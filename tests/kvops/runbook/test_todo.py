@@ -164,7 +164,7 @@ def test_owner_operators_and_channel_hear_of_an_overdue_follow_up_once_a_day(
     assert message.lines == [
         f"It was due on {todo.today() - DAY}. Its owner is Auditor.",
         "SETTINGS master:*: read by jobs",
-        "A search of the changed code closes it.",
+        "Later searches close it, once no environment has such code.",
     ]
     assert message.link.endswith("/?file=a.ts")
 
