@@ -30,18 +30,26 @@ from kvops.wording import english, said, say
 State = CleanupStage.State
 NO_BACKUP = gettext_noop("There were no keys, so there is no backup to compare.")
 NO_DATASET = gettext_noop("There is no dataset file: the environment has no verified backup of the master data.")
+NO_KEYS = gettext_noop("There were no keys, so nothing was deleted that a dataset file could tell of.")
+NOT_EXPORTED = gettext_noop(
+    "There is no dataset file: the policy wants an export of master data in production. The backup was compared here."
+)
 BEFORE_THIS_RULE = gettext_noop("It did not run: the deletion was proven before KVOps did this.")
 
 
 @dataclass(frozen=True)
 class AfterCheck:
-    """One comparison after the clean-up: its newest check, or the reason why there is none."""
+    """One comparison after the clean-up: its newest check, or the reason why there is none.
+
+    Without a check, the policy needs one unless `not_applicable`.
+    """
 
     code: str
     title: str | Promise
     check: Check | None
     missing: str = ""
     refused: bool = False
+    not_applicable: bool = False
 
     @property
     def differs(self) -> bool:
@@ -96,9 +104,22 @@ def results(stage: CleanupStage) -> Sequence[AfterCheck]:
             backup,
             "" if backup else said(no_backup),
             refused=bool(stage.after_refused) and backup is None,
+            not_applicable=backup is None and stage.names == 0 and not stage.after_refused,
         ),
-        AfterCheck("dataset", _("Compare the dataset with D1 again"), dataset, "" if dataset else said(NO_DATASET)),
+        _of_dataset(stage, dataset),
     ]
+
+
+def _of_dataset(stage: CleanupStage, check: Check | None) -> AfterCheck:
+    """The comparison with the newest backup of master data, which the policy wants in production."""
+    why = ""
+    if check is None and stage.names == 0:
+        why = NO_KEYS
+    elif check is None and stage.check_after is not None and not stage.environment.production:
+        why = NOT_EXPORTED
+    missing = "" if check else said(why or NO_DATASET)
+    title = _("Compare the dataset with D1 again")
+    return AfterCheck("dataset", title, check, missing, not_applicable=bool(why))
 
 
 def open_run(stage: CleanupStage) -> Run | None:

@@ -12,18 +12,21 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, cards
+from backups.cleanup import after_check, cards, evidence as cleanup_evidence
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
-from kvops.wording import said, spelled
+from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
 
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateLine:
-    """One step: its proof, or what is missing."""
+    """One step: its proof. If it has none, it is `missing`, or `not_applicable` for the reason that is said.
+
+    `wrong`: the proof shows a problem, such as a difference with D1.
+    """
 
     what: str
     said: str = ""
@@ -32,6 +35,8 @@ class CertificateLine:
     digest: str = ""
     url: str = ""
     missing: bool = False
+    wrong: bool = False
+    not_applicable: bool = False
     environment: str = ""
 
 
@@ -58,6 +63,11 @@ class Certificate:
         """The number of missing proofs."""
         return sum(line.missing for section in self.sections for line in section.lines)
 
+    @property
+    def wrong(self) -> int:
+        """The number of proofs that show a problem."""
+        return sum(line.wrong for section in self.sections for line in section.lines)
+
 
 def build(cleanup: CleanupRequest) -> Certificate:
     """The certificate of the clean-up as it is now."""
@@ -70,7 +80,7 @@ def build(cleanup: CleanupRequest) -> Certificate:
     sections = [
         CertificateSection("5.1", _("Keys and code references"), each(_names, _references)),
         CertificateSection("5.2", _("Backup to R2"), each(_backup, _verified, _checked, _shared)),
-        CertificateSection("5.3", _("Deletion: QA, then production"), each(_deleted, _empty, _tested, _restored)),
+        CertificateSection("5.3", _("Deletion: QA, then production"), each(*_DELETION)),
         CertificateSection("5.4", _("Code"), each(_code)),
         CertificateSection(
             "6", _("Check after the clean-up, and four eyes"), each(_backup_again, _dataset_again, _eyes)
@@ -101,7 +111,7 @@ def _nothing(what: str) -> CertificateLine:
 
 
 def _not_needed(what: str, why: str) -> CertificateLine:
-    return CertificateLine(what=what, said=why)
+    return CertificateLine(what=what, said=why, not_applicable=True)
 
 
 # 5.1
@@ -150,7 +160,7 @@ def _backup(stage: CleanupStage) -> CertificateLine | None:
 def _without_keys(stage: CleanupStage, what: str) -> CertificateLine | None:
     """The line for a stage that had nothing to back up, share or delete."""
     empty = stage.frozen_at and stage.names == 0
-    return _not_needed(what, _("Not needed: there were no keys.")) if empty else None
+    return _not_needed(what, _("There were no keys.")) if empty else None
 
 
 def _verified(stage: CleanupStage) -> CertificateLine | None:
@@ -160,7 +170,7 @@ def _verified(stage: CleanupStage) -> CertificateLine | None:
     address = reverse("run", args=[backup.verify_run_id]) if backup.verify_run_id else ""
     if backup.status == Generation.Status.DAMAGED:
         problem = _("The backup is damaged: %(problem)s") % {"problem": backup.problem}
-        return CertificateLine(what=what, said=problem, at=backup.verified_at, url=address, missing=True)
+        return CertificateLine(what=what, said=problem, at=backup.verified_at, url=address, wrong=True)
     equal = _("Every entry equals what KV returned")
     return CertificateLine(what=what, said=equal, at=backup.verified_at, url=address)
 
@@ -168,7 +178,7 @@ def _verified(stage: CleanupStage) -> CertificateLine | None:
 def _checked(stage: CleanupStage) -> CertificateLine | None:
     what, check = _("Check against D1 before the deletion"), stage.check_passed
     if not stage.request.needs_check:
-        return _not_needed(what, _("Not needed for this category."))
+        return _not_needed(what, _("The policy needs none for this category."))
     if check is None:
         return _without_keys(stage, what) or _nothing(what)
     figures = {"keys": spelled(check.keys), "rows": spelled(check.rows)}
@@ -187,6 +197,21 @@ def _shared(stage: CleanupStage) -> CertificateLine | None:
 
 
 # 5.3
+
+
+def _writers(stage: CleanupStage) -> CertificateLine:
+    what, frozen = _("Writers frozen"), cleanup_evidence.submitted(stage)["writers_frozen"]
+    if not frozen["until"]:
+        return _not_needed(what, _("No writers were frozen."))
+    until = _("until %(until)s") % {"until": moment(datetime.fromisoformat(frozen["until"]))}
+    return CertificateLine(what=what, said=until, by=frozen["by"])
+
+
+def _hours(stage: CleanupStage) -> CertificateLine:
+    what, hours = _("Allowed hours"), cleanup_evidence.submitted(stage)["hours"]
+    if not hours["hours"]:
+        return _not_needed(what, _("The environment allows every hour."))
+    return CertificateLine(what=what, said=f"{hours['hours']} {hours['days']} {hours['time_zone']}".replace("  ", " "))
 
 
 def _deleted(stage: CleanupStage) -> CertificateLine | None:
@@ -234,6 +259,8 @@ def _restored(stage: CleanupStage) -> CertificateLine | None:
     return CertificateLine(what=_("Restore of deleted keys"), said=shown, at=found[-1].finished_at, url=address)
 
 
+_DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)
+
 # 5.4
 
 
@@ -264,20 +291,21 @@ def _dataset_again(stage: CleanupStage) -> CertificateLine | None:
 
 def _again(stage: CleanupStage, code: str, what: str) -> CertificateLine:
     if not stage.request.needs_check:
-        return _not_needed(_("Check against D1 again"), _("Not needed for this category."))
+        return _not_needed(_("Check against D1 again"), _("The policy needs none for this category."))
     found = next((one for one in after_check.results(stage) if one.code == code), None)
     if found is None:
         return _nothing(what)
     check = found.check
     if check is None:
-        without_keys = stage.names == 0 and not found.refused
-        return CertificateLine(what=what, said=found.missing, missing=not (without_keys and code == "backup"))
+        needed = not found.not_applicable
+        return CertificateLine(what=what, said=found.missing, missing=needed, not_applicable=not needed)
     address = reverse("backups:check", args=[check.pk])
     if found.unfinished:
         return CertificateLine(what=what, said=_("Missing: the check did not finish."), url=address, missing=True)
     note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     shown = note % {"n": spelled(check.differences)} if found.differs else _("No difference with D1.")
-    return CertificateLine(what=what, said=shown, at=check.finished_at, digest=check.definition_digest, url=address)
+    proof = {"at": check.finished_at, "digest": check.definition_digest, "url": address}
+    return CertificateLine(what=what, said=shown, wrong=found.differs, **proof)
 
 
 def _eyes(stage: CleanupStage) -> CertificateLine | None:

@@ -30,11 +30,13 @@ def document(cleanup: CleanupRequest) -> tuple[dict[str, object], str]:
             "exact": cleanup.exact,
             "category": cleanup.category,
             "reason": cleanup.reason,
+            "ticket": cleanup.ticket,
             "asked_by": cleanup.asker,
             "asked_at": evidence.moment(cleanup.created_at),
             "state": mine.state,
             "valid": mine.valid,
             "missing": mine.missing,
+            "wrong": mine.wrong,
             "sections": [
                 {"rule": one.rule, "title": one.title, "lines": [_line_data(line) for line in one.lines]}
                 for one in mine.sections
@@ -68,6 +70,7 @@ def as_markdown(cleanup: CleanupRequest) -> str:
         f"# {title}",
         f"{_md(cleanup.binding)} {_md(cleanup.pattern)} · {_md(mine.state)}",
         f"{_('Reason')}: {_md(cleanup.reason)}",
+        f"{_('Ticket')}: {_md(cleanup.ticket or '–')}",
         f"{_('Asked by')}: {_md(cleanup.asker)}, {evidence.moment(cleanup.created_at)}",
     ]
     for section in mine.sections:
@@ -82,8 +85,9 @@ def _md_line(line: CertificateLine) -> str:
     proof = [_md(line.by), evidence.moment(line.at), f"`{line.digest}`" if line.digest else ""]
     proof.append(f"<{_address(line.url)}>" if line.url else "")
     where = f"{line.environment}: " if line.environment else ""
-    text = " · ".join(filter(None, [_md(line.said), *proof]))
-    mark = "❌ " if line.missing else ""
+    label = _("Not applicable") if line.not_applicable else _("Wrong") if line.wrong else ""
+    text = " · ".join(filter(None, [label, _md(line.said), *proof]))
+    mark = "❌ " if line.missing or line.wrong else ""
     return f"- {mark}**{_md(where + line.what)}** {text}".rstrip()
 
 

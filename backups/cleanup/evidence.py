@@ -4,8 +4,10 @@ A changed account, namespace, bucket, policy, backup, check or set of names give
 longer fits.
 """
 
+import json
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
@@ -73,9 +75,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "category": request.category,
         "reason": request.reason,
         "asked_by": request.asker,
-        "ticket": request.ticket,
-        "writers_frozen": {"until": evidence.moment(request.frozen_until), "by": request.frozen_by},
-        "hours": hours.shown(environment),
+        **arranged(stage),
         "policy": policy.shown(),
         "scope_digest": scope_digest(stage),
         "names": {**shared.names(stage), "scan": stage.scan_id},
@@ -89,6 +89,23 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation, proven),
+    }
+
+
+def submitted(stage: CleanupStage) -> dict[str, Any]:
+    """The ticket, the frozen writers and the allowed hours: as they were submitted, or else as they are now."""
+    found = arranged(stage)
+    theirs = json.loads(stage.approval.evidence) if stage.approval else {}
+    return {name: theirs.get(name, now) for name, now in found.items()}
+
+
+def arranged(stage: CleanupStage) -> dict[str, Any]:
+    """The ticket, the frozen writers and the allowed hours as they are now."""
+    request = stage.request
+    return {
+        "ticket": request.ticket,
+        "writers_frozen": {"until": evidence.moment(request.frozen_until), "by": request.frozen_by},
+        "hours": hours.shown(stage.environment),
     }
 
 

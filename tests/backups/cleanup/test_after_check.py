@@ -96,6 +96,13 @@ def test_without_a_backup_of_master_data_the_stage_says_so(deleting: CleanupStag
     assert "There is no dataset file" in steps["Compare the dataset with D1 again"].note
 
 
+def test_a_stage_without_keys_needs_no_dataset_file(deleting: CleanupStage) -> None:
+    stage = worked(deleting)
+    stage.names, stage.check_after = 0, None
+    found = [(one.code, one.not_applicable) for one in after_check.results(stage)]
+    assert found == [("backup", True), ("dataset", True)]
+
+
 def test_caches_are_not_compared(estate: make.Estate, people: make.People) -> None:
     make.family("cache:", Category.CACHE)
     estate.put(estate.qa, "cache:1")
