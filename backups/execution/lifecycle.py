@@ -161,7 +161,7 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
         run = run_driver.create(
             self.run_kind,
             subject=subject,
-            label=label[:300],
+            label=label,
             actor=by.actor,
             person=by,
             environment=work.environment,
