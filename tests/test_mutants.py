@@ -26,3 +26,14 @@ def test_words_for_people_are_told_from_what_is_done() -> None:
     found = list(mutants("backups.investigations.requests", ["_insist_operator"]))
     assert {one.says for one in found} == {True, False}
     assert all("holds" in one.diff for one in found if not one.says)
+
+
+def test_a_mutant_of_a_default_is_another_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = function("backups.deletion.settle", "settle_unsent")
+    for name in ("__code__", "__defaults__", "__kwdefaults__"):
+        monkeypatch.setattr(of, name, getattr(of, name))
+    [mutant] = [
+        one for one in mutants("backups.deletion.settle", ["settle_unsent"]) if "smaller: bool = True" in one.key
+    ]
+    mutant.take_its_place()
+    assert (of.__defaults__, of.__kwdefaults__) == ((), {"smaller": True})

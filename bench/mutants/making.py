@@ -55,14 +55,13 @@ class Mutant:
 
     def take_its_place(self) -> None:
         """Let the function do what the mutant does, from now on in this process."""
-        of, code = function(self.module, self.function), _code(self.after, self.function)
-        of.__code__ = code
-        if self._defaults(self.before) != self._defaults(self.after):
-            raise ValueError(f"Defaults are not exchanged in a loaded function: {self.key}")
-
-    def _defaults(self, source: str) -> str:
-        tree = _named(ast.parse(source), self.function)
-        return ast.dump(tree.args)
+        of = function(self.module, self.function)
+        of.__code__ = _code(self.after, self.function)
+        args = _named(ast.parse(self.after), self.function).args
+        if ast.dump(args) != ast.dump(_named(ast.parse(self.before), self.function).args):
+            of.__defaults__ = tuple(_value(default, of) for default in args.defaults)
+            keywords = zip(args.kwonlyargs, args.kw_defaults, strict=True)
+            of.__kwdefaults__ = {arg.arg: _value(default, of) for arg, default in keywords if default}
 
 
 def function(module: str, name: str) -> FunctionType:
@@ -142,3 +141,8 @@ def _code(source: str, name: str) -> CodeType:
     for part in name.split("."):
         code = next(one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == part)
     return code
+
+
+def _value(default: ast.expr, of: FunctionType) -> object:
+    """The value of an argument's default."""
+    return eval(compile(ast.Expression(default), "<default>", "eval"), of.__globals__)
