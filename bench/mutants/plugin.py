@@ -1,4 +1,8 @@
-"""Runs the gate's tests once to see which function each of them reaches, then once for each mutant, in a fork."""
+"""Runs the gate's tests once to see which function each of them reaches, then on its mutants, each in a fork.
+
+First each test is prepared once, and its own lines run on every mutant that they reach: a fork goes on with the open
+transaction, and a savepoint takes back its writes. Whatever is left runs whole tests, with what prepares them.
+"""
 
 import os
 import signal
@@ -9,13 +13,13 @@ from collections.abc import Callable, Generator, Sequence
 from types import CodeType
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from bench.mutants.making import Mutant, function
 
 TOOL = sys.monitoring.PROFILER_ID
-PATIENCE = 30.0
-"""Seconds for the tests of a mutant, beyond twenty times what they take; a mutant that takes longer hangs."""
+PATIENCE = 10
+"""Seconds for a test of a mutant, beyond ten times its usual time; a mutant that takes longer hangs."""
 
 PREPARED = 60
 """How many tests that reach a function only in their fixtures are tried on its mutants."""
@@ -29,22 +33,34 @@ class Plugin:
 
     def __init__(self, mutants: Sequence[Mutant], found: Callable[[Mutant, str], None]) -> None:
         self._mutants, self._found = mutants, found
+        self._codes = {mutant: function(mutant.module, mutant.function).__code__ for mutant in mutants}
         self._failed = False
         self._kills: Counter[tuple[CodeType, pytest.Item | None]] = Counter()
         self._reached: dict[CodeType, dict[pytest.Item, bool]] = defaultdict(dict)
         self._in_body = False
         self._seconds: dict[pytest.Item, float] = {}
+        self._left: dict[Mutant, None] = {}
+        self._tried: set[tuple[Mutant, pytest.Item]] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure."""
         self._failed |= report.failed
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Generator[None]:
-        """Tell a test's own lines from those that prepare it."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
+        """Tell a test's own lines from those that prepare it, and run them on each mutant first."""
         self._in_body = True
         try:
-            yield
+            if not self._in_fork_of(item):
+                yield
+                return
+            try:
+                yield
+            except pytest.skip.Exception:
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 # a mutant may do anything
+                os._exit(1)
+            os._exit(0)
         finally:
             self._in_body = False
 
@@ -53,15 +69,54 @@ class Plugin:
         """Instead of running the tests."""
         items = [item for item in session.items if not _commits(item)]
         self._explore(items)
+        self._left = dict.fromkeys(self._mutants)
+        modules = {mutant.module for mutant in self._mutants}
+        items.sort(key=lambda item: not any(_imports(item, module) for module in modules))
+        for item, following in zip(items, [*items[1:], items[0]], strict=True):
+            while self._reached_by(item) and not self._failed:
+                session._setupstate.teardown_exact(item)  # the test that was said to follow may be left out
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if self._failed:
             raise session.Failed("The tests fail without a mutant.")
+        session._setupstate.teardown_exact(items[0])
         connections.close_all()
-        for mutant in self._mutants:
-            code = function(mutant.module, mutant.function).__code__
-            how, by = self._judge(mutant, self._order(code))
+        for mutant in self._left:
+            code = self._codes[mutant]
+            how, by = self._judge(mutant, self._order(code, mutant.module))
             self._kills[code, by] += by is not None
             self._found(mutant, how)
         return True
+
+    def _reached_by(self, item: pytest.Item) -> list[Mutant]:
+        """The mutants left that the test's own lines reach and that it was not tried on."""
+        return [
+            mutant
+            for mutant in self._left
+            if (mutant, item) not in self._tried and self._reached[self._codes[mutant]].get(item)
+        ]
+
+    def _in_fork_of(self, item: pytest.Item) -> bool:
+        """Try the prepared test on each mutant in a fork; True in the fork."""
+        for mutant in self._reached_by(item):
+            self._tried.add((mutant, item))
+            _within_transaction("SAVEPOINT mutant")
+            pid = os.fork()
+            if not pid:
+                _become(mutant)
+                signal.alarm(self._patience(item))
+                return True
+            how, _ = _outcome(pid)
+            if how != SURVIVED:
+                del self._left[mutant]
+                self._found(mutant, how)
+            if how == HANGS:
+                connection.close()  # a statement of it may be open
+                pytest.skip("A mutant hung.")
+            _within_transaction("ROLLBACK TO SAVEPOINT mutant")
+        return False
+
+    def _patience(self, item: pytest.Item) -> int:
+        return PATIENCE + int(10 * self._seconds[item])
 
     def _explore(self, items: Sequence[pytest.Item]) -> None:
         """Run all, noting what each reaches. The fixtures of the session stay, for the forks."""
@@ -74,7 +129,7 @@ class Plugin:
 
         sys.monitoring.use_tool_id(TOOL, "mutants")
         sys.monitoring.register_callback(TOOL, sys.monitoring.events.PY_START, reached)
-        for code in {function(mutant.module, mutant.function).__code__ for mutant in self._mutants}:
+        for code in set(self._codes.values()):
             sys.monitoring.set_local_events(TOOL, code, sys.monitoring.events.PY_START)
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             current.append(item)
@@ -83,12 +138,15 @@ class Plugin:
             self._seconds[item] = time.monotonic() - begun
         sys.monitoring.free_tool_id(TOOL)
 
-    def _order(self, code: CodeType) -> list[pytest.Item]:
-        """Whichever test noticed others of the same function first; then the quick ones.
+    def _order(self, code: CodeType, module: str) -> list[pytest.Item]:
+        """Whichever test noticed others of the same function first; then those next to the module; then the quick ones.
 
         Those that are only prepared with the help of it see less of what it does, and there are many.
         """
-        items = sorted(self._reached[code], key=lambda item: (-self._kills[code, item], self._seconds[item]))
+        items = sorted(
+            self._reached[code],
+            key=lambda item: (-self._kills[code, item], not _imports(item, module), self._seconds[item]),
+        )
         own = [item for item in items if self._reached[code][item]]
         return [*own, *[item for item in items if item not in own][:PREPARED]]
 
@@ -96,31 +154,53 @@ class Plugin:
         pid = os.fork()
         if not pid:
             self._be(mutant, items)
-        deadline = time.monotonic() + PATIENCE + 20 * sum(self._seconds[item] for item in items)
-        while time.monotonic() < deadline:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                code = os.waitstatus_to_exitcode(status)
-                return (KILLED, items[code - 1] if 0 < code < LAST else None) if code else (SURVIVED, None)
-            time.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        return HANGS, None
+        how, code = _outcome(pid)
+        return how, items[code - 1] if how == KILLED and code < LAST else None
 
     def _be(self, mutant: Mutant, items: Sequence[pytest.Item]) -> None:
         """In the fork: run the tests until one fails, and end the process."""
+        _become(mutant)
         try:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(nowhere, stream)
-            mutant.take_its_place()
             for number, (item, following) in enumerate(zip(items, [*items[1:], *items[:1]], strict=True), 1):
+                signal.alarm(self._patience(item))
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if self._failed:
                     os._exit(min(number, LAST))
             os._exit(0)
         except BaseException:  # noqa: BLE001 # a mutant may do anything
             os._exit(LAST)
+
+
+def _become(mutant: Mutant) -> None:
+    """In the fork: say nothing any more, and let the mutant take its place."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        mutant.take_its_place()
+    except BaseException:  # noqa: BLE001 # a mutant that is no code
+        os._exit(LAST)
+
+
+def _outcome(pid: int) -> tuple[str, int]:
+    """What became of a fork, and its exit code."""
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGALRM:
+        return HANGS, LAST
+    return (KILLED, code if code > 0 else LAST) if code else (SURVIVED, 0)
+
+
+def _within_transaction(statement: str) -> None:
+    """Past Django, which may have given the transaction up."""
+    if connection.in_atomic_block:
+        connection.connection.execute(statement)
+
+
+def _imports(item: pytest.Item, module: str) -> bool:
+    """Whether the test's file imports the module itself."""
+    file = item.getparent(pytest.Module)
+    return file is not None and any(found is sys.modules[module] for found in vars(file.obj).values())
 
 
 def _commits(item: pytest.Item) -> bool:
