@@ -1,7 +1,8 @@
 """`python -m bench.mutants [--part PART] [--only TEXT]`: break the gate in a thousand ways; does a test of it notice?
 
 The tests are those of `tests/gate`, which need nothing but a database. What was judged is kept in `.torture/` until all
-is done or something changes; then figures and survivors go into `results/mutants.md`. Exit 1 on a missed target.
+is done or something changes. The figures and survivors of each module that was judged as a whole go into
+`results/mutants.md`. Exit 1 on a missed target.
 """
 
 import argparse
@@ -28,6 +29,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "insist_references",
         ),
         "backups.cleanup.shown_references": (),
+        "backups.cleanup.after_check": (),
         "backups.cleanup.completion": (),
         "backups.cleanup.evidence": (),
         "backups.policy": ("shown",),
@@ -65,16 +67,14 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
 }  # fmt: skip
 """What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""
 
-PYTEST = ("tests/gate", "-q", "--reuse-db", "--capture=no", "-p", "no:cacheprovider")
+TESTS = "tests/gate"
+PYTEST = ("-q", "--reuse-db", "--capture=no", "-p", "no:cacheprovider")
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 def main() -> int:
     """Judge the mutants of the parts."""
-    parser = argparse.ArgumentParser(prog="python -m bench.mutants", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, help="all without it")
-    parser.add_argument("--only", default="", help="mutants whose description holds this text; nothing is written then")
-    options = parser.parse_args()
+    options = _options()
     if not os.environ.get("DATABASE_URL"):
         raise SystemExit("Set DATABASE_URL, or use `make mutants`, which starts a Postgres for it.")
 
@@ -90,17 +90,14 @@ def main() -> int:
     from bench.mutants.plugin import Plugin  # noqa: PLC0415
     from bench.mutants.reasons import reason  # noqa: PLC0415
 
-    of: dict[tuple[str, str], str] = {}
-    all_: dict[str, Mutant] = {}
-    for part, modules in PARTS.items():
-        for module, names in modules.items():
-            for mutant in mutants(module, names):
-                of.setdefault((mutant.module, mutant.function), part)
-                all_.setdefault(mutant.key, mutant)
+    made = [(part, one) for part, named in PARTS.items() for name, of in named.items() for one in mutants(name, of)]
+    all_ = {mutant.key: mutant for _, mutant in reversed(made)}
+    of = {(mutant.module, mutant.function): part for part, mutant in reversed(made)}
     chosen = [
         mutant
-        for mutant in all_.values()
-        if options.part in {None, of[mutant.module, mutant.function]} and options.only in mutant.key
+        for begins in options.only
+        for mutant in reversed(all_.values())
+        if options.part in {None, of[mutant.module, mutant.function]} and mutant.key.startswith(begins)
     ]
     kept = ROOT / ".torture" / f"mutants.{_state()}.jsonl"
     kept.parent.mkdir(exist_ok=True)
@@ -109,22 +106,37 @@ def main() -> int:
 
     def found(mutant: Mutant, how: str) -> None:
         done[mutant.key] = how
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps([mutant.key, how])}\n")
         if how == "survived":
             print(mutant.key, flush=True)
+            if options.tests != [TESTS]:
+                return
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps([mutant.key, how])}\n")
 
     done |= {mutant.key: "survived" for mutant in chosen if reason(mutant.key)}
-    left = [mutant for mutant in chosen if mutant.key not in done or (options.only and not reason(mutant.key))]
+    left = [mutant for mutant in chosen if mutant.key not in done]
     print(f"{len(left)} of {len(all_)} mutants are to be judged.", file=sys.stderr)
-    if left and pytest.main([*PYTEST, *QUIET], plugins=[Plugin(left, found)]) not in {0, 5}:
+    if left and pytest.main([*options.tests, *PYTEST, *QUIET], plugins=[Plugin(left, found)]) not in {0, 5}:
         return 2
     judged = [table.Judged(of[one.module, one.function], one, done[one.key]) for one in chosen]
     missed = table.figures(judged, minutes=(time.monotonic() - begun) / 60)
     if len(judged) == len(all_):
-        table.write(judged)
         kept.unlink()
+    if options.tests == [TESTS]:
+        table.write(judged, all_.values())
     return 1 if missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.mutants", description=__doc__)
+    parser.add_argument("--part", choices=PARTS, help="all without it")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="mutants whose description begins with one of these"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", default=[TESTS], metavar="PATH", help="fewer tests, for a first look; no survivor is kept"
+    )
+    return parser.parse_args()
 
 
 def _state() -> str:

@@ -1,6 +1,6 @@
-"""What became of the mutants: the figures by part, and each survivor with the reason."""
+"""What became of the mutants: the figures by part and by module, and each survivor with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.mutants.making import Mutant
@@ -10,6 +10,14 @@ from bench.table import commit, line
 
 RESULTS = ROOT / "bench" / "results" / "mutants.md"
 WORDS = "only words that people read"
+COUNTS = ("mutants", "killed", "%", "survived", "of them words", "equal in effect", "without a test")
+INTRODUCTION = """# Mutants
+
+Measured with `make mutants`: each function of the gate, the approvals, the leases and the digests is broken in every
+way mutmut knows, and the tests of `tests/gate` must notice. A module's row is of the last time that all its mutants
+were judged. Below the table stands each survivor, with the reason.
+
+"""
 OVERALL, GATE = 95.0, 100.0
 """Percent that must be killed: of all, and in the gate of those that do something else than the original."""
 
@@ -51,30 +59,41 @@ def figures(judged: Sequence[Judged], *, minutes: float) -> int:
 
 
 def _lines(judged: Sequence[Judged]) -> list[str]:
-    columns = ("part", "mutants", "killed", "%", "survived", "of them words", "equal in effect", "without a test")
-    found = [line(columns), line(["---"] * len(columns))]
-    for part, mine in _rows(judged):
-        alive = [one for one in mine if one.survived]
-        words = sum(one.mutant.says for one in alive)
-        missing = sum(not one.why for one in alive)
-        counts = (len(mine), len(mine) - len(alive), f"{_percent(mine):.1f}", len(alive), words)
-        found.append(line([part, *map(str, counts), str(len(alive) - words - missing), str(missing)]))
-    return found
+    columns = ("part", *COUNTS)
+    rows = [line([part, *_counts(mine)]) for part, mine in _rows(judged)]
+    return [line(columns), line(["---"] * len(columns)), *rows]
 
 
-def write(judged: Sequence[Judged]) -> None:
-    """The figures and the survivors, in place of those of the last time."""
-    text = [
-        "# Mutants\n\n",
-        f"Measured at {commit()} with `make mutants`: each function of the gate, the approvals, the leases and the",
-        " digests is broken in every way mutmut knows, and the tests of `tests/gate` must notice.\n\n",
-        *_lines(judged),
-        "\n## Survivors\n",
-    ]
-    for why in dict.fromkeys(one.why for one in judged if one.survived):
-        text.append(f"\n### {why[:1].upper()}{why[1:]}\n\n" if why else "\n### No test notices\n\n")
-        for one in judged:
-            if one.survived and one.why == why:
-                text.append(f"- `{one.mutant.module}.{one.mutant.function}`\n\n")
-                text.append("".join(f"      {diff}\n" for diff in one.mutant.diff.splitlines()) + "\n")
-    RESULTS.write_text("".join(text).rstrip() + "\n", "utf-8")
+def _counts(judged: Sequence[Judged]) -> list[str]:
+    alive = [one for one in judged if one.survived]
+    words = sum(one.mutant.says for one in alive)
+    missing = sum(not one.why for one in alive)
+    counts = (len(judged), len(judged) - len(alive), f"{_percent(judged):.1f}", len(alive), words)
+    return [*map(str, counts), str(len(alive) - words - missing), str(missing)]
+
+
+def write(judged: Sequence[Judged], all_: Iterable[Mutant]) -> None:
+    """The figures and the survivors of the modules judged as a whole, in place of those of the last time."""
+    rows, survivors = _kept()
+    keys = {one.mutant.key for one in judged}
+    partly = {mutant.module for mutant in all_ if mutant.key not in keys}
+    for module in {one.mutant.module for one in judged} - partly:
+        mine = [one for one in judged if one.mutant.module == module]
+        rows[module] = line([f"`{module}`", *_counts(mine), commit()])
+        survivors[module] = "".join(_survivor(one) for one in mine if one.survived)
+    columns = ("module", *COUNTS, "measured at")
+    text = [INTRODUCTION, line(columns), line(["---"] * len(columns)), *(rows[module] for module in sorted(rows))]
+    text += [f"\n## `{module}`\n\n{survivors[module].rstrip()}\n" for module in sorted(rows) if survivors.get(module)]
+    RESULTS.write_text("".join(text), "utf-8")
+
+
+def _kept() -> tuple[dict[str, str], dict[str, str]]:
+    """The row and the survivors of each module, as the last time left them."""
+    table, *sections = RESULTS.read_text("utf-8").split("\n## `")
+    rows = {row.split("`")[1]: f"{row}\n" for row in table.splitlines() if row.startswith("| `")}
+    return rows, dict(one.split("`\n\n", 1) for one in sections)
+
+
+def _survivor(one: Judged) -> str:
+    diff = "".join(f"      {changed}\n" for changed in one.mutant.diff.splitlines())
+    return f"- `{one.mutant.function}`: {one.why or 'no test notices'}\n\n{diff}\n"
