@@ -14,8 +14,22 @@ REASONS: dict[str, str] = {
     r'hashed: - (.*)"sha256"\)\n\+ \1"SHA256"\)$': "a hash may be named either way",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
     r"verified_long_ago: - .* < fresh\n.* <= fresh$": "no clock is read twice in a microsecond",
-    r"verify_if_needed: - .*refresh_from_db\(fields=\[.*\n.*fields=None\)$": "the other columns are as they were",
+    r"(verify_if_needed|settle\._record): - .*refresh_from_db\(fields=\[.*\n.*fields=None\)$": (
+        "the other columns are as they were"
+    ),
     r"_written: - .*, key__in=.*\n.*filter\(environment=generation\.environment_id, \)$": "they are looked up by name",
+    r'settle\.settle: - cursor\["listed"\] \+= (.*)\n\+ cursor\["listed"\] = \1$': (
+        "only whether a name was listed counts"
+    ),
+    r'_still_there: - (.*) if stage\.generation else ""\n\+ \1 if (\(stage.generation\) or True|.* else "XXXX"$)': (
+        "a stage whose names were sent has its backup"
+    ),
+    r"_attempts: - first_index__lte.*\n(- .*\n)?\+ (last_index__gte|.*default=-1\), \)\.|.*default=(\+1|-2|1\)))": (
+        "only chunks of other names are left out, and without names there is none to look up"
+    ),
+    r"_attempts: - entry: .*\n\+ entry: max\(\(.*<= last\), (default=(None|2))?\)": (
+        "a name that was sent is in a chunk"
+    ),
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

@@ -268,6 +268,12 @@ def test_the_digest_is_that_of_the_text_and_the_title_says_what_goes(second: Cle
     assert title == f"Delete 3 keys {second.request.pattern} from Production production-settings"
 
 
+def test_the_text_of_evidence_has_sorted_keys_and_no_spaces() -> None:
+    assert evidence.canonical_evidence({"b": [1, None], "a": "本番"}) == '{"a":"本番","b":[1,null]}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        evidence.canonical_evidence({"a": float("nan")})
+
+
 def test_a_moment_is_in_utc_and_none_is_empty() -> None:
     at = datetime(2026, 7, 1, 12, 30, tzinfo=timezone(timedelta(hours=9)))
     assert (evidence.moment(at), evidence.moment(None)) == ("2026-07-01T03:30:00+00:00", "")
