@@ -71,7 +71,7 @@ class Plugin:
         self._explore(items)
         self._left = dict.fromkeys(self._mutants)
         modules = {mutant.module for mutant in self._mutants}
-        items.sort(key=lambda item: not any(_imports(item, module) for module in modules))
+        items.sort(key=lambda item: (not any(_imports(item, module) for module in modules), self._seconds[item]))
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             while self._reached_by(item) and not self._failed:
                 session._setupstate.teardown_exact(item)  # the test that was said to follow may be left out

@@ -30,6 +30,12 @@ REASONS: dict[str, str] = {
     r"_attempts: - entry: .*\n\+ entry: max\(\(.*<= last\), (default=(None|2))?\)": (
         "a name that was sent is in a chunk"
     ),
+    r"policy\.shown: - (.*) if text != (.*) else \[\]\n\+ \1 if \(text != \2\) or True else \[\]$": (
+        "equal texts do not differ"
+    ),
+    r'safety_digests: - .*value or b"".*\n.*value or b"XXXX"': "what is kept has its digest",
+    r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
+    r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

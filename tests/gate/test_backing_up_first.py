@@ -11,7 +11,7 @@ from backups.execution import presence
 from backups.generations import start as generation_start
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
-from backups.models import Generation, GenerationEntry, Restore, RestoreChunk, RestoreEntry
+from backups.models import CleanupRequest, Generation, GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import safety_backup
 from kvops import clock, timing
 from kvops.models import Run
@@ -118,6 +118,24 @@ def test_without_a_whole_backup_another_one_is_made_of_what_they_have_in_common(
     assert Run.objects.get(pk=lease.run.pk).note == BACKS_UP
 
 
+def test_the_backup_belongs_to_the_restore_that_is_written_and_to_no_other(
+    restore: Restore, mine: deletion_run._Deletion, made: list[Any]
+) -> None:
+    other = Restore.objects.create(
+        environment=restore.environment, namespace=restore.namespace, generation=restore.generation, prefix="master:",
+        prepared_by="tests",
+    )  # fmt: skip
+    written = {"state": "writing", "reason": "x", "safety": None, "names_sha256": "1" * 64, "compared_at": Now()}
+    gate.tampered(other, **written, approval_id=-1, run_id=-1)
+    gate.tampered(restore, **written, approval=mine.stage.approval, run=mine.lease.run)
+    safety_backup.back_up_first(Restore.objects.get(pk=restore.pk), mine.lease)
+    restore.refresh_from_db()
+    other.refresh_from_db()
+    assert (restore.safety, other.safety) == (restore.generation, None)
+    with gate.past_the_triggers():
+        Restore.objects.filter(pk=other.pk).delete()  # there is no such run
+
+
 def test_a_restore_that_is_not_written_any_more_gets_no_backup(restore: Restore, lease: Lease, made: list[Any]) -> None:
     gate.tampered(restore, safety=None)
     found = Restore.objects.get(pk=restore.pk)
@@ -149,7 +167,10 @@ def test_a_backup_that_failed_ends_it_and_says_which(
     with pytest.raises(RunError) as refused:
         safety_backup.back_up_first(found, lease)
     assert refused.value.code == "no_safety_backup"
-    assert f"could not be backed up first: see backup {found.safety_id}. Nothing was written." in str(refused.value)
+    assert str(refused.value) == (
+        f"The keys to overwrite could not be backed up first: see backup {found.safety_id}. Nothing was written. Try"
+        " its run again, then this."
+    )
     assert made == []
 
 
@@ -181,7 +202,7 @@ def test_a_key_that_cannot_be_read_ends_it_and_is_named(
 # What the writes rely on
 
 
-def test_only_kept_names_have_a_digest_to_rely_on(restore: Restore) -> None:
+def test_only_kept_names_of_this_backup_have_a_digest_to_rely_on(restore: Restore, request_: CleanupRequest) -> None:
     names = [Wanted(index, name, 2, "value", "planned", index, b"") for index, name in enumerate(NAMES[:2])]
     kept = dict(GenerationEntry.objects.filter(generation=restore.safety_id).values_list("name", "digest"))
     assert safety_backup.safety_digests(restore, names) == {name: bytes(kept[name] or b"") for name in NAMES[:2]}
@@ -189,6 +210,7 @@ def test_only_kept_names_have_a_digest_to_rely_on(restore: Restore) -> None:
         GenerationEntry.objects.filter(generation=restore.safety_id, index=1).update(
             outcome="vanished", digest=None, size=None
         )
+    gate._backed_up(gate.stage_of(request_), NAMES)  # another backup has both
     assert set(safety_backup.safety_digests(restore, names)) == {NAMES[0]}
     restore.safety_id = None
     assert safety_backup.safety_digests(restore, names) == {}

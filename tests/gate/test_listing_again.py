@@ -291,11 +291,11 @@ def test_a_range_that_is_planned_already_is_not_planned_twice(mine: deletion_run
 
 
 def test_the_newest_of_a_range_is_that_of_the_last_attempt(mine: deletion_run._Deletion) -> None:
-    chunk_of(mine, "settled", number=1, attempt=2)
-    chunk_of(mine, "settled", number=2, attempt=1)
+    for number, attempt in ((4, 2), (1, 2), (2, 1)):
+        chunk_of(mine, "settled", number=number, attempt=attempt)
     chunk_of(mine, "settled", number=3, first=1, last=1)
     newest = deletion_settle._newest_per_range(mine.stage)
-    assert sorted(chunk.number for chunk in newest) == [1, 3]
+    assert sorted(chunk.number for chunk in newest) == [3, 4]
 
 
 def test_the_attempts_of_no_names_are_none(mine: deletion_run._Deletion) -> None:
