@@ -36,6 +36,8 @@ REASONS: dict[str, str] = {
     r'safety_digests: - .*value or b"".*\n.*value or b"XXXX"': "what is kept has its digest",
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
+    r"references\.\w+: - (.*\.(defer|select_related)\().*\n\+ \1[^)]*\)(.*)$": "it is fetched when it is asked for",
+    r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups.cleanup import after_check
+from backups.cleanup import after_check, completion
+from backups.cleanup.stages import CleanupRefused
 from backups.integrity import start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupRequest, CleanupStage, Dataset, Generation
@@ -204,6 +205,13 @@ def test_an_acceptance_waits_for_the_run_that_is_at_work(world: GateWorld, prove
     assert str(after_check.wait_for(dataset.run)) == (
         f"Wait for the comparison with D1 after the deletion (run {dataset.run_id}), or stop it first."
     )
+
+
+def test_meanwhile_an_acceptance_is_refused_with_the_run(world: GateWorld, proven: CleanupStage) -> None:
+    run = start(proven, world)["check_after"].run
+    with pytest.raises(CleanupRefused) as refused:
+        completion.accept_stage(now(proven), note="x", by=world.people.operator)
+    assert str(refused.value) == str(after_check.wait_for(run))
 
 
 def test_the_differences_of_both_comparisons_are_counted(world: GateWorld, proven: CleanupStage) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
@@ -13,12 +13,13 @@ from backups.cleanup import references as code_references, requests as cleanup_r
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import run as deletion_run
 from backups.models import CleanupRequest, CleanupStage
-from kvops import clock, database_roles
+from kvops import clock, database_roles, timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import (
     Category,
     DeployedCode,
     DeployedLook,
+    Environment,
     Family,
     ReferenceAnswer,
     ReferenceHit,
@@ -34,6 +35,7 @@ from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 WRITER = "src/a.ts:7 write certain SETTINGS master:*"
+SOME_TIME = datetime(2026, 7, 1, tzinfo=UTC)
 UNKNOWN = "src/b.ts:9 read unknown *"
 
 
@@ -397,3 +399,69 @@ def test_the_reviewer_reads_every_answer(world: GateWorld, approved: CleanupStag
     assert "src/a.ts:7" in page
     assert "reads D1 first" in page
     assert f"/cleanup/stages/{approved.pk}/references/" in page
+
+
+# The search that counts
+
+
+def test_a_submitted_stage_keeps_its_search(world: GateWorld, approved: CleanupStage) -> None:
+    newer = searched.search(world.qa.environment)
+    assert code_references.search_of(approved) == approved.search != newer
+    approved.state = CleanupStage.State.FROZEN
+    assert code_references.search_of(approved) == newer
+    approved.state, approved.search = CleanupStage.State.SUBMITTED, None
+    assert code_references.search_of(approved) == newer
+
+
+def of_script(environment: Environment, worker: str, hours: float) -> ReferenceSearch:
+    """A search of a deployed script so long ago."""
+    at = SOME_TIME - timedelta(hours=hours)
+    return ReferenceSearch.objects.create(
+        environment=environment, source="worker", worker=worker, version="1", etag="e", files=1, hit_count=0,
+        digest=f"{ReferenceSearch.objects.count():064}", searched_at=at, made_by="tests",
+    )  # fmt: skip
+
+
+def test_the_newest_recent_search_of_each_other_script_counts_too(
+    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: SOME_TIME)
+    qa = world.qa.environment
+    checkout, newest = ReferenceSearch.objects.get(environment=qa), of_script(qa, "site", 0)
+    of_script(qa, "site", 1)
+    of_script(qa, "old", 7 * 24 + 0.1)
+    of_script(world.production.environment, "elsewhere", 1)
+    api, edge = of_script(qa, "api", 1), of_script(qa, "edge", 7 * 24)
+    of_script(qa, "api", 2)
+    of_script(qa, "twin", 3)
+    twin = of_script(qa, "twin", 3)
+    assert code_references.with_others(newest) == [newest, checkout, api, edge, twin]
+    assert code_references.with_others(None) == []
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(-604_800, True), (-604_801, False), (5, True), (6, False)])
+def test_a_search_counts_for_a_week(
+    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch, seconds: float, *, enough: bool
+) -> None:
+    search = ReferenceSearch.objects.latest("pk")
+    monkeypatch.setattr(timing, "SKEW", 5)
+    monkeypatch.setattr(clock, "seconds_until", lambda _at: seconds)
+    assert (code_references.missing(gate.stage_of(request_), search) == "") == enough
+
+
+@pytest.mark.parametrize(
+    ("asked", "family", "found"), [(False, False, 1), (True, False, 0), (False, True, 0), (True, True, 0)]
+)
+def test_a_place_of_longer_keys_does_not_concern_an_exact_key(
+    world: GateWorld, request_: CleanupRequest, *, asked: bool, family: bool, found: int
+) -> None:
+    of_a_part(world, request_)
+    stage = gate.stage_of(request_)
+    stage.request.exact, stage.request.family.exact = asked, family
+    assert len(code_references.hits_of(stage, [ReferenceSearch.objects.latest("pk")])) == found
+
+
+def test_answered_places_hinder_nothing(world: GateWorld, request_: CleanupRequest) -> None:
+    unanswered(world, request_)
+    another_answer(world, request_)
+    assert gate.submitted(world, request_).state == "submitted"
