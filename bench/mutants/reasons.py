@@ -3,7 +3,9 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"cleanup\.evidence\.\w+: - (.*select_related\()[^)]*(\).*)\n\+ \1[^)]*\2$": "it is fetched when it is asked for",
+    r"cleanup\.\w+\.\w+: - (.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
+        "it is fetched when it is asked for"
+    ),
     r"_end: - updated_at=Now\(\),(?!\n\+ updated)": "the renewal in the same transaction has just set it",
     r"take: - .*epoch=before\.epoch\).*\n\+ .*filter\(pk=run_id, \)": "the row is locked by then",
     r'to_bytes\((.*), "big"\)(.*)\n.*to_bytes\(\1, \)\2$': "it is the default",
@@ -36,7 +38,6 @@ REASONS: dict[str, str] = {
     r'safety_digests: - .*value or b"".*\n.*value or b"XXXX"': "what is kept has its digest",
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
-    r"references\.\w+: - (.*\.(defer|select_related)\().*\n\+ \1[^)]*\)(.*)$": "it is fetched when it is asked for",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
