@@ -7,6 +7,7 @@ file that could not be parsed still has a tree.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from zlib import crc32
 
 import tree_sitter_javascript
 import tree_sitter_typescript
@@ -47,7 +48,7 @@ _FEW = 40
 class SyntaxNode:
     """A node of a tree."""
 
-    __slots__ = ("children", "end", "field", "kind", "names", "parent", "source", "start")
+    __slots__ = ("children", "end", "field", "kind", "names", "number", "parent", "source", "start")
 
     def __init__(self, kind: str, field: str | None, span: tuple[int, int], source: "Source") -> None:
         self.kind = kind
@@ -57,6 +58,13 @@ class SyntaxNode:
         self.parent: SyntaxNode | None = None
         self.children: list[SyntaxNode] = []
         self.names: dict[str, list[object]] | None = None
+        self.number = hash((source.number, self.start, self.end, len(kind)))
+
+    def __hash__(self) -> int:
+        return self.number  # the same in each process, so that one search of the same code tells the same
+
+    def __repr__(self) -> str:
+        return f"{self.source.file}:{self.start}-{self.end} {self.kind}"
 
     @property
     def text(self) -> str:
@@ -92,6 +100,7 @@ class Source:
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self.number = crc32(file.encode("utf-8", "replace"))
         self.suffix = file.rpartition("/")[2].rpartition(".")[2].lower()
         self.lines = text.split("\n")
         self.data = text.encode("utf-8", "replace")

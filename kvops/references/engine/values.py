@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
+from zlib import crc32
 
 from kvops.references.engine.nodes import Stored
 from kvops.references.engine.syntax import SyntaxNode
@@ -27,6 +28,11 @@ CONTEXTS = frozenset({"env", "environment"})
 ANY_BINDING = "*"
 
 
+def _number(text: str) -> int:
+    """A hash that is the same in each process. Sets are walked in the same order, so a search tells the same again."""
+    return crc32(text.encode("utf-8", "replace"))
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text with gaps, and the expressions that wrote it."""
@@ -34,12 +40,18 @@ class Text:
     shape: str
     origins: frozenset[SyntaxNode] = frozenset()
 
+    def __hash__(self) -> int:
+        return _number(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """A KV namespace, under the name of its binding."""
 
     name: str
+
+    def __hash__(self) -> int:
+        return _number(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,9 @@ class Module:
 
     file: str
 
+    def __hash__(self) -> int:
+        return _number(self.file)
+
 
 @dataclass(frozen=True, slots=True)
 class Many:
@@ -73,6 +88,9 @@ class Many:
 @dataclass(frozen=True, slots=True)
 class Env:
     """The object with all bindings."""
+
+    def __hash__(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
