@@ -21,6 +21,8 @@ TOOL = sys.monitoring.PROFILER_ID
 PATIENCE = 10
 """Seconds for a test of a mutant, beyond ten times its usual time; a mutant that takes longer hangs."""
 
+FEW = 5
+"""How many mutants of a function a test may leave unnoticed, until it is put off for the others of the function."""
 PREPARED = 60
 """How many tests that reach a function only in their fixtures are tried on its mutants."""
 LAST = 250
@@ -41,6 +43,8 @@ class Plugin:
         self._seconds: dict[pytest.Item, float] = {}
         self._left: dict[Mutant, None] = {}
         self._tried: set[tuple[Mutant, pytest.Item]] = set()
+        self._put_off: set[tuple[Mutant, pytest.Item]] = set()
+        self._few = FEW
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure."""
@@ -72,10 +76,13 @@ class Plugin:
         self._left = dict.fromkeys(self._mutants)
         modules = {mutant.module for mutant in self._mutants}
         items.sort(key=lambda item: (not any(_imports(item, module) for module in modules), self._seconds[item]))
-        for item, following in zip(items, [*items[1:], items[0]], strict=True):
-            while self._reached_by(item) and not self._failed:
-                session._setupstate.teardown_exact(item)  # the test that was said to follow may be left out
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        for few in (FEW, len(self._mutants)):
+            self._few = few
+            self._put_off.clear()
+            for item, following in zip(items, [*items[1:], items[0]], strict=True):
+                while self._reached_by(item) and not self._failed:
+                    session._setupstate.teardown_exact(item)  # the test that was said to follow may be left out
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if self._failed:
             raise session.Failed("The tests fail without a mutant.")
         session._setupstate.teardown_exact(items[0])
@@ -97,7 +104,11 @@ class Plugin:
 
     def _in_fork_of(self, item: pytest.Item) -> bool:
         """Try the prepared test on each mutant in a fork; True in the fork."""
+        unnoticed: Counter[CodeType] = Counter()
         for mutant in self._reached_by(item):
+            if unnoticed[self._codes[mutant]] >= self._few:
+                self._put_off.add((mutant, item))
+                continue
             self._tried.add((mutant, item))
             _within_transaction("SAVEPOINT mutant")
             pid = os.fork()
@@ -106,6 +117,7 @@ class Plugin:
                 signal.alarm(self._patience(item))
                 return True
             how, _ = _outcome(pid)
+            unnoticed[self._codes[mutant]] += 1 if how == SURVIVED else -self._few
             if how != SURVIVED:
                 del self._left[mutant]
                 self._found(mutant, how)
@@ -198,9 +210,10 @@ def _within_transaction(statement: str) -> None:
 
 
 def _imports(item: pytest.Item, module: str) -> bool:
-    """Whether the test's file imports the module itself."""
+    """Whether the test's file imports the module, or something out of it."""
     file = item.getparent(pytest.Module)
-    return file is not None and any(found is sys.modules[module] for found in vars(file.obj).values())
+    found = vars(file.obj).values() if file else ()
+    return any(one is sys.modules[module] or getattr(one, "__module__", "") == module for one in found)
 
 
 def _commits(item: pytest.Item) -> bool:
