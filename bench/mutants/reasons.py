@@ -35,7 +35,11 @@ REASONS: dict[str, str] = {
     r"policy\.shown: - (.*) if text != (.*) else \[\]\n\+ \1 if \(text != \2\) or True else \[\]$": (
         "equal texts do not differ"
     ),
-    r'safety_digests: - .*value or b"".*\n.*value or b"XXXX"': "what is kept has its digest",
+    r'(safety_digests|_expected): - .*(value|digest) or b"".*\n.*\2 or b"XXXX"': "what is kept has its digest",
+    r"_expected: - .*\.iterator\(2_000\)\n.*\.iterator\((None|2001)\)$": "it is read in batches of whatever size",
+    r'ReadBack\.__init__: - .*get\("since", ""\)(.*)\n.*get\("since", (None)?\)\1$': "no moment is no moment",
+    r"ReadBack\._remember: - key__in=[^\n]*$": "they are looked up by name",
+    r"_finish: - (.*)no_key=True(.*)\n\+ \1no_key=(None|False)\2$": "the lock is a stronger one",
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",

@@ -8,15 +8,18 @@ from hashlib import sha256
 import pytest
 
 from backups import archive
+from backups.generations import encryption
 from backups.generations.verification import NotAsWritten, StoredBackup
 from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops import clock
 from kvops.cloudflare import KvEntry
 from kvops.models import Run
+from tests import keys
 from tests.gate import world as gate
 from tests.gate.world import NAMES, GateWorld
 
 pytestmark = pytest.mark.django_db
+KEY = b"k" * 32
 
 
 @dataclass
@@ -31,7 +34,8 @@ class Written:
         return list(StoredBackup(fresh(self.generation), self.opened, lambda: None).compared())
 
     def opened(self, key: str) -> Iterator[bytes]:
-        yield self.objects[key]
+        yield self.objects[key][:9]
+        yield self.objects[key][9:]
 
     def store(self, manifest: archive.Manifest, *, known: bool = True) -> None:
         """Replace the manifest; `known`: so that Postgres has its digest."""
@@ -46,6 +50,18 @@ def fresh(generation: Generation) -> Generation:
 
 @pytest.fixture
 def backup(world: GateWorld) -> Written:
+    return written(world)
+
+
+@pytest.fixture
+def encrypted(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """The same, encrypted to an identity of this process, with the digests of a key of this process."""
+    monkeypatch.setattr(encryption, "_identities", lambda: [keys.OPERATIONS])
+    monkeypatch.setattr(encryption, "_digest_keys", lambda: [KEY])
+    return written(world, recipients=tuple(keys.RECIPIENTS), key=KEY)
+
+
+def written(world: GateWorld, *, recipients: tuple[str, ...] = (), key: bytes | None = None) -> Written:
     namespace, at = world.qa, clock.now()
     generation = Generation.objects.create(
         environment=namespace.environment, namespace=namespace, prefixes=["master:"], category="legacy", actor="tests",
@@ -55,34 +71,47 @@ def backup(world: GateWorld) -> Written:
     objects: dict[str, bytes] = {}
     parts: list[archive.Part] = []
     for number, names in enumerate((NAMES[:2], NAMES[2:]), 1):
-        parts += _part(generation, objects, number, names)
-    manifest, notes = archive.with_restore_notes(_manifest(generation, tuple(parts)))
+        parts += _part(generation, objects, number, names, recipients=recipients, key=key)
+    plain = _manifest(generation, tuple(parts))
+    manifest, notes = archive.with_restore_notes(
+        replace(plain, recipients=recipients, digest_key=archive.key_id(key) if key else "")
+    )
     objects[manifest.restore_key] = notes
     Generation.objects.filter(pk=generation.pk).update(
         status="complete", finished_at=manifest.finished_at, manifest_key=manifest.key, manifest_sha256="0" * 64,
         digest_root=manifest.digest_root, keys=len(NAMES), bytes=2 * len(NAMES),
+        recipients=list(recipients), digest_key=manifest.digest_key,
     )  # fmt: skip
     found = Written(generation, manifest, objects)
     found.store(manifest)
     return found
 
 
-def _part(generation: Generation, objects: dict[str, bytes], number: int, names: tuple[str, ...]) -> list[archive.Part]:
-    writer, first = archive.PartWriter(), 2 * (number - 1)
+def _part(
+    generation: Generation,
+    objects: dict[str, bytes],
+    number: int,
+    names: tuple[str, ...],
+    *,
+    recipients: tuple[str, ...],
+    key: bytes | None,
+) -> list[archive.Part]:
+    writer, first = archive.PartWriter(key), 2 * (number - 1)
     for index, name in enumerate(names, first):
         digest = writer.add(KvEntry(name, b"{}", None, None))
         GenerationEntry.objects.create(
             generation=generation, index=index, name=name, outcome="kept", digest=digest, size=2
         )
-    [written] = writer.finish(generation.stem, number)
-    objects |= {written.part.key: written.body, written.part.digests_key: written.digests}
+    [data] = writer.finish(generation.stem, number, recipients)
+    part = data.part
+    objects |= {part.key: data.body, part.digests_key: data.digests}
     GenerationPart.objects.create(
-        generation=generation, number=number, object_key=written.part.key, sha256=written.part.sha256,
-        size=written.part.size, keys=len(names), digest_root=written.part.digest_root,
-        digests_key=written.part.digests_key, digests_sha256=written.part.digests_sha256, first_index=first,
-        last_index=first + len(names) - 1, stored=[asdict(written.part)],
+        generation=generation, number=number, object_key=part.key, sha256=part.sha256,
+        size=part.size, keys=len(names), digest_root=part.digest_root,
+        digests_key=part.digests_key, digests_sha256=part.digests_sha256, first_index=first,
+        last_index=first + len(names) - 1, stored=[asdict(part)],
     )  # fmt: skip
-    return [written.part]
+    return [part]
 
 
 def _manifest(generation: Generation, parts: tuple[archive.Part, ...]) -> archive.Manifest:
@@ -105,6 +134,24 @@ def refused(backup: Written) -> str:
 
 
 def test_every_part_of_an_intact_backup_is_told_with_its_entries(backup: Written) -> None:
+    assert backup.compared() == [(1, 2), (2, 1)]
+
+
+def test_an_encrypted_backup_is_opened_and_its_digests_are_those_of_the_key(encrypted: Written) -> None:
+    assert encrypted.compared() == [(1, 2), (2, 1)]
+    assert NAMES[0].encode() not in b"".join(encrypted.objects.values())
+
+
+def test_only_entries_that_are_kept_are_expected(backup: Written) -> None:
+    with gate.past_the_triggers():
+        GenerationPart.objects.filter(generation=backup.generation, number=2).update(last_index=3)
+        GenerationEntry.objects.create(generation=backup.generation, index=3, name="master:z", outcome="vanished")
+    assert backup.compared() == [(1, 2), (2, 1)]
+
+
+def test_a_part_of_another_backup_is_not_looked_at(world: GateWorld, backup: Written) -> None:
+    other = gate._backed_up(gate.frozen(gate.stage_of(gate.asked(world))), NAMES)
+    gate.tampered(other.parts.get(), id=-1)
     assert backup.compared() == [(1, 2), (2, 1)]
 
 
@@ -157,16 +204,17 @@ def test_entries_that_kv_returned_and_a_part_lacks_are_missing(backup: Written) 
     assert refused(backup) == "Part 1 lacks 1 entries that KV returned."
 
 
-def test_an_entry_that_kv_did_not_return_is_refused(backup: Written) -> None:
+@pytest.mark.parametrize("other", [{"digest": b"x" * 32}, {"name": "master:a:0"}])
+def test_an_entry_that_kv_did_not_return_is_refused(backup: Written, other: Mapping[str, object]) -> None:
     with gate.past_the_triggers():
-        GenerationEntry.objects.filter(generation=backup.generation, index=0).update(digest=b"x" * 32)
+        GenerationEntry.objects.filter(generation=backup.generation, index=0).update(**other)
     assert refused(backup) == f"{backup.manifest.parts[0].key} holds an entry that KV did not return."
 
 
 def test_an_object_with_another_value_is_refused(backup: Written) -> None:
     key = backup.manifest.parts[0].key
     backup.objects[key] = backup.objects[key].replace(b"{}", b"[]", 1)
-    assert refused(backup).startswith(f"{key}: ")
+    assert refused(backup) == f"{key}: 'master:a:1' differs in value."
 
 
 def test_a_part_that_was_never_written_is_refused(backup: Written) -> None:
@@ -199,7 +247,7 @@ def test_the_lease_is_kept_between_the_chunks(backup: Written) -> None:
     kept: list[None] = []
     for _ in StoredBackup(fresh(backup.generation), backup.opened, lambda: kept.append(None)).compared():
         pass
-    assert len(kept) == len(backup.objects)
+    assert len(kept) == 2 * len(backup.objects)
 
 
 def test_a_step_goes_on_with_the_part_it_is_told(backup: Written) -> None:

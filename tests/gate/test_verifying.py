@@ -124,8 +124,9 @@ def test_a_note_on_an_object_that_is_known_already_stays(backup: Written, lease:
     assert (row.etag, clock.now() - row.seen_at > timedelta(days=8)) == ("x", True)
 
 
-@pytest.mark.parametrize("other", ["size", "etag", "status", "environment"])
+@pytest.mark.parametrize("other", ["size", "etag", "status", "environment", "generation"])
 def test_an_object_that_is_known_otherwise_is_remembered_anew(
+    world: GateWorld,
     backup: Written,
     lease: Lease,
     other: str,
@@ -136,6 +137,7 @@ def test_an_object_that_is_known_otherwise_is_remembered_anew(
     changes: dict[str, dict[str, Any]] = {
         "size": {"written_size": 1}, "etag": {"written_etag": "y"}, "status": {"status": "unknown"},
         "environment": {"environment": Environment.objects.get(slug="production")},
+        "generation": {"generation": gate._backed_up(gate.frozen(gate.stage_of(gate.asked(world))), gate.NAMES)},
     }  # fmt: skip
     StoredObject.objects.create(
         **{
