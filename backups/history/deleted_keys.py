@@ -69,7 +69,10 @@ def page(
     found = beginning_with(found, prefix)
     again = deletions(namespace)[0].filter(deleted, name=OuterRef("name"), stage__gt=OuterRef("stage"))
     shown, further = browse.page_of_names(
-        found.select_related("stage__environment").order_by("name"), deleted & ~Q(Exists(again)), part=part, limit=limit
+        found.select_related("stage__environment").prefetch_related("stage__undos", "stage__restores").order_by("name"),
+        deleted & ~Q(Exists(again)),
+        part=part,
+        limit=limit,
     )
     names = [entry.name for entry in shown]
     restored = {entry.name: entry for entry in restores(namespace, names).order_by("restore")}

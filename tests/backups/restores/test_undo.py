@@ -1,6 +1,7 @@
 """Undoing a deletion under its own approval, within 72 hours."""
 
 import json
+import re
 
 import pytest
 from django.db import IntegrityError
@@ -223,7 +224,8 @@ def test_after_an_undo_the_clean_up_is_undone_everywhere(estate: make.Estate, pe
     assert (step.title, step.note) == ("Undo of the deletion", "3 restored, 0 not")
     assert step.url == f"/restores/{restore.pk}/"
     assert stage.shown_state == "undone"
-    for address in ("/cleanup/", f"/cleanup/{request.pk}/", f"/cleanup/stages/{stage.pk}/"):
+    found_by_name = "/keys/qa/SETTINGS/deleted/"
+    for address in ("/cleanup/", f"/cleanup/{request.pk}/", f"/cleanup/stages/{stage.pk}/", found_by_name):
         page = shown(people, address)
         assert "Undone" in page
         assert "Accepted</" not in page
@@ -235,8 +237,11 @@ def test_a_clean_up_that_is_done_and_undone_is_not_called_done(estate: make.Esta
     request = cleanup_helpers.asked(people)
     cleanup_helpers.accepted(request, people)
     undone(cleanup_helpers.accepted(request, people, "production"), people)
-    [row] = signed_in(people.operator).get("/cleanup/").context["rows"]
+    listed = signed_in(people.operator).get("/cleanup/")
+    [row] = listed.context["rows"]
     assert row.result == "undone"
+    [after_the_badge] = re.findall(r"Undone</span>([^<]*</td>)", listed.content.decode())
+    assert after_the_badge.split() == ["</td>"]  # the date of the completion is not that of the undo
     assert signed_in(people.operator).get(f"/cleanup/{request.pk}/").context["result"] == "undone"
 
 
