@@ -93,8 +93,9 @@ def build(cleanup: CleanupRequest) -> Certificate:
 def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str, bool]:
     """The sentence in the head, and whether the certificate is valid."""
     result = cards.result_of(cleanup, stages)
-    if result in (*cards.BROUGHT_BACK, "restoring"):
-        again = [stage.environment.name for stage in stages if stage.shown_state == result]
+    brought_back = (*cards.BROUGHT_BACK, "restoring")
+    if result in brought_back:
+        again = [stage.environment.name for stage in stages if stage.shown_state in brought_back]
         return _("Not valid any more: deleted keys were written back in %(names)s.") % {
             "names": ", ".join(again)
         }, False

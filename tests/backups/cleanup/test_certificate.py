@@ -145,6 +145,16 @@ def test_the_ticket_the_frozen_writers_and_the_hours_are_told_as_they_were_submi
     assert json.loads(page(client, asked, "?format=json"))["certificate"]["ticket"] == ticket
 
 
+def test_every_environment_whose_keys_come_back_is_named(asked: CleanupRequest, people: make.People) -> None:
+    stages = [cleanup_helpers.accepted(asked, people, slug) for slug in ("qa", "production")]
+    undo.start_undo(stages[0], by=people.operator)
+    make.work()
+    undo.start_undo(stages[1], by=people.operator)
+    asked.refresh_from_db()
+    said = certificate.build(asked).state
+    assert said == "Not valid any more: deleted keys were written back in QA, Production."
+
+
 def test_an_ended_clean_up_says_so(asked: CleanupRequest, people: make.People) -> None:
     completion.end(asked, reason="asked twice", by=people.operator)
     asked.refresh_from_db()
