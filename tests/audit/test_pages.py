@@ -55,6 +55,14 @@ def test_every_role_reads(client: Client, role: Role) -> None:
     assert shown(signed_in(client, role)) == [1]
 
 
+def test_a_subject_that_a_person_typed_shows_its_invisible_characters(reader: Client) -> None:
+    write(subject="cleanup:SETTINGS master:\u202egpj")
+    for address in ("/audit/", "/audit/1/"):
+        text = reader.get(address).content.decode()
+        assert "cleanup:SETTINGS master:[U+202E]gpj" in text
+        assert "master:\u202egpj<" not in text
+
+
 def test_nothing_can_be_posted(reader: Client) -> None:
     assert reader.post("/audit/").status_code == 405
 
