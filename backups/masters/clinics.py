@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from audit import log
 from backups.generations import contents as generation_contents, start as generation_start
 from backups.models import Generation
-from kvops.inventory import browse
 from kvops.models import Environment, Namespace, Scan
 from kvops.schedules.jobs import Begun
 
@@ -43,5 +42,8 @@ def _clinics(namespace: Namespace) -> Clinics:
     rows = generation_contents.coverage(namespace, [PREFIX])
     backups = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
     return Clinics(
-        namespace, browse.newest_scan(namespace), sum(row.keys for row in rows), backups.order_by("-pk").first()
+        namespace,
+        Scan.objects.covering(PREFIX).newest(namespace),
+        sum(row.keys for row in rows),
+        backups.order_by("-pk").first(),
     )

@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import CloudflareError
-from kvops.inventory import browse, families as key_families, story as key_story, value as key_value
+from kvops.inventory import families as key_families, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace, Scan
@@ -48,8 +48,7 @@ def _page(
     key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
     family = key_families.family_of(namespace.binding, name)
     category = Category(family.category) if family else Category.UNCLASSIFIED
-    story, scan = key_story.of_key(namespace, name), browse.newest_scan(namespace)
-    listed = Scan.objects.covering(name).newest(namespace) if key else None
+    story, scan = key_story.of_key(namespace, name), Scan.objects.covering(name).newest(namespace)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
@@ -59,7 +58,7 @@ def _page(
         "category": category,
         "scan": scan,
         "story": story,
-        "fate": key_story.fate(story, listed_at=listed.created_at if listed else None),
+        "fate": key_story.fate(story, listed_at=scan.created_at if key and scan else None),
         "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -14,6 +14,7 @@ from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests
 from backups.masters import clinics
 from backups.models import CleanupRequest, CleanupStage, Generation, PlainDump
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -154,3 +155,11 @@ def test_a_schedule_backups_what_the_newest_scan_knows_of(records: make.Estate) 
     make.work()
     made = Generation.objects.get()
     assert (begun.runs, made.status, made.keys) == ([made.run], "verified", 2)
+
+
+def test_the_page_counts_the_records_as_of_a_scan_that_listed_them(records: make.Estate) -> None:
+    cleanup_helpers.scan(records.qa)
+    inventory_scan.start_scan(records.qa, prefix="master:", actor=make.SETUP)
+    make.work()
+    [qa] = [one for one in clinics.overview() if one.namespace == records.qa]
+    assert (qa.keys, qa.scan and qa.scan.prefix) == (2, "")

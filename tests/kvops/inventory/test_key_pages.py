@@ -12,6 +12,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
 from kvops.inventory.value import SHOWN
+from kvops.models import Scan
 from tests import make
 from tests.signing import signed_in
 
@@ -47,6 +48,15 @@ def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Clie
     text = operator.get(KEY, {"name": "mastercache:1"}).content.decode()
     for part in ("{&quot;b&quot;:1.0,", "2096-10-02", "platform", "expires after 1 hour", "No backup holds this key."):
         assert part in text
+
+
+def test_the_scan_of_another_prefix_says_nothing_about_the_key(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "mastercache:1")
+    whole = Scan.objects.get()
+    inventory_scan.start_scan(estate.qa, prefix="master:", actor=make.SETUP)
+    make.work()
+    for name in ("mastercache:1", "mastercache:2"):
+        assert operator.get(KEY, {"name": name}).context["scan"] == whole
 
 
 @pytest.mark.parametrize("name", ["system-root", "unknown:1"])
