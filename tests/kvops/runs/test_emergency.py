@@ -125,6 +125,12 @@ def test_the_banner_is_on_the_pages(stop: EmergencyStop, people: make.People, ad
     assert "Pages are empty" in text
 
 
+def test_the_reason_stands_apart_from_the_banners_own_words(qa: Environment, people: make.People) -> None:
+    emergency.press(qa, by=people.operator, reason="wait\u202e")
+    shown = signed_in(people.auditor).get("/").content.decode()
+    assert "<div>Reason for the stop: <bdi>wait\u202e</bdi></div>" in shown
+
+
 def test_pages_of_the_other_environment_do_not_show_it(stop: EmergencyStop, people: make.People) -> None:
     assert "Emergency stop: QA" not in signed_in(people.operator).get("/keys/production/SETTINGS/").content.decode()
 
