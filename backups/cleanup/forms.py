@@ -238,7 +238,10 @@ class LeftoversForm(forms.Form):
 class OthersForm(forms.Form):
     """A person's explanation of the keys under the prefix that are not of the clean-up."""
 
-    note = _Prose(_("Reason that the other keys are there, and next step"), _("The reviewer of production reads this."))
+    note = _Prose(
+        _("Reason that the other keys are there, and next step"),
+        _("The certificate shows this, and the reviewer of the next environment reads it."),
+    )
 
 
 class ReappearedForm(forms.Form):

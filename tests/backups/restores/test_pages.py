@@ -329,4 +329,5 @@ def test_the_approval_of_a_deletion_says_that_it_covers_an_undo(estate: make.Est
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     shown = text(signed_in(people.reviewer), f"/approvals/{stage.approval_id}/")
-    assert "For 72 hours after the deletion, another operator may restore exactly the deleted keys" in shown
+    assert "For 72 hours after the deletion, an operator may restore exactly the deleted keys" in shown
+    assert "The person who approves this may not do it." in shown
