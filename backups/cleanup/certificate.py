@@ -305,8 +305,8 @@ def _again(stage: CleanupStage, code: str, what: str) -> CertificateLine:
         return CertificateLine(what=what, said=_("Missing: the check did not finish."), url=address, missing=True)
     note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     shown = note % {"n": spelled(check.differences)} if found.differs else _("No difference with D1.")
-    proof = {"at": check.finished_at, "digest": check.definition_digest, "url": address}
-    return CertificateLine(what=what, said=shown, wrong=found.differs, **proof)
+    digest, at = check.definition_digest, check.finished_at
+    return CertificateLine(what=what, said=shown, at=at, digest=digest, url=address, wrong=found.differs)
 
 
 def _eyes(stage: CleanupStage) -> CertificateLine | None:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from backups.generations import coverage as family_coverage
 from backups.models import Drill, DrilledBackup, Generation, GenerationEntry
 from kvops import clock, timing
@@ -19,6 +20,7 @@ from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run, Scratch
 from kvops.notifications import outbox
 from kvops.refusals import Refused
+from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 from kvops.wording import moment, say
@@ -108,10 +110,14 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     for backup in backups:
         backup.drill = drill
     DrilledBackup.objects.bulk_create(backups)
-    record_drill(
-        Action.DRILL_STARTED, drill, actor=actor, details={"backups": [backup.generation_id for backup in backups][:50]}
-    )
+    details = {"backups": [backup.generation_id for backup in backups][:50], **_procedure(backups)}
+    record_drill(Action.DRILL_STARTED, drill, actor=actor, details=details)
     return drill
+
+
+def _procedure(backups: Sequence[DrilledBackup]) -> dict[str, JSON]:
+    tried = [backup.generation for backup in backups]
+    return procedures.begun_over("drill", [(one.namespace.binding, one.prefixes) for one in tried])
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:

@@ -20,6 +20,7 @@ from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, NotificationEvent, Person, Role, Run
 from kvops.notifications import outbox
 from kvops.refusals import Refused
+from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.wording import moment, say
 
@@ -89,7 +90,8 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
             asked_by=by,
             ends_at=ends_at,
         )
-        details: dict[str, JSON] = {"reason": made.reason[:500], "ends_at": ends_at.isoformat()}
+        begun = procedures.begun("investigation", namespace.binding, [family.pattern])
+        details: dict[str, JSON] = {"reason": made.reason[:500], "ends_at": ends_at.isoformat(), **begun}
         _record(Action.INVESTIGATION_OPENED, made, by.actor, details=details)
         ask(made, by=by)
     return made

@@ -23,6 +23,7 @@ from backups.retention.inputs import Kept, Retention
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
+from kvops.runbook import procedures
 from kvops.runs import emergency
 from kvops.wording import say
 
@@ -99,14 +100,17 @@ def collect(environment: Environment, *, reason: str, by: Person) -> PruneReques
         found = due(environment)[:CAP]
         if not found:
             raise PruneRefused(_("No backup can be deleted now."))
-        prune = _collect(environment, found, reason.strip(), by)
+        prune, erased = _collect(environment, found, reason.strip(), by), [kept.generation for kept in found]
         PRUNES.submit(
             prune,
             State.COLLECTED,
             title=prune_evidence.title(prune.environment, prune.generations),
             evidence=prune_evidence.build(prune),
             by=by,
-            details={"generations": [entry.generation_id for entry in prune.entries.order_by("index")]},
+            details={
+                "generations": [one.pk for one in erased],
+                **procedures.begun_over("prune", [(one.namespace.binding, one.prefixes) for one in erased]),
+            },
         )
         prune.refresh_from_db()
     return prune

@@ -17,15 +17,23 @@ from audit.models import Entry, EntryQuerySet
 from kvops.inventory import value as key_value
 from kvops.models import Environment, Family, Namespace, RunbookNote, RunbookTodo, StatedOperation
 from kvops.runbook import procedures, steps as procedure_steps
-from kvops.runbook.procedures import Procedure
+from kvops.runbook.procedure_steps import Procedure
 from kvops.runbook.steps import TickedStep
 from kvops.subjects import tree as subject_tree
 from kvops.subjects.tree import SubjectTree
 
-BEGINNINGS = (Action.CLEANUP_REQUESTED, Action.GENERATION_STARTED, Action.CHECK_STARTED, Action.RESTORE_PREPARED)
+BEGINNINGS = (
+    Action.CLEANUP_REQUESTED,
+    Action.GENERATION_STARTED,
+    Action.CHECK_STARTED,
+    Action.RESTORE_PREPARED,
+    Action.DRILL_STARTED,
+    Action.INVESTIGATION_OPENED,
+    Action.DISPOSAL_SUBMITTED,
+)
 """Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
 
-_BEGUN = ("cleanup:", "generation:", "check:", "restore:", "stated:")
+_BEGUN = ("cleanup:", "generation:", "check:", "restore:", "drill:", "investigation:", "prune:", "stated:")
 """The subjects of these actions, and of stated operations."""
 
 MOST = 300
@@ -39,6 +47,8 @@ _QUIET = (
     Action.CHUNK_SETTLED,
     Action.RESTORE_CHUNK_INTENDED,
     Action.RESTORE_CHUNK_SETTLED,
+    Action.DRILL_WRITING,
+    Action.DRILL_REMOVING,
     Action.OBJECT_DELETING,
     Action.RUNBOOK_NOTED,
     Action.TODO_ADDED,
@@ -241,11 +251,18 @@ def entry_of(number: int) -> RunbookEntry | None:
 
 
 def of_subject(subject: str) -> RunbookEntry | None:
-    """The entry of the operation that a subject belongs to; None if it belongs to none."""
+    """The entry of the operation that a subject belongs to; None if it belongs to none.
+
+    A backup belongs to the operation that made it, also after a prune request listed it.
+    """
     subjects = [one for one in subject_tree.above([subject]) if one.startswith(_BEGUN)]
     found = list(Entry.objects.about(subjects).filter(_beginnings(), ~Q(action=Action.VALUE_VIEWED)))
-    nearest = min(found, key=lambda entry: subjects.index(entry.subject), default=None)
+    nearest = min(found, key=lambda entry: _distance(entry.subject, subject, subjects), default=None)
     return shown([nearest])[0] if nearest else None
+
+
+def _distance(found: str, subject: str, above: Sequence[str]) -> tuple[bool, int]:
+    return found != subject and found.startswith("prune:"), above.index(found)
 
 
 def _beginnings() -> Q:

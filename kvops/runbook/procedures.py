@@ -3,44 +3,16 @@
 The entry of the audit log that begins an operation names the procedure and its version at that time (`begun`).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from audit.chain import JSON
 from kvops.inventory import families as key_families
 from kvops.models import Family
+from kvops.runbook.procedure_steps import Procedure, ProcedureStep
 from kvops.wording import say
-
-
-@dataclass(frozen=True)
-class ProcedureStep:
-    """One step. It is done once one of the actions `ticks` is recorded about the operation.
-
-    With `production`, the action must be in production, or if False in another environment. An action older than the
-    newest of `voided` or of `after` does not count. An `optional` step is not needed by every operation.
-    """
-
-    title: str | Promise
-    text: str | Promise
-    ticks: Sequence[Action]
-    production: bool | None = None
-    voided: Sequence[Action] = ()
-    after: Sequence[Action] = ()
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Procedure:
-    """One version of a procedure."""
-
-    name: str
-    version: int
-    title: str | Promise
-    steps: Sequence[ProcedureStep]
 
 
 def _stage(*, production: bool) -> list[ProcedureStep]:
@@ -235,7 +207,72 @@ _FIRST = (
     ),
 )
 
-PROCEDURES: Mapping[str, Sequence[Procedure]] = {one.name: (one,) for one in _FIRST}
+_UPKEEP = (
+    Procedure(
+        "drill",
+        1,
+        _("Restore drill"),
+        [
+            ProcedureStep(
+                _("Start the drill"), _("A reviewer has approved the rule of the drills."), [Action.DRILL_STARTED]
+            ),
+            ProcedureStep(
+                _("Restore into the scratch namespace"),
+                _("Each backup is written there, read back, compared byte by byte and removed."),
+                [Action.DRILL_REHEARSED],
+            ),
+            ProcedureStep(_("Every backup passed"), _("The drill has no difference."), [Action.DRILL_PASSED]),
+            ProcedureStep(
+                _("Write down the cause of a failure"),
+                _("A note says why a backup could not be restored, before the next drill."),
+                [Action.RUNBOOK_NOTED],
+                optional=True,
+            ),
+        ],
+    ),
+    Procedure(
+        "investigation",
+        1,
+        _("Investigation"),
+        [
+            ProcedureStep(
+                _("Open the investigation"), _("A cache, a reason and an end are named."), [Action.INVESTIGATION_OPENED]
+            ),
+            _WRITTEN,
+            _VERIFIED,
+            ProcedureStep(
+                _("Approval of the end"),
+                _("Another person approves that the backup is deleted at the end."),
+                [Action.APPROVAL_APPROVED],
+            ),
+            ProcedureStep(
+                _("Delete the backup"), _("It is deleted at the end, object by object."), [Action.INVESTIGATION_OVER]
+            ),
+        ],
+    ),
+    Procedure(
+        "prune",
+        1,
+        _("Prune of backups"),
+        [
+            ProcedureStep(
+                _("Collect the backups"),
+                _("Those that no rule, pin or work needs any more are listed, with the reason."),
+                [Action.DISPOSAL_SUBMITTED],
+            ),
+            ProcedureStep(
+                _("Approval"), _("Another person approves exactly these backups."), [Action.DISPOSAL_APPROVED]
+            ),
+            ProcedureStep(
+                _("Delete the objects"),
+                _("Each backup is looked at again before its objects are deleted."),
+                [Action.DISPOSAL_FINISHED],
+            ),
+        ],
+    ),
+)
+
+PROCEDURES: Mapping[str, Sequence[Procedure]] = {one.name: (one,) for one in (*_FIRST, *_UPKEEP)}
 """Name -> its versions, the oldest first. A version is never edited or removed, because entries name it."""
 
 
@@ -252,9 +289,18 @@ def named(name: object, version: object) -> Procedure | None:
 
 def begun(name: str, binding: str, prefixes: Sequence[str]) -> dict[str, JSON]:
     """The details of the audit entry that begins an operation: the procedure, its version, and the families."""
+    return begun_over(name, [(binding, prefixes)])
+
+
+def begun_over(name: str, scopes: Iterable[tuple[str, Sequence[str]]]) -> dict[str, JSON]:
+    """As `begun`, for an operation over several backups: the binding and the prefixes of each."""
+    families: list[JSON] = [*dict.fromkeys(family for scope in scopes for family in _families(*scope))]
+    return {"procedure": name, "version": PROCEDURES[name][-1].version, "families": families}
+
+
+def _families(binding: str, prefixes: Sequence[str]) -> list[str]:
     ours = list(Family.objects.filter(binding=binding).order_by("pattern"))
     owners = key_families.Families(ours)
     found = {owner for prefix in prefixes if (owner := owners.family(prefix))}
     found |= {family for family in ours for prefix in prefixes if family.pattern.startswith(prefix)}
-    families: list[JSON] = [f"{binding} {family}" for family in ours if family in found]
-    return {"procedure": name, "version": PROCEDURES[name][-1].version, "families": families}
+    return [f"{binding} {family}" for family in ours if family in found]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from audit.actions import Action
 from audit.models import Entry
 from kvops.models import Environment
-from kvops.runbook.procedures import Procedure, ProcedureStep
+from kvops.runbook.procedure_steps import Procedure, ProcedureStep
 
 
 @dataclass(frozen=True)

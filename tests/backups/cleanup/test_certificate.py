@@ -112,8 +112,9 @@ def test_a_difference_after_the_clean_up_is_wrong_in_words_and_in_the_head(
     asked: CleanupRequest, people: make.People
 ) -> None:
     stage = cleanup_helpers.accepted(asked, people)
+    assert stage.check_after is not None
     with gate.past_the_triggers():
-        Check.objects.filter(pk=stage.check_after_id).update(outcome="failed", differences=2)
+        Check.objects.filter(pk=stage.check_after.pk).update(outcome="failed", differences=2)
     found = line(asked, "Compare the backup with D1 again")
     assert (found.said, found.wrong, found.missing) == ("2 differences with D1.", True, False)
     client = signed_in(people.auditor)

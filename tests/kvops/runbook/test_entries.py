@@ -8,18 +8,25 @@ from django.db import IntegrityError
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
+from backups.bucket import protection as bucket_protection
 from backups.cleanup import preparation
+from backups.drills import requests as drill_requests
 from backups.generations import start as generation_start
 from backups.models import CleanupStage
 from backups.restores import selection as restore_selection
 from kvops import clock
+from kvops.approvals import gate as approval_gate
 from kvops.inventory import value as key_value
 from kvops.models import Family, RunbookNote
 from kvops.runbook import entries as runbook_entries, export, notes as runbook_notes, procedures
 from kvops.runbook.entries import RunbookEntry, RunbookSearch
+from kvops.runbook.procedure_steps import Procedure
 from kvops.runbook.writing import RunbookRefused
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.investigations import test_requests as test_investigations
+from tests.backups.restores import helpers as restore_helpers
+from tests.backups.retention import requesting
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +128,57 @@ def test_a_restore_is_an_entry_and_its_page_shows_the_procedure(estate: make.Est
     assert "Choose the keys" in signed_in(people.auditor).get(f"/restores/{restore.pk}/").content.decode()
 
 
+def stands_on(entry: RunbookEntry, address: str, people: make.People) -> bool:
+    """Whether the page of the operation shows its procedure, with the link to the entry."""
+    return f'href="{entry.url}"' in signed_in(people.auditor).get(address).content.decode()
+
+
+def test_a_restore_drill_is_an_entry_that_its_result_ticks(estate: make.Estate, people: make.People) -> None:
+    estate.put(estate.qa, "master:a", b"1")
+    restore_helpers.verified_backup(estate.qa)
+    scratch = make.scratch(estate)
+    request = drill_requests.ask(scratch.environment, days=30, cap=100, by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
+    entry = entry_of(f"drill:{drill.pk}")
+    assert (found(procedure="drill"), done(entry)) == ([f"drill:{drill.pk}"], ["Start the drill"])
+    assert found(procedure="drill", family=Family.objects.get(pattern="master:")) == [f"drill:{drill.pk}"]
+    make.work()
+    assert done(entry) == ["Start the drill", "Restore into the scratch namespace", "Every backup passed"]
+    actions = [one.action for one in entry.timeline()[0]]
+    assert ("drill.started" in actions, "drill.writing" in actions) == (True, False)
+    assert stands_on(entry, f"/drills/{drill.pk}/", people)
+
+
+def test_an_investigation_is_an_entry_and_its_backup_is_a_step(estate: make.Estate, people: make.People) -> None:
+    estate.put(estate.qa, "mastercache:a")
+    bucket_protection.ask_cloudflare(estate.qa.environment)
+    made = test_investigations.start(estate, people)
+    entry = entry_of(f"generation:{made.generation_id}")
+    assert (found(), entry.begun.subject) == ([made.subject], made.subject)
+    assert done(entry) == ["Open the investigation", "Write the backup", "Verify the backup"]
+    test_investigations.approve(made, people)
+    assert "Approval of the end" in done(entry)
+    assert stands_on(entry, f"/investigations/{made.pk}/", people)
+
+
+def test_a_prune_request_is_an_entry_and_takes_no_backup_from_the_operation_that_made_it(
+    estate: make.Estate, people: make.People
+) -> None:
+    [old] = requesting.expired(estate, 40)
+    prune = requesting.started(estate, people)
+    entry = entry_of(f"prune:{prune.pk}")
+    assert done(entry) == ["Collect the backups", "Approval"]
+    make.work()
+    assert done(entry) == ["Collect the backups", "Approval", "Delete the objects"]
+    assert stands_on(entry, f"/retention/prunes/{prune.pk}/", people)
+    assert entry_of(f"generation:{old.pk}").begun.subject == entry.begun.subject
+    with log.transaction():
+        begun = procedures.begun("cleanup", "SETTINGS", ["master:"])
+        log.record(Action.GENERATION_STARTED, actor=make.SETUP, subject=f"generation:{old.pk}", details=begun)
+    assert entry_of(f"generation:{old.pk}").begun.subject == f"generation:{old.pk}"
+
+
 @pytest.mark.usefixtures("encrypting")
 def test_a_backup_of_settings_has_its_own_procedure(estate: make.Estate, people: make.People) -> None:
     estate.put(estate.qa, "system-root", b"hush")
@@ -146,7 +204,7 @@ def test_the_version_of_the_procedure_is_that_of_the_time(
 ) -> None:
     stage = cleaned(estate, people)
     [old] = procedures.PROCEDURES["cleanup"]
-    newer = procedures.Procedure("cleanup", 2, "Other", [])
+    newer = Procedure("cleanup", 2, "Other", [])
     monkeypatch.setattr(procedures, "PROCEDURES", {**procedures.PROCEDURES, "cleanup": (old, newer)})
     assert entry_of(f"cleanup:{stage.request_id}").procedure == old
     assert procedures.begun("cleanup", "SETTINGS", ["master:"])["version"] == 2
