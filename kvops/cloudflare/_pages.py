@@ -1,4 +1,4 @@
-"""Reading Pages projects: the commit that runs in production, and the KV bindings of production.
+"""Reading Pages projects: the commit that runs in production, and the KV bindings of production and of previews.
 
 No route gives the code of Pages Functions, so their code is searched in the repository, at that commit.
 """
@@ -28,6 +28,7 @@ class PagesProject:
 
     `commit` is empty if it is not a full hash, or the deployment did not succeed. `dirty`: the checkout held changes
     that the commit has not. `kv` maps bindings to namespaces: the settings of today, and of the next deployment.
+    `preview_kv` does so for the preview deployments, which run code of any branch.
     """
 
     name: str
@@ -36,6 +37,7 @@ class PagesProject:
     commit: str
     dirty: bool
     kv: dict[str, str]
+    preview_kv: dict[str, str]
 
 
 class PagesReads(ApiClient):
@@ -59,16 +61,11 @@ class PagesReads(ApiClient):
 def _read_project(result: _json.Object, asked: str) -> PagesProject:
     if _json.as_text(result.get("name")) != asked:
         raise _json.Malformed("another project than the one asked for")
-    production = _json.as_object(_json.as_object(result.get("deployment_configs")).get("production"))
-    bound = production.get("kv_namespaces")
-    kv = {
-        binding: _json.as_text(_json.as_object(item).get("namespace_id"))
-        for binding, item in ({} if bound is None else _json.as_object(bound)).items()
-        if item is not None
-    }
+    configs = _json.as_object(result.get("deployment_configs"))
+    kv, preview_kv = _bound(configs.get("production")), _bound(configs.get("preview"))
     newest = result.get("canonical_deployment")
     if newest is None:
-        return PagesProject(asked, "", None, "", dirty=False, kv=kv)
+        return PagesProject(asked, "", None, "", dirty=False, kv=kv, preview_kv=preview_kv)
     deployment = _json.as_object(newest)
     metadata = _json.as_object(_json.as_object(deployment.get("deployment_trigger")).get("metadata"))
     stage = _json.as_object(deployment.get("latest_stage"))
@@ -80,4 +77,15 @@ def _read_project(result: _json.Object, asked: str) -> PagesProject:
         as_commit(metadata.get("commit_hash")) if runs else "",
         dirty=metadata.get("commit_dirty") is not False,
         kv=kv,
+        preview_kv=preview_kv,
     )
+
+
+def _bound(config: _json.Value) -> dict[str, str]:
+    """The namespaces by binding, out of the settings of production or of previews."""
+    bound = _json.as_object(config).get("kv_namespaces")
+    return {
+        binding: _json.as_text(_json.as_object(item).get("namespace_id"))
+        for binding, item in ({} if bound is None else _json.as_object(bound)).items()
+        if item is not None
+    }

@@ -13,6 +13,7 @@ from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexpectedKe
 from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.references import (
+    PREVIEW,
     DeployedCode,
     DeployedLook,
     ReferenceAnswer,
@@ -27,6 +28,7 @@ from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
 
 __all__ = [
+    "PREVIEW",
     "ApprovalRequest",
     "Budget",
     "BudgetSpend",

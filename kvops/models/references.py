@@ -155,6 +155,10 @@ class ReferenceAnswer(models.Model):
         return f"{self.get_kind_display()}: {self.hit}"
 
 
+PREVIEW = "preview"
+"""The version of a row for the preview deployments of a Pages project."""
+
+
 class DeployedCode(models.Model):
     """A Worker or a Pages project that is deployed in an environment and binds KV, as Cloudflare last told it.
 
@@ -187,7 +191,8 @@ class DeployedCode(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.name}"
+        kind = _("Previews of the Pages project") if self.version == PREVIEW else self.get_kind_display()
+        return f"{kind} {self.name}"
 
 
 class DeployedLook(models.Model):

@@ -2,8 +2,8 @@
 
 The rows are those of the newest look (`kvops.references.look`). Code that cannot be told is *not known*, and that is
 never good: no look, a look with a problem, an old look, a deployment without a commit or from a changed checkout, and
-a namespace that no deployed code binds. Code in other accounts, previews of a Pages project, and programs that use the
-REST API cannot be seen here.
+a namespace that no deployed code binds. Previews of a Pages project that bind a namespace of production run code of any
+branch, so their code is not known. Code in other accounts and programs that use the REST API cannot be seen here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from kvops import clock, timing
-from kvops.models import DeployedCode, DeployedLook, Environment, Namespace, ReferenceSearch
+from kvops.models import PREVIEW, DeployedCode, DeployedLook, Environment, Namespace, ReferenceSearch
 from kvops.wording import moment, say, translated
 
 SAME = "same"
@@ -102,6 +102,8 @@ def _differences(code: DeployedCode, searches: Sequence[ReferenceSearch]) -> Ite
     of_commit = [search for search in searches if search.commit]
     if of_version:
         yield OTHER, _other(code, code.version, ", ".join(search.version for search in of_version))
+    elif code.version == PREVIEW:
+        yield NOT_KNOWN, say(_("%(code)s use production, with code of any branch. Take the binding away."), code=code)
     elif code.dirty:
         yield NOT_KNOWN, say(_("%(code)s was deployed from a checkout with changes that no commit has."), code=code)
     elif code.commit and of_commit:

@@ -24,7 +24,7 @@ from kvops.cloudflare import (
     WorkerVersion,
 )
 from kvops.connections.calls import Calls
-from kvops.models import DeployedCode, DeployedLook, Environment, Person, Run
+from kvops.models import PREVIEW, DeployedCode, DeployedLook, Environment, Person, Run
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done
@@ -191,7 +191,7 @@ def _projects(environment: Environment, calls: Calls, before: list[DeployedCode]
     names = calls.run(client.pages_projects)
     projects = calls.all([partial(client.pages_project, name) for name in names])
     known = {(code.name, code.deployment): code for code in before if code.kind == DeployedCode.Kind.PAGES}
-    return [
+    return _previews(environment, projects) + [
         DeployedCode(
             environment=environment,
             kind=DeployedCode.Kind.PAGES,
@@ -205,6 +205,26 @@ def _projects(environment: Environment, calls: Calls, before: list[DeployedCode]
         )
         for project in projects
         if project.deployment
+    ]
+
+
+def _previews(environment: Environment, projects: list[PagesProject]) -> list[DeployedCode]:
+    """The previews that bind a namespace of production. Each runs a branch of its own, so their code has no commit.
+
+    In another environment previews are what its namespaces are for.
+    """
+    ours = set(environment.namespaces.values_list("namespace_id", flat=True)) if environment.production else set()
+    return [
+        DeployedCode(
+            environment=environment,
+            kind=DeployedCode.Kind.PAGES,
+            name=project.name,
+            version=PREVIEW,
+            bindings=project.preview_kv,
+            seen_at=clock.now(),
+        )
+        for project in projects
+        if ours.intersection(project.preview_kv.values())
     ]
 
 

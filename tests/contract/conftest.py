@@ -36,7 +36,7 @@ def fake_target() -> Iterator[Target]:
         uri = f"/client/v4/accounts/{account}/storage/kv/namespaces/{'3' * 32}/values/master%3Aarea%3A99"
         actor = {"type": "user", "context": "oauth", "email": "somebody@example.com", "ip_address": "192.0.2.7"}
         code.audited.append(FakeAudited(time.time() - 3600, "DELETE", uri, actor))
-        code.project("contract-site", {"SETTINGS": "3" * 32}, "c" * 40)
+        code.project("contract-site", {"SETTINGS": "3" * 32}, "c" * 40).preview_kv = {"SETTINGS": "3" * 32}
         yield Target(
             base_url=fake.base_url,
             account_id=account,

@@ -39,6 +39,7 @@ def test_a_project_tells_its_commit_and_the_bindings_of_production(cf: Cloudflar
     assert target.project in cf.pages_projects()
     found = cf.pages_project(target.project)
     assert (found.commit, found.dirty, found.kv) == (target.commit, False, {"SETTINGS": target.namespace_id})
+    assert found.preview_kv == {"SETTINGS": target.namespace_id}
     assert found.deployment
     assert found.at is not None
 

@@ -53,6 +53,7 @@ class FakeProject:
     dirty: bool = False
     deployment: str = "deployment-1"
     stage: tuple[str, str] = ("deploy", "success")
+    preview_kv: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,10 @@ def _bindings(version: FakeVersion) -> list[dict[str, str]]:
     return [*kv, {"type": "plain_text", "name": "STAGE", "text": "x"}]
 
 
+def _bound(bindings: dict[str, str]) -> dict[str, object]:
+    return {name: {"namespace_id": one} for name, one in bindings.items()}
+
+
 def _project(project: FakeProject) -> dict[str, object]:
     config: dict[str, object] = {
         "env_vars": {},
@@ -107,7 +111,7 @@ def _project(project: FakeProject) -> dict[str, object]:
         "build_image_major_version": 3,
         "usage_model": "standard",
     }
-    kv = {name: {"namespace_id": one} for name, one in project.kv.items()}
+    kv, previews = (_bound(bindings) for bindings in (project.kv, project.preview_kv))
     deployment = _deployment(project) if project.deployment else None
     return {
         "id": f"id-of-{project.name}",
@@ -119,7 +123,10 @@ def _project(project: FakeProject) -> dict[str, object]:
         "uses_functions": True,
         "framework": "",
         "framework_version": "",
-        "deployment_configs": {"production": {**config, "kv_namespaces": kv}, "preview": config},
+        "deployment_configs": {
+            "production": {**config, "kv_namespaces": kv},
+            "preview": {**config, "kv_namespaces": previews},
+        },
         "latest_deployment": deployment,
         "canonical_deployment": deployment,
     }

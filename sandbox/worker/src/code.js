@@ -104,7 +104,10 @@ function project(environment, env) {
     uses_functions: true,
     framework: "",
     framework_version: "",
-    deployment_configs: { production: { ...config, kv_namespaces }, preview: config },
+    deployment_configs: {
+      production: { ...config, kv_namespaces },
+      preview: { ...config, kv_namespaces: environment.production ? {} : kv_namespaces }, // never of production
+    },
     latest_deployment: deployment,
     canonical_deployment: deployment,
   };

@@ -7,10 +7,11 @@ import pytest
 from kvops import clock
 from kvops.cloudflare import RateLimited, TransportError
 from kvops.models import DeployedCode, DeployedLook, Run, Schedule
-from kvops.references import deployed, look as code_look
+from kvops.references import deployed, look as code_look, store as reference_store
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.fakes.code import FakeCode
+from tests.kvops.references import reports
 
 COMMIT = "c" * 40
 NEXT = "d" * 40
@@ -165,3 +166,27 @@ def test_the_schedule_looks_every_hour(estate: make.Estate, code: FakeCode) -> N
     ]
     assert runs[0].result == {"deployed": 3}
     assert len(using(estate)) == 2
+
+
+def test_previews_that_bind_production_are_named_and_their_code_is_not_known(
+    estate: make.Estate, code: FakeCode
+) -> None:
+    environment, namespace = estate.production.environment, estate.production.namespace_id
+    site = estate.cloudflare.code(environment.account_id).project("shop", {"KV": namespace}, COMMIT)
+    code_look.look(environment)
+    search = reference_store.store(environment, reports.report(commit=COMMIT), source="file", by=make.SETUP)
+    assert deployed.state(search, estate.production).kind == deployed.SAME
+    site.preview_kv = {"KV": namespace}
+    code_look.look(environment)
+    state = deployed.state(search, estate.production)
+    assert (state.kind, len(state.reasons)) == (deployed.NOT_KNOWN, 1)
+    assert str(state.reasons[0]).startswith("Previews of the Pages project shop use production")
+    site.preview_kv = {}
+    code_look.look(environment)
+    assert deployed.state(search, estate.production).kind == deployed.SAME
+
+
+def test_previews_of_qa_are_what_qa_is_for(estate: make.Estate, code: FakeCode) -> None:
+    code.projects["site"].preview_kv = {"KV": estate.qa.namespace_id}
+    look(estate)
+    assert using(estate) == [("site", COMMIT, "", None), ("api", "", "etag-1", False)]
