@@ -1,5 +1,6 @@
 """Node and wrangler: found, installed from the lock file and started without telemetry."""
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -42,15 +43,20 @@ def find() -> Node:
 
 
 def install(supervisor: Supervisor) -> Node:
-    """Install `node_modules` from the lock file, unless it is installed already; raises ProcessFailed."""
+    """Install `node_modules` from the lock file, unless it is installed already; raises ProcessFailed.
+
+    Of several processes that come here at once, one installs and the others wait for it.
+    """
     node = find()
-    lock = sha256((WORKER / "package-lock.json").read_bytes()).hexdigest()
     stamp = WORKER / "node_modules" / ".installed-lock"
-    if not (stamp.exists() and stamp.read_text() == lock):
-        env = {**os.environ, "PATH": f"{node.node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-        quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
-        supervisor.run("wrangler download", [*node.npm, "ci", *quiet], env=env, cwd=WORKER)
-        stamp.write_text(lock)
+    with (WORKER / "package-lock.json").open("rb") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        lock = sha256(lock_file.read()).hexdigest()
+        if not (stamp.exists() and stamp.read_text() == lock):
+            env = {**os.environ, "PATH": f"{node.node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+            quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
+            supervisor.run("wrangler download", [*node.npm, "ci", *quiet], env=env, cwd=WORKER)
+            stamp.write_text(lock)
     return node
 
 
