@@ -1,4 +1,4 @@
-"""The rows of D1 that keys hold, looked up by key and row in a bounded number of statements."""
+"""A row as D1 has it and as a key holds it. Rows of D1 are looked up by place in a bounded number of statements."""
 
 import re
 from collections import defaultdict
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched, islice
 
-from backups.datasets.canonical import DIGEST, number
+from backups.datasets.canonical import DIGEST, JSON, number
 from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import STATEMENT_FAILED
 from backups.datasets.sides import DatasetRow
-from kvops.cloudflare import ApiError, Cell
+from kvops.cloudflare import ApiError, Cell, Cloudflare
+from kvops.models import Database
 
 MOST_READINGS = 16
 """Readings of one name: a template of several columns may fit a name in more than one way."""
@@ -64,6 +65,32 @@ def rows_at(
             if place in wanted:
                 found[place].append(each)
     return dict(found)
+
+
+def object_at(rule: Correspondence, data: bytes, row: str) -> dict[str, JSON] | None:
+    """The object of a row, by its id or its place in the value; without a row, the whole value of a key of many.
+
+    None if the value holds none.
+    """
+    try:
+        if rule.many and not row:
+            value = rule.shape.decode(data)
+        else:
+            value = next((held.value for held in rule.held(data) if row in (held.id, held.place)), None)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def rows_of(
+    rule: Correspondence, places: Sequence[Place], client: Cloudflare, database: Database, *, changed: str
+) -> dict[Place, list[FoundRow]]:
+    """The rows that D1 has now at these places. Raises CloudflareError."""
+
+    def ask(sql: str, params: Sequence[str]) -> Sequence[Mapping[str, Cell]]:
+        return client.query(database.database_id, sql, params).rows
+
+    return rows_at(rule, places, ask, changed=changed)
 
 
 def _rows(rule: Correspondence, some: Sequence[Reading], ask: Ask, changed: str) -> list[FoundRow]:

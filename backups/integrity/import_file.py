@@ -24,8 +24,7 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.paths import follow
 from backups.datasets.sql_text import NoSqlForm, Obstacle, sql_value
 from backups.integrity import causes, kept_values
-from backups.integrity.d1_rows import Place, Reading, reading_condition, readings
-from backups.integrity.values import object_at
+from backups.integrity.d1_rows import Place, Reading, object_at, reading_condition, readings
 from backups.models import Check, Difference, Generation
 from kvops import clock
 from kvops.models import Database, Person, Role
@@ -51,7 +50,7 @@ class ImportRefused(Refused):
 
 
 @dataclass
-class _Plan:
+class _ImportPlan:
     """The rows to insert, the fields to set by row, and the number of rows that are not written."""
 
     inserts: set[Place] = field(default_factory=set)
@@ -108,14 +107,14 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
     return _Writer(check, check.generation, database, plan).lines(by)
 
 
-def _nothing(plan: _Plan) -> str | Promise:
+def _nothing(plan: _ImportPlan) -> str | Promise:
     if plan.masked:
         return gettext_lazy("All these keys are settings or unclassified: their values are never in a plain file.")
     return gettext_lazy("No row is missing in D1, and no field differs: an import would change nothing.")
 
 
-def _plan(check: Check) -> _Plan:
-    plan = _Plan()
+def _plan(check: Check) -> _ImportPlan:
+    plan = _ImportPlan()
     found = check.found.filter(kind__in=[Kind.MISSING_IN_D1, Kind.FIELD])
     for name, row, kind, its_field in found.values_list("name", "row", "kind", "field"):
         if kind == Kind.MISSING_IN_D1:
@@ -134,7 +133,7 @@ def _plan(check: Check) -> _Plan:
 class _Writer:
     """Writes one file."""
 
-    def __init__(self, check: Check, generation: Generation, database: Database, plan: _Plan) -> None:
+    def __init__(self, check: Check, generation: Generation, database: Database, plan: _ImportPlan) -> None:
         self.check, self.generation, self.database, self.plan = check, generation, database, plan
         self.rule = Correspondence.of(check.definition)
         self.left_out = plan.masked

@@ -13,7 +13,7 @@ from backups.models import Check, DifferenceCase
 from backups.models.cases import source_of
 
 
-class Step(TextChoices):
+class NextStep(TextChoices):
     """The actions; the template of each is a button or a form."""
 
     LATER = "later", _("Open the newest check")
@@ -31,33 +31,33 @@ class Advice:
     """One sentence and the action that it speaks of."""
 
     text: str | Promise
-    step: Step
+    step: NextStep
 
 
 AFTER: Mapping[Cause, Advice] = {
     Cause.D1_NEWER: Advice(
         _("KV is out of date: let the application load the key again. Then take a new backup and check that."),
-        Step.BACKUP,
+        NextStep.BACKUP,
     ),
-    Cause.KV_NEWER: Advice(_("The backup is older than the key: take a new one and check that."), Step.BACKUP),
+    Cause.KV_NEWER: Advice(_("The backup is older than the key: take a new one and check that."), NextStep.BACKUP),
     Cause.NEVER_LOADED: Advice(
         _("Let the application load the key, or let the dataset allow rows without a key. Then take a new backup."),
-        Step.BACKUP,
+        NextStep.BACKUP,
     ),
-    Cause.DELETED: Advice(_("If the key is still needed, restore it from a backup that holds it."), Step.RESTORE),
+    Cause.DELETED: Advice(_("If the key is still needed, restore it from a backup that holds it."), NextStep.RESTORE),
     Cause.ROW_NOT_LOADED: Advice(
-        _("Load the missing rows into D1 with the import file, then check again."), Step.IMPORT
+        _("Load the missing rows into D1 with the import file, then check again."), NextStep.IMPORT
     ),
     Cause.ROW_DELETED: Advice(
         _("Ask the owner of D1 whether the row was deleted on purpose. If not, the import file brings it back."),
-        Step.IMPORT,
+        NextStep.IMPORT,
     ),
     Cause.FORMATTING: Advice(
         _("Correct the side with the wrong format, D1 by the import file. If both are right, change the dataset."),
-        Step.IMPORT,
+        NextStep.IMPORT,
     ),
-    Cause.DATASET: Advice(_("Name the field in the dataset, or let the dataset ignore it."), Step.POLICY),
-    Cause.UNKNOWN: Advice(_("Compare both values, and ask the owner of the data which one is right."), Step.LOOK),
+    Cause.DATASET: Advice(_("Name the field in the dataset, or let the dataset ignore it."), NextStep.POLICY),
+    Cause.UNKNOWN: Advice(_("Compare both values, and ask the owner of the data which one is right."), NextStep.LOOK),
 }
 
 
@@ -71,11 +71,11 @@ def later_check(check: Check) -> Check | None:
 def after_failed(check: Check, case: DifferenceCase | None, later: Check | None) -> Advice:
     """The next step on the page of a failed check."""
     if later is not None and later.outcome == Check.Outcome.PASSED and cases.covers(later, check):
-        return Advice(_("A later check found no difference: nothing is left to do here."), Step.LATER)
+        return Advice(_("A later check found no difference: nothing is left to do here."), NextStep.LATER)
     if later is not None:
-        return Advice(_("A later check is there: go on with its differences."), Step.LATER)
+        return Advice(_("A later check is there: go on with its differences."), NextStep.LATER)
     if case is None:
-        return Advice(_("Nobody looks into these differences yet. Name a person and a day."), Step.ASSIGN)
+        return Advice(_("Nobody looks into these differences yet. Name a person and a day."), NextStep.ASSIGN)
     return Advice(
-        _("Find the cause: see both values of a difference. Then correct one side, and check again."), Step.LOOK
+        _("Find the cause: see both values of a difference. Then correct one side, and check again."), NextStep.LOOK
     )

@@ -23,13 +23,13 @@ from backups.generations import start as generation_start
 from backups.generations.values import ENCRYPTED, ValueHidden
 from backups.integrity import causes, d1_rows
 from backups.integrity.causes import LikelyCause
-from backups.integrity.d1_rows import FoundRow, Place
+from backups.integrity.d1_rows import FoundRow, Place, object_at, rows_of
 from backups.integrity.kept_values import insist_readable, kept_values, masked_among
 from backups.models import Check, Difference, Generation
 from kvops.cloudflare import Cell, Cloudflare, CloudflareError
 from kvops.connections import clients
 from kvops.inventory import value as key_value
-from kvops.models import Database, Namespace, Person
+from kvops.models import Namespace, Person
 from kvops.wording import say
 
 SHOWN = 2_000
@@ -273,32 +273,6 @@ class _Reading:
             return causes.UNKNOWN
         field_name, row = self.difference.field, self.found[0]
         return causes.of_field(self.check, self.rule, field_name, value, row, changed=self.changed)
-
-
-def object_at(rule: Correspondence, data: bytes, row: str) -> dict[str, JSON] | None:
-    """The object of a row, by its id or its place in the value; without a row, the whole value of a key of many.
-
-    None if the value holds none.
-    """
-    try:
-        if rule.many and not row:
-            value = rule.shape.decode(data)
-        else:
-            value = next((held.value for held in rule.held(data) if row in (held.id, held.place)), None)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def rows_of(
-    rule: Correspondence, places: Sequence[Place], client: Cloudflare, database: Database, *, changed: str
-) -> dict[Place, list[FoundRow]]:
-    """The rows that D1 has now at these places. Raises CloudflareError."""
-
-    def ask(sql: str, params: Sequence[str]) -> Sequence[Mapping[str, Cell]]:
-        return client.query(database.database_id, sql, params).rows
-
-    return d1_rows.rows_at(rule, places, ask, changed=changed)
 
 
 def _at(value: dict[str, JSON], path: str) -> Iterator[JSON]:
