@@ -73,7 +73,7 @@ GROUP BY rule
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckCounts:
     """Differences by kind, and by type rule the fields that are equal only by it."""
 
     kinds: Counter[str]
@@ -128,9 +128,9 @@ def staged(check: Check) -> tuple[int, int]:
     return rows.exclude(side=Side.D1).count(), rows.filter(side=Side.D1).count()
 
 
-def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> Found:
+def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> CheckCounts:
     """Compare the sides. Kinds in `allowed` are counted and not kept."""
-    found = Found(Counter(), Counter())
+    found = CheckCounts(Counter(), Counter())
     with connection.cursor() as cursor:
         cursor.execute(
             _FIND,

@@ -172,7 +172,7 @@ def differences(before: Mapping[str, Fields], after: Mapping[str, Fields]) -> li
 
 
 def _words(fields: Fields) -> str:
-    return ", ".join(f"{name} {_word(value)}" for name, value in fields.items() if value not in ("", (), False))
+    return ", ".join(f"{name} {_word(value)}" for name, value in fields.items() if value not in ("", (), False, {}))
 
 
 def _word(value: object) -> str:
@@ -181,9 +181,9 @@ def _word(value: object) -> str:
             return "nothing"
         case bool():
             return "yes" if value else "no"
-        case tuple():
+        case tuple() | list():
             return " ".join(map(str, value))
         case Mapping():
-            return " ".join(f"{name}={other}" for name, other in value.items())
+            return " ".join(f"{name}={_word(other)}" for name, other in value.items()) or "nothing"
         case _:
             return str(value)

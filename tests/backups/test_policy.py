@@ -139,9 +139,8 @@ def test_a_policy_of_an_older_version_is_not_taken_for_edited(db: None) -> None:
     older = json.loads(PolicyVersion.objects.get().definition)
     for name in ("holds", "path", "row", "beside", "rules", "field_rules"):
         del older["dataset"][0][name]
-    PolicyVersion.objects.create(
-        number=2, digest="0" * 64, definition=evidence.canonical_evidence(older), applied_by="x"
-    )
+    text = evidence.canonical_evidence(older)
+    PolicyVersion.objects.create(number=2, digest=evidence.digest_of(text), definition=text, applied_by="x")
     assert policy.shown()["version"] == 2
     Dataset.objects.update(rules=["nfc"])
     with pytest.raises(policy.PolicyEdited, match="Type rules"):

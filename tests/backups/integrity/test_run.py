@@ -251,7 +251,7 @@ def test_no_value_is_ever_in_postgres(estate: make.Estate, monkeypatch: pytest.M
     during: list[str] = []
     find = check_staging.find
 
-    def spy(*args: object, **kwargs: object) -> check_staging.Found:
+    def spy(*args: object, **kwargs: object) -> check_staging.CheckCounts:
         during.append(everything_in_postgres())
         return find(*args, **kwargs)  # type: ignore[arg-type]
 
