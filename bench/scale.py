@@ -195,6 +195,7 @@ def checks(keys: int) -> Iterator[Figure]:
     yield Figure("differences where there are none", verified["differences"], keys, 0)
     yield Figure("seconds of a bare httpx loop over the pages", bare, keys)
     yield Figure("seconds of verify_masters", verified["seconds"], keys)
+    yield Figure("processor seconds of the process of verify_masters", done["process"]["processor"], keys)
     yield Figure("time of verify_masters, against the loop", verified["seconds"] / bare, keys, 1.6)
     yield Figure("peak MiB of verify_masters", done["process"]["peak_kib"] / 1024, keys, 256)
 
