@@ -295,6 +295,13 @@ def test_other_keys_that_another_clean_up_will_delete_need_no_words(
     assert (found.others_note, found.others_by, found.others_at is None) == (completion.PLANNED, operator, False)
 
 
+def test_a_stage_that_proves_nothing_is_not_accepted(proven: CleanupStage, operator: Person) -> None:
+    gate.tampered(proven, deleted=0, skipped=3, leftovers_note="a job")
+    why = qa.proves_nothing(now(proven))
+    assert why
+    refused(lambda: completion.accept_stage(proven, note="x", by=operator), why)
+
+
 def test_only_a_proven_stage_is_accepted(proven: CleanupStage, operator: Person) -> None:
     gate.tampered(proven, state="deleted")
     moved = "The stage was moved by somebody else. Load the page again."
