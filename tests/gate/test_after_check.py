@@ -175,6 +175,8 @@ def test_a_comparison_shows_its_check_and_no_reason(world: GateWorld, proven: Cl
     proven = now(proven)
     proven.after_refused = "earlier"
     backup, dataset = after_check.results(proven)
+    titles = ("Compare the backup with D1 again", "Compare the dataset with D1 again")
+    assert (str(backup.title), str(dataset.title)) == titles
     assert (backup.check, backup.missing, backup.refused) == (proven.check_after, "", False)
     assert (dataset.check, dataset.missing, dataset.refused) == (proven.dataset_check_after, "", False)
     assert backup.unfinished
@@ -220,6 +222,7 @@ def test_the_differences_of_both_comparisons_are_counted(world: GateWorld, prove
     backup, dataset = now(proven).check_after, now(proven).dataset_check_after
     assert backup
     assert dataset
+    gate.tampered(backup, differences=4)  # so far
     assert after_check.differences(now(proven)) == 0
     finished(backup, "failed", 2)
     assert after_check.differences(now(proven)) == 2
