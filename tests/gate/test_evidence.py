@@ -10,7 +10,7 @@ import pytest
 from django.db.models.functions import Now
 
 from backups import archive, policy
-from backups.cleanup import evidence as cleanup_evidence, qa
+from backups.cleanup import evidence as cleanup_evidence, qa, shown_references
 from backups.models import (
     BackupShare,
     BucketProtection,
@@ -24,6 +24,7 @@ from backups.models import (
 )
 from kvops import timing
 from kvops.approvals import evidence
+from kvops.environments import hours
 from kvops.models import Category, Database, Family, PolicyVersion
 from tests import make
 from tests.gate import world as gate
@@ -80,6 +81,15 @@ def test_the_place_and_the_rules_are_shown(world: GateWorld, second: CleanupStag
     assert found["lock"] == {"state": "held", "forever": True, "locked_until": "", "rules": ["everything"]}
     assert found["warnings"] == [{"code": "read_in_bulk"}]
     assert set(found["cost"]) >= {"plan", "requests", "seconds", "deletes"}
+
+
+def test_a_freeze_of_the_writers_the_hours_and_the_code_are_shown(second: CleanupStage) -> None:
+    until = datetime(2026, 7, 1, tzinfo=UTC)
+    gate.tampered(second.request, frozen_until=until, frozen_by="Release team")
+    found = built(second)
+    assert found["writers_frozen"] == {"until": moment(until), "by": "Release team"}
+    assert found["hours"] == json.loads(json.dumps(hours.shown(second.environment)))
+    assert found["references"] == shown_references.shown(second)
 
 
 def test_the_hours_of_the_undo_are_exact(second: CleanupStage, monkeypatch: pytest.MonkeyPatch) -> None:
