@@ -14,6 +14,7 @@ from backups.cleanup import evidence as cleanup_evidence, qa, shown_references
 from backups.models import (
     BackupShare,
     BucketProtection,
+    Check,
     CleanupEntry,
     CleanupRequest,
     CleanupStage,
@@ -188,6 +189,40 @@ def test_what_came_of_it_in_qa_is_shown(world: GateWorld, first: CleanupStage, s
             "checked_again": [{"of": of, "check": None, "refused": False} for of in ("backup", "dataset")],
         }
     ]  # fmt: skip
+
+
+def test_a_difference_with_d1_after_the_clean_up_of_qa_is_shown_and_a_warning(
+    first: CleanupStage, second: CleanupStage
+) -> None:
+    check = first.check_passed
+    assert check
+    gate.tampered(check, outcome="failed", differences=2)
+    gate.tampered(first, check_after=check)
+    gate.tampered(first, dataset_check_after=gate._check(_backup(second)))
+    gate.tampered(Check.objects.latest("pk"), outcome="pending", finished_at=None)
+    found = built(second)
+    [shown] = found["qa"]
+    assert shown["checked_again"] == [
+        {"of": "backup", "check": check.pk, "outcome": "failed", "differences": 2},
+        {"of": "dataset", "check": Check.objects.latest("pk").pk, "outcome": "pending", "differences": 0},
+    ]
+    assert found["warnings"][:2] == [
+        {"code": "qa_differs", "environment": "Qa", "count": 2},
+        {"code": "qa_not_checked_again", "environment": "Qa"},
+    ]
+
+
+def test_a_lock_that_is_not_held_is_a_risk(second: CleanupStage) -> None:
+    BucketProtection.objects.all().delete()
+    found = built(second)
+    assert found["lock"]["state"] != "held"
+    assert found["risks"] == [f"lock_{found['lock']['state']}"]
+
+
+def test_keys_of_another_clean_up_are_not_compared(world: GateWorld, second: CleanupStage) -> None:
+    gate.frozen(gate.stage_of(gate.asked(world, "mastercache:")), ("mastercache:1",))
+    [shown] = built(second)["qa"]
+    assert (shown["only_here"], shown["only_there"]) == (1, 1)
 
 
 def test_keys_that_only_one_environment_has_are_counted_and_the_first_five_named(
