@@ -152,21 +152,21 @@ def test_a_stage_has_results_from_its_proof_on(proven: CleanupStage, state: Clea
     assert found == (["backup", "dataset"] if state in {"confirmed", "accepted"} else [])
 
 
-REASONS: dict[str, tuple[dict[str, object], str, bool]] = {
-    "refused": ({"after_refused": "No database."}, "No database.", True),
-    "proven before the rule": ({}, after_check.BEFORE_THIS_RULE, False),
-    "no keys": ({"names": 0}, after_check.NO_BACKUP, False),
+REASONS: dict[str, tuple[dict[str, object], str, str, bool]] = {
+    "refused": ({"after_refused": "No database."}, "No database.", after_check.NO_DATASET, True),
+    "proven before the rule": ({}, after_check.BEFORE_THIS_RULE, after_check.NO_DATASET, False),
+    "no keys": ({"names": 0}, after_check.NO_BACKUP, after_check.NO_KEYS, False),
 }
 
 
 @pytest.mark.parametrize("what", REASONS)
 def test_a_missing_comparison_says_why(proven: CleanupStage, what: str) -> None:
-    values, why, unfinished = REASONS[what]
+    values, why, of_dataset, unfinished = REASONS[what]
     for name, value in values.items():
         setattr(proven, name, value)
     backup, dataset = after_check.results(proven)
     assert (backup.check, backup.missing, backup.refused, backup.unfinished) == (None, why, unfinished, unfinished)
-    assert (dataset.check, dataset.missing, dataset.unfinished) == (None, after_check.NO_DATASET, False)
+    assert (dataset.check, dataset.missing, dataset.unfinished) == (None, of_dataset, False)
 
 
 def test_a_comparison_shows_its_check_and_no_reason(world: GateWorld, proven: CleanupStage) -> None:
