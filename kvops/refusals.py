@@ -12,14 +12,14 @@ class Refused(Exception):
 
 
 class Sentence:
-    """A sentence of a module without Django, with its %(facts)s, which may be sentences too.
+    """A sentence with its %(facts)s, which may be sentences too. Without facts, the template is the text itself.
 
     As text it is English, for commands, files and the audit log. `wording.spoken` has it in the reader's language.
-    Import the class as `_`, so that the catalogue of translations finds its sentences.
+    A module without Django imports the class as `_`, so that the catalogue of translations finds its sentences.
     """
 
-    def __init__(self, template: str, **facts: object) -> None:
+    def __init__(self, template: str, /, **facts: object) -> None:
         self.template, self.facts = template, facts
 
     def __str__(self) -> str:
-        return self.template % self.facts
+        return self.template % self.facts if self.facts else self.template

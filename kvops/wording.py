@@ -1,6 +1,7 @@
 """Sentences for people: shown in the reader's language, stored in the audit log in English."""
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from django.utils import timezone, translation
@@ -8,7 +9,11 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext
 
+from audit.chain import JSON
 from kvops.refusals import Sentence
+
+type Words = str | Promise | Sentence | Exception
+"""What `sentence_of` takes: a text, a lazy sentence such as one of `say`, a sentence, or an error that has one."""
 
 
 def _fill(sentence: str | Promise, facts: dict[str, object]) -> str:
@@ -29,15 +34,21 @@ STEPS = {
 """The sizes that are shown of a masked value: an exact length would tell it from others."""
 _PLACES = ("n", "total")
 """The numbers of a sentence of `counted`, in their order."""
+_MADE_OF = "made_of"
+"""The attribute in which a sentence of `say` keeps its template and its facts."""
 
 
-def say(sentence: str | Promise, **facts: object) -> str:
+def say(sentence: str | Promise, /, **facts: object) -> str:
     """The sentence, with its %(placeholders)s filled when it is read, so that each reader gets their own language."""
-    return _filled(sentence, facts)
+    filled = _filled(sentence, facts)
+    vars(filled)[_MADE_OF] = (sentence, facts)
+    return filled
 
 
 def spoken(sentence: Sentence) -> str:
-    """A sentence of a module without Django, in the reader's language."""
+    """A sentence in the reader's language."""
+    if not sentence.facts:
+        return said(sentence.template)
     facts = {name: spoken(fact) if isinstance(fact, Sentence) else fact for name, fact in sentence.facts.items()}
     return gettext(sentence.template) % facts
 
@@ -46,6 +57,58 @@ def reason_of(refused: Exception) -> str:
     """The sentence of a refusal, in the reader's language."""
     first = next(iter(refused.args), "")
     return spoken(first) if isinstance(first, Sentence) else str(refused)
+
+
+def sentence_of(words: Words) -> Sentence:
+    """The words with template and facts, to be stored. Of a text and of other lazy translations, the English text."""
+    if isinstance(words, Sentence):
+        return words
+    if isinstance(words, Exception):
+        first = next(iter(words.args), "")
+        return sentence_of(first if isinstance(first, Promise | Sentence) else str(words))
+    template, facts = vars(words).get(_MADE_OF, (words, {})) if isinstance(words, Promise) else (words, {})
+    return Sentence(english(template), **{name: _fact(fact) for name, fact in facts.items()})
+
+
+def _fact(fact: object) -> object:
+    return sentence_of(fact) if isinstance(fact, Promise | Sentence | Exception) else fact
+
+
+def joined(sentences: Iterable[str]) -> Sentence:
+    """One after the other."""
+    facts = {f"sentence{number}": sentence_of(one) for number, one in enumerate(sentences)}
+    return Sentence(" ".join(f"%({name})s" for name in facts), **facts)
+
+
+def kept(sentence: Sentence) -> dict[str, JSON]:
+    """A sentence with facts for a JSON column; empty if it has none, because its text is enough."""
+    return _kept(sentence) if sentence.facts else {}
+
+
+def _kept(sentence: Sentence) -> dict[str, JSON]:
+    return {"template": sentence.template, "facts": {name: _json(fact) for name, fact in sentence.facts.items()}}
+
+
+def _json(fact: object) -> JSON:
+    if isinstance(fact, Sentence):
+        return _kept(fact)
+    return fact if isinstance(fact, int) else storable(english(fact))
+
+
+def stored(text: str, column: Mapping[str, JSON]) -> Sentence:
+    """The sentence of an English text and of the column `kept` beside it. If they differ, the text counts."""
+    sentence = _read(column) if column else Sentence(text)
+    return sentence if text and str(sentence).startswith(text) else Sentence(text)
+
+
+def _read(column: Mapping[str, JSON]) -> Sentence:
+    facts = column["facts"]
+    if not isinstance(facts, dict):
+        raise TypeError(facts)
+    return Sentence(
+        str(column["template"]),
+        **{name: _read(fact) if isinstance(fact, dict) else fact for name, fact in facts.items()},
+    )
 
 
 def counted(sentence: str, *numbers: int) -> str:
@@ -70,12 +133,12 @@ def said(stored: str) -> str:
     return stored if shown == sentence else shown % dict(zip(_PLACES, numbers, strict=False))
 
 
-def translated(stored: str) -> str:
-    """As `said`, but translated when it is read, into the reader's language."""
-    return _said(stored)
+def translated(stored: str | Sentence) -> str:
+    """As `said` or `spoken`, but translated when it is read, into the reader's language."""
+    return _spoken(stored if isinstance(stored, Sentence) else Sentence(stored))
 
 
-_said = lazy(said, str)
+_spoken = lazy(spoken, str)
 
 
 def storable(text: str) -> str:

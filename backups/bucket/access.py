@@ -77,11 +77,11 @@ def errors_for_a_run() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        raise TryLater(str(error)) from error
+        raise TryLater(error) from error
     except ObjectConflict as error:
-        raise RunError("conflict", str(error)) from error
+        raise RunError("conflict", error) from error
     except StoreError as error:
-        raise RunError("store", str(error)) from error
+        raise RunError("store", error) from error
 
 
 def root(environment: Environment) -> str:

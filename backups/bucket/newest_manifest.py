@@ -23,7 +23,6 @@ from kvops import prefixes, rollback, timing
 from kvops.connections import skew
 from kvops.models import DatabaseRollback, Environment, Skew
 from kvops.runs.outcomes import RunError, Stopped
-from kvops.wording import english
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +75,9 @@ def insist_none(environment: Environment) -> None:
         with bucket_access.errors_for_a_run():
             compare_newest_manifest(environment)
     if why := rollback.why_read_only():
-        raise Stopped(rollback.CODE, english(why))
+        raise Stopped(rollback.CODE, why)
     if why := skew.why_skewed(environment, Skew.Service.R2):
-        raise RunError(skew.CODE, english(why))
+        raise RunError(skew.CODE, why)
 
 
 def _key(environment: Environment) -> tuple[int, str, str]:

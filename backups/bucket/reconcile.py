@@ -184,7 +184,8 @@ def _page(lease: Lease, store: R2Store) -> None:
     at: dict[str, Any] = lease.run.cursor
     page = store.page(at["roots"][0], after=at["after"], limit=PAGE)
     if any("\0" in found.key for found in page.objects):
-        raise RunError("odd_name", "The name of an object in the bucket holds a NUL; remove that object by hand.")
+        held = gettext_noop("The name of an object in the bucket holds a NUL; remove that object by hand.")
+        raise RunError("odd_name", held)
     staged = at["staged"] + len(page.objects)
     following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
     note = counted(gettext_noop("Objects listed: %(n)s."), staged)
@@ -242,7 +243,7 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
         with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
             bucket_listing.clear_objects(environment.pk)
         if too_often:
-            sentence = f"{mismatch} Nothing was changed; try again to list anew."
+            sentence = say(_("%(mismatch)s Nothing was changed; try again to list anew."), mismatch=mismatch)
             raise RunError("stage_mismatch", sentence) from mismatch
         return Again()
     return None

@@ -12,7 +12,7 @@ from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
 from backups.cleanup.stages import run_of
 from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
-from kvops.wording import said, spelled
+from kvops.wording import spelled
 
 State = CleanupStage.State
 
@@ -113,12 +113,12 @@ def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
 def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
     address, link = reverse("run", args=[run.pk]), run_name(run)
     if run.is_open:
-        return StageStep(title, "current", said(run.note), None, address, link)
+        return StageStep(title, "current", run.shown_note, None, address, link)
     if run.state == Run.State.FAILED:
-        return StageStep(title, "failed", said(run.error), run.finished_at, address, link)
+        return StageStep(title, "failed", run.shown_error, run.finished_at, address, link)
     if run.state == Run.State.STOPPED:
         waits = bool(run.cursor.get("waits"))
-        return StageStep(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
+        return StageStep(title, "current" if waits else "failed", run.shown_note or _("Stopped."), None, address, link)
     checks = Check.objects.filter(generation=stage.generation_id).order_by("pk")
     check = checks.last() if stage.state == State.VERIFIED else None
     if check and check.outcome == Check.Outcome.FAILED:
@@ -169,7 +169,7 @@ def _read_back(stage: CleanupStage) -> _Done:
     if run and run.state in Run.RESUMABLE:
         note = _("Verified before. The newest verification did not finish: %(reason)s")
         return _Done(
-            note % {"reason": said(run.error or run.note) or _("Stopped.")},
+            note % {"reason": run.shown_error or run.shown_note or _("Stopped.")},
             generation.verified_at,
             address,
             link,
@@ -299,7 +299,7 @@ def _compared_again(found: after_check.AfterCheck) -> StageStep:
     if found.unfinished:
         run = check.run
         state = "current" if run.is_open else "failed"
-        note = said(run.note if run.is_open else run.error or run.note)
+        note = run.shown_note if run.is_open else run.shown_error or run.shown_note
         return StageStep(title, state, note, None, reverse("run", args=[run.pk]), run_name(run))
     text = _equal(check)
     return StageStep(title, "done", text.note, text.at, text.url, text.link)

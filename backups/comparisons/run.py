@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.archive import EntryDigests
 from backups.bucket import access as bucket_access
@@ -27,7 +27,7 @@ from kvops.models import Read
 from kvops.prefixes import common
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
-from kvops.wording import counted
+from kvops.wording import counted, say
 
 BLOCK = 5_000
 """Names of either backup per join."""
@@ -166,7 +166,7 @@ class _Live:
         asked = iter([Name(one.index, one.name, None) for one in block])
         live = self._reader.values(self._comparison.namespace.namespace_id, asked, self._generation.read)
         now, found = clock.now(), []
-        for one, (_, entry) in zip(block, live, strict=True):
+        for one, (_name, entry) in zip(block, live, strict=True):
             if (unlike := self._unlike(one, entry, now)) is not None:
                 found.append(unlike)
         at["equal"] = at["equal"] + len(block) - len(found)
@@ -194,8 +194,8 @@ class _Live:
         except CursorRefused as refused:
             at |= {"cursor": None, "restarts": at["restarts"] + 1}
             if at["restarts"] > MAX_RESTARTS:
-                sentence = f"The listing had to start again {MAX_RESTARTS} times. Try again later."
-                raise RunError("listing", sentence) from refused
+                sentence = _("The listing had to start again %(restarts)s times. Try again later.")
+                raise RunError("listing", say(sentence, restarts=MAX_RESTARTS)) from refused
             with self._checkpoint(at, "Listing the names again"):
                 return
         listed = [key.name for key in page.keys if names.workable(key.name)]

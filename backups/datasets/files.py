@@ -16,6 +16,7 @@ from backups.datasets.canonical import DECODER, JSON
 from backups.datasets.mapping import Correspondence
 from backups.datasets.shapes import NoRows
 from backups.datasets.sides import DatasetKey
+from kvops.refusals import Sentence, Sentence as _
 
 CHUNK = 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
@@ -30,13 +31,13 @@ class BadFile(Exception):
 class DatasetFile:
     """A file, with the datasets that its rows may belong to."""
 
-    def __init__(self, path: Path, datasets: Sequence[Correspondence]) -> None:
-        """Raises BadFile if the file cannot be opened or does not hold JSON arrays."""
-        self._path, self._datasets = path, datasets
-        with _opened(path) as file:
+    def __init__(self, path: Path, datasets: Sequence[Correspondence], called: str | Sentence = "") -> None:
+        """`called` stands for the path in errors. Raises BadFile if the file cannot be opened or holds no arrays."""
+        self._path, self._datasets, self._called = path, datasets, called or str(path)
+        with self._opened() as file:
             first = _JsonFileReader(file).peek()
         if first not in ("[", "{"):
-            raise BadFile(f"{path} holds neither an array of entries nor an object of arrays.")
+            raise BadFile(_("%(file)s holds neither an array of entries nor an object of arrays.", file=self._called))
         self.is_of_entries = first == "["
 
     def mentioned(self) -> list[Correspondence]:
@@ -47,10 +48,10 @@ class DatasetFile:
             found[dataset.name] = dataset
 
         if self.is_of_entries:
-            for entry_name, _ in self._entries():
+            for entry_name, _data in self._entries():
                 note(self._owner(entry_name))
         else:
-            for _ in self._elements(lambda heading: note(self._named(heading))):
+            for _element in self._elements(lambda heading: note(self._named(heading))):
                 pass
         return list(found.values())
 
@@ -72,20 +73,21 @@ class DatasetFile:
             try:
                 yield owner, name, DECODER.decode(data.decode()), sum(1 for _ in owner.held(data))
             except NoRows as error:
-                raise BadFile(f"{self._path}: the key {name!r} is no JSON object with rows.") from error
+                raise self._bad(_("the key %(name)s is no JSON object with rows.", name=repr(name))) from error
             except (ValueError, RecursionError) as error:
-                raise BadFile(f"{self._path}: the key {name!r} is no JSON object.") from error
+                raise self._bad(_("the key %(name)s is no JSON object.", name=repr(name))) from error
 
     def row_values(self) -> Iterator[tuple[Correspondence, str, str, JSON]]:
         """Every row of a file of arrays as its key holds it: dataset, key, id in the key, value. Raises BadFile."""
         for heading, position, value in self._elements(self._named):
             owner, place = self._named(heading), f"{heading}[{position}]"
             if not isinstance(value, dict):
-                raise BadFile(f"{self._path}: {place} is no JSON object.")
+                raise self._bad(_("%(place)s is no JSON object.", place=place))
             try:
                 yield owner, *owner.row_name(value), owner.row_value(value)
             except KeyError as missing:
-                raise BadFile(f"{self._path}: {place} has no {missing.args[0]}, which its name needs.") from missing
+                sentence = _("%(place)s has no %(column)s, which its name needs.", place=place, column=missing.args[0])
+                raise self._bad(sentence) from missing
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         try:
@@ -93,46 +95,52 @@ class DatasetFile:
                 for entry in read_entries(iter(partial(file.read, CHUNK), b"")):
                     yield entry.name, entry.data
         except Damaged as damage:
-            raise BadFile(f"{self._path}: {damage}") from damage
+            raise self._bad(Sentence(str(damage))) from damage
 
     def _elements(self, began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
         """Every row as (array, position, value); `began` is called for each array, even an empty one."""
         try:
-            with _opened(self._path) as file:
+            with self._opened() as file:
                 yield from _elements(_JsonFileReader(file), began)
         except (ValueError, RecursionError) as error:
             # The text of the error may quote a value.
             reason = str(error) if type(error) is ValueError else type(error).__name__
-            raise BadFile(f"{self._path} is not an object of arrays: {reason}.") from error
+            sentence = _("%(file)s is not an object of arrays: %(reason)s.", file=self._called, reason=reason)
+            raise BadFile(sentence) from error
 
     def _owner(self, name: str) -> Correspondence:
         owners = [dataset for dataset in self._datasets if dataset.owns(name)]
         longest = max((len(dataset.prefix) for dataset in owners), default=0)
-        return self._only([dataset for dataset in owners if len(dataset.prefix) == longest], f"the key {name!r}")
+        return self._only([d for d in owners if len(d.prefix) == longest], _("the key %(name)s", name=repr(name)))
 
     def _named(self, heading: str) -> Correspondence:
         by_name = [dataset for dataset in self._datasets if dataset.name == heading]
         by_table = [dataset for dataset in self._datasets if dataset.table == heading]
-        return self._only(by_name or by_table, f"the array {heading!r}")
+        return self._only(by_name or by_table, _("the array %(name)s", name=repr(heading)))
 
-    def _only(self, found: Sequence[Correspondence], what: str) -> Correspondence:
+    def _only(self, found: Sequence[Correspondence], what: Sentence) -> Correspondence:
         if len(found) == 1:
             return found[0]
         known = ", ".join(f"{dataset.name} ({dataset.prefix}*, table {dataset.table})" for dataset in self._datasets)
-        problem = "belongs to no dataset" if not found else "belongs to more than one dataset"
-        raise BadFile(f"{self._path}: {what} {problem}. Known here: {known or 'none'}.")
+        facts = {"what": what, "known": known or _("none")}
+        if found:
+            raise self._bad(_("%(what)s belongs to more than one dataset. Known here: %(known)s.", **facts))
+        raise self._bad(_("%(what)s belongs to no dataset. Known here: %(known)s.", **facts))
 
+    def _bad(self, problem: Sentence) -> BadFile:
+        return BadFile(Sentence("%(file)s: %(problem)s", file=self._called, problem=problem))
 
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise BadFile(f"{path} cannot be read ({error.strerror}).") from error
+    def _opened(self) -> TextIO:
+        try:
+            return self._path.open(encoding="utf-8-sig", newline="")
+        except OSError as error:
+            sentence = _("%(file)s cannot be read (%(reason)s).", file=self._called, reason=error.strerror)
+            raise BadFile(sentence) from error
 
 
 def _elements(reader: "_JsonFileReader", began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
     seen: set[str] = set()
-    for _ in reader.members("{", "}"):
+    for _member in reader.members("{", "}"):
         heading = reader.value()
         if type(heading) is not str or heading in seen:
             raise ValueError("a name is missing or stands there twice")

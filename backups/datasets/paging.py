@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from django.utils.translation import gettext_lazy as _
+
 from backups.datasets.mapping import Correspondence
 from kvops.cloudflare import ApiError, Cell, TooLarge
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 FIRST_ROWS = 500
 MOST_ROWS = 5_000
@@ -73,7 +76,8 @@ def next_rows[R: Keyed](rule: Correspondence, place: TablePlace, query: Query[R]
     place.after = json.dumps(rows[-1].key)
     whole = [row for row in rows if row.key != rows[-1].key]
     if not whole and limit >= most:
-        raise RunError("one_key", f"At least {limit} rows of {rule.table} have one key: correct the table.")
+        sentence = _("At least %(limit)s rows of %(table)s have one key: correct the table.")
+        raise RunError("one_key", say(sentence, limit=limit, table=rule.table))
     size = sum(row.size for row in rows)
     room = limit * 2 if not whole else max(FEWEST_ROWS, PAGE_BYTES // (size // len(rows) + 1))
     place.limit = min(limit * 2, room, most)

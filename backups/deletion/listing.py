@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from django.utils.translation import gettext_lazy as _
+
 from backups.models import CleanupException, CleanupStage, OtherName
 from kvops.cloudflare import KeyPage
 from kvops.names import storable
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
+from kvops.wording import say
 
 MAX_RESTARTS = 5
 """Restarts of a listing, before the run fails."""
@@ -21,7 +24,8 @@ def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
     with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
         pass
     if over:
-        raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+        sentence = _("The listing had to start again %(restarts)s times. Try again later.")
+        raise RunError("listing", say(sentence, restarts=MAX_RESTARTS))
     return Again()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db.models import Max, Q
 from django.db.models.functions import Greatest
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -36,11 +36,15 @@ from kvops.models import Run
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
-from kvops.wording import english
+from kvops.wording import say
 
 State = CleanupChunk.State
 STALE = gettext_noop(
     "The keys to delete differ from the approved ones. Nothing more is sent: end the deletion early and ask again."
+)
+_DIFFERENT = _(
+    "Check %(check)s, right before deleting, found %(differences)s differences with D1. %(nothing)s Correct them and "
+    "try again."
 )
 
 
@@ -81,9 +85,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
         "prefix": stage.request.prefix,
         "exact": stage.request.exact,
     }
-    for name, value in now.items():
-        if shown.get(name) != value:
-            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    revalidation.insist_target(now, shown)
     if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
         raise RunError("wrong_set", gettext_noop("The list of keys or the backup differs from the approved one."))
 
@@ -94,18 +96,19 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
         insist_turn(stage)
         insist_names(stage)
     except CleanupRefused as refused:
-        raise RunError("wrong_set", str(refused)) from refused
+        raise RunError("wrong_set", refused) from refused
     lease.renew()
     _insist_known(stage, lease)
     stale = stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest
-    if why := _why_stale(stage) if stale else english(code_references.lacking(stage)):
+    if why := _why_stale(stage) if stale else code_references.lacking(stage):
         raise RunError("stale", why)
 
 
 def _why_stale(stage: CleanupStage) -> str:
     """The reason why the approval no longer fits, with the next step."""
     changed = (policy_changed(stage.approval) or shown_references.changed(stage)) if stage.approval else ""
-    return f"{english(changed)} Nothing more is sent: end the deletion early and ask again." if changed else STALE
+    told = _("%(changed)s Nothing more is sent: end the deletion early and ask again.")
+    return say(told, changed=changed) if changed else STALE
 
 
 def _insist_known(stage: CleanupStage, lease: Lease) -> None:
@@ -118,7 +121,7 @@ def _insist_known(stage: CleanupStage, lease: Lease) -> None:
         bucket_protection.insist_known(stage.generation, approved["lock"])
         shown_references.insist_known(stage, approved["references"])
     except (bucket_protection.NotKnown, shown_references.DeployedNotKnown) as unknown:
-        raise TryLater(str(unknown)) from unknown
+        raise TryLater(unknown) from unknown
 
 
 def _insist_in_force(stage: CleanupStage) -> None:
@@ -129,7 +132,7 @@ def _insist_in_force(stage: CleanupStage) -> None:
         if (policy.shown(), qa.scope_digest(stage)) != (approved.get("policy"), approved.get("scope_digest")):
             raise RunError("stale", _why_stale(stage))
     except (CleanupRefused, policy.PolicyEdited) as refused:
-        raise RunError("stale", str(refused)) from refused
+        raise RunError("stale", refused) from refused
 
 
 class _Deletion:
@@ -157,11 +160,8 @@ class _Deletion:
             if check is None:
                 return Again()
             if check.outcome != Check.Outcome.PASSED:
-                raise RunError(
-                    "differences",
-                    f"Check {check.pk}, right before {'going on' if self._begun else 'the start'}, found"
-                    f" {check.differences} differences with D1. {self._nothing_deleted} Correct them and try again.",
-                )
+                nothing, differences = self._nothing_deleted, f"{check.differences:,}"
+                raise RunError("differences", say(_DIFFERENT, check=check.pk, differences=differences, nothing=nothing))
         bucket_protection.ask_cloudflare(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
@@ -186,7 +186,7 @@ class _Deletion:
 
     @property
     def _nothing_deleted(self) -> str:
-        return "Nothing more was deleted." if self._begun else "Nothing was deleted."
+        return say(_("Nothing more was deleted.") if self._begun else _("Nothing was deleted."))
 
     def _until_apart(self) -> float:
         backed_up_at = self.generation.finished_at
@@ -299,7 +299,7 @@ class _Deletion:
             approval_gate.still_valid(self.approval)
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.stage.environment)
-            raise RunError("rights_gone", str(refused)) from refused
+            raise RunError("rights_gone", refused) from refused
         self._insist_verified()
 
     def _insist_verified(self) -> None:

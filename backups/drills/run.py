@@ -11,7 +11,7 @@ from itertools import batched
 
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit.actions import Action
 from backups import archive
@@ -32,7 +32,7 @@ from kvops.models import Scratch
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
-from kvops.wording import counted
+from kvops.wording import counted, say
 
 MANY = 1_000
 """Keys per write and per delete."""
@@ -186,7 +186,7 @@ class _DrillRun:
         try:
             standing.insist_standing(self.drill.approval)
         except approval_gate.ApprovalRefused as refused:
-            raise RunError("rights_gone", str(refused)) from refused
+            raise RunError("rights_gone", refused) from refused
         sha256 = archive.names_sha256(sorted(names, key=str.encode))
         with self.lease.checkpoint(no_further=True):
             emergency.hold(self.drill.environment)
@@ -262,13 +262,13 @@ class _DrillRun:
         )
         strange = set(names) - set(drilled.values_list("name", flat=True))
         if strange:
-            raise RunError(
-                "scratch_not_empty",
-                f"The scratch namespace holds {min(strange)!r}, which no drill put there. Nothing was written. Empty it"
-                " by hand, or bind another one that nothing else uses.",
+            sentence = _(
+                "The scratch namespace holds %(name)s, which no drill put there. Nothing was written. Empty it by "
+                "hand, or bind another one that nothing else uses."
             )
+            raise RunError("scratch_not_empty", say(sentence, name=repr(min(strange))))
         if not names and page.cursor is not None:
-            raise TryLater("The listing of the scratch namespace goes on without a key.")
+            raise TryLater(gettext_noop("The listing of the scratch namespace goes on without a key."))
         return names
 
     def _wanted(self, backup: DrilledBackup, first: int, most_bytes: int | None) -> list[Wanted]:

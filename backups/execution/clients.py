@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.execution.prepaid import reserve
 from kvops.cloudflare import ApiError, Cloudflare
@@ -14,7 +14,7 @@ from kvops.connections.budget import Prepaid, SharedBudget
 from kvops.connections.quota import QuotaMeter
 from kvops.models import Environment, Namespace, Scratch, Skew
 from kvops.runs.outcomes import RunError
-from kvops.wording import english
+from kvops.wording import say
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,21 @@ class Clients:
         RateLimited and CloudflareError.
         """
         reserve(self.budget, 2)
-        for name, client in (("read", self.reader), ("write", self.probe)):
+        for client, unseen in (
+            (self.reader, _("The read token does not see %(namespace)s. %(error)s")),
+            (self.probe, _("The write token does not see %(namespace)s. %(error)s")),
+        ):
             try:
                 title = client.namespace(namespace.namespace_id).title
             except ApiError as error:
                 if error.status not in {401, 403, 404}:
                     raise
-                raise RunError("wrong_token", f"The {name} token does not see {namespace}. {error}") from error
+                raise RunError("wrong_token", say(unseen, namespace=namespace, error=error)) from error
             if title != namespace.title:
-                raise RunError(
-                    "wrong_target", f"The namespace is called {title!r} now, not {namespace.title!r} as approved."
-                )
+                sentence = _("The namespace is called %(title)s now, not %(approved)s as approved.")
+                raise RunError("wrong_target", say(sentence, title=repr(title), approved=repr(namespace.title)))
         if why := skew.measure(namespace.environment, Skew.Service.CLOUDFLARE, self.reader.time()):
-            raise RunError(skew.CODE, english(why))
+            raise RunError(skew.CODE, why)
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
         read_token = credentials.resolve(environment.read_token)
         write_token = credentials.resolve(environment.write_token)
     except credentials.UnresolvedReference as missing:
-        raise RunError("no_token", str(missing)) from missing
+        raise RunError("no_token", missing) from missing
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
     budget, meter = Prepaid(SharedBudget(environment.account_id)), QuotaMeter(environment)

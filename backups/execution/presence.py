@@ -12,6 +12,8 @@ object first.
 from datetime import timedelta
 from hashlib import sha256
 
+from django.utils.translation import gettext_lazy as _
+
 from backups.bucket import access as bucket_access
 from backups.bucket.store import Store
 from backups.generations.verification import ReadBack
@@ -19,6 +21,7 @@ from backups.models import Generation, StoredObject
 from kvops import clock, timing
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 
 def verified_long_ago(generation: Generation) -> bool:
@@ -39,11 +42,12 @@ def verify_if_needed(generation: Generation, lease: Lease, nothing_done: str) ->
         over = ReadBack(generation, lease, store, within_another_run=True).step()
     generation.refresh_from_db(fields=["status", "problem", "verified_at"])
     if over and generation.status != Generation.Status.VERIFIED:
-        raise RunError(
-            "backup_damaged",
-            f"Backup {generation.pk} was verified again and is damaged. {generation.problem} {nothing_done} If its"
-            " objects can be put back, verify it and try again.",
+        sentence = _(
+            "Backup %(backup)s was verified again and is damaged. %(problem)s %(nothing)s If its objects can be put "
+            "back, verify it and try again."
         )
+        facts = {"backup": generation.pk, "problem": generation.problem, "nothing": nothing_done}
+        raise RunError("backup_damaged", say(sentence, **facts))
     return over
 
 
@@ -51,11 +55,11 @@ def insist_in_place(generation: Generation, lease: Lease, nothing_done: str) -> 
     """Raise RunError unless every object is as it was written, and the manifest has its digest."""
     with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
         if problem := not_in_place(generation, store, lease):
-            raise RunError(
-                "backup_gone",
-                f"Backup {generation.pk} is not in its bucket as it was written: {problem} {nothing_done} Find out who"
-                " changed the bucket. If the objects can be put back, verify the backup and try again.",
+            sentence = _(
+                "Backup %(backup)s is not in its bucket as it was written: %(problem)s %(nothing)s Find out who "
+                "changed the bucket. If the objects can be put back, verify the backup and try again."
             )
+            raise RunError("backup_gone", say(sentence, backup=generation.pk, problem=problem, nothing=nothing_done))
 
 
 def not_in_place(generation: Generation, store: Store, lease: Lease) -> str:
@@ -65,13 +69,13 @@ def not_in_place(generation: Generation, store: Store, lease: Lease) -> str:
         lease.keep()
         found = store.head(key)
         if found is None:
-            return f"{key} is gone."
+            return say(_("%(key)s is gone."), key=key)
         if key not in known:
-            return f"the ETag of {key} is not known."
+            return say(_("the ETag of %(key)s is not known."), key=key)
         if (found.size, found.etag) != known[key]:
-            return f"{key} is another object."
+            return say(_("%(key)s is another object."), key=key)
     if sha256(store.get(generation.manifest_key)).hexdigest() != generation.manifest_sha256:
-        return f"{generation.manifest_key} is another manifest."
+        return say(_("%(key)s is another manifest."), key=generation.manifest_key)
     return ""
 
 

@@ -4,8 +4,10 @@ The policy, the rules and the evidence of earlier environments are checked befor
 the approval no longer fits and the run ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from backups import policy
@@ -13,11 +15,20 @@ from kvops import clock, timing
 from kvops.models import Run
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 BEFORE = {"derived_at", "looked", "read_back", "starts", "tries"}
 """The members of a cursor that are out of date after a person resumed the run."""
 
 TRIES = 3
+
+
+def insist_target(now: Mapping[str, object], shown: Mapping[str, object]) -> None:
+    """Raise RunError unless all that names the target is as in the evidence shown to the reviewer."""
+    for name, value in now.items():
+        if shown.get(name) != value:
+            sentence = _("%(name)s is %(value)s now, not %(approved)s as approved.")
+            raise RunError("wrong_target", say(sentence, name=name, value=value, approved=shown.get(name)))
 
 
 def derived(lease: Lease, derive: Callable[[], None]) -> None:
@@ -32,7 +43,7 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
     try:
         derive()
     except policy.PolicyEdited as refused:
-        raise RunError("stale", str(refused)) from refused
+        raise RunError("stale", refused) from refused
     with lease.checkpoint(no_further=True, cursor={**cursor, "derived_at": clock.now().isoformat()}):
         pass
 

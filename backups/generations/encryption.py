@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from django.conf import settings
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from pyrage import IdentityError, x25519
 
@@ -31,7 +32,7 @@ from backups.models import Generation
 from kvops.connections import credentials
 from kvops.models import Category, Family
 from kvops.runs.outcomes import RunError
-from kvops.wording import english
+from kvops.wording import say
 
 LEAST = 32
 """Characters; the least length of a key of digests, because a short key is found by trying."""
@@ -43,6 +44,14 @@ type Opener = Callable[[Iterable[bytes]], Iterator[bytes]]
 HOW = _(
     "Set KVOPS_AGE_RECIPIENTS for the web server and the worker to at least two age recipients, one of them of an"
     " identity that is kept offline."
+)
+_NO_DIGEST_KEY = _(
+    "KVOPS_DIGEST_KEY is not set in this process: without it no encrypted backup can be made or compared. Set it for "
+    "the worker, and try again."
+)
+_NO_IDENTITY = _(
+    "KVOPS_AGE_IDENTITY is not set in this process: without it an encrypted backup cannot be opened. Set it for the "
+    "worker, and try again."
 )
 
 
@@ -61,7 +70,7 @@ def seal(needs: bool) -> dict[str, object]:
     if not needs:
         return {"recipients": [], "digest_key": ""}
     if not possible():
-        raise RunError(CODE, english(HOW))
+        raise RunError(CODE, HOW)
     return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": archive.key_id(_digest_keys()[0])}
 
 
@@ -74,8 +83,14 @@ def digest_key(generation: Generation | None) -> bytes | None:
             return key
     raise RunError(
         CODE,
-        f"The digests of backup {generation.pk} were made with the key {generation.digest_key}, which is not"
-        " among those KVOPS_DIGEST_KEY names. Add that key below the newer ones, each on a line, and try again.",
+        say(
+            _(
+                "The digests of backup %(backup)s were made with the key %(key)s, which is not among those "
+                "KVOPS_DIGEST_KEY names. Add that key below the newer ones, each on a line, and try again."
+            ),
+            backup=generation.pk,
+            key=generation.digest_key,
+        ),
     )
 
 
@@ -90,35 +105,39 @@ def opener(generation: Generation) -> Opener:
     if not mine:
         raise RunError(
             CODE,
-            f"Backup {generation.pk} is encrypted to {', '.join(generation.recipients)}; KVOPS_AGE_IDENTITY names no"
-            " identity of these. Add the right one, each on a line, and try again.",
+            say(
+                _(
+                    "Backup %(backup)s is encrypted to %(recipients)s; KVOPS_AGE_IDENTITY names no identity of these. "
+                    "Add the right one, each on a line, and try again."
+                ),
+                backup=generation.pk,
+                recipients=", ".join(generation.recipients),
+            ),
         )
     return partial(archive.decrypt, identities=mine)
 
 
-def _lines(setting: str, reference: str, what: str) -> list[str]:
+def _lines(setting: str, reference: str, unset: str | Promise) -> list[str]:
     if not reference:
-        raise RunError(
-            CODE, f"{setting} is not set in this process: without it {what}. Set it for the worker, and try again."
-        )
+        raise RunError(CODE, unset)
     try:
         secret = credentials.resolve(reference)
     except credentials.UnresolvedReference as missing:
-        raise RunError(CODE, f"{setting}: {missing}") from missing
+        raise RunError(CODE, say("%(setting)s: %(missing)s", setting=setting, missing=missing)) from missing
     return [line.strip() for line in secret.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def _digest_keys() -> list[bytes]:
-    lines = _lines("KVOPS_DIGEST_KEY", settings.DIGEST_KEY, "no encrypted backup can be made or compared")
+    lines = _lines("KVOPS_DIGEST_KEY", settings.DIGEST_KEY, _NO_DIGEST_KEY)
     if not lines or min(map(len, lines)) < LEAST:
-        raise RunError(CODE, f"KVOPS_DIGEST_KEY takes at least {LEAST} random characters.")
+        raise RunError(CODE, say(_("KVOPS_DIGEST_KEY takes at least %(least)s random characters."), least=LEAST))
     return [line.encode() for line in lines]
 
 
 def _identities() -> list[x25519.Identity]:
-    lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, "an encrypted backup cannot be opened")
+    lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, _NO_IDENTITY)
     try:
         return [x25519.Identity.from_str(line) for line in lines]
     except IdentityError:
         # The error might quote the secret.
-        raise RunError(CODE, "KVOPS_AGE_IDENTITY does not name a file of age-keygen.") from None
+        raise RunError(CODE, _("KVOPS_AGE_IDENTITY does not name a file of age-keygen.")) from None

@@ -38,7 +38,7 @@ from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
-from kvops.wording import counted, english
+from kvops.wording import counted
 
 NAMES = 1_000
 """Frozen names per query."""
@@ -121,7 +121,7 @@ class Export(Freezing):
                 return found, limited
             raise
         except archive.BadEntry as bad:
-            raise RunError("bad_entry", str(bad)) from bad
+            raise RunError("bad_entry", bad) from bad
         return found, None
 
     def _entries(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
@@ -167,7 +167,7 @@ class Export(Freezing):
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         if why := rollback.why_read_only():
-            raise Stopped(rollback.CODE, english(why))
+            raise Stopped(rollback.CODE, why)
         with self.lease.fence():
             info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
         self._written.append(info)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Unpack
 
 from django.db import connection
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups import archive
 from backups.bucket.r2 import R2Store
@@ -22,7 +22,7 @@ from kvops.models import Category, Family, Read
 from kvops.names import escaped
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import Done, RunError
-from kvops.wording import counted, english
+from kvops.wording import counted, say
 
 if TYPE_CHECKING:
     from backups.bucket.store import ObjectInfo
@@ -115,7 +115,8 @@ class Freezing:
     def _start_again(self, restarts: int) -> None:
         """Discard the names and list again, because the listing cannot continue from its cursor."""
         if restarts > MAX_RESTARTS:
-            raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+            sentence = _("The listing had to start again %(restarts)s times. Try again later.")
+            raise RunError("listing", say(sentence, restarts=MAX_RESTARTS))
         with self.checkpoint({"phase": "list", "restarts": restarts}, note=gettext_noop("Listing the names again")):
             self.generation.entries.all().delete()
 
@@ -123,7 +124,7 @@ class Freezing:
         namespace, prefixes = self.generation.namespace, self.generation.prefixes
         if at["secret"] and not encryption.possible():
             self._start_again(0)
-            raise RunError(encryption.CODE, english(scope.refusal(namespace, prefixes, at["secret"])))
+            raise RunError(encryption.CODE, scope.refusal(namespace, prefixes, at["secret"]))
         found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
         investigated = self.generation.purpose == Generation.Purpose.INVESTIGATION
         if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:

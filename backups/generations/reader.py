@@ -9,7 +9,7 @@ from heapq import merge
 from types import TracebackType
 from typing import Self
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups import archive
 from backups.bucket.store import ObjectMissing, Store
@@ -18,6 +18,7 @@ from backups.generations.export import entry_digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore
 from kvops.cloudflare import KvEntry
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class GenerationReader:
             else:
                 raise self._damaged(one)
         except (archive.Damaged, ObjectMissing) as problem:
-            raise RunError("backup_damaged", f"The backup cannot be read: {problem} Verify it again.") from problem
+            sentence = _("The backup cannot be read: %(problem)s Verify it again.")
+            raise RunError("backup_damaged", say(sentence, problem=problem)) from problem
         if entry.name != one.name or entry_digest(entry, self._key) != one.digest:
             raise self._damaged(one)
         return entry
@@ -118,7 +120,6 @@ class GenerationReader:
         self._open = []
 
     def _damaged(self, one: Wanted) -> RunError:
-        key = self._part.object_key if self._part else "the backup"
-        return RunError(
-            "backup_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the backup again."
-        )
+        key = self._part.object_key if self._part else _("the backup")
+        sentence = _("%(key)s does not hold %(name)s as KV returned it. Verify the backup again.")
+        return RunError("backup_damaged", say(sentence, key=key, name=repr(one.name)))

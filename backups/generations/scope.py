@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from django.db.models import Q
 from django.utils.functional import Promise
-from django.utils.translation import ngettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from backups.generations import encryption
 from kvops.inventory.families import Families
@@ -26,12 +26,14 @@ def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backup
     """The refusal for this number of keys that need encryption, if no recipients are set."""
     return BackupRefused(
         say(
-            ngettext_lazy(
+            _(
                 "%(count)s key of %(namespace)s under %(prefixes)s must be backed up encrypted: it is a setting, "
-                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without it.",
+                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without it."
+            )
+            if count == 1
+            else _(
                 "%(count)s keys of %(namespace)s under %(prefixes)s must be backed up encrypted: they are settings, "
-                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without them.",
-                count,
+                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without them."
             ),
             count=f"{count:,}",
             namespace=namespace,

@@ -5,6 +5,8 @@ from hashlib import sha256
 from itertools import batched, islice
 from pathlib import Path
 
+from django.utils.translation import gettext_lazy as _
+
 from backups.archive import Damaged, read_entries
 from backups.bucket import access as bucket_access
 from backups.bucket.store import Store
@@ -16,6 +18,7 @@ from backups.generations import encryption
 from backups.generations.encryption import Opener
 from backups.models import Check, Generation, GenerationPart
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 FILE_BATCH = 5_000
 
@@ -34,9 +37,8 @@ def read_generation(
             try:
                 keys = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
             except Damaged as error:
-                raise RunError(
-                    "damaged", f"The backup cannot be read: {error} Verify it, and make a new one."
-                ) from error
+                sentence = _("The backup cannot be read: %(problem)s Verify it, and make a new one.")
+                raise RunError("damaged", say(sentence, problem=error)) from error
             yield part.number, _mine(generation, rule, keys)
 
 
@@ -76,4 +78,4 @@ def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Seq
         rows = DatasetFile(Path(check.source), [rule, *others]).rows(rule)
         yield from batched(islice(rows, after, None), FILE_BATCH)
     except BadFile as error:
-        raise RunError("bad_file", str(error)) from error
+        raise RunError("bad_file", error) from error

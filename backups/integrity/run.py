@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Self
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -31,7 +31,7 @@ from kvops.connections import clients
 from kvops.models import Namespace
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
-from kvops.wording import keys_of
+from kvops.wording import say
 
 MAX_KEYLESS = 1_000
 MAX_RESTARTS = 3
@@ -155,11 +155,12 @@ class CheckComparison:
         if self.rule.name in rows:
             read, written = self.progress.kv_rows, rows[self.rule.name]
         if read != written:
-            raise RunError(
-                "damaged",
-                f"{keys_of(read)} could be read of {generation}, {written} were written. Verify it, and make a new "
-                "backup.",
+            sentence = _(
+                "Keys that could be read of %(backup)s: %(read)s. Written: %(written)s. Verify it, and make a new "
+                "backup."
             )
+            facts = {"backup": str(generation), "read": f"{read:,}", "written": f"{written:,}"}
+            raise RunError("damaged", say(sentence, **facts))
 
     def _keep_backup(self, batch: Sequence[DatasetKey]) -> None:
         findings = [finding for key in batch for finding in key.findings]
@@ -185,7 +186,7 @@ class CheckComparison:
         try:
             database = dataset_registry.environment_database(self.check.environment, self.check.dataset)
         except dataset_registry.NoDatabase as error:
-            raise RunError("no_database", str(error)) from error
+            raise RunError("no_database", error) from error
         with clients.reader(self.check.environment) as client:
             if self.blocks and not self.progress.looked_for_keyless:
                 self._read_keyless(client, database.database_id)
@@ -210,11 +211,11 @@ class CheckComparison:
         """
         rows = self._query(client, database_id, self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
         if len(rows) > MAX_KEYLESS:
-            raise RunError(
-                "no_keys",
-                f"More than {MAX_KEYLESS} rows of {self.rule.table} have no value in a column of the key: "
-                "correct the table or the dataset.",
+            sentence = _(
+                "More than %(most)s rows of %(table)s have no value in a column of the key: correct the table or the "
+                "dataset."
             )
+            raise RunError("no_keys", say(sentence, most=MAX_KEYLESS, table=self.rule.table))
         self.progress.looked_for_keyless = True
         self._keep_rows(rows)
 

@@ -124,7 +124,7 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
         try:
             dataset = dataset_of(generation)
         except CheckRefused as refused:
-            raise RunError("cannot_check", str(refused)) from refused
+            raise RunError("cannot_check", refused) from refused
         check = create(
             lease.run, dataset, generation.environment, lease.actor, generation=generation, source=generation.stem
         )

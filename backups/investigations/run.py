@@ -22,6 +22,7 @@ from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
+from kvops.wording import joined
 
 Status = Generation.Status
 
@@ -76,7 +77,7 @@ class _InvestigationEnd(Erasure):
             if held.status != generation.status:
                 raise RunError("moved", gettext_noop("The backup has just changed. Try again."))
             if needed := holds.holds_of([generation.pk]):
-                raise TryLater(" ".join(str(hold.text) for hold in needed[generation.pk]))
+                raise TryLater(joined([hold.text for hold in needed[generation.pk]]))
             self.begin(generation, {"objects": len(generation.every_object())})
         generation.refresh_from_db()
 
@@ -89,7 +90,7 @@ class _InvestigationEnd(Erasure):
             standing.insist_standing(self.lease.run.approval)
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
-            raise RunError("rights_gone", str(refused)) from refused
+            raise RunError("rights_gone", refused) from refused
 
     def settled(self, generation: Generation) -> None:
         """Mark the investigation as over together with its backup."""

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Self
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.datasets.canonical import DECODER, JSON, encode
 from backups.datasets.files import BadFile, DatasetFile
@@ -28,7 +29,9 @@ from backups.masters.api import SourceRefused
 from kvops.cloudflare import MAX_NAME_BYTES, Cell, KvEntry
 from kvops.connections import credentials
 from kvops.names import workable
+from kvops.refusals import Sentence
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 MAX_VALUE = 25 * 1024 * 1024
 """Bytes of a value in KV."""
@@ -74,18 +77,21 @@ class MastersRows:
 
     def _add(self, dataset: Correspondence, name: str, row: str, value: JSON, kept_as: str) -> None:
         if not workable(name) or len(name.encode()) > MAX_NAME_BYTES:
-            raise RunError("bad_name", f"A row of {dataset.table} has a name that no key can have: {name!r:.200}.")
+            sentence = _("A row of %(table)s has a name that no key can have: %(name)s.")
+            raise RunError("bad_name", say(sentence, table=dataset.table, name=f"{name!r:.200}"))
         self._datasets[dataset.name] = dataset
         try:
             data = encode(value).encode()
             self._database.execute("INSERT INTO row VALUES (?, ?, ?, ?)", [name.encode(), row.encode(), data, kept_as])
         except sqlite3.IntegrityError as error:
-            where = f"the row {row!r:.200} of the key {name!r}" if dataset.many else f"the key {name!r}"
-            raise RunError("duplicate", f"Two rows of {dataset.table} stand for {where}.") from error
+            sentence = _("Two rows of %(table)s stand for the key %(name)s.")
+            if dataset.many:
+                sentence = _("Two rows of %(table)s stand for the row %(row)s of the key %(name)s.")
+            facts = {"table": dataset.table, "row": f"{row!r:.200}", "name": repr(name)}
+            raise RunError("duplicate", say(sentence, **facts)) from error
         except (RecursionError, UnicodeEncodeError) as error:
-            raise RunError(
-                "bad_value", f"The row of {dataset.table} for {name!r} cannot be written as JSON."
-            ) from error
+            sentence = _("The row of %(table)s for %(name)s cannot be written as JSON.")
+            raise RunError("bad_value", say(sentence, table=dataset.table, name=repr(name))) from error
         self.bytes += len(data)
 
     def entries(self, first: int = 0) -> Iterator[tuple[Name, KvEntry]]:
@@ -105,7 +111,8 @@ class MastersRows:
         held = dataset.in_key([(row.decode(), DECODER.decode(value.decode())) for _, row, value, _ in rows])
         data = encode(held).encode()
         if len(data) > MAX_VALUE:
-            raise RunError("too_large", f"The rows of the key {name.decode()!r} are larger than a value of KV can be.")
+            sentence = _("The rows of the key %(name)s are larger than a value of KV can be.")
+            raise RunError("too_large", say(sentence, name=repr(name.decode())))
         return data
 
     def sha256(self) -> str:
@@ -148,11 +155,11 @@ class D1Source:
         self.began(dataset)
         query = self._query(dataset)
         if query(dataset.d1.keyless_sql(1), ()):
-            raise RunError(
-                "no_keys",
-                f"Rows of {dataset.table} have no value in a column of the key, so a backup cannot hold them: correct"
-                " the table or the dataset.",
+            sentence = _(
+                "Rows of %(table)s have no value in a column of the key, so a backup cannot hold them: correct the "
+                "table or the dataset."
             )
+            raise RunError("no_keys", say(sentence, table=dataset.table))
         place, last = Beginning(), False
         while not last:
             rows, last = next_rows(dataset, place, query)
@@ -192,14 +199,15 @@ def _take(dataset: Correspondence, whole: _Whole, into: MastersRows) -> None:
     name, row = whole.row.name, whole.row.row
     if name is None or row is None:
         column = whole.row.nameless
-        raise RunError("no_keys", f"A row of {dataset.table} has no text or number in {column}, which its name needs.")
+        sentence = _("A row of %(table)s has no text or number in %(column)s, which its name needs.")
+        raise RunError("no_keys", say(sentence, table=dataset.table, column=column))
     if not dataset.owns(name):
         return  # outside the dataset, as in a check
     try:
         value = dataset.value_of(whole.cells)
     except ValueError as error:
-        sentence = f"The row of {dataset.table} for {name!r} cannot be written as JSON: {error}."
-        raise RunError("bad_value", sentence) from error
+        sentence = _("The row of %(table)s for %(name)s cannot be written as JSON: %(error)s.")
+        raise RunError("bad_value", say(sentence, table=dataset.table, name=repr(name), error=error)) from error
     into.add(dataset, name, row, value)
 
 
@@ -210,16 +218,16 @@ def _read_api(
         path = Path(folder) / "answer"
         try:
             reader.run(lambda: _download(url, path))
-            file = DatasetFile(path, known)
+            file = DatasetFile(path, known, Sentence(gettext_noop("The API's answer")))
             mentioned = {dataset.name for dataset in file.mentioned()}
             if missing := [dataset.name for dataset in chosen if dataset.name not in mentioned]:
-                sentence = f"The API's answer has nothing for {', '.join(missing)}: choose the datasets it has."
-                raise RunError("incomplete", sentence)
+                sentence = _("The API's answer has nothing for %(datasets)s: choose the datasets it has.")
+                raise RunError("incomplete", say(sentence, datasets=", ".join(missing)))
             _take_file(file, chosen, into)
         except SourceRefused as refused:
-            raise RunError("source", str(refused)) from refused
+            raise RunError("source", refused) from refused
         except BadFile as error:
-            raise RunError("source", str(error).replace(str(path), "The API's answer")) from error
+            raise RunError("source", error) from error
 
 
 def _take_file(file: DatasetFile, chosen: Sequence[Correspondence], into: MastersRows) -> None:

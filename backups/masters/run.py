@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit.chain import JSON
 from backups.bucket import access as bucket_access
@@ -25,6 +25,7 @@ from kvops.cloudflare import CloudflareError, KvEntry
 from kvops.names import escaped
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError, TryLater
+from kvops.wording import say
 
 MAX_RESTARTS = 5
 TOO_LONG = gettext_noop("Collecting the rows takes longer than a worker's step: use the command export_masters.")
@@ -82,10 +83,10 @@ class MastersExport(Export):
         try:
             database = dataset_registry.environment_database(self.generation.environment, dataset)
         except dataset_registry.NoDatabase as error:
-            raise RunError("no_database", str(error)) from error
+            raise RunError("no_database", error) from error
 
         def began(table: Correspondence) -> None:
-            self.lease.renew(note=f"Reading {table.table}")
+            self.lease.renew(note=say(_("Reading %(table)s"), table=table.table))
 
         return D1Source(self.reader, database.database_id, began)
 
@@ -124,4 +125,4 @@ def _known(generation: Generation) -> list[Correspondence]:
     try:
         return dataset_registry.of_database(generation.tables[0]["database"])
     except BadDataset as error:
-        raise RunError("bad_dataset", str(error)) from error
+        raise RunError("bad_dataset", error) from error

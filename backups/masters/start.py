@@ -106,7 +106,7 @@ def insist_source(source: str) -> str:
     try:
         masters_api.insist_allowed(source.removeprefix(API), hosts=settings.KVOPS_MASTERS_API_HOSTS)
     except masters_api.SourceRefused as error:
-        raise BackupRefused(str(error)) from error
+        raise BackupRefused(*error.args) from error
     return source
 
 
@@ -120,7 +120,7 @@ def rows_by_table(masters: Masters, *, source: str = FROM_D1) -> list[TableCount
         try:
             collect_rows(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
-            raise BackupRefused(str(error)) from error
+            raise BackupRefused(*error.args) from error
         return [TableCount(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
 
 
@@ -140,7 +140,7 @@ def create_export(
     try:
         stem = bucket_access.masters_stem(namespace.environment, at)
     except archive.LayoutError as error:
-        raise BackupRefused(str(error)) from error
+        raise BackupRefused(*error.args) from error
     return generation_start.begin(
         Generation(
             namespace=namespace,
@@ -209,7 +209,7 @@ def write(
         try:
             collect_rows(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
-            raise BackupRefused(str(error)) from error
+            raise BackupRefused(*error.args) from error
         for _, entry in rows.entries():
             file.add(entry)
         plain_file.publish(masters.namespace, masters.prefixes, [file], actor)

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import Count, Max
 from django.db.models.functions import Greatest, Now
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit.actions import Action
 from backups import policy
@@ -42,7 +42,7 @@ from kvops.prefixes import common
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped
-from kvops.wording import counted
+from kvops.wording import counted, say
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -50,6 +50,14 @@ BLOCK = 100
 STALE = gettext_noop(
     "The keys to restore differ from the approved ones. Nothing more is written: end the restore early and prepare it "
     "again."
+)
+_CONFLICT = _(
+    "%(name)s is there now and not as in the backup. Nothing was written, as this restore asks. Prepare another one "
+    "that leaves such keys as they are, or overwrites them."
+)
+_UNREADABLE = _(
+    "%(name)s cannot be read, because Cloudflare refuses its name. Nothing was written, as this restore asks. Prepare "
+    "another one that leaves such keys as they are, or overwrites them."
 )
 
 
@@ -88,9 +96,7 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
         "namespace_id": restore.namespace.namespace_id,
         "namespace_title": restore.namespace.title,
     }
-    for name, value in now.items():
-        if shown.get(name) != value:
-            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    revalidation.insist_target(now, shown)
     names_sha256 = restore.stage.names_sha256 if restore.stage else restore.names_sha256
     backup = (restore.generation_id, restore.generation.manifest_sha256)
     if shown["names"]["sha256"] != names_sha256 or backup != (
@@ -107,7 +113,7 @@ def _insist_as_approved(restore: Restore) -> None:
         if restore.stage:
             stages.insist_names(restore.stage)
     except (RestoreRefused, stages.CleanupRefused) as refused:
-        raise RunError("wrong_set", str(refused)) from refused
+        raise RunError("wrong_set", refused) from refused
     if restore.is_undo:
         return
     digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(restore)))
@@ -123,7 +129,7 @@ def _insist_in_force(restore: Restore) -> None:
     try:
         in_force = policy.shown()
     except policy.PolicyEdited as refused:
-        raise RunError("stale", str(refused)) from refused
+        raise RunError("stale", refused) from refused
     if in_force["digest"] != shown["policy"]["digest"]:
         raise RunError("stale", STALE)
 
@@ -177,14 +183,8 @@ class _RestoreRun:
             for one, entry in live:
                 found = difference(self.backup.take(one), entry) if entry is not None else RestoreEntry.Found.ABSENT
                 if found in (*RestoreEntry.CONFLICTS, RestoreEntry.Found.UNREADABLE):
-                    known = "is there now and not as in the backup"
-                    if found is RestoreEntry.Found.UNREADABLE:
-                        known = "cannot be read, because Cloudflare refuses its name"
-                    raise RunError(
-                        "conflict",
-                        f"{one.name!r} {known}. Nothing was written, as this restore asks. Prepare another one that"
-                        " leaves such keys as they are, or overwrites them.",
-                    )
+                    sentence = _UNREADABLE if found is RestoreEntry.Found.UNREADABLE else _CONFLICT
+                    raise RunError("conflict", say(sentence, name=repr(one.name)))
             first += len(names)
             note = counted(gettext_noop("Keys compared: %(n)s of %(total)s."), first, self.restore.names)
             with self.lease.checkpoint(cursor={"phase": "begin", "looked": first}, note=note):
@@ -267,7 +267,7 @@ class _RestoreRun:
                 stage_undo.insist_in_time(self.restore.stage)
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.restore.environment)
-            raise RunError("rights_gone", str(refused)) from refused
+            raise RunError("rights_gone", refused) from refused
         backups = Generation.objects.verified().filter(pk=self.restore.generation_id)
         if not backups.exists() or not safety_backup.is_backed_up(self.restore):
             raise RunError("backup_damaged", gettext_noop("The backup is no longer verified. Nothing more is written."))

@@ -8,7 +8,7 @@ its bucket as it was written (`execution.presence`), as the backup of a deletion
 from collections.abc import Iterable
 from itertools import takewhile
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.execution import presence
 from backups.generations import start as generation_start
@@ -21,6 +21,7 @@ from kvops.models import Run
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError, TryLater
+from kvops.wording import say
 
 Status = Generation.Status
 
@@ -37,8 +38,13 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
     if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
         raise RunError(
             "no_safety_backup",
-            f"The keys to overwrite could not be backed up first: see backup {safety.pk}. Nothing was written. Try its"
-            " run again, then this.",
+            say(
+                _(
+                    "The keys to overwrite could not be backed up first: see backup %(backup)s. Nothing was written. "
+                    "Try its run again, then this."
+                ),
+                backup=safety.pk,
+            ),
         )
     return Again(timing.RETRY, gettext_noop("Waiting for the verified backup of the keys to overwrite."))
 
@@ -49,8 +55,13 @@ def _insist_readable(safety: Generation | None) -> None:
     if unreadable:
         raise RunError(
             "no_safety_backup",
-            f"{unreadable.name!r} could not be backed up first, because Cloudflare refuses its name. Nothing was"
-            " written. Prepare another restore: it leaves this key as it is.",
+            say(
+                _(
+                    "%(name)s could not be backed up first, because Cloudflare refuses its name. Nothing was written. "
+                    "Prepare another restore: it leaves this key as it is."
+                ),
+                name=repr(unreadable.name),
+            ),
         )
 
 
@@ -92,7 +103,8 @@ def _relied_on(restore: Restore) -> Generation | None:
 
 
 def _nothing_written(restore: Restore) -> str:
-    return "Nothing more was written." if restore.chunks.filter(names__gt=0).exists() else "Nothing was written."
+    begun = restore.chunks.filter(names__gt=0).exists()
+    return say(_("Nothing more was written.") if begun else _("Nothing was written."))
 
 
 def safety_digests(restore: Restore, names: Iterable[Wanted]) -> dict[str, bytes]:
@@ -122,7 +134,7 @@ def _back_up(restore: Restore, lease: Lease) -> None:
                 exact=first == last,
             )
         except (BackupRefused, run_driver.AlreadyOpen) as refused:
-            raise TryLater(str(refused)) from refused
+            raise TryLater(refused) from refused
         Restore.objects.filter(pk=restore.pk, state=Restore.State.WRITING).update(safety=generation)
 
 

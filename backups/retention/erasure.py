@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit.actions import Action
 from audit.chain import JSON
@@ -23,6 +23,7 @@ from kvops.models import Environment
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
+from kvops.wording import say
 
 Status = Generation.Status
 _ERASING, _DELETED = gettext_noop("Erasing backup %(n)s"), gettext_noop("Backup %(n)s is deleted")
@@ -76,7 +77,8 @@ class Erasure(ABC):
         for key in keys:
             self.lease.keep()
             if self.store.head(key) is not None:
-                raise RunError("still_there", f"{key} was deleted and is still in bucket {self.store.bucket}.")
+                sentence = _("%(key)s was deleted and is still in bucket %(bucket)s.")
+                raise RunError("still_there", say(sentence, key=key, bucket=self.store.bucket))
         self._settle(generation, keys)
         return True
 

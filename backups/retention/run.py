@@ -22,7 +22,7 @@ from backups import policy
 from backups.archive.digests import objects_sha256
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
-from backups.execution import presence
+from backups.execution import presence, revalidation
 from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import requests as prune_requests
 from backups.retention.decide import RetentionVerdict, State as Keeping
@@ -56,9 +56,7 @@ def _insist_target(prune: PruneRequest, lease: Lease) -> None:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {"account_id": prune.environment.account_id, "bucket": prune.environment.r2_bucket}
-    for name, value in now.items():
-        if shown.get(name) != value:
-            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    revalidation.insist_target(now, shown)
     listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]
     entries = prune.entries.order_by("index")
     if listed != list(entries.values_list("generation_id", "objects_sha256")):
@@ -116,7 +114,7 @@ class _PruneRun(Erasure):
             policy.shown()
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
-            raise RunError("rights_gone", str(refused)) from refused
+            raise RunError("rights_gone", refused) from refused
 
     def _begin(self, entry: PruneEntry) -> bool:
         """Commit that the backup is being deleted, if it still may be; otherwise that it is kept, with the reason."""

@@ -135,7 +135,8 @@ def _list(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 page = calls.outcome(asked)
             except CursorRefused as error:
                 note = gettext_noop("The cursor was refused; listing from the beginning.")
-                over = outcomes.RunError("cursor_refused", f"Cloudflare refused the listing half-way. {error}")
+                sentence = _("Cloudflare refused the listing half-way. %(error)s")
+                over = outcomes.RunError("cursor_refused", say(sentence, error=error))
                 listing = _from_the_beginning(lease, mine, listing, note, over)
                 asked = ask(None)
                 continue
@@ -196,7 +197,10 @@ def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Ag
                 )
     except inventory_merge.ScanMismatch as mismatch:
         note = gettext_noop("The listed names were lost. Listing from the beginning.")
-        over = outcomes.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
+        over = outcomes.RunError(
+            "stage_mismatch",
+            say(_("%(mismatch)s Nothing was changed; try again to list anew."), mismatch=mismatch),
+        )
         _from_the_beginning(lease, mine, listing, note, over)
         return outcomes.Again()
     return None

@@ -10,6 +10,8 @@ from kvops.models.approvals import ApprovalRequest
 from kvops.models.environments import Environment
 from kvops.models.people import Person
 from kvops.models.schedules import Firing
+from kvops.refusals import Sentence
+from kvops.wording import spoken, stored
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -98,6 +100,9 @@ class Run(models.Model):
     result = models.JSONField(default=dict, blank=True)
     error_code = models.CharField(max_length=50, blank=True)
     error = models.CharField(max_length=1000, blank=True)
+    note_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
+    error_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
+    # `note` and `error` are English. Each has its template and facts beside it, if it has facts (`wording.kept`).
 
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
@@ -158,6 +163,26 @@ class Run(models.Model):
     def audited(self) -> log.Subject:
         """How the audit log names it."""
         return log.subject("run", self.pk, environment=self.environment.slug if self.environment else "")
+
+    @property
+    def why(self) -> Sentence:
+        """The error as a sentence."""
+        return stored(self.error, self.error_sentence)
+
+    @property
+    def news(self) -> Sentence:
+        """The note as a sentence."""
+        return stored(self.note, self.note_sentence)
+
+    @property
+    def shown_error(self) -> str:
+        """The error in the reader's language."""
+        return spoken(self.why)
+
+    @property
+    def shown_note(self) -> str:
+        """The note in the reader's language."""
+        return spoken(self.news)
 
     @property
     def percent(self) -> int | None:

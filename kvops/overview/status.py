@@ -227,7 +227,7 @@ def _failed() -> list[Alarm]:
             Alarm(
                 "danger",
                 title,
-                f"{failed[0]}: {failed[0].error}",
+                f"{failed[0]}: {failed[0].shown_error}",
                 reverse("run", args=[failed[0].pk]),
                 _("See details"),
             )

@@ -69,7 +69,7 @@ def work(lease: Lease) -> Done:
     try:
         report = search(code, modules, at=clock.now())
     except SearchRefused as refused:
-        raise RunError("search", str(refused)) from refused
+        raise RunError("search", refused) from refused
     stored = reference_store.store(
         code.environment,
         report,

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops import clock, timing
 from kvops.models import NotificationEvent, Role, Run
 from kvops.notifications import outbox
+from kvops.refusals import Sentence
 from kvops.wording import say, translated
 
 
@@ -18,7 +19,7 @@ def run_finished(run: Run) -> None:
         _tell_of(run, NotificationEvent.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
 
 
-def run_failed(run: Run, sentence: str) -> None:
+def run_failed(run: Run, sentence: Sentence) -> None:
     """Announce a failed run to its starter and, if it is destructive or started by a schedule, to every operator.
 
     A failed backup is announced to every operator, too.
@@ -30,7 +31,7 @@ def run_failed(run: Run, sentence: str) -> None:
         _tell_of(run, event, _("Failed: %(kind)s %(what)s"), [Role.OPERATOR] if everybody else [], sentence)
 
 
-def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:
+def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Sequence[Role], *lines: Sentence) -> None:
     outbox.post(
         event,
         subject=f"run:{run.pk}",

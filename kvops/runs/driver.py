@@ -30,7 +30,7 @@ from kvops.runs import emergency
 from kvops.runs.kinds import KINDS
 from kvops.runs.lease import Lease, close_failed, take
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
-from kvops.wording import say
+from kvops.wording import Words, say, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _work(lease: Lease) -> None:
         _stop(lease, stopped)
     except RateLimited as limited:
         daily = isinstance(limited, DailyLimitReached)
-        note = WAITS_FOR_TOMORROW if daily else "Waiting for Cloudflare's request limit."
+        note = WAITS_FOR_TOMORROW if daily else gettext_noop("Waiting for Cloudflare's request limit.")
         _pause(lease, limited.retry_after, note, tries=lease.run.tries)
     except Exception as error:  # noqa: BLE001  (each kind is dealt with, none is swallowed)
         _pause_or_fail(lease, error)
@@ -119,40 +119,40 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
     """Retry errors that may pass, a limited number of times; any other error fails the run with its reason."""
     match error:
         case RunError(code=code):
-            fail(lease, code, str(error))
+            fail(lease, code, error)
         case Exception() if isinstance(error, AWAY):
             logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
             # If no new connection can be made either, the lease runs out, and another worker continues.
             if not connection.is_usable():
                 connection.close()
-            _try_later(lease, TryLater("The database failed."))
+            _try_later(lease, TryLater(gettext_noop("The database failed.")))
         case CloudflareError() | TryLater() if _transient(error):
             _try_later(lease, error)
         case CloudflareError():
-            fail(lease, "cloudflare", str(error))
+            fail(lease, "cloudflare", error)
         case _:
             logger.error("Run %s failed.", lease.run.pk, exc_info=error)
-            sentence = (
-                f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again."
-            )
-            fail(lease, "unexpected", sentence)
+            told = _("Unexpected %(error)s. The worker's log has the details; the run can be tried again.")
+            fail(lease, "unexpected", say(told, error=type(error).__name__))
 
 
 def _try_later(lease: Lease, error: Exception) -> None:
     """Wait ever longer, and at least as long as the answer asked for."""
     tries = lease.run.tries + 1
     if tries > MAX_TRIES:
-        fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
+        told = _("Tried %(tries)s times without getting any further. %(reason)s")
+        fail(lease, "gave_up", say(told, tries=MAX_TRIES, reason=sentence_of(error)))
         return
     asked = error.retry_after if isinstance(error, ApiError) else None
     wait = max(asked or 0.0, min(timing.RETRY * 2 ** (tries - 1), timing.LONGEST_RETRY))
-    note = f"Waiting to try again: {error}"[:300]
+    note = say(_("Waiting to try again: %(reason)s"), reason=sentence_of(error))
     _pause(lease, wait, note, tries=tries)
 
 
 def _step(lease: Lease) -> None:
     if lease.run.starts > MAX_STARTS:
-        raise RunError("gave_up", f"Started {MAX_STARTS} times without getting any further. {lease.run.note}")
+        told = _("Started %(starts)s times without getting any further. %(reason)s")
+        raise RunError("gave_up", say(told, starts=MAX_STARTS, reason=lease.run.news))
     if lease.run.stop_requested_by:
         raise Stopped
     then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
@@ -172,7 +172,7 @@ def _transient(error: Exception) -> bool:
     return isinstance(error, TryLater | TransportError)
 
 
-def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
+def _pause(lease: Lease, wait: float, note: Words, *, tries: int) -> None:
     """End the step and wait. No worker died, so the start is not counted."""
     try:
         with log.transaction():
@@ -184,13 +184,13 @@ def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
         logger.warning("%s", lost)
 
 
-def fail(lease: Lease, code: str, sentence: str) -> None:
+def fail(lease: Lease, code: str, words: Words) -> None:
     """End the run as failed, in the current transaction."""
-    close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
+    close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, code, words)
 
 
 def _stop(lease: Lease, stopped: Stopped) -> None:
-    close_failed(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, str(stopped)[:1000])
+    close_failed(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, stopped)
 
 
 def drive_to_the_end(run: Run) -> Iterator[Run]:
@@ -234,7 +234,7 @@ def _insist_not_of_before(run: Run) -> None:
     """A run with an approval that was open when the database was restored may only settle its sent names."""
     now = Run.objects.get(pk=run.pk)
     if now.error_code == rollback.CODE and now.approval_id is not None and not now.cursor.get("ending"):
-        raise NotResumable(now.error)
+        raise NotResumable(now.why)
 
 
 def resume(run: Run, *, actor: log.Actor) -> None:
@@ -258,7 +258,9 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         tries=0,
         error_code="",
         error="",
+        error_sentence={},
         note="",
+        note_sentence={},
         stop_requested_by="",
         finished_at=None,
         wake_at=None,

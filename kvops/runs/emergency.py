@@ -14,7 +14,7 @@ from kvops import queue
 from kvops.models import EmergencyStop, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runs.outcomes import Stopped
-from kvops.wording import english, say, storable
+from kvops.wording import say, storable
 
 CODE = "emergency_stop"
 """The error code of a run that an emergency stop ended. After the release, a person can resume it."""
@@ -45,7 +45,7 @@ def why_stopped(environment: Environment | None) -> str:
 def insist_none(environment: Environment) -> None:
     """Raise runs.lease.Stopped, which ends the current run until it is resumed, if the environment is stopped."""
     if sentence := why_stopped(environment):
-        raise Stopped(CODE, english(sentence).strip())
+        raise Stopped(CODE, sentence)
 
 
 def hold(environment: Environment) -> None:

@@ -25,9 +25,11 @@ from audit import log
 from audit.actions import Action
 from kvops import queue, timing
 from kvops.models import Run
+from kvops.refusals import Sentence
 from kvops.runs import announcements as run_announcements
 from kvops.runs.kinds import KINDS
 from kvops.runs.outcomes import Again, Done, LeaseLost, Stopped
+from kvops.wording import Words, kept, sentence_of, storable
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class RunProgress(TypedDict, total=False):
     done: int
     total: int
     calls: int
-    note: str
+    note: Words
     starts: int
     tries: int
 
@@ -119,13 +121,14 @@ class Lease:
     def renew(self, **values: Unpack[RunProgress]) -> None:
         """Prove and prolong the lease, and save `values` of the run. Raises LeaseLost, and Stopped on request."""
         asked_at = time.monotonic()
-        changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
+        saved = dict(values) | (_note(values["note"]) if "note" in values else {})
+        changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **saved)
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
         self._trusted_until = asked_at + timing.TRUST
         if self._fenced:
             self._arm()
-        for name, value in values.items():
+        for name, value in saved.items():
             setattr(self.run, name, value)
         if Run.objects.filter(pk=self.run.pk).exclude(stop_requested_by="").exists():
             raise Stopped
@@ -173,7 +176,7 @@ class Lease:
             log.record(Action.RUN_FINISHED, actor=self.actor, **self.run.audited, details=dict(then.result))
             run_announcements.run_finished(self.run)
         else:
-            values: dict[str, object] = {"note": then.note} if then.note else {}
+            values = _note(then.note) if then.note else {}
             changed = mine.update(
                 owner="",
                 lease_until=None,
@@ -230,8 +233,19 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     return lease
 
 
-def close_failed(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
+def _note(words: Words) -> dict[str, object]:
+    sentence = sentence_of(words)
+    return {"note": _text(sentence, 300), "note_sentence": kept(sentence)}
+
+
+def _text(sentence: Sentence, most: int) -> str:
+    return storable(str(sentence)).strip()[:most]
+
+
+def close_failed(lease: Lease, state: Run.State, action: Action, code: str, words: Words) -> None:
     """End a run that failed or was stopped, and give the lease back. With a lost lease, change nothing."""
+    sentence = sentence_of(words)
+    error = _text(sentence, 1000)
     with log.transaction():
         changed = lease.held().update(
             state=state,
@@ -239,13 +253,19 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, sent
             lease_until=None,
             wake_at=None,
             error_code=code,
-            error=sentence,
+            error=error,
+            error_sentence=kept(sentence),
             stop_requested_by="",
             finished_at=Now(),
             updated_at=Now(),
         )
         if changed:
-            log.record(action, actor=lease.actor, **lease.run.audited, details={"code": code, "error": sentence[:500]})
+            log.record(
+                action,
+                actor=lease.actor,
+                **lease.run.audited,
+                details={"code": code, "error": error[:500]},
+            )
             if state == Run.State.FAILED:
                 run_announcements.run_failed(lease.run, sentence)
     if not changed:

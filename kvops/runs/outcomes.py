@@ -4,17 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from audit.chain import JSON
+from kvops.wording import Words, sentence_of
 
 
-class RunError(Exception):
-    """The work cannot go on; `code` is for machines, the message is one sentence for people."""
+class _StepEnd(Exception):
+    """The end of a step with a sentence for people, which is English as text."""
 
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, words: Words = "") -> None:
+        super().__init__(sentence_of(words))
+
+
+class RunError(_StepEnd):
+    """The work cannot go on; `code` is for machines, the message is one sentence for people.
+
+    A sentence with facts is one of `wording.say` or of another error, so that each reader gets their language.
+    """
+
+    def __init__(self, code: str, words: Words) -> None:
+        super().__init__(words)
         self.code = code
 
 
-class TryLater(Exception):
+class TryLater(_StepEnd):
     """An outside service does not answer; the run waits and tries again, a limited number of times."""
 
 
@@ -22,11 +33,11 @@ class LeaseLost(Exception):
     """Another worker owns the run now; nothing more may be written or sent for it."""
 
 
-class Stopped(Exception):
+class Stopped(_StepEnd):
     """A person asked the run, or everything in its environment, to stop. The latter has a code and a sentence."""
 
-    def __init__(self, code: str = "", sentence: str = "") -> None:
-        super().__init__(sentence)
+    def __init__(self, code: str = "", words: Words = "") -> None:
+        super().__init__(words)
         self.code = code
 
 
@@ -35,7 +46,7 @@ class Again:
     """Continue in another step, after `wait` seconds."""
 
     wait: float = 0.0
-    note: str = ""
+    note: Words = ""
 
 
 @dataclass(frozen=True)
