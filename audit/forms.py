@@ -1,6 +1,7 @@
 """The filters of the audit page, as they stand in its address."""
 
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -19,6 +20,19 @@ _DAYS = _("Choose days between 2000 and 2050.")
 _WITHIN = [MinValueValidator(date(2000, 1, 1), _DAYS), MaxValueValidator(date(2050, 12, 31), _DAYS)]
 
 
+class _KeyField(forms.CharField):
+    """The name of a key. The project spells characters that a field would lose, and reads them back."""
+
+    def to_python(self, value: Any) -> str:
+        return known().typed(super().to_python(value))
+
+    def bound_data(self, data: Any, initial: Any) -> str:
+        return known().typed(data or "")
+
+    def prepare_value(self, value: Any) -> str:
+        return known().typeable(value or "")
+
+
 class FilterForm(forms.Form):
     """The filters for entries; every field may be empty. Dates are days in the current time zone."""
 
@@ -33,7 +47,7 @@ class FilterForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "stage:12"}),
     )
     tree = forms.BooleanField(label=_("With everything under the subject"), required=False)
-    key = forms.CharField(
+    key = _KeyField(
         label=_("Key"),
         required=False,
         strip=False,

@@ -39,6 +39,12 @@ class Subjects(Protocol):
     def of_key(self, name: str) -> Tree:
         """Everything about a key."""
 
+    def typed(self, text: str) -> str:
+        """The name of a key that a person typed."""
+
+    def typeable(self, name: str) -> str:
+        """The name of a key as a field can show it."""
+
     def environments(self, text: str) -> Sequence[str]:
         """The environments whose shown name has this part, as entries spell them."""
 

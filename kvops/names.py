@@ -3,8 +3,11 @@
 In a column of collation "C" names compare byte by byte, which is the order of their code points in Python.
 """
 
+import re
+import sys
 import unicodedata
 
+_SPELLED = re.compile(r"\[U\+([0-9A-F]{4,6})\]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -44,6 +47,24 @@ def visible(text: str) -> str:
     if text.isprintable() and "\ufffd" not in text:
         return text
     return "".join(f"[U+{ord(char):04X}]" if invisible(char) else char for char in text)
+
+
+def typeable(name: str) -> str:
+    """The name as it can stand in a field of a form: a browser drops or changes line breaks there.
+
+    Invisible characters are spelled as in `visible`, and so is the bracket of a name that itself contains a spelling.
+    """
+    return visible(_SPELLED.sub(lambda found: f"[U+005B]{found[0][1:]}", name))
+
+
+def typed(text: str) -> str:
+    """The name that a person typed, or that `typeable` wrote: each spelled character is the character."""
+    return _SPELLED.sub(lambda found: _character(int(found[1], 16)) or found[0], text)
+
+
+def _character(code: int) -> str:
+    """The character of a code point; empty if there is none, as for surrogates."""
+    return "" if code > sys.maxunicode or 0xD800 <= code < 0xE000 else chr(code)
 
 
 def after_prefix(prefix: str) -> str | None:

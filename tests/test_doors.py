@@ -173,9 +173,9 @@ def form(at: Arguments = lambda _world: []) -> Door:
     return Door((LOGIN, 403, 200, 403, 403), (LOGIN, 403, 422, 403, 403), at)
 
 
-def value(at: Arguments, data: dict[str, str] | None = None, done: int = 200) -> Door:
+def value(at: Arguments, done: int = 200, query: str = "") -> Door:
     """The value of a key, or what reads values: for operators and reviewers, on request."""
-    return Door(NEVER, (LOGIN, 403, done, done, 403), at, data=data or {})
+    return Door(NEVER, (LOGIN, 403, done, done, 403), at, query=query)
 
 
 def everybody(get: int, post: int) -> Door:
@@ -206,7 +206,7 @@ DOORS: dict[str, Door] = {
     "environment-release": operates(lambda _world: ["qa"]),
     "environment-stop": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda _world: ["qa"]),
     "key": page(lambda _world: ["qa", "SETTINGS"], "?name=master:a:1"),
-    "key-value": value(lambda _world: ["qa", "SETTINGS"], {"name": "master:a:1"}),
+    "key-value": value(lambda _world: ["qa", "SETTINGS"], query="?name=master:a:1"),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
     "unexplained": page(),
@@ -446,7 +446,7 @@ def test_nothing_that_a_signed_in_person_reads_is_stored(world: DoorsWorld, peop
 @pytest.mark.parametrize("visitor", VISITORS)
 def test_who_may_act(world: DoorsWorld, people: make.People, visitor: str) -> None:
     at = VISITORS.index(visitor)
-    found = knock(world, lambda address, door: browser_of(visitor, people).post(address, door.data))
+    found = knock(world, lambda address, door: browser_of(visitor, people).post(address + door.query, door.data))
     assert found == {name: door.post[at] for name, door in DOORS.items()}
 
 

@@ -13,11 +13,10 @@ from django.utils.translation import gettext_lazy as _
 from backups.cleanup.references import StageHit
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
-from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
 from kvops.names import storable
-from kvops.web.fields import ConfirmForm, PlaceField
+from kvops.web.fields import ConfirmForm, NameField, PlaceField
 from kvops.wording import spelled
 
 CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
@@ -75,13 +74,11 @@ class AskForm(forms.Form):
             "Settings are deleted one key at a time. Unclassified keys are not offered: they are never deleted."
         ),
     )
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+    prefix = NameField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Only keys that begin with"),
         required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        help_text=_("Leave it empty to clean up the whole family."),
-        widget=forms.TextInput(attrs={"placeholder": "master:", "autocapitalize": "none", "spellcheck": "false"}),
+        help_text=_("Leave it empty to clean up the whole family. A line break is written [U+000A]."),
+        example="master:",
     )
     exact = forms.BooleanField(
         label=_("Only the key with exactly this name"),
@@ -111,13 +108,13 @@ class AskForm(forms.Form):
         return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact}
 
     def clean(self) -> dict[str, Any]:
-        """Derive one prefix from the two fields; refuse contradictions, and names that no key can have."""
+        """Derive one prefix from the two fields; refuse contradictions."""
         chosen: dict[str, Any] = self.cleaned_data
         family = self.families.get(chosen.get("family", ""))
         prefix = chosen.get("prefix", "")
-        if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
-            self.add_error("prefix", _("A prefix is text without NUL of at most 512 bytes."))
-        elif family is None and not prefix:
+        if "prefix" in self.errors:
+            return chosen
+        if family is None and not prefix:
             self.add_error("family", _("Choose a family, or enter the beginning of the keys."))
         elif family is not None and family.binding != chosen.get("binding"):
             self.add_error("family", _("This family belongs to another binding."))

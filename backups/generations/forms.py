@@ -11,8 +11,8 @@ from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
-from kvops.names import storable
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter
+from kvops.names import typeable
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, typed_names
 
 MAX_PREFIXES = 20
 STALE = "stale"
@@ -81,14 +81,16 @@ class BackupForm(forms.Form):
         strip=False,
         max_length=MAX_PREFIXES * MAX_NAME_BYTES,
         widget=forms.Textarea(attrs={"rows": 3, "placeholder": "master:", "spellcheck": "false"}),
-        help_text=_("One prefix per line. All keys under them are backed up."),
+        help_text=_(
+            "One prefix per line. All keys under them are backed up. A line break in a name is written [U+000A]."
+        ),
     )
 
     @classmethod
     def asked(cls, query: QueryDict) -> "BackupForm":
         """The form filled in from an address: `namespace` or `env` and `binding`, and `prefix` any number of times."""
         namespace = query.get("namespace") or f"{query.get('env', '')}/{query.get('binding', '')}"
-        values = {"namespace": namespace, "prefix": "\n".join(query.getlist("prefix"))}
+        values = {"namespace": namespace, "prefix": "\n".join(map(typeable, query.getlist("prefix")))}
         return cls(values) if values["prefix"] else cls(initial=values)
 
     def clean_namespace(self) -> Namespace:
@@ -97,11 +99,9 @@ class BackupForm(forms.Form):
 
     def clean_prefix(self) -> list[str]:
         """The prefixes exactly as entered, without empty lines."""
-        found = [line for line in self.cleaned_data["prefix"].replace("\r\n", "\n").split("\n") if line]
+        found = typed_names(self.cleaned_data["prefix"])
         if not found:
             raise forms.ValidationError(_("Name at least one prefix."))
         if len(found) > MAX_PREFIXES:
             raise forms.ValidationError(_("At most 20 prefixes at once."))
-        if not all(storable(prefix) and len(prefix.encode()) <= MAX_NAME_BYTES for prefix in found):
-            raise forms.ValidationError(_("No key can begin with this: a name has at most 512 bytes."))
         return found

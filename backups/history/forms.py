@@ -1,6 +1,5 @@
 """The filters of the history of backups, as they stand in its address."""
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,9 +10,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from backups.history.events import Scope, TimelineLane
-from kvops.inventory.forms import TYPED_AS_IS
 from kvops.models import Family
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
 
 DAYS = 90
 """Days, today included: the period that is shown if the address names none."""
@@ -39,16 +37,9 @@ def _day(label: Any) -> forms.DateField:
 class DeletedKeyFilter(forms.Form):
     """The filters of deleted keys; every field may be empty."""
 
-    prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
-        label=_("Name begins with"), required=False, strip=False, max_length=512
-    )
-    part = forms.CharField(label=_("Name contains"), required=False, strip=False, max_length=512)
+    prefix = NameField(label=_("Name begins with"), required=False)  # type: ignore[assignment]  # not the form's own
+    part = NameField(label=_("Name contains"), required=False)
     after = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: Mapping[str, str]) -> None:
-        super().__init__(data)
-        for name in ("prefix", "part"):
-            self.fields[name].widget.attrs |= TYPED_AS_IS
 
 
 class BackupHistoryFilter(forms.Form):

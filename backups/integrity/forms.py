@@ -9,17 +9,14 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.integrity import cases
 from backups.models import Check, Difference, DifferenceCase
-from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Person
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
 from kvops.runbook import todo
-from kvops.web.fields import ChoiceFilter, PlaceField
+from kvops.web.fields import ChoiceFilter, NameField, PlaceField
 
 DUE = timedelta(days=7)
 """The due date that is proposed for a case."""
-
-_TYPED = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 
 
 class KeyMatch(TextChoices):
@@ -35,13 +32,7 @@ class DifferenceFilter(forms.Form):
     kind = ChoiceFilter(_("Kind"), _("All kinds"), *Difference.Kind.choices)
     field = ChoiceFilter(_("Field"), _("All fields"))
     match = ChoiceFilter(_("Key"), KeyMatch.CONTAINS.label, (KeyMatch.STARTS.value, KeyMatch.STARTS.label))
-    key = forms.CharField(
-        label=_("Text in the key"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs=_TYPED),
-    )
+    key = NameField(label=_("Text in the key"), required=False)
     after = PlaceField()
 
     def __init__(self, data: Any = None, *, check: Check) -> None:

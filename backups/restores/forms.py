@@ -12,8 +12,7 @@ from backups.restores import cross_environment, selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
-from kvops.names import storable
-from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField, PrefixFilter
+from kvops.web.fields import ChoiceFilter, ConfirmForm, NameField, PlaceField, PrefixFilter, typed_names
 from kvops.wording import say
 
 LONGEST = 2_000
@@ -30,12 +29,8 @@ class RestoreForm(forms.Form):
     With `only` the form is about that one key. Names that the backup lacks are shown, and left out on request.
     """
 
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=_("Only keys that begin with"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs={"placeholder": "master:", "autocapitalize": "none", "spellcheck": "false"}),
+    prefix = NameField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Only keys that begin with"), required=False, example="master:"
     )
     names = forms.CharField(
         label=_("Or only these keys"),
@@ -43,7 +38,8 @@ class RestoreForm(forms.Form):
         strip=False,
         max_length=MOST_NAMES * MAX_NAME_BYTES,
         help_text=_(
-            "One name per line, exactly as it is written. Leave both empty to restore every key of the backup."
+            "One name per line, exactly as it is written; a line break in a name is written [U+000A]. Leave both "
+            "empty to restore every key of the backup."
         ),
         widget=forms.Textarea(attrs={"rows": 3, "autocapitalize": "none", "spellcheck": "false"}),
     )
@@ -76,17 +72,9 @@ class RestoreForm(forms.Form):
             )
         field.queryset = into.order_by("environment__order")
 
-    def clean_prefix(self) -> str:
-        """Refuse text that no key can begin with."""
-        prefix: str = self.cleaned_data["prefix"]
-        if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
-            raise forms.ValidationError(_("A prefix is text without NUL of at most 512 bytes."))
-        return prefix
-
     def clean_names(self) -> list[str]:
         """The names exactly as entered, each once, without empty lines."""
-        lines = self.cleaned_data["names"].replace("\r\n", "\n").split("\n")
-        found = list(dict.fromkeys(line for line in lines if line))
+        found = typed_names(self.cleaned_data["names"])
         if len(found) > MOST_NAMES:
             raise forms.ValidationError(_("At most 10,000 names at once. Give a prefix, or several restores."))
         return found

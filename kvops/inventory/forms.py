@@ -8,13 +8,13 @@ from kvops.inventory import browse
 from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
+from kvops.web.fields import NameField
 
 
 class KeyForm(forms.Form):
-    """The name of a key, and the layout of its value: as stored, or JSON laid out for reading."""
+    """The name of a key, as it stands in the address."""
 
     name = forms.CharField(strip=False)
-    layout = forms.ChoiceField(required=False, choices=[("", ""), ("json", "")])
 
     def clean_name(self) -> str:
         """Refuse a name that no key can have."""
@@ -24,17 +24,17 @@ class KeyForm(forms.Form):
         return name
 
 
-TYPED_AS_IS = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
-"""Attributes of a field for the name of a key."""
+class LayoutForm(forms.Form):
+    """The layout of a value: as stored, or JSON laid out for reading."""
+
+    layout = forms.ChoiceField(required=False, choices=[("", ""), ("json", "")])
 
 
 class KeyFilter(forms.Form):
     """The filters for keys; every field may be empty."""
 
-    prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
-        label=_("Name begins with"), required=False, strip=False, max_length=512
-    )
-    part = forms.CharField(label=_("Name contains"), required=False, strip=False, max_length=512)
+    prefix = NameField(label=_("Name begins with"), required=False)  # type: ignore[assignment]  # not the form's own
+    part = NameField(label=_("Name contains"), required=False)
     expiring = forms.TypedChoiceField(
         label=_("Expiration"),
         required=False,
@@ -56,8 +56,6 @@ class KeyFilter(forms.Form):
         super().__init__(data)
         self.namespace = namespace
         self.fields["family"].queryset = Family.objects.filter(binding=namespace.binding)  # type: ignore[attr-defined]
-        for name in ("prefix", "part"):
-            self.fields[name].widget.attrs |= TYPED_AS_IS
 
     @property
     def chosen_prefix(self) -> str:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import CloudflareError
 from kvops.inventory import families as key_families, story as key_story, value as key_value
-from kvops.inventory.forms import KeyForm
+from kvops.inventory.forms import KeyForm, LayoutForm
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace, Scan
 from kvops.people.signin import person_of
@@ -19,27 +19,30 @@ from kvops.people.signin import person_of
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the newest scan's data about a key, its story, and the backups that hold it."""
-    return _page(request, named(environment, binding), _asked(KeyForm(request.GET))["name"])
+    return _page(request, named(environment, binding), _asked(KeyForm(request.GET), "name"))
 
 
 @require_POST
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
 def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show the same page with the value that Cloudflare has now."""
-    namespace, asked = named(environment, binding), _asked(KeyForm(request.POST))
-    name = asked["name"]
+    """Show the same page with the value that Cloudflare has now.
+
+    The name comes from the address, because a browser changes line breaks in the fields of a form.
+    """
+    namespace, name = named(environment, binding), _asked(KeyForm(request.GET), "name")
+    layout = _asked(LayoutForm(request.POST), "layout")
     try:
-        live = key_value.view(namespace, name, by=person_of(request), formatted=bool(asked["layout"]))
+        live = key_value.view(namespace, name, by=person_of(request), formatted=bool(layout))
     except CloudflareError as error:
         return _page(request, namespace, name, failure=str(error))
     return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
 
 
-def _asked(form: KeyForm) -> dict[str, str]:
+def _asked(form: KeyForm | LayoutForm, field: str) -> str:
     if not form.is_valid():
         raise Http404
-    return form.cleaned_data
+    return str(form.cleaned_data[field])
 
 
 def _page(

@@ -5,15 +5,15 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Namespace
+from kvops.web.fields import NameField
 
 
 class TracesForm(forms.Form):
     """The keys whose use the traces are asked for."""
 
     namespace = forms.ModelChoiceField(Namespace.objects.none(), label=_("Namespace"), empty_label=None)
-    beginning = forms.CharField(label=_("Name begins with"), max_length=MAX_NAME_BYTES, strip=False)
+    beginning = NameField(label=_("Name begins with"))
 
     def __init__(self, environment: Environment, *args: Any) -> None:
         super().__init__(*args)

@@ -13,7 +13,7 @@ from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family, Namespace, Person, StatedOperation
 from kvops.runbook import by_hand, notes as runbook_notes, procedures
 from kvops.runbook.entries import EntryKind, RunbookSearch
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, NameField, PlaceField, typed_names
 
 _TYPED = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 _YEARS = _("Choose days between 2000 and 2050.")
@@ -42,20 +42,11 @@ class RunbookFilter(forms.Form):
     person = forms.CharField(
         label=_("Person"), required=False, max_length=200, help_text=_("A part of the name or address.")
     )
-    key = forms.CharField(
-        label=_("Key"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        help_text=_("The exact name: clean-ups and restores of it too."),
-        widget=forms.TextInput(attrs=_TYPED),
-    )
-    part = forms.CharField(
+    key = NameField(label=_("Key"), required=False, help_text=_("The exact name: clean-ups and restores of it too."))
+    part = NameField(
         label=_("Part of a key"),
         required=False,
-        max_length=MAX_NAME_BYTES,
         help_text=_("Searches prefixes of operations, and keys that were read or stated."),
-        widget=forms.TextInput(attrs=_TYPED),
     )
     since = DayFilter(_("From"))
     until = DayFilter(_("To"))
@@ -126,7 +117,7 @@ class ByHandForm(forms.Form):
     names = forms.CharField(
         label=_("Keys"),
         strip=False,
-        help_text=_("One name a line."),
+        help_text=_("One name a line. A line break in a name is written [U+000A]."),
         widget=forms.Textarea(attrs={"rows": 2, **_TYPED}),
         max_length=by_hand.MOST * (MAX_NAME_BYTES + 2),
     )
@@ -156,8 +147,7 @@ class ByHandForm(forms.Form):
 
     def clean_names(self) -> list[str]:
         """The names, each once, without empty lines."""
-        lines = str(self.cleaned_data["names"]).replace("\r\n", "\n").split("\n")
-        return list(dict.fromkeys(filter(None, lines)))
+        return typed_names(self.cleaned_data["names"])
 
 
 class TodoFilter(forms.Form):

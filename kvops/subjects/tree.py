@@ -13,6 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
+from kvops import names
 from kvops.models import Environment
 from kvops.subjects.kinds import KINDS
 
@@ -80,6 +81,10 @@ def of_key(name: str) -> SubjectTree:
         if one.holds
     }
     return _tree(roots)
+
+
+typed = names.typed
+typeable = names.typeable
 
 
 def environments(text: str) -> list[str]:

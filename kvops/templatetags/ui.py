@@ -91,6 +91,7 @@ def host(url: str) -> str:
 register.filter("said", wording.said)
 register.filter("spoken", wording.spoken)
 register.filter("visible", names.visible)
+register.filter("typeable", names.typeable)
 register.filter("approval_title", titles.title_of)
 register.filter("change_in_words", environment_changes.change_in_words)
 

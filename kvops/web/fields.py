@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from kvops import names
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family
 from kvops.wording import storable
@@ -43,12 +44,53 @@ class ChoiceFilter(forms.ChoiceField):
         super().__init__(label=label, required=False, choices=[("", everything), *choices])
 
 
-class PrefixFilter(forms.CharField):
+class NameField(forms.CharField):
+    """The name of a key, or a part of it, exactly as typed.
+
+    A browser drops line breaks from a field, so invisible characters are shown and typed spelled: `[U+000A]`. The
+    cleaned name has the characters themselves.
+    """
+
+    def __init__(self, *, example: str = "", **kwargs: Any) -> None:
+        typing = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+        shown = {"placeholder": example} if example else {}
+        super().__init__(strip=False, widget=forms.TextInput(attrs=typing | shown), **kwargs)
+
+    def to_python(self, value: Any) -> str:
+        """The name that was typed. Raises ValidationError for text that no name can contain."""
+        text = super().to_python(value)
+        return typed_name(text) if text else ""
+
+    def bound_data(self, data: Any, initial: Any) -> str:
+        """The typed name, as `prepare_value` takes it."""
+        return names.typed(data or "")
+
+    def prepare_value(self, value: Any) -> str:
+        """The name as the field shows it."""
+        return names.typeable(value or "")
+
+
+class PrefixFilter(NameField):
     """The beginning of the names that a list is narrowed down to."""
 
     def __init__(self, label: Any) -> None:
-        example = forms.TextInput(attrs={"placeholder": "master:"})
-        super().__init__(label=label, required=False, strip=False, max_length=MAX_NAME_BYTES, widget=example)
+        super().__init__(label=label, required=False, example="master:")
+
+
+def typed_name(text: str) -> str:
+    """The name that a person typed. Raises ValidationError for text that no key can have in its name."""
+    name = names.typed(text)
+    if not names.storable(name) or len(name.encode()) > MAX_NAME_BYTES:
+        raise forms.ValidationError(
+            _("No key can have this in its name: a name is text without NUL of at most 512 bytes.")
+        )
+    return name
+
+
+def typed_names(text: str) -> list[str]:
+    """The names of a text with one typed name per line, each once, without empty lines. Raises ValidationError."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return list(dict.fromkeys(typed_name(line) for line in lines if line))
 
 
 class PlaceField(forms.IntegerField):

@@ -108,6 +108,15 @@ def test_or_by_a_prefix_which_may_begin_with_a_space(operator: Client, estate: m
     assert CleanupRequest.objects.get().prefix == " odd:x "
 
 
+def test_the_link_of_a_key_with_a_line_break_asks_for_that_key(operator: Client, estate: make.Estate) -> None:
+    page = shown(operator, "/cleanup/new/?binding=SETTINGS&prefix=mastercache:a%0A%5BU%2B000A%5Db&exact=1")
+    spelled = "mastercache:a[U+000A][U+005B]U+000A]b"
+    assert f'value="{spelled}"' in page
+    asked = {"binding": "SETTINGS", "family": family_id("mastercache:"), "prefix": spelled, "exact": "on"}
+    operator.post("/cleanup/new/", {**asked, "reason": "stale"})
+    assert CleanupRequest.objects.get().prefix == "mastercache:a\n[U+000A]b"
+
+
 def test_families_are_offered_with_their_keys(operator: Client, request_: CleanupRequest) -> None:
     page = shown(operator, "/cleanup/new/")
     assert "master:* – legacy master – QA 3 · Production 3" in page

@@ -246,6 +246,15 @@ def test_a_backup_is_started_by_an_operator_and_watched_on_its_page(
     assert f'hx-get="/backups/{made.pk}/live"' in text(operator, f"/backups/{made.pk}/")
 
 
+def test_a_prefix_with_a_line_break_stays_one_prefix(operator: Client, estate: make.Estate) -> None:
+    estate.put(estate.qa, "mastercache:a\nb")
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+    form = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=mastercache:a%0A").context["form"]
+    operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": form["prefix"].value()})
+    assert Generation.objects.get().prefixes == ["mastercache:a\n"]
+
+
 def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:
     answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "nothing:"})
     assert answer.status_code == 422

@@ -100,6 +100,13 @@ def test_a_pasted_list_is_restored(browser: Client, generation: Generation) -> N
     assert (listed(restore), restore.listed) == (["master:a:1", "master:a:3"], True)
 
 
+def test_a_typed_name_may_spell_a_line_break(browser: Client, estate: make.Estate, policy: Policy) -> None:
+    restore_helpers.put(estate, estate.qa, *(KvEntry(name, b"1", None, None) for name in ("master:a", "master:a\nb")))
+    generation = restore_helpers.verified_backup(estate.qa)
+    assert listed(posted(browser, generation, names="master:a[U+000A]b")) == ["master:a\nb"]
+    assert listed(posted(browser, generation, prefix="master:a[U+000A]")) == ["master:a\nb"]
+
+
 def test_what_the_backup_does_not_hold_is_said_and_left_out_on_request(browser: Client, generation: Generation) -> None:
     asked = {"names": "master:a:1\nmaster:b:1 ", "namespace": generation.namespace_id, "on_conflict": "skip"}
     answer = browser.post(reverse("backups:restore_new", args=[generation.pk]), asked)

@@ -3,6 +3,7 @@
 import shlex
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -40,7 +41,7 @@ def scanned(estate: make.Estate, name: str, data: bytes = b"{}", **more: object)
 
 
 def asked(client: Client, name: str, **more: str) -> "Answer":
-    return client.post(VALUE, {"name": name, **more})
+    return client.post(f"{VALUE}?{urlencode({'name': name})}", more)
 
 
 def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Client, estate: make.Estate) -> None:
@@ -48,6 +49,18 @@ def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Clie
     text = operator.get(KEY, {"name": "mastercache:1"}).content.decode()
     for part in ("{&quot;b&quot;:1.0,", "2096-10-02", "platform", "expires after 1 hour", "No backup holds this key."):
         assert part in text
+
+
+def test_the_value_of_a_name_with_a_line_break_is_that_keys(operator: Client, estate: make.Estate) -> None:
+    estate.put(estate.qa, "mastercache:a\nb", b"broken")
+    estate.put(estate.qa, "mastercache:a\r\nb", b"other")
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+    page = operator.get(KEY, {"name": "mastercache:a\nb"}).content.decode()
+    assert f'action="{VALUE}?name=mastercache%3Aa%0Ab"' in page
+    answer = operator.post(f"{VALUE}?name=mastercache%3Aa%0Ab", {"name": "mastercache:a\r\nb"})
+    assert "broken" in answer.content.decode()
+    assert Entry.objects.get(action=Action.VALUE_VIEWED).details["key"] == "mastercache:a\nb"
 
 
 def test_the_scan_of_another_prefix_says_nothing_about_the_key(operator: Client, estate: make.Estate) -> None:
