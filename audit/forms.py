@@ -24,7 +24,7 @@ class _KeyField(forms.CharField):
     """The name of a key. The project spells characters that a field would lose, and reads them back."""
 
     def to_python(self, value: Any) -> str:
-        return known().typed(super().to_python(value))
+        return known().typed(super().to_python(value) or "")
 
     def bound_data(self, data: Any, initial: Any) -> str:
         return known().typed(data or "")

@@ -143,7 +143,7 @@ def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Est
         ({"prefix": "unknown:"}, "not classified"),
         ({"prefix": "master:"}, "no dataset"),
         ({}, "Choose a family"),
-        ({"prefix": "a\0b"}, "Null characters are not allowed"),
+        ({"prefix": "a\0b"}, "No key can have this in its name"),
         ({"family": "mastercache:", "prefix": "master:"}, "is not part of the family"),
         ({"family": "mastercache:", "reason": ""}, "This field is required"),
         ({"prefix": "日" * 200}, "at most 512 bytes"),

@@ -1,5 +1,7 @@
 """The pages of copies: what can be restored, what is still to do, what one copy holds."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
@@ -247,12 +249,13 @@ def test_a_backup_is_started_by_an_operator_and_watched_on_its_page(
 
 
 def test_a_prefix_with_a_line_break_stays_one_prefix(operator: Client, estate: make.Estate) -> None:
-    estate.put(estate.qa, "mastercache:a\nb")
+    estate.put(estate.qa, "master:a\nb")
     inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
-    form = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=mastercache:a%0A").context["form"]
-    operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": form["prefix"].value()})
-    assert Generation.objects.get().prefixes == ["mastercache:a\n"]
+    form = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=master:a%0A").context["form"]
+    answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": form["prefix"].value()})
+    assert answer.status_code == 302
+    assert Generation.objects.get().prefixes == ["master:a\n"]
 
 
 def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:
@@ -276,7 +279,7 @@ def test_the_same_backup_is_not_started_twice(operator: Client, estate: make.Est
         ("qa/NOTHING", "master:", "Select a valid choice"),
         ("qa/SETTINGS", "", "This field is required"),
         ("qa/SETTINGS", "\r\n", "Name at least one prefix"),
-        ("qa/SETTINGS", "\r\nx" * 21, "At most 20 prefixes"),
+        ("qa/SETTINGS", "\r\n".join("abcdefghijklmnopqrstu"), "At most 20 prefixes"),
         ("qa/SETTINGS", "あ" * 171, "at most 512 bytes"),
     ],
 )
@@ -435,6 +438,24 @@ def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: 
     assert "?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in page
 
 
+def test_the_verification_that_found_the_damage_says_so(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = backed_up(estate)
+    estate.s3.objects.clear()
+    generation_start.start_verification(made, actor=make.SETUP)
+    make.work()
+    page = text(operator, f"/backups/{made.pk}/")
+    assert "This verification ran to its end and found the backup damaged." in page
+    assert "Succeeded" not in page
+
+
+def test_damage_found_outside_a_verification_is_not_laid_on_it(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = backed_up(estate)
+    Generation.objects.filter(pk=made.pk).update(status="damaged", problem="Something is missing.")
+    assert "This verification found nothing wrong." in text(operator, f"/backups/{made.pk}/")
+
+
 def test_a_damaged_backup_can_be_verified_again_from_its_page(operator: Client, estate: make.Estate) -> None:
     made = generation_helpers.backup_of(estate, status="damaged", problem="Something is missing.")
     assert f'action="/backups/{made.pk}/verify"' in operator.get(f"/backups/{made.pk}/").content.decode()
@@ -447,6 +468,8 @@ def test_a_backup_elsewhere_says_so_and_is_not_verified(operator: Client, estate
     page = operator.get(f"/backups/{made.pk}/").content.decode()
     assert page.count("The backup is in a bucket that the environment no longer uses.") >= 2
     assert (estate.s3.endpoint in page, f'action="/backups/{made.pk}/verify"' in page) == (True, False)
+    assert re.findall(r"<button[^>]* disabled[^>]*>(Restore…|Compare…)<", page) == ["Restore…", "Compare…"]
+    assert re.findall(r"</svg>(Restore…|Compare…)", page) == []
 
 
 def test_a_backup_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:

@@ -10,7 +10,7 @@ from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
-from kvops.models import Run
+from kvops.models import Environment, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -100,11 +100,20 @@ def test_a_pasted_list_is_restored(browser: Client, generation: Generation) -> N
     assert (listed(restore), restore.listed) == (["master:a:1", "master:a:3"], True)
 
 
-def test_a_typed_name_may_spell_a_line_break(browser: Client, estate: make.Estate, policy: Policy) -> None:
+def test_a_typed_name_may_spell_a_line_break(browser: Client, estate: make.Estate) -> None:
     restore_helpers.put(estate, estate.qa, *(KvEntry(name, b"1", None, None) for name in ("master:a", "master:a\nb")))
     generation = restore_helpers.verified_backup(estate.qa)
     assert listed(posted(browser, generation, names="master:a[U+000A]b")) == ["master:a\nb"]
     assert listed(posted(browser, generation, prefix="master:a[U+000A]")) == ["master:a\nb"]
+
+
+def test_a_backup_elsewhere_is_not_restored(browser: Client, generation: Generation) -> None:
+    Environment.objects.filter(slug="qa").update(r2_endpoint="https://typo.example.com")
+    asked = {"namespace": generation.namespace_id, "on_conflict": "skip"}
+    answer = browser.post(reverse("backups:restore_new", args=[generation.pk]), asked)
+    assert (answer.status_code, Restore.objects.count()) == (422, 0)
+    shown = answer.content.decode()
+    assert shown.count("The backup is in a bucket that the environment no longer uses.") == 1
 
 
 def test_what_the_backup_does_not_hold_is_said_and_left_out_on_request(browser: Client, generation: Generation) -> None:
@@ -176,7 +185,7 @@ def test_before_anything_was_restored_there_is_nothing_to_compare(
         ({"names": "master:a:1", "prefix": "master:"}, "not both"),
         ({"names": "\n".join(map(str, range(10_001)))}, "At most 10,000 names at once."),
         ({"prefix": "nothing:"}, "The backup does not contain this key."),
-        ({"prefix": "a\0"}, "Null characters are not allowed."),
+        ({"prefix": "a\0"}, "No key can have this in its name"),
         ({"prefix": "é" * 300}, "at most 512 bytes"),
         ({"on_conflict": "destroy"}, "Select a valid choice"),
         ({"namespace": 0}, "Select a valid choice"),
