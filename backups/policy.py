@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from django.db.models import Max
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -166,6 +167,18 @@ def shown() -> dict[str, object]:
             changes=differences.sentence(edited),
         )
     )
+
+
+def why_edited() -> str | Promise:
+    """The sentence of PolicyEdited; empty while the rows are as approved, and without a policy."""
+    try:
+        shown()
+    except PolicyEdited as edited:
+        sentence: Promise = edited.args[0]
+        return sentence
+    except PolicyVersion.DoesNotExist:
+        pass
+    return ""
 
 
 def difference(change: PreparedChange) -> list[differences.RuleChange]:

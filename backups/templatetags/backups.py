@@ -19,6 +19,7 @@ from backups.investigations import requests as investigation_requests
 from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket
+from backups.templatetags.policy import policy_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
 from kvops.overview.status import Alarm
@@ -70,6 +71,7 @@ def backup_alarms() -> dict[str, object]:
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
     return {
         "alarms": [
+            *policy_alarms(),
             *_reappeared(),
             *_differing(),
             *_unattended(),

@@ -2,18 +2,36 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from django import template
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from backups import policy
 from kvops.approvals import evidence
 from kvops.inventory import differences
 from kvops.models import ApprovalRequest, PreparedChange
+from kvops.overview.status import Alarm
 
 register = template.Library()
 
 SHOWN = 20
 """Families and datasets; the rest unfolds."""
+
+
+def policy_alarms() -> list[Alarm]:
+    """An alarm if families or datasets in the database are not as approved."""
+    if not (sentence := policy.why_edited()):
+        return []
+    title, address = _("The policy was changed without an approval"), reverse("categories")
+    return [Alarm("danger", title, str(sentence), address, _("See details"))]
+
+
+@register.inclusion_tag("includes/alarms.html")
+def policy_edited() -> dict[str, object]:
+    """The alarm on the page of the policy itself."""
+    return {"alarms": [replace(one, url="") for one in policy_alarms()]}
 
 
 @register.inclusion_tag("approvals/_rules.html")

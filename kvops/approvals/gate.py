@@ -109,6 +109,7 @@ def _decide(
             )
         values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
+            _insist_approvable(request)
             values["use_by"] = request.standing_until or Now() + timedelta(seconds=timing.USE_WITHIN)
         changed = (
             ApprovalRequest.objects.filter(pk=request.pk, state=State.PENDING, digest=shown, decide_by__gte=Now())
@@ -274,6 +275,12 @@ def insist_not_stopped(request: ApprovalRequest) -> None:
 def _one(changed: int, sentence: str | Promise) -> None:
     if changed != 1:
         raise ApprovalRefused(sentence)
+
+
+def _insist_approvable(request: ApprovalRequest) -> None:
+    why_not = KINDS[request.kind].why_not
+    if why_not and (reason := import_string(why_not)()):
+        raise ApprovalRefused(reason)
 
 
 def _told(request: ApprovalRequest, by: Person | None = None) -> None:

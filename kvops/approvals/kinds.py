@@ -10,16 +10,20 @@ class ApprovalKind:
     """Functions by name.
 
     `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
-    the evidence of a prepared change.
+    the evidence of a prepared change. `why_not` gives the reason why nothing of the kind can be approved now, or an
+    empty text.
     """
 
     decided: str = ""
+    why_not: str = ""
     use: str = ""
     evidence: str = ""
 
 
+_EDITED = "backups.policy.why_edited"
+
 KINDS: dict[str, ApprovalKind] = {
-    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
+    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided", why_not=_EDITED),
     ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
         decided="kvops.approvals.prepared_changes.change_decided",
         use="kvops.environments.apply.use_change",
@@ -29,10 +33,13 @@ KINDS: dict[str, ApprovalKind] = {
         decided="kvops.approvals.prepared_changes.change_decided",
         use="backups.policy.use_change",
         evidence="backups.policy.change_evidence",
+        why_not=_EDITED,
     ),
     ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
-    ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),
-    ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(decided="backups.retention.requests.decided"),
+    ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided", why_not=_EDITED),
+    ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(
+        decided="backups.retention.requests.decided", why_not=_EDITED
+    ),
     ApprovalRequest.Kind.DRILL: ApprovalKind(),
     ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
 }

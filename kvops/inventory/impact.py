@@ -115,7 +115,7 @@ def _of_namespace(namespace: Namespace, ranges: Sequence[_Range]) -> dict[str, o
     for one, count in keys:
         if _category(one.was) != _category(one.will):
             moves[_category(one.was).value, _category(one.will).value] += count
-    scan = Scan.objects.newest(namespace)
+    scan = Scan.objects.covering("").newest(namespace)
     return {
         "environment": namespace.environment.slug,
         "environment_name": namespace.environment.name,

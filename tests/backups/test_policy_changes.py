@@ -17,7 +17,7 @@ from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.approvals.gate import ApprovalRefused
 from kvops.environments.toml import DefinitionRefused
 from kvops.inventory import scan as inventory_scan
-from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange
+from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange, Scan
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention import requesting
@@ -101,6 +101,35 @@ def test_a_row_changed_by_sql_stops_every_change_of_the_policy(estate: make.Esta
         policy.apply_policy(NOW + ROOT, actor=make.SETUP)
     with pytest.raises(DefinitionRefused, match=EDITED):
         prepared_changes.submit_change(change, by=people.operator)
+
+
+def test_a_row_changed_by_sql_stops_the_approval_of_an_older_request(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.submitted(cleanup_helpers.asked(people), people).approval
+    assert request is not None
+    edit()
+    with pytest.raises(ApprovalRefused, match="Note – → x"):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    request.refresh_from_db()
+    assert request.state == "pending"
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="The policy was edited.")
+
+
+def test_a_row_changed_by_sql_stops_the_approval_of_a_change(estate: make.Estate, people: make.People) -> None:
+    request = asked(NOW, people)
+    edit()
+    with pytest.raises(ApprovalRefused, match=EDITED):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+
+
+@pytest.mark.parametrize("address", ["/", "/categories/"])
+def test_a_row_changed_by_sql_is_an_alarm(estate: make.Estate, people: make.People, address: str) -> None:
+    browser, alarm = signed_in(people.auditor), "The policy was changed without an approval"
+    assert alarm not in browser.get(address).content.decode()
+    edit()
+    shown = browser.get(address).content.decode()
+    assert alarm in shown
+    assert re.search(EDITED, shown)
 
 
 def test_a_row_changed_by_sql_stops_the_claim_of_a_change(estate: make.Estate, people: make.People) -> None:
@@ -211,8 +240,16 @@ def test_the_reviewer_sees_how_many_keys_lose_what(estate: make.Estate, people: 
     ]  # fmt: skip
     assert (production["scan"], production["recategorised"]) == (None, 0)
     shown = page(signed_in(people.reviewer), request)
-    assert "not scanned: the keys are not known" in shown
+    assert "never scanned as a whole: the number of keys is not known" in shown
     assert "No longer masked" in shown
+
+
+def test_the_newest_scan_is_one_of_the_whole_namespace(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "mastercache:1")
+    inventory_scan.start_scan(estate.qa, prefix="mastercache:", actor=make.SETUP)
+    make.work()
+    [qa, _production] = json.loads(asked(NOW, people).evidence)["keys"]
+    assert qa["scan"] == Scan.objects.get(prefix="").pk
 
 
 def test_less_encryption_alone_is_an_effect(estate: make.Estate, people: make.People) -> None:
