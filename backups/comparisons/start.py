@@ -83,6 +83,8 @@ def _insist_comparable(generation: Generation) -> None:
     if generation.status not in COMPARABLE:
         sentence = _("Backup %(pk)s cannot be compared; it is: %(status)s.")
         raise ComparisonRefused(say(sentence, pk=generation.pk, status=Status(generation.status).label))
+    if not generation.is_here:
+        raise ComparisonRefused(_("The backup is in a bucket that the environment no longer uses."))
 
 
 def _start(

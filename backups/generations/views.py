@@ -20,6 +20,7 @@ from backups.generations import (
 )
 from backups.generations.forms import EntryFilter
 from backups.models import Generation
+from kvops.models import Run
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import streamed
@@ -43,6 +44,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "generation": generation,
         "environment": generation.environment,
         "run": generation.work,
+        "found": _found(generation.work),
         "stale_before": generation_contents.stale_before(),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
@@ -62,7 +64,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     generation = _generation(pk)
     run = generation.work
-    context = {"generation": generation, "run": run}
+    context = {"generation": generation, "run": run, "found": _found(run)}
     return live_part(request, "backups/generation.html", context, moving=run.is_open)
 
 
@@ -97,6 +99,12 @@ def verify(request: HttpRequest, pk: int) -> HttpResponse:
         generation_start.start_verification(generation, actor=person.actor, person=person)
         messages.success(request, _("The backup is being verified."))
     return redirect("backups:generation", pk)
+
+
+def _found(run: Run) -> str:
+    """The status that a finished verification gave the backup; empty for any other run."""
+    finished = run.kind == Run.Kind.VERIFY and run.state == Run.State.SUCCEEDED
+    return str(run.result.get("status", "")) if finished else ""
 
 
 def _generation(pk: int) -> Generation:

@@ -77,6 +77,8 @@ def insist_source(generation: Generation, into: Namespace) -> None:
     if not Generation.objects.verified().filter(pk=generation.pk).exists():
         status = Generation.Status(generation.status).label
         raise RestoreRefused(say(_("Only a verified backup can be restored; this one is: %(status)s."), status=status))
+    if not generation.is_here:
+        raise RestoreRefused(_("The backup is in a bucket that the environment no longer uses."))
     if generation.purpose == Generation.Purpose.MASTERS:
         raise RestoreRefused(
             _("This backup holds rows of D1, not keys of KV. Its recovery steps say how to restore them into D1.")

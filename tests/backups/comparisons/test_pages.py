@@ -10,7 +10,7 @@ from audit.models import Entry as AuditEntry
 from backups.comparisons import start as comparison_start
 from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
-from kvops.models import Category
+from kvops.models import Category, Environment
 from kvops.wording import moment
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
@@ -52,6 +52,14 @@ def started(browser: Client, generation: Generation, against: str) -> Comparison
 
 def address(comparison: Comparison, name: str = "comparison", *more: int) -> str:
     return reverse(f"backups:{name}", args=[comparison.generation_id, comparison.pk, *more])
+
+
+def test_a_backup_elsewhere_is_not_compared(browser: Client, generation: Generation, estate: make.Estate) -> None:
+    Environment.objects.filter(slug="qa").update(r2_endpoint="https://typo.example.com")
+    start = reverse("backups:comparison_start", args=[generation.pk])
+    answer = browser.post(start, {"against": f"kv:{estate.qa.pk}"})
+    assert (answer.status_code, Comparison.objects.count()) == (409, 0)
+    assert "The backup is in a bucket that the environment no longer uses." in answer.content.decode()
 
 
 def test_a_backup_offers_to_be_compared(browser: Client, generation: Generation, estate: make.Estate) -> None:
