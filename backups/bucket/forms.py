@@ -2,7 +2,7 @@
 
 from django import forms
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from backups.models import StoredObject
 from kvops.models import Environment
@@ -21,7 +21,7 @@ class ObjectFilter(forms.Form):
         _("Status"), _("All statuses"), (WRONG, _("all objects that need attention")), *Status.choices
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=_("Name begins with"),
+        label=pgettext_lazy("object", "Name begins with"),
         required=False,
         max_length=1024,
         widget=forms.TextInput(attrs={"placeholder": "backups/kv/"}),
