@@ -10,6 +10,9 @@ MASK = "*"
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?)(?:-----END|\Z)|AGE-SECRET-KEY-(\w+)", re.DOTALL)
 _NAME = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|auth)"
 _ASSIGNED = re.compile(rf"(?i)\b[\w-]*{_NAME}[\w-]*[\"'`\]]?\s*[:=]+\s*[\"'`]([^\"'`\n]{{3,}})[\"'`]")
+_SHOWN = re.compile(rf"(?i)[:/_.-]+|{_NAME}s?:|\s*\+\s*[a-z_$]+(?:\.[a-z_$]+)*\s*\+\s*")
+"""Parts of an assigned text that are no value: separators, a word such as `token:`, and code between two strings."""
+_PLACEHOLDER = re.compile(r"(\$\{[A-Za-z_$]+(?:\.[A-Za-z_$]+)*\})")
 _UNQUOTED = re.compile(rf"(?im)^\s*(?:export\s+)?[\w-]*{_NAME}[\w-]*\s*[:=]\s*([^\s\"'`{{}}()\[\]<>;,|.]{{6,}})\s*$")
 _IN_URL = re.compile(r"://[^\s/:@\"'`]*:([^\s/@\"'`]+)@")
 _IN_QUERY = re.compile(rf"(?i)[?&][\w-]*(?:{_NAME}|sig|signature|key)=([^\s&\"'`]+)")
@@ -22,11 +25,12 @@ _SLACK = re.compile(r"hooks\.slack\.com/services/(\S+?)(?=[\"'`\s]|$)")
 _LONG = re.compile(r"[\w+/=-]{20,}")
 _HEX = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{16,}(?![0-9a-z])")
 _BASE64_LINE = re.compile(r"(?m)^\s*[\"'`]?([A-Za-z0-9+/]{16,}={0,2})(?:\\n)?[\"'`]?[,+]?\s*$")
-_PATTERNS = (_PRIVATE_KEY, _ASSIGNED, _UNQUOTED, _IN_URL, _IN_QUERY, _HEADER, _KNOWN, _SLACK)
+_PATTERNS = (_UNQUOTED, _IN_URL, _IN_QUERY, _HEADER, _KNOWN, _SLACK)
 
 
 def redacted(text: str) -> str:
     """The text with everything masked that looks like a secret. Its length and its lines stay."""
+    text = _ASSIGNED.sub(_masked_assigned, _PRIVATE_KEY.sub(_masked_groups, text))
     for pattern in _PATTERNS:
         text = pattern.sub(_masked_groups, text)
     text = _HEX.sub(_masked, text)
@@ -36,6 +40,15 @@ def redacted(text: str) -> str:
 
 def _masked(found: re.Match[str]) -> str:
     return re.sub(r"[^\n]", MASK, found.group())
+
+
+def _masked_assigned(found: re.Match[str]) -> str:
+    """The match with its value masked. The placeholders of a template and the parts of `_SHOWN` stay."""
+    before, value = found.group()[: found.start(1) - found.start()], found[1]
+    # Split by a group, every second part is a placeholder.
+    parts = _PLACEHOLDER.split(value) if before.endswith("`") else [value]
+    shown = (part if at % 2 or _SHOWN.fullmatch(part) else MASK * len(part) for at, part in enumerate(parts))
+    return before + "".join(shown) + found.group()[-1]
 
 
 def _masked_groups(found: re.Match[str]) -> str:

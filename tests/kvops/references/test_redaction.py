@@ -43,6 +43,33 @@ def test_a_secret_beside_a_hit_is_not_in_the_report(line: str) -> None:
     assert secret[-20:].encode() not in dumps(report)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "const tokenKey = `token:${userId}:${clinic.id}`;",
+        'const apiKeyPrefix = "apikey:";',
+        'const key = "apikey:" + user.id + ":meta";',
+    ],
+)
+def test_the_template_of_a_key_stays_readable(line: str) -> None:
+    assert redacted(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("const token = `hunter${userId}two`;", "const token = `******${userId}***`;"),
+        ("const tokenKey = `token:${userId}:v1`;", "const tokenKey = `token:${userId}***`;"),
+        ("const token = `${hunter2}`;", "const token = `**********`;"),
+        ('const token = "${abc}";', 'const token = "******";'),
+        ('const token = "hunter:";', 'const token = "*******";'),
+        ('const token = "token:a";', 'const token = "*******";'),
+    ],
+)
+def test_what_may_be_a_value_in_a_template_stays_masked(line: str, shown: str) -> None:
+    assert redacted(line) == shown
+
+
 def test_a_mask_keeps_lengths_and_lines_and_leaves_code_alone() -> None:
     code = 'const KEY = "master:clinic:summary:all"; // src/masters/table-2024.ts\nawait env.SETTINGS.get(KEY);'
     assert redacted(code) == code
