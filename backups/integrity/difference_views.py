@@ -41,6 +41,7 @@ def values(request: HttpRequest, pk: int, difference: int) -> HttpResponse:
             "check": check,
             "environment": check.environment,
             "advice": next_steps.AFTER[found.likely.cause],
+            "case": cases.open_case(check),
             "importable": import_file.importable(check),
             "may_operate": request.user.has_perm("kvops.operate"),
         }

@@ -83,7 +83,7 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
     if check.outcome != Check.Outcome.FAILED:
         raise ImportRefused(gettext_lazy("Only a check with differences has an import file."))
     if check.generation is None:
-        raise ImportRefused(gettext_lazy("The check compared no backup. Write one, and check that."))
+        raise ImportRefused(gettext_lazy("This check compared no backup. Take a new backup, and check that."))
     kept_values.insist_readable(check.generation)
     try:
         database = dataset_registry.environment_database(check.environment, check.dataset)

@@ -32,7 +32,7 @@ def shown(client: Client, check: Check, query: str) -> set[str]:
 def test_a_red_check_says_what_comes_next(estate: make.Estate, people: make.People) -> None:
     check, operator = failed(estate), signed_in(people.operator)
     first = page(operator, check)
-    assert "3 differences between 3 keys and 3 rows." in first
+    assert "3 differences. Keys: 3, rows: 3" in first
     assert "Nobody looks into these differences yet. Name a person and a day." in first
     assert f'action="/integrity/{check.pk}/case"' in first
     assigned(check, people.operator, people.operator)
@@ -56,6 +56,18 @@ def test_three_clicks_lead_from_the_overview_to_the_next_right_step(estate: make
     assert f'action="/integrity/{check.pk}/import.sql"' in third  # click three
 
 
+def test_who_is_named_already_is_not_asked_for_again_beside_the_values(
+    estate: make.Estate, people: make.People
+) -> None:
+    check, operator = failed(estate), signed_in(people.operator)
+    address = f"/integrity/{check.pk}/differences/{only(check, 'only_in_d1').pk}/values"
+    assert f'href="/integrity/{check.pk}/#case">Name a person' in operator.post(address).content.decode()
+    assigned(check, people.operator, people.operator)
+    after = operator.post(address).content.decode()
+    assert "Name a person" not in after
+    assert f'href="/integrity/{check.pk}/#what-now">How to correct it' in after
+
+
 def test_every_cause_has_a_next_step() -> None:
     assert set(next_steps.AFTER) == set(Cause)
 
@@ -66,6 +78,9 @@ def test_people_without_the_right_see_why(estate: make.Estate, people: make.Peop
     assert "/values" not in seen
     assert 'action="/integrity' not in seen
     assert "You are not an operator." in seen
+    assigned(check, people.operator, people.operator)
+    assert "Only an operator or a reviewer may see values." in page(signed_in(people.auditor), check)
+    assert "Both values of the first difference" in page(signed_in(people.reviewer), check)
 
 
 def test_differences_are_filtered_by_kind_field_and_key(estate: make.Estate, people: make.People) -> None:

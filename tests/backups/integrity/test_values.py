@@ -338,5 +338,6 @@ def test_a_check_of_kv_as_it_is_now_has_two_sides_and_no_import(estate: make.Est
     page = signed_in(people.operator).get(f"/integrity/{check.pk}/").content.decode()
     assert 'href="/integrity/masters/qa/"' in page
     assert "/import.sql" not in page
+    assert "This check compared no backup. Take a new backup, and check that." in page
     with pytest.raises(ImportRefused, match="compared no backup"):
         import_file.import_lines(check, by=people.operator)
