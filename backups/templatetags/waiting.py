@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
+from backups.cleanup.references import BEFORE_SUBMIT, RESTING_ON_ANSWERS, StageReferences
 from backups.drills import requests as drill_requests
-from backups.models import Generation, Investigation, PruneRequest, Restore
+from backups.models import CleanupStage, Generation, Investigation, PruneRequest, Restore
 from kvops.models import ApprovalRequest, Environment, Person, Scratch
 
 register = template.Library()
@@ -39,6 +40,19 @@ def waiting_work(person: Person) -> list[WaitingWork]:
     A person who approved a request cannot start it, so it is left out.
     """
     return [*_restores(person), *_prunes(person), *_investigations(), *_drills()]
+
+
+@register.inclusion_tag("cleanup/_to_answer.html")
+def stages_to_answer(environment: Environment, may_operate: bool) -> dict[str, object]:
+    """The stages of open clean-ups of an environment on whose pages its code references can be answered."""
+    resting = CleanupStage.objects.filter(request=OuterRef("request"), state__in=RESTING_ON_ANSWERS)
+    stages = (
+        CleanupStage.objects.filter(~Exists(resting), environment=environment, state__in=BEFORE_SUBMIT)
+        .filter(request__ended_at=None, request__completed_at=None)
+        .select_related("request__family", "environment", "namespace")
+        .order_by("pk")[:SHOWN]
+    )
+    return {"stages": [(stage, StageReferences.of(stage)) for stage in stages], "may_operate": may_operate}
 
 
 def _restores(person: Person) -> list[WaitingWork]:

@@ -169,3 +169,17 @@ def test_without_a_search_the_page_names_command_and_page(estate: make.Estate, p
     page = signed_in(people.operator).get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
     assert "manage.py scan_references qa --path" in page
     assert 'href="/references/qa/"' in page
+
+
+def test_the_list_of_hits_leads_to_the_page_where_they_are_answered(
+    stage: CleanupStage, operator: Client, people: make.People
+) -> None:
+    link = f'href="/cleanup/stages/{stage.pk}/references/"'
+    shown = operator.get("/references/qa/").content.decode()
+    assert (link in shown, "2 places have no answer" in shown, 'href="#answers"' in shown) == (True, True, True)
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    assert "Every code reference has an answer." in operator.get("/references/qa/").content.decode()
+    completion.end(stage.request, reason="asked twice", by=people.operator)
+    shown = operator.get("/references/qa/").content.decode()
+    assert (link in shown, 'href="/cleanup/new/"' in shown) == (False, True)
+    assert 'href="/cleanup/new/"' not in signed_in(people.auditor).get("/references/qa/").content.decode()
