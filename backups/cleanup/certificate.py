@@ -12,10 +12,11 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, cards, evidence as cleanup_evidence
+from backups.cleanup import after_check, cards, evidence as cleanup_evidence, shown_references
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
+from kvops.approvals import risks
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
@@ -25,7 +26,7 @@ State = CleanupStage.State
 class CertificateLine:
     """One step: its proof. If it has none, it is `missing`, or `not_applicable` for the reason that is said.
 
-    `wrong`: the proof shows a problem, such as a difference with D1.
+    `wrong`: the proof shows a problem, such as a difference with D1. `digest_of`: the thing that has the digest.
     """
 
     what: str
@@ -33,6 +34,7 @@ class CertificateLine:
     by: str = ""
     at: datetime | None = None
     digest: str = ""
+    digest_of: str = ""
     url: str = ""
     missing: bool = False
     wrong: bool = False
@@ -115,16 +117,19 @@ def _not_needed(what: str, why: str) -> CertificateLine:
     return CertificateLine(what=what, said=why, not_applicable=True)
 
 
-# 5.1
-
-
 def _names(stage: CleanupStage) -> CertificateLine:
     what = _("List of keys")
     if not stage.frozen_at:
         return _nothing(what)
     names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
-    address = reverse("backups:stage", args=[stage.pk])
-    return CertificateLine(what=what, said=names, at=stage.frozen_at, digest=stage.names_sha256, url=address)
+    return CertificateLine(
+        what=what,
+        said=f"{names} · {stage.namespace.title} {stage.namespace.namespace_id}",
+        at=stage.frozen_at,
+        digest=stage.names_sha256,
+        digest_of=_("names"),
+        url=reverse("backups:stage", args=[stage.pk]),
+    )
 
 
 def _references(stage: CleanupStage) -> CertificateLine:
@@ -135,15 +140,13 @@ def _references(stage: CleanupStage) -> CertificateLine:
     search = references.search
     return CertificateLine(
         what=what,
-        said=references.in_words,
+        said=f"{references.in_words} · {shown_references.deployed_in_words(stage, references)}",
         by=search.made_by,
         at=search.searched_at,
         digest=search.digest,
+        digest_of=_("report of the search"),
         url=reverse("backups:stage_references", args=[stage.pk]),
     )
-
-
-# 5.2
 
 
 def _backup(stage: CleanupStage) -> CertificateLine | None:
@@ -153,9 +156,8 @@ def _backup(stage: CleanupStage) -> CertificateLine | None:
     keys = ngettext("%(n)s key", "%(n)s keys", backup.keys) % {"n": spelled(backup.keys)}
     place = f"{keys}: {backup.bucket}/{backup.manifest_key}"
     address = reverse("backups:generation", args=[backup.pk])
-    return CertificateLine(
-        what=what, said=place, by=backup.actor, at=backup.finished_at, digest=backup.manifest_sha256, url=address
-    )
+    made = CertificateLine(what=what, said=place, by=backup.actor, at=backup.finished_at, url=address)
+    return replace(made, digest=backup.manifest_sha256, digest_of=_("manifest"))
 
 
 def _without_keys(stage: CleanupStage, what: str) -> CertificateLine | None:
@@ -185,7 +187,8 @@ def _checked(stage: CleanupStage) -> CertificateLine | None:
     figures = {"keys": spelled(check.keys), "rows": spelled(check.rows)}
     address = reverse("backups:check", args=[check.pk])
     shown = _("No difference. Keys: %(keys)s, rows: %(rows)s") % figures
-    return CertificateLine(what=what, said=shown, at=check.finished_at, digest=check.definition_digest, url=address)
+    passed = CertificateLine(what=what, said=shown, at=check.finished_at, url=address)
+    return replace(passed, digest=check.definition_digest, digest_of=_("rule of the dataset"))
 
 
 def _shared(stage: CleanupStage) -> CertificateLine | None:
@@ -194,10 +197,7 @@ def _shared(stage: CleanupStage) -> CertificateLine | None:
     if share is None:
         return _without_keys(stage, what) or _nothing(what)
     address = reverse("backups:generation", args=[share.generation_id])
-    return CertificateLine(what=what, said=share.place, by=share.by.name if share.by else "", at=share.at, url=address)
-
-
-# 5.3
+    return CertificateLine(what=what, said=share.place, by=str(share.by or ""), at=share.at, url=address)
 
 
 def _writers(stage: CleanupStage) -> CertificateLine:
@@ -223,7 +223,7 @@ def _deleted(stage: CleanupStage) -> CertificateLine | None:
         "deleted": spelled(stage.deleted),
         "skipped": spelled(stage.skipped),
     }
-    by = stage.approval.starter.name if stage.approval and stage.approval.starter else run.actor
+    by = str(stage.approval.starter) if stage.approval and stage.approval.starter else run.actor
     told = f"{note}. {stage.leftovers_note}" if stage.leftovers_note else note
     return CertificateLine(what=what, said=told, by=by, at=run.finished_at, url=reverse("run", args=[run.pk]))
 
@@ -245,7 +245,7 @@ def _tested(stage: CleanupStage) -> CertificateLine:
         return _nothing(what)
     address = reverse("backups:stage", args=[stage.pk])
     return CertificateLine(
-        what=what, said=stage.accepted_note, by=stage.accepted_by.name, at=stage.accepted_at, url=address
+        what=what, said=stage.accepted_note, by=str(stage.accepted_by), at=stage.accepted_at, url=address
     )
 
 
@@ -262,8 +262,6 @@ def _restored(stage: CleanupStage) -> CertificateLine | None:
 
 _DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)
 
-# 5.4
-
 
 def _code(stage: CleanupStage) -> CertificateLine:
     """The answers to the places in the code, and the follow-ups that no later search has closed."""
@@ -274,12 +272,10 @@ def _code(stage: CleanupStage) -> CertificateLine:
     answers = [one.answer for one in references.found if one.answer]
     count = Counter(answer.get_kind_display() for answer in answers)
     shown = ", ".join(f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())) or _("No place was found.")
+    told = "\n".join([shown, *shown_references.follow_ups_in_words(answers)])
     last = max(answers, key=lambda answer: answer.at, default=None)
-    by, at = (last.by.name, last.at) if last else ("", None)
-    return CertificateLine(what=what, said=shown, by=by, at=at, url=address)
-
-
-# 6
+    by, at = (str(last.by), last.at) if last else ("", None)
+    return CertificateLine(what=what, said=told, by=by, at=at, url=address)
 
 
 def _backup_again(stage: CleanupStage) -> CertificateLine | None:
@@ -305,15 +301,17 @@ def _again(stage: CleanupStage, code: str, what: str) -> CertificateLine:
         return CertificateLine(what=what, said=_("Missing: the check did not finish."), url=address, missing=True)
     note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     shown = note % {"n": spelled(check.differences)} if found.differs else _("No difference with D1.")
-    digest, at = check.definition_digest, check.finished_at
-    return CertificateLine(what=what, said=shown, at=at, digest=digest, url=address, wrong=found.differs)
+    proof = CertificateLine(what=what, said=shown, at=check.finished_at, url=address, wrong=found.differs)
+    return replace(proof, digest=check.definition_digest, digest_of=_("rule of the dataset"))
 
 
 def _eyes(stage: CleanupStage) -> CertificateLine | None:
     what, approval = _("Four eyes"), stage.approval
     if approval is None or approval.approver is None or reached(stage) < ORDER.index(State.APPROVED):
         return _without_keys(stage, what) or _nothing(what)
-    both = {"requester": approval.requester.name, "approver": approval.approver.name}
+    both = {"requester": approval.requester, "approver": approval.approver}
     shown = _("Asked for by %(requester)s, approved by %(approver)s") % both
+    accepted = "".join(f"\n{risks.sentence(risk)}" for risk in risks.risks_of(approval))
     address = reverse("approval", args=[approval.pk])
-    return CertificateLine(what=what, said=shown, at=approval.decided_at, digest=approval.digest, url=address)
+    eyes = CertificateLine(what=what, said=f"{shown}{accepted}", at=approval.decided_at, url=address)
+    return replace(eyes, digest=approval.digest, digest_of=_("approved content"))

@@ -64,7 +64,7 @@ _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>#|~!"})
 
 def as_markdown(cleanup: CleanupRequest) -> str:
     """The certificate in the reader's language, as Markdown; texts of people cannot become markup."""
-    mine, (_data, digest) = certificate.build(cleanup), document(cleanup)
+    mine, (data, digest) = certificate.build(cleanup), document(cleanup)
     title = _("Certificate of clean-up %(pk)s") % {"pk": cleanup.pk}
     found = [
         f"# {title}",
@@ -76,13 +76,13 @@ def as_markdown(cleanup: CleanupRequest) -> str:
     for section in mine.sections:
         found.append(f"## {section.rule} {_md(section.title)}")
         found.append("\n".join(map(_md_line, section.lines)))
-    page = _address(reverse("backups:certificate", args=[cleanup.pk]))
-    found.append(f"<{page}>\n\nSHA-256: `{digest}`")
+    found.append(f"<{data['page']}>\n\n{_('SHA-256 of “certificate” in the JSON')}: `{digest}`")
     return "\n\n".join(found) + "\n"
 
 
 def _md_line(line: CertificateLine) -> str:
-    proof = [_md(line.by), evidence.moment(line.at), f"`{line.digest}`" if line.digest else ""]
+    digest = f"{_md(line.digest_of)}, SHA-256: `{line.digest}`" if line.digest else ""
+    proof = [_md(line.by), evidence.moment(line.at), digest]
     proof.append(f"<{_address(line.url)}>" if line.url else "")
     where = f"{line.environment}: " if line.environment else ""
     label = _("Not applicable") if line.not_applicable else _("Wrong") if line.wrong else ""

@@ -143,8 +143,14 @@ def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpRe
         return streamed([certificate_files.as_markdown(mine)], f"clean-up-{pk}.md", "text/markdown")
     if kind == "json":
         return streamed([certificate_files.as_json(mine)], f"clean-up-{pk}.json", "application/json")
-    _data, digest = certificate_files.document(mine)
-    context = {"cleanup": mine, "certificate": cleanup_certificate.build(mine), "digest": digest, "now": clock.now()}
+    data, digest = certificate_files.document(mine)
+    context = {
+        "cleanup": mine,
+        "certificate": cleanup_certificate.build(mine),
+        "digest": digest,
+        "address": data["page"],
+        "now": clock.now(),
+    }
     return render(request, "cleanup/certificate.html", context)
 
 

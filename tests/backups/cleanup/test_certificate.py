@@ -5,16 +5,17 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from backups.cleanup import certificate, completion, requests as cleanup_requests
+from backups.cleanup import certificate, completion, references as code_references, requests as cleanup_requests
 from backups.cleanup.certificate import CertificateLine
-from backups.models import Check, CleanupRequest
+from backups.models import Check, CleanupRequest, CleanupStage
 from backups.restores import undo
 from kvops import clock, timing
-from kvops.approvals import evidence
+from kvops.approvals import evidence, risks
 from kvops.models import Environment
 from kvops.wording import moment
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.gate import world as gate
 from tests.signing import signed_in
@@ -74,7 +75,10 @@ def test_each_step_that_was_done_has_its_proof(asked: CleanupRequest, people: ma
         assert proof in shown
     for said in ("3 deleted, 0 not", "Nothing is left under the prefix", "Opened the pages, all well", "#kv-cleanup"):
         assert said in shown
-    assert "Asked for by Operator, approved by Reviewer" in shown
+    assert "Asked for by Operator &lt;operator@example.com&gt;, approved by Reviewer" in shown
+    for digested in ("names", "report of the search", "manifest", "rule of the dataset", "approved content"):
+        assert f"{digested}, SHA-256: <" in shown
+    assert f"3 names · {stage.namespace.title} {stage.namespace.namespace_id}" in shown
     assert "Not complete. Not cleaned and accepted yet: Production." in shown
 
 
@@ -189,3 +193,26 @@ def test_the_pages_of_the_clean_up_link_to_it(asked: CleanupRequest, people: mak
     client = signed_in(people.auditor)
     for address in ("/cleanup/", f"/cleanup/{asked.pk}/"):
         assert f'href="/cleanup/{asked.pk}/certificate/"' in client.get(address).content.decode()
+
+
+def with_follow_up(asked: CleanupRequest, people: make.People) -> CleanupStage:
+    """The stage of QA, whose one place in the code is to be switched to D1 in a week."""
+    stage = cleanup_helpers.stage_of(asked)
+    searched.code(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    found = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
+    todo = {"follow_up": "d1", "owner": people.operator2, "due": timezone.localdate() + timedelta(days=7)}
+    code_references.answer(stage, hits=found, by=people.operator, kind="follow_up", reason="soon", **todo)
+    return stage
+
+
+def test_open_follow_ups_and_accepted_risks_are_told(
+    asked: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_follow_up(asked, people)
+    cleanup_helpers.accepted(asked, people)
+    due = timezone.localdate() + timedelta(days=7)
+    answers = line(asked, "Answer to each place in the code")
+    assert answers.said == f"follow-up: 1\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due}"
+    assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs"
+    monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
+    assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
