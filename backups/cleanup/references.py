@@ -85,7 +85,8 @@ def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch]) -> list[St
         for name in {namespace.binding, *_names_in_the_code(namespace)}
         for hit in store.hits_of(search, name, request.prefix, exact=exact).defer("context", "text")
     }.values()
-    answers = _answers(request.family_id, {hit.fingerprint for hit in hits})
+    over = stage.state not in (*BEFORE_SUBMIT, *RESTING_ON_ANSWERS)
+    answers = _answers(request.family_id, {hit.fingerprint for hit in hits}, closed=over)
     return sorted((StageHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
 
 
@@ -99,8 +100,12 @@ def _names_in_the_code(namespace: Namespace) -> set[str]:
     }
 
 
-def _answers(family: int, fingerprints: Collection[str]) -> dict[str, ReferenceAnswer]:
-    """The newest answer by fingerprint. A closed follow-up is none: the hit was gone and is there again."""
+def _answers(family: int, fingerprints: Collection[str], *, closed: bool) -> dict[str, ReferenceAnswer]:
+    """The newest answer by fingerprint.
+
+    A closed follow-up is none, because the hit was gone and is there again. It counts only for a stage after its
+    deletion (`closed`), whose hits are those of then.
+    """
     rows = (
         ReferenceAnswer.objects.filter(family=family, fingerprint__in=fingerprints)
         .select_related("hit__search__environment", "by", "owner")
@@ -108,7 +113,7 @@ def _answers(family: int, fingerprints: Collection[str]) -> dict[str, ReferenceA
         .order_by("pk")
     )
     newest = {answer.fingerprint: answer for answer in rows}
-    return {fingerprint: answer for fingerprint, answer in newest.items() if answer.closed_by_id is None}
+    return {fingerprint: answer for fingerprint, answer in newest.items() if closed or answer.closed_by_id is None}
 
 
 def _urgent_first(found: StageHit) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from backups.models import Check, CleanupRequest, CleanupStage
 from backups.restores import undo
 from kvops import clock, timing
 from kvops.approvals import evidence, risks
-from kvops.models import Environment
+from kvops.models import Environment, ReferenceAnswer
 from kvops.wording import moment
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -216,3 +216,12 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs"
     monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
     assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
+
+
+def test_a_follow_up_that_is_done_later_is_no_missing_proof(asked: CleanupRequest, people: make.People) -> None:
+    stage = with_follow_up(asked, people)
+    cleanup_helpers.accepted(asked, people)
+    later = searched.search(stage.environment)
+    ReferenceAnswer.objects.update(closed_by=later, closed_at=clock.now())
+    answers = line(asked, "Answer to each place in the code")
+    assert (answers.said, answers.missing) == ("follow-up: 1", False)
