@@ -64,7 +64,7 @@ def deployed_in_words(stage: CleanupStage, references: StageReferences) -> str:
     search = references.search
     if not (known := theirs.get("deployed")):
         known = _deployed(stage, with_others(search)) if search else {}
-    return str(RUNS[known.get("state", deployed.NOT_KNOWN)])
+    return str(RUNS[str(known.get("state", deployed.NOT_KNOWN))])
 
 
 def follow_ups_in_words(answers: Iterable[ReferenceAnswer]) -> list[str]:

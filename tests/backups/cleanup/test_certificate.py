@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -200,8 +201,9 @@ def with_follow_up(asked: CleanupRequest, people: make.People) -> CleanupStage:
     stage = cleanup_helpers.stage_of(asked)
     searched.code(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
     found = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
-    todo = {"follow_up": "d1", "owner": people.operator2, "due": timezone.localdate() + timedelta(days=7)}
-    code_references.answer(stage, hits=found, by=people.operator, kind="follow_up", reason="soon", **todo)
+    due = timezone.localdate() + timedelta(days=7)
+    todo: dict[str, Any] = {"kind": "follow_up", "follow_up": "d1", "owner": people.operator2, "due": due}
+    code_references.answer(stage, hits=found, by=people.operator, reason="soon", **todo)
     return stage
 
 
