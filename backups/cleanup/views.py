@@ -125,6 +125,7 @@ def page(
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
         "arrange_typed": "arrange" in typed,
+        "may_arrange": mine.is_open and all(stage.state in cleanup_requests.UNSUBMITTED for stage in stages),
         "end_form": typed.get("end") or EndForm(),
         "end_typed": "end" in typed,
         "may_end": cards.may_end(mine),

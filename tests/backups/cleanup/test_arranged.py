@@ -48,6 +48,16 @@ def test_the_ticket_and_the_frozen_writers_are_evidence_and_shown_to_the_reviewe
         arrange(asked, people, None)
 
 
+def test_the_page_has_the_form_for_operators_until_a_stage_is_submitted(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    page, form = f"/cleanup/{asked.pk}/", f'action="/cleanup/{asked.pk}/arrange"'
+    assert form in signed_in(people.operator).get(page).content.decode()
+    assert form not in signed_in(people.auditor).get(page).content.decode()
+    cleanup_helpers.submitted(asked, people)
+    assert form not in signed_in(people.operator).get(page).content.decode()
+
+
 @pytest.mark.parametrize("ticket", ["javascript:alert(1)", "ftp://tickets.example/7", "https://a b"])
 def test_a_ticket_is_an_address_of_the_web(asked: CleanupRequest, people: make.People, ticket: str) -> None:
     answer = signed_in(people.operator).post(f"/cleanup/{asked.pk}/arrange", {"ticket": ticket})
