@@ -253,6 +253,8 @@ def answer(
         chosen = [one for one in hits_of(mine, with_others(store.newest(mine.environment))) if one.hit.pk in set(hits)]
         if not chosen or len(chosen) != len(set(hits)):
             raise CleanupRefused(_("These hits are not of the newest search for these keys. Load the page again."))
+        if not todo:
+            _insist_no_follow_up(chosen)
         ReferenceAnswer.objects.bulk_create(
             ReferenceAnswer(
                 family=mine.request.family,
@@ -286,6 +288,21 @@ def _insist_open(stage: CleanupStage) -> None:
         raise CleanupRefused(_("The clean-up is over."))
     if stage.state not in BEFORE_SUBMIT or stage.request.stages.filter(state__in=RESTING_ON_ANSWERS).exists():
         raise CleanupRefused(_("A stage was already submitted with the earlier answers. Withdraw its request first."))
+
+
+def _insist_no_follow_up(chosen: Sequence[StageHit]) -> None:
+    """Policy 5.4: a follow-up ends with the place in the code. A new follow-up changes its owner or its date."""
+    open_ones = [one.place for one in chosen if one.answer is not None and one.answer.kind == Kind.FOLLOW_UP]
+    if open_ones:
+        raise CleanupRefused(
+            say(
+                _(
+                    "%(place)s has an open follow-up, which only a later search without the place closes."
+                    " Choose the other places, or give a new follow-up."
+                ),
+                place=open_ones[0],
+            )
+        )
 
 
 def _insist_follow_up(follow_up: str, owner: Person | None, due: date | None) -> None:

@@ -65,6 +65,17 @@ def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, peo
     assert (entry.details["hits"], entry.details["places"]) == (2, ["src/a.ts:7", "src/b.ts:9"])
 
 
+def test_no_other_answer_ends_a_follow_up_but_a_new_one_moves_it(stage: CleanupStage, people: make.People) -> None:
+    code_references.answer(stage, hits=hits(stage)[:1], by=people.operator, **follow_up(people))
+    with pytest.raises(CleanupRefused, match="has an open follow-up, which only a later search"):
+        code_references.answer(stage, hits=hits(stage), by=people.operator, kind="unrelated", reason="a comment")
+    assert ReferenceAnswer.objects.count() == 1
+    later = timezone.localdate() + timedelta(days=30)
+    chosen = [one.hit.pk for one in code_references.StageReferences.of(stage).found if one.answer]
+    code_references.answer(stage, hits=chosen, by=people.operator, **follow_up(people, due=later))
+    assert ReferenceAnswer.objects.latest("pk").due == later
+
+
 REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
     "no reason": ({"reason": " "}, "Give the reason"),
     "no such answer": ({"kind": "ignored"}, "Give the reason"),
