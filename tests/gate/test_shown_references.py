@@ -64,11 +64,12 @@ def test_the_search_the_code_and_each_answer_are_shown(world: GateWorld, stage: 
     code = {"kind": "pages", "name": "site", "version": "", "commit": searched.COMMIT, "dirty": False}
     lines = [
         {
-            "file": "src/b.ts", "line": 9, "certainty": "unknown", "access": "read",
+            "file": "src/b.ts", "line": 9, "certainty": "unknown", "access": "read", "family": "*",
             "fingerprint": ReferenceHit.objects.get(access="read").fingerprint,
         },
         {
             "file": "src/a.ts", "line": 7, "certainty": "certain", "access": "write", "id": answer.pk,
+            "family": "SETTINGS master:*",
             "fingerprint": answer.fingerprint, "kind": "follow_up", "reason": "still reads KV", "follow_up": "d1",
             "owner": "Operator2 <operator2@example.com>", "due": "2099-01-31", "by": OPERATOR, "at": moment(answer.at),
             "carried_over": False,
@@ -79,7 +80,7 @@ def test_the_search_the_code_and_each_answer_are_shown(world: GateWorld, stage: 
             "id": search.pk, "digest": search.digest, "source": "checkout", "commit": searched.COMMIT, "worker": "",
             "version": "", "etag": "", "searched_at": moment(search.searched_at), "files": 3,
         },
-        "others": [], "deployed": {"state": "same", "count": 1, "code": [code], "sha256": digest([code])}, "hits": 2,
+        "rests_on": search.pk, "others": [], "deployed": {"state": "same", "count": 1, "code": [code], "sha256": digest([code])}, "hits": 2,
         "unanswered": 1,
         "counts": [
             {"access": "write", "certainty": "certain", "hits": 1},

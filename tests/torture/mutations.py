@@ -67,8 +67,9 @@ EXEMPT: Mapping[type[Model], str] = {
     Check: "run started_at",
     # Families and datasets are compared with the newest version, each column of them.
     PolicyVersion: "applied_at applied_by",
-    # When it came here and from whom, and what its hits say too: a file that could not be read is a hit of its own.
-    ReferenceSearch: "at by made_by hit_count unparsed",
+    # When it came here and from whom, what its hits say too, and bindings that only people read: a file that could not
+    # be read is a hit of its own.
+    ReferenceSearch: "at by made_by hit_count unparsed wrangler",
     # Its fingerprint, which is bound, is a digest of them; the column is for people.
     ReferenceHit: "column text context",
     # How a Worker is searched, which this Pages project is not; a binding of another namespace decides nothing.

@@ -35,7 +35,7 @@ def test_a_case_waits_for_its_owner_and_is_closed_with_an_outcome(estate: make.E
     assert "Find the cause of the differences" in signed_in(people.auditor).get("/runbook/todo/").content.decode()
     assert "Reviewer looks into it until" in browser.get("/integrity/").content.decode()
     outcome = {"outcome": "accepted", "reason": "The city is gone."}
-    answer = browser.post(f"/integrity/{check.pk}/case/outcome", outcome, follow=True)
+    answer = browser.post(f"/integrity/{check.pk}/outcome", outcome, follow=True)
     assert said(answer) == ["The case is closed."]
     assert "The city is gone." in answer.content.decode()
     assert actions(check) == ["case.opened", "case.closed"]
@@ -135,7 +135,7 @@ def test_an_outcome_that_corrects_nothing_needs_a_reason(
 ) -> None:
     check = failed(estate)
     assigned(check, people.operator, people.operator)
-    answer = signed_in(people.operator).post(f"/integrity/{check.pk}/case/outcome", {"outcome": outcome})
+    answer = signed_in(people.operator).post(f"/integrity/{check.pk}/outcome", {"outcome": outcome})
     assert answer.status_code == 422
     assert "Give the reason." in answer.content.decode()
     assert cases.open_case(check) is not None

@@ -38,7 +38,7 @@ def test_a_red_check_says_what_comes_next(estate: make.Estate, people: make.Peop
     assigned(check, people.operator, people.operator)
     second = page(operator, check)
     assert "Both values of the first difference" in second
-    for way in ("/import.sql", "/again", "/case/outcome"):
+    for way in ("/import.sql", "/again", "/outcome"):
         assert f'action="/integrity/{check.pk}{way}"' in second
     assert "/backups/new/?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in second
     assert check.generation is not None
