@@ -93,6 +93,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "comparisons": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/"),
     "comparison": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
+    "check-failed": ("/integrity/", r"/integrity/\d+/#what-now"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
     "certificate": ("/cleanup/?state=completed", r"/cleanup/\d+/certificate/"),
     "certificate-open": ("/cleanup/?state=open", r"/cleanup/\d+/certificate/"),
