@@ -80,7 +80,8 @@ def test_the_search_the_code_and_each_answer_are_shown(world: GateWorld, stage: 
             "id": search.pk, "digest": search.digest, "source": "checkout", "commit": searched.COMMIT, "worker": "",
             "version": "", "etag": "", "searched_at": moment(search.searched_at), "files": 3,
         },
-        "rests_on": search.pk, "others": [], "deployed": {"state": "same", "count": 1, "code": [code], "sha256": digest([code])}, "hits": 2,
+        "rests_on": search.pk, "others": [],
+        "deployed": {"state": "same", "count": 1, "code": [code], "sha256": digest([code])}, "hits": 2,
         "unanswered": 1,
         "counts": [
             {"access": "write", "certainty": "certain", "hits": 1},
