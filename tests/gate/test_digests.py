@@ -119,7 +119,8 @@ def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupReq
     definition = {
         "binding": "SETTINGS", "prefix": "master:", "database": "MASTERS_D1", "table": "masters",
         "key": "master:{type}:{id}", "fields": {"id": "id", "type": "type", "name": "name"}, "ignore": ["updated_at"],
-        "only_in_d1": "block",
+        "only_in_d1": "block", "holds": "row", "path": "", "row": "", "beside": [],
+        "rules": ["integer_boolean", "null_absent"], "field_rules": {},
     }  # fmt: skip
     family = {"category": "legacy", "expiry": "none", "read": "bulk", "encrypt": False}
     scope = {
