@@ -36,7 +36,7 @@ _UNKNOWN_TO_GRAMMARS = (
     (re.compile(rb"\bexport\s+type\s+(?=\*)"), b"export"),
     (re.compile(rb"(?<=\s)&(?=[\s{])"), b"|"),
 )
-"""What the grammars take for errors, and what stands in its place: types of modules, and `&` in the text of a page."""
+"""Replacements for source that the grammars take for errors: types of modules, and `&` in the text of a page."""
 _KEPT = frozenset({"get", "set"})
 """Anonymous nodes that are kept, besides those in the field `operator`."""
 
