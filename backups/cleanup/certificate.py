@@ -6,13 +6,21 @@ proof is a line that says so. `certificate_files` has it as JSON and as Markdown
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, cards, evidence as cleanup_evidence, shown_references
+from backups.cleanup import after_check, cards, evidence as cleanup_evidence
+from backups.cleanup.certificate_files import (
+    Certificate,
+    CertificateLine,
+    CertificateSection,
+    deployed_in_words,
+    follow_ups_in_words,
+)
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
@@ -20,55 +28,6 @@ from kvops.approvals import risks
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
-
-
-@dataclass(frozen=True, kw_only=True)
-class CertificateLine:
-    """One step: its proof. If it has none, it is `missing`, or `not_applicable` for the reason that is said.
-
-    `wrong`: the proof shows a problem, such as a difference with D1. `digest_of`: the thing that has the digest.
-    """
-
-    what: str
-    said: str = ""
-    by: str = ""
-    at: datetime | None = None
-    digest: str = ""
-    digest_of: str = ""
-    url: str = ""
-    missing: bool = False
-    wrong: bool = False
-    not_applicable: bool = False
-    environment: str = ""
-
-
-@dataclass(frozen=True)
-class CertificateSection:
-    """A section of the policy with its lines, in the order of the environments."""
-
-    rule: str
-    title: str
-    lines: Sequence[CertificateLine]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """The certificate in the reader's language. `valid`: complete, and nothing was brought back."""
-
-    cleanup: CleanupRequest
-    state: str
-    valid: bool
-    sections: Sequence[CertificateSection]
-
-    @property
-    def missing(self) -> int:
-        """The number of missing proofs."""
-        return sum(line.missing for section in self.sections for line in section.lines)
-
-    @property
-    def wrong(self) -> int:
-        """The number of proofs that show a problem."""
-        return sum(line.wrong for section in self.sections for line in section.lines)
 
 
 def build(cleanup: CleanupRequest) -> Certificate:
@@ -90,6 +49,12 @@ def build(cleanup: CleanupRequest) -> Certificate:
     ]
     state, valid = _state(cleanup, stages)
     return Certificate(cleanup, state, valid, sections)
+
+
+def in_english(cleanup: CleanupRequest) -> Certificate:
+    """The certificate in English, of which the digest is made."""
+    with translation.override("en"):
+        return build(cleanup)
 
 
 def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str, bool]:
@@ -140,7 +105,7 @@ def _references(stage: CleanupStage) -> CertificateLine:
     search = references.search
     return CertificateLine(
         what=what,
-        said=f"{references.in_words} · {shown_references.deployed_in_words(stage, references)}",
+        said=f"{references.in_words} · {deployed_in_words(stage)}",
         by=search.made_by,
         at=search.searched_at,
         digest=search.digest,
@@ -272,7 +237,7 @@ def _code(stage: CleanupStage) -> CertificateLine:
     answers = [one.answer for one in references.found if one.answer]
     count = Counter(answer.get_kind_display() for answer in answers)
     shown = ", ".join(f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())) or _("No place was found.")
-    told = "\n".join([shown, *shown_references.follow_ups_in_words(answers)])
+    told = "\n".join([shown, *follow_ups_in_words(answers)])
     last = max(answers, key=lambda answer: answer.at, default=None)
     by, at = (str(last.by), last.at) if last else ("", None)
     return CertificateLine(what=what, said=told, by=by, at=at, url=address)

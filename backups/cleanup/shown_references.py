@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup.references import (
@@ -13,14 +12,13 @@ from backups.cleanup.references import (
     CERTAINTY,
     URGENCY,
     StageHit,
-    StageReferences,
     hits_of,
     unanswered,
     with_others,
 )
 from backups.models import CleanupStage
 from kvops.approvals import evidence
-from kvops.models import DeployedCode, ReferenceAnswer, ReferenceSearch
+from kvops.models import DeployedCode, ReferenceSearch
 from kvops.references import deployed, store
 from kvops.refusals import Refused
 from kvops.wording import say
@@ -49,32 +47,6 @@ def risks(shown: Mapping[str, object]) -> list[str]:
     known = shown.get("deployed")
     state = known.get("state") if isinstance(known, Mapping) else deployed.NOT_KNOWN
     return [] if state == deployed.SAME else [f"references_{state}"]
-
-
-RUNS: Mapping[str, Promise] = {
-    deployed.SAME: _("the searched code runs"),
-    deployed.OTHER: _("other code runs"),
-    deployed.NOT_KNOWN: _("not known whether the searched code runs"),
-}
-
-
-def deployed_in_words(stage: CleanupStage, references: StageReferences) -> str:
-    """Whether the searched code is the deployed code: as it was submitted, or else as it is now."""
-    theirs = json.loads(stage.approval.evidence).get("references", {}) if stage.approval else {}
-    search = references.search
-    if not (known := theirs.get("deployed")):
-        known = _deployed(stage, with_others(search)) if search else {}
-    return str(RUNS[str(known.get("state", deployed.NOT_KNOWN))])
-
-
-def follow_ups_in_words(answers: Iterable[ReferenceAnswer]) -> list[str]:
-    """A line for each follow-up that no later search has closed."""
-    kind = ReferenceAnswer.Kind.FOLLOW_UP
-    return [
-        f"{one.hit.file}:{one.hit.line} · {one.get_follow_up_display()} · {one.owner}, {one.due}"
-        for one in answers
-        if one.kind == kind and one.closed_by_id is None
-    ]
 
 
 def changed(stage: CleanupStage) -> str:

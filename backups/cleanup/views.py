@@ -139,15 +139,17 @@ def page(
 @permission_required("kvops.view", raise_exception=True)
 def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """Show the certificate of a clean-up, to print; or as Markdown or JSON, if the address asks for it."""
-    mine, kind = _cleanup(pk), request.GET.get("format", "")
-    if kind == "md":
-        return streamed([certificate_files.as_markdown(mine)], f"clean-up-{pk}.md", "text/markdown")
+    cleanup, kind = _cleanup(pk), request.GET.get("format", "")
+    english = cleanup_certificate.in_english(cleanup)
     if kind == "json":
-        return streamed([certificate_files.as_json(mine)], f"clean-up-{pk}.json", "application/json")
-    data, digest = certificate_files.document(mine)
+        return streamed([certificate_files.as_json(english)], f"clean-up-{pk}.json", "application/json")
+    mine = cleanup_certificate.build(cleanup)
+    if kind == "md":
+        return streamed([certificate_files.as_markdown(mine, english)], f"clean-up-{pk}.md", "text/markdown")
+    data, digest = certificate_files.document(english)
     context = {
-        "cleanup": mine,
-        "certificate": cleanup_certificate.build(mine),
+        "cleanup": cleanup,
+        "certificate": mine,
         "digest": digest,
         "address": data["page"],
         "now": clock.now(),

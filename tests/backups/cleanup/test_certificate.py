@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backups.cleanup import certificate, completion, references as code_references, requests as cleanup_requests
-from backups.cleanup.certificate import CertificateLine
+from backups.cleanup.certificate_files import CertificateLine
 from backups.models import Check, CleanupRequest, CleanupStage
 from backups.restores import undo
 from kvops import clock, timing
