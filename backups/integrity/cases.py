@@ -2,7 +2,7 @@
 
 There is one open case per dataset, environment and kind of source, for all checks that fail meanwhile. It is a to-do of
 its owner: on the overview, in the list of to-dos, and in a notice to owner and operators once it is overdue. A later
-check that passes closes it.
+check that passes closes it, also one within a deletion.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.models import Check, DifferenceCase
 from backups.models.cases import CaseQuerySet, source_of
-from kvops.models import Person, Role, Run
+from kvops.models import Person, Role
 from kvops.refusals import Refused
 from kvops.runbook import todo
 from kvops.runbook.writing import insist_no_secret
@@ -99,17 +99,17 @@ def settle(check: Check, *, outcome: str, reason: str, by: Person) -> Difference
     return found
 
 
-def check_finished(run: Run) -> None:
-    """Hook: a check that passed closes the open case, if it covers all keys of the failed check."""
-    check = Check.objects.select_related("environment", "dataset", "generation").get(run=run)
-    if check.outcome != Check.Outcome.PASSED:
-        return
+def check_passed(check: Check, actor: log.Actor) -> None:
+    """Close the open case if this check, which passed, covers all keys of the failed one; in the caller's transaction.
+
+    Every check ends here: one that is a run of its own, and one within a deletion.
+    """
     found = _locked(check)
     if found is None or found.failed_id > check.pk or not covers(check, found.failed):
         return
     DifferenceCase.objects.filter(pk=found.pk).update(outcome=Outcome.PASSED, passed=check, closed_at=Now())
     found.refresh_from_db()
-    _record(Action.CASE_CLOSED, found, log.Actor(run.started_by_id, run.actor))
+    _record(Action.CASE_CLOSED, found, actor)
 
 
 def covers(passed: Check, failed: Check) -> bool:

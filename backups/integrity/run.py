@@ -20,7 +20,7 @@ from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import MOST_ROWS, next_rows
 from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
-from backups.integrity import staging as check_staging
+from backups.integrity import cases as difference_cases, staging as check_staging
 from backups.integrity.backup_side import read_file, read_generation
 from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Side, Staged
@@ -314,3 +314,5 @@ class CheckComparison:
                 "statement": statement[:2000],
             },
         )
+        if passed:
+            difference_cases.check_passed(self.check, self.lease.actor)

@@ -28,7 +28,6 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.CHECK: RunKind(
         "backups.integrity.start.run_check",
         finished=(
-            "backups.integrity.cases.check_finished",
             "backups.cleanup.preparation.check_finished",
             "backups.cleanup.after_check.check_finished",
         ),

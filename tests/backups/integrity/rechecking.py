@@ -1,9 +1,15 @@
 """A run of another kind, as the deletion is one, that compares with D1 before it goes on."""
 
+import pytest
+
+from audit import log
 from backups.integrity import start as check_start
 from backups.models import Check, Generation
+from kvops.models import Run
+from kvops.runs import driver as run_driver, kinds
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
+from tests import make
 
 
 def work(lease: Lease) -> Again | Done | None:
@@ -16,3 +22,14 @@ def work(lease: Lease) -> Again | Done | None:
     if check.outcome != Check.Outcome.PASSED:
         raise RunError("differences", "There are differences.")
     return Done({"steps": steps})
+
+
+def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
+    """A run of another kind that asks for the comparison."""
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.RunKind("tests.backups.integrity.rechecking.work"))
+    with log.transaction():
+        run = run_driver.create(
+            Run.Kind.CONFIRM, subject="stage:1", label="x", actor=make.SETUP, environment=estate.qa.environment
+        )
+    Run.objects.filter(pk=run.pk).update(cursor=cursor)
+    return run

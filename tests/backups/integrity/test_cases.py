@@ -12,6 +12,7 @@ from kvops.runbook import todo
 from kvops.runbook.writing import RunbookRefused
 from tests import make
 from tests.backups.generations import helpers as generation_helpers
+from tests.backups.integrity import rechecking
 from tests.backups.integrity.differing import DAY, agree, assigned, check_of, failed, let_it_be_late, put
 from tests.backups.restores import helpers as restore_helpers
 from tests.signing import said, signed_in
@@ -71,6 +72,19 @@ def test_the_next_check_that_passes_closes_the_case_and_says_so(estate: make.Est
     page = signed_in(people.auditor).get(f"/integrity/{check.pk}/").content.decode()
     assert "A later check passed" in page
     assert "nothing is left to do here" in page
+
+
+def test_a_check_within_a_deletion_that_passes_closes_the_case(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = failed(estate)
+    case = assigned(check, people.operator2, people.operator)
+    agree(estate)
+    run = rechecking.another_run(estate, monkeypatch, {"generation": check.generation_id})
+    make.work()
+    case.refresh_from_db()
+    assert (case.outcome, case.passed) == ("passed", Check.objects.get(run=run))
+    assert actions(check) == ["case.opened", "case.closed"]
 
 
 def test_a_check_of_fewer_keys_closes_nothing(estate: make.Estate, people: make.People) -> None:

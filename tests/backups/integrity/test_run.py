@@ -20,6 +20,7 @@ from kvops.runs import driver as run_driver, kinds
 from tests import make
 from tests.audit.make import triggers_off
 from tests.backups.generations.helpers import backup_of, d1, dataset, entry, master, rows
+from tests.backups.integrity import rechecking
 from tests.fakes.http import Request
 
 ACTOR = log.Actor(None, "cli:tests")
@@ -405,17 +406,6 @@ def test_a_second_check_of_the_same_backup_waits_for_the_first(estate: make.Esta
         make.check(generation, actor=ACTOR)
 
 
-def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
-    """A run of another kind that asks for the comparison."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.RunKind("tests.backups.integrity.rechecking.work"))
-    with log.transaction():
-        run = run_driver.create(
-            Run.Kind.CONFIRM, subject="stage:1", label="x", actor=ACTOR, environment=estate.qa.environment
-        )
-    Run.objects.filter(pk=run.pk).update(cursor=cursor)
-    return run
-
-
 def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
     estate: make.Estate, small_pages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +413,7 @@ def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
     monkeypatch.setattr(timing, "STEP", 0.0)
     rows(estate, *(("shop", str(n), "x") for n in range(7)))
     generation = backup_of(estate, *(master("shop", str(n), "x") for n in range(7)), per_part=3)
-    run = another_run(estate, monkeypatch, {"generation": generation.pk})
+    run = rechecking.another_run(estate, monkeypatch, {"generation": generation.pk})
     make.work()
     run.refresh_from_db()
     check = Check.objects.get(run=run)
@@ -433,7 +423,7 @@ def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
 
 def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
-    run = another_run(estate, monkeypatch, {"generation": backup_of(estate, TOKYO).pk})
+    run = rechecking.another_run(estate, monkeypatch, {"generation": backup_of(estate, TOKYO).pk})
     make.work()
     rows(estate, ("shop", "1", "東京"))
     run.refresh_from_db()
