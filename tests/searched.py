@@ -44,13 +44,21 @@ def runs(environment: Environment, commit: str = COMMIT) -> None:
 
 
 def search(
-    environment: Environment, *, hits: Sequence[str] = (), commit: str = COMMIT, ago: timedelta = timedelta()
+    environment: Environment,
+    *,
+    hits: Sequence[str] = (),
+    commit: str = COMMIT,
+    worker: str = "",
+    ago: timedelta = timedelta(),
 ) -> ReferenceSearch:
-    """One more search, so long ago."""
+    """One more search, so long ago: of a checkout, or of a deployed Worker."""
     number = ReferenceSearch.objects.count()
+    code = (
+        {"source": "worker", "worker": worker, "version": "9"} if worker else {"source": "checkout", "commit": commit}
+    )
     made = ReferenceSearch.objects.create(
-        environment=environment, source="checkout", commit=commit, files=3, hit_count=len(hits),
-        digest=f"{number:064}", searched_at=clock.now() - ago, made_by="tests",
+        environment=environment, files=3, hit_count=len(hits),
+        digest=f"{number:064}", searched_at=clock.now() - ago, made_by="tests", **code,
     )  # fmt: skip
     ReferenceHit.objects.bulk_create(_hit(made, text) for text in hits)
     return made

@@ -4,7 +4,6 @@ It is derived from stored rows, also for a clean-up that is open, ended or undon
 proof is a line that says so. `certificate_files` has it as JSON and as Markdown.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,13 +17,14 @@ from backups.cleanup.certificate_files import (
     Certificate,
     CertificateLine,
     CertificateSection,
-    deployed_in_words,
-    follow_ups_in_words,
+    answers_in_words,
+    references_in_words,
+    references_of,
 )
-from backups.cleanup.references import StageReferences
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
 from kvops.approvals import risks
+from kvops.models import ReferenceSearch
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
@@ -98,20 +98,26 @@ def _names(stage: CleanupStage) -> CertificateLine:
 
 
 def _references(stage: CleanupStage) -> CertificateLine:
-    """The search of the code for the keys."""
-    what, references = _("Code references"), StageReferences.of(stage)
-    if references.search is None:
-        return _nothing(what)
-    search = references.search
+    """The search of the code for the keys, as it was approved."""
+    what, references = _("Code references"), references_of(stage)
+    if not references:
+        return _without_search(stage, what)
+    search = references["search"]
     return CertificateLine(
         what=what,
-        said=f"{references.in_words} · {deployed_in_words(stage)}",
-        by=search.made_by,
-        at=search.searched_at,
-        digest=search.digest,
+        said=references_in_words(references),
+        by=ReferenceSearch.objects.get(pk=search["id"]).made_by,
+        at=datetime.fromisoformat(search["searched_at"]),
+        digest=search["digest"],
         digest_of=_("report of the search"),
         url=reverse("backups:stage_references", args=[stage.pk]),
     )
+
+
+def _without_search(stage: CleanupStage, what: str) -> CertificateLine:
+    if stage.state != State.ENDED:
+        return _without_keys(stage, what) or _nothing(what)
+    return CertificateLine(what=what, said=_("Missing: the stage ended before it was submitted."), missing=True)
 
 
 def _backup(stage: CleanupStage) -> CertificateLine | None:
@@ -229,18 +235,15 @@ _DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)
 
 
 def _code(stage: CleanupStage) -> CertificateLine:
-    """The answers to the places in the code, and the follow-ups that no later search has closed."""
-    what, references = _("Answer to each place in the code"), StageReferences.of(stage)
+    """The approved answers to the places in the code, and what became of the follow-ups since."""
+    what, references = _("Answer to each place in the code"), references_of(stage)
     address = reverse("backups:stage_references", args=[stage.pk])
-    if references.search is None or references.unanswered:
-        return replace(_nothing(what), url=address)
-    answers = [one.answer for one in references.found if one.answer]
-    count = Counter(answer.get_kind_display() for answer in answers)
-    shown = ", ".join(f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())) or _("No place was found.")
-    told = "\n".join([shown, *follow_ups_in_words(answers)])
-    last = max(answers, key=lambda answer: answer.at, default=None)
-    by, at = (str(last.by), last.at) if last else ("", None)
-    return CertificateLine(what=what, said=told, by=by, at=at, url=address)
+    if not references or references["unanswered"]:
+        return replace(_without_search(stage, what), url=address)
+    last = max((one for one in references["answers"] if "kind" in one), key=lambda one: one["at"], default=None)
+    by, at = (last["by"], datetime.fromisoformat(last["at"])) if last else ("", None)
+    proof = CertificateLine(what=what, said=answers_in_words(references), by=by, at=at, url=address)
+    return replace(proof, digest=references["answers_sha256"], digest_of=_("answers"))
 
 
 def _backup_again(stage: CleanupStage) -> CertificateLine | None:

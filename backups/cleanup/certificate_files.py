@@ -1,23 +1,31 @@
 """The certificate of a clean-up as data, and as a file: JSON in English with its digest, or Markdown."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from backups.cleanup import shown_references
+from backups.cleanup.references import BEFORE_SUBMIT
 from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import evidence
 from kvops.models import ReferenceAnswer
 from kvops.names import visible
 from kvops.references import deployed
+from kvops.wording import moment, spelled
 
 FORMAT = 1
+NAMED = 3
+"""Follow-ups or deployments that a line names; of more it has numbers and a digest."""
+
+Kind = ReferenceAnswer.Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,19 +161,74 @@ RUNS: Mapping[str, Promise] = {
 }
 
 
-def deployed_in_words(stage: CleanupStage) -> str:
-    """Whether the searched code is the deployed code: as it was submitted, or else as it is now."""
-    theirs = json.loads(stage.approval.evidence).get("references", {}) if stage.approval else {}
-    if not (known := theirs.get("deployed")):
-        known = shown_references.shown(stage).get("deployed", {})
-    return str(RUNS[str(known.get("state", deployed.NOT_KNOWN))])
+def references_of(stage: CleanupStage) -> Mapping[str, Any]:
+    """The references part of the evidence: as approved, or else as it is now; empty once the stage needs none."""
+    if stage.approval:
+        return json.loads(stage.approval.evidence).get("references") or {}
+    return shown_references.shown(stage) if stage.state in BEFORE_SUBMIT and stage.request.is_open else {}
 
 
-def follow_ups_in_words(answers: Iterable[ReferenceAnswer]) -> list[str]:
-    """A line for each follow-up that no later search has closed."""
-    kind = ReferenceAnswer.Kind.FOLLOW_UP
-    return [
-        f"{one.hit.file}:{one.hit.line} · {one.get_follow_up_display()} · {one.owner}, {one.due}"
-        for one in answers
-        if one.kind == kind and one.closed_by_id is None
+def references_in_words(references: Mapping[str, Any]) -> str:
+    """The number of hits, the searched code, the answers that were carried over, and the code that runs."""
+    search, answers = references["search"], references["answers"]
+    code = search["commit"][:12] or f"{search['worker']} {search['version'][:12]}"
+    found = [
+        ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", references["hits"])
+        % {"n": spelled(references["hits"]), "commit": code}
     ]
+    if others := len(references["others"]):
+        more = ngettext("%(n)s more search of other code", "%(n)s more searches of other code", others)
+        found.append(more % {"n": spelled(others)})
+    if carried := sum(one.get("carried_over", False) for one in answers):
+        over = ngettext("%(n)s answer carried over", "%(n)s answers carried over", carried)
+        found.append(over % {"n": spelled(carried)})
+    return " · ".join([*found, _deployed_in_words(references["deployed"])])
+
+
+def _deployed_in_words(known: Mapping[str, Any]) -> str:
+    """Whether the searched code runs, and the code that runs: named, or its number and digest if there is much."""
+    runs = str(RUNS[str(known.get("state", deployed.NOT_KNOWN))])
+    if not (count := known.get("count", 0)):
+        return runs
+    if count > NAMED:
+        many = _("%(n)s deployments, SHA-256 %(digest)s") % {"n": spelled(count), "digest": known["sha256"]}
+        return f"{runs}: {many}"
+    names = (f"{one['name']} {(one['version'] or one['commit'])[:12]}".strip() for one in known["code"])
+    return f"{runs}: {', '.join(names)}"
+
+
+def answers_in_words(references: Mapping[str, Any]) -> str:
+    """The number of answers by kind, and each follow-up with what became of it since."""
+    answers = [one for one in references["answers"] if "kind" in one]
+    count = Counter(str(Kind(one["kind"]).label) for one in answers)
+    kinds = [f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())]
+    if left := references["hits"] - len(references["answers"]):
+        kinds.append(_("by their digest alone: %(n)s") % {"n": spelled(left)})
+    return "\n".join([", ".join(kinds) or _("No place was found."), *_follow_ups(answers)])
+
+
+def _follow_ups(answers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each follow-up as it was given, with its later fate; or only numbers if there are many."""
+    given = [one for one in answers if one["kind"] == Kind.FOLLOW_UP]
+    rows = ReferenceAnswer.objects.select_related("closed_by").in_bulk([one["id"] for one in given])
+    if len(given) > NAMED:
+        still = sum(rows[one["id"]].closed_by_id is None for one in given)
+        numbers = [(_("%(n)s still open"), still), (_("%(n)s closed since"), len(given) - still)]
+        return [" · ".join(text % {"n": spelled(n)} for text, n in numbers if n)]
+    return [
+        f"{one['file']}:{one['line']} · {rows[one['id']].get_follow_up_display()} · {one['owner']}, {one['due']}"
+        f" · {_since(rows[one['id']])}"
+        for one in given
+    ]
+
+
+def _since(answer: ReferenceAnswer) -> str:
+    """What became of a follow-up: the search that closed it, or its owner and due date now."""
+    if answer.closed_by:
+        facts = {"pk": answer.closed_by.pk, "at": moment(answer.closed_by.searched_at)}
+        return _("closed since: search %(pk)s of %(at)s") % facts
+    same = ReferenceAnswer.objects.filter(family=answer.family_id, fingerprint=answer.fingerprint, pk__gt=answer.pk)
+    newest = same.select_related("owner").order_by("-pk").first()
+    if newest is None:
+        return _("still open")
+    return _("still open, now %(owner)s, %(due)s") % {"owner": newest.owner, "due": newest.due}

@@ -1,6 +1,7 @@
 """The certificate of a clean-up: each step of the policy with its proof, in every state of the clean-up."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -196,10 +197,13 @@ def test_the_pages_of_the_clean_up_link_to_it(asked: CleanupRequest, people: mak
         assert f'href="/cleanup/{asked.pk}/certificate/"' in client.get(address).content.decode()
 
 
-def with_follow_up(asked: CleanupRequest, people: make.People) -> CleanupStage:
-    """The stage of QA, whose one place in the code is to be switched to D1 in a week."""
+ONE = "src/a.ts:7 write certain SETTINGS master:*"
+
+
+def with_follow_up(asked: CleanupRequest, people: make.People, *, hits: Sequence[str] = (ONE,)) -> CleanupStage:
+    """The stage of QA, whose places in the code are to be switched to D1 in a week."""
     stage = cleanup_helpers.stage_of(asked)
-    searched.code(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    searched.code(stage.environment, hits=hits)
     found = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
     due = timezone.localdate() + timedelta(days=7)
     todo: dict[str, Any] = {"kind": "follow_up", "follow_up": "d1", "owner": people.operator2, "due": due}
@@ -214,16 +218,74 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     cleanup_helpers.accepted(asked, people)
     due = timezone.localdate() + timedelta(days=7)
     answers = line(asked, "Answer to each place in the code")
-    assert answers.said == f"follow-up: 1\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due}"
-    assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs"
+    assert answers.said == f"follow-up: 1\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due} · still open"
+    assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs: site 4f2a91c"
     monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
     assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
 
 
-def test_a_follow_up_that_is_done_later_is_no_missing_proof(asked: CleanupRequest, people: make.People) -> None:
+def test_what_became_of_a_follow_up_since_is_a_clause_of_its_own(asked: CleanupRequest, people: make.People) -> None:
     stage = with_follow_up(asked, people)
     cleanup_helpers.accepted(asked, people)
+    before = line(asked, "Answer to each place in the code")
     later = searched.search(stage.environment)
     ReferenceAnswer.objects.update(closed_by=later, closed_at=clock.now())
+    after = line(asked, "Answer to each place in the code")
+    closed = f"closed since: search {later.pk} of {moment(later.searched_at)}"
+    assert after.said == before.said.replace("still open", closed)
+    assert (after.by, after.at, after.digest, after.missing) == (before.by, before.at, before.digest, False)
+
+
+def test_a_follow_up_with_a_later_owner_names_both(asked: CleanupRequest, people: make.People) -> None:
+    stage = with_follow_up(asked, people)
+    cleanup_helpers.accepted(asked, people)
+    [old], due = ReferenceAnswer.objects.all(), timezone.localdate() + timedelta(days=9)
+    ReferenceAnswer.objects.create(
+        family=old.family, hit=old.hit, fingerprint=old.fingerprint, kind="follow_up", reason="moved",
+        follow_up="flag", owner=people.operator, due=due, by=people.operator,
+    )  # fmt: skip
+    said = line(asked, "Answer to each place in the code", stage.environment.name).said
+    assert said.endswith(f"{people.operator2}, {old.due} · still open, now {people.operator}, {due}")
+
+
+def code_lines(cleanup: CleanupRequest) -> list[CertificateLine]:
+    return [line(cleanup, what) for what in ("Code references", "Answer to each place in the code")]
+
+
+def test_the_code_references_of_a_finished_clean_up_stay_as_they_were_approved(
+    asked: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = with_follow_up(asked, people)
+    searched.search(stage.environment, hits=["src/b.ts:3 read possible SETTINGS master:*"], worker="other")
+    searched.answered(stage.environment, asked.family, people.operator)
+    cleanup_helpers.accepted(asked, people)
+    before = code_lines(asked)
+    assert before[0].said.startswith("2 places at ")
+    assert "1 more search of other code" in before[0].said
+    searched.code(stage.environment, hits=["src/c.ts:1 write certain SETTINGS master:*"], commit="ffff")
+    monkeypatch.setattr(timing, "REFERENCES_FRESH", 0.0)  # as if 7 days had passed
+    assert code_lines(asked) == before
+
+
+def test_a_stage_without_keys_or_that_ended_reads_no_search_of_today(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    with_follow_up(asked, people)
+    assert not line(asked, "Code references").missing
+    completion.end(asked, reason="asked twice", by=people.operator)
+    asked.refresh_from_db()
+    for one in code_lines(asked):
+        assert (one.missing, one.said) == (True, "Missing: the stage ended before it was submitted.")
+
+
+def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.stage_of(asked)
+    hits = [f"src/a{n}.ts:{n} write certain SETTINGS master:*" for n in range(1, 121)]
+    with_follow_up(asked, people, hits=hits)
+    cleanup_helpers.submitted(asked, people)
     answers = line(asked, "Answer to each place in the code")
-    assert (answers.said, answers.missing) == ("follow-up: 1", False)
+    evidence_of = json.loads(cleanup_helpers.stage_of(asked).approval.evidence)["references"]  # type: ignore[union-attr]
+    listed = len(evidence_of["answers"])
+    assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed}\n{listed} still open"
+    assert (answers.digest, answers.digest_of) == (evidence_of["answers_sha256"], "answers")
+    assert stage.environment.name == "QA"
