@@ -207,7 +207,8 @@ def _empty(stage: CleanupStage) -> CertificateLine:
     shown = left % {"n": spelled(stage.remaining)} if stage.remaining else _("Nothing is left under the prefix")
     told = f"{shown}. {said(stage.others_note)}" if stage.others_note else shown
     address = reverse("run", args=[run.pk]) if run else ""
-    return CertificateLine(what=what, said=told, at=stage.second_listing_at, url=address)
+    proof = CertificateLine(what=what, said=told, since=stage.first_listing_at, at=stage.second_listing_at)
+    return replace(proof, url=address)
 
 
 def _tested(stage: CleanupStage) -> CertificateLine:

@@ -33,11 +33,13 @@ class CertificateLine:
     """One step: its proof. If it has none, it is `missing`, or `not_applicable` for the reason that is said.
 
     `wrong`: the proof shows a problem, such as a difference with D1. `digest_of`: the thing that has the digest.
+    `since`: the first of two times, of which `at` is the second.
     """
 
     what: str
     said: str = ""
     by: str = ""
+    since: datetime | None = None
     at: datetime | None = None
     digest: str = ""
     digest_of: str = ""
@@ -111,7 +113,8 @@ def as_json(english: Certificate) -> str:
 
 
 def _line_data(line: CertificateLine) -> dict[str, object]:
-    return {**asdict(line), "at": evidence.moment(line.at), "url": _address(line.url)}
+    times = {"since": evidence.moment(line.since), "at": evidence.moment(line.at)}
+    return {**asdict(line), **times, "url": _address(line.url)}
 
 
 def _address(path: str) -> str:
@@ -141,7 +144,8 @@ def as_markdown(mine: Certificate, english: Certificate) -> str:
 
 def _md_line(line: CertificateLine) -> str:
     digest = f"{_md(line.digest_of)}, SHA-256: `{line.digest}`" if line.digest else ""
-    proof = [_md(line.by), evidence.moment(line.at), digest]
+    times = " – ".join(filter(None, [evidence.moment(line.since), evidence.moment(line.at)]))
+    proof = [_md(line.by), times, digest]
     proof.append(f"<{_address(line.url)}>" if line.url else "")
     where = f"{line.environment}: " if line.environment else ""
     label = _("Not applicable") if line.not_applicable else _("Wrong") if line.wrong else ""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -289,3 +289,15 @@ def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people
     assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed}\n{listed} still open"
     assert (answers.digest, answers.digest_of) == (evidence_of["answers_sha256"], "answers")
     assert stage.environment.name == "QA"
+
+
+def test_both_listings_of_the_proof_have_their_time(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.confirmed(asked, people)
+    proof = line(asked, "Proof by two listings")
+    assert (proof.since, proof.at) == (stage.first_listing_at, stage.second_listing_at)
+    client = signed_in(people.auditor)
+    for found in (stage.first_listing_at, stage.second_listing_at):
+        assert found is not None
+        assert f'datetime="{found.astimezone(UTC).isoformat()}"' in page(client, asked)
+        assert evidence.moment(found) in page(client, asked, "?format=md")
+        assert evidence.moment(found) in page(client, asked, "?format=json")
