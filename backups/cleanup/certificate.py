@@ -4,6 +4,7 @@ It is derived from stored rows, also for a clean-up that is open, ended or undon
 proof is a line that says so. `certificate_files` has it as JSON and as Markdown.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _, ngettext
 from backups.cleanup import after_check, cards, evidence as cleanup_evidence
 from backups.cleanup.certificate_files import (
     Certificate,
+    CertificateEnvironment,
     CertificateLine,
     CertificateSection,
     answers_in_words,
@@ -48,13 +50,31 @@ def build(cleanup: CleanupRequest) -> Certificate:
         ),
     ]
     state, valid = _state(cleanup, stages)
-    return Certificate(cleanup, state, valid, sections)
+    return Certificate(cleanup, state, valid, [_environment(stage) for stage in stages], sections)
 
 
 def in_english(cleanup: CleanupRequest) -> Certificate:
     """The certificate in English, of which the digest is made."""
     with translation.override("en"):
         return build(cleanup)
+
+
+def _environment(stage: CleanupStage) -> CertificateEnvironment:
+    """The account and the namespace as approved, or else as they are now, and the numbers of keys."""
+    approved = json.loads(stage.approval.evidence) if stage.approval else {}
+    so_far = reached(stage)
+    deleted = stage.deleted if so_far >= ORDER.index(State.DELETED) else None
+    proven = so_far >= ORDER.index(State.CONFIRMED)
+    return CertificateEnvironment(
+        name=stage.environment.name,
+        account_id=approved.get("account_id", stage.environment.account_id),
+        namespace=approved.get("namespace_title", stage.namespace.title),
+        namespace_id=approved.get("namespace_id", stage.namespace.namespace_id),
+        approved=approved["names"]["count"] if approved and so_far >= ORDER.index(State.APPROVED) else None,
+        deleted=deleted,
+        proven=stage.deleted if proven else None,
+        left=stage.remaining if proven else None,
+    )
 
 
 def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str, bool]:
@@ -89,7 +109,7 @@ def _names(stage: CleanupStage) -> CertificateLine:
     names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
     return CertificateLine(
         what=what,
-        said=f"{names} · {stage.namespace.title} {stage.namespace.namespace_id}",
+        said=names,
         at=stage.frozen_at,
         digest=stage.names_sha256,
         digest_of=_("names"),

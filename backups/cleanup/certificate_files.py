@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from kvops.names import visible
 from kvops.references import deployed
 from kvops.wording import moment, spelled
 
-FORMAT = 1
+FORMAT = 2
 NAMED = 3
 """Follow-ups or deployments that a line names; of more it has numbers and a digest."""
 
@@ -60,12 +60,30 @@ class CertificateSection:
 
 
 @dataclass(frozen=True)
+class CertificateEnvironment:
+    """An environment of the clean-up, with the numbers of its keys; None: the stage did not come so far.
+
+    `left`: all keys under the prefix at the second listing, also those that are not of the clean-up.
+    """
+
+    name: str
+    account_id: str
+    namespace: str
+    namespace_id: str
+    approved: int | None
+    deleted: int | None
+    proven: int | None
+    left: int | None
+
+
+@dataclass(frozen=True)
 class Certificate:
     """The certificate in the reader's language. `valid`: complete, and nothing was brought back."""
 
     cleanup: CleanupRequest
     state: str
     valid: bool
+    environments: Sequence[CertificateEnvironment]
     sections: Sequence[CertificateSection]
 
     @property
@@ -98,6 +116,7 @@ def document(english: Certificate) -> tuple[dict[str, object], str]:
         "valid": english.valid,
         "missing": english.missing,
         "wrong": english.wrong,
+        "environments": [asdict(one) for one in english.environments],
         "sections": [
             {"rule": one.rule, "title": one.title, "lines": [_line_data(line) for line in one.lines]}
             for one in english.sections
@@ -135,11 +154,27 @@ def as_markdown(mine: Certificate, english: Certificate) -> str:
         f"{_('Ticket')}: {_md(cleanup.ticket or '–')}",
         f"{_('Asked by')}: {_md(cleanup.asker)}, {evidence.moment(cleanup.created_at)}",
     ]
+    found.append("\n".join(_md_environments(mine.environments)))
     for section in mine.sections:
         found.append(f"## {section.rule} {_md(section.title)}")
         found.append("\n".join(map(_md_line, section.lines)))
     found.append(f"<{data['page']}>\n\n{_('SHA-256 of “certificate” in the JSON')}: `{digest}`")
     return "\n\n".join(found) + "\n"
+
+
+def _md_environments(environments: Iterable[CertificateEnvironment]) -> Iterator[str]:
+    """The table of the head: the numbers of keys in each environment."""
+    ids = [_("Environment"), _("Account"), _("Namespace")]
+    yield _md_row([*ids, _("Keys approved"), _("Deleted"), _("Proven gone"), _("Left under the prefix")])
+    yield _md_row(["---"] * 3 + ["---:"] * 4)
+    for one in environments:
+        counts = [one.approved, one.deleted, one.proven, one.left]
+        numbers = ["–" if n is None else spelled(n) for n in counts]
+        yield _md_row([_md(one.name), _md(one.account_id), _md(one.namespace_id), *numbers])
+
+
+def _md_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _md_line(line: CertificateLine) -> str:

@@ -80,7 +80,7 @@ def test_each_step_that_was_done_has_its_proof(asked: CleanupRequest, people: ma
     assert "Asked for by Operator &lt;operator@example.com&gt;, approved by Reviewer" in shown
     for digested in ("names", "report of the search", "manifest", "rule of the dataset", "approved content"):
         assert f"{digested}, SHA-256: <" in shown
-    assert f"3 names · {stage.namespace.title} {stage.namespace.namespace_id}" in shown
+    assert "3 names" in shown
     assert "Not complete. Not cleaned and accepted yet: Production." in shown
 
 
@@ -301,3 +301,27 @@ def test_both_listings_of_the_proof_have_their_time(asked: CleanupRequest, peopl
         assert f'datetime="{found.astimezone(UTC).isoformat()}"' in page(client, asked)
         assert evidence.moment(found) in page(client, asked, "?format=md")
         assert evidence.moment(found) in page(client, asked, "?format=json")
+
+
+def test_the_head_has_account_namespace_and_counts_of_each_environment_once(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    stage = cleanup_helpers.accepted(asked, people)
+    client, qa = signed_in(people.auditor), stage.environment
+    shown, text = page(client, asked), page(client, asked, "?format=md")
+    for one in asked.stages.select_related("environment", "namespace"):
+        for name in (one.environment.account_id, one.namespace.namespace_id):
+            assert (shown.count(name), text.count(name)) == (1, 1)
+    assert f"| QA | {qa.account_id} | {stage.namespace.namespace_id} | 3 | 3 | 3 | 0 |" in text
+    assert "| Production | " in text
+    assert text.index("| QA |") < text.index("## 5.1")
+    [found, other] = json.loads(page(client, asked, "?format=json"))["certificate"]["environments"]
+    assert (found["approved"], found["deleted"], found["proven"], found["left"]) == (3, 3, 3, 0)
+    assert (other["approved"], other["deleted"], other["proven"], other["left"]) == (None, None, None, None)
+
+
+def test_the_account_is_the_approved_one(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(asked, people)
+    then = stage.environment.account_id
+    Environment.objects.filter(pk=stage.environment_id).update(account_id="f" * 32)
+    assert certificate.build(asked).environments[0].account_id == then
