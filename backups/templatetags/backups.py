@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django import template
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import number_format
@@ -22,7 +22,7 @@ from backups.templatetags import bucket
 from backups.templatetags.policy import policy_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
-from kvops.overview.status import Alarm
+from kvops.overview.status import Alarm, in_order
 
 register = template.Library()
 
@@ -63,25 +63,28 @@ def drill_light(environment: Environment) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/alarms.html")
-def backup_alarms() -> dict[str, object]:
+def all_alarms(others: Sequence[Alarm]) -> dict[str, object]:
+    """The other alarms of the overview together with those of backups and clean-ups, the most severe first."""
+    return {"alarms": in_order([*others, *_backup_alarms()])}
+
+
+def _backup_alarms() -> list[Alarm]:
     """Alarms for backups that are damaged, partial or not verified in time, and for stages that need a look."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {
-        "alarms": [
-            *policy_alarms(),
-            *_reappeared(),
-            *_differing(),
-            *_unattended(),
-            *_overdue_cases(),
-            *found,
-            *_not_in_time(),
-            *_past_their_end(),
-            *bucket.alarms(),
-        ]
-    }
+    return [
+        *policy_alarms(),
+        *_reappeared(),
+        *_differing(),
+        *_unattended(),
+        *_overdue_cases(),
+        *found,
+        *_not_in_time(),
+        *_past_their_end(),
+        *bucket.alarms(),
+    ]
 
 
 def _past_their_end() -> list[Alarm]:
@@ -95,7 +98,8 @@ def _past_their_end() -> list[Alarm]:
         len(found),
     )
     text = _first([each.title for each in found])
-    return [Alarm("warning", title % {"n": len(found)}, text, reverse("backups:investigations"), _("See details"))]
+    url, since = reverse("backups:investigations"), min(each.ends_at for each in found)
+    return [Alarm("warning", title % {"n": len(found)}, text, url, _("See details"), since)]
 
 
 def _not_in_time() -> list[Alarm]:
@@ -127,8 +131,10 @@ def _first(names: Sequence[str]) -> str:
 
 def _reappeared() -> list[Alarm]:
     """One alarm for each stage with reappeared keys without an acknowledgement."""
-    unseen = Reappearance.objects.unseen().values("stage").annotate(keys=Count("pk"))
-    counted = dict(unseen.order_by("-stage").values_list("stage", "keys")[:SHOWN])
+    unseen = Reappearance.objects.unseen().values("stage").annotate(keys=Count("pk"), since=Min("found_at"))
+    counted = {
+        pk: (keys, at) for pk, keys, at in unseen.order_by("-stage").values_list("stage", "keys", "since")[:SHOWN]
+    }
     stages = CleanupStage.objects.select_related("request__family", "environment").in_bulk(counted)
     return [
         Alarm(
@@ -138,8 +144,9 @@ def _reappeared() -> list[Alarm]:
             _("%(stage)s: inspect the keys, and note your findings.") % {"stage": stages[pk]},
             f"{reverse('backups:stage', args=[pk])}?show=reappeared",
             _("See the keys"),
+            since,
         )
-        for pk, keys in counted.items()
+        for pk, (keys, since) in counted.items()
     ]
 
 
@@ -160,6 +167,7 @@ def _differing() -> list[Alarm]:
             _("%(stage)s: find the cause, and note it when you accept the stage.") % {"stage": stage},
             reverse("backups:stage", args=[stage.pk]),
             _("See details"),
+            stage.second_listing_at,
         )
         for stage in stages.select_related(*related)[:SHOWN]
     ]
@@ -179,6 +187,7 @@ def _unattended() -> list[Alarm]:
             f"{check.environment.name}: {check.dataset.name}",
             reverse("backups:check", args=[check.pk]),
             _("What now?"),
+            check.finished_at,
         )
         for check in difference_cases.unattended()[:SHOWN]
     ]
@@ -193,6 +202,7 @@ def _overdue_cases() -> list[Alarm]:
             f"{case.environment.name}: {case.dataset.name}, {case.owner.name}",
             reverse("backups:check", args=[case.failed_id]),
             _("See details"),
+            case.opened_at,
         )
         for case in difference_cases.overdue()[:SHOWN]
     ]
@@ -208,7 +218,8 @@ def _alarm(generation: Generation) -> Alarm:
     text = generation.problem or _("No deletion may rely on this backup.")
     level = "danger" if generation.status == Status.DAMAGED else "warning"
     url = reverse("backups:generation", args=[generation.pk])
-    return Alarm(level, titles[Status(generation.status)] % {"what": what}, text, url, _("See details"))
+    title = titles[Status(generation.status)] % {"what": what}
+    return Alarm(level, title, text, url, _("See details"), generation.finished_at)
 
 
 @register.simple_tag

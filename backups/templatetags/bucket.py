@@ -14,7 +14,7 @@ from backups.models import BucketProtection, Generation, StoredObject
 from kvops import timing
 from kvops.cloudflare import LockRule
 from kvops.models import Environment
-from kvops.overview.status import Alarm
+from kvops.overview.status import Alarm, in_order
 from kvops.templatetags.states import look_of
 from kvops.templatetags.ui import state_badge
 
@@ -26,7 +26,7 @@ Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredO
 @register.inclusion_tag("includes/alarms.html")
 def bucket_alarms() -> dict[str, object]:
     """The alarms of the buckets."""
-    return {"alarms": alarms()}
+    return {"alarms": in_order(alarms())}
 
 
 def alarms() -> list[Alarm]:

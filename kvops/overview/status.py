@@ -6,7 +6,7 @@ It counts no keys; the scans did.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
@@ -20,6 +20,7 @@ from kvops.models import (
     Category,
     EmergencyStop,
     Environment,
+    Heartbeat,
     Namespace,
     Notification,
     Person,
@@ -35,6 +36,7 @@ from kvops.wording import said, spelled
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Alarm:
     text: str
     url: str = ""
     action: str = ""
+    since: datetime | None = None
+
+
+def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Red alarms before amber ones, each from the oldest to the newest; those without a known time come last."""
+    return sorted(alarms, key=lambda one: (one.level != "danger", one.since is None, one.since or NEVER))
 
 
 @dataclass(frozen=True)
@@ -188,14 +196,21 @@ def _processes() -> list[Alarm]:
     """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
     found = []
     if sweep := _late("sweep", timing.CANARY_LATE):
-        found.append(Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep.')}"))
+        text = f"{sweep} {_('Start manage.py sweep.')}"
+        found.append(Alarm("danger", _("The sweep does not run"), text, since=_seen("sweep")))
     # While a part of a backup is written, no task returns for as long as a part may take.
     worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
     if worker:
-        found.append(
-            Alarm("danger", _("The worker does not execute tasks"), f"{worker} {_('Start manage.py worker.')}")
-        )
+        text = f"{worker} {_('Start manage.py worker.')}"
+        since = min(_seen("worker"), _seen("canary"))
+        found.append(Alarm("danger", _("The worker does not execute tasks"), text, since=since))
     return found
+
+
+def _seen(name: str) -> datetime:
+    """The time when a process was last seen; long ago if it never was."""
+    seen = Heartbeat.objects.filter(name=name).values_list("at", flat=True).first()
+    return seen or NEVER
 
 
 def _late(name: str, limit: float) -> str:
@@ -223,17 +238,11 @@ def _failed() -> list[Alarm]:
         return []
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
     if len(failed) == 1:
-        return [
-            Alarm(
-                "danger",
-                title,
-                f"{failed[0]}: {failed[0].shown_error}",
-                reverse("run", args=[failed[0].pk]),
-                _("See details"),
-            )
-        ]
-    kinds = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
-    return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See details"))]
+        text, url = f"{failed[0]}: {failed[0].shown_error}", reverse("run", args=[failed[0].pk])
+    else:
+        text = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
+        url = f"{reverse('runs')}?state=failed"
+    return [Alarm("danger", title, text, url, _("See details"), failed[-1].finished_at)]
 
 
 def _undelivered() -> list[Alarm]:
@@ -247,7 +256,8 @@ def _undelivered() -> list[Alarm]:
     ) % {"count": count}
     error = str(found.order_by("-pk").values_list("error", flat=True)[0])
     text = said(error) or _("No worker sends it.")
-    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See details"))]
+    since = found.earliest("created_at").created_at
+    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See details"), since)]
 
 
 def _overdue() -> list[Alarm]:
@@ -257,7 +267,8 @@ def _overdue() -> list[Alarm]:
         return []
     title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
     text = ", ".join(dict.fromkeys(one.label for one in found))
-    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See details"))]
+    since = min((one.newest.due_at for one in found if one.newest), default=None)
+    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See details"), since)]
 
 
 def _unexplained() -> list[Alarm]:
@@ -274,7 +285,8 @@ def _unexplained() -> list[Alarm]:
             scan.unexplained,
         ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
         text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
-        found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See details")))
+        url = reverse("unexplained-scan", args=[scan.pk])
+        found.append(Alarm("danger", title, text, url, _("See details"), scan.completed_at))
     return found
 
 
@@ -284,7 +296,7 @@ def _unexpected(scan: Scan) -> Alarm:
     ) % {"namespace": scan.namespace, "count": spelled(scan.unexpected)}
     text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
     url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
-    return Alarm("danger", title, text, url, _("See details"))
+    return Alarm("danger", title, text, url, _("See details"), scan.completed_at)
 
 
 def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
@@ -298,5 +310,6 @@ def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
                 count,
             ) % {"count": spelled(count)}
             url = f"{holdings.keys_url}?category=unclassified"
-            found.append(Alarm("warning", title, text, url, _("See details")))
+            since = holdings.scan.completed_at if holdings.scan else None
+            found.append(Alarm("warning", title, text, url, _("See details"), since))
     return found

@@ -1,5 +1,6 @@
 """The first page: where everything stands, what waits for whom, what is wrong."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -386,3 +387,21 @@ def test_the_unused_release_of_a_stop_that_is_over_waits_for_nobody(estate: make
     approval_gate.approve(again, by=people.reviewer, shown=again.digest)
     emergency_release.use(again, by=people.operator2)
     assert waits(people.operator) == []
+
+
+def test_red_alarms_stand_above_amber_ones_and_the_oldest_first(estate: make.Estate, people: make.People) -> None:
+    scanned(estate.qa, unclassified=3)
+    generation_helpers.backup_of(estate, prefixes=["a:"], status="partial", finished_at=Now() - timedelta(days=1))
+    fail("generation:1", finished_at=Now() - timedelta(hours=2))
+    damaged = {"status": "damaged", "problem": "Entry 3 differs."}
+    generation_helpers.backup_of(estate, prefixes=["b:"], finished_at=Now() - timedelta(hours=1), **damaged)
+    generation_helpers.backup_of(estate, prefixes=["c:"], finished_at=Now() - timedelta(days=2), **damaged)
+    found = re.findall(r'alert-(danger|warning)">.*?alert-heading h4">([^<]*)<', page(people.auditor), re.DOTALL)
+    newest = "The newest backup of qa/SETTINGS"
+    assert [(level, title) for level, title in found if "restore history" not in title] == [
+        ("danger", f"{newest} c:* is damaged"),
+        ("danger", "1 run failed"),
+        ("danger", f"{newest} b:* is damaged"),
+        ("warning", f"{newest} a:* is partial"),
+        ("warning", "qa/SETTINGS has unclassified keys"),
+    ]
