@@ -1,5 +1,6 @@
 """The answers to a stage's code references: the people who give them, the refusals, and the page."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -151,6 +152,26 @@ def test_the_page_shows_unanswered_writers_first_with_their_context(stage: Clean
     page = operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
     assert 0 < page.index("src/a.ts:7") < page.index("src/b.ts:9")
     assert "const key = name;" in page
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", ("Right if this code never uses these keys", "Right if this code works without these keys")),
+        ("ja", ("このコードがこれらのキーを使わない場合", "これらのキーがなくてもこのコードが動く場合")),
+    ],
+)
+def test_each_answer_says_when_it_is_right(
+    stage: CleanupStage, operator: Client, language: str, sentences: tuple[str, str]
+) -> None:
+    operator.cookies["django_language"] = language
+    page = operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
+    beside = dict(
+        re.findall(r'name="kind" value="(\w+)".*?<span class="form-check-description">(.*?)</span>', page, re.DOTALL)
+    )
+    assert list(beside) == ["unrelated", "falls_back", "follow_up"]
+    assert beside["unrelated"].startswith(sentences[0])
+    assert beside["falls_back"].startswith(sentences[1])
 
 
 def test_from_the_hits_to_the_next_step_in_two_clicks(
