@@ -393,9 +393,9 @@ def test_red_alarms_stand_above_amber_ones_and_the_oldest_first(estate: make.Est
     scanned(estate.qa, unclassified=3)
     generation_helpers.backup_of(estate, prefixes=["a:"], status="partial", finished_at=Now() - timedelta(days=1))
     fail("generation:1", finished_at=Now() - timedelta(hours=2))
-    damaged = {"status": "damaged", "problem": "Entry 3 differs."}
-    generation_helpers.backup_of(estate, prefixes=["b:"], finished_at=Now() - timedelta(hours=1), **damaged)
-    generation_helpers.backup_of(estate, prefixes=["c:"], finished_at=Now() - timedelta(days=2), **damaged)
+    for prefix, age in (("b:", timedelta(hours=1)), ("c:", timedelta(days=2))):
+        finished = Now() - age
+        generation_helpers.backup_of(estate, prefixes=[prefix], status="damaged", problem="x", finished_at=finished)
     found = re.findall(r'alert-(danger|warning)">.*?alert-heading h4">([^<]*)<', page(people.auditor), re.DOTALL)
     newest = "The newest backup of qa/SETTINGS"
     assert [(level, title) for level, title in found if "restore history" not in title] == [
