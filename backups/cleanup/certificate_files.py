@@ -243,7 +243,7 @@ def answers_in_words(references: Mapping[str, Any]) -> str:
     kinds = [f"{kind}: {spelled(n)}" for kind, n in sorted(count.items())]
     if left := references["hits"] - len(references["answers"]):
         kinds.append(_("by their digest alone: %(n)s") % {"n": spelled(left)})
-    return "\n".join([", ".join(kinds) or _("No place was found."), *_follow_ups(answers)])
+    return ";\n".join([", ".join(kinds) or _("No place was found."), *_follow_ups(answers)])
 
 
 def _follow_ups(answers: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -1,14 +1,20 @@
 """The main job on Cloudflare's own runtime, judged by what KV itself lists afterwards."""
 
+import re
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import BrowserJob, follow
+from tests.browser.job import BrowserJob, follow, speak
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, PRODUCTION = environment.accounts()
+
+
+POINTS = 7.5
+"""The smallest type on paper that an auditor can read without a glass."""
 
 
 @pytest.fixture
@@ -33,6 +39,11 @@ def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(
     auditor = sign_in("auditor")
     auditor.goto("/audit/?action=stage.confirmed")
     expect(auditor.locator("main tbody tr")).to_have_count(2)
+    for language in ("en", "ja"):
+        speak(auditor, language)
+        auditor.goto(f"{job.address}certificate/")
+        assert _sheets(auditor) == 1, language
+        assert _smallest(auditor) >= POINTS, language
 
 
 def test_nothing_goes_without_qa_and_an_approval_by_another_person(
@@ -70,3 +81,18 @@ def test_an_auditor_sees_every_page_and_no_value(product: Product, sign_in: Sign
     page.goto("/key/qa/SETTINGS/?name=mastercache:all")
     expect(page.locator("main")).to_contain_text("mastercache:all")
     expect(page.get_by_role("button", name="Show the value")).to_be_disabled()
+
+
+def _sheets(page: Page) -> int:
+    """The number of sheets of paper that the page is printed on."""
+    return len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))
+
+
+def _smallest(page: Page) -> float:
+    """The smallest type of the printed page, in points."""
+    page.emulate_media(media="print")
+    sizes: list[float] = page.locator("main *").evaluate_all(
+        "all => all.filter(one => one.getClientRects().length && one.innerText.trim())"
+        ".map(one => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    return min(sizes) * 72 / 96

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.browser.conftest import Product, SignIn, signing_in
-from tests.browser.job import BrowserJob
+from tests.browser.job import BrowserJob, speak
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(1800)]  # the first opens all pages
 FOLDER = Path(__file__).parents[2] / ".screenshots"
@@ -124,7 +124,7 @@ LINKED: dict[str, tuple[str, ...]] = {
 def page(request: pytest.FixtureRequest, sign_in: SignIn, product: Product) -> Iterator[Page]:
     """An operator's page in one look; what the browser complains about fails the test."""
     page = sign_in("operator", **LOOKS[request.param])
-    _speak(page, product, "ja" if request.param in BY_LANGUAGE["ja"] else "en")
+    speak(page, "ja" if request.param in BY_LANGUAGE["ja"] else "en")
     complaints: list[str] = []
     _listen(page, complaints)
     yield page
@@ -143,7 +143,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
             job.ask(prefix)
         for language, looks in BY_LANGUAGE.items():
             page, complaints = sign_in("operator"), list[str]()
-            _speak(page, product, language)
+            speak(page, language)
             _listen(page, complaints)
             found |= {look: [] for look in looks}
             addresses = addresses or {**PAGES, **_linked(page)}
@@ -210,10 +210,6 @@ def _opened(page: Page, address: str) -> Iterator[str]:
     answer = page.goto(address)
     if answer is None or answer.status not in {200, 404}:
         yield f"answered {answer.status if answer else 'nothing'}"
-
-
-def _speak(page: Page, product: Product, language: str) -> None:
-    page.context.add_cookies([{"name": "django_language", "value": language, "url": product.url}])
 
 
 def _listen(page: Page, complaints: list[str]) -> None:

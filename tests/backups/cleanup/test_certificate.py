@@ -218,7 +218,7 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     cleanup_helpers.accepted(asked, people)
     due = timezone.localdate() + timedelta(days=7)
     answers = line(asked, "Answer to each place in the code")
-    assert answers.said == f"follow-up: 1\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due} · still open"
+    assert answers.said == f"follow-up: 1;\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due} · still open"
     assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs: site 4f2a91c"
     monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
     assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
@@ -286,7 +286,7 @@ def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people
     answers = line(asked, "Answer to each place in the code")
     evidence_of = json.loads(cleanup_helpers.stage_of(asked).approval.evidence)["references"]  # type: ignore[union-attr]
     listed = len(evidence_of["answers"])
-    assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed}\n{listed} still open"
+    assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed};\n{listed} still open"
     assert (answers.digest, answers.digest_of) == (evidence_of["answers_sha256"], "answers")
     assert stage.environment.name == "QA"
 
