@@ -70,7 +70,7 @@ def _environment(stage: CleanupStage) -> CertificateEnvironment:
         account_id=approved.get("account_id", stage.environment.account_id),
         namespace=approved.get("namespace_title", stage.namespace.title),
         namespace_id=approved.get("namespace_id", stage.namespace.namespace_id),
-        approved=approved["names"]["count"] if approved and so_far >= ORDER.index(State.APPROVED) else None,
+        approved=stage.names if approved and so_far >= ORDER.index(State.APPROVED) else None,
         deleted=deleted,
         proven=stage.deleted if proven else None,
         left=stage.remaining if proven else None,

@@ -25,7 +25,7 @@ FORMAT = 2
 NAMED = 3
 """Follow-ups or deployments that a line names; of more it has numbers and a digest."""
 
-Kind = ReferenceAnswer.Kind
+Kind, FollowUp = ReferenceAnswer.Kind, ReferenceAnswer.FollowUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +255,7 @@ def _follow_ups(answers: Iterable[Mapping[str, Any]]) -> list[str]:
         numbers = [(_("%(n)s still open"), still), (_("%(n)s closed since"), len(given) - still)]
         return [" · ".join(text % {"n": spelled(n)} for text, n in numbers if n)]
     return [
-        f"{one['file']}:{one['line']} · {rows[one['id']].get_follow_up_display()} · {one['owner']}, {one['due']}"
+        f"{one['file']}:{one['line']} · {FollowUp(one['follow_up']).label} · {one['owner']}, {one['due']}"
         f" · {_since(rows[one['id']])}"
         for one in given
     ]

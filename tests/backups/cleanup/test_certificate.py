@@ -267,9 +267,16 @@ def test_the_code_references_of_a_finished_clean_up_stay_as_they_were_approved(
     assert code_lines(asked) == before
 
 
-def test_a_stage_without_keys_or_that_ended_reads_no_search_of_today(
-    asked: CleanupRequest, people: make.People
-) -> None:
+def test_a_proven_stage_without_keys_reads_no_search_of_today(asked: CleanupRequest, people: make.People) -> None:
+    stage = with_follow_up(asked, people)
+    cleanup_helpers.confirmed(asked, people)
+    with gate.past_the_triggers():
+        CleanupStage.objects.filter(pk=stage.pk).update(approval=None, run=None, generation=None, names=0)
+    for one in code_lines(asked):
+        assert (one.not_applicable, one.missing, one.said) == (True, False, "There were no keys.")
+
+
+def test_a_stage_that_ended_reads_no_search_of_today(asked: CleanupRequest, people: make.People) -> None:
     with_follow_up(asked, people)
     assert not line(asked, "Code references").missing
     completion.end(asked, reason="asked twice", by=people.operator)
