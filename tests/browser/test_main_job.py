@@ -92,7 +92,7 @@ def _smallest(page: Page) -> float:
     """The smallest type of the printed page, in points."""
     page.emulate_media(media="print")
     sizes: list[float] = page.locator("main *").evaluate_all(
-        "all => all.filter(one => one.getClientRects().length && one.innerText.trim())"
+        "all => all.filter(one => one.getClientRects().length && one.textContent.trim())"
         ".map(one => parseFloat(getComputedStyle(one).fontSize))"
     )
     return min(sizes) * 72 / 96
