@@ -441,6 +441,20 @@ def test_the_newest_recent_search_of_each_other_script_counts_too(
     assert code_references.with_others(None) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [("frozen", 1), ("submitted", 1), ("approved", 1), ("deleting", 1), ("deleted", 0), ("confirmed", 0)],
+)
+def test_a_closed_follow_up_is_an_answer_only_after_the_deletion(
+    world: GateWorld, request_: CleanupRequest, state: str, left: int
+) -> None:
+    closed(world, request_)
+    stage = gate.stage_of(request_)
+    stage.state = state
+    search = ReferenceSearch.objects.filter(environment=world.qa.environment).latest("pk")
+    assert code_references.unanswered(code_references.hits_of(stage, [search])) == left
+
+
 @pytest.mark.parametrize(("seconds", "enough"), [(-604_800, True), (-604_801, False), (5, True), (6, False)])
 def test_a_search_counts_for_a_week(
     world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch, seconds: float, *, enough: bool

@@ -235,3 +235,12 @@ def test_a_search_of_another_script_is_a_search_after_the_approval(world: GateWo
     shown: Any = shown_references.shown(found)
     assert shown["search"]["worker"] == ""
     assert shown_references.changed(found) == AGAIN
+
+
+def test_another_stored_search_of_the_stage_is_a_search_after_the_approval(
+    world: GateWorld, stage: CleanupStage
+) -> None:
+    found = approved(world, stage)
+    assert found.search == ReferenceSearch.objects.filter(environment=stage.environment).latest("searched_at")
+    found.search = searched.search(world.production.environment)
+    assert shown_references.changed(found) == AGAIN
