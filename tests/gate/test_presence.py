@@ -66,7 +66,7 @@ def test_the_manifest_is_compared_by_its_digest(mine: deletion_run._Deletion, kv
 
 def test_an_object_whose_etag_is_not_known_proves_nothing(mine: deletion_run._Deletion, kv: Kv) -> None:
     StoredObject.objects.filter(key=f"{mine.generation.stem}.RESTORE.md").update(written_etag="")
-    assert f"the ETag of {mine.generation.stem}.RESTORE.md is not known." in str(refusal(mine, kv))
+    assert f"written: the ETag of {mine.generation.stem}.RESTORE.md is not known. Nothing" in str(refusal(mine, kv))
 
 
 def test_an_object_of_another_environment_proves_nothing(mine: deletion_run._Deletion, kv: Kv) -> None:
