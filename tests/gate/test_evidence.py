@@ -93,6 +93,18 @@ def test_a_freeze_of_the_writers_the_hours_and_the_code_are_shown(second: Cleanu
     assert found["references"] == shown_references.shown(second)
 
 
+def test_the_ticket_and_the_freeze_stay_as_submitted(second: CleanupStage) -> None:
+    before = cleanup_evidence.arranged(second)
+    until = datetime(2026, 7, 1, tzinfo=UTC)
+    gate.tampered(second.request, ticket="https://tickets.example/2", frozen_until=until, frozen_by="Another team")
+    found = gate.stage_of(second.request, "production")
+    assert cleanup_evidence.submitted(found) == json.loads(json.dumps(before))
+    found.approval = None
+    now = cleanup_evidence.submitted(found)
+    assert (now["ticket"], now["writers_frozen"]["by"]) == ("https://tickets.example/2", "Another team")
+    assert now == cleanup_evidence.arranged(found)
+
+
 def test_the_hours_of_the_undo_are_exact(second: CleanupStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "UNDO_WITHIN", 3600.0 * 5000)
     assert built(second)["undo"]["hours"] == 5000
