@@ -152,28 +152,41 @@ def test_a_stage_has_results_from_its_proof_on(proven: CleanupStage, state: Clea
     assert found == (["backup", "dataset"] if state in {"confirmed", "accepted"} else [])
 
 
-REASONS: dict[str, tuple[dict[str, object], str, str, bool]] = {
-    "refused": ({"after_refused": "No database."}, "No database.", after_check.NO_DATASET, True),
-    "proven before the rule": ({}, after_check.BEFORE_THIS_RULE, after_check.NO_DATASET, False),
-    "no keys": ({"names": 0}, after_check.NO_BACKUP, after_check.NO_KEYS, False),
+REASONS: dict[str, tuple[dict[str, object], str, str, bool, tuple[bool, bool]]] = {
+    "refused": ({"after_refused": "No database."}, "No database.", after_check.NO_DATASET, True, (False, False)),
+    "proven before the rule": ({}, after_check.BEFORE_THIS_RULE, after_check.NO_DATASET, False, (False, False)),
+    "no keys": ({"names": 0}, after_check.NO_BACKUP, after_check.NO_KEYS, False, (True, True)),
+    "no keys, refused": ({"names": 0, "after_refused": "No."}, "No.", after_check.NO_KEYS, True, (False, True)),
 }
 
 
 @pytest.mark.parametrize("what", REASONS)
 def test_a_missing_comparison_says_why(proven: CleanupStage, what: str) -> None:
-    values, why, of_dataset, unfinished = REASONS[what]
+    values, why, of_dataset, unfinished, not_applicable = REASONS[what]
     for name, value in values.items():
         setattr(proven, name, value)
     backup, dataset = after_check.results(proven)
     assert (backup.check, backup.missing, backup.refused, backup.unfinished) == (None, why, unfinished, unfinished)
     assert (dataset.check, dataset.missing, dataset.unfinished) == (None, of_dataset, False)
+    assert (backup.not_applicable, dataset.not_applicable) == not_applicable
+
+
+@pytest.mark.parametrize(("production", "why"), [(False, after_check.NOT_EXPORTED), (True, after_check.NO_DATASET)])
+def test_a_dataset_file_is_wanted_only_in_production(
+    world: GateWorld, proven: CleanupStage, why: str, *, production: bool
+) -> None:
+    start(proven, world)
+    found = now(proven)
+    found.environment.production = production
+    _backup, dataset = after_check.results(found)
+    assert (dataset.missing, dataset.not_applicable) == (why, not production)
 
 
 def test_a_comparison_shows_its_check_and_no_reason(world: GateWorld, proven: CleanupStage) -> None:
     masters(proven.environment)
     start(proven, world)
     proven = now(proven)
-    proven.after_refused = "earlier"
+    proven.after_refused, proven.names = "earlier", 0
     backup, dataset = after_check.results(proven)
     titles = ("Compare the backup with D1 again", "Compare the dataset with D1 again")
     assert (str(backup.title), str(dataset.title)) == titles
@@ -181,6 +194,8 @@ def test_a_comparison_shows_its_check_and_no_reason(world: GateWorld, proven: Cl
     assert (dataset.check, dataset.missing, dataset.refused) == (proven.dataset_check_after, "", False)
     assert backup.unfinished
     assert dataset.unfinished
+    assert not backup.not_applicable
+    assert not dataset.not_applicable
 
 
 @pytest.mark.parametrize(
