@@ -15,7 +15,8 @@ INTRODUCTION = """# Mutants
 
 Measured with `make mutants`: each function of the gate, the approvals, the leases and the digests is broken in every
 way mutmut knows, and the tests of `tests/gate` must notice. A module's row is of the last time that all its mutants
-were judged. Below the table stands each survivor, with the reason.
+were judged. A `*` at the commit: only the functions that changed since the time before were judged again there. Below
+the table stands each survivor, with the reason.
 
 """
 OVERALL, GATE = 95.0, 100.0
