@@ -46,6 +46,7 @@ REASONS: dict[str, str] = {
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
+    r'_of_dataset: - why = ""\n\+ why = None$': "no sentence is no sentence",
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""
