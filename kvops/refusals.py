@@ -16,10 +16,18 @@ class Sentence:
 
     As text it is English, for commands, files and the audit log. `wording.spoken` has it in the reader's language.
     A module without Django imports the class as `_`, so that the catalogue of translations finds its sentences.
+    An error as a fact stands for its sentence, or for its text if it has none.
     """
 
     def __init__(self, template: str, /, **facts: object) -> None:
-        self.template, self.facts = template, facts
+        self.template = template
+        self.facts = {name: said_by(fact) if isinstance(fact, Exception) else fact for name, fact in facts.items()}
 
     def __str__(self) -> str:
         return self.template % self.facts if self.facts else self.template
+
+
+def said_by(error: Exception) -> Sentence:
+    """The sentence of an error, or its text if it has none."""
+    first = next(iter(error.args), "")
+    return first if isinstance(first, Sentence) else Sentence(str(error))

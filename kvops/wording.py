@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from django.utils import timezone, translation
 from django.utils.formats import number_format
@@ -17,7 +18,12 @@ type Words = str | Promise | Sentence | Exception
 
 
 def _fill(sentence: str | Promise, facts: dict[str, object]) -> str:
-    return str(sentence) % facts
+    return str(sentence) % {name: _read_now(fact) for name, fact in facts.items()}
+
+
+def _read_now(fact: object) -> object:
+    """A fact as it stands in a sentence, in the reader's language."""
+    return reason_of(fact) if isinstance(fact, Exception) else spoken(fact) if isinstance(fact, Sentence) else fact
 
 
 _filled = lazy(_fill, str)
@@ -49,8 +55,7 @@ def spoken(sentence: Sentence) -> str:
     """A sentence in the reader's language."""
     if not sentence.facts:
         return said(sentence.template)
-    facts = {name: spoken(fact) if isinstance(fact, Sentence) else fact for name, fact in sentence.facts.items()}
-    return gettext(sentence.template) % facts
+    return _fill(gettext(sentence.template), sentence.facts)
 
 
 def reason_of(refused: Exception) -> str:
@@ -74,7 +79,12 @@ def _fact(fact: object) -> object:
     return sentence_of(fact) if isinstance(fact, Promise | Sentence | Exception) else fact
 
 
-def joined(sentences: Iterable[str]) -> Sentence:
+def typed(text: str) -> Sentence:
+    """A text that a person typed: it is a fact, so it is never translated."""
+    return Sentence("%(typed)s", typed=text) if text else Sentence("")
+
+
+def joined(sentences: Iterable[Words]) -> Sentence:
     """One after the other."""
     facts = {f"sentence{number}": sentence_of(one) for number, one in enumerate(sentences)}
     return Sentence(" ".join(f"%({name})s" for name in facts), **facts)
@@ -93,6 +103,12 @@ def _json(fact: object) -> JSON:
     if isinstance(fact, Sentence):
         return _kept(fact)
     return fact if isinstance(fact, int) else storable(english(fact))
+
+
+def columns(name: str, words: Words, most: int | None = 1_000) -> dict[str, Any]:
+    """The values of the column `name`, which has at most so many characters, and of its `…_sentence` beside it."""
+    sentence = sentence_of(words)
+    return {name: storable(str(sentence)).strip()[:most], f"{name}_sentence": kept(sentence)}
 
 
 def stored(text: str, column: Mapping[str, JSON]) -> Sentence:

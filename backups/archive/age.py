@@ -7,6 +7,7 @@ import pyrage
 from pyrage import x25519
 
 from backups.archive.errors import Damaged
+from kvops.refusals import Sentence as _
 
 PIECE = 64 * 1024
 
@@ -28,7 +29,7 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
     try:
         pyrage.decrypt_io(_ChunkFile(chunks), opened, identities)
     except (pyrage.DecryptError, OSError) as error:
-        raise Damaged("The object was changed or cut off after it was encrypted: it cannot be decrypted.") from error
+        raise Damaged(_("The object was changed or cut off after it was encrypted: it cannot be decrypted.")) from error
     opened.seek(0)
     while piece := opened.read(PIECE):
         yield piece

@@ -9,6 +9,7 @@ from backups.archive.digests import EntryDigests, Root, read_digests
 from backups.archive.errors import Damaged
 from backups.archive.manifest import Part
 from backups.archive.reading import read_entries
+from kvops.refusals import Sentence, Sentence as _, said_by
 
 MAX_PROBLEMS = 20
 
@@ -21,7 +22,7 @@ class PartCheck:
     size: int
     sha256: str
     digest_root: str
-    problems: tuple[str, ...]
+    problems: tuple[Sentence, ...]
 
 
 def check_part(
@@ -45,29 +46,37 @@ def check_part(
     try:
         for entry, expected in zip_longest(read_entries(opened(read)), read_digests(digests)):
             if entry is None:
-                problems.add("The digests list more entries than the object holds.")
+                problems.add(_("The digests list more entries than the object holds."))
                 break
             keys += 1
             actual = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration, key)
             root.add(bytes.fromhex(actual.entry))
             if expected is None:
-                problems.add(f"{entry.name!r} has no digests.")
+                problems.add(_("%(name)s has no digests.", name=repr(entry.name)))
             elif actual != expected:
-                problems.add(f"{entry.name!r} differs in {_differences(actual, expected)}.")
+                problems.add(
+                    _("%(name)s differs in %(fields)s.", name=repr(entry.name), fields=_differences(actual, expected))
+                )
     except Damaged as damage:
-        problems.add(str(damage))
+        problems.add(said_by(damage))
     read.drain()
-    problems.unless(sha256(digests).hexdigest() == part.digests_sha256, "The digests object is not the one written.")
-    problems.unless(read.size == part.size, f"The object has {read.size} bytes, {part.size} were written.")
-    problems.unless(read.sha256() == part.sha256, "The SHA-256 of the object is not the one in the manifest.")
-    problems.unless(keys == part.keys, f"{keys} entries could be read, {part.keys} were written.")
-    problems.unless(root.hexdigest() == part.digest_root, "The digest root is not the one computed from KV.")
+    problems.unless(sha256(digests).hexdigest() == part.digests_sha256, _("The digests object is not the one written."))
+    problems.unless(
+        read.size == part.size,
+        _("The object has %(size)s bytes, %(written)s were written.", size=read.size, written=part.size),
+    )
+    problems.unless(read.sha256() == part.sha256, _("The SHA-256 of the object is not the one in the manifest."))
+    problems.unless(
+        keys == part.keys, _("%(keys)s entries could be read, %(written)s were written.", keys=keys, written=part.keys)
+    )
+    problems.unless(root.hexdigest() == part.digest_root, _("The digest root is not the one computed from KV."))
     return PartCheck(keys, read.size, read.sha256(), root.hexdigest(), problems.listed())
 
 
-def _differences(actual: EntryDigests, expected: EntryDigests) -> str:
-    named = ("name", "value", "metadata", "expiration")
-    return ", ".join(what for what in named if getattr(actual, what) != getattr(expected, what)) or "its digest"
+def _differences(actual: EntryDigests, expected: EntryDigests) -> Sentence:
+    named = {"name": _("name"), "value": _("value"), "metadata": _("metadata"), "expiration": _("expiration")}
+    differing = {name: word for name, word in named.items() if getattr(actual, name) != getattr(expected, name)}
+    return Sentence(", ".join(f"%({name})s" for name in differing), **differing) if differing else _("its digest")
 
 
 class _Counted:
@@ -85,7 +94,7 @@ class _Counted:
             yield chunk
 
     def drain(self) -> None:
-        for _ in self:
+        for _chunk in self:
             pass
 
     def sha256(self) -> str:
@@ -96,18 +105,18 @@ class _Problems:
     """The first problems as sentences, and the number of all problems."""
 
     def __init__(self) -> None:
-        self._sentences: list[str] = []
+        self._sentences: list[Sentence] = []
         self._count = 0
 
-    def add(self, sentence: str) -> None:
+    def add(self, sentence: Sentence) -> None:
         self._count += 1
         if self._count <= MAX_PROBLEMS:
             self._sentences.append(sentence)
 
-    def unless(self, holds: bool, sentence: str) -> None:
+    def unless(self, holds: bool, sentence: Sentence) -> None:
         if not holds:
             self.add(sentence)
 
-    def listed(self) -> tuple[str, ...]:
+    def listed(self) -> tuple[Sentence, ...]:
         hidden = self._count - len(self._sentences)
-        return (*self._sentences, f"… and {hidden} more.") if hidden else tuple(self._sentences)
+        return (*self._sentences, _("… and %(count)s more.", count=hidden)) if hidden else tuple(self._sentences)

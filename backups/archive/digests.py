@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from backups.archive.errors import Damaged, ManifestError
+from kvops.refusals import Sentence as _
 
 _ABSENT = b"\xff\xff\xff\xff"
 _HEADER = b"# kvops digests 1: entry name value metadata expiration\n"
@@ -90,7 +91,9 @@ def names_sha256(names: Iterable[str]) -> str:
     for name in names:
         encoded = name.encode()
         if previous is not None and encoded <= previous:
-            raise ManifestError(f"Names must be sorted by their bytes, each once: {name!r} is out of place.")
+            raise ManifestError(
+                _("Names must be sorted by their bytes, each once: %(name)s is out of place.", name=repr(name))
+            )
         total.update(_framed(encoded))
         previous = encoded
     return total.hexdigest()
@@ -134,13 +137,13 @@ def encode_digests(lines: Iterable[EntryDigests]) -> bytes:
 def read_digests(data: bytes) -> Iterator[EntryDigests]:
     """The lines of a digests object. Raises Damaged at the first invalid line."""
     if not data.startswith(_HEADER):
-        raise Damaged("The digests do not start with the header of format 1.")
+        raise Damaged(_("The digests do not start with the header of format 1."))
     at = len(_HEADER)
     while at < len(data):
         end = data.find(b"\n", at)
         found = _LINE.fullmatch(data, at, end) if end >= 0 else None
         if found is None:
-            raise Damaged(f"The digests are damaged or cut off at byte {at}.")
+            raise Damaged(_("The digests are damaged or cut off at byte %(at)s.", at=at))
         entry, name, value, metadata, expiration = (group.decode() for group in found.groups())
         yield EntryDigests(
             entry,

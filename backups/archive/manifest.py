@@ -9,6 +9,7 @@ from typing import get_args, get_origin, get_type_hints
 from backups.archive.digests import digest_root
 from backups.archive.errors import BadManifest
 from backups.archive.names import digests_key, is_part_key, manifest_key, restore_key
+from kvops.refusals import Sentence as _
 
 FORMAT = 1
 _OF_MASTERS: dict[str, object] = {"source": "", "tables": []}
@@ -132,14 +133,16 @@ def parse_manifest(data: bytes) -> Manifest:
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadManifest("The manifest is not JSON.") from error
+        raise BadManifest(_("The manifest is not JSON.")) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise BadManifest(f"This is not a manifest of format {FORMAT}; a newer KVOps may have written it.")
+        raise BadManifest(
+            _("This is not a manifest of format %(format)s; a newer KVOps may have written it.", format=FORMAT)
+        )
     if isinstance(found.get("tables"), list):
         found["tables"] = [_OF_TABLE | each if isinstance(each, dict) else each for each in found["tables"]]
     manifest = _record(Manifest, _OF_MASTERS | {"digest_key": ""} | found, "manifest")
     if manifest.to_json() != data:
-        raise BadManifest("The manifest was changed after it was written: it is not in its canonical form.")
+        raise BadManifest(_("The manifest was changed after it was written: it is not in its canonical form."))
     return manifest
 
 
@@ -148,33 +151,47 @@ def _check(manifest: Manifest) -> None:
     for part in manifest.parts:
         hashes += [part.sha256, part.digest_root, part.digests_sha256]
     if not all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes):
-        raise BadManifest(f"A digest in the manifest of {manifest.stem} is not a SHA-256 in hex.")
+        raise BadManifest(_("A digest in the manifest of %(backup)s is not a SHA-256 in hex.", backup=manifest.stem))
     for time in (manifest.started_at, manifest.finished_at, manifest.retain_until):
         if time.utcoffset() is None:
-            raise BadManifest(f"A time in the manifest of {manifest.stem} has no time zone.")
+            raise BadManifest(_("A time in the manifest of %(backup)s has no time zone.", backup=manifest.stem))
     if not manifest.started_at <= manifest.finished_at <= manifest.retain_until:
-        raise BadManifest(f"The times in the manifest of {manifest.stem} are not in order.")
+        raise BadManifest(_("The times in the manifest of %(backup)s are not in order.", backup=manifest.stem))
     if sum(part.keys for part in manifest.parts) != manifest.counts.keys:
-        raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its number of keys.")
+        raise BadManifest(
+            _("The parts in the manifest of %(backup)s do not add up to its number of keys.", backup=manifest.stem)
+        )
     if sum(part.value_bytes for part in manifest.parts) != manifest.counts.value_bytes:
-        raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its bytes.")
+        raise BadManifest(
+            _("The parts in the manifest of %(backup)s do not add up to its bytes.", backup=manifest.stem)
+        )
     if bool(manifest.recipients) != bool(manifest.digest_key):
-        raise BadManifest(f"The manifest of {manifest.stem} does not say how it is encrypted.")
+        raise BadManifest(_("The manifest of %(backup)s does not say how it is encrypted.", backup=manifest.stem))
     if parts_root(manifest.parts) != manifest.digest_root:
-        raise BadManifest(f"The digest root in the manifest of {manifest.stem} is not that of its parts.")
+        raise BadManifest(
+            _("The digest root in the manifest of %(backup)s is not that of its parts.", backup=manifest.stem)
+        )
 
 
 def _check_places(manifest: Manifest) -> None:
     for part in manifest.parts:
         encrypted = bool(manifest.recipients)
         if not is_part_key(part.key, manifest.stem, part.number, api_only=part.api_only, encrypted=encrypted):
-            raise BadManifest(f"The manifest of {manifest.stem} names {part.key}, which is not an object of it.")
+            raise BadManifest(
+                _(
+                    "The manifest of %(backup)s names %(key)s, which is not an object of it.",
+                    backup=manifest.stem,
+                    key=part.key,
+                )
+            )
         if part.digests_key != digests_key(part.key):
-            raise BadManifest(f"The manifest of {manifest.stem} names other digests for {part.key}.")
+            raise BadManifest(
+                _("The manifest of %(backup)s names other digests for %(key)s.", backup=manifest.stem, key=part.key)
+            )
     places = [(part.number, part.api_only) for part in manifest.parts]
     numbers = [number for number, api_only in places if not api_only]
     if numbers != list(range(1, len(numbers) + 1)) or places != sorted(set(places)) or not numbers:
-        raise BadManifest(f"The manifest of {manifest.stem} lacks a part or names one twice.")
+        raise BadManifest(_("The manifest of %(backup)s lacks a part or names one twice.", backup=manifest.stem))
 
 
 def _time_text(time: datetime) -> str:
@@ -185,7 +202,9 @@ def _record[T](kind: type[T], value: object, where: str) -> T:
     """The JSON object as this dataclass; raises BadManifest naming the place."""
     hints = get_type_hints(kind)
     if not isinstance(value, dict) or value.keys() != hints.keys():
-        raise BadManifest(f"{where} must have exactly the members {', '.join(hints)}.")
+        raise BadManifest(
+            _("%(where)s must have exactly the members %(members)s.", where=where, members=", ".join(hints))
+        )
     return kind(**{name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
 
 
@@ -199,7 +218,7 @@ def _read(kind: object, value: object, where: str) -> object:
         try:
             return datetime.fromisoformat(value)
         except ValueError as error:
-            raise BadManifest(f"{where} is not a time.") from error
+            raise BadManifest(_("%(where)s is not a time.", where=where)) from error
     if type(value) is not kind:
-        raise BadManifest(f"{where} has the wrong type.")
+        raise BadManifest(_("%(where)s has the wrong type.", where=where))
     return value

@@ -18,6 +18,7 @@ from string import Formatter
 from urllib.parse import quote
 
 from backups.archive.errors import LayoutError
+from kvops.refusals import Sentence as _
 
 KV_TEMPLATE = "backups/kv/{prefix}/{timestamp}"
 CLINICS_TEMPLATE = "backups/kv/clinics/{timestamp}"
@@ -65,7 +66,7 @@ def object_stem(
     """
     check_template(template)
     if at.tzinfo is None:
-        raise LayoutError("The time of a generation needs a time zone.")
+        raise LayoutError(_("The time of a generation needs a time zone."))
     stem = template.format(
         environment=quote(environment, safe=""),
         prefix=encode_prefix(prefix),
@@ -73,7 +74,9 @@ def object_stem(
         date=at.astimezone(zone).strftime("%Y%m%d-%H%M%S" if later else "%Y%m%d"),
     )
     if len(stem) + _LONGEST_SUFFIX > MAX_KEY_BYTES:
-        raise LayoutError(f"R2 takes object names of {MAX_KEY_BYTES} bytes: give this family a shorter key template.")
+        raise LayoutError(
+            _("R2 takes object names of %(most)s bytes: give this family a shorter key template.", most=MAX_KEY_BYTES)
+        )
     return stem
 
 
@@ -112,18 +115,37 @@ def check_template(template: str) -> None:
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        raise LayoutError(f"The key template {template!r} is not well-formed: {error}.") from error
+        raise LayoutError(
+            _("The key template %(template)s is not well-formed: %(error)s.", template=repr(template), error=error)
+        ) from error
     fields = {name for _, name, _, _ in pieces if name is not None}
     if unknown := sorted(fields - _FIELDS):
-        raise LayoutError(f"The key template {template!r} uses {{{unknown[0]}}}; known are {sorted(_FIELDS)}.")
+        raise LayoutError(
+            _(
+                "The key template %(template)s uses {%(unknown)s}; known are %(known)s.",
+                template=repr(template),
+                unknown=unknown[0],
+                known=sorted(_FIELDS),
+            )
+        )
     if any(spec or conversion for _, _, spec, conversion in pieces):
-        raise LayoutError(f"The key template {template!r} may not format its placeholders.")
+        raise LayoutError(_("The key template %(template)s may not format its placeholders.", template=repr(template)))
     if not fields & {"timestamp", "date"}:
-        raise LayoutError(f"The key template {template!r} needs {{timestamp}} or {{date}}: two backups would collide.")
+        raise LayoutError(
+            _(
+                "The key template %(template)s needs {timestamp} or {date}: two backups would collide.",
+                template=repr(template),
+            )
+        )
     if not all(_LITERAL.fullmatch(literal) for literal, _, _, _ in pieces):
-        raise LayoutError(f"The key template {template!r} may hold A-Z a-z 0-9 / _ . - and placeholders only.")
+        raise LayoutError(
+            _(
+                "The key template %(template)s may hold A-Z a-z 0-9 / _ . - and placeholders only.",
+                template=repr(template),
+            )
+        )
     if any(segment in ("", ".", "..") for segment in template.split("/")):
-        raise LayoutError(f"The key template {template!r} has an empty or dot segment.")
+        raise LayoutError(_("The key template %(template)s has an empty or dot segment.", template=repr(template)))
 
 
 def validate_templates(uses: Iterable[TemplateUse]) -> None:
@@ -137,6 +159,11 @@ def validate_templates(uses: Iterable[TemplateUse]) -> None:
             continue
         if any("{environment}" not in template for template in (*use.templates, *other.templates)):
             raise LayoutError(
-                f"{other.environment} and {use.environment} both write to {use.bucket}: "
-                "put {environment} into the key templates of both, or use two buckets."
+                _(
+                    "%(other)s and %(environment)s both write to %(bucket)s: put {environment} into the key templates"
+                    " of both, or use two buckets.",
+                    other=other.environment,
+                    environment=use.environment,
+                    bucket=use.bucket,
+                )
             )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from backups.archive.errors import Damaged
 from kvops.cloudflare import KvEntry
+from kvops.refusals import Sentence, Sentence as _, said_by
 
 MAX_ENTRY_BYTES = 64 * 1024 * 1024
 """Bytes; the size of a whole part.
@@ -32,7 +33,7 @@ class _Number(str):
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(_("%(constant)s is not JSON", constant=constant))
 
 
 _DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
@@ -49,7 +50,7 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[KvEntry]:
         entry = parse_entry(text)
         name = entry.name.encode()
         if previous is not None and name <= previous:
-            raise Damaged(f"The entry {entry.name!r} is there twice or out of order.")
+            raise Damaged(_("The entry %(name)s is there twice or out of order.", name=repr(entry.name)))
         previous = name
         yield entry
 
@@ -60,20 +61,20 @@ def parse_entry(text: str) -> KvEntry:
         return _entry(_members(text))
     except (ValueError, RecursionError) as error:
         # The text of the error may quote the value, so only the kind of error is named.
-        reason = "it is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeError) else str(error)
-        raise Damaged(f"An entry cannot be read: {reason}.") from error
+        reason = _("it is not JSON") if isinstance(error, json.JSONDecodeError | UnicodeError) else said_by(error)
+        raise Damaged(_("An entry cannot be read: %(reason)s.", reason=reason)) from error
 
 
 def _entry(members: dict[str, tuple[object, str]]) -> KvEntry:
     missing_or_unknown = ({"key", "value"} - members.keys()) | (members.keys() - _MEMBERS)
     if missing_or_unknown:
-        raise ValueError(f"{', '.join(sorted(missing_or_unknown))!r} is missing or unknown")
+        raise ValueError(_("%(members)s is missing or unknown", members=repr(", ".join(sorted(missing_or_unknown)))))
     name, value = members["key"][0], members["value"][0]
     if type(name) is not str or type(value) is not str:
-        raise ValueError("key and value must be strings")
+        raise ValueError(_("key and value must be strings"))
     name.encode()
     if members.get("base64", (True, ""))[0] is not True:
-        raise ValueError("base64 must be true where it stands")
+        raise ValueError(_("base64 must be true where it stands"))
     data = b64decode(value, validate=True) if "base64" in members else value.encode()
     return KvEntry(name, data, _expiration(members), members["metadata"][1] if "metadata" in members else None)
 
@@ -83,7 +84,7 @@ def _expiration(members: dict[str, tuple[object, str]]) -> int | None:
         return None
     value = members["expiration"][0]
     if not isinstance(value, _Number) or not re.fullmatch(r"-?[0-9]{1,19}", value):
-        raise ValueError("expiration must be whole seconds")
+        raise ValueError(_("expiration must be whole seconds"))
     return int(value)
 
 
@@ -94,14 +95,14 @@ def _members(text: str) -> dict[str, tuple[object, str]]:
     while True:
         name, at = _DECODER.raw_decode(text, _skip(text, at))
         if type(name) is not str or name in members:
-            raise ValueError("a member is not a string or stands there twice")
+            raise ValueError(_("a member is not a string or stands there twice"))
         start = _skip(text, _after(text, _skip(text, at), ":"))
         value, at = _DECODER.raw_decode(text, start)
         members[name] = (value, text[start:at] if name == "metadata" else "")
         at = _skip(text, at)
         if text.startswith("}", at):
             if at + 1 != len(text):
-                raise ValueError("something follows the entry")
+                raise ValueError(_("something follows the entry"))
             return members
         at = _skip(text, _after(text, at, ","))
 
@@ -113,7 +114,7 @@ def _skip(text: str, at: int) -> int:
 
 def _after(text: str, at: int, wanted: str) -> int:
     if not text.startswith(wanted, at):
-        raise ValueError(f"a {wanted!r} is missing")
+        raise ValueError(_("a %(wanted)s is missing", wanted=repr(wanted)))
     return at + 1
 
 
@@ -123,20 +124,20 @@ def _objects(scanner: "_Scanner") -> Iterator[str]:
     following = scanner.next_byte()
     while following != b"]":
         if following != b"{":
-            raise scanner.damaged("an entry should begin")
+            raise scanner.damaged(_("an entry should begin"))
         try:
             yield scanner.take_object().decode()
         except UnicodeDecodeError as error:
-            raise Damaged("An entry is not UTF-8.") from error
+            raise Damaged(_("An entry is not UTF-8.")) from error
         if scanner.next_byte() == b"]":
             break
         scanner.expect(b",")
         following = scanner.next_byte()
         if following == b"]":
-            raise scanner.damaged("an entry should begin")
+            raise scanner.damaged(_("an entry should begin"))
     scanner.expect(b"]")
     if scanner.next_byte():
-        raise scanner.damaged("the file should end")
+        raise scanner.damaged(_("the file should end"))
 
 
 class _Scanner:
@@ -162,7 +163,7 @@ class _Scanner:
     def expect(self, wanted: bytes) -> None:
         """Consume this byte. Raises Damaged if another byte follows."""
         if self.next_byte() != wanted:
-            raise self.damaged(f"{wanted.decode()!r} should stand")
+            raise self.damaged(_("%(text)s should stand", text=repr(wanted.decode())))
         self._drop(1)
 
     def take_object(self) -> bytes:
@@ -176,9 +177,9 @@ class _Scanner:
             byte = self._buffer[at : at + 1]
             if not byte or byte == b"\\":  # the second half of an escape has not arrived
                 if len(self._buffer) > MAX_ENTRY_BYTES:
-                    raise self.damaged("an entry of at most 64 MiB should stand")
+                    raise self.damaged(_("an entry of at most 64 MiB should stand"))
                 if not self._fill():
-                    raise Damaged(f"The file is cut off in the entry that begins at byte {self._taken}.")
+                    raise Damaged(_("The file is cut off in the entry that begins at byte %(at)s.", at=self._taken))
                 continue
             at += 1
             if byte == b'"':
@@ -190,9 +191,11 @@ class _Scanner:
                 self._drop(at)
                 return taken
 
-    def damaged(self, expected: str) -> Damaged:
+    def damaged(self, expected: Sentence) -> Damaged:
         """The error for an unexpected byte, or for the end of the stream."""
-        return Damaged(f"The file is damaged or cut off: at byte {self._taken} {expected}.")
+        return Damaged(
+            _("The file is damaged or cut off: at byte %(at)s %(expected)s.", at=self._taken, expected=expected)
+        )
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]

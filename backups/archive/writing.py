@@ -20,6 +20,7 @@ from backups.archive.errors import BadEntry
 from backups.archive.manifest import Part
 from backups.archive.names import digests_key, part_key
 from kvops.cloudflare import KvEntry
+from kvops.refusals import Sentence as _
 
 MAX_KEYS = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -62,7 +63,9 @@ def encode_entry(entry: KvEntry) -> bytes:
     try:
         return f"{{{','.join(members)}}}".encode()
     except UnicodeEncodeError as error:
-        raise BadEntry(f"The key {entry.name!r} holds half a surrogate pair and has no UTF-8 form.") from error
+        raise BadEntry(
+            _("The key %(name)s holds half a surrogate pair and has no UTF-8 form.", name=repr(entry.name))
+        ) from error
 
 
 def encode_array(entries: Iterable[KvEntry]) -> Iterator[bytes]:
@@ -134,7 +137,12 @@ class PartWriter:
             return None
         name = entry.name.encode()
         if self._last is not None and name <= self._last:
-            raise BadEntry(f"Entries must be sorted by the bytes of their names, each once: {entry.name!r} is not.")
+            raise BadEntry(
+                _(
+                    "Entries must be sorted by the bytes of their names, each once: %(name)s is not.",
+                    name=repr(entry.name),
+                )
+            )
         self._last = name
         return (self._plain if wrangler_keeps(entry.metadata) else self._api_only).add(entry, text)
 
@@ -221,9 +229,14 @@ def _check_metadata(entry: KvEntry) -> None:
     try:
         json.loads(metadata, parse_int=str, parse_float=str, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise BadEntry(f"The metadata of {entry.name!r} is not JSON.") from error
+        raise BadEntry(_("The metadata of %(name)s is not JSON.", name=repr(entry.name))) from error
     if metadata != metadata.strip(" \t") or "\n" in metadata or "\r" in metadata:
-        raise BadEntry(f"The metadata of {entry.name!r} has a line break or space around it; make it compact first.")
+        raise BadEntry(
+            _(
+                "The metadata of %(name)s has a line break or space around it; make it compact first.",
+                name=repr(entry.name),
+            )
+        )
 
 
 def _is_a_double(lexeme: str) -> bool:

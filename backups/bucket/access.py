@@ -20,6 +20,7 @@ from backups.bucket.store import AccessRefused, Elsewhere, ObjectConflict, Objec
 from backups.models import Generation, StoredObject
 from kvops.connections import credentials
 from kvops.models import Environment
+from kvops.refusals import Sentence, Sentence as _
 from kvops.runs.outcomes import RunError, TryLater
 
 
@@ -30,7 +31,13 @@ def store(environment: Environment) -> Iterator[R2Store]:
         access_key_id = credentials.resolve(environment.r2_access_key_id)
         secret_access_key = credentials.resolve(environment.r2_secret_access_key)
     except credentials.UnresolvedReference as error:
-        raise AccessRefused(f"The R2 credentials of {environment.slug} are not there. {error}") from error
+        raise AccessRefused(
+            _(
+                "The R2 credentials of %(environment)s are not there. %(error)s",
+                environment=environment.slug,
+                error=error,
+            )
+        ) from error
     bucket = R2Store(
         endpoint=environment.r2_endpoint,
         bucket=environment.r2_bucket,
@@ -61,14 +68,23 @@ def insist_here(generation: Generation) -> None:
         now = generation.environment
         mine = _place(generation.bucket, generation.endpoint, generation.account_id)
         raise Elsewhere(
-            f"Backup {generation.pk} lies in {mine}; {now.slug} has"
-            f" {_place(now.r2_bucket, now.r2_endpoint, now.account_id)} now. Give the environment its bucket back to"
-            " read the backup."
+            _(
+                "Backup %(backup)s lies in %(mine)s; %(environment)s has %(place)s now. Give the environment its bucket"
+                " back to read the backup.",
+                backup=generation.pk,
+                mine=mine,
+                environment=now.slug,
+                place=_place(now.r2_bucket, now.r2_endpoint, now.account_id),
+            )
         )
 
 
-def _place(bucket: str, endpoint: str, account_id: str) -> str:
-    return f"bucket {bucket} at {endpoint} of account {account_id}" if endpoint else f"bucket {bucket}"
+def _place(bucket: str, endpoint: str, account_id: str) -> Sentence:
+    if not endpoint:
+        return _("bucket %(bucket)s", bucket=bucket)
+    return _(
+        "bucket %(bucket)s at %(endpoint)s of account %(account)s", bucket=bucket, endpoint=endpoint, account=account_id
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The one call that deletes an object of a bucket. Only `backups.retention.erasure` may import it (import-linter)."""
 
 from backups.bucket.r2 import R2Store
+from kvops.refusals import Sentence as _
 
 
 def erase_permanently(store: R2Store, key: str) -> None:
@@ -8,5 +9,5 @@ def erase_permanently(store: R2Store, key: str) -> None:
 
     A bucket lock raises ObjectLocked, other failures StoreError.
     """
-    with store._edge("delete", key):
+    with store._edge(_("delete"), key):
         store._client.delete_object(Bucket=store.bucket, Key=key)

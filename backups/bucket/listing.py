@@ -14,6 +14,7 @@ from backups.bucket.store import ObjectInfo, Upload
 from backups.models import StagedObject, StoredObject, UnfinishedUpload
 from kvops import clock
 from kvops.models import Environment, Run
+from kvops.refusals import Sentence as _
 
 type _Params = Mapping[str, int | str | datetime | None]
 
@@ -164,7 +165,7 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     """
     log.insist()
     if run.environment is None:
-        raise ListingMismatch(f"Run {run.pk} has no environment.")
+        raise ListingMismatch(_("Run %(run)s has no environment.", run=run.pk))
     environment, place = run.environment.pk, run.environment
     params: _Params = {
         "run": run.pk,
@@ -179,7 +180,9 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     }
     found = StagedObject.objects.filter(run=run).count()
     if found != staged:
-        raise ListingMismatch(f"{staged} objects were listed, but {found} are on the stage.")
+        raise ListingMismatch(
+            _("%(staged)s objects were listed, but %(found)s are on the stage.", staged=staged, found=found)
+        )
     with connection.cursor() as cursor:
         for statement in (_SEEN, _NEW, _NOT_SEEN, _FORGOTTEN, _GONE):
             cursor.execute(statement, params)

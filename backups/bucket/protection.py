@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -46,6 +46,7 @@ from kvops.cloudflare import (
 from kvops.connections.calls import Calls
 from kvops.models import Environment, NotificationEvent
 from kvops.notifications import outbox
+from kvops.refusals import Sentence
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,13 @@ def _jurisdiction(environment: Environment) -> str:
     host = urlsplit(environment.r2_endpoint).hostname or ""
     r2 = re.fullmatch(r"([0-9a-f]{32})(?:\.([a-z]+))?\.r2\.cloudflarestorage\.com", host)
     if r2 and r2[1] != environment.account_id:
-        raise _AnotherAccount(f"The endpoint of {environment.slug} is of account {r2[1]}, its tokens are not.")
+        raise _AnotherAccount(
+            Sentence(
+                gettext_noop("The endpoint of %(environment)s is of account %(account)s, its tokens are not."),
+                environment=environment.slug,
+                account=r2[1],
+            )
+        )
     return (r2[2] or "") if r2 else ""
 
 

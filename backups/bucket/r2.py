@@ -30,6 +30,7 @@ from backups.bucket.store import (
     Upload,
 )
 from kvops.cloudflare import RemoteClock, is_loopback
+from kvops.refusals import Sentence, Sentence as _, said_by
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,7 +86,7 @@ class R2Store:
         """
         digest = sha256(body)
         try:
-            with self._edge("put", key):
+            with self._edge(_("put"), key):
                 # The signature covers the body's SHA-256. Content-MD5 is the one checksum that both R2 and wrangler's
                 # local R2 verify. With it, boto3 does not use aws-chunked encoding.
                 self._client.put_object(
@@ -99,10 +100,12 @@ class R2Store:
                 )
         except (ObjectConflict, ObjectLocked) as refused:
             if self._stored_sha256(key) != digest.digest():
-                raise ObjectConflict(str(refused)) from refused
+                raise ObjectConflict(said_by(refused)) from refused
         found = self.head(key)
         if found is None:
-            raise StoreUnavailable(f"{key} was put into {self.bucket} and is not there: try again.")
+            raise StoreUnavailable(
+                _("%(key)s was put into %(bucket)s and is not there: try again.", key=key, bucket=self.bucket)
+            )
         return found
 
     def get(self, key: str) -> bytes:
@@ -111,7 +114,7 @@ class R2Store:
 
     def open(self, key: str, *, seen: Callable[[ObjectInfo], object] | None = None) -> Iterator[bytes]:
         """The object in chunks; see Store. A body that ends early raises StoreUnavailable."""
-        with self._edge("get", key):
+        with self._edge(_("get"), key):
             found = self._client.get_object(Bucket=self.bucket, Key=key)
             body = found["Body"]
             if seen is not None:
@@ -124,7 +127,7 @@ class R2Store:
     def head(self, key: str) -> ObjectInfo | None:
         """The store's description of the object; see Store."""
         try:
-            with self._edge("head", key):
+            with self._edge(_("head"), key):
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
         except ObjectMissing:
             return None
@@ -135,7 +138,7 @@ class R2Store:
 
         It continues by name, because a continuation token may have expired by then.
         """
-        with self._edge("list", prefix):
+        with self._edge(_("list"), prefix):
             found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
         objects = [
             ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
@@ -143,9 +146,21 @@ class R2Store:
         ]
         more = found["IsTruncated"]
         if any(later.key <= before for before, later in zip([after, *(o.key for o in objects)], objects, strict=False)):
-            raise StoreError(f"The list of {prefix!r} in bucket {self.bucket} is not in the order of its names.")
+            raise StoreError(
+                _(
+                    "The list of %(prefix)s in bucket %(bucket)s is not in the order of its names.",
+                    prefix=repr(prefix),
+                    bucket=self.bucket,
+                )
+            )
         if more and not objects:
-            raise StoreUnavailable(f"The list of {prefix!r} in bucket {self.bucket} does not move on: try again.")
+            raise StoreUnavailable(
+                _(
+                    "The list of %(prefix)s in bucket %(bucket)s does not move on: try again.",
+                    prefix=repr(prefix),
+                    bucket=self.bucket,
+                )
+            )
         return Page(objects, more)
 
     def uploads(self, prefix: str) -> list[Upload]:
@@ -153,7 +168,7 @@ class R2Store:
 
         KVOps puts each object in one piece, so none is its own.
         """
-        with self._edge("list of unfinished uploads", prefix):
+        with self._edge(_("list of unfinished uploads"), prefix):
             found = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix, MaxUploads=1000)
         return [Upload(item["Key"], item["UploadId"], item["Initiated"]) for item in found.get("Uploads", ())]
 
@@ -171,43 +186,58 @@ class R2Store:
         return stored.digest()
 
     @contextmanager
-    def _edge(self, verb: str, key: str) -> Iterator[None]:
+    def _edge(self, verb: Sentence, key: str) -> Iterator[None]:
         """Turns exceptions of boto3 into StoreError."""
-        what = f"{verb} of {key!r} in bucket {self.bucket}"
+        what = _("%(verb)s of %(key)s in bucket %(bucket)s", verb=verb, key=repr(key), bucket=self.bucket)
         try:
             yield
         except ClientError as error:
             raise _translated(error, what) from error
         except ParamValidationError as error:
-            raise StoreError(f"The {what} cannot be sent: {error}") from error
+            raise StoreError(_("The %(what)s cannot be sent: %(error)s", what=what, error=error)) from error
         except BotoCoreError as error:
-            raise StoreUnavailable(f"No complete answer to the {what} ({type(error).__name__}): try again.") from error
+            raise StoreUnavailable(
+                _("No complete answer to the %(what)s (%(kind)s): try again.", what=what, kind=type(error).__name__)
+            ) from error
 
 
 def _info(key: str, found: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> ObjectInfo:
     return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
 
 
-def _translated(error: ClientError, what: str) -> StoreError:  # noqa: PLR0911  (one for each error there is)
+def _translated(error: ClientError, what: Sentence) -> StoreError:  # noqa: PLR0911  (one for each error there is)
     details = error.response.get("Error", {})
     answer = error.response.get("ResponseMetadata", {})
     status, code = answer.get("HTTPStatusCode", 0), details.get("Code", "")
-    said = f"{status} {code}, request {answer.get('RequestId') or 'without an id'}"
+    request = answer.get("RequestId") or _("without an id")
+    said = _("%(status)s %(code)s, request %(request)s", status=status, code=code, request=request)
     if status == HTTPStatus.PRECONDITION_FAILED:
-        return ObjectConflict(f"The {what} would overwrite an object that holds other bytes ({said}).")
+        return ObjectConflict(
+            _("The %(what)s would overwrite an object that holds other bytes (%(said)s).", what=what, said=said)
+        )
     if status == HTTPStatus.NOT_IMPLEMENTED:
-        return NotOffered(f"The {what} is not offered by this store ({said}).")
+        return NotOffered(_("The %(what)s is not offered by this store (%(said)s).", what=what, said=said))
     if code == "NoSuchBucket":
-        return StoreError(f"The {what} failed: there is no such bucket, correct the environment ({said}).")
+        return StoreError(
+            _("The %(what)s failed: there is no such bucket, correct the environment (%(said)s).", what=what, said=said)
+        )
     if status == HTTPStatus.NOT_FOUND:
-        return ObjectMissing(f"The {what} found no object ({said}).")
+        return ObjectMissing(_("The %(what)s found no object (%(said)s).", what=what, said=said))
     if code == LOCKED:
-        return ObjectLocked(f"A lock of the bucket keeps the object: the {what} was refused ({said}).")
+        return ObjectLocked(
+            _("A lock of the bucket keeps the object: the %(what)s was refused (%(said)s).", what=what, said=said)
+        )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessRefused(f"The {what} was refused: check the R2 credentials and the bucket's locks ({said}).")
+        return AccessRefused(
+            _(
+                "The %(what)s was refused: check the R2 credentials and the bucket's locks (%(said)s).",
+                what=what,
+                said=said,
+            )
+        )
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return StoreUnavailable(f"The {what} cannot be served now: try again ({said}).")
-    return StoreError(f"The {what} failed ({said}).")
+        return StoreUnavailable(_("The %(what)s cannot be served now: try again (%(said)s).", what=what, said=said))
+    return StoreError(_("The %(what)s failed (%(said)s).", what=what, said=said))
 
 
 def _client(endpoint: str, credentials: tuple[str, str], timeouts: tuple[float, float], attempts: int) -> "S3Client":
@@ -248,11 +278,13 @@ def _check_endpoint(endpoint: str, allowed_hosts: Collection[str]) -> None:
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
     if parts.username or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
-        raise AccessRefused(f"The R2 endpoint of host {host!r} must be a plain https address.")
+        raise AccessRefused(_("The R2 endpoint of host %(host)s must be a plain https address.", host=repr(host)))
     if parts.scheme == "http" and not is_loopback(host):
-        raise AccessRefused(f"The R2 endpoint {host!r} must use https; plain http is for this machine only.")
+        raise AccessRefused(
+            _("The R2 endpoint %(host)s must use https; plain http is for this machine only.", host=repr(host))
+        )
     if host not in allowed_hosts:
-        raise AccessRefused(f"The host {host!r} is not among KVOPS_ALLOWED_API_HOSTS.")
+        raise AccessRefused(_("The host %(host)s is not among KVOPS_ALLOWED_API_HOSTS.", host=repr(host)))
 
 
 def _expect_nothing(params: dict[str, dict[str, str]], **_: object) -> None:

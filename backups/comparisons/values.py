@@ -57,7 +57,7 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
         else:
             second = _facts(other, name) if masked else _backed_up(other, name)
     except (archive.Damaged, StoreError, CloudflareError) as problem:
-        raise ValueHidden(str(problem)) from problem
+        raise ValueHidden(*problem.args) from problem
     compared = None if masked else text_diff.compared(first.data, second.data)
     return TwoSides(name, first, second, hidden, compared, not masked and first.data == second.data)
 

@@ -24,12 +24,16 @@ from backups.datasets.sides import (
 from backups.datasets.statements import Table
 from backups.datasets.type_rules import DEFAULT, BadRules, Fields, TypeRules
 from kvops.cloudflare import Cell
+from kvops.refusals import Sentence, Sentence as _
 
 _IDENTIFIER = re.compile(r'[^"\x00-\x1f]{1,200}')
 
 
 class BadDataset(ValueError):
     """The definition of a dataset cannot be used; the message gives the correction."""
+
+    def __init__(self, name: object, problem: Sentence | ValueError) -> None:
+        super().__init__(_("Dataset %(name)s: %(problem)s.", name=name, problem=problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +84,27 @@ class Correspondence:
                 rules=_rules(definition, fields),
             )
         except (BadTemplate, BadPath, BadRules) as error:
-            raise BadDataset(f"Dataset {name}: {error}.") from error
+            raise BadDataset(name, error) from error
         made._check()
         return made
 
     def _check(self) -> None:
         for identifier in (self.table, *self.d1.columns):
             if not _IDENTIFIER.fullmatch(identifier):
-                raise BadDataset(f"Dataset {self.name}: {identifier!r} is no name of a table or column.")
+                problem = _("%(identifier)s is no name of a table or column", identifier=repr(identifier))
+                raise BadDataset(self.name, problem)
         if self.shape.holds not in (ROW, ARRAY, OBJECT):
-            raise BadDataset(f"Dataset {self.name}: a key holds {ROW}, {ARRAY} or {OBJECT}.")
+            problem = _("a key holds %(row)s, %(array)s or %(object)s", row=ROW, array=ARRAY, object=OBJECT)
+            raise BadDataset(self.name, problem)
         if self.shape.holds == ROW and not self.key.columns:
-            raise BadDataset(f"Dataset {self.name}: the key template names no column, such as {{id}}.")
+            raise BadDataset(self.name, _("the key template names no column, such as {id}"))
         if (self.shape.holds == ROW) == bool(self.row.columns):
-            raise BadDataset(f"Dataset {self.name}: row names the columns of a row's id if a key holds many rows.")
+            raise BadDataset(self.name, _("row names the columns of a row's id if a key holds many rows"))
         if self.shape.holds == ARRAY and (missing := set(self.row.columns) - set(self.fields.values())):
-            raise BadDataset(f"Dataset {self.name}: no field is compared with {min(missing)}, which a row's id needs.")
+            problem = _("no field is compared with %(column)s, which a row's id needs", column=min(missing))
+            raise BadDataset(self.name, problem)
         if not (self.key.head.startswith(self.prefix) or self.prefix.startswith(self.key.head)):
-            raise BadDataset(f"Dataset {self.name}: no key of the template can start with {self.prefix!r}.")
+            raise BadDataset(self.name, _("no key of the template can start with %(name)s", name=repr(self.prefix)))
 
     @property
     def table(self) -> str:
@@ -286,28 +293,28 @@ class Correspondence:
 def _rules(definition: Mapping[str, object], fields: Mapping[str, str]) -> dict[str, TypeRules]:
     everywhere, special = definition.get("rules", list(DEFAULT)), definition.get("field_rules", {})
     if not isinstance(everywhere, list) or not isinstance(special, dict):
-        raise BadRules("rules is a list of type rules, and field_rules has such a list for a field")
+        raise BadRules(_("rules is a list of type rules, and field_rules has such a list for a field"))
     if unknown := sorted(special.keys() - fields.keys()):
-        raise BadRules(f"field_rules names {unknown[0]!r}, which is not compared")
+        raise BadRules(_("field_rules names %(unknown)s, which is not compared", unknown=repr(unknown[0])))
     return {member: TypeRules.of([str(name) for name in special.get(member, everywhere)]) for member in fields}
 
 
 def _text(definition: Mapping[str, object], member: str) -> str:
     value = definition.get(member)
     if not isinstance(value, str) or not value:
-        raise BadDataset(f"Dataset {definition.get('name')}: {member} is missing.")
+        raise BadDataset(definition.get("name"), _("%(member)s is missing", member=member))
     return value
 
 
 def _pairs(name: str, definition: Mapping[str, object]) -> dict[str, str]:
     fields = definition.get("fields")
     if not isinstance(fields, dict) or not all(isinstance(text, str) for pair in fields.items() for text in pair):
-        raise BadDataset(f"Dataset {name}: fields must name a column for each JSON field.")
+        raise BadDataset(name, _("fields must name a column for each JSON field"))
     return fields
 
 
 def _texts(name: str, definition: Mapping[str, object], member: str) -> list[str]:
     found = definition.get(member, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise BadDataset(f"Dataset {name}: {member} must be a list of JSON fields.")
+        raise BadDataset(name, _("%(member)s must be a list of JSON fields", member=member))
     return found

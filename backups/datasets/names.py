@@ -7,6 +7,7 @@ from typing import Self
 
 from backups.datasets.canonical import JSON, ExactNumber, number
 from kvops.cloudflare import Cell
+from kvops.refusals import Sentence as _
 
 
 class BadTemplate(ValueError):
@@ -25,9 +26,11 @@ class Template:
         try:
             parsed = list(Formatter().parse(text))
         except ValueError as error:
-            raise BadTemplate(f"the template {text!r} is not well-formed: {error}") from error
+            raise BadTemplate(
+                _("the template %(text)s is not well-formed: %(error)s", text=repr(text), error=error)
+            ) from error
         if any(column == "" or spec or conversion for _, column, spec, conversion in parsed):
-            raise BadTemplate(f"the template {text!r} may hold text and {{column}} only")
+            raise BadTemplate(_("the template %(text)s may hold text and {column} only", text=repr(text)))
         return cls([(literal, column) for literal, column, _, _ in parsed])
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
 from backups.datasets.canonical import JSON
+from kvops.refusals import Sentence as _
 
 type Path = tuple[str, ...]
 type Tree = dict[str, Tree | str | None]
@@ -32,14 +33,19 @@ def parse(text: str) -> Path:
     while True:
         member = _MEMBER.match(text, at)
         if member is None:
-            raise BadPath(f"{text!r} is no path: write members with dots between them, and one with a dot in quotes")
+            raise BadPath(
+                _(
+                    "%(text)s is no path: write members with dots between them, and one with a dot in quotes",
+                    text=repr(text),
+                )
+            )
         quoted, plain = member.groups()
         found.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain)
         at = member.end()
         if at == len(text):
             return tuple(found)
         if text[at] != ".":
-            raise BadPath(f"{text!r} is no path: a dot is missing after a quoted member")
+            raise BadPath(_("%(text)s is no path: a dot is missing after a quoted member", text=repr(text)))
         at += 1
 
 
@@ -62,10 +68,10 @@ def tree(compared: Collection[str], ignored: Collection[str]) -> Tree:
         for member in above:
             inner = node.setdefault(member, {})
             if not isinstance(inner, dict):
-                raise BadPath(f"{text!r} is inside another path")
+                raise BadPath(_("%(text)s is inside another path", text=repr(text)))
             node = inner
         if last in node:
-            raise BadPath(f"{text!r} is the same as another path, or another path is inside it")
+            raise BadPath(_("%(text)s is the same as another path, or another path is inside it", text=repr(text)))
         node[last] = leaf
     return top
 

@@ -1,14 +1,12 @@
 """Datasets: the D1 table that a family corresponds to, and the digest of the rule a check was made by."""
 
-from django.utils.translation import gettext_lazy as _
-
 from audit.chain import JSON
 from backups.datasets.mapping import Correspondence
 from backups.datasets.type_rules import DEFAULT
 from backups.models import Dataset
 from kvops.approvals import evidence
 from kvops.models import Database, Environment
-from kvops.wording import say
+from kvops.refusals import Sentence as _
 
 
 class NoDatabase(Exception):
@@ -68,14 +66,11 @@ def environment_database(environment: Environment, dataset: Dataset) -> Database
     try:
         return environment.databases.get(binding=dataset.database)
     except Database.DoesNotExist as error:
-        raise NoDatabase(
-            say(
-                _(
-                    "%(environment)s has no D1 database bound as %(database)s, which dataset %(name)s names. "
-                    "Add it to the environment."
-                ),
-                environment=environment.name,
-                database=dataset.database,
-                name=dataset.name,
-            )
-        ) from error
+        sentence = _(
+            "%(environment)s has no D1 database bound as %(database)s, which dataset %(name)s names. "
+            "Add it to the environment.",
+            environment=environment.name,
+            database=dataset.database,
+            name=dataset.name,
+        )
+        raise NoDatabase(sentence) from error

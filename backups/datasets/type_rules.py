@@ -22,6 +22,7 @@ from typing import Self
 from unicodedata import is_normalized, normalize
 
 from backups.datasets.canonical import NULL, field_digest, number
+from kvops.refusals import Sentence as _
 
 INTEGER_BOOLEAN = "integer_boolean"
 NULL_ABSENT = "null_absent"
@@ -101,12 +102,24 @@ class TypeRules:
     def of(cls, names: Collection[str]) -> Self:
         """The rules of these names. Raises BadRules."""
         if unknown := sorted(set(names) - set(RULES)):
-            raise BadRules(f"{unknown[0]!r} is no type rule. The rules are {', '.join(RULES)}.")
+            raise BadRules(
+                _(
+                    "%(unknown)s is no type rule. The rules are %(rules)s.",
+                    unknown=repr(unknown[0]),
+                    rules=", ".join(RULES),
+                )
+            )
         times = [name for name in _TIMES if name in names]
         if len(times) > 1:
-            raise BadRules(f"{times[0]} and {times[1]} exclude each other: a number has one unit.")
+            raise BadRules(
+                _(
+                    "%(first)s and %(second)s exclude each other: a number has one unit.",
+                    first=times[0],
+                    second=times[1],
+                )
+            )
         if ZONELESS_UTC in names and not times:
-            raise BadRules(f"{ZONELESS_UTC} needs one of {', '.join(_TIMES)} beside it.")
+            raise BadRules(_("%(rule)s needs one of %(rules)s beside it.", rule=ZONELESS_UTC, rules=", ".join(_TIMES)))
         of_text = bool({EMPTY_NULL, NUMBER_TEXT, NFC, *_TIMES} & set(names))
         scale = {TIME_SECONDS: _PICO, TIME_MILLISECONDS: _PICO // 1000}.get("".join(times), 0)
         untouched = "jx" + ("" if of_text else "t") + ("" if scale else "n")

@@ -34,7 +34,7 @@ from kvops.cloudflare.writes import BulkOutcome
 from kvops.runs import emergency
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import RunError
-from kvops.wording import counted
+from kvops.wording import columns, counted
 
 State = CleanupChunk.State
 READS = 2
@@ -167,7 +167,7 @@ class Sender:
             return
         except CloudflareError as refused:
             with self.lease.checkpoint(no_further=True):
-                deletion_settle.settle_unsent(chunk, equal, str(refused), lease=self.lease)
+                deletion_settle.settle_unsent(chunk, equal, refused, lease=self.lease)
             raise
         self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
 
@@ -183,14 +183,14 @@ class Sender:
         answer = {
             "done": outcome.successful_count,
             "not_everywhere": len(outcome.unsuccessful),
-            "problem": outcome.problem[:500],
+            **columns("problem", outcome.problem or "", 500),
         }
         with self.lease.checkpoint(**self._progress(chunk)):
             values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values
             )
-            if outcome.contradicts:
+            if outcome.contradicts and outcome.problem:
                 announcements.contradicted(self.stage, outcome.problem)
 
     def _progress(self, chunk: CleanupChunk) -> RunProgress:

@@ -26,6 +26,7 @@ from kvops.models import Run
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
+from kvops.wording import Words, columns
 
 State = CleanupStage.State
 Chunk = CleanupChunk.State
@@ -120,7 +121,7 @@ def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> N
 
 
 def settle_unsent(
-    chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool = False
+    chunk: CleanupChunk, equal: Sequence[Frozen], problem: Words, *, lease: Lease, smaller: bool = False
 ) -> None:
     """Close a chunk that deleted nothing, and plan it again as the same attempt, within the caller's checkpoint.
 
@@ -133,7 +134,7 @@ def settle_unsent(
         )
     chunk.refresh_from_db()
     CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(
-        state=Chunk.SETTLED, settled_at=Now(), answer={"unsent": True, "problem": problem[:500]}
+        state=Chunk.SETTLED, settled_at=Now(), answer={"unsent": True, **columns("problem", problem, 500)}
     )
     deletion_chunks.plan_again(
         chunk, deletion_chunks.halves(chunk) if smaller else [(chunk.first_index, chunk.last_index)]

@@ -6,10 +6,11 @@ from django.utils.translation import gettext_lazy as _
 from backups.models import CleanupStage, Restore
 from kvops.models import NotificationEvent
 from kvops.notifications import outbox
-from kvops.wording import say
+from kvops.refusals import Sentence
+from kvops.wording import say, translated
 
 
-def contradicted(work: CleanupStage | Restore, problem: str) -> None:
+def contradicted(work: CleanupStage | Restore, problem: Sentence) -> None:
     """Notify people, once per deletion or restore, that Cloudflare's answer to a change of KV contradicts itself."""
     subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
     if isinstance(work, CleanupStage):
@@ -20,7 +21,7 @@ def contradicted(work: CleanupStage | Restore, problem: str) -> None:
         environment=work.environment,
         title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
         lines=[
-            problem,
+            translated(problem),
             say(_("The answer is not trusted: the keys are read to find out the result. Look at the result.")),
         ],
         link=reverse(page, args=[pk]),

@@ -7,6 +7,7 @@ is halved until each name is asked for alone, and each is then read exactly.
 from kvops.cloudflare import BULK_GET_LIMIT, RateLimited
 from kvops.connections.budget import Prepaid
 from kvops.models import Read
+from kvops.refusals import Sentence as _
 from kvops.runs.lease import Lease
 
 SPARE = 20
@@ -22,7 +23,7 @@ def reserve(budget: Prepaid, calls: int) -> None:
     """Pay for this number of requests in advance. Raises RateLimited if the limit has no room for them now."""
     wait = budget.reserve(calls)
     if wait:
-        raise RateLimited("The request budget is used up.", wait)
+        raise RateLimited(_("The request budget is used up."), wait)
 
 
 def calls_for(read: str, names: int) -> int:

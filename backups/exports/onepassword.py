@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -12,6 +12,7 @@ from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.generations import recovery
 from backups.models import Generation
+from kvops.refusals import Sentence
 from kvops.wording import say
 
 
@@ -38,7 +39,13 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
         raise NotKept(_("The object in the bucket differs from the one that was written. Verify the backup again."))
     place.put(part.object_key, body)
     if place.get(part.object_key) != body:
-        raise StoreError(f"{part.object_key} in the vault {vault} is not what was put there.")
+        raise StoreError(
+            Sentence(
+                gettext_noop("%(key)s in the vault %(vault)s is not what was put there."),
+                key=part.object_key,
+                vault=vault,
+            )
+        )
     with log.transaction():
         log.record(
             Action.GENERATION_ELSEWHERE,

@@ -10,6 +10,7 @@ from typing import Any
 
 from backups.bucket.store import ObjectConflict, ObjectInfo, ObjectMissing, StoreError, StoreUnavailable
 from kvops.connections import onepassword
+from kvops.refusals import Sentence as _, said_by
 
 LIMIT = 4 * 1024 * 1024
 """Bytes of a Document, at most. 1Password's own limit is higher, but this store is for small backups."""
@@ -27,12 +28,21 @@ class DocumentStore:
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         """Store a new Document with this title; see Store. Raises StoreError for more than 4 MiB."""
         if len(body) > LIMIT:
-            raise StoreError(f"{key} has {len(body)} bytes; {LIMIT} at most are kept in 1Password.")
+            raise StoreError(
+                _(
+                    "%(key)s has %(size)s bytes; %(most)s at most are kept in 1Password.",
+                    key=key,
+                    size=len(body),
+                    most=LIMIT,
+                )
+            )
         digest = sha256(body).hexdigest()
         if known := self.head(key):
             if known.etag == digest:
                 return known
-            raise ObjectConflict(f"The vault {self.bucket} has another Document with the title {key}.")
+            raise ObjectConflict(
+                _("The vault %(bucket)s has another Document with the title %(key)s.", bucket=self.bucket, key=key)
+            )
         types = onepassword.sdk("types")
 
         async def create(client: Any) -> None:
@@ -50,7 +60,9 @@ class DocumentStore:
         self._ask(create)
         found = self.head(key)
         if found is None:
-            raise StoreUnavailable(f"{key} was put into the vault {self.bucket} and is not there: try again.")
+            raise StoreUnavailable(
+                _("%(key)s was put into the vault %(bucket)s and is not there: try again.", key=key, bucket=self.bucket)
+            )
         return found
 
     def get(self, key: str) -> bytes:
@@ -59,7 +71,9 @@ class DocumentStore:
         async def read(client: Any) -> bytes:
             one = await self._one(client, key)
             if one is None:
-                raise ObjectMissing(f"The vault {self.bucket} has no Document with the title {key}.")
+                raise ObjectMissing(
+                    _("The vault %(bucket)s has no Document with the title %(key)s.", bucket=self.bucket, key=key)
+                )
             item = await client.items.get(one.vault_id, one.id)
             content: bytes = await client.items.files.read(one.vault_id, one.id, item.document)
             return content
@@ -85,13 +99,15 @@ class DocumentStore:
             if vault.title == self.bucket:
                 found: str = vault.id
                 return found
-        raise StoreError(f"The service account sees no vault {self.bucket!r}: share it, or correct its name.")
+        raise StoreError(
+            _("The service account sees no vault %(bucket)s: share it, or correct its name.", bucket=repr(self.bucket))
+        )
 
     def _ask[T](self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:
             return onepassword.ask_onepassword(work, passing=StoreError)
         except onepassword.Unavailable as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(said_by(error)) from error
 
 
 def _info(overview: Any) -> ObjectInfo:

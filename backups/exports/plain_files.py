@@ -27,7 +27,7 @@ from kvops.cloudflare import BULK_GET_LIMIT, MAX_NAME_BYTES, CursorRefused
 from kvops.inventory.families import Families
 from kvops.models import Family, Namespace, Read
 from kvops.prefixes import distinct_of_keys, patterns
-from kvops.refusals import Refused
+from kvops.refusals import Refused, Sentence as _
 from kvops.wording import keys_of, say
 
 
@@ -165,7 +165,12 @@ def _list_one(namespace: Namespace, prefix: str, reader: KvReader, names: "_Name
         page = reader.run(lambda: reader.client.list_keys(namespace.namespace_id, prefix=prefix, cursor=after))  # noqa: B023
         if page.unencodable:
             raise BackupRefused(
-                f"{page.unencodable} names under {prefix}* have no UTF-8 form: no file can hold them.", page.unencodable
+                _(
+                    "%(count)s names under %(prefix)s* have no UTF-8 form: no file can hold them.",
+                    count=page.unencodable,
+                    prefix=prefix,
+                ),
+                page.unencodable,
             )
         for key in page.keys:
             names.add(key.name, key.expiration)
@@ -216,7 +221,10 @@ class _Names:
 
     def add(self, name: str, expiration: int | None) -> None:
         if name <= self._last:
-            raise CursorRefused(f"The listing went back from {self._last!r} to {name!r}.", status=200)
+            raise CursorRefused(
+                _("The listing went back from %(last)s to %(name)s.", last=repr(self._last), name=repr(name)),
+                status=200,
+            )
         self._file.write(json.dumps([name, expiration]).encode() + b"\n")
         self.count += 1
         self._last = name

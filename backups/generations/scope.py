@@ -10,14 +10,14 @@ from backups.generations import encryption
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Key, Namespace, Read
 from kvops.prefixes import patterns
-from kvops.refusals import Refused
+from kvops.refusals import Refused, Sentence
 from kvops.wording import say
 
 
 class BackupRefused(Refused):
     """These keys cannot be backed up without encryption; `count` is their number."""
 
-    def __init__(self, sentence: str | Promise, count: int = 0) -> None:
+    def __init__(self, sentence: str | Promise | Sentence, count: int = 0) -> None:
         super().__init__(sentence)
         self.count = count
 

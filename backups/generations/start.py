@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -22,7 +22,7 @@ from kvops import clock, rollback, timing
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.prefixes import distinct_of_keys
-from kvops.refusals import Refused
+from kvops.refusals import Refused, Sentence
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
@@ -74,7 +74,7 @@ def create_backup(
         named = bucket_access.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else bucket_access.stem
         stem = named(namespace.environment, prefixes, at)
     except archive.LayoutError as error:
-        raise BackupRefused(str(error)) from error
+        raise BackupRefused(*error.args) from error
     generation = begin(
         Generation(
             namespace=namespace,
@@ -247,6 +247,14 @@ def read_entry(generation: Generation, name: str) -> KvEntry | None:
             if entry is None or entry.name != name:
                 continue
             if entry_digest(entry, None) != bytes(wanted.digest or b""):
-                raise Damaged(f"{key} holds another value of {name!r} than KV returned.")
+                raise Damaged(
+                    Sentence(
+                        gettext_noop("%(key)s holds another value of %(name)s than KV returned."),
+                        key=key,
+                        name=repr(name),
+                    )
+                )
             return entry
-    raise Damaged(f"The objects of part {part.number} do not hold {name!r}.")
+    raise Damaged(
+        Sentence(gettext_noop("The objects of part %(part)s do not hold %(name)s."), part=part.number, name=repr(name))
+    )

@@ -5,7 +5,7 @@ from hashlib import sha256
 from itertools import batched, islice
 from pathlib import Path
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.archive import Damaged, read_entries
 from backups.bucket import access as bucket_access
@@ -17,6 +17,7 @@ from backups.datasets.sides import DatasetKey
 from backups.generations import encryption
 from backups.generations.encryption import Opener
 from backups.models import Check, Generation, GenerationPart
+from kvops.refusals import Sentence
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
@@ -64,7 +65,7 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
 
     keys = [rule.key_from_bytes(entry.name, entry.data) for entry in read_entries(opened(chunks()))]
     if total.hexdigest() != digest:
-        raise Damaged(f"{key} is not the object that was written.")
+        raise Damaged(Sentence(gettext_noop("%(key)s is not the object that was written."), key=key))
     return keys
 
 

@@ -88,7 +88,7 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
     try:
         database = dataset_registry.environment_database(check.environment, check.dataset)
     except dataset_registry.NoDatabase as error:
-        raise ImportRefused(str(error)) from error
+        raise ImportRefused(*error.args) from error
     plan = _plan(check)
     if not plan.places:
         raise ImportRefused(_nothing(plan))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from itertools import batched
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups import archive
 from backups.archive import Damaged
@@ -14,6 +14,7 @@ from backups.generations.values import ENCRYPTED, ValueHidden
 from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops.inventory import families as key_families
 from kvops.models import Category, Namespace
+from kvops.refusals import Sentence
 
 NAMES = 2_000
 """Names that one query looks up."""
@@ -65,8 +66,18 @@ def _of_part(store: Store, part: GenerationPart, wanted: dict[str, bytes]) -> It
             if (digest := wanted.pop(entry.name, None)) is None:
                 continue
             if entry_digest(entry, None) != digest:
-                raise Damaged(f"{key} holds another value of {entry.name!r} than was written.")
+                raise Damaged(
+                    Sentence(
+                        gettext_noop("%(key)s holds another value of %(name)s than was written."),
+                        key=key,
+                        name=repr(entry.name),
+                    )
+                )
             yield entry.name, entry.data
         if not wanted:
             return
-    raise Damaged(f"The objects of part {part.number} do not hold {min(wanted)!r}.")
+    raise Damaged(
+        Sentence(
+            gettext_noop("The objects of part %(part)s do not hold %(name)s."), part=part.number, name=repr(min(wanted))
+        )
+    )

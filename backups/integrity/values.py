@@ -30,7 +30,7 @@ from kvops.cloudflare import Cell, Cloudflare, CloudflareError
 from kvops.connections import clients
 from kvops.inventory import value as key_value
 from kvops.models import Namespace, Person
-from kvops.wording import say
+from kvops.wording import reason_of, say
 
 SHOWN = 2_000
 """Characters of one field that are shown."""
@@ -95,7 +95,7 @@ def view_values(difference: Difference, *, by: Person) -> BothValues:
     try:
         return _Reading(difference, namespace).values()
     except CloudflareError as problem:  # no token to ask with
-        raise ValueHidden(str(problem)) from problem
+        raise ValueHidden(*problem.args) from problem
 
 
 def likely_causes(check: Check, differences: Sequence[Difference]) -> dict[int, LikelyCause]:
@@ -124,7 +124,7 @@ def likely_causes(check: Check, differences: Sequence[Difference]) -> dict[int, 
                 if there and value is not None:
                     found[one.pk] = causes.of_field(check, rule, one.field, value, there[0], changed=changed)
     except (Damaged, StoreError, CloudflareError, dataset_registry.NoDatabase) as problem:
-        raise ValueHidden(str(problem)) from problem
+        raise ValueHidden(*problem.args) from problem
     return found
 
 
@@ -205,7 +205,7 @@ class _Reading:
         try:
             entry = generation_start.read_entry(generation, self.difference.name)
         except (Damaged, StoreError) as problem:
-            return ReadSide(title, problem=str(problem))
+            return ReadSide(title, problem=reason_of(problem))
         return self._side(title, entry.data if entry else None)
 
     def _live(self, client: Cloudflare) -> ReadSide:
@@ -213,7 +213,7 @@ class _Reading:
         try:
             entry = client.exact_get(self.namespace.namespace_id, self.difference.name)
         except CloudflareError as problem:
-            return ReadSide(title, problem=str(problem))
+            return ReadSide(title, problem=reason_of(problem))
         return self._side(title, entry.data if entry else None)
 
     def _side(self, title: str | Promise, data: bytes | None) -> ReadSide:
@@ -233,7 +233,7 @@ class _Reading:
             database = dataset_registry.environment_database(self.check.environment, self.check.dataset)
             found = rows_of(self.rule, [self.place], client, database, changed=self.changed)
         except (CloudflareError, dataset_registry.NoDatabase) as problem:
-            return ReadSide(title, problem=str(problem))
+            return ReadSide(title, problem=reason_of(problem))
         self.found = found.get(self.place, [])
         if not self.found:
             return ReadSide(title)

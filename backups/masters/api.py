@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kvops.cloudflare import is_loopback
-from kvops.refusals import Refused
+from kvops.refusals import Refused, Sentence as _
 
 MAX_BYTES = 256 * 1024 * 1024
 TIMEOUT = 30.0
@@ -29,13 +29,15 @@ def insist_allowed(url: str, *, hosts: Collection[str]) -> None:
     """Raise SourceRefused unless the address is https on one of the hosts; plain http is allowed for loopback only."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, _port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise SourceRefused("The address of the API cannot be read; it looks like https://host/path.") from error
+        raise SourceRefused(_("The address of the API cannot be read; it looks like https://host/path.")) from error
     if host not in hosts or parts.username is not None or parts.password is not None:
-        raise SourceRefused(f"{host or 'It'} is not an allowed host; add it to KVOPS_MASTERS_API_HOSTS.")
+        raise SourceRefused(
+            _("%(host)s is not an allowed host; add it to KVOPS_MASTERS_API_HOSTS.", host=host or _("It"))
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise SourceRefused("The API must be asked by https.")
+        raise SourceRefused(_("The API must be asked by https."))
 
 
 def download(url: str, path: Path, *, hosts: Collection[str], token: str = "") -> None:
@@ -58,20 +60,29 @@ def download(url: str, path: Path, *, hosts: Collection[str], token: str = "") -
             for chunk in answer.iter_bytes():
                 size += len(chunk)
                 if size > MAX_BYTES:
-                    raise SourceRefused(f"The API answered with more than {MAX_BYTES // 2**20} MiB: export from D1.")
+                    raise SourceRefused(
+                        _("The API answered with more than %(size)s MiB: export from D1.", size=MAX_BYTES // 2**20)
+                    )
                 if time.monotonic() > until:
-                    raise SourceRefused(f"The API was not done answering after {WHOLE:.0f} seconds: export from D1.")
+                    raise SourceRefused(
+                        _(
+                            "The API was not done answering after %(seconds)s seconds: export from D1.",
+                            seconds=f"{WHOLE:.0f}",
+                        )
+                    )
                 file.write(chunk)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Not chained: the cause holds the request, which holds the token.
-        raise SourceRefused(f"No answer from the API ({type(error).__name__}). Try again.") from None
+        raise SourceRefused(_("No answer from the API (%(kind)s). Try again.", kind=type(error).__name__)) from None
 
 
 def _insist_json(answer: httpx.Response) -> None:
     if answer.is_redirect:
-        raise SourceRefused("The API answered with a redirect, which is not followed: name the address it leads to.")
+        raise SourceRefused(_("The API answered with a redirect, which is not followed: name the address it leads to."))
     if answer.status_code != httpx.codes.OK:
-        raise SourceRefused(f"The API answered with status {answer.status_code} instead of 200.")
+        raise SourceRefused(_("The API answered with status %(status)s instead of 200.", status=answer.status_code))
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise SourceRefused(f"The API answered with {kind or 'no content type'} instead of application/json.")
+        raise SourceRefused(
+            _("The API answered with %(kind)s instead of application/json.", kind=kind or _("no content type"))
+        )

@@ -10,6 +10,7 @@ from backups.masters import start as masters_start
 from backups.masters.rows import API
 from backups.models import Dataset
 from kvops.models import Environment
+from kvops.wording import reason_of
 
 SOURCES = [(masters_start.FROM_D1, _("D1, through Cloudflare")), ("api", _("the team’s own API"))]
 
@@ -60,5 +61,5 @@ class MastersForm(forms.Form):
             try:
                 chosen["masters" if field == "name" else "kept_source"] = look()
             except BackupRefused as refused:
-                self.add_error(field, str(refused))
+                self.add_error(field, reason_of(refused))
         return chosen

@@ -245,5 +245,7 @@ def _download(url: str, path: Path) -> None:
     try:
         token = credentials.resolve(settings.KVOPS_MASTERS_API_TOKEN) if settings.KVOPS_MASTERS_API_TOKEN else ""
     except credentials.UnresolvedReference as error:
-        raise SourceRefused(f"The token of the masters API is not there. {error}") from error
+        raise SourceRefused(
+            Sentence(gettext_noop("The token of the masters API is not there. %(error)s"), error=error)
+        ) from error
     masters_api.download(url, path, hosts=settings.KVOPS_MASTERS_API_HOSTS, token=token)

@@ -15,6 +15,7 @@ from backups.models import Dataset, Generation
 from kvops.cloudflare import CloudflareError
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
+from kvops.wording import reason_of
 
 SHOWN = 10
 
@@ -66,7 +67,7 @@ def _counted(form: MastersForm) -> dict[str, object]:
     try:
         counts = masters_start.rows_by_table(chosen, source=form.cleaned_data["kept_source"])
     except (BackupRefused, CloudflareError) as error:
-        return {"failure": str(error)}
+        return {"failure": reason_of(error)}
     return {
         "counts": counts,
         "rows": sum(each.rows for each in counts),

@@ -294,7 +294,7 @@ class Putter:
         answer = {
             "done": sum(one.successful_count for one in answers),
             "not_everywhere": sum(len(one.unsuccessful) for one in answers),
-            "problem": "; ".join(filter(None, (one.problem for one in answers)))[:500],
+            "problem": "; ".join(str(one.problem) for one in answers if one.problem)[:500],
         }
         unknown = any(one.unknown for one in answers)
         results: dict[int, restore_chunks.NameResult] = {}
@@ -309,8 +309,8 @@ class Putter:
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=int(plan.gap * 1000), **values
             )
-            if any(one.contradicts for one in answers):
-                announcements.contradicted(self.restore, str(answer["problem"]))
+            if contradictions := [one.problem for one in answers if one.contradicts and one.problem]:
+                announcements.contradicted(self.restore, contradictions[0])
 
     def progress(self, chunk: RestoreChunk) -> RunProgress:
         """The progress of the run with this chunk."""

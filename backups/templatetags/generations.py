@@ -13,6 +13,7 @@ from backups.models import Check, Comparison, Dataset, Generation
 from kvops.inventory import value as key_value
 from kvops.prefixes import patterns
 from kvops.templatetags.ui import key_name, state_badge
+from kvops.wording import reason_of
 
 register = template.Library()
 
@@ -67,7 +68,7 @@ def checkable(generation: Generation) -> Checkable:
     try:
         return Checkable(check_start.datasets_of(generation)[0], "")
     except check_start.CheckRefused as refused:
-        return Checkable(None, str(refused))
+        return Checkable(None, reason_of(refused))
 
 
 @register.inclusion_tag("includes/state_badge.html")

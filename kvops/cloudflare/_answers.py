@@ -25,6 +25,7 @@ from kvops.cloudflare._errors import (
     TooLarge,
     UnexpectedAnswer,
 )
+from kvops.refusals import Sentence, Sentence as _
 
 KEY_NOT_FOUND = 10009
 AUTH_CODES = frozenset({10000, 9106, 9109})
@@ -50,7 +51,11 @@ def received(answer: httpx.Response, most: int) -> httpx.Response:
             body += chunk
             if len(body) > most:
                 raise TooLarge(
-                    f"Cloudflare's answer is longer than {most} bytes (request id {request_id(answer)}).",
+                    _(
+                        "Cloudflare's answer is longer than %(most)s bytes (request id %(request)s).",
+                        most=most,
+                        request=request_id(answer),
+                    ),
                     status=answer.status_code,
                     request_id=request_id(answer),
                 )
@@ -104,10 +109,17 @@ def request_id(answer: httpx.Response) -> str:
     return str(answer.headers.get("cf-ray", "none"))
 
 
-def unreadable(answer: httpx.Response, why: str, *, of: type[UnexpectedAnswer] = UnexpectedAnswer) -> UnexpectedAnswer:
+def unreadable(
+    answer: httpx.Response, why: Sentence, *, of: type[UnexpectedAnswer] = UnexpectedAnswer
+) -> UnexpectedAnswer:
     """The error for an answer that is not as documented."""
     return of(
-        f"Cloudflare's answer ({answer.status_code}) is not as documented: {why} (request id {request_id(answer)}).",
+        _(
+            "Cloudflare's answer (%(status)s) is not as documented: %(why)s (request id %(request)s).",
+            status=answer.status_code,
+            why=why,
+            request=request_id(answer),
+        ),
         status=answer.status_code,
         request_id=request_id(answer),
         retry_after=retry_after(answer),
@@ -119,7 +131,12 @@ def failure(answer: httpx.Response) -> CloudflareError:
     status, ray = answer.status_code, request_id(answer)
     if DAILY_LIMIT in _codes(answer):
         return DailyLimitReached(
-            f"Cloudflare says that today's quota of the free plan is used up (code {DAILY_LIMIT}; request id {ray}).",
+            _(
+                "Cloudflare says that today's quota of the free plan is used up (code %(code)s; request id"
+                " %(request)s).",
+                code=DAILY_LIMIT,
+                request=ray,
+            ),
             retry_after=DAY - _now(answer) % DAY,
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -127,25 +144,37 @@ def failure(answer: httpx.Response) -> CloudflareError:
         wait = said["retry_after"] if said["retry_after"] is not None else said["reset"]
         wait = BLOCKED if wait is None else wait
         return RateLimited(
-            f"Cloudflare limits our requests (429); try again in {wait:.0f} s (request id {ray}).",
+            _(
+                "Cloudflare limits our requests (429); try again in %(wait)s s (request id %(request)s).",
+                wait=f"{wait:.0f}",
+                request=ray,
+            ),
             retry_after=wait,
         )
     if "cf-mitigated" in answer.headers:
-        return unreadable(answer, "a challenge page; ask Cloudflare to let this address through")
+        return unreadable(answer, _("a challenge page; ask Cloudflare to let this address through"))
     if answer.is_redirect or answer.is_informational:
-        return unreadable(answer, "a redirect, which is never followed")
+        return unreadable(answer, _("a redirect, which is never followed"))
     try:
         envelope = _json.as_object(_json.parse_json(answer.content))
         errors = [_json.as_object(item) for item in _json.as_list(envelope.get("errors"))]
         codes = [_json.as_int(error.get("code")) for error in errors]
         said_text = "; ".join(_json.as_text(error.get("message"))[:200] for error in errors)
     except _json.Malformed:
-        kind = answer.headers.get("content-type", "no content type")
+        kind = answer.headers.get("content-type", _("no content type"))
         page = status == HTTPStatus.FORBIDDEN and kind.startswith("text/html")
-        return unreadable(answer, f"{kind} instead of a JSON envelope", of=PageForbidden if page else UnexpectedAnswer)
-    numbers = ", ".join(map(str, codes)) or "no code"
+        return unreadable(
+            answer, _("%(kind)s instead of a JSON envelope", kind=kind), of=PageForbidden if page else UnexpectedAnswer
+        )
+    numbers = ", ".join(map(str, codes)) or _("no code")
     return _kind(status, codes)(
-        f"Cloudflare answered {status} ({numbers}: {said_text}; request id {ray}).",
+        _(
+            "Cloudflare answered %(status)s (%(numbers)s: %(said)s; request id %(request)s).",
+            status=status,
+            numbers=numbers,
+            said=said_text,
+            request=ray,
+        ),
         status=status,
         codes=codes,
         request_id=ray,

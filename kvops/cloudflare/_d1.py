@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import StatementRefused
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
+from kvops.refusals import Sentence as _
 
 DATABASES = "/d1/database"
 
@@ -65,7 +66,7 @@ class D1Reads(ApiClient):
 def _read_only(sql: str) -> str:
     bare = _QUOTED.sub("''", sql).strip()
     if not re.match(r"(select|with)\b", bare, re.IGNORECASE) or _WRITES.search(bare):
-        raise StatementRefused("Only one SELECT (or WITH … SELECT), without comments or ';', is sent to D1.")
+        raise StatementRefused(_("Only one SELECT (or WITH … SELECT), without comments or ';', is sent to D1."))
     return sql
 
 
@@ -76,10 +77,10 @@ def _read_database(item: _json.Object) -> DatabaseInfo:
 def _read_rows(envelope: _json.Object) -> D1Rows:
     results = _json.as_list(envelope.get("result"))
     if len(results) != 1:
-        raise _json.Malformed("one result was expected")
+        raise _json.Malformed(_("one result was expected"))
     result = _json.as_object(results[0])
     if result.get("success") is not True:
-        raise _json.Malformed("the statement did not succeed")
+        raise _json.Malformed(_("the statement did not succeed"))
     rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
     meta = _json.as_object(result.get("meta"))
     return D1Rows(
@@ -99,4 +100,4 @@ def _cell(value: _json.Value) -> Cell:
         case list():
             return [_json.as_int(byte) for byte in value]
         case _:
-            raise _json.Malformed("a cell is neither text, number, null nor bytes")
+            raise _json.Malformed(_("a cell is neither text, number, null nor bytes"))

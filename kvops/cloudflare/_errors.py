@@ -21,9 +21,11 @@ CloudflareError                   .outcome_unknown: the call may have had its ef
 from collections.abc import Collection
 from http import HTTPStatus
 
+from kvops.refusals import Sentence
+
 
 class CloudflareError(Exception):
-    """Any failure of a call to Cloudflare."""
+    """Any failure of a call to Cloudflare. The message is a sentence; the words of Cloudflare are facts in it."""
 
     outcome_unknown = False
 
@@ -39,7 +41,7 @@ class ConfigurationError(CallRefused):
 class InvalidKeyName(CallRefused):
     """The name is empty, `.`, `..`, over 512 bytes or not UTF-8; `.name` holds it."""
 
-    def __init__(self, message: str, name: str) -> None:
+    def __init__(self, message: Sentence | str, name: str) -> None:
         super().__init__(message)
         self.name = name
 
@@ -51,7 +53,7 @@ class StatementRefused(CallRefused):
 class RateLimited(CloudflareError):
     """Nothing was done; try again after `.retry_after` seconds."""
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    def __init__(self, message: Sentence | str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
@@ -63,7 +65,7 @@ class DailyLimitReached(RateLimited):
 class TransportError(CloudflareError):
     """No answer came; `.outcome_unknown` is false only if the request certainly was not sent."""
 
-    def __init__(self, message: str, *, outcome_unknown: bool) -> None:
+    def __init__(self, message: Sentence | str, *, outcome_unknown: bool) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
 
@@ -71,7 +73,7 @@ class TransportError(CloudflareError):
 class TooLate(TransportError):
     """Nothing was sent: by the time of the connection, a read that the call relies on had grown too old."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: Sentence | str) -> None:
         super().__init__(message, outcome_unknown=False)
 
 
@@ -80,7 +82,7 @@ class ApiError(CloudflareError):
 
     def __init__(
         self,
-        message: str,
+        message: Sentence | str,
         *,
         status: int,
         codes: Collection[int] = (),

@@ -20,7 +20,8 @@ from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
-from kvops.cloudflare._hosts import is_loopback
+from kvops.cloudflare._hosts import insist_allowed_host
+from kvops.refusals import Sentence as _, said_by
 
 # These libraries log every URL at INFO and DEBUG, and some URLs contain key names.
 for _name in ("httpx", "httpcore"):
@@ -53,7 +54,9 @@ class Route:
 def checked_id(identifier: str) -> str:
     """The account, namespace or database id unchanged; raises ConfigurationError."""
     if not re.fullmatch(ID, identifier):
-        raise ConfigurationError(f"{identifier!r} is not an identifier; correct the environment.")
+        raise ConfigurationError(
+            _("%(identifier)s is not an identifier; correct the environment.", identifier=repr(identifier))
+        )
     return identifier
 
 
@@ -75,7 +78,7 @@ class Transport:
         timeout: float,
     ) -> None:
         if not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise ConfigurationError("The token is empty or holds white space; store it again.")
+            raise ConfigurationError(_("The token is empty or holds white space; store it again."))
         self.calls = 0
         self.clock = RemoteClock()
         self._counting = Lock()
@@ -87,7 +90,7 @@ class Transport:
         self._meter = meter
         self._max_wait = max_wait
         self._sleep = sleep
-        self._check_host(httpx.URL(self._root))
+        insist_allowed_host(self._hosts, httpx.URL(self._root))
         self._timeout = timeout
         self._deadline = Deadline()
         self._client = httpx.Client(
@@ -132,7 +135,7 @@ class Transport:
             if envelope.get("success") is True:
                 return read(envelope)
         except _json.Malformed as error:
-            raise unreadable(answer, str(error)) from error
+            raise unreadable(answer, said_by(error)) from error
         raise failure(answer)
 
     def raw(self, method: str, path: str) -> tuple[bytes, httpx.Headers]:
@@ -176,12 +179,18 @@ class Transport:
             with self._deadline.within(self._timeout, by):
                 answer = received(self._client.send(request, stream=True), route.most)
         except Over:
-            raise TooLate(f"Connecting took so long that {route.name} would rely on what is too old.") from None
+            late = _("Connecting took so long that %(call)s would rely on what is too old.", call=route.name)
+            raise TooLate(late) from None
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             # Not chained: the cause holds the request, and with it the URL and the token.
             raise TransportError(
-                f"No answer from Cloudflare to {route.name} ({type(error).__name__}: {error}).",
+                _(
+                    "No answer from Cloudflare to %(call)s (%(kind)s: %(error)s).",
+                    call=route.name,
+                    kind=type(error).__name__,
+                    error=error,
+                ),
                 outcome_unknown=not never_left,
             ) from None
         self.clock.hear(answer.headers.get("date", ""))
@@ -197,7 +206,7 @@ class Transport:
             waited += wait
             if waited > self._max_wait:
                 raise failed or RateLimited(
-                    f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait
+                    _("The request budget is spent; try again in %(wait)s s.", wait=f"{wait:.0f}"), retry_after=wait
                 )
             self._sleep(wait)
 
@@ -213,19 +222,13 @@ class Transport:
             content=body,
             headers=headers,
         )
-        self._check_host(request.url)
+        insist_allowed_host(self._hosts, request.url)
         intended = f"{self._root_path}{path}"
         if request.url.raw_path.decode() == intended + asked:
             for route, pattern in self._routes:
                 if route.method == request.method and pattern.fullmatch(intended):
                     return request, route
-        raise ConfigurationError(f"This {method} is not a call this client may send.")
-
-    def _check_host(self, url: httpx.URL) -> None:
-        if url.host not in self._hosts or url.userinfo:
-            raise ConfigurationError(f"{url.host!r} is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS.")
-        if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
-            raise ConfigurationError(f"{url.host!r} must be called by https.")
+        raise ConfigurationError(_("This %(method)s is not a call this client may send.", method=method))
 
 
 def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
+from kvops.refusals import Sentence as _
+
 
 class Malformed(ValueError):
     """Not JSON, or not of the documented shape."""
@@ -42,7 +44,7 @@ _plain = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _no_constant(name: str) -> Value:
-    raise Malformed(f"{name} is not JSON")
+    raise Malformed(_("%(name)s is not JSON", name=name))
 
 
 _decoder = json.JSONDecoder(
@@ -58,7 +60,7 @@ def parse_json(data: bytes | str) -> Value:
     try:
         value: Value = _decoder.decode(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON: {type(error).__name__}") from error
+        raise Malformed(_("not JSON: %(kind)s", kind=type(error).__name__)) from error
     return value
 
 
@@ -95,21 +97,21 @@ def encodable(value: str) -> bool:
 def as_object(value: Value) -> Object:
     """The value if it is an object; raises Malformed."""
     if not isinstance(value, dict):
-        raise Malformed("an object was expected")
+        raise Malformed(_("an object was expected"))
     return value
 
 
 def as_list(value: Value) -> list[Value]:
     """The value if it is an array; raises Malformed."""
     if not isinstance(value, list):
-        raise Malformed("an array was expected")
+        raise Malformed(_("an array was expected"))
     return value
 
 
 def as_text(value: Value) -> str:
     """The value if it is a string; raises Malformed."""
     if not isinstance(value, str):
-        raise Malformed("a string was expected")
+        raise Malformed(_("a string was expected"))
     return value
 
 
@@ -122,7 +124,7 @@ def as_int(value: Value) -> int:
     except InvalidOperation:
         number = None
     if number is None or abs(number) > 2**63 or number != int(number):
-        raise Malformed("a whole number was expected")
+        raise Malformed(_("a whole number was expected"))
     return int(number)
 
 
@@ -131,7 +133,7 @@ def as_moment(value: Value) -> datetime:
     try:
         found = datetime.fromisoformat(as_text(value))
     except ValueError as error:
-        raise Malformed("a time was expected") from error
+        raise Malformed(_("a time was expected")) from error
     if found.tzinfo is None:
-        raise Malformed("a time without its zone")
+        raise Malformed(_("a time without its zone"))
     return found

@@ -20,6 +20,7 @@ from kvops.cloudflare._errors import (
 )
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
 from kvops.cloudflare._names import checked, segment
+from kvops.refusals import Sentence as _
 
 NAMESPACES = "/storage/kv/namespaces"
 BULK_GET_LIMIT = 100
@@ -109,7 +110,7 @@ class KVReads(ApiClient):
         """One page of names (`limit` 10 to 1000) in byte order; raises CursorRefused, InvalidKeyName."""
         query = {"limit": str(limit)}
         if not _json.encodable(prefix):
-            raise InvalidKeyName("A prefix without a UTF-8 form cannot be listed.", prefix)
+            raise InvalidKeyName(_("A prefix without a UTF-8 form cannot be listed."), prefix)
         if prefix:
             query["prefix"] = prefix  # with a cursor too: without the prefix the next page lists the whole namespace
         if cursor:
@@ -125,7 +126,7 @@ class KVReads(ApiClient):
             if cursor is None or error.status != HTTPStatus.BAD_REQUEST or isinstance(error, AuthError):
                 raise
             raise CursorRefused(
-                f"{error} The listing must start again from the beginning.",
+                _("%(error)s The listing must start again from the beginning.", error=error),
                 status=error.status,
                 codes=error.codes,
                 request_id=error.request_id,
@@ -223,7 +224,7 @@ def _name_in_path() -> Iterator[None]:
         yield
     except PageForbidden as page:
         raise NameRefused(
-            f"Cloudflare refuses a request for this key's name: its value cannot be read singly. {page}",
+            _("Cloudflare refuses a request for this key's name: its value cannot be read singly. %(page)s", page=page),
             status=page.status,
             request_id=page.request_id,
         ) from page
@@ -248,11 +249,11 @@ def _read_namespace(item: _json.Object) -> NamespaceInfo:
 def _read_page(envelope: _json.Object, prefix: str, cursor: str | None) -> KeyPage:
     keys = [_read_key(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))]
     if not all(key.name.startswith(prefix) for key in keys):
-        raise _json.Malformed("a listed name lies outside the prefix")
+        raise _json.Malformed(_("a listed name lies outside the prefix"))
     following = _json.as_object(envelope.get("result_info")).get("cursor")
     following = None if following is None else _json.as_text(following) or None
     if following is not None and following == cursor:
-        raise _json.Malformed("the listing does not move on")
+        raise _json.Malformed(_("the listing does not move on"))
     return KeyPage(
         keys,
         following,

@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from kvops.cloudflare._errors import InvalidKeyName
+from kvops.refusals import Sentence as _
 
 MAX_NAME_BYTES = 512
 
@@ -14,13 +15,15 @@ def checked(name: str) -> str:
     namespace.
     """
     if name in ("", ".", ".."):
-        raise InvalidKeyName("A key cannot be named '', '.' or '..'; take it off the list.", name)
+        raise InvalidKeyName(_("A key cannot be named '', '.' or '..'; take it off the list."), name)
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidKeyName("A key name here has no UTF-8 form; it can only be handled by hand.", name) from None
+        raise InvalidKeyName(_("A key name here has no UTF-8 form; it can only be handled by hand."), name) from None
     if size > MAX_NAME_BYTES:
-        raise InvalidKeyName(f"A key name here has {size} bytes; KV allows {MAX_NAME_BYTES}.", name)
+        raise InvalidKeyName(
+            _("A key name here has %(size)s bytes; KV allows %(most)s.", size=size, most=MAX_NAME_BYTES), name
+        )
     return name
 
 

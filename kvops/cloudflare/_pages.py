@@ -11,6 +11,7 @@ from kvops.cloudflare import _json
 from kvops.cloudflare._errors import ConfigurationError
 from kvops.cloudflare._http import ID, ApiClient, Route
 from kvops.cloudflare._workers import as_commit
+from kvops.refusals import Sentence as _
 
 PROJECTS = "/pages/projects"
 PAGE = 10
@@ -50,7 +51,9 @@ class PagesReads(ApiClient):
     def pages_project(self, name: str) -> PagesProject:
         """One project."""
         if not re.fullmatch(ID, name):
-            raise ConfigurationError(f"{name!r} is not a name of a Pages project that this client may ask for.")
+            raise ConfigurationError(
+                _("%(name)s is not a name of a Pages project that this client may ask for.", name=repr(name))
+            )
         return self._transport.json(
             "GET",
             f"{PROJECTS}/{name}",
@@ -60,7 +63,7 @@ class PagesReads(ApiClient):
 
 def _read_project(result: _json.Object, asked: str) -> PagesProject:
     if _json.as_text(result.get("name")) != asked:
-        raise _json.Malformed("another project than the one asked for")
+        raise _json.Malformed(_("another project than the one asked for"))
     configs = _json.as_object(result.get("deployment_configs"))
     kv, preview_kv = _bound(configs.get("production")), _bound(configs.get("preview"))
     newest = result.get("canonical_deployment")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import ConfigurationError
 from kvops.cloudflare._http import ApiClient, Route
+from kvops.refusals import Sentence as _
 
 BUCKETS = "/r2/buckets"
 NAME = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
@@ -100,7 +101,9 @@ class R2Reads(ApiClient):
 
 def _path(bucket: str, what: str) -> str:
     if not re.fullmatch(NAME, bucket):
-        raise ConfigurationError(f"{bucket!r} is not the name of a bucket; correct the environment.")
+        raise ConfigurationError(
+            _("%(bucket)s is not the name of a bucket; correct the environment.", bucket=repr(bucket))
+        )
     return f"{BUCKETS}/{bucket}/{what}"
 
 
@@ -123,7 +126,7 @@ def _read_rule(item: _json.Object) -> LockRule:
             return replace(rule, date=_moment(_json.as_text(condition.get("date"))))
         case "Indefinite":
             return replace(rule, forever=True)
-    raise _json.Malformed("a lock rule has an unknown condition")
+    raise _json.Malformed(_("a lock rule has an unknown condition"))
 
 
 def _read_lifecycle(item: _json.Object) -> LifecycleRule | None:
@@ -141,7 +144,7 @@ def _read_lifecycle(item: _json.Object) -> LifecycleRule | None:
             return replace(rule, seconds=_json.as_int(condition.get("maxAge")))
         case "Date":
             return rule
-    raise _json.Malformed("a lifecycle rule has an unknown condition")
+    raise _json.Malformed(_("a lifecycle rule has an unknown condition"))
 
 
 def _read_domain(item: _json.Object) -> Domain:
@@ -150,7 +153,7 @@ def _read_domain(item: _json.Object) -> Domain:
 
 def _as_bool(value: _json.Value) -> bool:
     if not isinstance(value, bool):
-        raise _json.Malformed("true or false was expected")
+        raise _json.Malformed(_("true or false was expected"))
     return value
 
 
@@ -160,4 +163,4 @@ def _moment(text: str) -> str:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
     except (ValueError, OverflowError) as error:
-        raise _json.Malformed("a date was expected") from error
+        raise _json.Malformed(_("a date was expected")) from error

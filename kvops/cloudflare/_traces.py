@@ -13,6 +13,7 @@ from datetime import datetime
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._http import ApiClient, Route
+from kvops.refusals import Sentence as _
 
 TELEMETRY = "/workers/observability/telemetry/query"
 MOST_GROUPS = 2_000
@@ -85,20 +86,20 @@ def _quoted(prefix: str) -> str:
 def _read_spans(envelope: _json.Object) -> list[KvSpans]:
     result = _json.as_object(envelope.get("result"))
     if _json.as_object(result.get("run")).get("status") != "COMPLETED":
-        raise _json.Malformed("the query was not completed")
+        raise _json.Malformed(_("the query was not completed"))
     found = {
         _json.as_text(one.get("alias")): _values(one)
         for one in map(_json.as_object, _json.as_list(result.get("calculations")))
     }
     if set(found) != {"calls", "last"} or found["calls"].keys() != found["last"].keys():
-        raise _json.Malformed("the calculations are not the ones asked for")
+        raise _json.Malformed(_("the calculations are not the ones asked for"))
     return [KvSpans(*group, int(calls), found["last"][group] / 1000) for group, calls in found["calls"].items()]
 
 
 def _values(calculation: _json.Object) -> dict[tuple[str, str, str, str, str], float]:
     aggregates = [_json.as_object(item) for item in _json.as_list(calculation.get("aggregates"))]
     if len(aggregates) >= MOST_GROUPS:
-        raise _json.Malformed("more groups than fit in one answer")
+        raise _json.Malformed(_("more groups than fit in one answer"))
     return {_group(item): _number(item.get("value")) for item in aggregates}
 
 
@@ -110,11 +111,11 @@ def _group(aggregate: _json.Object) -> tuple[str, str, str, str, str]:
     }
     script, version, binding, span = (told.get(name) for name in GROUPS[:4])
     if not (script and version and binding and span in SPANS):
-        raise _json.Malformed("a group of spans without its names")
+        raise _json.Malformed(_("a group of spans without its names"))
     return script, version, binding, span, told.get(PREFIX, "")
 
 
 def _number(value: _json.Value) -> float:
     if not isinstance(value, _json.SpelledNumber):
-        raise _json.Malformed("a number was expected")
+        raise _json.Malformed(_("a number was expected"))
     return float(value.lexeme)

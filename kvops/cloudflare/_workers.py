@@ -10,6 +10,7 @@ from datetime import datetime
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import ConfigurationError
 from kvops.cloudflare._http import ApiClient, Route
+from kvops.refusals import Sentence as _
 
 SCRIPTS = "/workers/scripts"
 SCRIPT = r"[0-9A-Za-z_][0-9A-Za-z_-]{0,99}"
@@ -112,13 +113,13 @@ def as_commit(value: _json.Value) -> str:
 
 def _script(name: str) -> str:
     if not re.fullmatch(SCRIPT, name):
-        raise ConfigurationError(f"{name!r} is not a name of a Worker that this client may ask for.")
+        raise ConfigurationError(_("%(name)s is not a name of a Worker that this client may ask for.", name=repr(name)))
     return f"{SCRIPTS}/{name}"
 
 
 def _version(identifier: str) -> str:
     if not re.fullmatch(VERSION, identifier):
-        raise ConfigurationError(f"{identifier!r} is not the id of a version.")
+        raise ConfigurationError(_("%(identifier)s is not the id of a version.", identifier=repr(identifier)))
     return identifier
 
 
@@ -131,13 +132,13 @@ def _read_active(envelope: _json.Object) -> Deployment | None:
         _json.as_text(_json.as_object(item).get("version_id")) for item in _json.as_list(active.get("versions"))
     ]
     if not versions:
-        raise _json.Malformed("a deployment without a version")
+        raise _json.Malformed(_("a deployment without a version"))
     return Deployment(_json.as_text(active.get("id")), _json.as_moment(active.get("created_on")), versions)
 
 
 def _read_version(result: _json.Object, asked: str) -> WorkerVersion:
     if _json.as_text(result.get("id")) != asked:
-        raise _json.Malformed("another version than the one asked for")
+        raise _json.Malformed(_("another version than the one asked for"))
     resources = _json.as_object(result.get("resources"))
     bindings = [_json.as_object(item) for item in _json.as_list(resources.get("bindings"))]
     etag = _json.as_object(resources.get("script")).get("etag")
@@ -164,10 +165,10 @@ def _read_traced(envelope: _json.Object) -> bool:
 
 def _read_modules(result: _json.Object, asked: str) -> list[WorkerModule]:
     if _json.as_text(result.get("id")) != asked:
-        raise _json.Malformed("another version than the one asked for")
+        raise _json.Malformed(_("another version than the one asked for"))
     modules = [_read_module(_json.as_object(item)) for item in _json.as_list(result.get("modules"))]
     if not modules:
-        raise _json.Malformed("a version without modules")
+        raise _json.Malformed(_("a version without modules"))
     return modules
 
 
@@ -175,7 +176,7 @@ def _read_module(item: _json.Object) -> WorkerModule:
     try:
         data = base64.b64decode(_json.as_text(item.get("content_base64")), validate=True)
     except binascii.Error as error:
-        raise _json.Malformed("a module is not base64") from error
+        raise _json.Malformed(_("a module is not base64")) from error
     return WorkerModule(_json.as_text(item.get("name")), _json.as_text(item.get("content_type")), data)
 
 

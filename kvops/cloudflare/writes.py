@@ -18,6 +18,7 @@ from kvops.cloudflare._errors import CloudflareError
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
 from kvops.cloudflare._kv import NAME, NAMESPACES, KvEntry
 from kvops.cloudflare._names import checked, segment
+from kvops.refusals import Sentence, Sentence as _, said_by
 
 BULK_LIMIT = 10_000
 SHOWN = 3
@@ -39,7 +40,7 @@ class BulkOutcome:
     successful_count: int
     unsuccessful: list[str]
     unknown: list[str]
-    problem: str = ""
+    problem: Sentence | None = None
     contradicts: bool = False
 
 
@@ -109,7 +110,7 @@ class KVWriter(ApiClient):
         except CloudflareError as error:
             if not error.outcome_unknown:
                 raise
-            return BulkOutcome(0, [], names, str(error))
+            return BulkOutcome(0, [], names, said_by(error))
 
 
 def _by(until: float | None, *, whole: bool = False) -> By | None:
@@ -162,10 +163,15 @@ def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
         count = _json.as_int(result.get("successful_key_count"))
         failed = [_json.as_text(name) for name in _json.as_list(result.get("unsuccessful_keys"))]
         if count + len(set(failed)) != len(names) or not set(failed) <= set(names):
-            said = f"{count} done and {len(failed)} not, of {len(names)} sent"
-            if strangers := sorted(set(failed) - set(names)):
-                said += f", and never sent: {', '.join(repr(name[:60]) for name in strangers[:SHOWN])}"
-            return BulkOutcome(0, [], names, f"Cloudflare's answer contradicts itself: {said}.", contradicts=True)
+            strangers = ", ".join(repr(name[:60]) for name in sorted(set(failed) - set(names))[:SHOWN])
+            sentence = _("Cloudflare's answer contradicts itself: %(done)s done and %(failed)s not, of %(sent)s sent.")
+            if strangers:
+                sentence = _(
+                    "Cloudflare's answer contradicts itself: %(done)s done and %(failed)s not, of %(sent)s sent, and "
+                    "never sent: %(strangers)s."
+                )
+            facts = {"done": count, "failed": len(failed), "sent": len(names), "strangers": strangers}
+            return BulkOutcome(0, [], names, Sentence(sentence.template, **facts), contradicts=True)
         return BulkOutcome(count, failed, [])
 
     return read

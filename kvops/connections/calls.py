@@ -19,6 +19,7 @@ from kvops.cloudflare import Cloudflare, ConfigurationError, RateLimited
 from kvops.connections import clients, credentials, skew
 from kvops.connections.budget import SharedBudget
 from kvops.models import Environment, Skew
+from kvops.refusals import Sentence as _
 
 SIDE_BY_SIDE = 8
 BEFOREHAND = 64
@@ -125,7 +126,13 @@ class Calls:
         try:
             token = credentials.resolve(environment.read_token)
         except credentials.UnresolvedReference as error:
-            raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
+            raise ConfigurationError(
+                _(
+                    "The read token of %(environment)s is not there. %(error)s",
+                    environment=environment.slug,
+                    error=error,
+                )
+            ) from error
         self._environment = environment
         self._keep = keep
         self._patient = patient

@@ -10,6 +10,7 @@ from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, RequestB
 from kvops.connections import credentials, quota
 from kvops.connections.budget import SharedBudget
 from kvops.models import Environment
+from kvops.refusals import Sentence as _
 
 
 class Connection(TypedDict):
@@ -47,5 +48,7 @@ def reader(environment: Environment, budget: RequestBudget | None = None) -> Clo
     try:
         token = credentials.resolve(environment.read_token)
     except credentials.UnresolvedReference as error:
-        raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
+        raise ConfigurationError(
+            _("The read token of %(environment)s is not there. %(error)s", environment=environment.slug, error=error)
+        ) from error
     return Cloudflare(token=token, **connection(environment, budget))

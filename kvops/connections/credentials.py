@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from kvops.connections import onepassword
+from kvops.refusals import Sentence, Sentence as _
 
 
 class UnresolvedReference(Exception):
@@ -16,23 +17,29 @@ class UnresolvedReference(Exception):
 
 def resolve(reference: str) -> str:
     """The secret behind a reference; raises UnresolvedReference with the remedy."""
-    scheme, _, rest = reference.partition(":")
+    scheme, _colon, rest = reference.partition(":")
     if scheme == "env" and rest:
         value = os.environ.get(rest, "").strip()
         if not value:
-            raise UnresolvedReference(f"{reference}: the variable {rest} is not set in this process.")
+            raise UnresolvedReference(
+                _("%(reference)s: the variable %(rest)s is not set in this process.", reference=reference, rest=rest)
+            )
         return value
     if scheme == "file" and rest:
         try:
             value = Path(rest).read_text("utf-8").strip()
         except OSError as error:
-            raise UnresolvedReference(f"{reference}: the file cannot be read ({error.strerror}).") from error
+            raise UnresolvedReference(
+                _("%(reference)s: the file cannot be read (%(error)s).", reference=reference, error=error.strerror)
+            ) from error
         if not value:
-            raise UnresolvedReference(f"{reference}: the file is empty.")
+            raise UnresolvedReference(_("%(reference)s: the file is empty.", reference=reference))
         return value
     if scheme == "op" and rest.startswith("//"):
         return _from_1password(reference)
-    raise UnresolvedReference(f"{reference}: a reference is env:NAME, file:PATH or op://vault/item/field.")
+    raise UnresolvedReference(
+        _("%(reference)s: a reference is env:NAME, file:PATH or op://vault/item/field.", reference=reference)
+    )
 
 
 KEPT = 300.0
@@ -48,8 +55,8 @@ def _from_1password(reference: str) -> str:
     try:
         found = onepassword.resolve(reference).strip()
     except onepassword.Unavailable as error:
-        raise UnresolvedReference(f"{reference}: {error}") from error
+        raise UnresolvedReference(Sentence("%(reference)s: %(error)s", reference=reference, error=error)) from error
     if not found:
-        raise UnresolvedReference(f"{reference}: the field is empty.")
+        raise UnresolvedReference(_("%(reference)s: the field is empty.", reference=reference))
     _kept[reference] = (time.monotonic(), found)
     return found

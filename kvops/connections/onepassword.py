@@ -10,6 +10,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kvops.refusals import Sentence as _
+
 TOKEN = "OP_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  (the name the SDK's own documentation gives the variable)
 
 
@@ -23,7 +25,7 @@ def sdk(module: str) -> Any:
         return importlib.import_module(f"onepassword.{module}")
     except ImportError as error:
         raise Unavailable(
-            "This needs the 1Password SDK, which is not installed: pip install -r requirements-onepassword.txt."
+            _("This needs the 1Password SDK, which is not installed: pip install -r requirements-onepassword.txt.")
         ) from error
 
 
@@ -32,7 +34,9 @@ def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exc
     client_class = sdk("client").Client
     token = os.environ.get(TOKEN, "").strip()
     if not token:
-        raise Unavailable(f"{TOKEN} is not set in this process: give it the token of a service account.")
+        raise Unavailable(
+            _("%(variable)s is not set in this process: give it the token of a service account.", variable=TOKEN)
+        )
 
     async def whole() -> T:
         client = await client_class.authenticate(auth=token, integration_name="KVOps", integration_version="v0.1.0")
@@ -44,7 +48,7 @@ def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exc
         raise
     except Exception as error:  # noqa: BLE001  (the SDK raises nothing more exact)
         # The SDK's text names the reference or the limit, never a value.
-        raise Unavailable(f"1Password refused: {str(error).replace(token, '…')[:200]}") from None
+        raise Unavailable(_("1Password refused: %(said)s", said=str(error).replace(token, "…")[:200])) from None
 
 
 def resolve(reference: str) -> str:

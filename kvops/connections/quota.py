@@ -20,6 +20,7 @@ from django.db import connection
 from kvops.cloudflare import DailyLimitReached
 from kvops.connections.prices import FREE_A_DAY, OPERATIONS
 from kvops.models import DailyUse, Environment
+from kvops.refusals import Sentence as _
 
 _KEEP = f"""
 INSERT INTO kvops_dailyuse (account, day, {", ".join(f"{name}s" for name in OPERATIONS)})
@@ -27,6 +28,7 @@ VALUES (%(account)s, %(day)s, {", ".join(f"%({name})s" for name in OPERATIONS)})
 ON CONFLICT (account, day) DO UPDATE SET
   {", ".join(f"{name}s = kvops_dailyuse.{name}s + excluded.{name}s" for name in OPERATIONS)}
 """  # noqa: S608  (constants of this project)
+_COUNTED = {"read": _("reads"), "write": _("writes"), "delete": _("deletes"), "list": _("lists")}
 
 
 def today(account: str) -> dict[str, int]:
@@ -106,7 +108,15 @@ class QuotaMeter:
             # Operations beyond a whole day's quota never fit, so the check leaves them to Cloudflare.
             if spent and spent + wanted > quota:
                 raise DailyLimitReached(
-                    f"Today's {quota} {name}s of the free plan are used up ({spent} sent, {wanted} wanted).", left
+                    _(
+                        "Today's %(quota)s %(operations)s of the free plan are used up (%(spent)s sent, %(wanted)s"
+                        " wanted).",
+                        quota=quota,
+                        operations=_COUNTED[name],
+                        spent=spent,
+                        wanted=wanted,
+                    ),
+                    left,
                 )
 
 

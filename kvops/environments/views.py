@@ -16,6 +16,7 @@ from kvops.people.signin import person_of
 from kvops.runs import emergency
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
+from kvops.wording import reason_of
 
 
 @require_safe
@@ -45,7 +46,7 @@ def check(request: HttpRequest, environment: str) -> HttpResponse:
     try:
         seen = environments_apply.probe(found)
     except environments_apply.NotVisible as error:
-        messages.error(request, str(error))
+        messages.error(request, reason_of(error))
     else:
         text = ngettext(
             "%(name)s: the read token can read the %(seen)d resource bound here.",

@@ -13,6 +13,7 @@ from kvops.inventory.forms import KeyForm, LayoutForm
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace, Scan
 from kvops.people.signin import person_of
+from kvops.wording import reason_of
 
 
 @require_safe
@@ -35,7 +36,7 @@ def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     try:
         live = key_value.view(namespace, name, by=person_of(request), formatted=bool(layout))
     except CloudflareError as error:
-        return _page(request, namespace, name, failure=str(error))
+        return _page(request, namespace, name, failure=reason_of(error))
     return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
 
 

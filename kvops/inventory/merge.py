@@ -16,7 +16,7 @@ from kvops.inventory import families as key_families, unexplained as unexplained
 from kvops.models import Category, Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
 from kvops.prefixes import distinct
-from kvops.wording import keys_of
+from kvops.refusals import Sentence as _
 
 UNEXPECTED_SHOWN = 1_000
 """Keys. The most names of unexpected keys that one scan keeps; it counts all of them."""
@@ -151,7 +151,9 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         cursor.execute("SELECT count(*) FROM kvops_stagedkey WHERE scan_id = %(scan)s", params)
         found = int(cursor.fetchone()[0])
         if found != staged:
-            raise ScanMismatch(f"{keys_of(staged)} listed, {keys_of(found)} on the stage.")
+            raise ScanMismatch(
+                _("Keys listed: %(staged)s, on the stage: %(found)s.", staged=f"{staged:,}", found=f"{found:,}")
+            )
         keys = staged if ordered else staged - _drop_repeated(cursor, params)
         gone, unexplained = _delete_gone(cursor, params)
         changed, added, unexpected = _update_and_insert(cursor, params)

@@ -25,11 +25,10 @@ from audit import log
 from audit.actions import Action
 from kvops import queue, timing
 from kvops.models import Run
-from kvops.refusals import Sentence
 from kvops.runs import announcements as run_announcements
 from kvops.runs.kinds import KINDS
 from kvops.runs.outcomes import Again, Done, LeaseLost, Stopped
-from kvops.wording import Words, kept, sentence_of, storable
+from kvops.wording import Words, columns, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class Lease:
     def renew(self, **values: Unpack[RunProgress]) -> None:
         """Prove and prolong the lease, and save `values` of the run. Raises LeaseLost, and Stopped on request."""
         asked_at = time.monotonic()
-        saved = dict(values) | (_note(values["note"]) if "note" in values else {})
+        saved = dict(values) | (columns("note", values["note"], 300) if "note" in values else {})
         changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **saved)
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
@@ -176,7 +175,7 @@ class Lease:
             log.record(Action.RUN_FINISHED, actor=self.actor, **self.run.audited, details=dict(then.result))
             run_announcements.run_finished(self.run)
         else:
-            values = _note(then.note) if then.note else {}
+            values = columns("note", then.note, 300) if then.note else {}
             changed = mine.update(
                 owner="",
                 lease_until=None,
@@ -233,19 +232,10 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     return lease
 
 
-def _note(words: Words) -> dict[str, object]:
-    sentence = sentence_of(words)
-    return {"note": _text(sentence, 300), "note_sentence": kept(sentence)}
-
-
-def _text(sentence: Sentence, most: int) -> str:
-    return storable(str(sentence)).strip()[:most]
-
-
 def close_failed(lease: Lease, state: Run.State, action: Action, code: str, words: Words) -> None:
     """End a run that failed or was stopped, and give the lease back. With a lost lease, change nothing."""
     sentence = sentence_of(words)
-    error = _text(sentence, 1000)
+    stored = columns("error", sentence)
     with log.transaction():
         changed = lease.held().update(
             state=state,
@@ -253,8 +243,7 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, word
             lease_until=None,
             wake_at=None,
             error_code=code,
-            error=error,
-            error_sentence=kept(sentence),
+            **stored,
             stop_requested_by="",
             finished_at=Now(),
             updated_at=Now(),
@@ -264,7 +253,7 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, word
                 action,
                 actor=lease.actor,
                 **lease.run.audited,
-                details={"code": code, "error": error[:500]},
+                details={"code": code, "error": stored["error"][:500]},
             )
             if state == Run.State.FAILED:
                 run_announcements.run_failed(lease.run, sentence)

@@ -471,28 +471,28 @@ def test_the_reader_gives_up_on_an_entry_that_never_ends(monkeypatch: pytest.Mon
 def test_a_changed_entry_is_named_with_what_changed() -> None:
     before, after = KvEntry("a", b"1", None, "{}"), KvEntry("a", b"2", 2_000_000_000, "{}")
     (written,) = write(before)
-    assert "'a' differs in value, expiration." in check(written, encode_part([after])).problems
+    problems = map(str, check(written, encode_part([after])).problems)
+    assert "'a' differs in value, expiration." in problems
 
 
 def test_a_difference_in_the_spelling_of_metadata_is_a_difference() -> None:
     (written,) = write(KvEntry("a", b"1", None, '{"v":1}'))
     found = check(written, encode_part([KvEntry("a", b"1", None, '{"v":1.0}')]))
-    assert "'a' differs in metadata." in found.problems
+    assert "'a' differs in metadata." in map(str, found.problems)
 
 
 def test_a_part_that_was_written_wrongly_is_noticed_through_its_digest_root() -> None:
     (intended,), (other,) = write(KvEntry("a", b"1", None, None)), write(KvEntry("a", b"2", None, None))
     consistent = replace(other.part, digest_root=intended.part.digest_root)
-    assert check_part([other.body], other.digests, consistent).problems == (
-        "The digest root is not the one computed from KV.",
-    )
+    (problem,) = check_part([other.body], other.digests, consistent).problems
+    assert str(problem) == "The digest root is not the one computed from KV."
 
 
 def test_many_problems_are_counted_not_listed() -> None:
     (written,), (other,) = write(*numbered(500)), write(*(replace(e, data=b"x") for e in numbered(500)))
     problems = check(written, other.body).problems
     assert len(problems) == 21
-    assert problems[-1].startswith("… and 48")
+    assert str(problems[-1]).startswith("… and 48")
 
 
 def test_reading_needs_memory_for_one_entry_only() -> None:
