@@ -25,7 +25,7 @@ from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupStage, Dataset, Generation
 from kvops.models import NotificationEvent, Person, Run
 from kvops.notifications import outbox
-from kvops.wording import english, said, say
+from kvops.wording import columns, said, say
 
 State = CleanupStage.State
 NO_BACKUP = gettext_noop("There were no keys, so there is no backup to compare.")
@@ -74,7 +74,7 @@ def start(stage: CleanupStage, *, actor: log.Actor, person: Person | None) -> di
                 stage.generation, subject=f"{subject}/check", actor=actor, person=person
             )
         except CheckRefused as refused:
-            found["after_refused"] = english(refused)[:1000]
+            found |= columns("after_refused", refused)
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     masters = _newest_masters(stage, dataset) if dataset else None
     if masters is not None:
@@ -96,13 +96,13 @@ def results(stage: CleanupStage) -> Sequence[AfterCheck]:
     if not stage.request.needs_check or stage.state not in {State.CONFIRMED, State.ACCEPTED}:
         return []
     backup, dataset = stage.check_after, stage.dataset_check_after
-    no_backup = stage.after_refused or (BEFORE_THIS_RULE if stage.names else NO_BACKUP)
+    no_backup = stage.shown_after_refused or said(BEFORE_THIS_RULE if stage.names else NO_BACKUP)
     return [
         AfterCheck(
             "backup",
             _("Compare the backup with D1 again"),
             backup,
-            "" if backup else said(no_backup),
+            "" if backup else no_backup,
             refused=bool(stage.after_refused) and backup is None,
             not_applicable=backup is None and stage.names == 0 and not stage.after_refused,
         ),

@@ -163,7 +163,7 @@ def _verified(stage: CleanupStage) -> CertificateLine | None:
         return _without_keys(stage, what) or _nothing(what)
     address = reverse("run", args=[backup.verify_run_id]) if backup.verify_run_id else ""
     if backup.status == Generation.Status.DAMAGED:
-        problem = _("The backup is damaged: %(problem)s") % {"problem": backup.problem}
+        problem = _("The backup is damaged: %(problem)s") % {"problem": backup.shown_problem}
         return CertificateLine(what=what, said=problem, at=backup.verified_at, url=address, wrong=True)
     equal = _("Every entry equals what KV returned")
     return CertificateLine(what=what, said=equal, at=backup.verified_at, url=address)

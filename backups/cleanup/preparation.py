@@ -38,7 +38,7 @@ from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Namespace, Person, Run, Scan
 from kvops.runs import driver as run_driver
-from kvops.wording import say
+from kvops.wording import columns, say
 
 State = CleanupStage.State
 
@@ -83,7 +83,7 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
                 "check_passed": None,
                 "approval": None,
                 "scope_digest": "",
-                "returned_because": "",
+                **columns("returned_because", ""),
             },
             details={"names": names, "scan": scan.pk},
         )
@@ -135,7 +135,7 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
                 stage=mine,
                 foreground=foreground,
             )
-            CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, returned_because="")
+            CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, **columns("returned_because", ""))
             run = generation.run
         elif mine.state == State.BACKED_UP:
             run = generation_start.create_verification(
@@ -185,7 +185,7 @@ def backup_finished(run: Run) -> None:
     try:
         generation_start.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
     except (NotVerifiable, run_driver.AlreadyOpen) as refused:
-        note_blocked(stage, str(refused))
+        note_blocked(stage, refused)
 
 
 def verify_finished(run: Run) -> None:
@@ -197,7 +197,7 @@ def verify_finished(run: Run) -> None:
     generation = generation_of(stage)
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.VERIFIED:
-        send_back(stage, actor=actor, because=f"The backup is damaged: {generation.problem}"[:1000])
+        send_back(stage, actor=actor, because=say(_("The backup is damaged: %(problem)s"), problem=generation.why))
         return
     if stage.state != State.BACKED_UP:
         return
@@ -208,7 +208,7 @@ def verify_finished(run: Run) -> None:
         try:
             check_start.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
         except (CheckRefused, run_driver.AlreadyOpen) as refused:
-            note_blocked(stage, str(refused))
+            note_blocked(stage, refused)
 
 
 def check_finished(run: Run) -> None:
@@ -230,15 +230,16 @@ def check_finished(run: Run) -> None:
         Action.STAGE_CHECKED,
         actor=actor,
         digest=check.definition_digest,
-        values={"check_passed": check, "returned_because": ""},
+        values={"check_passed": check, **columns("returned_because", "")},
     )
 
 
 def _differences(check: Check) -> str:
-    return (
-        f"The check found {check.differences} differences with D1. Correct D1 and check again; or correct KV, scan it"
-        " and fix the list of keys again."
+    sentence = _(
+        "The check found %(count)s differences with D1. Correct D1 and check again; or correct KV, scan it and fix the "
+        "list of keys again."
     )
+    return say(sentence, count=check.differences)
 
 
 def _fresh_scan(stage: CleanupStage) -> Scan:

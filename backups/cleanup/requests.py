@@ -40,7 +40,7 @@ from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
 from kvops.names import visible
 from kvops.prefixes import patterns
 from kvops.runbook import procedures
-from kvops.wording import english, moment, say
+from kvops.wording import columns, english, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
@@ -195,7 +195,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             values={
                 "scope_digest": mine.scope_digest,
                 "search": code_references.search_of(mine),
-                "returned_because": "",
+                **columns("returned_because", ""),
             },
         )
 
@@ -239,5 +239,5 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
             code_references.insist_references(mine)
             return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
     stale = policy_changed(mine.approval) or _what_else_changed(mine, backup, approved)
-    approval_gate.withdraw(mine.approval, by=by, reason=english(stale))
+    approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))

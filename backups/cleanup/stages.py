@@ -23,7 +23,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.environments import hours
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Run
 from kvops.refusals import Refused
-from kvops.wording import moment, say
+from kvops.wording import Words, columns, moment, say
 
 State = CleanupStage.State
 
@@ -32,8 +32,9 @@ class CleanupRefused(Refused):
     """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
-def send_back(stage: CleanupStage, actor: log.Actor, because: str) -> None:
+def send_back(stage: CleanupStage, actor: log.Actor, because: Words) -> None:
     """Move the stage back to frozen, with the reason on its page."""
+    returned = columns("returned_because", because)
     back = [State.BACKED_UP, State.VERIFIED, State.CHECKED, State.SUBMITTED, State.APPROVED]
     STAGES.move(
         stage,
@@ -41,8 +42,8 @@ def send_back(stage: CleanupStage, actor: log.Actor, because: str) -> None:
         State.FROZEN,
         Action.STAGE_RETURNED,
         actor=actor,
-        values={"returned_because": because, "approval": None},
-        details={"because": because},
+        values={**returned, "approval": None},
+        details={"because": returned["returned_because"]},
     )
 
 
@@ -66,9 +67,9 @@ STAGES = Lifecycle(
 locked, move, insist_operator = STAGES.locked, STAGES.move, STAGES.insist_operator
 
 
-def note_blocked(stage: CleanupStage, because: str) -> None:
+def note_blocked(stage: CleanupStage, because: Words) -> None:
     """Show the reason why the stage did not move on, on its page."""
-    CleanupStage.objects.filter(pk=stage.pk).update(returned_because=because[:1000])
+    CleanupStage.objects.filter(pk=stage.pk).update(**columns("returned_because", because))
 
 
 def generation_of(stage: CleanupStage) -> Generation:
@@ -125,7 +126,7 @@ def insist_writable() -> None:
     try:
         approval_gate.insist_writable()
     except approval_gate.ApprovalRefused as refused:
-        raise CleanupRefused(str(refused)) from refused
+        raise CleanupRefused(*refused.args) from refused
 
 
 def policy_changed(approval: ApprovalRequest) -> str:

@@ -164,7 +164,7 @@ def _read_back(stage: CleanupStage) -> _Done:
     run = generation.verify_run
     address, link = (reverse("run", args=[run.pk]), run_name(run)) if run else ("", "")
     if generation.status == Generation.Status.DAMAGED:
-        note = _("The backup is damaged: %(problem)s") % {"problem": generation.problem}
+        note = _("The backup is damaged: %(problem)s") % {"problem": generation.shown_problem}
         return _Done(note, run.finished_at if run else None, address, link, failed=True)
     if run and run.state in Run.RESUMABLE:
         note = _("Verified before. The newest verification did not finish: %(reason)s")

@@ -190,7 +190,7 @@ def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
                 backup=backup.generation_id,
                 differing=f"{backup.differing:,}",
                 keys=f"{backup.keys:,}",
-                problem=backup.problem,
+                problem=backup.why,
             )
             for backup in bad[:10]
         ],

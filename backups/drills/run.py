@@ -32,7 +32,7 @@ from kvops.models import Scratch
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
-from kvops.wording import counted, say
+from kvops.wording import columns, counted, say
 
 MANY = 1_000
 """Keys per write and per delete."""
@@ -134,7 +134,7 @@ class _DrillRun:
             entries = self._taken(backup, wanted)
         except RunError as damaged:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}):
-                DrilledBackup.objects.filter(pk=backup.pk).update(problem=str(damaged)[:1000])
+                DrilledBackup.objects.filter(pk=backup.pk).update(**columns("problem", damaged))
             return None
         wanted = wanted[: len(entries)]
         now = clock.now().timestamp()

@@ -17,7 +17,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
-from kvops.wording import english
+from kvops.wording import Words, say
 
 SUBMITTED, APPROVED = "submitted", "approved"
 """States with the same name in all three models."""
@@ -42,7 +42,7 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
     label: Callable[[Work], str] = str
     digest_of: Callable[[Work, str], str]
     """The digest for an audit entry, from the row and the digest that the move names."""
-    send_back: Callable[[Work, log.Actor, str], None]
+    send_back: Callable[[Work, log.Actor, Words], None]
     """Move the row out of `submitted` or `approved`, with the reason: a rejected, withdrawn or expired request."""
 
     refused: type[Refused]
@@ -146,8 +146,8 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
         if request.state == ApprovalRequest.State.APPROVED:
             self.move(work, [SUBMITTED], APPROVED, self.approved, actor=actor, digest=request.digest)
         elif work.state in {SUBMITTED, APPROVED}:
-            state = english(ApprovalRequest.State(request.state).label)
-            self.send_back(work, actor, f"The request is {state}. {request.reason}".strip()[:1000])
+            state, reason = ApprovalRequest.State(request.state).label, request.why
+            self.send_back(work, actor, say(_("The request is %(state)s. %(reason)s"), state=state, reason=reason))
 
     def claim_and_run(
         self, work: Work, approved: ApprovalRequest, *, digest: str, label: str, total: int, by: Person

@@ -40,13 +40,13 @@ def verify_if_needed(generation: Generation, lease: Lease, nothing_done: str) ->
         return True
     with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
         over = ReadBack(generation, lease, store, within_another_run=True).step()
-    generation.refresh_from_db(fields=["status", "problem", "verified_at"])
+    generation.refresh_from_db(fields=["status", "problem", "problem_sentence", "verified_at"])
     if over and generation.status != Generation.Status.VERIFIED:
         sentence = _(
             "Backup %(backup)s was verified again and is damaged. %(problem)s %(nothing)s If its objects can be put "
             "back, verify it and try again."
         )
-        facts = {"backup": generation.pk, "problem": generation.problem, "nothing": nothing_done}
+        facts = {"backup": generation.pk, "problem": generation.why, "nothing": nothing_done}
         raise RunError("backup_damaged", say(sentence, **facts))
     return over
 

@@ -23,7 +23,7 @@ def made(generation: Generation) -> None:
 
 def damaged(generation: Generation, *, found_by: Run) -> None:
     """Notify of a damaged backup: the run of a verification found a difference from KV's answer."""
-    why, occasion = translated(generation.problem), f"run:{found_by.pk}"
+    why, occasion = translated(generation.why), f"run:{found_by.pk}"
     _tell(generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), why, occasion=occasion)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -38,7 +38,7 @@ from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
-from kvops.wording import counted
+from kvops.wording import columns, counted, say
 
 NAMES = 1_000
 """Frozen names per query."""
@@ -222,7 +222,7 @@ class Export(Freezing):
                 manifest_sha256=sha,
                 digest_root=document.digest_root,
                 finished_at=document.finished_at,
-                problem=_missing(document.counts.vanished, self.generation),
+                **columns("problem", _missing(document.counts.vanished, self.generation)),
             )
             bucket_access.remember(self.generation, self._written)
             log.record(
@@ -258,14 +258,15 @@ def gone(name: Name) -> Outcome:
 def _missing(vanished: int, generation: Generation) -> str:
     if not vanished:
         return ""
-    said = f"{vanished} listed keys are not in the backup: they vanished, or their names cannot be stored."
+    said = _("%(keys)s listed keys are not in the backup: they vanished, or their names cannot be stored.")
     unreadable = generation.entries.filter(outcome=Outcome.UNREADABLE)
     if not (count := unreadable.count()):
-        return said
-    return (
-        f"{vanished} listed keys are not in the backup. Of these, {count} could not be read: their values must be read"
-        f" singly, and Cloudflare refuses a request with such a name in its address, as {unreadable[0].name!r}."
+        return say(said, keys=vanished)
+    said = _(
+        "%(keys)s listed keys are not in the backup. Of these, %(count)s could not be read: their values must be read "
+        "singly, and Cloudflare refuses a request with such a name in its address, as %(name)s."
     )
+    return say(said, keys=vanished, count=count, name=repr(unreadable[0].name))
 
 
 def _row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:

@@ -27,9 +27,10 @@ from backups.bucket.store import ObjectInfo, ObjectMissing, Store
 from backups.generations import announcements as generation_announcements, encryption
 from backups.models import Generation, GenerationEntry, GenerationPart, StoredObject
 from kvops import clock, timing
+from kvops.refusals import Sentence, Sentence as _
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done, RunError
-from kvops.wording import counted
+from kvops.wording import Words, columns, counted
 
 Status = Generation.Status
 WITHIN = "read_back"
@@ -72,25 +73,32 @@ class StoredBackup:
         generation = self.generation
         data = self._get(generation.manifest_key)
         if sha256(data).hexdigest() != generation.manifest_sha256:
-            raise NotAsWritten("The manifest is not the one that was written.")
+            raise NotAsWritten(_("The manifest is not the one that was written."))
         document = archive.parse_manifest(data)
         expected = {
-            "environment": (document.environment, generation.environment.slug),
-            "account": (document.account_id, generation.environment.account_id),
-            "namespace": (document.namespace_id, generation.namespace.namespace_id),
-            "bucket": (document.bucket, generation.bucket),
-            "stem": (document.stem, generation.stem),
-            "digest root": (document.digest_root, generation.digest_root),
-            "number of keys": (document.counts.keys, generation.keys),
-            "number of bytes": (document.counts.value_bytes, generation.bytes),
-            "list of recipients": (list(document.recipients), generation.recipients),
-            "key of the digests": (document.digest_key, generation.digest_key),
+            _("environment"): (document.environment, generation.environment.slug),
+            _("account"): (document.account_id, generation.environment.account_id),
+            _("namespace"): (document.namespace_id, generation.namespace.namespace_id),
+            _("bucket"): (document.bucket, generation.bucket),
+            _("stem"): (document.stem, generation.stem),
+            _("digest root"): (document.digest_root, generation.digest_root),
+            _("number of keys"): (document.counts.keys, generation.keys),
+            _("number of bytes"): (document.counts.value_bytes, generation.bytes),
+            _("list of recipients"): (list(document.recipients), generation.recipients),
+            _("key of the digests"): (document.digest_key, generation.digest_key),
         }
         for what, (written, known) in expected.items():
             if written != known:
-                raise NotAsWritten(f"The {what} in the manifest is {written}, not {known}.")
+                raise NotAsWritten(
+                    _(
+                        "The %(what)s in the manifest is %(written)s, not %(known)s.",
+                        what=what,
+                        written=written,
+                        known=known,
+                    )
+                )
         if sha256(self._get(document.restore_key)).hexdigest() != document.restore_sha256:
-            raise NotAsWritten("The recovery steps are not the ones that were written.")
+            raise NotAsWritten(_("The recovery steps are not the ones that were written."))
         return document
 
     def _get(self, key: str) -> bytes:
@@ -106,20 +114,22 @@ class StoredBackup:
         """Read the objects of one part and return the number of entries. Raises NotAsWritten."""
         row = GenerationPart.objects.filter(generation=self.generation, number=number).first()
         if row is None:
-            raise NotAsWritten(f"The manifest names part {number}, which was never written.")
+            raise NotAsWritten(_("The manifest names part %(number)s, which was never written.", number=number))
         expected = self._expected(row)
         for part in parts:
             lines = self._get(part.digests_key)
             chunks = self._kept(self._open(part.key))
             check = archive.check_part(chunks, lines, part, opened=self._opened, key=self._key)
             if check.problems:
-                raise NotAsWritten(f"{part.key}: {check.problems[0]}")
+                raise NotAsWritten(Sentence("%(key)s: %(problem)s", key=part.key, problem=check.problems[0]))
             # The object was compared with these lines above, entry by entry.
             for line in archive.read_digests(lines):
                 if expected.pop(line.name, None) != line.entry:
-                    raise NotAsWritten(f"{part.key} holds an entry that KV did not return.")
+                    raise NotAsWritten(_("%(key)s holds an entry that KV did not return.", key=part.key))
         if expected:
-            raise NotAsWritten(f"Part {number} lacks {len(expected)} entries that KV returned.")
+            raise NotAsWritten(
+                _("Part %(number)s lacks %(count)s entries that KV returned.", number=number, count=len(expected))
+            )
         return sum(part.keys for part in parts)
 
     def _expected(self, row: GenerationPart) -> dict[str, str]:
@@ -135,10 +145,16 @@ class StoredBackup:
     def _insist_complete(self, document: Manifest) -> None:
         numbers = {part.number for part in document.parts}
         if set(self.generation.parts.values_list("number", flat=True)) != numbers:
-            raise NotAsWritten("The manifest names other parts than were written.")
+            raise NotAsWritten(_("The manifest names other parts than were written."))
         kept = self.generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT).count()
         if kept != document.counts.keys:
-            raise NotAsWritten(f"The manifest counts {document.counts.keys} keys, KV returned {kept}.")
+            raise NotAsWritten(
+                _(
+                    "The manifest counts %(counted)s keys, KV returned %(kept)s.",
+                    counted=document.counts.keys,
+                    kept=kept,
+                )
+            )
 
 
 class ReadBack:
@@ -166,7 +182,7 @@ class ReadBack:
                 if self.lease.tired:
                     return False
         except WRONG as problem:
-            self._finish(Status.DAMAGED, str(problem)[:1000])
+            self._finish(Status.DAMAGED, problem)
         else:
             self._finish(Status.VERIFIED, "")
         return True
@@ -191,8 +207,9 @@ class ReadBack:
         bucket_access.remember(self.generation, new.values())
         self._seen.clear()
 
-    def _finish(self, status: Status, problem: str) -> None:
-        generation = self.generation
+    def _finish(self, status: Status, words: Words) -> None:
+        generation, stored = self.generation, columns("problem", words)
+        problem = stored["problem"]
         cursor = {name: value for name, value in self.lease.run.cursor.items() if name != WITHIN}
         outcome = Done({"generation": generation.pk, "status": status.value, "problem": problem})
         with self.lease.checkpoint(None if self.within_another_run else outcome, cursor=cursor, note=""):
@@ -202,11 +219,11 @@ class ReadBack:
             if before not in {Status.COMPLETE, Status.VERIFIED} and not began_damaged:
                 raise RunError("not_whole", NOT_WHOLE)
             verified = {"verified_at": Now()} if status == Status.VERIFIED else {}
-            Generation.objects.filter(pk=generation.pk).update(status=status, problem=problem, **verified)
+            Generation.objects.filter(pk=generation.pk).update(status=status, **stored, **verified)
             if status == Status.VERIFIED:
                 self._remember()
             elif before != Status.DAMAGED:
-                generation.problem = problem
+                generation.problem, generation.problem_sentence = problem, stored["problem_sentence"]
                 generation_announcements.damaged(generation, found_by=self.lease.run)
             log.record(
                 Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,

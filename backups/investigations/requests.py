@@ -22,7 +22,7 @@ from kvops.notifications import outbox
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
-from kvops.wording import moment, say
+from kvops.wording import moment, say, sentence_of, translated
 
 FORMAT = 1
 KIND = ApprovalRequest.Kind.INVESTIGATION
@@ -222,7 +222,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
         except run_driver.AlreadyOpen:  # the earlier run was resumed meanwhile
             return mine.run
         except approval_gate.ApprovalRefused as refused:
-            because = str(refused)
+            because = translated(sentence_of(refused))
     _tell(mine, because)
     return None
 

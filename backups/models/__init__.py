@@ -12,9 +12,10 @@ from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName
 from backups.models.drills import Drill, DrilledBackup
-from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
+from backups.models.generations import Generation, GenerationEntry, GenerationPart
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
+from backups.models.plain_dumps import PlainDump
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest

@@ -3,6 +3,8 @@
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from kvops.wording import spoken, stored
+
 
 class Chunk(models.Model):
     """A range of entry indexes that one call sends. The intent is committed before the call."""
@@ -29,6 +31,12 @@ class Chunk(models.Model):
     settled_at = models.DateTimeField(null=True, blank=True)
     gap_ms = models.PositiveIntegerField(null=True, blank=True)
     answer = models.JSONField(default=dict, blank=True)
+    # `problem` in it is English; `problem_sentence` has its template and facts, if it has facts.
 
     class Meta:
         abstract = True
+
+    @property
+    def shown_problem(self) -> str:
+        """The problem in the answer, in the reader's language."""
+        return spoken(stored(self.answer.get("problem", ""), self.answer.get("problem_sentence", {})))

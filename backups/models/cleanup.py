@@ -19,6 +19,7 @@ from kvops.models import (
     Scan,
 )
 from kvops.names import visible
+from kvops.wording import spoken, stored
 
 
 class CleanupRequest(models.Model):
@@ -178,6 +179,9 @@ class CleanupStage(models.Model):
     accepted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     accepted_at = models.DateTimeField(null=True, blank=True)
     returned_because = models.CharField(max_length=1000, blank=True)
+    returned_because_sentence = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField()), blank=True
+    )
     check_after = models.ForeignKey(Check, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     """The check of the backup after the deletion was proven."""
     dataset_check_after = models.ForeignKey(
@@ -186,6 +190,7 @@ class CleanupStage(models.Model):
     """The check of the newest backup of master data after the deletion was proven."""
     after_refused = models.CharField(max_length=1000, blank=True, default="", db_default="")
     """The reason why the backup could not be checked after the deletion."""
+    after_refused_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
         constraints = [
@@ -260,6 +265,16 @@ class CleanupStage(models.Model):
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
         return self.state
+
+    @property
+    def shown_returned_because(self) -> str:
+        """The reason why it came back or did not move on, in the reader's language."""
+        return spoken(stored(self.returned_because, self.returned_because_sentence))
+
+    @property
+    def shown_after_refused(self) -> str:
+        """The reason why the backup could not be checked after the deletion, in the reader's language."""
+        return spoken(stored(self.after_refused, self.after_refused_sentence))
 
     @property
     def unreached(self) -> int:

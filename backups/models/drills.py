@@ -6,6 +6,8 @@ from django.db.models.functions import Now
 
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.refusals import Sentence
+from kvops.wording import spoken, stored
 
 
 class Drill(models.Model):
@@ -69,6 +71,7 @@ class DrilledBackup(models.Model):
     expired = models.BigIntegerField(default=0)
     example = models.TextField(db_collation="C", blank=True)
     problem = models.CharField(max_length=1000, blank=True)
+    problem_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     written_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -95,6 +98,16 @@ class DrilledBackup(models.Model):
         if self.finished_at is None:
             return "running"
         return "passed" if self.good else "failed" if self.problem else "different"
+
+    @property
+    def why(self) -> Sentence:
+        """The problem as a sentence."""
+        return stored(self.problem, self.problem_sentence)
+
+    @property
+    def shown_problem(self) -> str:
+        """The problem in the reader's language."""
+        return spoken(self.why)
 
     @property
     def seconds(self) -> int:

@@ -11,6 +11,8 @@ from audit import log
 from kvops import timing
 from kvops.models import Category, Environment, Namespace, Person, Read, Run
 from kvops.prefixes import patterns
+from kvops.refusals import Sentence
+from kvops.wording import spoken, stored
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -143,6 +145,7 @@ class Generation(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     verified_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=1000, blank=True)
+    problem_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     retain_until = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True, blank=True)
 
@@ -200,6 +203,16 @@ class Generation(models.Model):
     def shown_prefixes(self) -> list[str]:
         """The prefixes as people read them; an exact key without a star."""
         return patterns(self.prefixes, exact=self.exact)
+
+    @property
+    def why(self) -> Sentence:
+        """The problem as a sentence."""
+        return stored(self.problem, self.problem_sentence)
+
+    @property
+    def shown_problem(self) -> str:
+        """The problem in the reader's language."""
+        return spoken(self.why)
 
     @property
     def work(self) -> Run:
@@ -294,27 +307,3 @@ class GenerationEntry(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class PlainDump(models.Model):
-    """A plain file that a command wrote. It is on the to-do list until its encrypted place is recorded."""
-
-    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
-    prefixes = models.JSONField()
-    host = models.CharField(max_length=200)
-    path = models.CharField(max_length=1000)
-    sha256 = models.CharField(max_length=64)
-    keys = models.BigIntegerField()
-    bytes = models.BigIntegerField()
-    actor = models.CharField(max_length=200)
-    at = models.DateTimeField(db_default=Now())
-    kept_at = models.CharField(max_length=300, blank=True)
-    kept_by = models.CharField(max_length=200, blank=True)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.path}"
-
-    @property
-    def audited(self) -> log.Subject:
-        """The subject of the plain file in the audit log."""
-        return log.subject("dump", self.pk, str(self)[-200:], environment=self.namespace.environment.slug)

@@ -10,6 +10,7 @@ from backups.models.cleanup import CleanupStage
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
 from kvops.names import visible
+from kvops.wording import spoken, stored
 
 
 class RestoreQuerySet(models.QuerySet["Restore"]):
@@ -89,6 +90,9 @@ class Restore(models.Model):
     left = models.BigIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
     returned_because = models.CharField(max_length=1000, blank=True)
+    returned_because_sentence = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField()), blank=True
+    )
 
     objects = RestoreQuerySet.as_manager()
 
@@ -127,6 +131,11 @@ class Restore(models.Model):
     def __str__(self) -> str:
         what = "listed names" if self.listed else f"{visible(self.prefix)}*"
         return f"{self.environment.slug} {self.namespace.binding} {what} from backup {self.generation_id}"
+
+    @property
+    def shown_returned_because(self) -> str:
+        """The reason why it came back or did not move on, in the reader's language."""
+        return spoken(stored(self.returned_because, self.returned_because_sentence))
 
     @property
     def is_undo(self) -> bool:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.wording import spoken, stored
 
 
 class PinQuerySet(models.QuerySet["Pin"]):
@@ -87,6 +88,7 @@ class PruneRequest(models.Model):
     kept = models.PositiveIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
     ended_because = models.CharField(max_length=1000, blank=True)
+    ended_because_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
         constraints = [
@@ -112,6 +114,11 @@ class PruneRequest(models.Model):
     def __str__(self) -> str:
         return f"{self.environment.slug}: {self.generations} backups"
 
+    @property
+    def shown_ended_because(self) -> str:
+        """The reason of the end in the reader's language."""
+        return spoken(stored(self.ended_because, self.ended_because_sentence))
+
 
 class PruneEntry(models.Model):
     """One backup of a prune request, with its replacement and the result."""
@@ -132,6 +139,7 @@ class PruneEntry(models.Model):
     objects_sha256 = models.CharField(max_length=64)
     outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PLANNED)
     because = models.CharField(max_length=1000, blank=True)
+    because_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
         verbose_name_plural = "prune entries"
@@ -146,3 +154,8 @@ class PruneEntry(models.Model):
 
     def __str__(self) -> str:
         return f"backup {self.generation_id}"
+
+    @property
+    def shown_because(self) -> str:
+        """The reason why the backup was kept, in the reader's language."""
+        return spoken(stored(self.because, self.because_sentence))

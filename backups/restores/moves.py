@@ -10,7 +10,7 @@ from backups.execution.lifecycle import Lifecycle
 from backups.models import Restore
 from kvops.models import ApprovalRequest, Run
 from kvops.refusals import Refused
-from kvops.wording import say
+from kvops.wording import Words, columns, say
 
 State = Restore.State
 
@@ -19,16 +19,17 @@ class RestoreRefused(Refused):
     """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
-def _send_back(restore: Restore, actor: log.Actor, because: str) -> None:
+def _send_back(restore: Restore, actor: log.Actor, because: Words) -> None:
     """Move the restore back to prepared, with the reason on its page."""
+    returned = columns("returned_because", because)
     RESTORES.move(
         restore,
         [State.SUBMITTED, State.APPROVED],
         State.PREPARED,
         Action.RESTORE_RETURNED,
         actor=actor,
-        values={"approval": None, "returned_because": because},
-        details={"because": because[:500]},
+        values={"approval": None, **returned},
+        details={"because": returned["returned_because"][:500]},
     )
 
 

@@ -17,7 +17,7 @@ from backups.restores.selection import insist_source
 from kvops import timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
-from kvops.wording import say
+from kvops.wording import columns, say
 
 State = Restore.State
 OnConflict = Restore.OnConflict
@@ -43,7 +43,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
             title=restore_evidence.title(mine),
             evidence=restore_evidence.build(mine),
             by=by,
-            values={"reason": mine.reason, "returned_because": ""},
+            values={"reason": mine.reason, **columns("returned_because", "")},
         )
 
 
@@ -81,7 +81,7 @@ def start(restore: Restore, *, by: Person) -> Run:
             run = RESTORES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
             deletions.link(mine)
             return run
-    stale = "The keys to restore differ from the approved ones."
+    stale = _("The keys to restore differ from the approved ones.")
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise RestoreRefused(_("The keys to restore differ from the approved ones. Compare and submit them again."))
 

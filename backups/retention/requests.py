@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import emergency
-from kvops.wording import say
+from kvops.wording import Words, columns, say
 
 State = PruneRequest.State
 CAP = 50
@@ -36,16 +36,17 @@ class PruneRefused(Refused):
     """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
-def _send_back(prune: PruneRequest, actor: log.Actor, because: str) -> None:
+def _send_back(prune: PruneRequest, actor: log.Actor, because: Words) -> None:
     """End the request; a new one collects its backups again."""
+    ended = columns("ended_because", because)
     PRUNES.move(
         prune,
         [State.SUBMITTED, State.APPROVED],
         State.ENDED,
         Action.DISPOSAL_ENDED,
         actor=actor,
-        values={"finished_at": Now(), "ended_because": because},
-        details={"because": because[:500]},
+        values={"finished_at": Now(), **ended},
+        details={"because": ended["ended_because"][:500]},
     )
 
 
@@ -164,7 +165,7 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
             return PRUNES.claim_and_run(
                 mine, mine.approval, digest=digest, label=label, total=mine.objects_total, by=by
             )
-    stale = "The keys to delete differ from the approved ones."
+    stale = _("The keys to delete differ from the approved ones.")
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise PruneRefused(_("The backups to delete differ from the approved ones. Collect the backups again."))
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -32,7 +32,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
-from kvops.wording import english
+from kvops.wording import Words, columns, joined, say
 
 Outcome = PruneEntry.Outcome
 Status = Generation.Status
@@ -74,7 +74,8 @@ def _lost(verdict: RetentionVerdict, seen: Mapping[int, str]) -> str:
         if pk not in seen:
             return gettext_noop("The backups that replace it have just changed.")
         if seen[pk]:
-            return f"Backup {pk}, which replaces it, is not in its bucket as it was written: {seen[pk]}"
+            sentence = _("Backup %(backup)s, which replaces it, is not in its bucket as it was written: %(problem)s")
+            return say(sentence, backup=pk, problem=seen[pk])
     return ""
 
 
@@ -124,8 +125,9 @@ class _PruneRun(Erasure):
             emergency.hold(self.environment)
             because = self._because(entry, seen)
             if because:
-                PruneEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
-                self.record(Action.GENERATION_KEPT, entry.generation, {"because": because[:500]})
+                kept = columns("because", because)
+                PruneEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, **kept)
+                self.record(Action.GENERATION_KEPT, entry.generation, {"because": kept["because"][:500]})
             else:
                 self.begin(entry.generation, {"objects": entry.objects_total, "newer": entry.newer})
         return not because
@@ -135,7 +137,7 @@ class _PruneRun(Erasure):
         newer = Generation.objects.filter(pk__in=_replacing(Retention().of([generation])[0].verdict))
         return {one.pk: presence.not_in_place(one, self.store, self.lease) for one in newer}
 
-    def _because(self, entry: PruneEntry, seen: Mapping[int, str]) -> str:
+    def _because(self, entry: PruneEntry, seen: Mapping[int, str]) -> Words:
         """The reason to keep the backup, read in the transaction that begins its deletion; empty if there is none."""
         if self._ending:
             return gettext_noop("The deletion was ended early.")
@@ -149,7 +151,7 @@ class _PruneRun(Erasure):
         verdict = Retention().of([generation])[0].verdict
         if verdict.state == Keeping.DUE:
             return _lost(verdict, seen)
-        return english(" ".join(str(reason.text) for reason in verdict.reasons))
+        return joined(reason.text for reason in verdict.reasons)
 
     def settled(self, generation: Generation) -> None:
         """Record the result in the backup's entry."""

@@ -215,7 +215,7 @@ def _alarm(generation: Generation) -> Alarm:
         Status.COMPLETE: _("The newest backup of %(what)s was never verified"),
     }
     what = f"{generation.namespace} {', '.join(generation.shown_prefixes)}"
-    text = generation.problem or _("No deletion may rely on this backup.")
+    text = generation.shown_problem or _("No deletion may rely on this backup.")
     level = "danger" if generation.status == Status.DAMAGED else "warning"
     url = reverse("backups:generation", args=[generation.pk])
     title = titles[Status(generation.status)] % {"what": what}

@@ -12,7 +12,7 @@ from kvops import timing
 from kvops.approvals import titles
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, Role
 from kvops.notifications import outbox
-from kvops.wording import moment, say
+from kvops.wording import moment, say, translated
 
 State = ApprovalRequest.State
 
@@ -41,7 +41,7 @@ def announce_decision(request: ApprovalRequest, by: Person | None = None) -> Non
         NotificationEvent.APPROVAL_DECIDED,
         request,
         title=say(sentences[State(request.state)], name=by.name if by else "KVOps", what=_what(request)),
-        until=say(_("To be used by %(time)s."), time=moment(until)) if until else request.reason,
+        until=say(_("To be used by %(time)s."), time=moment(until)) if until else translated(request.why),
         occasion=request.state,
         to=[request.requester],
         but=by,

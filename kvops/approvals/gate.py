@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.names import visible
 from kvops.refusals import Refused
 from kvops.runs import emergency
-from kvops.wording import say
+from kvops.wording import Words, columns, say, typed
 
 State = ApprovalRequest.State
 MAX_EVIDENCE = 65536
@@ -107,7 +107,12 @@ def _decide(
             raise ApprovalRefused(
                 _("The evidence on your page differs from the evidence of the request. Load the page again.")
             )
-        values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
+        values |= {
+            "state": state,
+            "approver": by,
+            "decided_at": Now(),
+            **columns("reason", typed(reason.strip()), None),
+        }
         if state == State.APPROVED:
             _insist_approvable(request)
             values["use_by"] = request.standing_until or Now() + timedelta(seconds=timing.USE_WITHIN)
@@ -122,25 +127,26 @@ def _decide(
         _record(action, request, by, until=request.use_by)
 
 
-def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
+def withdraw(request: ApprovalRequest, *, by: Person, reason: Words = "") -> None:
     """Pending | approved -> withdrawn, by its requester or another operator. Raises ApprovalRefused."""
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise ApprovalRefused(_("Only an operator can withdraw a request."))
+        words = (typed(reason.strip()) if isinstance(reason, str) else reason) if reason else request.why
         changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
-            state=State.WITHDRAWN, reason=reason.strip() or request.reason
+            state=State.WITHDRAWN, **columns("reason", words, None)
         )
         _one(changed, _("The request is over; there is nothing to withdraw."))
         _told(request, by)
         _record(Action.APPROVAL_WITHDRAWN, request, by)
 
 
-def withdraw_all(*, actor: log.Actor, reason: str) -> None:
+def withdraw_all(*, actor: log.Actor, reason: Words) -> None:
     """Every pending or approved request -> withdrawn, within the caller's transaction."""
     log.insist()
     for request in ApprovalRequest.objects.filter(state__in=[State.PENDING, State.APPROVED]):
         if ApprovalRequest.objects.filter(pk=request.pk, state=request.state).update(
-            state=State.WITHDRAWN, reason=reason
+            state=State.WITHDRAWN, **columns("reason", reason, None)
         ):
             _told(request)
             _record(Action.APPROVAL_WITHDRAWN, request, actor)

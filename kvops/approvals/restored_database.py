@@ -16,7 +16,7 @@ from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
 
 ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
-WITHDRAWN = "The database was rolled back to an older state. Ask again."
+WITHDRAWN = _("The database was rolled back to an older state. Ask again.")
 
 
 class NothingToAccept(Refused):

@@ -9,6 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.models.environments import Environment
 from kvops.models.people import Person
+from kvops.refusals import Sentence
+from kvops.wording import spoken, stored
 
 
 class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
@@ -71,6 +73,7 @@ class ApprovalRequest(models.Model):
     approver = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
     decided_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField(blank=True)
+    reason_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     accepted = models.JSONField(default=list, blank=True, db_default=Value([], models.JSONField()))
     use_by = models.DateTimeField(null=True, blank=True)
     starter = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="starts")
@@ -134,6 +137,16 @@ class ApprovalRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.title}"
+
+    @property
+    def why(self) -> Sentence:
+        """The reason of the decision or withdrawal as a sentence."""
+        return stored(self.reason, self.reason_sentence)
+
+    @property
+    def shown_reason(self) -> str:
+        """The reason of the decision or withdrawal, in the reader's language unless a person typed it."""
+        return spoken(self.why)
 
 
 class PreparedChange(models.Model):

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.models.environments import Environment
 from kvops.models.people import Person
+from kvops.wording import spoken, stored
 
 
 class NotificationEvent(models.TextChoices):
@@ -106,6 +107,7 @@ class Notification(models.Model):
     claimed_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=300, blank=True)
+    error_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = NotificationQuerySet.as_manager()
@@ -155,6 +157,11 @@ class Notification(models.Model):
     def look(self) -> str:
         """The name of the state in `templatetags.states.LOOKS`."""
         return f"notification_{self.state}"
+
+    @property
+    def shown_error(self) -> str:
+        """The error in the reader's language."""
+        return spoken(stored(self.error, self.error_sentence))
 
     @property
     def to_channel(self) -> bool:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops import timing
 from kvops.models.environments import Environment
 from kvops.models.people import Person
+from kvops.wording import spoken, stored
 
 
 class Schedule(models.Model):
@@ -60,6 +61,7 @@ class Firing(models.Model):
     at = models.DateTimeField(db_default=Now())
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.CharField(max_length=1000, blank=True)
+    reason_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     missed = models.PositiveIntegerField(default=0)
     missed_since = models.DateTimeField(null=True, blank=True)
 
@@ -80,6 +82,11 @@ class Firing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.schedule} at {self.due_at}"
+
+    @property
+    def shown_reason(self) -> str:
+        """The reason in the reader's language."""
+        return spoken(stored(self.reason, self.reason_sentence))
 
     @property
     def late(self) -> bool:

@@ -35,6 +35,7 @@ from kvops.names import visible
 from kvops.notifications import bundles, senders
 from kvops.notifications.senders import MessageRefused, MessageTryLater, NotDelivered, Unclear
 from kvops.refusals import Refused
+from kvops.wording import columns
 
 State = Notification.State
 BATCH = 100
@@ -161,7 +162,7 @@ def send_due() -> int:
     gone = Notification.objects.filter(
         state=State.SENDING, claimed_at__lt=Now() - timedelta(seconds=timing.MESSAGE_CLAIM)
     )
-    gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), error=NOBODY_KNOWS)
+    gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), **columns("error", NOBODY_KNOWS, 300))
     due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at", "pk")
     lately = Now() - timedelta(seconds=timing.MESSAGE_HELD)
     due = due.exclude(bundle__in=bundles.unfinished(), created_at__gt=lately)
@@ -189,7 +190,7 @@ def deliver(pk: int) -> None:
     except Unclear as error:
         _not_now(mine, error, unclear=1)
     except (MessageRefused, credentials.UnresolvedReference) as error:
-        _failed(mine, str(error))
+        _failed(mine, error)
     else:
         _delivered(mine)
 
@@ -219,7 +220,7 @@ def _delivered(mine: Sequence[Notification]) -> None:
     with log.transaction():
         for one in mine:
             changed = Notification.objects.filter(pk=one.pk, state__in=Notification.UNDELIVERED).update(
-                state=State.DELIVERED, delivered_at=Now(), error=""
+                state=State.DELIVERED, delivered_at=Now(), **columns("error", "", 300)
             )
             if changed and (told := EVENTS[NotificationEvent(one.event)].delivered):
                 import_string(told)(one)
@@ -229,19 +230,24 @@ def _not_now(mine: Sequence[Notification], error: NotDelivered, *, wait: float =
     """Try again after ever longer waits, at least as long as the service asked for, until a day is over."""
     first = mine[0]
     if Notification.objects.filter(pk=first.pk, created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_FOR)).exists():
-        _failed(mine, str(error))
+        _failed(mine, error)
         return
     pause = max(wait, min(timing.MESSAGE_RETRY * 2 ** min(first.tries - 1, 10), timing.MESSAGE_LONGEST_RETRY))
     sent = Notification.objects.filter(pk__in=[one.pk for one in mine], state=State.SENDING)
     sent.filter(claimed_at=first.claimed_at).update(
-        state=State.WAITING, next_at=Now() + timedelta(seconds=pause), unclear=F("unclear") + unclear, error=str(error)
+        state=State.WAITING,
+        next_at=Now() + timedelta(seconds=pause),
+        unclear=F("unclear") + unclear,
+        **columns("error", error, 300),
     )
 
 
-def _failed(mine: Sequence[Notification], error: str) -> None:
+def _failed(mine: Sequence[Notification], error: Exception) -> None:
     with log.transaction():
         for one in mine:
-            _move(one, [State.SENDING], State.FAILED, Action.NOTIFICATION_FAILED, SYSTEM, error=error[:300])
+            _move(
+                one, [State.SENDING], State.FAILED, Action.NOTIFICATION_FAILED, SYSTEM, **columns("error", error, 300)
+            )
 
 
 def try_again(mine: Notification, *, actor: log.Actor) -> None:

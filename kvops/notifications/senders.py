@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 
 from kvops import timing
+from kvops.refusals import Sentence, Sentence as _
 
 
 class NotDelivered(Exception):
@@ -25,7 +26,7 @@ class NotDelivered(Exception):
 class MessageTryLater(NotDelivered):
     """The service did not take the message now. It may later, after `retry_after` seconds if the service named them."""
 
-    def __init__(self, sentence: str, retry_after: float = 0.0) -> None:
+    def __init__(self, sentence: Sentence, retry_after: float = 0.0) -> None:
         super().__init__(sentence)
         self.retry_after = retry_after
 
@@ -87,9 +88,9 @@ def slack(message: Message, webhook: str) -> None:
         with httpx.Client(timeout=timing.MESSAGE_TIMEOUT, trust_env=False, follow_redirects=False) as client:
             answer = client.post(webhook, content=payload, headers={"Content-Type": "application/json"})
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise MessageTryLater(f"Slack cannot be reached ({type(error).__name__}).") from None
+        raise MessageTryLater(_("Slack cannot be reached (%(kind)s).", kind=type(error).__name__)) from None
     except httpx.TransportError as error:
-        raise Unclear(f"Slack did not answer ({type(error).__name__}).") from None
+        raise Unclear(_("Slack did not answer (%(kind)s).", kind=type(error).__name__)) from None
     _insist_taken(answer.status_code, answer.headers, answer.text[:60])
 
 
@@ -98,7 +99,7 @@ def _insist_allowed(webhook: str, hosts: Collection[str]) -> None:
     local = parts.hostname in {"127.0.0.1", "localhost"}
     if parts.hostname not in hosts or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
         raise MessageRefused(
-            "The webhook is not an https:// address of a host in KVOPS_ALLOWED_WEBHOOK_HOSTS. Correct the secret."
+            _("The webhook is not an https:// address of a host in KVOPS_ALLOWED_WEBHOOK_HOSTS. Correct the secret.")
         )
 
 
@@ -107,7 +108,7 @@ def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
     if status == 200:
         return
     word = said if said.replace("_", "").isalnum() and said.isascii() else ""
-    sentence = f"Slack answered {status} {word}".strip() + "."
+    sentence = _("Slack answered %(said)s.", said=f"{status} {word}".strip())
     if status in {408, 429} or status >= 500:
         asked = headers.get("Retry-After", "")
         raise MessageTryLater(sentence, min(float(asked), timing.MESSAGE_FOR) if asked.isdigit() else 0.0)
@@ -132,15 +133,15 @@ def mail(message: Message, address: str) -> None:
         codes = [code for code, _text in error.recipients.values()]
         raise _answered(max(codes, default=500)) from None
     except (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError) as error:
-        raise MessageTryLater(f"The mail server does not let us in ({type(error).__name__}).") from None
+        raise MessageTryLater(_("The mail server does not let us in (%(kind)s).", kind=type(error).__name__)) from None
     except smtplib.SMTPResponseException as error:
         raise _answered(error.smtp_code) from None
     except (ConnectionRefusedError, gaierror) as error:
-        raise MessageTryLater(f"The mail server cannot be reached ({type(error).__name__}).") from None
+        raise MessageTryLater(_("The mail server cannot be reached (%(kind)s).", kind=type(error).__name__)) from None
     except (smtplib.SMTPException, OSError) as error:
-        raise Unclear(f"The mail server did not answer ({type(error).__name__}).") from None
+        raise Unclear(_("The mail server did not answer (%(kind)s).", kind=type(error).__name__)) from None
 
 
 def _answered(code: int) -> NotDelivered:
-    sentence = f"The mail server answered {code}."
+    sentence = _("The mail server answered %(code)s.", code=code)
     return MessageRefused(sentence) if code >= 500 else MessageTryLater(sentence)

@@ -16,7 +16,7 @@ from kvops.notifications import outbox
 from kvops.notifications.forms import NotificationFilter
 from kvops.people.signin import person_of
 from kvops.web.paging import listed
-from kvops.wording import english
+from kvops.wording import english, reason_of
 
 PAGE = 50
 
@@ -53,7 +53,7 @@ def _act(request: HttpRequest, pk: int, act: Callable[..., None], done: str) -> 
     try:
         act(mine, actor=actor)
     except outbox.NotFailed as refused:
-        messages.error(request, str(refused))
+        messages.error(request, reason_of(refused))
         reason = f"notification {pk}: {english(refused)}"
         log.refusal(Action.REFUSED, actor=actor, subject=mine.subject, details={"reason": reason})
     else:

@@ -30,7 +30,7 @@ from kvops.notifications import bundles, outbox
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import cron
-from kvops.wording import english, moment, say
+from kvops.wording import Words, columns, joined, moment, say, sentence_of, translated
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Begun:
     """The runs that a job created, and sentences about the work it could not begin."""
 
     runs: list[Run] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: list[Words] = field(default_factory=list)
 
     @contextmanager
     def or_refused(self) -> Iterator[None]:
@@ -155,7 +155,7 @@ def fire(pk: int, now: datetime) -> bool:
         raise  # nothing was taken: the next round does it
     except Exception as error:
         logger.exception("Schedule %s could not start its work.", pk)
-        sentence = f"Unexpected {type(error).__name__}. The log of the sweep has the details."
+        sentence = say(_("Unexpected %(error)s. The log of the sweep has the details."), error=type(error).__name__)
         with log.transaction():
             schedule, firing = _take(pk, now)
             if firing is None:
@@ -196,14 +196,15 @@ def too_often(schedule: Schedule) -> str:
 
 def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> None:
     """Write the outcome of the due time, and announce late and refused starts."""
-    reason = " ".join(map(english, begun.refused))[:1000]
+    stored = columns("reason", joined(begun.refused))
+    reason = stored["reason"]
     if begun.runs:
         outcome, action = Firing.Outcome.STARTED, Action.SCHEDULE_FIRED
     elif reason:
         outcome, action = Firing.Outcome.REFUSED, Action.SCHEDULE_REFUSED
     else:
         outcome, action = Firing.Outcome.NOTHING, Action.SCHEDULE_FIRED
-    Firing.objects.filter(pk=firing.pk).update(outcome=outcome, reason=reason)
+    Firing.objects.filter(pk=firing.pk).update(outcome=outcome, **stored)
     details: dict[str, JSON] = {"due": firing.due_at.isoformat(), "runs": [run.pk for run in begun.runs]}
     _record(action, schedule, SYSTEM, {**details, "reason": reason[:500]})
     late = now - firing.due_at > timedelta(seconds=timing.FIRED_LATE)
@@ -218,7 +219,9 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
         )
     if begun.refused:
         title = say(_("Could not be started: %(job)s"), job=job_label(schedule.job))
-        _tell(NotificationEvent.SCHEDULE_REFUSED, firing, title, begun.refused)
+        _tell(
+            NotificationEvent.SCHEDULE_REFUSED, firing, title, [translated(sentence_of(one)) for one in begun.refused]
+        )
 
 
 def _missed(firing: Firing, now: datetime) -> list[str]:
