@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from kvops.cloudflare import Cell
+from kvops.refusals import Sentence as _
 
 DIGEST = 32
 """Hex digits of a digest. A TEXT column that holds JSON has two digests, one after the other: as text and as JSON."""
@@ -39,7 +40,7 @@ type JSON = bool | str | list[JSON] | dict[str, JSON] | None
 
 def refuse_constant(constant: str) -> JSON:
     """Raise ValueError for NaN and infinities, which are no JSON."""
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(_("%(constant)s is not JSON", constant=constant))
 
 
 DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse_constant=refuse_constant)

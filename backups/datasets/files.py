@@ -16,7 +16,7 @@ from backups.datasets.canonical import DECODER, JSON
 from backups.datasets.mapping import Correspondence
 from backups.datasets.shapes import NoRows
 from backups.datasets.sides import DatasetKey
-from kvops.refusals import Sentence, Sentence as _
+from kvops.refusals import Sentence, Sentence as _, said_by
 
 CHUNK = 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
@@ -95,7 +95,7 @@ class DatasetFile:
                 for entry in read_entries(iter(partial(file.read, CHUNK), b"")):
                     yield entry.name, entry.data
         except Damaged as damage:
-            raise self._bad(Sentence(str(damage))) from damage
+            raise self._bad(said_by(damage)) from damage
 
     def _elements(self, began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
         """Every row as (array, position, value); `began` is called for each array, even an empty one."""
@@ -104,7 +104,7 @@ class DatasetFile:
                 yield from _elements(_JsonFileReader(file), began)
         except (ValueError, RecursionError) as error:
             # The text of the error may quote a value.
-            reason = str(error) if type(error) is ValueError else type(error).__name__
+            reason = said_by(error) if type(error) is ValueError else type(error).__name__
             sentence = _("%(file)s is not an object of arrays: %(reason)s.", file=self._called, reason=reason)
             raise BadFile(sentence) from error
 
@@ -143,16 +143,16 @@ def _elements(reader: "_JsonFileReader", began: Callable[[str], object]) -> Iter
     for _member in reader.members("{", "}"):
         heading = reader.value()
         if type(heading) is not str or heading in seen:
-            raise ValueError("a name is missing or stands there twice")
+            raise ValueError(_("a name is missing or stands there twice"))
         seen.add(heading)
         reader.expect(":")
         if reader.peek() != "[":
-            raise ValueError(f"{heading!r} is not an array")
+            raise ValueError(_("%(name)s is not an array", name=repr(heading)))
         began(heading)
         for position in reader.members("[", "]"):
             yield heading, position, reader.value()
     if reader.peek():
-        raise ValueError("something follows its end")
+        raise ValueError(_("something follows its end"))
 
 
 class _JsonFileReader:
@@ -178,7 +178,7 @@ class _JsonFileReader:
     def expect(self, wanted: str) -> None:
         """Consume this character; raises ValueError if another follows."""
         if self.peek() != wanted:
-            raise ValueError(f"{wanted!r} is missing, or the file is cut off")
+            raise ValueError(_("%(wanted)s is missing, or the file is cut off", wanted=repr(wanted)))
         self._at += 1
 
     def members(self, opening: str, closing: str) -> Iterator[int]:
@@ -208,7 +208,7 @@ class _JsonFileReader:
                     self._at = end
                     return value
             if len(self._text) - self._at > MAX_ROW:
-                raise ValueError("a row is longer than 64 MiB, or a quote is missing")
+                raise ValueError(_("a row is longer than 64 MiB, or a quote is missing"))
             self._fill(max(CHUNK, len(self._text) - self._at))
 
     def _fill(self, size: int) -> None:

@@ -211,7 +211,8 @@ class ReadBack:
         generation, stored = self.generation, columns("problem", words)
         problem = stored["problem"]
         cursor = {name: value for name, value in self.lease.run.cursor.items() if name != WITHIN}
-        outcome = Done({"generation": generation.pk, "status": status.value, "problem": problem})
+        result = {"generation": generation.pk, "status": status.value, "problem": problem}
+        outcome = Done(result, {"problem_sentence": stored["problem_sentence"]} if problem else {})
         with self.lease.checkpoint(None if self.within_another_run else outcome, cursor=cursor, note=""):
             before = Generation.objects.select_for_update(no_key=True).get(pk=generation.pk).status
             # A damage that was found after this verification began may be in a part that it read before.

@@ -22,6 +22,7 @@ from audit.models import Entry
 from backups.models import Generation, Investigation, PruneRequest
 from backups.models.generations import GenerationQuerySet
 from kvops.models import ApprovalRequest, Environment, Family
+from kvops.wording import spoken, stored
 
 CHUNK = 1_000
 
@@ -110,6 +111,14 @@ class BackupEvent:
         details = self.entry.details
         behind = self.prune.reason if self.prune else self.investigation.why if self.investigation else ""
         return str(details.get("reason") or details.get("problem") or behind)
+
+    @property
+    def shown_why(self) -> str:
+        """The same on a page: the problem of a backup in the reader's language."""
+        details = self.entry.details
+        if details.get("reason") or not details.get("problem"):
+            return self.why
+        return spoken(stored(self.why, self.generation.problem_sentence))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kvops import rollback
 from kvops.approvals import gate as approval_gate
 from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
+from kvops.wording import columns
 
 ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
 WITHDRAWN = _("The database was rolled back to an older state. Ask again.")
@@ -56,7 +57,7 @@ def _end_runs(actor: log.Actor) -> None:
     """Fail the open runs that carry an approval, and mark those that a person could resume."""
     approved = Run.objects.filter(approval__isnull=False).select_related("environment")
     for run in approved.filter(state__in=Run.RESUMABLE):
-        Run.objects.filter(pk=run.pk).update(error_code=rollback.CODE, error=ENDED)
+        Run.objects.filter(pk=run.pk).update(error_code=rollback.CODE, **columns("error", ENDED))
     for run in approved.filter(Q(state__in=Run.OPEN)):
         # Only a running run can fail, so a queued run is set to running first.
         Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
@@ -68,7 +69,7 @@ def _end_runs(actor: log.Actor) -> None:
             wake_at=None,
             stop_requested_by="",
             error_code=rollback.CODE,
-            error=ENDED,
+            **columns("error", ENDED),
             finished_at=Now(),
             updated_at=Now(),
         )

@@ -185,6 +185,15 @@ class Run(models.Model):
         return spoken(self.news)
 
     @property
+    def shown_result(self) -> dict[str, object]:
+        """The figures of the result, and its texts in the reader's language."""
+        return {
+            name: spoken(stored(value, self.result.get(f"{name}_sentence", {}))) if name == "problem" else value
+            for name, value in self.result.items()
+            if not name.endswith("_sentence")
+        }
+
+    @property
     def percent(self) -> int | None:
         """Progress in whole percent; None while the total is unknown."""
         if self.total is None:

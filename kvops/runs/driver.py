@@ -30,7 +30,7 @@ from kvops.runs import emergency
 from kvops.runs.kinds import KINDS
 from kvops.runs.lease import Lease, close_failed, take
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
-from kvops.wording import Words, say, sentence_of
+from kvops.wording import Words, columns, say, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -257,10 +257,8 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         starts=0,
         tries=0,
         error_code="",
-        error="",
-        error_sentence={},
-        note="",
-        note_sentence={},
+        **columns("error", ""),
+        **columns("note", ""),
         stop_requested_by="",
         finished_at=None,
         wake_at=None,

@@ -168,7 +168,7 @@ class Lease:
                 owner="",
                 lease_until=None,
                 wake_at=None,
-                result=dict(then.result),
+                result={**then.result, **then.sentences},
                 finished_at=Now(),
                 updated_at=Now(),
             )

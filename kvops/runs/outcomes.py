@@ -51,6 +51,10 @@ class Again:
 
 @dataclass(frozen=True)
 class Done:
-    """The work is complete; `result` is shown on the run."""
+    """The work is complete; `result` is shown on the run.
+
+    `sentences` has the template and facts of a text in the result, under the name of the text with `_sentence`.
+    """
 
     result: Mapping[str, JSON] = field(default_factory=dict)
+    sentences: Mapping[str, JSON] = field(default_factory=dict)

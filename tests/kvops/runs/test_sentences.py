@@ -1,11 +1,13 @@
 """Errors and notes of runs: read in the reader's language with their facts, stored and recorded in English."""
 
 import ast
+import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
@@ -22,8 +24,24 @@ from tests.kvops.runs.test_pages import create
 from tests.signing import signed_in
 
 ROOT = Path(__file__).parent.parent.parent.parent
-PLACE = {"RunError": 1, "TryLater": 0}
+PRODUCT = sorted([*(ROOT / "backups").rglob("*.py"), *(ROOT / "kvops").rglob("*.py")])
+OF_PEOPLE = {"note", "reason"}
+"""Columns of these names hold texts of people in other tables."""
+PLACE = {
+    **dict.fromkeys(("RunError", "BadDataset", "columns", "note_blocked", "unreadable"), 1),
+    **dict.fromkeys(("TryLater", "NoDatabase", "ScanMismatch", "ListingMismatch", "NotAsWritten", "Malformed"), 0),
+    **dict.fromkeys(("UnresolvedReference", "Unavailable", "SourceRefused", "ValueHidden", "_AnotherAccount"), 0),
+    **dict.fromkeys(("CallRefused", "ConfigurationError", "InvalidKeyName", "StatementRefused", "RateLimited"), 0),
+    **dict.fromkeys(("DailyLimitReached", "TransportError", "TooLate", "ApiError", "AuthError", "NotFound"), 0),
+    **dict.fromkeys(("KeyNotFound", "TooLarge", "CursorRefused", "UnexpectedAnswer", "PageForbidden"), 0),
+    **dict.fromkeys(("NameRefused", "StoreError", "ObjectMissing", "ObjectConflict", "AccessRefused"), 0),
+    **dict.fromkeys(("ObjectLocked", "Elsewhere", "NotOffered", "StoreUnavailable", "ManifestError"), 0),
+    **dict.fromkeys(("LayoutError", "BadEntry", "Damaged", "BadManifest", "BadFile", "BadTemplate", "BadPath"), 0),
+    **dict.fromkeys(("BadRules", "MessageTryLater", "MessageRefused", "Unclear", "BackupRefused"), 0),
+}
 """The place of the sentence among the arguments."""
+KEYWORDS = {"send_back": "because", "withdraw": "reason"}
+"""The name of the argument that has the sentence."""
 UNTRANSLATABLE = {"str", "repr", "english", "format", "join", "replace"}
 """Calls that give a text without its template."""
 
@@ -158,9 +176,10 @@ def sentences(tree: ast.Module) -> Iterator[ast.expr]:
                     named.setdefault(target.id, []).append(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            place = PLACE.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
-            if place is not None and len(node.args) > place:
-                words = node.args[place]
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            place = PLACE.get(called, len(node.args))
+            by_name = [word.value for word in node.keywords if word.arg == KEYWORDS.get(called, "")]
+            for words in [*node.args[place : place + 1], *by_name]:
                 yield from named.get(words.id, []) if isinstance(words, ast.Name) else [words]
 
 
@@ -170,17 +189,64 @@ def untranslatable(words: ast.expr) -> bool:
         return untranslatable(words.body) or untranslatable(words.orelse)
     if isinstance(words, ast.Call):
         return getattr(words.func, "id", getattr(words.func, "attr", "")) in UNTRANSLATABLE
-    return isinstance(words, ast.JoinedStr | ast.BinOp | ast.Constant)
+    return isinstance(words, ast.JoinedStr | ast.BinOp) or (isinstance(words, ast.Constant) and words.value != "")
+
+
+def columns_with_sentences() -> set[str]:
+    """The names of the columns that have a `…_sentence` beside them."""
+    models = [model for app in ("kvops", "backups") for model in apps.get_app_config(app).get_models()]
+    names = [field.name for model in models for field in model._meta.fields]
+    return {name.removesuffix("_sentence") for name in names if name.endswith("_sentence")}
+
+
+def written_alone(tree: ast.Module, names: set[str]) -> Iterator[ast.expr]:
+    """The values that an update gives to such a column without its sentence."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "update":
+            yield from (word.value for word in node.keywords if word.arg in names)
+
+
+def test_columns_with_sentences_are_written_with_them() -> None:
+    names = columns_with_sentences()
+    assert names >= {
+        "problem",
+        "because",
+        "ended_because",
+        "returned_because",
+        "after_refused",
+        "error",
+        "note",
+        "reason",
+    }
+    trees = {path.relative_to(ROOT): ast.parse(path.read_text("utf-8")) for path in PRODUCT}
+    alone = [
+        f"{path}:{value.lineno}" for path, tree in trees.items() for value in written_alone(tree, names - OF_PEOPLE)
+    ]
+    assert alone == []
+    assert list(written_alone(ast.parse("rows.update(problem=str(error), keys=1)"), names)) != []
+
+
+IN_WORDS = {"action.because", "side.problem"}
+"""Attributes of these names that are no columns: they are in the reader's language already."""
+
+
+def test_templates_show_columns_in_the_readers_language() -> None:
+    alone = re.compile(
+        rf"(?:{{{{ |with because=)([\w.]*\.(?:{'|'.join(sorted(columns_with_sentences() - OF_PEOPLE))}))\b(?!\|said)"
+    )
+    templates = (ROOT / "templates").rglob("*.html")
+    assert {shown for path in templates for shown in alone.findall(path.read_text("utf-8"))} == IN_WORDS
+    assert alone.findall("{{ generation.problem|truncatechars:100 }}") == ["generation.problem"]
 
 
 def test_no_error_of_a_run_is_a_text_without_a_template() -> None:
     found, wrong = 0, []
-    for path in sorted([*(ROOT / "backups").rglob("*.py"), *(ROOT / "kvops").rglob("*.py")]):
+    for path in PRODUCT:
         for words in sentences(ast.parse(path.read_text("utf-8"))):
             found += 1
             if untranslatable(words):
                 wrong.append(f"{path.relative_to(ROOT)}:{words.lineno}: {ast.unparse(words)}")
-    assert found > 90
+    assert found > 280
     assert wrong == []
 
 
@@ -194,6 +260,11 @@ def test_no_error_of_a_run_is_a_text_without_a_template() -> None:
         "outcomes.TryLater('%s is gone.' % a)",
         "sentence = f'{a} is gone.'; RunError('x', sentence)",
         "RunError('x', _('It is gone.') if a else f'{a} is gone.')",
+        "_json.Malformed('a string was expected')",
+        "Damaged(f'An entry cannot be read: {reason}.')",
+        "unreadable(answer, str(error))",
+        "columns('problem', str(error))",
+        "send_back(stage, actor=actor, because=f'The backup is damaged: {problem}')",
     ],
 )
 def test_such_a_text_would_be_found(wrong: str) -> None:
