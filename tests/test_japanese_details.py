@@ -194,7 +194,7 @@ def test_a_due_time_says_in_japanese_why_nothing_started(people: make.People, mo
     _taken, firing = schedule_jobs._take(schedule.pk, schedule.next_at + timedelta(seconds=1))
     assert firing
     with log.transaction():
-        refused = [say(_("%(key)s is gone."), key="a"), _("Only an operator can do this.")]
+        refused = [say(_("%(key)s is gone."), key="a"), say(_("Only an operator can do this."))]
         schedule_jobs._settle(schedule, firing, Begun(refused=[*refused]), now)
     firing.refresh_from_db()
     assert firing.reason == "a is gone. Only an operator can do this."

@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.names import visible
 from kvops.refusals import Refused
 from kvops.runs import emergency
-from kvops.wording import Words, columns, say, typed
+from kvops.wording import Words, columns, say, sentence_of, typed
 
 State = ApprovalRequest.State
 MAX_EVIDENCE = 65536
@@ -132,9 +132,9 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: Words = "") -> Non
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise ApprovalRefused(_("Only an operator can withdraw a request."))
-        words = (typed(reason.strip()) if isinstance(reason, str) else reason) if reason else request.why
+        given = typed(reason.strip()) if isinstance(reason, str) else sentence_of(reason)
         changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
-            state=State.WITHDRAWN, **columns("reason", words, None)
+            state=State.WITHDRAWN, **columns("reason", given if str(given) else request.why, None)
         )
         _one(changed, _("The request is over; there is nothing to withdraw."))
         _told(request, by)
