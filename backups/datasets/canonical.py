@@ -19,8 +19,8 @@ from hashlib import sha256
 from kvops.cloudflare import Cell
 from kvops.refusals import Sentence as _
 
-DIGEST = 32
-"""Hex digits of a digest. A TEXT column that holds JSON has two digests, one after the other: as text and as JSON."""
+DIGEST = 16
+"""Bytes of a digest."""
 
 NULL = "0"
 """The form of null and of NULL."""
@@ -71,9 +71,9 @@ def number(lexeme: str) -> str:
     return repr(double)
 
 
-def field_digest(form: str) -> str:
-    """The truncated SHA-256 of a canonical form, in hex."""
-    return sha256(form.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
+def field_digest(form: str) -> bytes:
+    """The truncated SHA-256 of a canonical form."""
+    return sha256(form.encode("utf-8", "surrogatepass")).digest()[:DIGEST]
 
 
 def canonical_cell(kind: str, value: Cell) -> str:
@@ -91,14 +91,14 @@ def canonical_cell(kind: str, value: Cell) -> str:
             return f"x{kind}{value}"
 
 
-def json_digest(form: str) -> str:
+def json_digest(form: str) -> bytes:
     """The digest of the JSON that a TEXT column holds; empty if it holds no object and no array."""
     if form[0] != "t" or form[1:2] not in _JSON_STARTS or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
-        return ""
+        return b""
     try:
         return field_digest(canonical_field(DECODER.decode(form[1:])))
     except (ValueError, RecursionError):
-        return ""
+        return b""
 
 
 def cell_json(kind: str, value: Cell) -> JSON:

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from backups.datasets.canonical import JSON, canonical_cell, canonical_field, cell_json, json_digest
+from backups.datasets.canonical import JSON, canonical_cell, canonical_field, cell_json
+from backups.datasets.fields import ABSENT, FieldReadings, Fields, field_readings, pack
 from backups.datasets.names import BadTemplate, Template
 from backups.datasets.paths import BadPath, Path, Tree, beside, follow, parse, place, spelled, tree
 from backups.datasets.shapes import ARRAY, OBJECT, ROW, Held, NoRows, Shape
@@ -22,7 +23,7 @@ from backups.datasets.sides import (
     KeyRow,
 )
 from backups.datasets.statements import Table
-from backups.datasets.type_rules import DEFAULT, BadRules, Fields, TypeRules
+from backups.datasets.type_rules import DEFAULT, BadRules, TypeRules
 from kvops.cloudflare import Cell
 from kvops.refusals import Sentence, Sentence as _
 
@@ -55,7 +56,10 @@ class Correspondence:
     beside: Tree = field(repr=False)
     paths: Mapping[str, Path] = field(repr=False)
     members: Mapping[str, str] = field(repr=False)
-    rules: Mapping[str, TypeRules] = field(repr=False)
+    readings: Mapping[str, FieldReadings] = field(repr=False)
+    """By field, in the order of a packed row."""
+    of_name: Collection[str] = field(repr=False)
+    """Members of a row of a dataset file that may be there for its name only."""
 
     @classmethod
     def of(cls, definition: Mapping[str, object]) -> Self:
@@ -81,7 +85,8 @@ class Correspondence:
                 beside=tree((), _texts(name, definition, "beside")),
                 paths={member: parse(member) for member in fields},
                 members={column: member for member, column in fields.items()},
-                rules=_rules(definition, fields),
+                readings=field_readings(_rules(definition, fields)),
+                of_name=[column for column in keys if column not in fields.values()],
             )
         except (BadTemplate, BadPath, BadRules) as error:
             raise BadDataset(name, error) from error
@@ -119,7 +124,7 @@ class Correspondence:
     @property
     def named_rules(self) -> list[str]:
         """The type rules of all fields, sorted."""
-        return sorted({name for rules in self.rules.values() for name in rules.names})
+        return sorted({name for each in self.readings.values() for name in each.rules.names})
 
     def owns(self, name: str) -> bool:
         """Whether a key belongs to the dataset: it has the prefix, or the name if the template has no column."""
@@ -170,24 +175,25 @@ class Correspondence:
         self, name: str, row: str, value: dict[str, JSON], findings: list[Finding], known: Collection[str] = ()
     ) -> Fields:
         """The fields of an object; top-level members in `known` are not compared. May raise RecursionError."""
-        fields = Fields()
-        for kind, path in self._add(fields, value, self.tree, (), known):
+        digests = [ABSENT] * len(self.readings)
+        for kind, path in self._add(digests, value, self.tree, (), known):
             findings.append(Finding(name, kind, spelled(path), row))
-        return fields
+        return pack(self.readings, digests, column=False)
 
     def _add(
-        self, fields: Fields, value: dict[str, JSON], node: Tree, above: Path, known: Collection[str] = ()
+        self, digests: list[bytes], value: dict[str, JSON], node: Tree, above: Path, known: Collection[str] = ()
     ) -> Iterator[tuple[str, Path]]:
-        """Add the fields below a node; each problem with its path."""
+        """Add the digests of the fields below a node; each problem with its path."""
         for member, content in value.items():
             leaf = node.get(member, "")
             if isinstance(leaf, dict):
                 if isinstance(content, dict):
-                    yield from self._add(fields, content, leaf, (*above, member))
+                    yield from self._add(digests, content, leaf, (*above, member))
                 elif content is not None:
                     yield NOT_AN_OBJECT, (*above, member)
             elif leaf:
-                fields.add(leaf, self.rules[leaf], canonical_field(content))
+                readings = self.readings[leaf]
+                digests[readings.place] = readings[canonical_field(content)]
             elif leaf is not None and member not in known:
                 yield UNKNOWN_FIELD, (*above, member)
 
@@ -203,7 +209,7 @@ class Correspondence:
             return DatasetKey(None, (), [Finding(at, MISSING_IN_D1, missing.args[0])])
         findings: list[Finding] = []
         try:
-            return DatasetKey(name, [KeyRow(row, self._fields(name, row, value, findings, self._of_name))], findings)
+            return DatasetKey(name, [KeyRow(row, self._fields(name, row, value, findings, self.of_name))], findings)
         except RecursionError:
             return DatasetKey(name, [KeyRow(row, None)], [Finding(name, NOT_AN_OBJECT, row=row)])
 
@@ -216,13 +222,7 @@ class Correspondence:
 
     def row_value(self, value: Mapping[str, JSON]) -> dict[str, JSON]:
         """A row of a dataset file as its key holds it: without the parts of its name that are no field."""
-        of_name = self._of_name
-        return {member: content for member, content in value.items() if member in self.tree or member not in of_name}
-
-    @property
-    def _of_name(self) -> list[str]:
-        """Members of a row of a dataset file that may be there for its name only."""
-        return [column for column in self.d1.key_columns if column not in self.members]
+        return {name: content for name, content in value.items() if name in self.tree or name not in self.of_name}
 
     def _parts(self, template: Template, value: Mapping[str, JSON]) -> dict[str, JSON]:
         """The parts of a name in a row, by column. A column without a field has a member of its own name."""
@@ -268,18 +268,13 @@ class Correspondence:
         found = self.d1.read_cells(cells)
         head, nameless = self.key.of_cells(found)
         row, without = self.row.of_cells(found)
-        fields = Fields()
-        for member, column in self.fields.items():
-            form = canonical_cell(*found[column])
-            fields.add(member, self.rules[member], form, also=json_digest(form))
+        digests = [each[canonical_cell(*found[self.fields[name]])] for name, each in self.readings.items()]
         return DatasetRow(
-            key=[found[column] for column in self.d1.key_columns],
-            size=sum([len(value) if isinstance(value, str) else len(str(value)) for value in cells.values()]),
             name=None if nameless else head,
             head=head,
             row=None if without else row,
             nameless=nameless or without,
-            fields=fields,
+            fields=pack(self.readings, digests, column=True),
         )
 
     def value_of(self, cells: Mapping[str, tuple[str, Cell]]) -> dict[str, JSON]:

@@ -19,6 +19,8 @@ class Template:
     """Text with columns in braces."""
 
     pieces: Sequence[tuple[str, str | None]]
+    columns: Sequence[str]
+    """The columns in their order, each once."""
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -31,17 +33,13 @@ class Template:
             ) from error
         if any(column == "" or spec or conversion for _, column, spec, conversion in parsed):
             raise BadTemplate(_("the template %(text)s may hold text and {column} only", text=repr(text)))
-        return cls([(literal, column) for literal, column, _, _ in parsed])
+        pieces = [(literal, column) for literal, column, _, _ in parsed]
+        return cls(pieces, list(dict.fromkeys(column for _, column in pieces if column is not None)))
 
     @property
     def head(self) -> str:
         """The text before the first column."""
         return self.pieces[0][0] if self.pieces else ""
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns in their order, each once."""
-        return list(dict.fromkeys(column for _, column in self.pieces if column is not None))
 
     def of_cells(self, cells: Mapping[str, tuple[str, Cell]]) -> tuple[str, str]:
         """The name of a row of D1, and an empty text.

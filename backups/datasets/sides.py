@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from backups.datasets.type_rules import Fields
-from kvops.cloudflare import Cell
+from backups.datasets.fields import Fields
 
 NOT_AN_OBJECT = "not_an_object"
 UNKNOWN_FIELD = "unknown_field"
@@ -25,16 +25,14 @@ class Finding:
     row: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(NamedTuple):
     """A row in a key; `row` is its id, empty if the key holds one row. `fields` is None if it is no JSON object."""
 
     row: str
     fields: Fields | None
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetKey:
+class DatasetKey(NamedTuple):
     """A key in the backup with its rows. `name` is None if no name can be made.
 
     `rows` is None if the value does not hold rows of the dataset's shape, so that its rows in D1 cannot be compared.
@@ -45,16 +43,13 @@ class DatasetKey:
     findings: Sequence[Finding] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetRow:
-    """A row of D1, about `size` characters long.
+class DatasetRow(NamedTuple):
+    """A row of D1.
 
     `name` or `row` is None if the value of the column `nameless` cannot be part of it. `head` is then the beginning
     of the name.
     """
 
-    key: list[tuple[str, Cell]]
-    size: int
     name: str | None
     head: str
     row: str | None

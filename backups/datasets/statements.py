@@ -6,6 +6,7 @@ a bare "name" for a string if no such column exists.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from kvops.cloudflare import Cell
 
@@ -46,16 +47,29 @@ class Table:
         columns = [_column(column) for column in self.columns]
         kinds = " || ".join(f"substr(typeof({column}), 1, 1)" for column in columns)
         cells = [
-            f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS c{index}"
-            for index, column in enumerate(columns)
+            f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS {name}"
+            for name, column in zip(_cell_names(len(columns)), columns, strict=True)
         ]
         cells += [f"{_column(column)} AS x{index}" for index, column in enumerate(also)]
         return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.name}" AS t'  # noqa: S608
 
     def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
         """The columns of a result row, each with the first letter of its type."""
-        kinds = str(cells["kinds"])
-        return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
+        names = _cell_names(len(self.columns))
+        return {
+            column: (kind, cells[name])
+            for column, kind, name in zip(self.columns, str(cells["kinds"]), names, strict=True)
+        }
+
+    def key_of(self, cells: Mapping[str, Cell]) -> list[tuple[str, Cell]]:
+        """The columns of the key of a result row, each with the first letter of its type."""
+        names = _cell_names(len(self.key_columns))
+        return [(kind, cells[name]) for kind, name in zip(str(cells["kinds"]), names, strict=False)]
+
+
+@cache
+def _cell_names(number: int) -> tuple[str, ...]:
+    return tuple(f"c{index}" for index in range(number))
 
 
 def _literal(kind: str, value: Cell, params: list[str]) -> str:

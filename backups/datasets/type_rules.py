@@ -21,7 +21,7 @@ from datetime import date
 from typing import Self
 from unicodedata import is_normalized, normalize
 
-from backups.datasets.canonical import NULL, field_digest, number
+from backups.datasets.canonical import NULL, number
 from kvops.refusals import Sentence as _
 
 INTEGER_BOOLEAN = "integer_boolean"
@@ -64,28 +64,6 @@ _LAST = (date.max.toordinal() + 1 - _EPOCH) * 86_400 * _PICO
 
 class BadRules(ValueError):
     """Type rules that cannot be used; the message gives the correction."""
-
-
-@dataclass(slots=True)
-class Fields:
-    """The fields of a row that are there, each with its digest by the type rules.
-
-    `by_rule` has the fields that type rules changed: the digest without any rule, and those rules.
-    """
-
-    digests: dict[str, str] = field(default_factory=dict)
-    by_rule: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def add(self, name: str, rules: "TypeRules", form: str, *, also: str = "") -> None:
-        """Add a field in its canonical form; `also` is the digest of a second form that it equals too."""
-        if form[0] in rules.untouched:
-            self.digests[name] = field_digest(form) + also
-            return
-        equal, used = rules.apply(form)
-        if equal is not None:
-            self.digests[name] = field_digest(equal) + also
-        if used:
-            self.by_rule[name] = (field_digest(form), *used)
 
 
 @dataclass(frozen=True, slots=True)

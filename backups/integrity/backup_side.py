@@ -43,6 +43,17 @@ def read_generation(
             yield part.number, _mine(generation, rule, keys)
 
 
+def insist_whole(generation: Generation, rule: Correspondence, *, keys: int, rows: int) -> None:
+    """Raise RunError unless everything was read that the check covers: rows of master data, else keys."""
+    written = {str(table["dataset"]): int(table["rows"]) for table in generation.tables}
+    read, of = (rows, written[rule.name]) if rule.name in written else (keys, generation.keys)
+    if read != of:
+        sentence = _(
+            "Keys that could be read of %(backup)s: %(read)s. Written: %(written)s. Verify it, and make a new backup."
+        )
+        raise RunError("damaged", say(sentence, backup=str(generation), read=f"{read:,}", written=f"{of:,}"))
+
+
 def _mine(generation: Generation, rule: Correspondence, keys: list[DatasetKey]) -> list[DatasetKey]:
     """The rows of one dataset from a backup of master data; all keys from any other backup."""
     if generation.purpose != Generation.Purpose.MASTERS:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched, islice
 
-from backups.datasets.canonical import DIGEST, JSON, number
+from backups.datasets.canonical import JSON, number
+from backups.datasets.fields import differing
 from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import STATEMENT_FAILED
 from backups.datasets.sides import DatasetRow
@@ -137,13 +138,7 @@ def differing_fields(rule: Correspondence, place: Place, data: bytes, found: Fou
     ours = next((one.fields for one in rows if one.row == place[1]), None)
     if ours is None:
         return None
-    theirs = found.row.fields.digests
-    return {each for each in rule.fields if not _same(ours.digests.get(each, ""), theirs.get(each, ""))}
-
-
-def _same(ours: str, theirs: str) -> bool:
-    """Whether a field and a column are equal by their digests (see canonical.DIGEST)."""
-    return ours in (theirs[:DIGEST], theirs[-DIGEST:])
+    return differing(rule.readings, ours, found.row.fields)
 
 
 def _readings(pieces: Sequence[tuple[str, str | None]], text: str, known: dict[str, str]) -> Iterator[Reading]:

@@ -1,12 +1,13 @@
 """The work of a check, step by step: read the backup or KV, page through the table by key, compare both as sets.
 
-D1 may be written to meanwhile; such a change shows as a difference, and the check is repeated. All reads must belong
-to one stretch of work, so a check that lay still for a quarter of an hour starts over.
+While D1 answers, the next keys of the backup are read. D1 may be written to meanwhile; such a change shows as a
+difference, and the check is repeated. All reads must belong to one stretch of work, so a check that lay still for a
+quarter of an hour starts over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from hashlib import sha256
 from typing import Self
 
@@ -18,16 +19,14 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import Correspondence
-from backups.datasets.paging import MOST_ROWS, next_rows
+from backups.datasets.paging import MOST_ROWS, Row, TableReader
 from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
 from backups.integrity import cases as difference_cases, staging as check_staging
-from backups.integrity.backup_side import read_file, read_generation
+from backups.integrity.backup_side import insist_whole, read_file, read_generation
 from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Side, Staged
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
-from kvops.cloudflare import Cloudflare
-from kvops.connections import clients
 from kvops.models import Namespace
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
@@ -42,6 +41,8 @@ class CheckProgress:
     """The progress of a check, kept in the cursor of its run."""
 
     phase: str = "backup"
+    """`backup` until the backup is read, then `d1` until the table is read too, then `compare`."""
+    d1_read: bool = False
     parts: int = 0
     keys: int = 0
     kv_rows: int = 0
@@ -75,7 +76,7 @@ class CheckComparison:
         self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
         # A backup of master data holds several tables, and each check is about one of them.
         whole = check.generation if check.generation and not check.generation.tables else None
-        self.prefixes = whole.prefixes if whole else [self.rule.prefix]
+        self.prefixes = tuple(whole.prefixes if whole else [self.rule.prefix])
         self._calls = 0
 
     def step(self) -> bool:
@@ -84,12 +85,10 @@ class CheckComparison:
             self._start_over(CheckProgress())
         finished = False
         while not finished:
-            if self.progress.phase == "backup":
-                self._read_backup()
-            elif self.progress.phase == "d1":
-                self._read_d1()
-            else:
+            if self.progress.phase == "compare":
                 finished = self._conclude()
+            else:
+                self._read()
             if self.lease.tired:
                 break
         return finished
@@ -111,31 +110,58 @@ class CheckComparison:
             check_staging.clear_sides(self.check, findings=True)
             Check.objects.filter(pk=self.check.pk).update(started_at=Now())
 
-    def _keep(self, rows: Sequence[Staged], findings: Sequence[Finding]) -> None:
+    def _keep(self, rows: Mapping[Side, Sequence[Staged]], findings: Sequence[Finding]) -> None:
         room = MAX_STORED - self.progress.found
         self.progress.found += len(findings)
         with self._checkpoint():
-            check_staging.stage(self.check, rows)
+            for side, staged in rows.items():
+                check_staging.stage(self.check, side, staged)
             check_staging.note_differences(self.check, findings, room=room)
+
+    def _read(self) -> None:
+        """Read both sides, or as much of them as a step can."""
+        if self.check.namespace is not None and self.progress.phase == "backup":
+            self._read_kv(self.check.namespace)
+            return
+        with self._table() as table:
+            if self.blocks and not self.progress.looked_for_keyless:
+                self._read_keyless(table)
+            if self.progress.phase == "backup":
+                self._read_backup(table)
+                if self.lease.tired:
+                    return
+            while self.progress.phase == "d1":
+                self._read_page(table)
+                if self.lease.tired and not table.asked:
+                    return
 
     # The backup
 
-    def _read_backup(self) -> None:
-        if self.check.namespace is not None:
-            self._read_kv(self.check.namespace)
-        elif self.check.generation is None:
-            # Only a command checks a file, in its own process, so the work needs no steps.
-            for batch in read_file(self.check, self.rule, after=self.progress.keys):
+    def _read_backup(self, table: TableReader) -> None:
+        """Read the backup in turn with D1, until the step or the backup ends."""
+        generation = self.check.generation
+        with closing(self._batches(generation)) as batches:
+            for part, batch in batches:
+                if not (self.progress.d1_read or self.lease.tired):
+                    table.ask()
+                self.progress.parts = part
                 self._keep_backup(batch)
-        else:
-            with closing(read_generation(self.check.generation, self.rule, after=self.progress.parts)) as parts:
-                for number, batch in parts:
-                    self.progress.parts = number
-                    self._keep_backup(batch)
-                    if self.lease.tired:
-                        return
-            self._insist_whole(self.check.generation)
-        self.progress.phase = "d1"
+                if table.asked:
+                    self._read_page(table)
+                # Only a command checks a file, in its own process, so the work needs no steps.
+                if self.lease.tired and generation is not None:
+                    return
+        if generation is not None:
+            insist_whole(generation, self.rule, keys=self.progress.keys, rows=self.progress.kv_rows)
+        self._end_of_backup()
+
+    def _batches(self, generation: Generation | None) -> Generator[tuple[int, Sequence[DatasetKey]]]:
+        if generation is not None:
+            return read_generation(generation, self.rule, after=self.progress.parts)
+        return ((0, batch) for batch in read_file(self.check, self.rule, after=self.progress.keys))
+
+    def _end_of_backup(self) -> None:
+        self.progress.phase = "compare" if self.progress.d1_read else "d1"
         with self._checkpoint():
             pass
 
@@ -147,69 +173,42 @@ class CheckComparison:
             for calls, batch in batches:
                 self._calls += calls
                 self._keep_backup(batch)
-
-    def _insist_whole(self, generation: Generation) -> None:
-        """Raise RunError unless everything was read that the check covers: rows of master data, else keys."""
-        rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
-        read, written = self.progress.keys, generation.keys
-        if self.rule.name in rows:
-            read, written = self.progress.kv_rows, rows[self.rule.name]
-        if read != written:
-            sentence = _(
-                "Keys that could be read of %(backup)s: %(read)s. Written: %(written)s. Verify it, and make a new "
-                "backup."
-            )
-            facts = {"backup": str(generation), "read": f"{read:,}", "written": f"{written:,}"}
-            raise RunError("damaged", say(sentence, **facts))
+        self._end_of_backup()
 
     def _keep_backup(self, batch: Sequence[DatasetKey]) -> None:
         findings = [finding for key in batch for finding in key.findings]
         staged: list[Staged] = []
-        for key in batch:
-            if key.name is None:
+        unreadable: list[Staged] = []
+        for name, rows, _findings in batch:
+            if name is None:
                 continue
-            if key.rows is None and check_staging.storable(key.name):
-                staged.append((Side.UNREADABLE, key.name, "", None))
-            for row in key.rows or ():
+            if rows is None and check_staging.storable(name):
+                unreadable.append((name, "", None))
+            for row, fields in rows or ():
                 self.progress.kv_rows += 1
-                if check_staging.storable(key.name) and check_staging.storable(row.row):
-                    staged.append((Side.BACKUP, key.name, row.row, row.fields))
+                if check_staging.storable(name) and check_staging.storable(row):
+                    staged.append((name, row, fields))
                 else:
-                    findings.append(Finding(key.name, MISSING_IN_D1, row=row.row))
+                    findings.append(Finding(name, MISSING_IN_D1, row=row))
         self.progress.keys += len(batch)
-        self.progress.staged_keys += len(staged)
-        self._keep(staged, findings)
+        self.progress.staged_keys += len(staged) + len(unreadable)
+        self._keep({Side.BACKUP: staged, Side.UNREADABLE: unreadable}, findings)
 
     # D1
 
-    def _read_d1(self) -> None:
+    def _table(self) -> TableReader:
         try:
             database = dataset_registry.environment_database(self.check.environment, self.check.dataset)
         except dataset_registry.NoDatabase as error:
             raise RunError("no_database", error) from error
-        with clients.reader(self.check.environment) as client:
-            if self.blocks and not self.progress.looked_for_keyless:
-                self._read_keyless(client, database.database_id)
-            while self.progress.phase == "d1":
-                self._read_page(client, database.database_id)
-                if self.lease.tired:
-                    return
+        return TableReader(self.check.environment, database.database_id, self.rule, self.progress)
 
-    def _query(self, client: Cloudflare, database_id: str, sql: str, params: Sequence[str] = ()) -> list[DatasetRow]:
-        before = client.calls
-        try:
-            answer = client.query(database_id, sql, params)
-        finally:
-            self._calls += client.calls - before
-        self.progress.rows_read += answer.rows_read
-        return [self.rule.read_row(cells) for cells in answer.rows]
-
-    def _read_keyless(self, client: Cloudflare, database_id: str) -> None:
+    def _read_keyless(self, table: TableReader) -> None:
         """Count the rows with a NULL in their key, which correspond to no key.
 
         If they are allowed, they are not counted.
         """
-        rows = self._query(client, database_id, self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
+        rows = table.rows(self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
         if len(rows) > MAX_KEYLESS:
             sentence = _(
                 "More than %(most)s rows of %(table)s have no value in a column of the key: correct the table or the "
@@ -217,32 +216,43 @@ class CheckComparison:
             )
             raise RunError("no_keys", say(sentence, most=MAX_KEYLESS, table=self.rule.table))
         self.progress.looked_for_keyless = True
+        self._count_calls(table)
         self._keep_rows(rows)
 
-    def _read_page(self, client: Cloudflare, database_id: str) -> None:
-        def query(sql: str, params: Sequence[str]) -> list[DatasetRow]:
-            return self._query(client, database_id, sql, params)
-
-        rows, last = next_rows(self.rule, self.progress, query)
-        if last:
+    def _read_page(self, table: TableReader) -> None:
+        """Keep the next page, and ask for the one after it first."""
+        rows, self.progress.d1_read = table.take()
+        self.progress.after, self.progress.limit, self.progress.most = astuple(table.place)
+        self._count_calls(table)
+        if not (self.progress.d1_read or self.lease.tired):
+            table.ask()
+        if self.progress.d1_read and self.progress.phase == "d1":
             self.progress.phase = "compare"
         self._keep_rows(rows)
 
-    def _keep_rows(self, rows: Sequence[DatasetRow]) -> None:
+    def _count_calls(self, table: TableReader) -> None:
+        calls, rows_read = table.spent()
+        self._calls += calls
+        self.progress.rows_read += rows_read
+
+    def _keep_rows(self, rows: Sequence[Row]) -> None:
         staged: list[Staged] = []
         findings: list[Finding] = []
-        for row in filter(self._concerns_us, rows):
+        digest = bytes.fromhex(self.progress.rows_sha256)
+        for found in filter(self._concerns_us, map(self.rule.read_row, rows)):
             self.progress.rows += 1
-            chained = [self.progress.rows_sha256, row.name or "", row.row or "", *row.fields.digests.values()]
-            self.progress.rows_sha256 = sha256("\0".join(chained).encode(errors="surrogatepass")).hexdigest()
-            if row.name is None or row.row is None:
-                self._note_nameless(row, findings)
-            elif check_staging.storable(row.name) and check_staging.storable(row.row):
-                staged.append((Side.D1, row.name, row.row, row.fields))
+            name, _head, row, _nameless, fields = found
+            chained = f"\0{name or ''}\0{row or ''}\0".encode(errors="surrogatepass")
+            digest = sha256(digest + chained + fields.packed).digest()
+            if name is None or row is None:
+                self._note_nameless(found, findings)
+            elif check_staging.storable(name) and check_staging.storable(row):
+                staged.append((name, row, fields))
             else:
-                self._note_nameless(row, findings)
+                self._note_nameless(found, findings)
+        self.progress.rows_sha256 = digest.hex()
         self.progress.staged_rows += len(staged)
-        self._keep(staged, findings)
+        self._keep({Side.D1: staged}, findings)
 
     def _note_nameless(self, row: DatasetRow, findings: list[Finding]) -> None:
         """Count a row that no key can hold; it is a difference unless such rows are allowed."""
@@ -253,7 +263,7 @@ class CheckComparison:
     def _concerns_us(self, row: DatasetRow) -> bool:
         """Whether the row's key is under the prefixes of the backup; for a row without a name, whether it could be."""
         if row.name is not None:
-            return any(row.name.startswith(prefix) for prefix in self.prefixes)
+            return row.name.startswith(self.prefixes)
         return any(row.head.startswith(prefix) or prefix.startswith(row.head) for prefix in self.prefixes)
 
     # Both
@@ -272,7 +282,7 @@ class CheckComparison:
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
             found = check_staging.find(
                 self.check,
-                list(self.rule.fields),
+                self.rule.readings,
                 allowed=[] if self.blocks else [ONLY_IN_D1],
                 room=MAX_STORED - mine.found,
             )

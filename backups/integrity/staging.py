@@ -1,16 +1,17 @@
 """The two sides of a check in Postgres while it runs: digests by key and row, compared as sets, emptied at the end."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from django.db import connection
+from django.db.models import Count, Q
 
 from backups.datasets.canonical import DIGEST
+from backups.datasets.fields import Fields
 from backups.datasets.sides import Finding
-from backups.datasets.type_rules import Fields
 from backups.models import Check, CheckRow, Difference
 
 MAX_STORED = 10_000
@@ -19,55 +20,63 @@ MAX_STORED = 10_000
 Side = CheckRow.Side
 _RULE = "rule "
 
-Staged = tuple[Side, str, str, Fields | None]
-"""A side, the name of a key, the id of a row in it, and its fields; None for a row that is no object."""
+Staged = tuple[str, str, Fields | None]
+"""The name of a key, the id of a row in it, and its fields; None for a row that is no object."""
 
+_PLAIN = re.compile(r"[^\\\t\n\r]*").fullmatch
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+# Nearly every row is there once on each side with equal digests. Those are set aside by one pass without any join; the
+# other rows, `odd`, are compared field by field.
 _FIND = """
-WITH backup AS (
-    SELECT DISTINCT ON (name, row) name, row, fields, by_rule FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side = 'backup' ORDER BY name, row
+WITH odd AS MATERIALIZED (
+    SELECT DISTINCT name, row FROM (
+        SELECT name, row FROM backups_checkrow WHERE check_run_id = %(check)s AND side <> 'unread'
+        GROUP BY name, row, fields, by_rule
+        HAVING count(*) <> 2 OR count(*) FILTER (WHERE side = 'd1') <> 1
+    ) unequal
+), staged AS MATERIALIZED (
+    SELECT side, name, row, fields, by_rule FROM odd JOIN backups_checkrow USING (name, row)
+    WHERE check_run_id = %(check)s AND side <> 'unread'
+), backup AS (
+    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'backup' ORDER BY name, row
 ), d1 AS (
-    SELECT DISTINCT ON (name, row) name, row, fields, by_rule FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side = 'd1' ORDER BY name, row
-), pair AS MATERIALIZED (
-    SELECT coalesce(backup.name, d1.name) AS name, coalesce(backup.row, d1.row) AS row,
-        backup.name IS NULL AS not_in_backup, d1.name IS NULL AS not_in_d1,
-        backup.fields AS ours, d1.fields AS theirs, backup.by_rule AS ours_by, d1.by_rule AS theirs_by
-    FROM backup FULL JOIN d1 ON backup.name = d1.name AND backup.row = d1.row
-    WHERE backup.name IS NULL OR d1.name IS NULL OR (backup.fields <> 'null' AND
-        (backup.fields <> d1.fields OR backup.by_rule <> d1.by_rule))
+    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'd1' ORDER BY name, row
 ), both_sides AS NOT MATERIALIZED (
-    SELECT * FROM pair WHERE NOT not_in_backup AND NOT not_in_d1
+    SELECT name, row, field, substr(backup.fields, at, %(size)s) AS ours, substr(d1.fields, at, %(size)s) AS theirs,
+        substr(d1.fields, at + %(packed)s, %(size)s) AS other,
+        backup.by_rule -> field AS ours_by, d1.by_rule -> field AS theirs_by
+    FROM backup JOIN d1 USING (name, row) CROSS JOIN (
+        SELECT field, (place::int - 1) * %(size)s + 1 AS at
+        FROM unnest(%(fields)s::text[]) WITH ORDINALITY AS listed (field, place)
+    ) AS packed
+    WHERE backup.fields IS NOT NULL
 ), found (name, row, kind, field) AS MATERIALIZED (
-    SELECT name, row, 'missing_in_d1', '' FROM pair WHERE not_in_d1
+    SELECT name, row, 'missing_in_d1', '' FROM backup WHERE NOT EXISTS
+        (SELECT FROM d1 WHERE d1.name = backup.name AND d1.row = backup.row)
     UNION ALL
-    SELECT name, row, 'only_in_d1', '' FROM pair WHERE not_in_backup AND name NOT IN
+    SELECT name, row, 'only_in_d1', '' FROM d1 WHERE NOT EXISTS
+        (SELECT FROM backup WHERE d1.name = backup.name AND d1.row = backup.row) AND name NOT IN
         (SELECT name FROM backups_checkrow WHERE check_run_id = %(check)s AND side = 'unread')
     UNION ALL
-    SELECT name, row, 'field', field FROM both_sides, unnest(%(fields)s::text[]) AS field
-    WHERE coalesce(ours ->> field, '') NOT IN
-        (left(coalesce(theirs ->> field, ''), %(digest)s), right(coalesce(theirs ->> field, ''), %(digest)s))
+    SELECT name, row, 'field', field FROM both_sides WHERE ours NOT IN (theirs, other)
     UNION ALL
-    SELECT name, row, 'duplicate', '' FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side <> 'unread' GROUP BY side, name, row HAVING count(*) > 1
+    SELECT name, row, 'duplicate', '' FROM staged GROUP BY side, name, row HAVING count(*) > 1
 ), kept AS (
     INSERT INTO backups_difference (check_run_id, name, row, kind, field)
     SELECT %(check)s, name, row, kind, left(field, 200) FROM found
     WHERE kind <> ALL(%(allowed)s::text[]) ORDER BY name, row, kind, field LIMIT %(room)s
 ), by_rule AS (
-    SELECT ours ->> field AS ours, coalesce(theirs ->> field, '') AS theirs,
-        coalesce(ours_by -> field ->> 0, ours ->> field, '') AS ours_before,
-        coalesce(theirs_by -> field ->> 0, left(theirs ->> field, %(digest)s), '') AS theirs_before,
-        coalesce(ours_by -> field, '[]') - 0 || coalesce(theirs_by -> field, '[]') - 0 AS rules
-    FROM both_sides, jsonb_object_keys(ours_by || theirs_by) AS field
+    SELECT theirs, other, coalesce(ours_by, '[]') - 0 || coalesce(theirs_by, '[]') - 0 AS rules,
+        coalesce(decode(ours_by ->> 0, 'hex'), ours) AS ours_before,
+        coalesce(decode(theirs_by ->> 0, 'hex'), theirs) AS theirs_before
+    FROM both_sides WHERE ours IN (theirs, other) AND (ours_by IS NOT NULL OR theirs_by IS NOT NULL)
 )
 SELECT kind, count(*) FROM found GROUP BY kind
 UNION ALL
 SELECT 'rule ' || rule, count(*)
 FROM by_rule, LATERAL (SELECT DISTINCT jsonb_array_elements_text(rules) AS rule) AS one
-WHERE coalesce(ours, '') IN (left(theirs, %(digest)s), right(theirs, %(digest)s))
-    AND ours_before <> theirs_before
-    AND (length(theirs) <= %(digest)s OR ours_before <> right(theirs, %(digest)s))
+WHERE ours_before NOT IN (theirs_before, other)
 GROUP BY rule
 """
 
@@ -89,23 +98,22 @@ def storable(name: str) -> bool:
     return "\0" not in name
 
 
-def stage(check: Check, rows: Iterable[Staged]) -> None:
-    """Add rows with the digests of their fields."""
-    columns = "check_run_id, side, name, row, fields, by_rule"
+def stage(check: Check, side: Side, rows: Iterable[Staged]) -> None:
+    """Add rows of a side with the digests of their fields."""
+    end = f"\t{check.pk}\t{side.value}\n"
+    lines = "".join([_line(name, row, fields) + end for name, row, fields in rows])
+    columns = "name, row, fields, by_rule, check_run_id, side"
     with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
-        for side, name, row, fields in rows:
-            digests, by_rule = ("null", "{}") if fields is None else _in_json(fields)
-            rows_in.write_row((check.pk, side.value, name, row, digests, by_rule))
+        rows_in.write(lines)
 
 
-def _in_json(fields: Fields) -> tuple[str, str]:
-    digests = ",".join([f'{_quoted(field)}:"{digest}"' for field, digest in fields.digests.items()])
-    return f"{{{digests}}}", json.dumps(fields.by_rule) if fields.by_rule else "{}"
-
-
-@cache
-def _quoted(field: str) -> str:
-    return json.dumps(field)
+def _line(name: str, row: str, fields: Fields | None) -> str:
+    """The first columns of a row in the text format of COPY."""
+    place = f"{name}\t{row}" if _PLAIN(name + row) else f"{name.translate(_ESCAPES)}\t{row.translate(_ESCAPES)}"
+    if fields is None:
+        return f"{place}\t\\N\t\\N"
+    by_rule = json.dumps(fields.by_rule).translate(_ESCAPES) if fields.by_rule else "\\N"
+    return f"{place}\t\\\\x{fields.packed.hex()}\t{by_rule}"
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:
@@ -124,12 +132,13 @@ def note_differences(check: Check, findings: Sequence[Finding], *, room: int) ->
 
 def staged(check: Check) -> tuple[int, int]:
     """The number of rows of the backup's side and of D1's; a key with unreadable rows counts as one."""
-    rows = CheckRow.objects.filter(check_run=check)
-    return rows.exclude(side=Side.D1).count(), rows.filter(side=Side.D1).count()
+    of_d1 = Q(side=Side.D1)
+    found = CheckRow.objects.filter(check_run=check).aggregate(d1=Count("pk", of_d1), backup=Count("pk", ~of_d1))
+    return found["backup"], found["d1"]
 
 
-def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> CheckCounts:
-    """Compare the sides. Kinds in `allowed` are counted and not kept."""
+def find(check: Check, fields: Collection[str], *, allowed: Sequence[str], room: int) -> CheckCounts:
+    """Compare the sides; `fields` are in the order of a packed row. Kinds in `allowed` are counted and not kept."""
     found = CheckCounts(Counter(), Counter())
     with connection.cursor() as cursor:
         cursor.execute(
@@ -137,7 +146,8 @@ def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: i
             {
                 "check": check.pk,
                 "fields": list(fields),
-                "digest": DIGEST,
+                "size": DIGEST,
+                "packed": DIGEST * len(fields),
                 "allowed": list(allowed),
                 "room": max(room, 0),
             },

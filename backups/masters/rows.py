@@ -6,8 +6,7 @@ no value gets into Postgres. The rows of one key are put together when the key i
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
@@ -21,12 +20,11 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from backups.datasets.canonical import DECODER, JSON, encode
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import Correspondence
-from backups.datasets.paging import Beginning, Query, next_rows
-from backups.datasets.sides import DatasetRow
+from backups.datasets.paging import Beginning, Row, next_rows
 from backups.generations.kv_reader import KvReader, Name
 from backups.masters import api as masters_api
 from backups.masters.api import SourceRefused
-from kvops.cloudflare import MAX_NAME_BYTES, Cell, KvEntry
+from kvops.cloudflare import MAX_NAME_BYTES, KvEntry
 from kvops.connections import credentials
 from kvops.names import workable
 from kvops.refusals import Sentence
@@ -153,8 +151,7 @@ class D1Source:
     def read(self, dataset: Correspondence, into: MastersRows) -> None:
         """Collect the rows of a table that belong to its dataset."""
         self.began(dataset)
-        query = self._query(dataset)
-        if query(dataset.d1.keyless_sql(1), ()):
+        if self._query(dataset.d1.keyless_sql(1), ()):
             sentence = _(
                 "Rows of %(table)s have no value in a column of the key, so a backup cannot hold them: correct the "
                 "table or the dataset."
@@ -162,49 +159,26 @@ class D1Source:
             raise RunError("no_keys", say(sentence, table=dataset.table))
         place, last = Beginning(), False
         while not last:
-            rows, last = next_rows(dataset, place, query)
-            for row in rows:
-                _take(dataset, row, into)
+            rows, last = next_rows(dataset, place, self._query)
+            for cells in rows:
+                _take(dataset, cells, into)
 
-    def _query(self, dataset: Correspondence) -> "Query[_Whole]":
-        def query(sql: str, params: Sequence[str]) -> list[_Whole]:
-            answer = self.reader.run(lambda: self.reader.client.query(self.database_id, sql, params))
-            self.rows_read += answer.rows_read
-            return [_Whole.of(dataset, cells) for cells in answer.rows]
-
-        return query
+    def _query(self, sql: str, params: Sequence[str]) -> Sequence[Row]:
+        answer = self.reader.run(lambda: self.reader.client.query(self.database_id, sql, params))
+        self.rows_read += answer.rows_read
+        return answer.rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    """A row with the values of its columns."""
-
-    row: DatasetRow
-    cells: Mapping[str, tuple[str, Cell]]
-
-    @classmethod
-    def of(cls, dataset: Correspondence, cells: Mapping[str, Cell]) -> Self:
-        return cls(dataset.read_row(cells), dataset.d1.read_cells(cells))
-
-    @property
-    def key(self) -> Sequence[tuple[str, Cell]]:
-        return self.row.key
-
-    @property
-    def size(self) -> int:
-        return self.row.size
-
-
-def _take(dataset: Correspondence, whole: _Whole, into: MastersRows) -> None:
-    name, row = whole.row.name, whole.row.row
+def _take(dataset: Correspondence, cells: Row, into: MastersRows) -> None:
+    found = dataset.read_row(cells)
+    name, row = found.name, found.row
     if name is None or row is None:
-        column = whole.row.nameless
         sentence = _("A row of %(table)s has no text or number in %(column)s, which its name needs.")
-        raise RunError("no_keys", say(sentence, table=dataset.table, column=column))
+        raise RunError("no_keys", say(sentence, table=dataset.table, column=found.nameless))
     if not dataset.owns(name):
         return  # outside the dataset, as in a check
     try:
-        value = dataset.value_of(whole.cells)
+        value = dataset.value_of(dataset.d1.read_cells(cells))
     except ValueError as error:
         sentence = _("The row of %(table)s for %(name)s cannot be written as JSON: %(error)s.")
         raise RunError("bad_value", say(sentence, table=dataset.table, name=repr(name), error=error)) from error

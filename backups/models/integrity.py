@@ -124,9 +124,10 @@ class Check(models.Model):
 
 
 class CheckRow(models.Model):
-    """A row of one side of a comparison in progress: the digest of each field. Emptied at the end.
+    """A row of one side of a comparison in progress: a digest of each field. Emptied at the end.
 
-    It has the name of its key and, in a key of many rows, its id. `by_rule` has the fields that a type rule changed.
+    It has the name of its key and, in a key of many rows, its id. `fields` is laid out by `datasets.fields`; it is
+    empty for a row that is no object. `by_rule` has the fields that a type rule changed, if there are any.
     """
 
     class Side(models.TextChoices):
@@ -137,13 +138,15 @@ class CheckRow(models.Model):
         UNREADABLE = "unread"
         """A key of the backup whose value has no readable rows."""
 
-    # Without a constraint: it would be checked for each of millions of rows, and no promise rests on them.
-    check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="staged", db_constraint=False)
+    # Without a constraint and an index: each would cost time for millions of rows, and the rows are read all at once.
+    check_run = models.ForeignKey(
+        Check, on_delete=models.CASCADE, related_name="staged", db_constraint=False, db_index=False
+    )
     side = models.CharField(max_length=6, choices=Side)
     name = models.TextField(db_collation="C")
     row = models.TextField(db_collation="C", default="", db_default="")
-    fields = models.JSONField()
-    by_rule = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    fields = models.BinaryField(null=True)
+    by_rule = models.JSONField(null=True)
 
     def __str__(self) -> str:
         return f"{self.side}: {self.name} {self.row}".strip()

@@ -196,11 +196,11 @@ def paged(script: str, key: str, limit: int) -> list[str]:
     with sqlite(script) as database:
         database.row_factory = sqlite3.Row
         for _ in range(20):
-            page = [mine.read_row(as_d1(row)) for row in database.execute(*mine.d1.page_sql(after, limit))]
+            page = [as_d1(row) for row in database.execute(*mine.d1.page_sql(after, limit))]
             if len(page) < limit:
-                return names + [row.name or "?" for row in page]
-            after = page[-1].key
-            names += [row.name or "?" for row in page if row.key != after]
+                return names + [mine.read_row(row).name or "?" for row in page]
+            after = mine.d1.key_of(page[-1])
+            names += [mine.read_row(row).name or "?" for row in page if mine.d1.key_of(row) != after]
     raise AssertionError("the paging does not come to an end")
 
 

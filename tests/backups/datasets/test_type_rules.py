@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from backups.datasets.canonical import NULL
-from backups.datasets.type_rules import DEFAULT, RULES, BadRules, Fields, TypeRules
+from backups.datasets.type_rules import DEFAULT, RULES, BadRules, TypeRules
 from backups.models.datasets import DEFAULT_RULES, TypeRule
 from tests.backups.datasets.test_mapping import equal
 
@@ -99,14 +98,6 @@ def test_only_the_shortest_spelling_of_a_number_is_its_text(text: str, value: in
 def test_rules_that_are_unknown_or_exclude_each_other_are_refused(names: list[str]) -> None:
     with pytest.raises(BadRules):
         TypeRules.of(names)
-
-
-def test_an_absent_field_is_null_only_by_its_rule() -> None:
-    found = Fields()
-    found.add("a", TypeRules.of(["null_absent"]), NULL)
-    found.add("b", TypeRules.of([]), NULL)
-    assert list(found.digests) == ["b"]
-    assert found.by_rule["a"][1:] == ("null_absent",)
 
 
 def test_the_list_of_the_models_is_the_list_of_the_rules() -> None:

@@ -120,7 +120,7 @@ def test_a_family_that_turns_out_too_large_fails_and_passes_nothing(
 
 def test_an_interrupted_read_begins_again(masters: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     check = live.start_live_check(Dataset.objects.get(), masters.qa, actor=make.SETUP, person=None)
-    CheckRow.objects.create(check_run=check, side="backup", name="master:shop:old", fields={})
+    CheckRow.objects.create(check_run=check, side="backup", name="master:shop:old", fields=b"")
     Run.objects.filter(pk=check.run.pk).update(cursor={"keys": 1, "staged_keys": 1})
     make.work()
     check.refresh_from_db()

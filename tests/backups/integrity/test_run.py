@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups.datasets import paging as dataset_paging
+from backups.datasets import fields as dataset_fields, paging as dataset_paging
 from backups.generations import start as generation_start
 from backups.integrity import run as check_run, staging as check_staging
 from backups.integrity.start import CheckRefused
@@ -279,6 +279,7 @@ def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeyp
 def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     monkeypatch.setattr(dataset_paging, "MOST_ROWS", 500)
+    monkeypatch.setattr(dataset_fields, "REMEMBERED", 500)
     peaks = []
     for count in (1_000, 4_000):
         found = [("shop", f"{count}-{n}", "x" * 200) for n in range(count)]

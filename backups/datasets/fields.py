@@ -1,0 +1,99 @@
+"""The fields of a row as digests in a fixed layout, so that equal rows are equal bytes. Pure: no Django, no network.
+
+A packed row has a digest for each field of the dataset, in the order of their names: ABSENT for an absent field. If a
+TEXT column of the row holds JSON, as many digests follow: of that JSON, and NO_OTHER for every other field.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from backups.datasets.canonical import DIGEST, field_digest, json_digest
+from backups.datasets.type_rules import TypeRules
+
+ABSENT = bytes(DIGEST)
+NO_OTHER = b"\xff" * DIGEST
+REMEMBERED = 65_536
+"""Forms of all fields of a dataset whose digests are remembered; about 20 MB."""
+SHORT = 64
+"""Characters of the longest form that is remembered."""
+
+
+class Fields(NamedTuple):
+    """A packed row, and the fields that type rules changed: the digest without any rule in hex, and those rules."""
+
+    packed: bytes
+    by_rule: Mapping[str, Sequence[str]]
+
+
+_NO_RULES: Mapping[str, Sequence[str]] = {}
+_PLAIN = {bytes}
+
+
+class SpecialReading(bytes):
+    """A digest of a field that a type rule changed, or of a text that holds JSON.
+
+    `other` is the digest of that JSON, and `by_rule` is as in `Fields`; empty if there is none.
+    """
+
+    other: bytes = b""
+    by_rule: Sequence[str] = ()
+
+
+class FieldReadings(dict[str, bytes]):
+    """The digests of one field by canonical form. Values repeat, so the newest short forms are remembered."""
+
+    def __init__(self, place: int, rules: TypeRules, remembered: int) -> None:
+        """`place` is the field's place in a packed row."""
+        super().__init__()
+        self.place, self.rules = place, rules
+        self._remembered = remembered
+
+    def __missing__(self, form: str) -> bytes:
+        """Read a form that is not remembered."""
+        found = self._read(form)
+        if len(form) <= SHORT:
+            if len(self) >= self._remembered:
+                self.clear()
+            self[form] = found
+        return found
+
+    def _read(self, form: str) -> bytes:
+        other = json_digest(form)
+        equal, used = (form, []) if form[0] in self.rules.untouched else self.rules.apply(form)
+        digest = ABSENT if equal is None else field_digest(equal)
+        if not other and not used:
+            return digest
+        special = SpecialReading(digest)
+        special.other = other
+        special.by_rule = (field_digest(form).hex(), *used) if used else ()
+        return special
+
+
+def field_readings(rules: Mapping[str, TypeRules]) -> dict[str, FieldReadings]:
+    """The readings of the fields of a dataset, in the order of a packed row."""
+    remembered = REMEMBERED // max(1, len(rules))
+    return {name: FieldReadings(place, rules[name], remembered) for place, name in enumerate(sorted(rules))}
+
+
+def pack(names: Iterable[str], digests: Sequence[bytes], *, column: bool) -> Fields:
+    """The row of these digests. Only a `column` is compared as the JSON that it holds too."""
+    packed = b"".join(digests)
+    if set(map(type, digests)) <= _PLAIN:
+        return Fields(packed, _NO_RULES)
+    others = [getattr(each, "other", b"") for each in digests]
+    if column and any(others):
+        packed += b"".join([other or NO_OTHER for other in others])
+    rules = [getattr(each, "by_rule", ()) for each in digests]
+    return Fields(packed, {name: used for name, used in zip(names, rules, strict=True) if used})
+
+
+def differing(names: Iterable[str], ours: Fields, theirs: Fields) -> set[str]:
+    """The fields that differ between a row in a key and a row of D1; `names` are in the order of a packed row."""
+    mine, columns = _digests(ours.packed), _digests(theirs.packed)
+    others = columns[len(mine) :] or columns
+    compared = zip(names, mine, columns, others, strict=False)
+    return {name for name, digest, column, other in compared if digest not in (column, other)}
+
+
+def _digests(packed: bytes) -> list[bytes]:
+    return [packed[at : at + DIGEST] for at in range(0, len(packed), DIGEST)]
