@@ -25,7 +25,9 @@ DIGEST = 16
 NULL = "0"
 """The form of null and of NULL."""
 
-_JSON_STARTS = frozenset("{[ \t\r\n")
+JSON_STARTS = frozenset("{[ \t\r\n")
+"""Characters with which a text may begin that holds an object or an array."""
+_PLAIN = re.compile(r"[1-9][0-9]{0,17}")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -48,6 +50,8 @@ DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse
 
 def canonical_field(value: JSON) -> str:
     """The canonical form of a JSON field. May raise RecursionError."""
+    if type(value) is str:  # the most frequent case first
+        return f"t{value}"
     match value:
         case None:
             return NULL
@@ -55,14 +59,14 @@ def canonical_field(value: JSON) -> str:
             return f"b{int(value)}"
         case ExactNumber():
             return f"n{number(value)}"
-        case str():
-            return f"t{value}"
         case _:
             return f"j{''.join(_nested(value))}"
 
 
 def number(lexeme: str) -> str:
     """One spelling for equal numbers: integers of 64 bits exactly, all others as doubles."""
+    if _PLAIN.fullmatch(lexeme):
+        return lexeme
     if _WHOLE.fullmatch(lexeme) and -(2**63) <= int(lexeme) < 2**63:
         return str(int(lexeme))
     double = float(lexeme)
@@ -78,6 +82,8 @@ def field_digest(form: str) -> bytes:
 
 def canonical_cell(kind: str, value: Cell) -> str:
     """The canonical form of a column. `kind` is the first letter of SQLite's typeof."""
+    if kind == "t" and isinstance(value, str):
+        return f"t{value}"
     match kind, value:
         case "n", _:
             return NULL
@@ -85,15 +91,13 @@ def canonical_cell(kind: str, value: Cell) -> str:
             return f"n{number(value)}"
         case "r", int() | float():
             return f"n{number(repr(float(value)))}"
-        case "t", str():
-            return f"t{value}"
         case _:  # a BLOB, or an infinity, which D1's JSON shows as null
             return f"x{kind}{value}"
 
 
 def json_digest(form: str) -> bytes:
     """The digest of the JSON that a TEXT column holds; empty if it holds no object and no array."""
-    if form[0] != "t" or form[1:2] not in _JSON_STARTS or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
+    if form[0] != "t" or form[1:2] not in JSON_STARTS or not form[1:].lstrip(" \t\r\n").startswith(("{", "[")):
         return b""
     try:
         return field_digest(canonical_field(DECODER.decode(form[1:])))

@@ -5,9 +5,9 @@ TEXT column of the row holds JSON, as many digests follow: of that JSON, and NO_
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from backups.datasets.canonical import DIGEST, field_digest, json_digest
+from backups.datasets.canonical import DIGEST, JSON_STARTS, field_digest, json_digest
 from backups.datasets.type_rules import TypeRules
 
 ABSENT = bytes(DIGEST)
@@ -38,6 +38,14 @@ class SpecialReading(bytes):
     other: bytes = b""
     by_rule: Sequence[str] = ()
 
+    @classmethod
+    def of(cls, digest: bytes, *, other: bytes = b"", by_rule: Sequence[str] = ()) -> Self:
+        """The digest with these properties; a type rule that it has already is kept."""
+        made = cls(digest)
+        made.other = other
+        made.by_rule = by_rule or getattr(digest, "by_rule", ())
+        return made
+
 
 class FieldReadings(dict[str, bytes]):
     """The digests of one field by canonical form. Values repeat, so the newest short forms are remembered."""
@@ -46,27 +54,23 @@ class FieldReadings(dict[str, bytes]):
         """`place` is the field's place in a packed row."""
         super().__init__()
         self.place, self.rules = place, rules
-        self._remembered = remembered
+        self._untouched, self._remembered = rules.untouched, remembered
 
     def __missing__(self, form: str) -> bytes:
         """Read a form that is not remembered."""
-        found = self._read(form)
+        found = field_digest(form) if form[0] in self._untouched else self._by_rule(form)
+        if form[1:2] in JSON_STARTS and (other := json_digest(form)):
+            found = SpecialReading.of(found, other=other)
         if len(form) <= SHORT:
             if len(self) >= self._remembered:
                 self.clear()
             self[form] = found
         return found
 
-    def _read(self, form: str) -> bytes:
-        other = json_digest(form)
-        equal, used = (form, []) if form[0] in self.rules.untouched else self.rules.apply(form)
+    def _by_rule(self, form: str) -> bytes:
+        equal, used = self.rules.apply(form)
         digest = ABSENT if equal is None else field_digest(equal)
-        if not other and not used:
-            return digest
-        special = SpecialReading(digest)
-        special.other = other
-        special.by_rule = (field_digest(form).hex(), *used) if used else ()
-        return special
+        return SpecialReading.of(digest, by_rule=(field_digest(form).hex(), *used)) if used else digest
 
 
 def field_readings(rules: Mapping[str, TypeRules]) -> dict[str, FieldReadings]:

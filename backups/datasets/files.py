@@ -62,8 +62,13 @@ class DatasetFile:
                 if self._owner(name) is dataset:
                     yield dataset.key_from_bytes(name, data)
             return
-        for heading, position, value in self._elements(self._named):
-            if self._named(heading) is dataset:
+        owners: dict[str, Correspondence] = {}
+
+        def began(heading: str) -> None:
+            owners[heading] = self._named(heading)
+
+        for heading, position, value in self._elements(began):
+            if owners[heading] is dataset:
                 yield dataset.key_from_row(f"{heading}[{position}]", value)
 
     def entries(self) -> Iterator[tuple[Correspondence, str, JSON, int]]:

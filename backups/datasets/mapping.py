@@ -1,7 +1,7 @@
 """How the JSON in a key corresponds to rows of a D1 table. Pure: no Django, no network."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -58,6 +58,12 @@ class Correspondence:
     members: Mapping[str, str] = field(repr=False)
     readings: Mapping[str, FieldReadings] = field(repr=False)
     """By field, in the order of a packed row."""
+    cells: Sequence[tuple[FieldReadings, int, str]] = field(repr=False)
+    """For each of them the place of its column in a result row, and that column's name there."""
+    places: Mapping[str, tuple[int, str]] = field(repr=False)
+    """The same for each column of a name."""
+    sources: Mapping[str, Path] = field(repr=False)
+    """For each column of a name the member of a row; a column without a field has a member of its own name."""
     of_name: Collection[str] = field(repr=False)
     """Members of a row of a dataset file that may be there for its name only."""
 
@@ -72,21 +78,27 @@ class Correspondence:
         try:
             names, ids = Template.of(key), Template.of(row)
             keys = list(dict.fromkeys([*names.columns, *ids.columns]))
+            d1 = Table(table, keys, list(dict.fromkeys([*keys, *fields.values()])))
+            readings = field_readings(_rules(definition, fields))
+            members = {column: member for member, column in fields.items()}
             made = cls(
                 name=name,
                 prefix=prefix,
                 only_in_d1=only,
                 fields=fields,
                 shape=Shape(holds or ROW, parse(path) if path else ()),
-                d1=Table(table, keys, list(dict.fromkeys([*keys, *fields.values()]))),
+                d1=d1,
                 key=names,
                 row=ids,
                 tree=tree(fields, ignore),
                 beside=tree((), _texts(name, definition, "beside")),
                 paths={member: parse(member) for member in fields},
-                members={column: member for member, column in fields.items()},
-                readings=field_readings(_rules(definition, fields)),
-                of_name=[column for column in keys if column not in fields.values()],
+                members=members,
+                sources={column: parse(members[column]) if column in members else (column,) for column in keys},
+                readings=readings,
+                places={column: d1.cell(column) for column in keys},
+                cells=[(each, *d1.cell(fields[member])) for member, each in readings.items()],
+                of_name=[column for column in keys if column not in members],
             )
         except (BadTemplate, BadPath, BadRules) as error:
             raise BadDataset(name, error) from error
@@ -165,7 +177,7 @@ class Correspondence:
         row = held.id
         if row is None:
             try:
-                row = self.row.of_parts(self._parts(self.row, held.value))
+                row = self.row.of_parts(self._parts(held.value))
             except KeyError as missing:
                 findings.append(Finding(name, NO_ID, self._member(missing.args[0]), held.place))
                 return None
@@ -213,10 +225,11 @@ class Correspondence:
         except RecursionError:
             return DatasetKey(name, [KeyRow(row, None)], [Finding(name, NOT_AN_OBJECT, row=row)])
 
-    def row_name(self, value: Mapping[str, JSON]) -> tuple[str, str]:
+    def row_name(self, value: dict[str, JSON]) -> tuple[str, str]:
         """The key of a row of a dataset file, and its id in the key; raises KeyError with the missing member."""
         try:
-            return self.key.of_parts(self._parts(self.key, value)), self.row.of_parts(self._parts(self.row, value))
+            part = self._parts(value)
+            return self.key.of_parts(part), self.row.of_parts(part)
         except KeyError as missing:
             raise KeyError(self._member(missing.args[0])) from missing
 
@@ -224,12 +237,9 @@ class Correspondence:
         """A row of a dataset file as its key holds it: without the parts of its name that are no field."""
         return {name: content for name, content in value.items() if name in self.tree or name not in self.of_name}
 
-    def _parts(self, template: Template, value: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The parts of a name in a row, by column. A column without a field has a member of its own name."""
-        return {
-            column: follow(value, self.paths[self.members[column]]) if column in self.members else value.get(column)
-            for column in template.columns
-        }
+    def _parts(self, value: dict[str, JSON]) -> Callable[[str], JSON]:
+        """The part of a name that a row has for a column."""
+        return lambda column: follow(value, self.sources[column])
 
     def _member(self, column: str) -> str:
         return self.members.get(column, column)
@@ -241,7 +251,7 @@ class Correspondence:
         for held in self.shape.rows(self.shape.decode(data)):
             if held.id is None and isinstance(held.value, dict):
                 try:
-                    yield Held(held.place, self.row.of_parts(self._parts(self.row, held.value)), held.value)
+                    yield Held(held.place, self.row.of_parts(self._parts(held.value)), held.value)
                     continue
                 except KeyError:
                     pass
@@ -265,17 +275,12 @@ class Correspondence:
 
     def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
         """A result row of the statements of `d1`."""
-        found = self.d1.read_cells(cells)
-        head, nameless = self.key.of_cells(found)
-        row, without = self.row.of_cells(found)
-        digests = [each[canonical_cell(*found[self.fields[name]])] for name, each in self.readings.items()]
-        return DatasetRow(
-            name=None if nameless else head,
-            head=head,
-            row=None if without else row,
-            nameless=nameless or without,
-            fields=pack(self.readings, digests, column=True),
-        )
+        kinds = str(cells["kinds"])
+        head, nameless = self.key.of_cells(cells, self.places)
+        row, without = self.row.of_cells(cells, self.places) if self.many else ("", "")
+        digests = [each[canonical_cell(kinds[index], cells[cell])] for each, index, cell in self.cells]
+        fields = pack(self.readings, digests, column=True)
+        return DatasetRow(None if nameless else head, head, None if without else row, nameless or without, fields)
 
     def value_of(self, cells: Mapping[str, tuple[str, Cell]]) -> dict[str, JSON]:
         """The row of D1 as JSON. Raises ValueError, without quoting a value, for a column that has no JSON form."""

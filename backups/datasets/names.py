@@ -1,6 +1,6 @@
 """Templates of names over columns, such as `master:{type}:{id}`. Pure: no Django, no network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Self
@@ -41,38 +41,37 @@ class Template:
         """The text before the first column."""
         return self.pieces[0][0] if self.pieces else ""
 
-    def of_cells(self, cells: Mapping[str, tuple[str, Cell]]) -> tuple[str, str]:
-        """The name of a row of D1, and an empty text.
+    def of_cells(self, cells: Mapping[str, Cell], places: Mapping[str, tuple[int, str]]) -> tuple[str, str]:
+        """The name of a result row of D1, and an empty text; `places` are as of `Table.cell`.
 
         If a column's value cannot be part of a name: the beginning of the name, and that column.
         """
-        made = ""
-        for literal, column in self.pieces:
-            made += literal
-            part = _of_cell(*cells[column]) if column is not None else ""
-            if part is None:
-                return made, column or ""
-            made += part
-        return made, ""
-
-    def of_parts(self, parts: Mapping[str, JSON]) -> str:
-        """The name of parts by column; raises KeyError with the first column without text or number."""
+        kinds = str(cells["kinds"])
         made = ""
         for literal, column in self.pieces:
             made += literal
             if column is not None:
-                made += _of_json(column, parts.get(column))
+                index, name = places[column]
+                part = _of_cell(kinds[index], cells[name])
+                if part is None:
+                    return made, column
+                made += part
+        return made, ""
+
+    def of_parts(self, part: Callable[[str], JSON]) -> str:
+        """The name of the parts of columns; raises KeyError with the first column without text or number."""
+        made = ""
+        for literal, column in self.pieces:
+            made += literal
+            if column is not None:
+                made += _of_json(column, part(column))
         return made
 
 
 def _of_cell(kind: str, value: Cell) -> str | None:
-    match kind, value:
-        case "i" | "t", str():
-            return value
-        case "r", int() | float():
-            return number(repr(float(value)))
-        case _:
-            return None
+    if kind in "it" and isinstance(value, str):
+        return value
+    return number(repr(float(value))) if kind == "r" and isinstance(value, int | float) else None
 
 
 def _of_json(column: str, value: JSON) -> str:

@@ -9,7 +9,6 @@ Inside quotes, \" is a quote and \\ is a backslash.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import cast
 
 from backups.datasets.canonical import JSON
 from kvops.refusals import Sentence as _
@@ -76,14 +75,13 @@ def tree(compared: Collection[str], ignored: Collection[str]) -> Tree:
     return top
 
 
-def follow(value: Mapping[str, JSON] | JSON, path: Path) -> JSON:
+def follow(value: JSON, path: Path) -> JSON:
     """The value at the end of the path; None if a member is absent or no object."""
-    found: object = value
     for member in path:
-        if not isinstance(found, Mapping):
+        if not isinstance(value, dict):
             return None
-        found = found.get(member)
-    return cast("JSON", found)
+        value = value.get(member)
+    return value
 
 
 def place(value: dict[str, JSON], path: Path, content: JSON) -> None:

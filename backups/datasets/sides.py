@@ -55,3 +55,9 @@ class DatasetRow(NamedTuple):
     row: str | None
     nameless: str
     fields: Fields
+
+    def may_be_under(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether the row's key is under a prefix; for a row without a name, whether it could be."""
+        if self.name is not None:
+            return self.name.startswith(prefixes)
+        return any(self.head.startswith(prefix) or prefix.startswith(self.head) for prefix in prefixes)

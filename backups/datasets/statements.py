@@ -61,6 +61,11 @@ class Table:
             for column, kind, name in zip(self.columns, str(cells["kinds"]), names, strict=True)
         }
 
+    def cell(self, column: str) -> tuple[int, str]:
+        """The place of a column in a result row, and its name there."""
+        index = self.columns.index(column)
+        return index, _cell_names(len(self.columns))[index]
+
     def key_of(self, cells: Mapping[str, Cell]) -> list[tuple[str, Cell]]:
         """The columns of the key of a result row, each with the first letter of its type."""
         names = _cell_names(len(self.key_columns))

@@ -204,10 +204,7 @@ class CheckComparison:
         return TableReader(self.check.environment, database.database_id, self.rule, self.progress)
 
     def _read_keyless(self, table: TableReader) -> None:
-        """Count the rows with a NULL in their key, which correspond to no key.
-
-        If they are allowed, they are not counted.
-        """
+        """Count the rows with a NULL in their key, which correspond to no key; allowed ones are not counted."""
         rows = table.rows(self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
         if len(rows) > MAX_KEYLESS:
             sentence = _(
@@ -239,7 +236,9 @@ class CheckComparison:
         staged: list[Staged] = []
         findings: list[Finding] = []
         digest = bytes.fromhex(self.progress.rows_sha256)
-        for found in filter(self._concerns_us, map(self.rule.read_row, rows)):
+        for found in map(self.rule.read_row, rows):
+            if not found.may_be_under(self.prefixes):
+                continue
             self.progress.rows += 1
             name, _head, row, _nameless, fields = found
             chained = f"\0{name or ''}\0{row or ''}\0".encode(errors="surrogatepass")
@@ -259,12 +258,6 @@ class CheckComparison:
         self.progress.nameless += 1
         if self.blocks:
             findings.append(Finding(row.head, ONLY_IN_D1, row.nameless, row.row or ""))
-
-    def _concerns_us(self, row: DatasetRow) -> bool:
-        """Whether the row's key is under the prefixes of the backup; for a row without a name, whether it could be."""
-        if row.name is not None:
-            return row.name.startswith(self.prefixes)
-        return any(row.head.startswith(prefix) or prefix.startswith(row.head) for prefix in self.prefixes)
 
     # Both
 

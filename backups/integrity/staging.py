@@ -1,7 +1,6 @@
 """The two sides of a check in Postgres while it runs: digests by key and row, compared as sets, emptied at the end."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ _RULE = "rule "
 Staged = tuple[str, str, Fields | None]
 """The name of a key, the id of a row in it, and its fields; None for a row that is no object."""
 
-_PLAIN = re.compile(r"[^\\\t\n\r]*").fullmatch
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 # Nearly every row is there once on each side with equal digests. Those are set aside by one pass without any join; the
@@ -91,6 +89,8 @@ class CheckCounts:
 
 def storable(name: str) -> bool:
     """Whether Postgres can hold the name. A name that it cannot hold is in no scan and no backup either."""
+    if name.isprintable():
+        return True
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -109,11 +109,15 @@ def stage(check: Check, side: Side, rows: Iterable[Staged]) -> None:
 
 def _line(name: str, row: str, fields: Fields | None) -> str:
     """The first columns of a row in the text format of COPY."""
-    place = f"{name}\t{row}" if _PLAIN(name + row) else f"{name.translate(_ESCAPES)}\t{row.translate(_ESCAPES)}"
     if fields is None:
-        return f"{place}\t\\N\t\\N"
-    by_rule = json.dumps(fields.by_rule).translate(_ESCAPES) if fields.by_rule else "\\N"
-    return f"{place}\t\\\\x{fields.packed.hex()}\t{by_rule}"
+        return f"{_text(name)}\t{_text(row)}\t\\N\t\\N"
+    packed, by_rule = fields
+    rules = _text(json.dumps(by_rule)) if by_rule else "\\N"
+    return f"{_text(name)}\t{_text(row)}\t\\\\x{packed.hex()}\t{rules}"
+
+
+def _text(text: str) -> str:
+    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:

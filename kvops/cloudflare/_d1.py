@@ -84,7 +84,7 @@ def _read_rows(envelope: _json.Object) -> D1Rows:
     rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
     meta = _json.as_object(result.get("meta"))
     return D1Rows(
-        [{name: _cell(value) for name, value in row.items()} for row in rows],
+        [{name: value if type(value) is str else _cell(value) for name, value in row.items()} for row in rows],
         0 if meta.get("rows_read") is None else _json.as_int(meta.get("rows_read")),
     )
 
