@@ -241,7 +241,8 @@ def test_a_chunk_that_deleted_nothing_is_planned_again_as_the_same_attempt(
     equal = frozen(mine.stage, [0, 2])
     with mine.lease.checkpoint():
         deletion_settle.settle_unsent(chunk, equal, "p" * 600, lease=mine.lease, smaller=smaller)
-    assert (now(chunk).state, now(chunk).answer) == ("settled", {"unsent": True, "problem": "p" * 500})
+    answer = {"unsent": True, "problem": "p" * 500, "problem_sentence": {}}
+    assert (now(chunk).state, now(chunk).answer) == ("settled", answer)
     assert (now(chunk).settled_at is None, now(other).state) == (False, "intended")
     planned = mine.stage.chunks.filter(state="planned").order_by("number")
     assert [(one.first_index, one.last_index) for one in planned] == ranges
