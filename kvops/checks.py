@@ -20,7 +20,7 @@ def _named() -> Iterator[str]:
     for kind in kinds.KINDS.values():
         yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
     for gate in approval_kinds.KINDS.values():
-        yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not))
+        yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not, gate.owners))
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from (*subject_tree.functions(), *key_story.TOLD_BY)

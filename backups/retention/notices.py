@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -21,7 +20,8 @@ from backups.models import Generation
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops import timing
-from kvops.models import Environment, Family, NotificationEvent, Person
+from kvops.inventory.family_owners import owners
+from kvops.models import Environment, Family, NotificationEvent
 from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
@@ -93,20 +93,6 @@ def _about(kept: Kept) -> list[str]:
     return [f"{generation.namespace} {what}", made, *(reason.text for reason in kept.verdict.reasons)]
 
 
-def owners(families: Sequence[Family]) -> list[Person]:
-    """The people that the families name as their owners, by address or name."""
-    named = Q()
-    for family in families:
-        named |= Q(email__iexact=family.owner) | Q(name__iexact=family.owner)
-    return list(Person.objects.filter(named)) if named else []
-
-
-def without_owner(families: Iterable[Family]) -> list[Family]:
-    """Families whose owner is not a known person: notices about their backups go to operators and reviewers only."""
-    known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
-    return [family for family in families if family.owner.casefold() not in known]
-
-
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Notify of families whose next backup is late or overdue, or whose restore history is too short."""
     for family, backup in family_coverage.in_environment(environment):
@@ -137,7 +123,7 @@ def _late(family: Family, backup: NewestBackup) -> None:
         link=reverse("backups:backups"),
         environment=backup.namespace.environment,
         occasion=f"{backup.namespace.environment.slug} after {newest.pk if newest else 0}",
-        to=owners([family]) if backup.light.alarming else [],
+        to=owners([family]),
     )
 
 

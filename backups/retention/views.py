@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.models import Generation, Pin
-from backups.retention import inputs as retention_inputs, notices as retention_notices, pins, requests as prune_requests
+from backups.retention import inputs as retention_inputs, pins, requests as prune_requests
 from backups.retention.decide import State
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.inputs import Tried
+from kvops.inventory import family_owners
 from kvops.models import Environment, Family
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -37,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
         ],
         "may_operate": request.user.has_perm("kvops.operate"),
         "families": families,
-        "without_owner": retention_notices.without_owner(families),
+        "without_owner": family_owners.without_owner(families),
     }
     return render(request, "retention/list.html", context)
 

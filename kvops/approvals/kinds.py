@@ -10,20 +10,25 @@ class ApprovalKind:
     """Functions by name.
 
     `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
-    the evidence of a prepared change. `why_not` gives the reason why nothing of the kind can be approved now, or an
-    empty text.
+    the evidence of a prepared change. `why_not` takes a request and gives the reason why it cannot be approved now, or
+    an empty text. `owners` takes a request and gives the owners of its subject, who are told of it.
     """
 
     decided: str = ""
     why_not: str = ""
     use: str = ""
     evidence: str = ""
+    owners: str = ""
 
 
 _EDITED = "backups.policy.why_edited"
 
 KINDS: dict[str, ApprovalKind] = {
-    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided", why_not=_EDITED),
+    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(
+        decided="backups.cleanup.requests.decided",
+        why_not=_EDITED,
+        owners="kvops.inventory.family_owners.owners_asked_about",
+    ),
     ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
         decided="kvops.approvals.prepared_changes.change_decided",
         use="kvops.environments.apply.use_change",

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
+from kvops.inventory import family_owners
 from kvops.models import NotificationEvent, Person, Role, Scan, UnexpectedKey, UnexplainedDeletion
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
@@ -32,6 +33,9 @@ RESTORED = ("backups.restores.own_writes.restored_by_us",)
 """Functions, by name, that give SQL for (name, at) of keys that KVOps wrote back. The parameters are the same."""
 EMPTIED = ("backups.deletion.own_deletions.emptied_by_us",)
 """Functions, by name, that give SQL for (prefix) of the prefixes that a clean-up emptied: no key may come back."""
+
+_OWNERS_OF = 1_000
+"""Names. The owners of the first families found are told, so that a message stays cheap after a large deletion."""
 
 type OddKey = UnexplainedDeletion | UnexpectedKey
 
@@ -96,7 +100,9 @@ def _record(action: Action, scan: Scan, keys: int, actor: log.Actor) -> None:
 
 
 def _announce(event: NotificationEvent, scan: Scan, title: str, line: str) -> None:
-    show = "?show=new" if event == NotificationEvent.KEY_UNEXPECTED else ""
+    new = event == NotificationEvent.KEY_UNEXPECTED
+    show = "?show=new" if new else ""
+    found = names(scan, new=new).values_list("name", flat=True)[:_OWNERS_OF]
     outbox.post(
         event,
         subject=f"unexplained:{scan.pk}",
@@ -104,6 +110,7 @@ def _announce(event: NotificationEvent, scan: Scan, title: str, line: str) -> No
         lines=[line],
         link=f"{reverse('unexplained-scan', args=[scan.pk])}{show}",
         environment=scan.namespace.environment,
+        to=family_owners.owners_of_names(scan.namespace.binding, found),
     )
 
 

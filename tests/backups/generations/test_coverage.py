@@ -129,6 +129,12 @@ def test_a_backup_past_its_date_is_told_once(estate: make.Estate, people: make.P
     }
 
 
+def test_a_late_backup_is_told_to_the_owner_of_its_family(daily: make.Estate, people: make.People) -> None:
+    make.change_families("master:", owner="nobody@example.com")
+    backup_of_age(daily.qa, 26 / 24)
+    assert (NotificationEvent.GENERATION_LATE, "Nobody") in {(event, name) for event, _, name in tell(daily)}
+
+
 def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
     lost = backup_of_age(daily.qa, 20, status="damaged")
     late = backup_of_age(daily.qa, 26 / 24)
