@@ -1,8 +1,8 @@
 """The policy: key families and datasets as one versioned definition (`policy.toml`)."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -16,10 +16,12 @@ from backups.datasets.definition import DatasetDefinition, read_dataset
 from backups.models import Dataset
 from backups.models.datasets import DEFAULT_RULES
 from kvops.approvals import evidence
-from kvops.environments.effect import Definition, remove
-from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
+from kvops.environments.effect import Applied, Definition, remove
+from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique, load
 from kvops.inventory import differences, families as key_families, impact
-from kvops.models import ApprovalRequest, PolicyVersion, PreparedChange
+from kvops.inventory.registration import FamilyRegistration, registered
+from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
+from kvops.names import visible
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
@@ -94,6 +96,38 @@ class Policy(Definition):
                 )
             )
 
+    @classmethod
+    def apply(cls, text: str, *, actor: log.Actor, removed: Collection[str] = ()) -> Applied | PreparedChange:
+        """As for every definition. Families that were registered on the page stay, unless `removed` names them.
+
+        Raises DefinitionRefused and its kinds, and ApprovalRefused.
+        """
+        _insist_kept(cls.read(load(text)), removed)
+        return super().apply(text, actor=actor)
+
+    @classmethod
+    def wanted_by(cls, change: PreparedChange) -> Self:
+        """The policy that a prepared change asks for. A registered family is added to the policy in force."""
+        if change.kind != ApprovalRequest.Kind.FAMILY:
+            return super().wanted_by(change)
+        return cls.in_force().with_family(FamilyRegistration.stored(change).family)
+
+    def with_family(self, family: key_families.FamilyDefinition) -> Self:
+        """The policy with one more family, read as strictly as a file. Raises DefinitionRefused."""
+        if any(family.key == one.key for one in self.families):
+            raise DefinitionRefused(
+                say(_("The policy already has the family %(family)s. Change it in policy.toml."), family=family)
+            )
+        wider = replace(self, families=(*self.families, family))
+        return type(self).read(TomlTable(json.loads(evidence.canonical_evidence(wider.as_data()))))
+
+    def mark(self, change: PreparedChange) -> None:
+        """Note on a registered family that it comes from this change."""
+        if change.kind == ApprovalRequest.Kind.FAMILY:
+            family = FamilyRegistration.stored(change).family
+            found = Family.objects.filter(binding=family.binding, pattern=family.pattern, exact=family.exact)
+            found.update(registration=change)
+
     def write(self) -> None:
         """Make the rows of families and datasets equal to the policy. Raises StillInUse."""
         key_families.replace(self.families)
@@ -112,6 +146,52 @@ class Policy(Definition):
             applied_by=actor.text,
         )
         return f"policy:{version.number}"
+
+
+def _insist_kept(wanted: Policy, removed: Collection[str]) -> None:
+    """Raise DefinitionRefused if the policy lacks a registered family that `removed` does not name, or the reverse."""
+    lacking = {family: _spellings(family) for family in _registered_but_not_in(wanted)}
+    for family, spellings in lacking.items():
+        if not spellings & set(removed):
+            raise DefinitionRefused(
+                say(
+                    _(
+                        "family %(binding)s %(family)s: it was registered on the page (approval %(approval)s), and the "
+                        "file lacks it. Add it, as export_policy writes it, or say --remove '%(family)s'."
+                    ),
+                    binding=family.binding,
+                    family=visible(str(family)),
+                    approval=family.registration and family.registration.approval_id,
+                )
+            )
+    if idle := set(removed) - set[str]().union(*lacking.values()):
+        raise DefinitionRefused(
+            say(_("--remove %(pattern)s: the file lacks no registered family of this name."), pattern=min(idle))
+        )
+
+
+def _spellings(family: Family) -> set[str]:
+    """The ways in which a person may name a family: its pattern, with and without the star and the binding."""
+    return {f"{start}{name}" for start in ("", f"{family.binding} ") for name in (family.pattern, str(family))}
+
+
+def _registered_but_not_in(wanted: Policy) -> list[Family]:
+    kept = {family.key for family in wanted.families}
+    return [one for one in registered() if (one.binding, one.pattern, one.exact) not in kept]
+
+
+def _insist_known(change: PreparedChange, wanted: Policy) -> None:
+    """Raise DefinitionRefused if a family that the change removes was registered after the change was prepared."""
+    for family in _registered_but_not_in(wanted):
+        at = family.registration and family.registration.applied_at
+        if at and at > change.prepared_at:
+            raise DefinitionRefused(
+                say(
+                    _("family %(binding)s %(family)s was registered since. Apply the file again."),
+                    binding=family.binding,
+                    family=visible(str(family)),
+                )
+            )
 
 
 _NAMING = {"binding", "pattern", "exact"}
@@ -169,8 +249,8 @@ def shown() -> dict[str, object]:
     )
 
 
-def why_edited() -> str | Promise:
-    """The sentence of PolicyEdited; empty while the rows are as approved, and without a policy."""
+def why_edited(_request: ApprovalRequest | None = None) -> str | Promise:
+    """For any request, the sentence of PolicyEdited; empty while the rows are as approved, and without a policy."""
     try:
         shown()
     except PolicyEdited as edited:
@@ -198,7 +278,8 @@ def change_evidence(change: PreparedChange) -> dict[str, object]:
 
     The effect was counted when the change was submitted; all else is derived again. Raises PolicyEdited.
     """
-    before, after = Policy.in_force(), Policy.read(TomlTable(json.loads(change.definition)))
+    before, after = Policy.in_force(), Policy.wanted_by(change)
+    _insist_known(change, after)
     changes = differences.between(rules_of(text_in_force()), rules_of(change.definition))
     asked = json.loads(change.approval.evidence) if change.approval else {}
     return {

@@ -8,6 +8,7 @@ from backups.comparisons import views as comparison_views
 from backups.deletion import views as deletion
 from backups.drills import views as drill_views
 from backups.exports import views as plain_files
+from backups.families import views as family_views
 from backups.generations import list_views, views as generation_views
 from backups.history import views as history_views
 from backups.integrity import difference_views, live_views as live_check_views, views as check_views
@@ -47,6 +48,10 @@ urlpatterns: list[URLPattern] = [
     path("backups/masters/start", masters_views.start, name="masters_start"),
     path("backups/new/", list_views.new, name="backup_new"),
     path("backups/pins/<int:pk>/remove", retention_views.unpin, name="pin_remove"),
+    path("categories/new/", family_views.new, name="family_new"),
+    path("categories/new/<int:pk>/anew", family_views.anew, name="family_anew"),
+    path("categories/shapes/", family_views.shapes_page, name="family_shapes"),
+    path("categories/try/", family_views.bench_page, name="family_bench"),
     path("cleanup/", cleanup_views.index, name="cleanup_list"),
     path("cleanup/<int:pk>/", cleanup_views.detail, name="cleanup"),
     path("cleanup/<int:pk>/arrange", cleanup_views.step, {"step": "arrange"}, name="cleanup_arrange"),

@@ -31,6 +31,7 @@ from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.families import registering
 from tests.backups.retention import requesting
 from tests.kvops.references import reports
 from tests.kvops.runbook.test_by_hand import state
@@ -67,6 +68,7 @@ class DoorsWorld:
     stated: int
     todo: int
     search: int
+    family: int
 
 
 @pytest.fixture
@@ -128,6 +130,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         by_hand,
         todo.pk,
         search.pk,
+        registering.asked(people).pk,
     )
 
 
@@ -294,6 +297,10 @@ DOORS: dict[str, Door] = {
     "backups:dump_kept": operates(lambda world: [world.dump]),
     "backups:entry_compare": value(lambda world: [world.generation.pk, 0]),
     "backups:entry_value": value(lambda world: [world.generation.pk, 0]),
+    "backups:family_anew": operates(lambda world: [world.family]),
+    "backups:family_bench": page(query="?binding=SETTINGS&name=master:a&pattern=x:"),
+    "backups:family_new": form(),
+    "backups:family_shapes": page(),
     "backups:generation": page(lambda world: [world.generation.pk]),
     "backups:generation_check": operates(lambda world: [world.generation.pk]),
     "backups:generation_live": page(lambda world: [world.generation.pk]),

@@ -9,9 +9,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups import policy
+from backups.families import evidence as family_evidence, requests as family_requests
 from kvops.approvals import evidence
-from kvops.inventory import differences
-from kvops.models import ApprovalRequest, PreparedChange
+from kvops.approvals.gate import ApprovalRefused
+from kvops.inventory import differences, registration
+from kvops.models import ApprovalRequest, Family, PreparedChange
 from kvops.overview.status import Alarm
 
 register = template.Library()
@@ -39,6 +41,41 @@ def policy_difference(change: PreparedChange) -> dict[str, object]:
     """Every family and dataset that a change adds, removes or changes."""
     rules = [differences.words(one) for one in policy.difference(change)]
     return {"first": rules[:SHOWN], "rest": rules[SHOWN:], "count": len(rules)}
+
+
+@register.inclusion_tag("categories/open_registrations.html")
+def open_registrations() -> dict[str, object]:
+    """The families that wait for a decision, or for their use."""
+    return {"changes": registration.open_registrations()}
+
+
+@register.inclusion_tag("categories/origin.html")
+def origin_of(family: Family) -> dict[str, object]:
+    """For a family that was registered on the page, its feature, its design review and its approval."""
+    change = family.registration
+    return {"change": change, "told": json.loads(change.definition) if change else {}}
+
+
+@register.inclusion_tag("approvals/_family.html")
+def family_request(approval: ApprovalRequest, asked: Mapping[str, object], *, may_operate: bool) -> dict[str, object]:
+    """A family for its reviewer: the evidence `asked`, and the effect now if another policy came first."""
+    now: Mapping[str, object] | None = None
+    differs: object = ""
+    is_open = approval.state in family_requests.OPEN
+    if is_open:
+        try:
+            found, differs = family_evidence.effect_now(approval)
+            now = family_evidence.with_times(found) if found else None
+        except ApprovalRefused as refused:
+            differs = refused.args[0]
+    return {
+        "approval": approval,
+        "evidence": asked,
+        "now": now,
+        "differs": differs,
+        "is_open": is_open,
+        "may_operate": may_operate,
+    }
 
 
 @register.inclusion_tag("approvals/_policy_change.html")

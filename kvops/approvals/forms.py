@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.approvals import risks
 from kvops.models import ApprovalRequest, PolicyVersion
+from kvops.names import typeable
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 Kind = ApprovalRequest.Kind
@@ -16,7 +17,7 @@ State = ApprovalRequest.State
 
 
 def word_to_type(approval: ApprovalRequest) -> str:
-    """The text a reviewer types to approve: title, bucket, slugs of the environments, or number of the policy."""
+    """The text a reviewer types to approve: title, bucket, slugs, number of the policy, or pattern."""
     evidence = json.loads(approval.evidence)
     if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL}:
         return str(evidence["namespace_title"])
@@ -26,6 +27,8 @@ def word_to_type(approval: ApprovalRequest) -> str:
         return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
     if approval.kind == Kind.RELEASE_STOP:
         return str(evidence["environment"])
+    if approval.kind == Kind.FAMILY:
+        return typeable(str(evidence["family"]["pattern"]))
     newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
     return f"policy {newest + 1}"
 
@@ -39,6 +42,7 @@ TYPED = {
     Kind.ENVIRONMENT: _("Short names of the environments"),
     Kind.RELEASE_STOP: _("Short name of the environment"),
     Kind.POLICY: _("New version of the policy"),
+    Kind.FAMILY: _("Pattern of the family"),
 }
 """The label of the word to type. The form shows the word itself beside it."""
 

@@ -130,15 +130,21 @@ def _decide(
 def withdraw(request: ApprovalRequest, *, by: Person, reason: Words = "") -> None:
     """Pending | approved -> withdrawn, by its requester or another operator. Raises ApprovalRefused."""
     with log.transaction():
-        if not by.holds(Role.OPERATOR):
-            raise ApprovalRefused(_("Only an operator can withdraw a request."))
-        given = typed(reason.strip()) if isinstance(reason, str) else sentence_of(reason)
-        changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
-            state=State.WITHDRAWN, **columns("reason", given if str(given) else request.why, None)
-        )
-        _one(changed, _("The request is over; there is nothing to withdraw."))
-        _told(request, by)
-        _record(Action.APPROVAL_WITHDRAWN, request, by)
+        withdraw_within(request, by=by, reason=reason)
+
+
+def withdraw_within(request: ApprovalRequest, *, by: Person, reason: Words = "") -> None:
+    """The same within the caller's transaction. Raises ApprovalRefused."""
+    log.insist()
+    if not by.holds(Role.OPERATOR):
+        raise ApprovalRefused(_("Only an operator can withdraw a request."))
+    given = typed(reason.strip()) if isinstance(reason, str) else sentence_of(reason)
+    changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
+        state=State.WITHDRAWN, **columns("reason", given if str(given) else request.why, None)
+    )
+    _one(changed, _("The request is over; there is nothing to withdraw."))
+    _told(request, by)
+    _record(Action.APPROVAL_WITHDRAWN, request, by)
 
 
 def withdraw_all(*, actor: log.Actor, reason: Words) -> None:
@@ -285,7 +291,7 @@ def _one(changed: int, sentence: str | Promise) -> None:
 
 def _insist_approvable(request: ApprovalRequest) -> None:
     why_not = KINDS[request.kind].why_not
-    if why_not and (reason := import_string(why_not)()):
+    if why_not and (reason := import_string(why_not)(request)):
         raise ApprovalRefused(reason)
 
 

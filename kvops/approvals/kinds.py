@@ -40,6 +40,12 @@ KINDS: dict[str, ApprovalKind] = {
         evidence="backups.policy.change_evidence",
         why_not=_EDITED,
     ),
+    ApprovalRequest.Kind.FAMILY: ApprovalKind(
+        decided="kvops.approvals.prepared_changes.change_decided",
+        use="backups.policy.use_change",
+        evidence="backups.families.evidence.family_evidence",
+        why_not="backups.families.evidence.why_not",
+    ),
     ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
     ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided", why_not=_EDITED),
     ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(

@@ -1,4 +1,7 @@
-"""Prepared changes of environments and policy: a command prepares, an operator submits, a reviewer decides."""
+"""Prepared changes of environments and policy: a command prepares, an operator submits, a reviewer decides.
+
+A change about one thing, such as a key family, is prepared and submitted on a page at once.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +15,13 @@ from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence, gate as approval_gate
 from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Person, PreparedChange
+from kvops.names import visible
+from kvops.wording import say
 
 ACTIONS = {
     ApprovalRequest.Kind.ENVIRONMENT: Action.ENVIRONMENT_CHANGE_REQUESTED,
     ApprovalRequest.Kind.POLICY: Action.POLICY_CHANGE_REQUESTED,
+    ApprovalRequest.Kind.FAMILY: Action.POLICY_CHANGE_REQUESTED,
 }
 
 
@@ -52,17 +58,47 @@ def waiting_change(kind: ApprovalRequest.Kind) -> PreparedChange | None:
 def submit_change(change: PreparedChange, *, by: Person) -> ApprovalRequest:
     """Ask a reviewer to decide on a prepared change. Raises ApprovalRefused."""
     with log.transaction():
-        if change.approval_id or change.applied_at or change.discarded_at:
-            raise approval_gate.ApprovalRefused(_("This change was already submitted, applied or discarded."))
-        request = approval_gate.submit(
-            ApprovalRequest.Kind(change.kind),
-            subject=f"change:{change.pk}",
-            title=change.summary.splitlines()[0],
-            evidence=evidence(change),
-            requester=by,
-        )
-        PreparedChange.objects.filter(pk=change.pk, approval__isnull=True).update(approval=request)
+        return _submit(change, by=by)
+
+
+def _submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
+    if change.approval_id or change.applied_at or change.discarded_at:
+        raise approval_gate.ApprovalRefused(_("This change was already submitted, applied or discarded."))
+    request = approval_gate.submit(
+        ApprovalRequest.Kind(change.kind),
+        subject=f"change:{change.pk}",
+        title=change.summary.splitlines()[0],
+        evidence=evidence(change),
+        requester=by,
+    )
+    PreparedChange.objects.filter(pk=change.pk, approval__isnull=True).update(approval=request)
     return request
+
+
+def ask(
+    kind: ApprovalRequest.Kind, *, about: str, definition: Mapping[str, object], summary: str, by: Person
+) -> ApprovalRequest:
+    """Store a change about one thing and ask a reviewer at once, within the caller's transaction.
+
+    Changes about other things may be open. Raises ApprovalRefused while another change about this one is.
+    """
+    log.insist()
+    approval_gate.insist_writable()
+    undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
+    if earlier := undone.filter(about=about).first():
+        sentence = _("Approval %(pk)s already asks for this. Withdraw it first, or wait for its decision.")
+        raise approval_gate.ApprovalRefused(say(sentence, pk=earlier.approval_id))
+    change = PreparedChange.objects.create(
+        kind=kind,
+        about=about,
+        definition=canonical_evidence.canonical_evidence(definition),
+        summary=summary,
+        prepared_by=by.actor.text,
+    )
+    log.record(
+        ACTIONS[kind], actor=by.actor, subject=f"change:{change.pk}", details={"changes": [visible(summary)[:200]]}
+    )
+    return _submit(change, by=by)
 
 
 def evidence(change: PreparedChange) -> dict[str, object]:

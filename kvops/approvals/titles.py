@@ -9,7 +9,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext as _, ngettext
 
 from kvops.approvals.environment_changes import change_in_words
-from kvops.models import ApprovalRequest
+from kvops.models import ApprovalRequest, Category
 from kvops.names import visible
 
 Kind = ApprovalRequest.Kind
@@ -55,7 +55,7 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
         return text % {"environment": environment, "title": shown["title"]}
     if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE}:
         return _of_keys(asked, shown, environment)
-    return _of_policy(shown["difference"]["count"])
+    return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
 
 def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -77,6 +77,13 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
         "backup": shown["generation"]["id"],
         "environment": environment,
         "namespace": shown["namespace_title"],
+    }
+
+
+def _of_family(family: Mapping[str, Any]) -> str:
+    return _("Register the key family %(family)s as %(category)s") % {
+        "family": visible(f"{family['binding']} {family['pattern']}") + ("" if family["exact"] else "*"),
+        "category": Category(family["category"]).label,
     }
 
 

@@ -112,20 +112,31 @@ class Definition(ABC):
         return Applied(tuple(changes))
 
     @classmethod
+    def wanted_by(cls, change: PreparedChange) -> Self:
+        """The definition that a prepared change asks for. Raises DefinitionRefused."""
+        return cls.read(TomlTable(json.loads(change.definition)))
+
+    def mark(self, change: PreparedChange) -> None:
+        """Note on the rows that they come from this change, within the caller's transaction."""
+        return
+
+    @classmethod
     def use(cls, request: ApprovalRequest, *, by: Person) -> Applied:
         """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
         change = PreparedChange.objects.get(approval=request)
-        wanted = cls.read(TomlTable(json.loads(change.definition)))
-        if changed := [line for line in wanted.look() if line not in change.summary]:
+        if changed := [line for line in cls.wanted_by(change).look() if line not in change.summary]:
             raise approval_gate.ApprovalRefused(
                 say(_("%(what)s now, without an approval. Apply the file again."), what=changed[0])
             )
         with log.transaction():
             cls._lock()
+            # A change may build on the definition in force, which is settled only under the lock.
+            wanted = cls.wanted_by(change)
             wanted.insist_allowed()
             changes = wanted._changes()
             prepared_changes.claim_change(change, by=by)
             wanted._put_in_force(changes, by.actor)
+            wanted.mark(change)
         return Applied(tuple(changes))
 
     def _changes(self) -> list[str]:

@@ -237,7 +237,7 @@ def in_environments() -> Sequence[FamilyRow]:
     found = ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values() if scan])
     keys = {(row.scan_id, row.family_id): row.keys for row in found}
     families: dict[str, list[Family | None]] = {namespace.binding: [] for namespace in namespaces}
-    for family in Family.objects.order_by("binding", "pattern"):
+    for family in Family.objects.select_related("registration").order_by("binding", "pattern"):
         families.setdefault(family.binding, []).append(family)
     return [
         FamilyRow(

@@ -5,11 +5,12 @@ per namespace, which stops at a million keys.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from kvops.approvals.evidence import moment
 from kvops.inventory.families import Families, FamilyDefinition
@@ -45,9 +46,35 @@ def counted(before: Definitions, after: Definitions) -> list[dict[str, object]]:
     """For each namespace of a changed binding, the number of its keys that another rule would apply to."""
     return [
         _of_namespace(namespace, ranges)
-        for namespace in Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+        for namespace in _namespaces()
         if (ranges := list(_ranges(namespace.binding, before, after)))
     ]
+
+
+def taken(before: Definitions, after: Definitions) -> list[dict[str, object]]:
+    """As `counted`, but for each key that gets another family, and with their number."""
+    found = []
+    for namespace in _namespaces():
+        if ranges := list(_ranges(namespace.binding, before, after, _named)):
+            counts = _counts(namespace, ranges)
+            found.append({**_row(namespace, counts), "keys": sum(count for _range, count in counts)})
+    return found
+
+
+def winner(binding: str, definitions: Definitions, name: str) -> FamilyDefinition | None:
+    """The family of these that a key name belongs to."""
+    family = _families(binding, definitions).family(name)
+    found = (one for one in definitions if family and one.key == (binding, family.pattern, family.exact))
+    return next(found, None)
+
+
+def namespaces_of(binding: str) -> Iterable[Namespace]:
+    """The namespaces of a binding, in the order of their environments."""
+    return _namespaces().filter(binding=binding)
+
+
+def _namespaces() -> QuerySet[Namespace]:
+    return Namespace.objects.select_related("environment").order_by("environment__order", "binding")
 
 
 def become_legacy(before: Definitions, after: Definitions) -> bool:
@@ -81,13 +108,26 @@ def _families(binding: str, definitions: Definitions) -> Families:
     return Families(Family(**asdict(one)) for one in definitions if one.binding == binding)
 
 
-def _ranges(binding: str, before: Definitions, after: Definitions) -> Iterator[_Range]:
-    """The ranges of names whose category or encryption changes."""
+def _rule(family: Family | None) -> tuple[object, ...]:
+    return _category(family), _encrypted(family)
+
+
+def _named(family: Family | None) -> tuple[object, ...]:
+    return (family.pattern, family.exact) if family else ()
+
+
+def _ranges(
+    binding: str,
+    before: Definitions,
+    after: Definitions,
+    compared: Callable[[Family | None], tuple[object, ...]] = _rule,
+) -> Iterator[_Range]:
+    """The ranges of names whose category or encryption changes, or of which `compared` finds a difference."""
     old, new = _families(binding, before), _families(binding, after)
     bounds = sorted({*old.starts, *new.starts})
     for low, high in zip(bounds, [*bounds[1:], _TOP], strict=True):
         was, will = old.family(low), new.family(low)
-        if (_category(was), _encrypted(was)) != (_category(will), _encrypted(will)):
+        if compared(was) != compared(will):
             yield _Range(low, high, was, will)
 
 
@@ -100,6 +140,10 @@ def _encrypted(family: Family | None) -> bool:
 
 
 def _of_namespace(namespace: Namespace, ranges: Sequence[_Range]) -> dict[str, object]:
+    return _row(namespace, _counts(namespace, ranges))
+
+
+def _counts(namespace: Namespace, ranges: Sequence[_Range]) -> list[tuple[_Range, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
             _COUNT,
@@ -110,7 +154,10 @@ def _of_namespace(namespace: Namespace, ranges: Sequence[_Range]) -> dict[str, o
                 "most": MOST,
             },
         )
-        keys = [(ranges[place - 1], count) for place, count in cursor.fetchall()]
+        return [(ranges[place - 1], count) for place, count in cursor.fetchall()]
+
+
+def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]]) -> dict[str, object]:
     moves: Counter[tuple[str, str]] = Counter()
     for one, count in keys:
         if _category(one.was) != _category(one.will):

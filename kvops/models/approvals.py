@@ -42,6 +42,7 @@ class ApprovalRequest(models.Model):
         DELETE_KEYS = "delete_keys", _("delete keys")
         ENVIRONMENT = "environment", _("change environments")
         POLICY = "policy", _("change the policy")
+        FAMILY = "family", _("register a key family")
         RELEASE_STOP = "release_stop", _("release an emergency stop")
         RESTORE = "restore", _("restore keys")
         DELETE_GENERATIONS = "delete_generations", _("prune backups")
@@ -150,9 +151,14 @@ class ApprovalRequest(models.Model):
 
 
 class PreparedChange(models.Model):
-    """A new definition of environments or policy: a command prepares it, an operator submits it, a reviewer decides."""
+    """A new definition of environments or policy: a command prepares it, an operator submits it, a reviewer decides.
+
+    A family that a person registers on a page is a change of the policy, too. Its definition holds only this family;
+    `about` has the pattern, so that several such changes can be open at once, one for each pattern.
+    """
 
     kind = models.CharField(max_length=20, choices=ApprovalRequest.Kind)
+    about = models.TextField(blank=True, default="", db_default="")
     definition = models.TextField()
     summary = models.TextField()
     prepared_by = models.CharField(max_length=200)
@@ -164,10 +170,14 @@ class PreparedChange(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="change_of_environments_or_policy", condition=Q(kind__in=["environment", "policy"])
+                name="change_of_environments_or_policy", condition=Q(kind__in=["environment", "policy", "family"])
+            ),
+            models.CheckConstraint(
+                name="change_about_a_pattern",
+                condition=Q(kind="family") & ~Q(about="") | ~Q(kind="family") & Q(about=""),
             ),
             models.UniqueConstraint(
-                fields=["kind"],
+                fields=["kind", "about"],
                 condition=Q(applied_at__isnull=True, discarded_at__isnull=True),
                 name="change_one_open_per_kind",
             ),

@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
+from kvops.models.approvals import PreparedChange
 
 
 class Category(models.TextChoices):
@@ -59,7 +60,7 @@ class Family(models.Model):
 
     Its backups are kept for `retain_days`. A verified backup is expected every `interval_hours`, none if that is 0;
     then it is late, and overdue after `grace_hours` more. With `qa_may_take`, a restore may write production's keys of
-    the family into another environment.
+    the family into another environment. `registration` marks a family that was registered on the page, not by a file.
     """
 
     binding = models.CharField(max_length=100)
@@ -77,6 +78,9 @@ class Family(models.Model):
     grace_hours = models.PositiveIntegerField(default=0)
     encrypt = models.BooleanField(default=False)
     qa_may_take = models.BooleanField(default=False)
+    registration = models.ForeignKey(
+        PreparedChange, on_delete=models.PROTECT, null=True, blank=True, related_name="families"
+    )
 
     class Meta:
         verbose_name_plural = "families"

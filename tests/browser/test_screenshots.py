@@ -49,6 +49,10 @@ PAGES = {
     "key": "/key/production/SETTINGS/?name=clinic:id:0001",
     "key-settings": "/key/production/SETTINGS/?name=system-root",
     "categories": "/categories/",
+    "family-new": "/categories/new/?binding=SETTINGS&pattern=session:&sample_key=session:5f1c9a0b7e&category=cache",
+    "family-bench": "/categories/try/?binding=SETTINGS&name=clinic:id:0001&pattern=clinic:id:0&category=settings",
+    "family-bench-empty": "/categories/try/",
+    "family-shapes": "/categories/shapes/",
     "environments": "/environments/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
@@ -146,6 +150,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     addresses: dict[str, str] = {}
     product.asks_for_another_policy()
+    family = product.registers_a_family()
     with signing_in(product, browser) as sign_in:
         job = BrowserJob(sign_in("operator"), sign_in("reviewer"))
         for prefix in ("mastercache:", "clinic:summary:"):  # the first has no place in the newest search
@@ -155,7 +160,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
             speak(page, language)
             _listen(page, complaints)
             found |= {look: [] for look in looks}
-            addresses = addresses or {**PAGES, **_linked(page)}
+            addresses = addresses or {**PAGES, **_linked(page), "approval-family": family}
             for name, address in addresses.items():
                 complaints += [f"{name}: {problem}" for problem in _opened(page, address)]
                 for look in looks:

@@ -77,6 +77,9 @@ APPROVALS = [
     RowAttempt("approval_evidence_size", lambda w: w.of_size(1), "empty"),
     RowAttempt("change_of_environments_or_policy", lambda w: w.prepared(kind="delete_keys")),
     RowAttempt("change_one_open_per_kind", lambda w: again(w.prepared())),
+    RowAttempt("change_one_open_per_kind", lambda w: again(w.prepared(kind="family", about="x")), "of a pattern"),
+    RowAttempt("change_about_a_pattern", lambda w: w.prepared(kind="family"), "family without"),
+    RowAttempt("change_about_a_pattern", lambda w: w.prepared(about="x"), "policy with"),
     RowAttempt(
         "kvops_preparedchange_approval_id_key", lambda w: again(w.prepared(approval=w.approval()), kind="environment")
     ),

@@ -1,0 +1,227 @@
+"""Unclassified keys grouped by the shape of their names: a proposal for each group to start a registration from.
+
+The work is bounded, however many keys there are. A walk reads the first names of each head (`session:`), the last ones
+and some between, and then jumps beyond the head by the index. A shape that only other names have is not seen. The page
+says how many names were read.
+"""
+
+import re
+import string
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from kvops.inventory import browse
+from kvops.models import Category, Key, Namespace
+from kvops.names import after_prefix
+
+BATCH = 200
+"""Names that are read at a time: the first of a head, and its last."""
+BETWEEN = 5
+"""Names that are read after a head and each of the characters `_FOLLOWING`."""
+MOST_BATCHES = 100
+"""Batches for each namespace: at most 36,000 names, whatever their heads are."""
+_FOLLOWING = string.digits + string.ascii_letters
+SHOWN = 60
+"""Shapes on the page; the rest is counted."""
+SAMPLES = 3
+_MANY = 12
+"""Different words in one place of otherwise equal names: from here on they stand for a placeholder."""
+
+_PLACEHOLDERS = (
+    ("<uuid>", re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")),
+    ("<date>", re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][\d.:]+Z?)?")),
+    ("<number>", re.compile(r"\d+")),
+    ("<hex>", re.compile(r"(?=[^\d]*\d)(?=.*[a-fA-F])[0-9a-fA-F]{8,}")),
+    ("<mail>", re.compile(r"[^@\s:/]+@[^@\s:/]+\.[A-Za-z]+")),
+    ("<id>", re.compile(r"(?=[^\d]*\d)(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")),
+)
+_CUT = re.compile(r"([:/|])")
+_INNER = re.compile(r"([._-])")
+_MARK = re.compile(r"<[a-z]+>")
+TEXT = "<text>"
+
+_SPREAD = f"""
+SELECT k.name, k.expiration FROM unnest(%(lows)s::text[], %(highs)s::text[]) AS s (low, high), LATERAL (
+  SELECT name, expiration FROM kvops_key
+   WHERE namespace_id = %(namespace)s AND category = '{Category.UNCLASSIFIED.value}'
+     AND name >= s.low COLLATE "C" AND name < s.high COLLATE "C" ORDER BY name LIMIT %(most)s) AS k
+"""  # noqa: S608  (a constant of the models)
+
+type Names = dict[str, int | None]
+"""The expiration of each key by its name."""
+
+
+@dataclass
+class ShapeGroup:
+    """The keys of one shape in one binding: the number seen in each environment, and a proposal."""
+
+    binding: str
+    shape: str
+    seen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    names: dict[str, str] = field(default_factory=dict)
+    more: set[str] = field(default_factory=set)
+    """The environments that may have more such keys than were seen."""
+    samples: list[str] = field(default_factory=list)
+    expiring: int = 0
+
+    @property
+    def keys(self) -> int:
+        """The number of keys seen, in all environments."""
+        return sum(self.seen.values())
+
+    @property
+    def counts(self) -> list[tuple[str, str, int, bool]]:
+        """For each environment: slug, name, the keys seen, and whether there may be more."""
+        return [(slug, self.names[slug], seen, slug in self.more) for slug, seen in self.seen.items()]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the shape is the name of one key."""
+        return not _MARK.search(self.shape)
+
+    @property
+    def pattern(self) -> str:
+        """The literal beginning of the shape; empty if it begins with a placeholder."""
+        mark = _MARK.search(self.shape)
+        return self.shape[: mark.start()] if mark else self.shape
+
+    @property
+    def category(self) -> str:
+        """The proposed category: a cache if each key expires, settings for one name; otherwise a person decides."""
+        if self.expiring == self.keys:  # of those that were read
+            return Category.CACHE.value
+        return Category.SETTINGS.value if self.exact else ""
+
+
+@dataclass
+class SampledNamespace:
+    """The names read of one namespace, and the number of its unclassified keys as of the newest scan."""
+
+    namespace: Namespace
+    total: int | None = None
+    names: Names = field(default_factory=dict)
+    partial: set[str] = field(default_factory=set)
+    """Heads of which not every name was read."""
+    complete: bool = True
+    """Whether the walk came to the end of the names."""
+
+
+@dataclass(frozen=True)
+class ShapesFound:
+    """The groups with the most keys seen, the number of the others, and the namespaces they come from."""
+
+    groups: Sequence[ShapeGroup]
+    hidden: int
+    sampled: Sequence[SampledNamespace]
+
+
+def found_shapes(namespaces: Sequence[Namespace]) -> ShapesFound:
+    """The shapes of the unclassified keys of these namespaces, those with the most keys first."""
+    sampled = [sample(namespace) for namespace in namespaces]
+    groups: dict[tuple[str, str], ShapeGroup] = {}
+    for binding in sorted({one.namespace.binding for one in sampled}):
+        mine = [one for one in sampled if one.namespace.binding == binding]
+        shapes = _merged({name: shape_of(name) for one in mine for name in one.names})
+        for one in mine:
+            for name, expiration in one.names.items():
+                shape = shapes[name]
+                group = groups.setdefault((binding, shape), ShapeGroup(binding, shape))
+                _add(group, one, name, expiration)
+    ranked = sorted(groups.values(), key=lambda group: (-group.keys, group.binding, group.shape))
+    return ShapesFound(ranked[:SHOWN], max(len(ranked) - SHOWN, 0), sampled)
+
+
+def _add(group: ShapeGroup, one: SampledNamespace, name: str, expiration: int | None) -> None:
+    slug = one.namespace.environment.slug
+    group.names[slug] = one.namespace.environment.name
+    group.seen[slug] += 1
+    group.expiring += expiration is not None
+    if _head(name) in one.partial or name[:1] in one.partial:
+        group.more.add(slug)
+    if len(group.samples) < SAMPLES and name not in group.samples:
+        group.samples.append(name)
+
+
+def shape_of(name: str) -> str:
+    """The name with each number, UUID and so on as a placeholder: `session:<hex>`."""
+    return "".join(_part(part) for part in _CUT.split(name))
+
+
+def _part(part: str) -> str:
+    if placeholder := _placeholder(part):
+        return placeholder
+    inner = _INNER.split(part)
+    return "".join(_placeholder(piece) or piece for piece in inner) if len(inner) > 1 else part
+
+
+def _placeholder(text: str) -> str:
+    return next((name for name, pattern in _PLACEHOLDERS if pattern.fullmatch(text)), "")
+
+
+def _merged(shapes: Mapping[str, str]) -> dict[str, str]:
+    """The shape of each name, with a placeholder where otherwise equal shapes have many different words."""
+    parts = {shape: _CUT.split(shape) for shape in set(shapes.values())}
+    for place in range(2, max(map(len, parts.values()), default=0), 2):
+        words: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for pieces in parts.values():
+            if len(pieces) > place:
+                words[_without(pieces, place)].add(pieces[place])
+        for pieces in parts.values():
+            if len(pieces) > place and len(words[_without(pieces, place)]) > _MANY:
+                pieces[place] = TEXT
+    return {name: "".join(parts[shape]) for name, shape in shapes.items()}
+
+
+def _without(pieces: Sequence[str], place: int) -> tuple[str, ...]:
+    return (*pieces[:place], "", *pieces[place + 1 :])
+
+
+def sample(namespace: Namespace) -> SampledNamespace:
+    """Names of the unclassified keys of a namespace, within the bounds of this module."""
+    found = SampledNamespace(namespace)
+    if browse.newest_scan(namespace) is None:
+        return found
+    found.total = browse.by_category(namespace)[Category.UNCLASSIFIED.value]
+    keys = namespace.key_set.filter(category=Category.UNCLASSIFIED)
+    low = ""
+    for _batch in range(MOST_BATCHES):
+        rows = _read(keys.filter(name__gte=low).order_by("name"))
+        found.names |= rows
+        if len(rows) < BATCH:
+            return found
+        head = _head(max(rows))
+        beyond = after_prefix(head)
+        under = keys.filter(name__gte=head) if beyond is None else keys.filter(name__gte=head, name__lt=beyond)
+        last = _read(under.order_by("-name"))
+        if not last.keys() <= rows.keys():
+            found.names |= _spread(namespace, head) | last
+            if not last.keys() & rows.keys():
+                found.partial.add(head)
+        if beyond is None:
+            return found
+        low = beyond
+    found.complete = False
+    return found
+
+
+def _read(keys: QuerySet[Key]) -> Names:
+    return dict(keys.values_list("name", "expiration")[:BATCH])
+
+
+def _spread(namespace: Namespace, head: str) -> Names:
+    """Some names between the first and the last ones of a head."""
+    lows = [head + char for char in _FOLLOWING]
+    highs = [after_prefix(low) for low in lows]
+    with connection.cursor() as cursor:
+        cursor.execute(_SPREAD, {"lows": lows, "highs": highs, "namespace": namespace.pk, "most": BETWEEN})
+        return dict(cursor.fetchall())
+
+
+def _head(name: str) -> str:
+    """The beginning up to the first delimiter, or the first character of a name without one."""
+    cut = _CUT.search(name)
+    return name[: cut.end()] if cut else name[:1]

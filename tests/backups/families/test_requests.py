@@ -1,0 +1,394 @@
+"""A family that is registered on the page: its refusals, its review, and its way into the policy."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from backups import policy
+from backups.families import requests as family_requests
+from backups.families.evidence import EffectChanged
+from kvops.approvals import gate as approval_gate, prepared_changes
+from kvops.approvals.gate import ApprovalRefused
+from kvops.environments.toml import DefinitionRefused
+from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange, RoleGrant
+from tests import make
+from tests.backups.families.registering import FORM, approved, asked, registration, scanned, text_of
+from tests.backups.test_policy_changes import NOW
+from tests.signing import fresh, signed_in
+
+
+def used(request: ApprovalRequest, people: make.People) -> Family:
+    policy.use_change(approved(request, people), by=people.operator)
+    return Family.objects.get(registration__approval=request)
+
+
+def evidence_of(request: ApprovalRequest) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(request.evidence)
+    return found
+
+
+# The way into the policy
+
+
+def test_a_registered_family_is_a_new_version_of_the_policy(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1", "other")
+    family = used(asked(people), people)
+    assert PolicyVersion.objects.latest("number").number == 2
+    assert (family.category, family.expiry, family.retain_days) == ("cache", "ttl:3600", 30)
+    assert Key.objects.get(name="session:1").category == Category.CACHE
+    assert policy.shown()["version"] == 2
+
+
+def test_the_request_holds_only_its_family_and_the_version_it_was_made_from(
+    estate: make.Estate, people: make.People
+) -> None:
+    request = asked(people)
+    found = evidence_of(request)
+    assert found["from"] == policy.shown()
+    assert "master:" not in request.evidence.replace("mastercache:", "")
+    assert json.loads(PreparedChange.objects.get(approval=request).definition)["pattern"] == "session:"
+
+
+def test_the_person_who_asked_does_not_decide(estate: make.Estate, people: make.People) -> None:
+    RoleGrant.objects.create(person=people.operator, role="reviewer", granted_by="tests")
+    request = asked(people)
+    with pytest.raises(ApprovalRefused, match="You asked for this yourself"):
+        approval_gate.approve(request, by=people.operator, shown=request.digest)
+
+
+def test_an_unapproved_family_is_not_in_force(estate: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    with pytest.raises(ApprovalRefused, match="not approved"):
+        policy.use_change(request, by=people.operator)
+    assert not Family.objects.filter(pattern="session:").exists()
+
+
+def test_several_patterns_may_be_open_at_once(estate: make.Estate, people: make.People) -> None:
+    first, second = asked(people), asked(people, pattern="basket:", sample_key="basket:1")
+    used(first, people)
+    used(second, people)
+    assert set(Family.objects.filter(registration__isnull=False).values_list("pattern", flat=True)) == {
+        "session:", "basket:"
+    }  # fmt: skip
+
+
+def test_one_pattern_has_one_open_request(estate: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    with pytest.raises(ApprovalRefused, match=f"Approval {request.pk} already asks for this"):
+        asked(people)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="x")
+    assert asked(people).pk != request.pk
+
+
+def test_a_name_and_a_prefix_are_two_patterns(estate: make.Estate, people: make.People) -> None:
+    asked(people)
+    assert asked(people, exact=True, sample_key="session:").state == "pending"
+
+
+# What is refused
+
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "a cache without an expiry": ({"expiry": "none", "note": "for ever"}, "A cache expires"),
+    "settings without a reason": ({"category": "settings", "expiry": "none"}, "Say why these settings never expire"),
+    "a star": ({"pattern": "session:*"}, "A prefix has no star"),
+    "a pattern that is too long": ({"pattern": "a" * 513}, "at most 512 bytes"),
+    "a sample of another pattern": ({"sample_key": "other:1"}, "The sample must be a key"),
+    "a sample besides the name": ({"exact": True}, "The sample must be a key"),
+    "no shape": ({"shape": " "}, "Describe the value"),
+    "no address": ({"review": "in the wiki"}, "address of the design review"),
+    "a script for an address": ({"review": "javascript:alert(1)//https://x"}, "address of the design review"),
+    "no owner": ({"owner": " "}, "Write this on one line"),
+    "two lines": ({"feature": "a\nb"}, "Write this on one line"),
+    "unclassified": ({"category": "unclassified"}, "takes one of settings, cache, legacy"),
+    "another design": ({"expiry": "sometimes"}, "takes none, ttl:<seconds> or regenerate"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_registration_that_breaks_a_rule_is_refused(reason: str) -> None:
+    changes, sentence = REFUSED[reason]
+    with pytest.raises(DefinitionRefused, match=sentence):
+        registration(**changes)
+
+
+def test_settings_that_never_expire_need_a_reason_and_no_more(estate: make.Estate, people: make.People) -> None:
+    request = asked(people, category="settings", expiry="none", note="Root of the configuration")
+    assert used(request, people).note == "Root of the configuration"
+
+
+def test_a_family_of_the_policy_is_not_registered_again(estate: make.Estate, people: make.People) -> None:
+    with pytest.raises(DefinitionRefused, match="The policy already has the family"):
+        asked(people, pattern="mastercache:", sample_key="mastercache:1")
+    assert not PreparedChange.objects.exists()
+
+
+def test_a_new_use_is_not_legacy(estate: make.Estate, people: make.People) -> None:
+    with pytest.raises(DefinitionRefused, match="this is a new use of KV"):
+        asked(people, category="legacy", expiry="none")
+
+
+def test_old_keys_become_legacy_when_the_reviewer_accepts_it_by_name(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1")
+    request = asked(people, category="legacy", expiry="none")
+    with pytest.raises(ApprovalRefused, match="Accept each of them by its name"):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    assert used(request, people).category == Category.LEGACY
+
+
+def test_nothing_is_registered_without_a_policy(db: None, people: make.People) -> None:
+    with pytest.raises(ApprovalRefused, match="There is no policy yet"):
+        asked(people)
+
+
+def test_only_an_operator_registers(estate: make.Estate, people: make.People) -> None:
+    with pytest.raises(ApprovalRefused, match="Only an operator"):
+        family_requests.register(registration(), by=people.reviewer)
+
+
+def test_an_edited_policy_stops_a_registration_and_its_approval(estate: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    Family.objects.filter(pattern="mastercache:").update(note="x")
+    with pytest.raises(DefinitionRefused, match="Nobody approved this"):
+        asked(people, pattern="basket:", sample_key="basket:1")
+    with pytest.raises(ApprovalRefused, match="Nobody approved this"):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+
+
+def test_a_definition_that_was_exchanged_is_not_used(estate: make.Estate, people: make.People) -> None:
+    request = approved(asked(people), people)
+    PreparedChange.objects.update(definition=json.dumps(registration(owner="somebody").as_data()))
+    with pytest.raises(ApprovalRefused, match="differs from the approved one"):
+        policy.use_change(request, by=people.operator)
+
+
+# The effect, shown to the reviewer
+
+
+def test_the_reviewer_sees_which_keys_lose_what_in_each_environment(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1", "session:2", "session:x:1", "other")
+    make.family("session:x:", Category.SETTINGS)
+    scanned(estate)
+    request = asked(people)
+    [qa, production] = evidence_of(request)["keys"]
+    assert (qa["keys"], qa["recategorised"], qa["unmasked"], qa["unencrypted"]) == (2, 2, 2, 2)
+    assert (production["scan"], production["keys"]) == (None, 0)
+    shown = text_of(signed_in(people.reviewer), f"/approvals/{request.pk}/")
+    assert 'href="/keys/qa/SETTINGS/?prefix=session%3A&category=unclassified"' in shown
+    assert "SETTINGS session:x:*" in shown
+    assert "never scanned as a whole" in shown
+
+
+def test_the_link_to_the_keys_of_a_family_names_the_family(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "mastercache:a:1", "mastercache:b")
+    request = asked(people, pattern="mastercache:a:", sample_key="mastercache:a:1")
+    parent = Family.objects.get(pattern="mastercache:").pk
+    shown = text_of(signed_in(people.reviewer), f"/approvals/{request.pk}/")
+    assert f"prefix=mastercache%3Aa%3A&family={parent}" in shown
+    assert evidence_of(request)["keys"][0]["recategorised"] == 0
+
+
+def test_the_reviewer_decides_on_the_page_by_typing_the_pattern(estate: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    answer = {"decision": "approve", "shown": request.digest, "confirm": "session:", "reason": ""}
+    fresh(people.reviewer).post(f"/approvals/{request.pk}/decide", answer)
+    signed_in(people.operator).post(f"/approvals/{request.pk}/apply")
+    assert Family.objects.filter(pattern="session:").exists()
+
+
+def test_the_title_is_in_the_readers_language(estate: make.Estate, people: make.People) -> None:
+    asked(people)
+    shown = text_of(signed_in(people.reviewer), "/approvals/", "ja")
+    assert "SETTINGS session:*" in shown
+    assert "Register the key family" not in shown
+
+
+# Another policy came first
+
+
+def another(people: make.People, **changes: object) -> None:
+    used(asked(people, pattern="basket:", sample_key="basket:1", **changes), people)
+
+
+def winner(estate: make.Estate, people: make.People) -> None:
+    used(asked(people, pattern="sess", sample_key="session:1"), people)
+
+
+def overlap(estate: make.Estate, people: make.People) -> None:
+    used(asked(people, pattern="session:x:", sample_key="session:x:1"), people)
+
+
+def same(estate: make.Estate, people: make.People) -> None:
+    make.family("session:", Category.CACHE, expiry="regenerate")
+
+
+def counts(estate: make.Estate, people: make.People) -> None:
+    another(people)
+    scanned(estate, "session:3")
+
+
+CAME_FIRST: dict[str, tuple[Callable[[make.Estate, make.People], None], str]] = {
+    "winner": (winner, "other families win or overlap now"),
+    "overlap": (overlap, "other families win or overlap now"),
+    "pattern": (same, "already has the family"),
+    "counts": (counts, "other numbers of keys"),
+}
+
+
+@pytest.mark.parametrize("case", CAME_FIRST)
+@pytest.mark.parametrize("approved_first", [False, True])
+def test_an_effect_that_changed_must_be_submitted_anew(
+    estate: make.Estate, people: make.People, case: str, approved_first: bool
+) -> None:
+    scanned(estate, "session:1", "session:x:1")
+    request = asked(people)
+    if approved_first:
+        approved(request, people)
+    change, sentence = CAME_FIRST[case]
+    change(estate, people)
+    with pytest.raises(ApprovalRefused, match=sentence):
+        used(request, people) if not approved_first else policy.use_change(request, by=people.operator)
+    assert not Family.objects.filter(registration__approval=request).exists()
+
+
+def test_an_unrelated_policy_leaves_the_request_valid(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1")
+    request = asked(people)
+    another(people)
+    assert "the request stays valid" in text_of(signed_in(people.reviewer), f"/approvals/{request.pk}/")
+    used(request, people)
+    assert PolicyVersion.objects.latest("number").number == 3
+
+
+def test_a_scan_alone_leaves_the_request_valid(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1")
+    request = asked(people)
+    scanned(estate, "session:2")
+    assert used(request, people).pattern == "session:"
+
+
+def test_the_new_effect_is_shown_and_submitted_anew(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1", "session:x:1")
+    request = approved(asked(people), people)
+    overlap(estate, people)
+    operator = signed_in(people.operator)
+    assert f'action="/categories/new/{request.pk}/anew"' in text_of(operator, f"/approvals/{request.pk}/")
+    answer = operator.post(f"/categories/new/{request.pk}/anew")
+    newer = ApprovalRequest.objects.latest("pk")
+    assert answer.headers["Location"] == f"/approvals/{newer.pk}/"
+    request.refresh_from_db()
+    assert (request.state, evidence_of(newer)["inside"]["count"]) == ("withdrawn", 1)
+    assert used(newer, people).pattern == "session:"
+
+
+def test_only_a_changed_effect_is_submitted_anew(estate: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    with pytest.raises(ApprovalRefused, match="stays valid"):
+        family_requests.submit_anew(request, by=people.operator)
+    approval_gate.withdraw(request, by=people.operator)
+    request.refresh_from_db()
+    with pytest.raises(ApprovalRefused, match="The request is over"):
+        family_requests.submit_anew(request, by=people.operator)
+
+
+def test_a_change_of_the_policy_does_not_undo_a_family_that_came_first(
+    estate: make.Estate, people: make.People
+) -> None:
+    change = policy.apply_policy(NOW, actor=make.SETUP)
+    assert isinstance(change, PreparedChange)
+    used(asked(people), people)
+    with pytest.raises(DefinitionRefused, match=r"session:\* was registered since"):
+        prepared_changes.submit_change(change, by=people.operator)
+
+
+def test_a_change_of_the_policy_that_was_submitted_earlier_is_not_used(
+    estate: make.Estate, people: make.People
+) -> None:
+    change = policy.apply_policy(NOW, actor=make.SETUP)
+    assert isinstance(change, PreparedChange)
+    request = prepared_changes.submit_change(change, by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    used(asked(people), people)
+    with pytest.raises(ApprovalRefused, match="registered since"):
+        policy.use_change(request, by=people.operator)
+
+
+def test_the_refusal_at_the_use_is_of_its_own_kind(estate: make.Estate, people: make.People) -> None:
+    request = approved(asked(people), people)
+    overlap(estate, people)
+    with pytest.raises(EffectChanged):
+        policy.use_change(request, by=people.operator)
+
+
+# The form
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def test_the_form_asks_a_reviewer(operator: Client, estate: make.Estate) -> None:
+    answer = operator.post("/categories/new/", FORM)
+    request = ApprovalRequest.objects.get(kind="family")
+    assert answer.headers["Location"] == f"/approvals/{request.pk}/"
+    assert f"/approvals/{request.pk}/" in text_of(operator, "/categories/")
+
+
+FORM_REFUSALS = {
+    "seconds": {"seconds": ""},
+    "design": {"design": "none"},
+    "note": {"design": "none", "category": "settings"},
+    "sample_key": {"sample_key": "other"},
+    "review": {"review": "wiki"},
+    "pattern": {"pattern": "session:*"},
+}
+
+
+@pytest.mark.parametrize("field", FORM_REFUSALS)
+def test_the_form_says_at_the_field_what_is_wrong(operator: Client, estate: make.Estate, field: str) -> None:
+    answer = operator.post("/categories/new/", {**FORM, **FORM_REFUSALS[field]})
+    assert answer.status_code == 422
+    assert set(answer.context["form"].errors) == {field}
+    assert not ApprovalRequest.objects.exists()
+
+
+def test_a_refusal_of_the_policy_stands_above_the_form(operator: Client, estate: make.Estate) -> None:
+    answer = operator.post("/categories/new/", {**FORM, "category": "legacy", "design": "none"})
+    assert (answer.status_code, "new use of KV" in answer.content.decode()) == (422, True)
+
+
+def test_the_effect_can_be_looked_at_before_the_submit(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "session:1")
+    shown = operator.post("/categories/new/", {**FORM, "look": "1"}).content.decode()
+    assert "Keys that join the family" in shown
+    assert not ApprovalRequest.objects.exists()
+
+
+def test_a_look_at_a_refused_family_says_why(operator: Client, estate: make.Estate) -> None:
+    answer = operator.post(
+        "/categories/new/", {**FORM, "pattern": "mastercache:", "sample_key": "mastercache:1", "look": "1"}
+    )
+    assert (answer.status_code, "already has the family" in answer.content.decode()) == (422, True)
+
+
+def test_a_rejected_registration_can_be_started_again(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    request = asked(people)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="x")
+    assert f"?again={request.pk}" in text_of(operator, f"/approvals/{request.pk}/")
+    assert 'value="session:5f1c9a0b7e"' in text_of(operator, f"/categories/new/?again={request.pk}")
+    assert operator.get("/categories/new/?again=999999").status_code == 404
+
+
+def test_a_registered_family_names_its_feature_and_review(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    request = asked(people)
+    used(request, people)
+    shown = text_of(operator, "/categories/")
+    assert 'href="https://wiki.example.com/reviews/12"' in shown
+    assert f"Approval {request.pk}" in shown.replace('">Approval', '"> Approval')
