@@ -32,10 +32,14 @@ class ApplyCommand(BaseCommand):
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {error}", returncode=2) from error
         try:
-            outcome = self.definition.apply(text, actor=Actor.command())
+            outcome = self.apply(text, **options)
         except ApprovalRefused as refused:
             raise CommandError(str(refused)) from refused
         self._report(outcome, as_json=options["json"])
+
+    def apply(self, text: str, **_options: Any) -> Applied | PreparedChange:
+        """Put the definition of the text in force, or prepare the change. Raises ApprovalRefused."""
+        return self.definition.apply(text, actor=Actor.command())
 
     def _report(self, outcome: Applied | PreparedChange, *, as_json: bool) -> None:
         if isinstance(outcome, PreparedChange):
