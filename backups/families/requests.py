@@ -7,6 +7,7 @@ from backups.families import evidence as family_evidence
 from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.inventory.registration import FamilyRegistration
 from kvops.models import ApprovalRequest, Person, PolicyVersion, PreparedChange
+from kvops.runbook import secrets
 
 State = ApprovalRequest.State
 KIND = ApprovalRequest.Kind.FAMILY
@@ -34,10 +35,21 @@ def submit_anew(request: ApprovalRequest, *, by: Person) -> ApprovalRequest:
         return _ask(FamilyRegistration.stored(change), by)
 
 
+def _holds_a_secret(registration: FamilyRegistration) -> bool:
+    """Whether a text looks like a secret."""
+    return any(map(secrets.secret_in, (registration.shape, registration.family.note))) or any(
+        map(secrets.mark_in, (registration.feature, registration.sample_key, registration.review))
+    )
+
+
 def _ask(registration: FamilyRegistration, by: Person) -> ApprovalRequest:
     if not PolicyVersion.objects.exists():
         raise approval_gate.ApprovalRefused(_("There is no policy yet. Run manage.py apply_policy first."))
     family = registration.family
+    if _holds_a_secret(registration):
+        raise approval_gate.ApprovalRefused(
+            _("A text looks like a secret. The request is kept for ever, so write a name or a type in its place.")
+        )
     return prepared_changes.ask(
         KIND,
         about=registration.about,

@@ -43,6 +43,9 @@ _CUT = re.compile(r"([:/|])")
 _INNER = re.compile(r"([._-])")
 _MARK = re.compile(r"<[a-z]+>")
 TEXT = "<text>"
+_NARROWER = {"<number>", "<hex>"}
+_HEX_LETTERS = re.compile(r"[0-9a-fA-F]{8,}")
+"""Names of one kind may look narrower by chance: some hexadecimal ids have only digits, or only letters."""
 
 _SPREAD = f"""
 SELECT k.name, k.expiration FROM unnest(%(lows)s::text[], %(highs)s::text[]) AS s (low, high), LATERAL (
@@ -88,6 +91,11 @@ class ShapeGroup:
         """The literal beginning of the shape; empty if it begins with a placeholder."""
         mark = _MARK.search(self.shape)
         return self.shape[: mark.start()] if mark else self.shape
+
+    @property
+    def proposal(self) -> str:
+        """The proposed pattern as the pages show it."""
+        return self.pattern if self.exact else f"{self.pattern}*"
 
     @property
     def category(self) -> str:
@@ -165,15 +173,24 @@ def _placeholder(text: str) -> str:
 def _merged(shapes: Mapping[str, str]) -> dict[str, str]:
     """The shape of each name, with a placeholder where otherwise equal shapes have many different words."""
     parts = {shape: _CUT.split(shape) for shape in set(shapes.values())}
-    for place in range(2, max(map(len, parts.values()), default=0), 2):
+    for place in range(0, max(map(len, parts.values()), default=0), 2):
         words: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for pieces in parts.values():
             if len(pieces) > place:
                 words[_without(pieces, place)].add(pieces[place])
         for pieces in parts.values():
-            if len(pieces) > place and len(words[_without(pieces, place)]) > _MANY:
-                pieces[place] = TEXT
+            if len(pieces) > place:
+                pieces[place] = _common(pieces[place], words[_without(pieces, place)], first=place == 0)
     return {name: "".join(parts[shape]) for name, shape in shapes.items()}
+
+
+def _common(word: str, words: set[str], *, first: bool) -> str:
+    """The placeholder for a word that stands beside these others in the same place. A first word keeps its text."""
+    for widest in ("<id>", "<hex>"):
+        if widest in words and (word in _NARROWER or _HEX_LETTERS.fullmatch(word)):
+            return widest
+    literal = [one for one in words if not _MARK.search(one)]
+    return TEXT if len(literal) > _MANY and not _MARK.search(word) and not first else word
 
 
 def _without(pieces: Sequence[str], place: int) -> tuple[str, ...]:

@@ -138,6 +138,20 @@ def test_old_keys_become_legacy_when_the_reviewer_accepts_it_by_name(estate: mak
     assert used(request, people).category == Category.LEGACY
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"shape": '{"token": "a8Fk3Lq9"}'},
+        {"note": "AKIA1234ABCD5678EFGH"},
+        {"review": "https://me:pass@wiki.example.com"},
+    ],
+)
+def test_what_looks_like_a_secret_is_refused(estate: make.Estate, people: make.People, secret: dict[str, str]) -> None:
+    with pytest.raises(ApprovalRefused, match="looks like a secret"):
+        asked(people, **secret)
+    assert not PreparedChange.objects.exists()
+
+
 def test_nothing_is_registered_without_a_policy(db: None, people: make.People) -> None:
     with pytest.raises(ApprovalRefused, match="There is no policy yet"):
         asked(people)

@@ -84,6 +84,11 @@ def test_many_words_in_one_place_are_a_placeholder(estate: make.Estate) -> None:
     }  # fmt: skip
 
 
+def test_ids_that_look_narrower_by_chance_are_of_the_same_shape(estate: make.Estate) -> None:
+    unclassified(estate.qa, "s:5f1c9a0b7e", "s:1234567890", "s:abcdefabcd", "t:aZ3kq9Lm2Xc7Vb1Q", "t:5f1c9a0b7e", "u:1")
+    assert {group.shape for group in found(estate.qa).groups} == {"s:<hex>", "t:<id>", "u:<number>"}
+
+
 def test_names_without_a_common_beginning_have_no_proposal(estate: make.Estate, people: make.People) -> None:
     unclassified(estate.qa, UUID)
     assert found(estate.qa).groups[0].pattern == ""

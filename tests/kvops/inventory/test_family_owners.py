@@ -1,9 +1,11 @@
 """The owner of a family is told of what concerns the family, if the owner is a known person."""
 
+import json
+
 import pytest
 
 from kvops.inventory import family_owners, scan as inventory_scan
-from kvops.models import Category, Family, Notification, NotificationEvent
+from kvops.models import ApprovalRequest, Category, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 
@@ -51,10 +53,23 @@ def test_unexplained_deletions_are_told_to_the_owner_of_their_family(estate: mak
 
 def test_a_deletion_request_is_told_to_the_owner(estate: make.Estate, people: make.People) -> None:
     make.change_families("master:", owner="nobody@example.com")
-    make.family("master:a:", Category.LEGACY, owner="auditor@example.com")
     cleanup_helpers.estate_with_masters(estate)
     cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
-    assert told(NotificationEvent.APPROVAL_WAITING) == {"Reviewer", "Nobody", "Auditor"}
+    assert told(NotificationEvent.APPROVAL_WAITING) == {"Reviewer", "Nobody"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "exact", "names"),
+    [("master:", False, {"Nobody", "Auditor"}), ("master:a:1", True, {"Auditor"}), ("other", False, set())],
+)
+def test_the_owners_of_a_deletion_are_those_of_its_prefix(
+    estate: make.Estate, people: make.People, prefix: str, exact: bool, names: set[str]
+) -> None:
+    make.change_families("master:", owner="nobody@example.com")
+    make.family("master:a:", Category.LEGACY, owner="auditor@example.com")
+    asked = {"binding": "SETTINGS", "prefix": prefix, "exact": exact}
+    found = family_owners.owners_asked_about(ApprovalRequest(evidence=json.dumps(asked)))
+    assert {person.name for person in found} == names
 
 
 def test_an_owner_who_asks_for_the_deletion_is_not_told(estate: make.Estate, people: make.People) -> None:
