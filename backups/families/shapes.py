@@ -1,12 +1,12 @@
 """Unclassified keys grouped by the shape of their names: a proposal for each group to start a registration from.
 
 The work is bounded, however many keys there are. A walk reads the first names of each head (`session:`), the last ones
-and some between, and then jumps beyond the head by the index. A shape that only other names have is not seen. The page
+and some between, and then jumps beyond the head by the index. Names without a delimiter have their first character for
+a head; heads with a delimiter are looked for between them. A shape that only other names have is not seen, and the page
 says how many names were read.
 """
 
 import re
-import string
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,17 @@ from django.db.models import QuerySet
 
 from kvops.inventory import browse
 from kvops.models import Category, Key, Namespace
+from kvops.models.inventory import KeyQuerySet
 from kvops.names import after_prefix
 
 BATCH = 200
 """Names that are read at a time: the first of a head, and its last."""
-BETWEEN = 5
-"""Names that are read after a head and each of the characters `_FOLLOWING`."""
+BETWEEN = 1_000
+"""Names between the first and the last of a head, one for each two characters that follow the head."""
+INNER = 20
+"""Heads with a delimiter that are looked for among the names of a head without one."""
 MOST_BATCHES = 100
-"""Batches for each namespace: at most 36,000 names, whatever their heads are."""
-_FOLLOWING = string.digits + string.ascii_letters
+"""Heads for each namespace that are not read wholly. The rest is not reached."""
 SHOWN = 60
 """Shapes on the page; the rest is counted."""
 SAMPLES = 3
@@ -47,12 +49,22 @@ _NARROWER = {"<number>", "<hex>"}
 _HEX_LETTERS = re.compile(r"[0-9a-fA-F]{8,}")
 """Names of one kind may look narrower by chance: some hexadecimal ids have only digits, or only letters."""
 
-_SPREAD = f"""
-SELECT k.name, k.expiration FROM unnest(%(lows)s::text[], %(highs)s::text[]) AS s (low, high), LATERAL (
-  SELECT name, expiration FROM kvops_key
-   WHERE namespace_id = %(namespace)s AND category = '{Category.UNCLASSIFIED.value}'
-     AND name >= s.low COLLATE "C" AND name < s.high COLLATE "C" ORDER BY name LIMIT %(most)s) AS k
-"""  # noqa: S608  (a constant of the models)
+_BETWEEN = """
+WITH RECURSIVE step AS (
+  (SELECT name, expiration, 1 AS n FROM kvops_key WHERE {among} AND name >= %(head)s ORDER BY name LIMIT 1)
+  UNION ALL
+  SELECT k.name, k.expiration, step.n + 1 FROM step, LATERAL (
+    SELECT name, expiration FROM kvops_key
+     WHERE {among} AND name >= (CASE WHEN length(step.name) < %(depth)s THEN step.name || chr(1)
+                                     ELSE left(step.name, %(depth)s) || %(above)s END) COLLATE "C"
+     ORDER BY name LIMIT 1) k
+   WHERE step.n < %(most)s)
+SELECT name, expiration FROM step
+""".format(  # noqa: S608  (constants of this module)
+    among=f"namespace_id = %(namespace)s AND category = '{Category.UNCLASSIFIED.value}'"
+    " AND (%(high)s::text IS NULL OR name < %(high)s)"
+)
+"""The first name for each two characters that follow a head: one step of the index for each."""
 
 type Names = dict[str, int | None]
 """The expiration of each key by its name."""
@@ -213,11 +225,9 @@ def sample(namespace: Namespace) -> SampledNamespace:
         head = _head(max(rows))
         beyond = after_prefix(head)
         under = keys.filter(name__gte=head) if beyond is None else keys.filter(name__gte=head, name__lt=beyond)
-        last = _read(under.order_by("-name"))
-        if not last.keys() <= rows.keys():
-            found.names |= _spread(namespace, head) | last
-            if not last.keys() & rows.keys():
-                found.partial.add(head)
+        if _ends_too(found, under, rows):
+            found.partial.add(head)
+            _look_between(found, keys, head, beyond)
         if beyond is None:
             return found
         low = beyond
@@ -229,12 +239,38 @@ def _read(keys: QuerySet[Key]) -> Names:
     return dict(keys.values_list("name", "expiration")[:BATCH])
 
 
-def _spread(namespace: Namespace, head: str) -> Names:
-    """Some names between the first and the last ones of a head."""
-    lows = [head + char for char in _FOLLOWING]
-    highs = [after_prefix(low) for low in lows]
+def _ends_too(found: SampledNamespace, under: QuerySet[Key], first: Names) -> bool:
+    """Read the last names of a head. Return whether names between the first and the last may be left."""
+    last = _read(under.order_by("-name"))
+    found.names |= last
+    return not last.keys() & first.keys()
+
+
+def _look_between(found: SampledNamespace, keys: KeyQuerySet, head: str, beyond: str | None) -> None:
+    """Read names between the first and the last, and the heads with a delimiter that show among them."""
+    between = _between(found.namespace, head, beyond)
+    found.names |= between
+    inner = {one for name in between if len(one := _head(name)) > 1 and one != head}
+    for one in sorted(inner)[:INNER]:
+        first = _read(keys.under(one).order_by("name"))
+        found.names |= first
+        if len(first) == BATCH and _ends_too(found, keys.under(one), first):
+            found.partial.add(one)
+
+
+def _between(namespace: Namespace, head: str, beyond: str | None) -> Names:
     with connection.cursor() as cursor:
-        cursor.execute(_SPREAD, {"lows": lows, "highs": highs, "namespace": namespace.pk, "most": BETWEEN})
+        cursor.execute(
+            _BETWEEN,
+            {
+                "namespace": namespace.pk,
+                "head": head,
+                "high": beyond,
+                "depth": len(head) + 2,
+                "above": "\U0010ffff",
+                "most": BETWEEN,
+            },
+        )
         return dict(cursor.fetchall())
 
 
