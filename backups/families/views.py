@@ -14,11 +14,14 @@ from backups.families import bench, evidence as family_evidence, requests as fam
 from backups.families.forms import BenchForm, FamilyForm, initial
 from kvops.inventory.registration import FamilyRegistration
 from kvops.models import ApprovalRequest, Namespace, PolicyVersion, PreparedChange
+from kvops.names import typed
 from kvops.people.signin import person_of
 from kvops.refusals import Refused
 from kvops.web.acting import On, refusals_shown
 from kvops.wording import reason_of
 
+_NAMES = {"pattern", "sample_key"}
+"""Fields that spell invisible characters, in an address too."""
 _CHANGES = PreparedChange.objects.filter(kind=ApprovalRequest.Kind.FAMILY)
 
 
@@ -57,7 +60,7 @@ def _proposed(request: HttpRequest) -> dict[str, Any]:
     earlier = request.GET.get("again", "")
     if earlier.isascii() and earlier.isdigit() and len(earlier) < 19:
         return initial(json.loads(get_object_or_404(_CHANGES, approval=int(earlier)).definition))
-    return request.GET.dict()
+    return {name: typed(value) if name in _NAMES else value for name, value in request.GET.dict().items()}
 
 
 def _new(request: HttpRequest, form: FamilyForm, *, status: int = 200, effect: Any = None) -> HttpResponse:

@@ -388,6 +388,15 @@ def test_a_look_at_a_refused_family_says_why(operator: Client, estate: make.Esta
     assert (answer.status_code, "already has the family" in answer.content.decode()) == (422, True)
 
 
+def test_a_proposal_with_an_invisible_character_stays_as_it_is(operator: Client, estate: make.Estate) -> None:
+    shown = text_of(operator, "/categories/new/?pattern=a%5BU%2B000A%5D&sample_key=a%5BU%2B000A%5Db")
+    assert 'value="a[U+000A]"' in shown
+    operator.post("/categories/new/", {**FORM, "pattern": "a[U+000A]", "sample_key": "a[U+000A]b"})
+    request = ApprovalRequest.objects.get()
+    assert evidence_of(request)["family"]["pattern"] == "a\n"
+    assert "SETTINGS a[U+000A]*" in text_of(operator, f"/approvals/{request.pk}/")
+
+
 def test_a_rejected_registration_can_be_started_again(
     operator: Client, estate: make.Estate, people: make.People
 ) -> None:

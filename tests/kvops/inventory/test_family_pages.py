@@ -112,5 +112,5 @@ def test_the_page_takes_as_many_queries_for_many_families(
 ) -> None:
     for number in range(50):
         make.family(f"family{number}:", "cache")  # type: ignore[arg-type]
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(23):
         page(operator)
