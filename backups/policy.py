@@ -112,6 +112,10 @@ class Policy(Definition):
             return super().wanted_by(change)
         return cls.in_force().with_family(FamilyRegistration.stored(change).family)
 
+    def under_lock(self, change: PreparedChange) -> Self:
+        """The policy, with the families in force under the lock if the change registers one."""
+        return type(self).wanted_by(change)
+
     def with_family(self, family: key_families.FamilyDefinition) -> Self:
         """The policy with one more family, read as strictly as a file. Raises DefinitionRefused."""
         if any(family.key == one.key for one in self.families):

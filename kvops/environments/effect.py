@@ -116,6 +116,10 @@ class Definition(ABC):
         """The definition that a prepared change asks for. Raises DefinitionRefused."""
         return cls.read(TomlTable(json.loads(change.definition)))
 
+    def under_lock(self, _change: PreparedChange) -> Self:
+        """The definition, derived again if it builds on the one in force, which stays as it is from now on."""
+        return self
+
     def mark(self, change: PreparedChange) -> None:
         """Note on the rows that they come from this change, within the caller's transaction."""
         return
@@ -124,14 +128,14 @@ class Definition(ABC):
     def use(cls, request: ApprovalRequest, *, by: Person) -> Applied:
         """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
         change = PreparedChange.objects.get(approval=request)
-        if changed := [line for line in cls.wanted_by(change).look() if line not in change.summary]:
+        wanted = cls.wanted_by(change)
+        if changed := [line for line in wanted.look() if line not in change.summary]:
             raise approval_gate.ApprovalRefused(
                 say(_("%(what)s now, without an approval. Apply the file again."), what=changed[0])
             )
         with log.transaction():
             cls._lock()
-            # A change may build on the definition in force, which is settled only under the lock.
-            wanted = cls.wanted_by(change)
+            wanted = wanted.under_lock(change)
             wanted.insist_allowed()
             changes = wanted._changes()
             prepared_changes.claim_change(change, by=by)
