@@ -1,6 +1,7 @@
 """A registration as the form asks for it, with what a test changes."""
 
 import re
+from html import unescape
 
 from django.test import Client
 from django.utils import translation
@@ -54,4 +55,4 @@ def scanned(estate: make.Estate, *names: str, namespace: Namespace | None = None
 def text_of(client: Client, address: str, language: str = "en") -> str:
     client.cookies["django_language"] = language
     with translation.override(language):
-        return re.sub(r"\s+", " ", client.get(address).content.decode())
+        return re.sub(r"\s+", " ", unescape(client.get(address).content.decode()))
