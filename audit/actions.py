@@ -87,6 +87,7 @@ class Action(TextChoices):
     CASE_CLOSED = "case.closed", _("Case of differences closed")
     IMPORT_MADE = "check.import_made", _("D1 import file made")
     VALUE_VIEWED = "value.viewed", _("Value viewed")
+    VALUE_REVEALED = "value.revealed", _("Masked value revealed")
     CONTRAST_STARTED = "contrast.started", _("Comparison of a backup started")
     CONTRAST_FINISHED = "contrast.finished", _("Comparison of a backup finished")
 

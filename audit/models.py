@@ -60,9 +60,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(actor__in=actors)
 
     def of_key(self, name: str, subjects: Sequence[str]) -> Self:
-        """The entries about these subjects, and the views of the key's value, by an index of migration 0004."""
+        """The entries about these subjects, and the views of the key's value, by the indexes of 0004 and 0005."""
         viewed = models.Q(action=Action.VALUE_VIEWED.value, details__key=name)
-        return self.filter(viewed | models.Q(subject__in=subjects))._few()
+        revealed = models.Q(action=Action.VALUE_REVEALED.value, details__key=name)
+        return self.filter(viewed | revealed | models.Q(subject__in=subjects))._few()
 
     def about(self, subjects: Sequence[str]) -> Self:
         """The entries about these subjects."""

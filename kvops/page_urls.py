@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern] = [
     path("environments/<slug:environment>/stop", environment_views.stop, name="environment-stop"),
     path("healthz", health.healthz, name="healthz"),
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
+    path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),
     path("keys/<slug:environment>/<slug:binding>/", inventory_views.index, name="keys"),
     path("keys/<slug:environment>/<slug:binding>/names", inventory_views.download, name="keys-download"),

@@ -67,6 +67,8 @@ QA_EVIDENCE = 7 * 86400.0
 VERIFIED_FRESH = 24 * 3600.0
 SCAN_FRESH = 24 * 3600.0
 REAUTHENTICATE = 300
+REVEALED = 60
+"""Seconds. After this time the page that reveals a masked value leaves it. Not scaled, because a person reads it."""
 SIGNIN_COUNTED = 300
 """Seconds for which a failed sign-in counts against its account."""
 SIGNIN_DELAY = 5.0 * SCALE

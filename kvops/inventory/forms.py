@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
-from kvops.inventory import browse
+from kvops.inventory import browse, reveal
 from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
@@ -28,6 +28,21 @@ class LayoutForm(forms.Form):
     """The layout of a value: as stored, or JSON laid out for reading."""
 
     layout = forms.ChoiceField(required=False, choices=[("", ""), ("json", "")])
+
+
+class RevealForm(LayoutForm):
+    """The key whose value is to be revealed, and the reason.
+
+    The name is in the form: allauth repeats a request after the password only if its address has no query.
+    """
+
+    name = NameField(widget=forms.HiddenInput)
+    reason = forms.CharField(
+        label=_("Reason for revealing the value"),
+        help_text=_("It is kept in the audit log and in the runbook. Leave the value out."),
+        max_length=reveal.LONGEST,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
 
 
 class KeyFilter(forms.Form):

@@ -1,18 +1,22 @@
-"""One key: its state, the backups that hold it, and its value on request."""
+"""One key: its state, the backups that hold it, its value on request, and the reveal of a masked value."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from kvops import timing
 from kvops.cloudflare import CloudflareError
-from kvops.inventory import families as key_families, story as key_story, value as key_value
-from kvops.inventory.forms import KeyForm, LayoutForm
+from kvops.inventory import families as key_families, reveal as key_reveal, story as key_story, value as key_value
+from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace, Scan
-from kvops.people.signin import person_of
+from kvops.people.signin import insist_fresh, person_of
+from kvops.web.acting import On, refusals_shown
 from kvops.wording import reason_of
 
 
@@ -40,6 +44,48 @@ def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def reveal(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """Show the same page with a masked value, for a minute. A GET, as after a password sent twice, shows the keys.
+
+    allauth sends this request again after asking for the password, so everything is checked again.
+    """
+    namespace = named(environment, binding)
+    if request.method != "POST":
+        return redirect("keys", environment, binding)
+    insist_fresh(request)
+    form = RevealForm(request.POST)
+    valid = form.is_valid()
+    if "name" not in form.cleaned_data:
+        raise Http404
+    name: str = form.cleaned_data["name"]
+    return _reveal(request, namespace, name, form) if valid else _page(request, namespace, name, form=form, status=422)
+
+
+def _reveal(request: HttpRequest, namespace: Namespace, name: str, form: RevealForm) -> HttpResponse:
+    asked = {"reason": form.cleaned_data["reason"], "formatted": bool(form.cleaned_data["layout"])}
+    on = On(namespace.environment, f"namespace:{namespace.pk}", str(namespace))
+    with refusals_shown(request, on, form=form):
+        try:
+            live = key_reveal.reveal(namespace, name, by=person_of(request), **asked)
+        except CloudflareError as error:
+            return _page(request, namespace, name, form=form, failure=str(error))
+        if live is None:
+            return _page(request, namespace, name, form=form, failure=_("The key does not exist any more."))
+        page = _page(request, namespace, name, live=live, revealed=timing.REVEALED)
+        # Works without scripts; kvops.js hides the value at the same time, also in a page that is kept for "back".
+        page["Refresh"] = f"{timing.REVEALED}; url={_address(namespace, name)}"
+        return page
+    return _page(request, namespace, name, form=form, status=409)
+
+
+def _address(namespace: Namespace, name: str) -> str:
+    page = reverse("key", args=[namespace.environment.slug, namespace.binding])
+    return f"{page}?{urlencode({'name': name})}"
+
+
 def _asked(form: KeyForm | LayoutForm, field: str) -> str:
     if not form.is_valid():
         raise Http404
@@ -47,8 +93,17 @@ def _asked(form: KeyForm | LayoutForm, field: str) -> str:
 
 
 def _page(
-    request: HttpRequest, namespace: Namespace, name: str, *, live: key_value.Live | None = None, failure: str = ""
+    request: HttpRequest,
+    namespace: Namespace,
+    name: str,
+    *,
+    live: key_value.Live | None = None,
+    failure: str = "",
+    revealed: int = 0,
+    form: RevealForm | None = None,
+    status: int = 200,
 ) -> HttpResponse:
+    """The page; `live` is the value, `revealed` the seconds for which a masked one is shown."""
     key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
     family = key_families.family_of(namespace.binding, name)
     category = Category(family.category) if family else Category.UNCLASSIFIED
@@ -66,7 +121,17 @@ def _page(
         "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_reveal": category.sensitive and _may_reveal(request, namespace, name),
         "live": live,
         "failure": failure,
+        "revealed": revealed,
+        "address": _address(namespace, name),
+        "form": form or RevealForm(initial={"name": name}),
     }
-    return render(request, "keys/detail.html", context, status=200 if key or live or story else 404)
+    known = status != 200 or key or live or story
+    return render(request, "keys/detail.html", context, status=status if known else 404)
+
+
+def _may_reveal(request: HttpRequest, namespace: Namespace, name: str) -> bool:
+    operates = request.user.has_perm("kvops.operate")
+    return operates or key_reveal.request_about(namespace, name, by=person_of(request)) is not None

@@ -29,6 +29,10 @@ class KeyEventKind(TextChoices):
     UNEXPLAINED = "unexplained", _("Gone without an explanation")
     UNEXPECTED = "unexpected", _("Unexpected new key")
     VIEWED = "viewed", _("Value viewed")
+    REVEALED = "revealed", _("Masked value revealed")
+
+
+_READ = (KeyEventKind.VIEWED, KeyEventKind.REVEALED)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     `listed_at` is the start of the scan that listed the key; None if the newest scan did not list it. For a listed key
     only a deletion after that start counts.
     """
-    last = next((event for event in events if event.kind != KeyEventKind.VIEWED), None)
+    last = next((event for event in events if event.kind not in _READ), None)
     if last is None or listed_at is None:
         return last
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
@@ -92,16 +96,17 @@ def _odd(
 
 
 def _views(namespace: Namespace, name: str) -> list[KeyEvent]:
-    """The views of its value, in KV or in a backup."""
+    """The views of its value, in KV or in a backup, and its reveals with the reason."""
     here = Q(subject=namespace.audited["subject"]) | Q(details__namespace=str(namespace))
-    found = Entry.objects.filter(here, action=Action.VALUE_VIEWED, details__key=name).newest_first()
+    kinds = {Action.VALUE_VIEWED: KeyEventKind.VIEWED, Action.VALUE_REVEALED: KeyEventKind.REVEALED}
     return [
         KeyEvent(
             at=entry.at,
-            kind=KeyEventKind.VIEWED,
+            kind=kind,
             by=entry.actor,
-            note=entry.subject_label if entry.subject.startswith("generation:") else "",
+            note=entry.details.get("reason", entry.subject_label if entry.subject.startswith("generation:") else ""),
             links=[(gettext("Audit log"), entry.get_absolute_url())],
         )
-        for entry in found[:SHOWN]
+        for action, kind in kinds.items()
+        for entry in Entry.objects.filter(here, action=action, details__key=name).newest_first()[:SHOWN]
     ]

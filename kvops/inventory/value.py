@@ -49,6 +49,8 @@ class Live:
     expiration: int | None
     known: bool
     changed: bool
+    metadata: str | None = None
+    """The metadata of a revealed key; other pages take it from the inventory."""
 
 
 def category_of(namespace: Namespace, name: str) -> Category:
@@ -67,10 +69,11 @@ def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False
     with log.transaction():
         log.record(Action.VALUE_VIEWED, actor=by.actor, **namespace.audited, details={"key": name, "masked": masked})
     key = Key.objects.filter(namespace=namespace, name=name).first()
-    return _live(entry, key, masked=masked, formatted=formatted)
+    return as_shown(entry, key, masked=masked, formatted=formatted)
 
 
-def _live(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> Live:
+def as_shown(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> Live:
+    """The entry as the page shows it; `key` is its row in the inventory."""
     kind, pretty = _kind(entry.data)
     formatted = formatted and kind == ValueKind.JSON
     if kind == ValueKind.BINARY:
@@ -90,6 +93,7 @@ def _live(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> 
         expiration=entry.expiration,
         known=key is not None,
         changed=key is not None and (key.expiration, key.metadata) != (entry.expiration, entry.metadata),
+        metadata=None if masked else entry.metadata,
     )
 
 

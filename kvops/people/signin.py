@@ -106,7 +106,7 @@ def insist_fresh(request: HttpRequest) -> None:
     """
     user = request.user
     if not (isinstance(user, User) and user.is_active and user.has_usable_password()):
-        raise PermissionDenied(_("Deciding needs a password of your own. Choose one through “Forgot your password?”."))
+        raise PermissionDenied(_("This needs a password of your own. Choose one through “Forgot your password?”."))
     typed = [
         float(record["at"])
         for record in get_authentication_records(request, user)

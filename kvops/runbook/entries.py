@@ -36,6 +36,9 @@ BEGINNINGS = (
 _BEGUN = ("cleanup:", "generation:", "check:", "restore:", "drill:", "investigation:", "prune:", "stated:")
 """The subjects of these actions, and of stated operations."""
 
+_READS = (Action.VALUE_VIEWED, Action.VALUE_REVEALED)
+"""Reads of a value: each stands alone, and its subject is the namespace."""
+
 MOST = 300
 """Entries. A timeline shows at most this many, the newest."""
 
@@ -81,7 +84,7 @@ class RunbookEntry:
     @property
     def kind(self) -> EntryKind:
         """Its kind."""
-        kinds = {Action.VALUE_VIEWED: EntryKind.READ, Action.RUNBOOK_STATED: EntryKind.STATED}
+        kinds = {Action.RUNBOOK_STATED: EntryKind.STATED, **dict.fromkeys(_READS, EntryKind.READ)}
         return kinds.get(Action(self.begun.action), EntryKind.OPERATION)
 
     @property
@@ -92,6 +95,8 @@ class RunbookEntry:
     @property
     def title(self) -> str:
         """The operation in words."""
+        if self.begun.action == Action.VALUE_REVEALED:
+            return _("Masked value revealed")
         if self.kind == EntryKind.READ:
             return _("Masked value read")
         if self.kind == EntryKind.STATED:
@@ -188,6 +193,7 @@ class RunbookSearch:
         begun = [(action, Q(details__has_key="procedure"), EntryKind.OPERATION) for action in BEGINNINGS]
         begun += [
             (Action.VALUE_VIEWED, Q(details__masked=True), EntryKind.READ),
+            (Action.VALUE_REVEALED, Q(), EntryKind.READ),
             (Action.RUNBOOK_STATED, Q(), EntryKind.STATED),
         ]
         for action, only, kind in begun:
@@ -195,7 +201,7 @@ class RunbookSearch:
                 yield action, Entry.objects.newest_first().filter(only, action=action)
 
     def _narrowed(self, found: EntryQuerySet, action: Action) -> EntryQuerySet:
-        read = action == Action.VALUE_VIEWED
+        read = action in _READS
         if self.procedure:
             found = found.filter(details__procedure=self.procedure)
         if self.family:
@@ -221,7 +227,7 @@ class RunbookSearch:
     @cached_property
     def _subjects_of_person(self) -> list[str]:
         """The subjects that the person took part in, and everything above them."""
-        entries = Entry.objects.by(self.person).exclude(action=Action.VALUE_VIEWED).newest_first()[:TAKEN_PART]
+        entries = Entry.objects.by(self.person).exclude(action__in=_READS).newest_first()[:TAKEN_PART]
         return subject_tree.above(dict.fromkeys(entry.subject for entry in entries if entry.subject))
 
     @cached_property
@@ -256,7 +262,7 @@ def of_subject(subject: str) -> RunbookEntry | None:
     A backup belongs to the operation that made it, also after a prune request listed it.
     """
     subjects = [one for one in subject_tree.above([subject]) if one.startswith(_BEGUN)]
-    found = list(Entry.objects.about(subjects).filter(_beginnings(), ~Q(action=Action.VALUE_VIEWED)))
+    found = list(Entry.objects.about(subjects).filter(_beginnings(), ~Q(action__in=_READS)))
     nearest = min(found, key=lambda entry: _distance(entry.subject, subject, subjects), default=None)
     return shown([nearest])[0] if nearest else None
 
@@ -269,5 +275,5 @@ def _beginnings() -> Q:
     return (
         Q(action__in=BEGINNINGS, details__has_key="procedure")
         | Q(action=Action.VALUE_VIEWED, details__masked=True)
-        | Q(action=Action.RUNBOOK_STATED)
+        | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED])
     )

@@ -24,6 +24,7 @@ SAFE = frozenset(
         "run-stop",
         # reads
         "environment-check",
+        "key-reveal",
         "key-value",
         "scan",
         "backups:check_again",

@@ -54,7 +54,8 @@ class NameField(forms.CharField):
     def __init__(self, *, example: str = "", **kwargs: Any) -> None:
         typing = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
         shown = {"placeholder": example} if example else {}
-        super().__init__(strip=False, widget=forms.TextInput(attrs=typing | shown), **kwargs)
+        kwargs.setdefault("widget", forms.TextInput(attrs=typing | shown))
+        super().__init__(strip=False, **kwargs)
 
     def to_python(self, value: Any) -> str:
         """The name that was typed. Raises ValidationError for text that no name can contain."""

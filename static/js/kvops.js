@@ -85,5 +85,17 @@ function comeBack() {
   setTimeout(() => announce(`${words(main.querySelector("h1"))} ${states(document.getElementById("live") || main)}`), 500);
 }
 
+// A revealed value leaves the page after its time. The header Refresh does the same where no script runs.
+const revealed = document.querySelector("[data-hide-after]");
+function hideRevealed() {
+  revealed.replaceChildren();
+  location.replace(revealed.dataset.hideTo);
+}
+if (revealed) {
+  setTimeout(hideRevealed, 1000 * revealed.dataset.hideAfter);
+  // A page that the browser keeps for "back" does not show it either.
+  addEventListener("pagehide", () => revealed.replaceChildren());
+}
+
 prepare(document);
 comeBack();
