@@ -163,6 +163,17 @@ class Action(TextChoices):
     INVESTIGATION_ENDING = "investigation.ending", _("Prune of an investigation backup started")
     INVESTIGATION_OVER = "investigation.over", _("Investigation backup deleted")
 
+    CHANGE_PREPARED = "change.prepared", _("Change of a key prepared")
+    CHANGE_SUBMITTED = "change.submitted", _("Change of a key submitted for approval")
+    CHANGE_APPROVED = "change.approved", _("Change of a key approved")
+    CHANGE_STARTED = "change.started", _("Change of a key started")
+    CHANGE_INTENDED = "change.intended", _("Writing of a changed key intended")
+    CHANGE_FINISHED = "change.finished", _("Change of a key read back")
+    CHANGE_ACCEPTED = "change.accepted", _("Change of a key accepted")
+    CHANGE_ENDED = "change.ended", _("Change of a key given up")
+    PROPOSAL_ERASING = "proposal.erasing", _("Erasure of a proposal intended")
+    PROPOSAL_ERASED = "proposal.erased", _("Proposal erased")
+
     RUNBOOK_NOTED = "runbook.noted", _("Note written in the runbook")
     RUNBOOK_STATED = "runbook.stated", _("Operation outside KVOps stated")
     TODO_ADDED = "todo.added", _("To-do added")

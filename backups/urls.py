@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path, re_path
 
 from backups.bucket import views as bucket_views
+from backups.changes import editor_views as change_editor_views, views as change_views
 from backups.cleanup import reference_views, stage_views, views as cleanup_views
 from backups.comparisons import views as comparison_views
 from backups.deletion import views as deletion
@@ -52,6 +53,18 @@ urlpatterns: list[URLPattern] = [
     path("categories/new/<int:pk>/anew", family_views.anew, name="family_anew"),
     path("categories/shapes/", family_views.shapes_page, name="family_shapes"),
     path("categories/try/", family_views.bench_page, name="family_bench"),
+    path("changes/", change_views.index, name="changes"),
+    path("changes/<int:pk>/", change_views.detail, name="change"),
+    path("changes/<int:pk>/accept", change_views.step, {"step": "accept"}, name="change_accept"),
+    path("changes/<int:pk>/again", change_views.step, {"step": "again"}, name="change_again"),
+    path("changes/<int:pk>/end", change_views.step, {"step": "end"}, name="change_end"),
+    path("changes/<int:pk>/live", change_views.live, name="change_live"),
+    path("changes/<int:pk>/reveal", change_views.reveal, name="change_reveal"),
+    path("changes/<int:pk>/reverse", change_views.step, {"step": "reverse"}, name="change_reverse"),
+    path("changes/<int:pk>/start", change_views.step, {"step": "start"}, name="change_start"),
+    path("changes/<int:pk>/submit", change_views.step, {"step": "submit"}, name="change_submit"),
+    path("changes/new/<slug:environment>/<slug:binding>/", change_editor_views.new, name="change_new"),
+    path("changes/new/<slug:environment>/<slug:binding>/load", change_editor_views.load, name="change_load"),
     path("cleanup/", cleanup_views.index, name="cleanup_list"),
     path("cleanup/<int:pk>/", cleanup_views.detail, name="cleanup"),
     path("cleanup/<int:pk>/arrange", cleanup_views.step, {"step": "arrange"}, name="cleanup_arrange"),

@@ -27,6 +27,8 @@ KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
 AGE_RECIPIENTS = env.recipients("KVOPS_AGE_RECIPIENTS")
 AGE_IDENTITY = env.reference("KVOPS_AGE_IDENTITY")
 DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
+# The identity that opens proposals of changes, and no backup. Only the web server has it.
+REVIEW_IDENTITY = env.reference("KVOPS_REVIEW_IDENTITY")
 KVOPS_ALLOWED_WEBHOOK_HOSTS = env.hosts("KVOPS_ALLOWED_WEBHOOK_HOSTS", "hooks.slack.com")
 BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
 HTTPS = BASE_URL.startswith("https://")

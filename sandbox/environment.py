@@ -148,12 +148,14 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
     }
     _secret(folder / "digest_key")
     operations, offline = (_identity(folder / "age" / f"{name}.txt") for name in ("operations", "offline"))
+    _identity(folder / "age" / "review.txt")
     return {
         **os.environ,
         **references,
         "KVOPS_AGE_RECIPIENTS": f"{operations.to_public()},{offline.to_public()}",
         "KVOPS_AGE_IDENTITY": f"file:{folder / 'age' / 'operations.txt'}",
         "KVOPS_DIGEST_KEY": f"file:{folder / 'digest_key'}",
+        "KVOPS_REVIEW_IDENTITY": f"file:{folder / 'age' / 'review.txt'}",
         "DJANGO_SETTINGS_MODULE": "kvops.settings",
         "KVOPS_SANDBOX": "1",
         "KVOPS_TIME_SCALE": os.environ.get("KVOPS_TIME_SCALE", "0.1"),
@@ -174,6 +176,11 @@ def for_web(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings for the web server. It refuses to start with keys that decrypt backups or tokens that can delete."""
     worker = ("KVOPS_AGE_IDENTITY", "KVOPS_DIGEST_KEY", *(f"{account.prefix}_KV_WRITE_TOKEN" for account in accounts()))
     return {name: value for name, value in environ.items() if name not in worker}
+
+
+def for_worker(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings for the worker, which refuses to start with the identity that opens proposals."""
+    return {name: value for name, value in environ.items() if name != "KVOPS_REVIEW_IDENTITY"}
 
 
 def role_url(folder: Path, owner_url: str, role: str) -> str:

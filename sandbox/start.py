@@ -113,7 +113,7 @@ class _Sandbox:
         web, gunicorn = environment.for_web(self._environ()), [*GUNICORN, f"127.0.0.1:{self.ports.web}"]
         self._serve("web", gunicorn, web, ready=lambda: _serves(self.ports.web))
         for name, command in SERVERS.items():
-            self._serve(name, (str(ROOT / "manage.py"), *command), self._environ())
+            self._serve(name, (str(ROOT / "manage.py"), *command), environment.for_worker(self._environ()))
 
     def fill(self) -> None:
         """Scan what is there, so that the pages have content, seed the other sample keys, scan all and back up.

@@ -24,6 +24,7 @@ from backups.models import (
     DrilledBackup,
     Generation,
     Investigation,
+    KeyChange,
     PruneEntry,
     Restore,
     RestoreEntry,
@@ -120,10 +121,12 @@ def writable_sets(objects: Mapping[str, bytes]) -> list[Writable]:
     undone = Run.objects.filter(kind=Run.Kind.UNDO).values("approval")
     deleted = [_approved(one, objects) for one in used.filter(kind=ApprovalRequest.Kind.DELETE_KEYS, pk__in=undone)]
     restores = used.filter(kind=ApprovalRequest.Kind.RESTORE)
+    changes = used.filter(kind=ApprovalRequest.Kind.PUT_KEY)
     drilled = [Writable(one.namespace, one.values) for one in _drilled(objects)]
     return [
         *(Writable(one.namespace, one.values) for one in deleted),
         *(_writable(one, objects) for one in restores),
+        *(_changed(one, objects) for one in changes),
         *drilled,
     ]
 
@@ -136,6 +139,24 @@ def _writable(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writabl
     safety = restore.safety
     over = dict(_of_generation(safety, objects)) if safety and restore.on_conflict == "overwrite" else {}
     return Writable(json.loads(request.evidence)["namespace_id"], values, over)
+
+
+def _changed(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable:
+    """What a change covers: nothing if its proposal is another object, or its copy holds another old value."""
+    shown = json.loads(request.evidence)
+    body = objects.get(shown["proposal"]["object"], b"")
+    if _sha(request.evidence.encode()) != request.digest or _sha(body) != shown["proposal"]["sha256"]:
+        return Writable(shown["namespace_id"], {})
+    proposed = json.loads(pyrage.decrypt(body, [keys.OFFLINE]))
+    name, old = proposed["key"], proposed["old"]
+    if (proposed["namespace_id"], name) != (shown["namespace_id"], shown["prefix"]):
+        return Writable(shown["namespace_id"], {})
+    over = {} if old is None else {name: _sha(base64.b64decode(old["value"]))}
+    if old is not None:
+        manifest = objects.get(shown["generation"]["manifest"], b"{}")
+        kept = dict(_backed_up(json.loads(manifest), objects)) if manifest != b"{}" else {}
+        over = over if kept.get(name) == over[name] else {}
+    return Writable(shown["namespace_id"], {name: _sha(base64.b64decode(proposed["new"]["value"]))}, over)
 
 
 def _of_generation(generation: Generation, objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
@@ -223,7 +244,7 @@ def _investigated() -> Iterator[Generation]:
 def bucket_problems(deleted: Iterable[str]) -> list[str]:
     """What was deleted from the bucket and may not: an object of no approved prune, or of a copy under 14 days.
 
-    Copies of investigations go with those.
+    Copies of investigations go with those, and proposals with their changes.
     """
     entries = PruneEntry.objects.filter(
         prune__approval__state=ApprovalRequest.State.USED,
@@ -231,5 +252,7 @@ def bucket_problems(deleted: Iterable[str]) -> list[str]:
         generation__finished_at__lte=Now() - timedelta(days=14),
     )
     allowed = {key for entry in entries.select_related("generation") for key in entry.generation.every_object()}
+    over = KeyChange.objects.filter(state__in=KeyChange.OVER, object_key__startswith="proposals/")
+    allowed |= set(over.values_list("object_key", flat=True))
     allowed |= {key for copy in _investigated() for key in copy.every_object()}
     return [f"{key} was deleted and is in no approved prune." for key in deleted if key not in allowed]

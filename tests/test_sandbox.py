@@ -239,6 +239,7 @@ def test_the_web_server_of_the_sandbox_has_nothing_that_opens_backups_or_deletes
         *("KVOPS_AGE_IDENTITY", "KVOPS_DIGEST_KEY"),
         *("QA_KV_WRITE_TOKEN", "PROD_KV_WRITE_TOKEN"),
     }
+    assert whole.keys() - environment.for_worker(whole).keys() == {"KVOPS_REVIEW_IDENTITY"}
 
 
 def test_a_database_keeps_its_password_and_data_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,11 @@ def investigations_root(environment: Environment) -> str:
     return f"investigations/{quote(environment.slug, safe='')}/"
 
 
+def proposals_root(environment: Environment) -> str:
+    """The prefix of the names of an environment's proposals. It is not under the prefix that R2 locks."""
+    return f"proposals/{quote(environment.slug, safe='')}/"
+
+
 _SEEN = ("size", "etag", "modified_at", "seen_at", "status_at", "note", "noted_by", "noted_at")
 
 

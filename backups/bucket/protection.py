@@ -69,7 +69,7 @@ def known(environment: Environment) -> BucketProtection:
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     if found.known and _is_old(found):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
-        found.deletes, found.expiry = [], None
+        found.deletes, found.expiry, found.proposals = [], None, None
     return found
 
 
@@ -129,6 +129,14 @@ def rules_of(protection: BucketProtection) -> list[LockRule]:
     return [LockRule(**rule) for rule in protection.rules]
 
 
+def proposals_expire(protection: BucketProtection) -> bool:
+    """Whether R2 itself deletes proposals within 30 days, leaves time to decide and to use them, and locks none."""
+    if protection.proposals is None or protection.proposals_locked:
+        return False
+    least = timing.DECIDE_WITHIN + timing.USE_WITHIN
+    return least < protection.proposals <= timedelta(days=timing.CACHE_RETENTION_DAYS).total_seconds()
+
+
 def ask_when_due(environment: Environment, keep: Callable[[], None] = lambda: None) -> None:
     """Ask Cloudflare, unless it answered within the last half hour."""
     protection = known(environment)
@@ -166,6 +174,8 @@ class _ProtectionAnswer:
     public: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
     expiry: int | None = None
+    proposals: int | None = None
+    proposals_locked: bool = False
     problem: str = ""
 
     def columns(self) -> dict[str, Any]:
@@ -182,6 +192,7 @@ class _AnotherAccount(ConfigurationError):
 
 def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswer:
     bucket, root = environment.r2_bucket, bucket_access.root(environment)
+    proposals = bucket_access.proposals_root(environment)
     jurisdiction = _jurisdiction(environment)
     with Calls(environment, keep) as calls:
         client = calls.client
@@ -199,6 +210,8 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswe
         tuple(domain.name for domain in domains if domain.enabled),
         tuple(rule.id for rule in deleting if lock_rules.meet(rule.prefix, root)),
         lock_rules.expiry(deleting, bucket_access.investigations_root(environment)),
+        lock_rules.expiry(deleting, proposals),
+        any(rule.enabled and lock_rules.meet(rule.prefix, proposals) for rule in rules),
     )
 
 
@@ -242,6 +255,7 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
                     "public": [name[:100] for name in protection.public[:20]],
                     "deletes": [name[:100] for name in protection.deletes[:20]],
                     "expiry": protection.expiry,
+                    "proposals": protection.proposals,
                     "problem": protection.problem,
                     "words": words[:500],
                 },

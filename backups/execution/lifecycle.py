@@ -1,6 +1,6 @@
-"""The life that a stage, a restore and a prune request share: submitted, decided, started, ended early.
+"""The life that a stage, a restore, a change and a prune request share: submitted, decided, started, ended early.
 
-Each move is one conditional UPDATE and one audit entry. What differs between the three is an attribute of `Lifecycle`.
+Each move is one conditional UPDATE and one audit entry. What differs between them is an attribute of `Lifecycle`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.models import CleanupStage, PruneRequest, Restore
+from backups.models import CleanupStage, KeyChange, PruneRequest, Restore
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.refusals import Refused
@@ -20,11 +20,11 @@ from kvops.runs import driver as run_driver
 from kvops.wording import Words, say
 
 SUBMITTED, APPROVED = "submitted", "approved"
-"""States with the same name in all three models."""
+"""States with the same name in all models."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
+class Lifecycle[Work: (CleanupStage, KeyChange, PruneRequest, Restore)]:
     """The moves of the rows of one model. A refusal is raised as an exception of the class `refused`."""
 
     model: type[Work]

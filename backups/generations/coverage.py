@@ -174,7 +174,7 @@ def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys
 
 
 def _covers(generation: Generation, family: Family) -> bool:
-    if generation.purpose == Purpose.RESTORE:
-        return False  # a safety backup of a restore does not cover the family
+    if generation.purpose in {Purpose.RESTORE, Purpose.CHANGE}:
+        return False  # a backup before a restore or a change does not cover the family
     under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
     return under and (generation.purpose == Purpose.ROUTINE or str(family) in generation.patterns)

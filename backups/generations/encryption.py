@@ -74,6 +74,21 @@ def seal(needs: bool) -> dict[str, object]:
     return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": archive.key_id(_digest_keys()[0])}
 
 
+def newest_digest_key() -> bytes:
+    """The key of new digests. Raises RunError if this process lacks it."""
+    return _digest_keys()[0]
+
+
+def digest_key_of(key_id: str) -> bytes:
+    """The key with this id, by which a change was intended. Raises RunError if this process lacks it."""
+    found = next((key for key in _digest_keys() if archive.key_id(key) == key_id), None)
+    if found is None:
+        raise RunError(
+            CODE, say(_("KVOPS_DIGEST_KEY does not name the key %(key)s. Add it and try again."), key=key_id)
+        )
+    return found
+
+
 def digest_key(generation: Generation | None) -> bytes | None:
     """The key of a backup's digests; None if it is not encrypted. Raises RunError if this process lacks the key."""
     if generation is None or not generation.encrypted:
@@ -101,7 +116,7 @@ def opener(generation: Generation) -> Opener:
     """
     if not generation.encrypted:
         return iter
-    mine = [one for one in _identities() if str(one.to_public()) in generation.recipients]
+    mine = [one for one in identities() if str(one.to_public()) in generation.recipients]
     if not mine:
         raise RunError(
             CODE,
@@ -134,7 +149,8 @@ def _digest_keys() -> list[bytes]:
     return [line.encode() for line in lines]
 
 
-def _identities() -> list[x25519.Identity]:
+def identities() -> list[x25519.Identity]:
+    """The identities that open backups. Raises RunError if this process lacks them."""
     lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, _NO_IDENTITY)
     try:
         return [x25519.Identity.from_str(line) for line in lines]

@@ -43,6 +43,7 @@ def create_backup(
     purpose: Generation.Purpose = Generation.Purpose.ROUTINE,
     stage: CleanupStage | None = None,
     restore: Restore | None = None,
+    only: str | None = None,
     ends_at: datetime | None = None,
     foreground: bool = False,
     exact: bool = False,
@@ -51,7 +52,8 @@ def create_backup(
 
     Routine backups of caches are refused. With `exact`, the prefix is the whole name of the only key.
 
-    With a stage, the backup holds exactly the stage's frozen names; with a restore, exactly the names it may overwrite.
+    With a stage, the backup holds exactly the stage's frozen names; with a restore, exactly the names it may overwrite;
+    with `only`, exactly this name.
     An investigation backup ends with its investigation.
 
     The run decides about encryption when it knows all names. If encryption is not set up, keys that need it make the
@@ -62,13 +64,14 @@ def create_backup(
     if why := rollback.why_read_only():
         raise BackupRefused(why)
     prefixes = distinct_of_keys(prefixes)
+    given = stage is not None or restore is not None or only is not None
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
     if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
         raise BackupRefused(
             _("Caches are backed up only for an investigation with a name and an end. Open an investigation instead.")
         )
     if not encryption.possible():
-        _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
+        _insist_in_the_clear(namespace, prefixes, families, listed=not given)
     at = insist_time(namespace)
     try:
         named = bucket_access.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else bucket_access.stem
@@ -80,10 +83,10 @@ def create_backup(
             namespace=namespace,
             prefixes=prefixes,
             category=scope.category(families or [None]),
-            patterns=[str(family) for family in families] if stage or restore else [],
+            patterns=[str(family) for family in families] if given else [],
             exact=exact or (stage is not None and stage.request.exact),
             purpose=purpose,
-            read=scope.read_mode(families) if stage or restore else Read.BULK,
+            read=scope.read_mode(families) if given else Read.BULK,
             stem=stem,
             started_at=at,
             retain_until=ends_at or at + timedelta(days=timing.RETENTION_DAYS),
@@ -96,6 +99,8 @@ def create_backup(
         freeze_from_stage(generation, stage)
     if restore:
         freeze_from_restore(generation, restore)
+    if only is not None:
+        generation.entries.create(index=0, name=only)
     return generation
 
 

@@ -7,13 +7,13 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from backups.history import deleted_keys
-from backups.models import CleanupEntry, Generation, RestoreEntry
+from backups.models import CleanupEntry, Generation, KeyChange, RestoreEntry
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
 
 
 def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
-    """Each deletion of the key, each restore of it, and each time it reappeared."""
+    """Each deletion of the key, each restore and change of it, and each time it reappeared."""
     found, deleted = deleted_keys.deletions(namespace)
     related = ("stage__run__started_by", "stage__approval__approver", "stage__generation", "stage__request")
     for entry in found.filter(deleted, name=name).select_related(*related).order_by("-stage")[:SHOWN]:
@@ -23,6 +23,9 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     )
     for back in restores.order_by("-restore")[:SHOWN]:
         yield from _restore(back)
+    changes = KeyChange.objects.filter(namespace=namespace, name=name, attempt__gt=0)
+    for change in changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")[:SHOWN]:
+        yield from _change(change)
     for one in deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")[:SHOWN]:
         yield KeyEvent(
             at=one.found_at,
@@ -68,6 +71,22 @@ def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
         links=[
             (_("Restore"), reverse("backups:restore", args=[restore.pk])),
             *_links(restore.approval, restore.generation),
+        ],
+    )
+
+
+def _change(change: KeyChange) -> Iterator[KeyEvent]:
+    if change.intended_at is None:
+        return
+    yield KeyEvent(
+        at=change.intended_at,
+        kind=KeyEventKind.CHANGED,
+        by=_by(change.run),
+        approved_by=_approver(change.approval),
+        note=change.reason,
+        links=[
+            (_("Change %(pk)s") % {"pk": change.pk}, reverse("backups:change", args=[change.pk])),
+            *_links(change.approval, change.generation),
         ],
     )
 

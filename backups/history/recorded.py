@@ -6,7 +6,7 @@ from audit.actions import Action
 from audit.claims import KnownHead, NotReadable, RowClaim
 from backups.bucket import newest_manifest
 from backups.bucket.store import StoreError
-from backups.models import Check, CleanupRequest, CleanupStage, Generation, Restore
+from backups.models import Check, CleanupRequest, CleanupStage, Generation, KeyChange, Restore
 from kvops.models import DatabaseRollback, Environment, Run
 from kvops.rollback import Seen
 
@@ -49,6 +49,14 @@ ROWS = (
         action=Action.RESTORE_FINISHED,
         column="state",
         values=(Restore.State.DONE,),
+        moment="finished_at",
+    ),
+    RowClaim(
+        table=KeyChange._meta.db_table,
+        kind="keychange",
+        action=Action.CHANGE_FINISHED,
+        column="state",
+        values=(KeyChange.State.DONE,),
         moment="finished_at",
     ),
 )

@@ -7,6 +7,7 @@ docstring of a model lists its states and the allowed moves. Values of keys are 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketProtection
 from backups.models.cases import DifferenceCase
+from backups.models.changes import KeyChange
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
@@ -42,6 +43,7 @@ __all__ = [
     "GenerationEntry",
     "GenerationPart",
     "Investigation",
+    "KeyChange",
     "OtherName",
     "Pin",
     "PlainDump",

@@ -14,7 +14,7 @@ class BucketProtection(models.Model):
     `read_at` is the time of Cloudflare's last answer, by the database's clock. `rules` are those of that answer, also
     while the protection is not known. `wider` are the ids of rules that lock
     other data too, `deletes` the ids of rules that delete backups. `expiry`: R2 deletes investigation backups after
-    this many seconds.
+    this many seconds. `proposals`: the same for the proposals of changes, and whether a rule locks them.
     """
 
     class Lock(models.TextChoices):
@@ -53,6 +53,8 @@ class BucketProtection(models.Model):
     wider = models.JSONField(default=list, blank=True)
     deletes = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     expiry = models.PositiveBigIntegerField(null=True, blank=True)
+    proposals = models.PositiveBigIntegerField(null=True, blank=True)
+    proposals_locked = models.BooleanField(default=False, db_default=False)
     public = models.JSONField(default=list, blank=True)
     problem = models.CharField(max_length=20, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)

@@ -99,10 +99,10 @@ class Generation(models.Model):
         RESTORE = "restore", _("backup before a restore")
         MASTERS = "masters", _("master data of D1")
         INVESTIGATION = "investigation", _("investigation")
+        CHANGE = "change", _("backup before a change")
 
-    OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
-    """Purposes whose names are given by a stage or restore, not listed."""
-
+    OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE, Purpose.CHANGE)
+    """Purposes whose names are given, not listed."""
     VERIFIABLE = (Status.COMPLETE, Status.VERIFIED, Status.DAMAGED)
     """States of a backup that a verification can read."""
 

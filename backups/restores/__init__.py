@@ -1,4 +1,4 @@
-"""The only code that writes values into an environment: keys of a verified backup are restored into KV.
+"""Keys of a verified backup are restored into KV. Only this package and `changes` write values into an environment.
 
 `selection` fixes the names as rows, `preview` compares each with KV, `requests` submits the restore, and another
 person approves. `run` then writes chunk by chunk (`chunks`, `write`) and `verification` reads everything back after

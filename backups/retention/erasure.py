@@ -3,7 +3,8 @@
 From the status *deleting* on, a backup is good for nothing. Each object gets its audit entry before its delete. The
 backup is *deleted* when the store has none of its objects. If a delete fails, the run ends with the reason, and the
 same run continues from there. The caller brings the right to delete: an approved prune request (`run`), or the
-standing approval of an investigation.
+standing approval of an investigation. The proposal of a change is no backup: its run deletes it once the change is
+over, by `erase_proposal_permanently`.
 """
 
 from abc import ABC, abstractmethod
@@ -100,3 +101,14 @@ class Erasure(ABC):
             StoredObject.objects.filter(environment=self.environment, key__in=keys).delete()
             self.settled(generation)
             self.record(Action.GENERATION_DELETED, generation, {"objects": len(keys), "keys": generation.keys})
+
+
+def erase_proposal_permanently(store: R2Store, lease: Lease, key: str) -> None:
+    """Delete the object of a proposal, and look that it is gone. Raises RunError for another object, and StoreError."""
+    if not key.startswith("proposals/"):
+        raise RunError("wrong_target", gettext_noop("The object is no proposal."))
+    with lease.fence():
+        erase_permanently(store, key)
+    if store.head(key) is not None:
+        sentence = _("%(key)s was deleted and is still in bucket %(bucket)s.")
+        raise RunError("still_there", say(sentence, key=key, bucket=store.bucket))

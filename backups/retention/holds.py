@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import Check, CleanupStage, Comparison, DrilledBackup, Generation, Pin, Restore
+from backups.models import Check, CleanupStage, Comparison, DrilledBackup, Generation, KeyChange, Pin, Restore
 from backups.retention.decide import Hold
 from kvops import timing
 from kvops.models import Category, Run
@@ -24,7 +24,7 @@ State = CleanupStage.State
 def holds_of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
     """The holds on each of these backups."""
     found: dict[int, list[Hold]] = defaultdict(list)
-    for source in (_pins, _cleanups, _restores, _runs):
+    for source in (_pins, _cleanups, _restores, _changes, _runs):
         for pk, hold in source(pks):
             found[pk].append(hold)
     return found
@@ -53,6 +53,12 @@ def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
     for restore in restores.filter(Q(generation__in=pks) | Q(safety__in=pks)).order_by("pk"):
         hold = Hold(say(_("Restore %(pk)s needs it."), pk=restore.pk), reverse("backups:restore", args=[restore.pk]))
         yield from ((pk, hold) for pk in (restore.generation_id, restore.safety_id) if pk is not None and pk in pks)
+
+
+def _changes(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+    for change in KeyChange.objects.filter(generation__in=pks).exclude(state__in=KeyChange.OVER).order_by("pk"):
+        hold = Hold(say(_("Change %(pk)s needs it."), pk=change.pk), reverse("backups:change", args=[change.pk]))
+        yield change.generation_id or 0, hold
 
 
 def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:

@@ -41,7 +41,7 @@ def _newest() -> GenerationQuerySet:
     return (
         Generation.objects.of_kv()
         .there()
-        .exclude(purpose=Generation.Purpose.RESTORE)
+        .exclude(purpose__in=[Generation.Purpose.RESTORE, Generation.Purpose.CHANGE])
         .order_by("namespace", "prefixes", "-pk")
         .distinct("namespace", "prefixes")
         .select_related("namespace__environment")

@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup.references import BEFORE_SUBMIT, RESTING_ON_ANSWERS, StageReferences
 from backups.drills import requests as drill_requests
-from backups.models import CleanupStage, Generation, Investigation, PruneRequest, Restore
-from kvops.models import ApprovalRequest, Environment, Person, Scratch
+from backups.models import CleanupStage, Generation, Investigation, KeyChange, PruneRequest, Restore
+from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
+from kvops.names import visible
 
 register = template.Library()
 
@@ -35,11 +36,11 @@ class WaitingWork:
 
 @register.simple_tag
 def waiting_work(person: Person) -> list[WaitingWork]:
-    """Approved restores and prune requests, investigations without an approval, and overdue drills.
+    """Approved restores, changes and prunes, failed changes, investigations without an approval, and overdue drills.
 
     A person who approved a request cannot start it, so it is left out.
     """
-    return [*_restores(person), *_prunes(person), *_investigations(), *_drills()]
+    return [*_restores(person), *_changes(person), *_prunes(person), *_investigations(), *_drills()]
 
 
 @register.inclusion_tag("cleanup/_to_answer.html")
@@ -68,6 +69,23 @@ def _restores(person: Person) -> list[WaitingWork]:
             "restore_approved",
         )
         for one in found[:SHOWN]
+    ]
+
+
+def _changes(person: Person) -> list[WaitingWork]:
+    """Approved changes, and those whose run failed or was stopped: the key is not as it was, or a right is gone."""
+    approved = Q(state=KeyChange.State.APPROVED, approval__use_by__gt=Now())
+    resting = Q(state=KeyChange.State.WRITING, run__state__in=Run.RESUMABLE)
+    found = KeyChange.objects.filter(approved | resting).exclude(approval__approver=person)
+    return [
+        WaitingWork(
+            one.environment,
+            _("Write the key") if one.state == KeyChange.State.APPROVED else _("See why the change stopped"),
+            visible(one.name),
+            reverse("backups:change", args=[one.pk]),
+            f"change_{one.state}" if one.state == KeyChange.State.APPROVED else one.run.state if one.run else "",
+        )
+        for one in found.select_related("environment", "run").order_by("pk")[:SHOWN]
     ]
 
 

@@ -53,12 +53,14 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
     if asked.kind == Kind.INVESTIGATION:
         text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": environment, "title": shown["title"]}
-    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE}:
+    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY}:
         return _of_keys(asked, shown, environment)
     return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
 
 def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
+    if asked.kind == Kind.PUT_KEY:
+        return _of_key(shown, environment)
     number = shown["names"]["count"]
     text = ngettext(
         "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
@@ -85,6 +87,14 @@ def _of_family(family: Mapping[str, Any]) -> str:
         "family": visible(f"{family['binding']} {family['pattern']}") + ("" if family["exact"] else "*"),
         "category": Category(family["category"]).label,
     }
+
+
+def _of_key(shown: Mapping[str, Any], environment: str) -> str:
+    text = _("Change key %(key)s in %(environment)s %(namespace)s")
+    if shown["new_key"]:
+        text = _("Create key %(key)s in %(environment)s %(namespace)s")
+    facts = {"key": visible(shown["prefix"]), "environment": environment, "namespace": shown["namespace_title"]}
+    return text % facts
 
 
 def _of_policy(rules: int) -> str:

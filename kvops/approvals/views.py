@@ -30,7 +30,7 @@ SHOWN = 100
 """Rows. The most open requests and timeline entries on a page; in practice there are fewer."""
 
 State = ApprovalRequest.State
-_TIMES = {"at", "ends_at", "finished_at", "locked_until", "searched_at", "until"}
+_TIMES = {"accepted_at", "at", "ends_at", "finished_at", "locked_until", "searched_at", "until"}
 REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "approver", "starter")
 
 

@@ -29,7 +29,15 @@ from kvops.cloudflare._errors import (
     UnexpectedAnswer,
 )
 from kvops.cloudflare._hosts import is_loopback
-from kvops.cloudflare._kv import BULK_GET_LIMIT, KeyPage, KvEntry, ListedKey, NamespaceInfo, Value
+from kvops.cloudflare._kv import (
+    BULK_GET_LIMIT,
+    KeyPage,
+    KvEntry,
+    ListedKey,
+    NamespaceInfo,
+    Value,
+    metadata_text,
+)
 from kvops.cloudflare._names import MAX_NAME_BYTES
 from kvops.cloudflare._pages import PagesProject
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
@@ -79,4 +87,5 @@ __all__ = [
     "WorkerModule",
     "WorkerVersion",
     "is_loopback",
+    "metadata_text",
 ]

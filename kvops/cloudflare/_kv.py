@@ -23,6 +23,8 @@ from kvops.cloudflare._names import checked, segment
 from kvops.refusals import Sentence as _
 
 NAMESPACES = "/storage/kv/namespaces"
+METADATA_BYTES = 1024
+"""Bytes of metadata that KV takes (developers.cloudflare.com/kv/platform/limits)."""
 BULK_GET_LIMIT = 100
 
 _ONE = f"{NAMESPACES}/{ID}"
@@ -283,3 +285,11 @@ def _read_found(item: _json.Object) -> _FoundValue:
         _expiration(item.get("expiration")),
         _metadata(item.get("metadata")),
     )
+
+
+def metadata_text(typed: str) -> str | None:
+    """Metadata that a person typed, as the API returns it; None for `null`. Raises ValueError if KV would refuse it."""
+    found = _metadata(_json.parse_json(typed))
+    if found is not None and len(found.encode()) > METADATA_BYTES:
+        raise ValueError(f"metadata takes at most {METADATA_BYTES} bytes")
+    return found

@@ -25,6 +25,7 @@ class KeyEventKind(TextChoices):
 
     DELETED = "deleted", _("Deleted by KVOps")
     RESTORED = "restored", _("Restored by KVOps")
+    CHANGED = "changed", _("Changed by KVOps")
     REAPPEARED = "reappeared", _("Reappeared after its deletion")
     UNEXPLAINED = "unexplained", _("Gone without an explanation")
     UNEXPECTED = "unexpected", _("Unexpected new key")

@@ -29,8 +29,8 @@ EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
 The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before
 %(shown)s are in the listing, unless the key was deleted.
 """
-RESTORED = ("backups.restores.own_writes.restored_by_us",)
-"""Functions, by name, that give SQL for (name, at) of keys that KVOps wrote back. The parameters are the same."""
+RESTORED = ("backups.restores.own_writes.restored_by_us", "backups.changes.own_writes.changed_by_us")
+"""Functions, by name, that give SQL for (name, at) of keys that KVOps wrote. The parameters are the same."""
 EMPTIED = ("backups.deletion.own_deletions.emptied_by_us",)
 """Functions, by name, that give SQL for (prefix) of the prefixes that a clean-up emptied: no key may come back."""
 

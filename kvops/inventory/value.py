@@ -111,6 +111,11 @@ def _kind(data: bytes) -> tuple[ValueKind, str]:
         return ValueKind.TEXT, ""
 
 
+def is_json(data: bytes) -> bool:
+    """Whether the bytes are JSON."""
+    return _kind(data)[0] == ValueKind.JSON
+
+
 def in_hex(data: bytes) -> str:
     """The bytes as a hex dump: offset, bytes, and their ASCII characters."""
     lines = [data[start : start + _LINE] for start in range(0, len(data), _LINE)]
@@ -122,12 +127,28 @@ def in_hex(data: bytes) -> str:
 
 def fetch_command(namespace: Namespace, name: str) -> str:
     """The command that fetches the value without KVOps, quoted for a shell."""
+    if name.startswith("-"):
+        return _curl(namespace, name, "")
+    return _wrangler(namespace, f"get {shell(name)}")
+
+
+def put_command(namespace: Namespace, name: str, expiration: int | None = None) -> str:
+    """The command that writes a value from a file without KVOps, quoted for a shell. It does not have the value."""
+    if name.startswith("-"):
+        return _curl(namespace, name, " --request PUT --data-binary @value")
+    until = "" if expiration is None else f" --expiration {expiration}"
+    return _wrangler(namespace, f"put {shell(name)} --path value{until}")
+
+
+def _wrangler(namespace: Namespace, call: str) -> str:
     account = shell(namespace.environment.account_id)
-    if name.startswith("-"):  # wrangler takes such a name for an option, and has no other way to give a name
-        base, key = namespace.environment.api_base_url, quote(name, safe="")
-        url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}"
-        return f'curl --fail --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" {shell(url)}'
-    return (
-        f"CLOUDFLARE_ACCOUNT_ID={account} npx wrangler kv key get {shell(name)}"
-        f" --namespace-id {namespace.namespace_id} --remote"
-    )
+    place = f"--namespace-id {namespace.namespace_id} --remote"
+    return f"CLOUDFLARE_ACCOUNT_ID={account} npx wrangler kv key {call} {place}"
+
+
+def _curl(namespace: Namespace, name: str, more: str) -> str:
+    """The same for a name that wrangler takes for an option: it has no other way to give a name."""
+    account = shell(namespace.environment.account_id)
+    base, key = namespace.environment.api_base_url, quote(name, safe="")
+    url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}"
+    return f'curl --fail{more} --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" {shell(url)}'

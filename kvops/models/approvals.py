@@ -48,6 +48,7 @@ class ApprovalRequest(models.Model):
         DELETE_GENERATIONS = "delete_generations", _("prune backups")
         DRILL = "drill", _("restore drills")
         INVESTIGATION = "investigation", _("prune an investigation backup")
+        PUT_KEY = "put_key", _("change a key")
 
     class State(models.TextChoices):
         """The state of the request."""

@@ -58,6 +58,9 @@ class Run(models.Model):
         PRUNE_INVESTIGATION = "prune_investigation", _("prune of an investigation backup")
         LOOK = "look", _("look at the deployed code")
         SEARCH = "search", _("search of a deployed script")
+        CHANGE = "change", _("change of a key")
+        REVERSE_CHANGE = "reverse_change", _("preparation of a reverse change")
+        ERASE_PROPOSAL = "erase_proposal", _("erasure of a proposal")
 
     class State(models.TextChoices):
         """The state of the run."""
@@ -127,12 +130,12 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation", "change"])
                 | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation", "change"])
                 | Q(foreground=False),
             ),
             models.UniqueConstraint(

@@ -30,10 +30,21 @@ BEGINNINGS = (
     Action.DRILL_STARTED,
     Action.INVESTIGATION_OPENED,
     Action.DISPOSAL_SUBMITTED,
+    Action.CHANGE_PREPARED,
 )
 """Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
 
-_BEGUN = ("cleanup:", "generation:", "check:", "restore:", "drill:", "investigation:", "prune:", "stated:")
+_BEGUN = (
+    "cleanup:",
+    "generation:",
+    "check:",
+    "restore:",
+    "drill:",
+    "investigation:",
+    "prune:",
+    "keychange:",
+    "stated:",
+)
 """The subjects of these actions, and of stated operations."""
 
 _READS = (Action.VALUE_VIEWED, Action.VALUE_REVEALED)
@@ -129,11 +140,11 @@ class RunbookEntry:
 
     @cached_property
     def command(self) -> str:
-        """The command that does the same without KVOps: the read of a masked value, or what a person typed."""
+        """The command that does the same without KVOps: a read, the put of a change, or what a person typed."""
         if self.stated:
             return self.stated.command
         if self.kind != EntryKind.READ:
-            return ""
+            return str(self.begun.details.get("command", ""))
         rows = Namespace.objects.select_related("environment")
         namespace = rows.filter(pk=self.begun.subject.partition(":")[2]).first()
         return key_value.fetch_command(namespace, self.about) if namespace else ""

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from audit.models import Entry
 from kvops.names import visible
-from kvops.runbook.entries import EntryKind, RunbookEntry
+from kvops.runbook.entries import RunbookEntry
 from kvops.subjects import tree as subject_tree
 from kvops.wording import moment
 
@@ -80,7 +80,7 @@ def _head(entry: RunbookEntry, level: str) -> Lines:
             (_("Keys"), ", ".join(_code(name) for name in entry.stated.names)),
             (_("Reason"), escaped(entry.stated.reason)),
         ]
-    if entry.command and entry.kind != EntryKind.OPERATION:
+    if entry.command:
         facts.append((_("Command"), _code(entry.command)))
     yield from (f"- {title}: {text}\n" for title, text in facts if text)
 

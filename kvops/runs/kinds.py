@@ -46,6 +46,9 @@ KINDS: dict[str, RunKind] = {
         "backups.investigations.run.prune_investigation_permanently",
         resumed="backups.investigations.requests.insist_current",
     ),
+    Run.Kind.CHANGE: RunKind("backups.changes.run.run_change", resumed="backups.execution.revalidation.revalidate"),
+    Run.Kind.REVERSE_CHANGE: RunKind("backups.changes.reverse.prepare_reverse"),
+    Run.Kind.ERASE_PROPOSAL: RunKind("backups.changes.erase.erase_proposal"),
     Run.Kind.LOOK: RunKind("kvops.references.look.work"),
     Run.Kind.SEARCH: RunKind("kvops.references.scripts.work"),
 }

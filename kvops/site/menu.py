@@ -20,6 +20,7 @@ _PAGES = (
     ("integrity", "integrity/", "scale", _("Integrity")),
     ("references", "references/", "file-search", _("Code references")),
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
+    ("changes", "changes/", "file-pen-line", _("Changes")),
     ("approvals", "approvals/", "stamp", _("Approvals")),
     ("restores", "restores/", "archive-restore", _("Restores")),
     ("runs", "runs/", "activity", _("Runs")),

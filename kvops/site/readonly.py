@@ -27,6 +27,7 @@ SAFE = frozenset(
         "key-reveal",
         "key-value",
         "scan",
+        "backups:change_reveal",
         "backups:check_again",
         "backups:comparison_start",
         "backups:comparison_value",

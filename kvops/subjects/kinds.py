@@ -42,6 +42,7 @@ KINDS: Mapping[str, SubjectKind] = {
             "restore": "safe_restores",
             "prune": "prunes__prune",
             "investigation": "investigation",
+            "keychange": "changes",
         },
         found={"stage": "backups.cleanup.stages.backups_of"},
     ),
@@ -59,6 +60,9 @@ KINDS: Mapping[str, SubjectKind] = {
         parents={"stage": "stage", "generation": "generation"},
         holds=["entries__name"],
         titled="backups.history.titles.of_restores",
+    ),
+    "keychange": SubjectKind(
+        _("Change of a key"), "backups:change", "backups.KeyChange", parents={"keychange": "reverses"}, holds=["name"]
     ),
     "run": SubjectKind(
         _("Run"),

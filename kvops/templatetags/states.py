@@ -110,6 +110,13 @@ LOOKS: dict[str, Look] = {
     "bucket_public": Look(_("Public"), "red", "globe"),
     "bucket_differs": Look(_("Needs a look"), *_CARE),
     "bucket_unknown": Look(_("Not known"), "orange", "circle-question-mark"),
+    # changes of keys
+    "change_draft": Look(_("Being prepared"), *_STEP),
+    "change_submitted": Look(_("Waits for approval"), *_WAITS),
+    "change_approved": Look(_("Approved"), *_GOOD),
+    "change_writing": Look(_("Writing"), *_BUSY),
+    "change_done": Look(_("Done"), *_GOOD),
+    "change_ended": Look(_("Given up"), *_OVER),
     # restores
     "restore_preparing": Look(_("Being compared with KV"), *_BUSY),
     "restore_prepared": Look(_("Compared with KV"), *_STEP),

@@ -203,6 +203,7 @@ class FakeCloudflare:
         """A private bucket that lets copies of investigations go; with `locked`, a rule keeps what is there 30 days."""
         bucket = FakeBucket()
         bucket.expire("investigations/", days=30)
+        bucket.expire("proposals/", days=30)
         if locked:
             bucket.lock(locked, days=30)
         self._api.buckets[account, name] = bucket

@@ -79,6 +79,7 @@ class FakeS3:
         self.page_size = page_size
         self.dates: Callable[[], float] = time.time  # what the Date of an answer says
         self.objects: dict[str, bytes] = {}
+        self.erased: dict[str, bytes] = {}
         self.metadata: dict[str, dict[str, str]] = {}
         self.stored_at: dict[str, datetime] = {}
         self.uploads: list[tuple[str, str, datetime]] = []  # key, id, begun: of uploads in parts that nobody finished
@@ -188,7 +189,8 @@ class FakeS3:
     def delete(self, key: str) -> S3Answer:
         """DeleteObject."""
         self._insist_not_locked(key)
-        self.objects.pop(key, None)
+        if key in self.objects:
+            self.erased[key] = self.objects.pop(key)
         return S3Answer(204)
 
     def list(self, query: Mapping[str, str]) -> S3Answer:

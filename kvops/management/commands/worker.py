@@ -6,7 +6,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from kvops import timing
@@ -23,6 +24,9 @@ class Command(BaseCommand):
         self._over = threading.Event()
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if settings.REVIEW_IDENTITY:
+            raise CommandError("KVOPS_REVIEW_IDENTITY is for the web server: take it from the worker.")
+
         def stop(_number: int, _frame: FrameType | None) -> None:
             self._over.set()
 

@@ -9,14 +9,12 @@ export const guards = {
     ],
   }),
   lifecycle: () => ({
-    rules: [
-      {
-        id: "investigations",
-        enabled: true,
-        conditions: { prefix: "investigations/" },
-        deleteObjectsTransition: { condition: { type: "Age", maxAge: 30 * DAY } },
-      },
-    ],
+    rules: ["investigations", "proposals"].map((id) => ({
+      id,
+      enabled: true,
+      conditions: { prefix: `${id}/` },
+      deleteObjectsTransition: { condition: { type: "Age", maxAge: 30 * DAY } },
+    })),
   }),
   "domains/managed": ({ account_id }) => ({ bucketId: account_id, domain: `pub-${account_id}.r2.dev`, enabled: false }),
   "domains/custom": () => ({ domains: [] }),

@@ -1,0 +1,42 @@
+"""The review key: its identity opens proposals in the web server, so that people see what changes.
+
+`KVOPS_REVIEW_IDENTITY` is a reference to an age identity that only the web server has. It opens no backup. The worker
+refuses to start with it, and needs only the recipient, which each proposal names.
+"""
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from pyrage import IdentityError, x25519
+
+from backups.generations import encryption
+from kvops.connections import credentials
+from kvops.refusals import Refused
+
+
+class ReviewKeyMissing(Refused):
+    """Proposals can be neither made nor opened in this process; the message gives the setting."""
+
+
+def identity() -> x25519.Identity:
+    """The identity. Raises ReviewKeyMissing."""
+    if not settings.REVIEW_IDENTITY:
+        raise ReviewKeyMissing(_("KVOPS_REVIEW_IDENTITY is not set for the web server, so no value can be proposed."))
+    try:
+        secret = credentials.resolve(settings.REVIEW_IDENTITY)
+        lines = [line.strip() for line in secret.splitlines() if line.strip() and not line.startswith("#")]
+        return x25519.Identity.from_str(lines[0])
+    except (credentials.UnresolvedReference, IdentityError, IndexError):
+        # The error might quote the secret.
+        raise ReviewKeyMissing(_("KVOPS_REVIEW_IDENTITY does not name a file of age-keygen.")) from None
+
+
+def recipients() -> list[str]:
+    """The recipients of a proposal: those of backups, and the review key. Raises ReviewKeyMissing."""
+    mine = str(identity().to_public())
+    if not encryption.possible():
+        raise ReviewKeyMissing(encryption.HOW)
+    if mine in settings.AGE_RECIPIENTS:
+        raise ReviewKeyMissing(
+            _("The review key is also a recipient of backups. Give the web server an identity of its own.")
+        )
+    return [*settings.AGE_RECIPIENTS, mine]

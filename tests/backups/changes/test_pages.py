@@ -1,0 +1,239 @@
+"""The pages of changes: the editor, the page of one change, the request, and the reveal of both values."""
+
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from audit.models import Entry
+from backups.models import KeyChange
+from kvops import timing
+from kvops.inventory import story as key_story
+from kvops.models import ApprovalRequest
+from tests import make
+from tests.backups.changes import helpers as change_helpers
+from tests.backups.changes.helpers import KEY, NEW, OLD
+from tests.signing import fresh, signed_in
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
+EDITOR = "/changes/new/qa/SETTINGS/"
+LOAD = f"{EDITOR}load"
+CANARY = f"canary-{secrets.token_hex(12)}"
+KEPT = {"keep_metadata": "on", "keep_expiration": "on"}
+State = KeyChange.State
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def mail(estate: make.Estate) -> make.Estate:
+    return change_helpers.ready(estate)
+
+
+def post(client: Client, **form: str) -> "Answer":
+    return client.post(EDITOR, {"name": KEY, "value": NEW.decode(), **KEPT, **form})
+
+
+def newest() -> KeyChange:
+    return change_helpers.fresh(KeyChange.objects.latest("pk"))
+
+
+def test_the_keys_page_leads_to_the_editor(mail: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    page = browser.get("/key/qa/SETTINGS/", {"name": KEY}).content.decode()
+    assert f'href="{EDITOR}?name=mail%3Asmtp"' in page
+    form = browser.get(EDITOR, {"name": KEY}).context["form"]
+    assert (form["name"].value(), form["keep_value"].value(), form["value"].value()) == (KEY, True, None)
+
+
+def test_a_change_is_proposed_from_the_editor(mail: make.Estate, people: make.People) -> None:
+    answer = post(signed_in(people.operator))
+    assert answer.headers["Location"] == f"/changes/{newest().pk}/"
+    assert newest().parts == ["value"]
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_the_editor_is_filled_after_the_password_and_with_a_reason(mail: make.Estate, people: make.People) -> None:
+    mail.put(mail.qa, KEY, b'{"host":"%b"}' % CANARY.encode())
+    browser = signed_in(people.operator)
+    answer = browser.post(LOAD, {"name": KEY, "reason": "to edit it"})
+    assert answer.headers["Location"].startswith("/account/reauthenticate/")
+    page = browser.post(answer.headers["Location"], {"password": make.PASSWORD, "next": LOAD})
+    assert CANARY in page.content.decode()
+    assert "host" in [path for path, _ in page.context["paths"]]
+    assert Entry.objects.get(action="value.revealed").details == {"key": KEY, "reason": "to edit it"}
+    assert CANARY not in "".join(str(one.get_decoded()) for one in Session.objects.all())
+
+
+def test_a_key_that_changed_after_it_was_loaded_is_not_changed(mail: make.Estate, people: make.People) -> None:
+    browser = fresh(people.operator)
+    mark = browser.post(LOAD, {"name": KEY, "reason": "x"}).context["form"]["base"].value()
+    mail.put(mail.qa, KEY, b"theirs")
+    answer = post(browser, base=mark)
+    assert answer.status_code == 422
+    assert "The key changed after you loaded it." in answer.content.decode()
+    assert not KeyChange.objects.exists()
+
+
+def test_a_value_that_was_json_and_is_not_any_more_is_confirmed(mail: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    answer = post(browser, value="{broken")
+    assert answer.status_code == 422
+    assert "The old value is JSON, and the new one is not." in answer.content.decode()
+    assert post(browser, value="{broken", confirm="on").status_code == 302
+    assert newest().warnings == ["no_json"]
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ({"keep_value": "on"}, "Choose what changes"),
+        ({"value": OLD.decode()}, "Nothing changes"),
+        ({"new": "on"}, "This key exists already."),
+        ({"name": "mail:none"}, "KV has no such key."),
+        ({"name": "master:1", "new": "on"}, "A new key needs a family of settings"),
+        ({"keep_metadata": "", "metadata": "{not"}, "Metadata is JSON of at most 1,024 bytes."),
+        ({"keep_metadata": "", "metadata": '"%s"' % ("x" * 1_024)}, "Metadata is JSON of at most 1,024 bytes."),
+        ({"keep_expiration": "", "expiration": "2020-01-01T00:00"}, "This time has passed."),
+    ],
+)
+def test_what_cannot_be_proposed_is_said(
+    mail: make.Estate, people: make.People, form: dict[str, str], sentence: str
+) -> None:
+    answer = post(signed_in(people.operator), **form)
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    assert not KeyChange.objects.exists()
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"a\r\nb", b"a\r\nc"), (b"a\nb", b"a\nc")])
+def test_line_breaks_are_written_as_the_old_value_has_them(
+    mail: make.Estate, people: make.People, old: bytes, new: bytes
+) -> None:
+    mail.put(mail.qa, KEY, old)
+    post(signed_in(people.operator), value="a\r\nc")  # as a browser sends it
+    make.work()
+    change = newest()
+    change_helpers.started(change, people)
+    make.work()
+    held = change_helpers.held(mail, mail.qa)
+    assert held is not None
+    assert held.data == new
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb\nc", b"a\rb", b"\xff\x00"])
+def test_a_value_that_a_browser_would_change_is_not_loaded(
+    mail: make.Estate, people: make.People, value: bytes
+) -> None:
+    mail.put(mail.qa, KEY, value)
+    answer = fresh(people.operator).post(LOAD, {"name": KEY, "reason": "x"})
+    assert answer.status_code == 409
+    assert "Give a whole new value." in answer.content.decode()
+
+
+def test_one_change_of_a_key_is_open_at_a_time(mail: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    post(browser)
+    assert "End it first." in post(browser).content.decode()
+
+
+def test_without_a_review_key_nothing_is_proposed(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_REVIEW_IDENTITY")
+    assert "KVOPS_REVIEW_IDENTITY" in post(signed_in(people.operator)).content.decode()
+
+
+# The page of a change
+
+
+def test_the_whole_way_is_on_the_page(mail: make.Estate, people: make.People) -> None:
+    browser, reviewer = signed_in(people.operator), fresh(people.reviewer)
+    post(browser)
+    make.work()
+    page = f"/changes/{newest().pk}"
+    assert browser.post(f"{page}/submit", {"reason": "it moves"}).status_code == 302
+    request = ApprovalRequest.objects.get(kind="put_key")
+    shown = reviewer.get(f"/approvals/{request.pk}/").content.decode()
+    assert "mail:smtp" in shown
+    decision = {"decision": "approve", "shown": request.digest, "confirm": "qa-settings"}
+    reviewer.post(f"/approvals/{request.pk}/decide", decision)
+    assert browser.post(f"{page}/start", {"confirm": "qa-settings"}).status_code == 302
+    make.work()
+    assert "Written and read back" in browser.get(f"{page}/").content.decode()
+    assert browser.post(f"{page}/accept", {"note": "a mail arrived"}).status_code == 302
+    assert browser.post(f"{page}/reverse").status_code == 302
+    make.work()
+    assert newest().reverses_id is not None
+
+
+def test_operators_and_reviewers_see_the_paths_and_an_auditor_does_not(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    change_helpers.submitted(change, people)
+    for who, there in ((people.operator, True), (people.reviewer, True), (people.auditor, False)):
+        for address in (f"/changes/{change.pk}/", f"/approvals/{newest().approval_id}/"):
+            page = signed_in(who).get(address).content.decode()
+            assert (">tls<" in page and "added" in page) is there, (who, address)
+            assert "new.example" not in page
+
+
+def test_a_proposal_that_was_replaced_is_told_to_the_reviewer(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    mail.s3.objects[change.object_key] = b"something else"
+    page = signed_in(people.reviewer).get(f"/changes/{change.pk}/").content.decode()
+    assert "is another object than the one proposed" in page
+
+
+def reveal(client: Client, change: KeyChange) -> "Answer":
+    return client.post(f"/changes/{change.pk}/reveal", {"reason": "to review it"})
+
+
+def test_the_reviewer_of_the_pending_request_reveals_both_values(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    assert reveal(fresh(people.reviewer), change).status_code == 409
+    request = change_helpers.submitted(change, people)
+    answer = reveal(fresh(people.reviewer), change)
+    page = answer.content.decode()
+    assert "old.example" in page
+    assert "new.example" in page
+    assert answer["Refresh"] == f"60; url=/changes/{change.pk}/"
+    assert "no-store" in answer["Cache-Control"]
+    entry = Entry.objects.get(action="value.revealed")
+    assert entry.details == {"key": KEY, "reason": "to review it", "approval": request.pk}
+
+
+def test_nobody_else_reveals_them(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    change_helpers.submitted(change, people)
+    assert reveal(fresh(people.auditor), change).status_code == 403
+    assert reveal(signed_in(people.reviewer), change).headers["Location"].startswith("/account/reauthenticate/")
+    assert not Entry.objects.filter(action="value.revealed").exists()
+
+
+def test_the_story_of_the_key_and_the_runbook_tell_the_change(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.done(mail.qa, people)
+    [event] = [one for one in key_story.of_key(mail.qa, KEY) if one.kind == "changed"]
+    assert (event.by, event.approved_by) == (str(people.operator), str(people.reviewer))
+    browser = signed_in(people.auditor)
+    entry = Entry.objects.get(action="change.prepared", subject=change.subject)
+    page = browser.get(f"/runbook/{entry.seq}/").content.decode()
+    assert "npx wrangler kv key put mail:smtp --path" in page
+    assert "new.example" not in page
+    assert f"/changes/{change.pk}/" in browser.get("/audit/", {"key": KEY}).content.decode()
+
+
+def test_the_list_is_filtered(mail: make.Estate, people: make.People) -> None:
+    change_helpers.proposed(mail.qa, people)
+    browser = signed_in(people.auditor)
+    for query, there in ({"state": "open"}, True), ({"state": "done"}, False), ({"environment": "production"}, False):
+        page = browser.get(f"/changes/?{urlencode(query)}").content.decode()
+        assert ("mail:smtp" in page) is there, query
