@@ -26,14 +26,17 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
+from backups.bucket import protection as bucket_protection
+from backups.changes import requests as change_requests, reverse as reverse_change
 from backups.cleanup import preparation, references as code_references, requests as cleanup_requests
 from backups.comparisons import start as comparison_start
 from backups.generations import start as generation_start
-from backups.models import Check, CleanupStage, Generation
+from backups.models import Check, CleanupStage, Generation, KeyChange
 from backups.restores import undo as stage_undo
 from kvops import timing
+from kvops.approvals import gate as approval_gate
 from kvops.logs import Formatter
-from kvops.models import Category, Environment, Notification, ReferenceHit, Run
+from kvops.models import ApprovalRequest, Category, Environment, Notification, ReferenceHit, Run
 from kvops.notifications import outbox
 from tests import keys, make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -165,6 +168,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     stage_undo.start_undo(cleanup_helpers.stage_of(request), by=people.operator2)
     make.work()
     _revealed(people)
+    yield from _changed(estate, people)
     for name, value in zip(names(), reversed(list(values())), strict=True):
         estate.put(estate.qa, name, value)
     restore = restore_helpers.done(made, people, on_conflict=Policy.OVERWRITE)
@@ -179,6 +183,50 @@ def _revealed(people: make.People) -> None:
         if answer.status_code == 302:
             answer = browser.post(answer.headers["Location"], {"password": make.PASSWORD, "next": address})
         assert answer.context["live"].shown
+
+
+def _changed(estate: make.Estate, people: make.People) -> Iterator[str]:
+    """Changes of values with canaries: applied, reversed, rejected, drifted, and refused by Cloudflare."""
+    browser = signed_in(people.operator)
+    for namespace in (estate.qa, estate.production):
+        bucket_protection.ask_cloudflare(namespace.environment)
+    for at, name in enumerate(names()[5:9]):
+        new = json.dumps({"password": CANARIES[at + 10], CANARIES[at + 11]: [CANARIES[at]]})
+        form = {"name": name, "value": new, "metadata": f'{{"m":"{CANARIES[at]}"}}', "keep_expiration": "on"}
+        browser.post("/changes/new/qa/SETTINGS/", form | {"confirm": "on"})
+        make.work()
+        change = KeyChange.objects.latest("pk")
+        asked = change_requests.submit(change, reason="it moves", by=people.operator)
+        yield from _outcomes(estate, people, change, asked, at)
+    broken = browser.post("/changes/new/qa/SETTINGS/", {"name": names()[9], "value": CANARIES[3], "metadata": "{x"})
+    assert broken.status_code == 422
+
+
+def _outcomes(
+    estate: make.Estate, people: make.People, change: KeyChange, asked: ApprovalRequest, at: int
+) -> Iterator[str]:
+    """What becomes of one change: the first is applied and reversed, the others end in other ways."""
+    reviewer = signed_in(people.reviewer)
+    reviewer.post("/account/reauthenticate/", {"password": make.PASSWORD})
+    assert reviewer.post(f"/changes/{change.pk}/reveal", {"reason": "to review"}).context["values"].new.shown
+    if at == 1:
+        approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+        make.work()
+        return
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    if at == 2:
+        estate.put(estate.qa, change.name, CANARIES[7].encode())
+    if at == 3:
+        estate.cloudflare.fault("put_value", "400", times=9)
+    run = change_requests.start(change, by=people.operator)
+    make.work()
+    run.refresh_from_db()
+    yield f"{run.error} {run.note}"
+    change.refresh_from_db()
+    if at == 0:
+        assert change.outcome == "written"
+        reverse_change.prepare(change, by=people.operator)
+        make.work()
 
 
 FORGERIES: list[Callable[[bytes], bytes]] = [

@@ -25,6 +25,7 @@ from backups.models import (
     DifferenceCase,
     Generation,
     Investigation,
+    KeyChange,
     Pin,
     PruneEntry,
     PruneRequest,
@@ -44,6 +45,7 @@ from kvops.models import (
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
     cases_rows,
+    changes_rows,
     comparisons_rows,
     deployed_rows,
     drills_rows,
@@ -114,6 +116,7 @@ GENERATED = {
     "a restore cannot go from % to %",
     "a chunk of a restore cannot go from % to %",
     "a prune request cannot go from % to %",
+    "a change of a key cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
     "backups and checks are never truncated",
@@ -138,6 +141,7 @@ TABLE = [
     *restores_rows.RESTORES,
     *retention_rows.PRUNES,
     *cases_rows.CASES,
+    *changes_rows.CHANGES,
     *comparisons_rows.COMPARISONS,
     *deployed_rows.DEPLOYED,
     *drills_rows.DRILLS,
@@ -163,6 +167,7 @@ FROZEN = [
         {*GENERATION_FROZEN},
         {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"},
     ),
+    (KeyChange, {*changes_rows.FROZEN, *changes_rows.APPROVED_FOR}, changes_rows.MOVED),
     (DifferenceCase, {*cases_rows.FROZEN}, cases_rows.MOVED),
     (PruneRequest, {*retention_rows.FROZEN}, retention_rows.MOVED),
     (PruneEntry, {*retention_rows.ENTRY_FROZEN}, retention_rows.ENTRY_MOVED),
@@ -275,6 +280,7 @@ MODELS: dict[str, type[Model]] = {
     "a restore": Restore,
     "a chunk of a restore": RestoreChunk,
     "a prune request": PruneRequest,
+    "a change of a key": KeyChange,
 }
 
 
@@ -309,6 +315,7 @@ def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
         "a check": world.check,
         "a prune request": world.prune,
         "a chunk of a restore": lambda state: restores_rows.chunk(world, state),
+        "a change of a key": lambda state: changes_rows.key_change(world, state),
     }
     return kinds[name](before)
 
@@ -320,6 +327,8 @@ def test_what_the_docstring_draws_can_be_done(world: BackupsWorld, name: str, be
         world.move(row, after)
     elif isinstance(row, Restore):
         restores_rows.move(world, row, after)
+    elif isinstance(row, KeyChange):
+        changes_rows.move(world, row, after)
     elif isinstance(row, PruneRequest):
         world.advance_prune(row, after)
     elif isinstance(row, RestoreChunk):

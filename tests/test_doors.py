@@ -20,7 +20,15 @@ from backups.bucket import protection as bucket_protection
 from backups.comparisons import start as comparison_start
 from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
-from backups.models import CleanupStage, ComparisonEntry, Difference, Generation, PlainDump, StoredObject
+from backups.models import (
+    CleanupStage,
+    ComparisonEntry,
+    Difference,
+    Generation,
+    KeyChange,
+    PlainDump,
+    StoredObject,
+)
 from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
@@ -62,6 +70,7 @@ class DoorsWorld:
     drill: int
     investigation: int
     comparison: list[object]
+    key_change: int
     notification: int
     schedule: int
     entry: int
@@ -91,6 +100,9 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     drill = drill_requests.start(estate.qa.environment, by=people.operator)
     make.scratch(estate, "production")
+    key_change = KeyChange.objects.create(
+        environment=estate.qa.environment, namespace=estate.qa, name="mail:smtp", asked_by=people.operator, bucket="b"
+    )
     restore = restore_selection.prepare_restore(stage.generation, actor=make.SETUP)
     compared = comparison_start.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
@@ -124,6 +136,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         drill.pk,
         investigation.pk,
         comparison,
+        key_change.pk,
         note.pk,
         Schedule.objects.earliest("pk").pk,
         entry.number,
@@ -273,6 +286,22 @@ DOORS: dict[str, Door] = {
     "backups:check_values": value(lambda world: [world.check, difference(world.check)]),
     "backups:check_live": page(lambda world: [world.check]),
     "backups:certificate": page(lambda world: [world.stage.request_id]),
+    "backups:change": page(lambda world: [world.key_change]),
+    "backups:change_accept": operates(lambda world: [world.key_change], done=422),
+    "backups:change_again": operates(lambda world: [world.key_change], done=409),
+    "backups:change_end": operates(lambda world: [world.key_change]),
+    "backups:change_live": page(lambda world: [world.key_change]),
+    "backups:change_load": Door(
+        (LOGIN, 403, 302, 403, 403), (LOGIN, 403, 302, 403, 403), lambda _world: ["qa", "SETTINGS"]
+    ),
+    "backups:change_new": form(lambda _world: ["qa", "SETTINGS"]),
+    "backups:change_reveal": Door(
+        (LOGIN, 403, 302, 302, 403), (LOGIN, 403, 302, 302, 403), lambda world: [world.key_change]
+    ),
+    "backups:change_reverse": operates(lambda world: [world.key_change], done=409),
+    "backups:change_start": operates(lambda world: [world.key_change], done=422),
+    "backups:change_submit": operates(lambda world: [world.key_change], done=422),
+    "backups:changes": page(),
     "backups:cleanup": page(lambda world: [world.stage.request_id]),
     "backups:cleanup_arrange": operates(lambda world: [world.stage.request_id], done=409),
     "backups:cleanup_end": operates(lambda world: [world.stage.request_id], done=422),
