@@ -217,7 +217,7 @@ def _outcomes(
     if at == 2:
         estate.put(estate.qa, change.name, CANARIES[7].encode())
     if at == 3:
-        estate.cloudflare.fault("put_value", "400", times=9)
+        estate.cloudflare.fault("put_value", "refusal", times=9, status=400, code=10001)
     run = change_requests.start(change, by=people.operator)
     make.work()
     run.refresh_from_db()

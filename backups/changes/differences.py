@@ -1,6 +1,7 @@
 """The structural difference of two values: the paths that change, with their kinds and types, never a value.
 
-Both values are read as JSON. If one is none, the difference is one line about the whole value. Pure: no Django models.
+Both values are read as JSON. If one is none, the difference is one line about the whole value. The name of a member
+that looks like a secret, as in an object keyed by tokens, is masked.
 """
 
 import json
@@ -12,6 +13,8 @@ from typing import Any
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from kvops.runbook import secrets
+
 MOST = 200
 """Lines. A page shows at most this many."""
 
@@ -19,6 +22,7 @@ DEEPEST = 40
 """Levels. What lies deeper is compared as a whole."""
 
 WHOLE = "$"
+MASKED = "•••"
 _NOTHING = object()
 
 
@@ -95,7 +99,8 @@ def paths(data: bytes) -> list[tuple[str, ShapeName]]:
 def _walk(path: str, before: Any, after: Any, depth: int) -> Iterator[PathDifference]:
     if depth < DEEPEST and isinstance(before, dict) and isinstance(after, dict):
         for name in dict.fromkeys([*before, *after]):
-            at = f"{path}.{name}" if path else name
+            shown = MASKED if secrets.secret_in(name) else name
+            at = f"{path}.{shown}" if path else shown
             yield from _member(at, before.get(name, _NOTHING), after.get(name, _NOTHING), depth)
     elif depth < DEEPEST and isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):

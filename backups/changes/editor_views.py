@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from backups.changes import differences, editor as change_editor, propose
-from backups.changes.forms import ChangeForm, LoadForm
+from backups.changes.forms import EditorForm, LoadForm
 from backups.changes.moves import ChangeRefused
 from backups.changes.proposal import Proposal, place_of
 from backups.models import KeyChange
@@ -39,8 +39,8 @@ def new(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """The editor of a change. The typed value is in this request and in the proposal, and nowhere else."""
     namespace = named(environment, binding)
     if request.method != "POST":
-        return _editor(request, namespace, ChangeForm(initial=_first(request)))
-    form = ChangeForm(request.POST)
+        return _editor(request, namespace, EditorForm(initial=_first(request)))
+    form = EditorForm(request.POST)
     if not form.is_valid():
         return _editor(request, namespace, form, status=422)
     with _refused(request, namespace, form):
@@ -59,7 +59,7 @@ def _first(request: HttpRequest) -> dict[str, object]:
     return {"name": name, "new": not kept, **{f"keep_{part}": kept for part in ("value", "metadata", "expiration")}}
 
 
-def _proposed(request: HttpRequest, namespace: Namespace, form: ChangeForm) -> KeyChange | None:
+def _proposed(request: HttpRequest, namespace: Namespace, form: EditorForm) -> KeyChange | None:
     """The change that the form proposes; None if it has warnings that are not confirmed."""
     typed = form.cleaned_data
     old = propose.live_entry(namespace, typed["name"])
@@ -100,7 +100,7 @@ def load(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     if "name" not in form.cleaned_data:
         raise Http404
     name: str = form.cleaned_data["name"]
-    blank = ChangeForm(initial={"name": name, "keep_value": True, "keep_metadata": True, "keep_expiration": True})
+    blank = EditorForm(initial={"name": name, "keep_value": True, "keep_metadata": True, "keep_expiration": True})
     if not valid:
         return _editor(request, namespace, blank, load=form, status=422)
     with _refused(request, namespace, form):
@@ -109,16 +109,16 @@ def load(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     return _editor(request, namespace, blank, load=form, status=409)
 
 
-def _filled(entry: KvEntry) -> ChangeForm:
-    kept = {"keep_metadata": True, "keep_expiration": True}
+def _filled(entry: KvEntry) -> EditorForm:
+    kept = {"keep_metadata": entry.metadata is None, "keep_expiration": True}
     values = {"value": change_editor.text_of(entry), "metadata": entry.metadata or ""}
-    return ChangeForm(initial={"name": entry.name, "base": change_editor.mark(entry), **kept, **values})
+    return EditorForm(initial={"name": entry.name, "base": change_editor.mark(entry), **kept, **values})
 
 
 def _editor(
     request: HttpRequest,
     namespace: Namespace,
-    form: ChangeForm,
+    form: EditorForm,
     *,
     load: LoadForm | None = None,
     entry: KvEntry | None = None,

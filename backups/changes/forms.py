@@ -22,7 +22,7 @@ REASON = 2_000
 _CODE = {"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off", "class": "font-monospace"}
 
 
-class ChangeForm(forms.Form):
+class EditorForm(forms.Form):
     """The editor: value, metadata and expiration of a key, each kept or set."""
 
     name = NameField(label=_("Name of the key"), example="mail:smtp")
@@ -77,8 +77,11 @@ class ChangeForm(forms.Form):
         return typed
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a form that keeps everything."""
+        """Refuse a form that keeps everything, and one that keeps a part and sets it as well."""
         chosen = super().clean() or self.cleaned_data
+        for part in ("value", "metadata", "expiration"):
+            if chosen.get(f"keep_{part}") and str(self.data.get(part, "")).strip():
+                self.add_error(part, _("You filled this in and left it as it is. Untick one, or empty the field."))
         kept = [chosen.get(f"keep_{part}") for part in ("value", "metadata", "expiration")]
         if all(kept) and not chosen.get("new"):
             raise forms.ValidationError(_("Choose what changes: the value, the metadata or the expiration."))
@@ -102,7 +105,7 @@ class LoadForm(RevealReasonForm):
     name = NameField(widget=forms.HiddenInput)
 
 
-class SubmitForm(forms.Form):
+class SubmitChangeForm(forms.Form):
     """The reason for the change; in production also the change of QA, or the reason why QA does not apply."""
 
     reason = forms.CharField(
@@ -148,7 +151,7 @@ class ChangeStartForm(ConfirmForm):
         super().__init__(data, expected=change.namespace.title)
 
 
-class AcceptForm(forms.Form):
+class AcceptChangeForm(forms.Form):
     """The note that the application works."""
 
     note = forms.CharField(

@@ -43,6 +43,9 @@ DRIFTED = _(
     "%(name)s is not as it was when the change was made: value, metadata or expiration differ. Nothing was written. "
     "End the change here and prepare it again."
 )
+TOO_SLOW = gettext_noop(
+    "The key could not be read quickly enough before the write. Nothing was written. Try again, or end the change here."
+)
 APPEARED = _("%(name)s is there already, and the change was made to create it. Nothing was written. End it here.")
 
 
@@ -123,7 +126,7 @@ class _ChangeRun:
         except CloudflareError as error:
             self._nothing_written()
             if isinstance(error, TooLate):
-                return
+                raise RunError("too_slow", TOO_SLOW) from error
             if isinstance(error, ApiError) and error.status == HTTPStatus.BAD_REQUEST:
                 raise RunError("refused", say(_("Cloudflare refused the value: %(error)s"), error=error)) from error
             raise

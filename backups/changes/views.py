@@ -18,11 +18,11 @@ from backups.changes import (
     shown,
 )
 from backups.changes.forms import (
-    AcceptForm,
+    AcceptChangeForm,
     ChangeFilter,
     ChangeStartForm,
     RevealReasonForm,
-    SubmitForm,
+    SubmitChangeForm,
 )
 from backups.changes.moves import ChangeRefused
 from backups.models import KeyChange
@@ -115,7 +115,7 @@ STEPS: dict[str, Step[KeyChange]] = {
         change_requests.submit,
         gettext_lazy("Another person is asked to approve exactly this."),
         fields=("reason", "repeats", "no_qa_because"),
-        form_of=lambda data, change: SubmitForm(data, change=change),
+        form_of=lambda data, change: SubmitChangeForm(data, change=change),
     ),
     "start": Step(
         change_requests.start,
@@ -125,7 +125,7 @@ STEPS: dict[str, Step[KeyChange]] = {
     "again": Step(_resume, gettext_lazy("The run resumes where it stopped.")),
     "end": Step(_end, gettext_lazy("Nothing more is written.")),
     "accept": Step(
-        change_requests.accept, gettext_lazy("It is recorded that the application works."), AcceptForm, ("note",)
+        change_requests.accept, gettext_lazy("It is recorded that the application works."), AcceptChangeForm, ("note",)
     ),
     "reverse": Step(
         reverse_change.prepare,
@@ -188,11 +188,11 @@ def _form(change: KeyChange) -> forms.Form | None:
     """The form of the next step."""
     match change.state:
         case State.DRAFT:
-            return SubmitForm(change=change)
+            return SubmitChangeForm(change=change)
         case State.APPROVED:
             return ChangeStartForm(change=change)
         case State.DONE:
-            return AcceptForm()
+            return AcceptChangeForm()
     return None
 
 

@@ -1,7 +1,7 @@
-"""Changes of single keys: their rows, and the rules that keep what was approved.
+"""Changes of single keys: their rows, and the rules that keep them as approved.
 
-A change moves as drawn, with a request and a run of its own. What it is of stays as proposed, and while the emergency
-stop is on, no write is intended. A backup that an open change needs is not deleted.
+A change moves as drawn, with a request and a run of its own. Its key and its proposal are never edited. While the
+emergency stop is on, no write is intended. A backup that an open change needs is not deleted.
 """
 
 import django.db.models.deletion

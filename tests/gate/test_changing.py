@@ -4,6 +4,7 @@ These run on the fakes over HTTP: the objects and the calls are what the guards 
 """
 
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -29,7 +30,7 @@ from tests.signing import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 State = KeyChange.State
-type Break = Callable[["Approved"], object]
+type Break = Callable[["ApprovedChange"], object]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
 
 
-class Approved:
+class ApprovedChange:
     """A change that is approved, in an environment."""
 
     def __init__(self, estate: make.Estate, people: make.People, change: KeyChange) -> None:
@@ -66,19 +67,19 @@ class Approved:
 
 
 @pytest.fixture
-def approved(estate: make.Estate, people: make.People) -> Approved:
+def approved(estate: make.Estate, people: make.People) -> ApprovedChange:
     change_helpers.ready(estate)
     change = change_helpers.approved(change_helpers.proposed(estate.qa, people), people)
-    return Approved(estate, people, change)
+    return ApprovedChange(estate, people, change)
 
 
-def nothing_written(approved: Approved) -> None:
+def nothing_written(approved: ApprovedChange) -> None:
     assert approved.estate.cloudflare.calls("put_value") == []
     held = change_helpers.held(approved.estate, approved.estate.qa)
     assert held is None or held.data != NEW
 
 
-def said(approved: Approved, sentence: str) -> None:
+def said(approved: ApprovedChange, sentence: str) -> None:
     """The page of the change says it, and so does the list."""
     browser = signed_in(approved.people.auditor)
     for address in (f"/changes/{approved.change.pk}/", "/changes/"):
@@ -96,7 +97,7 @@ DRIFTS: dict[str, Callable[[make.Estate], object]] = {
 
 
 @pytest.mark.parametrize("part", DRIFTS)
-def test_a_drifted_live_entry_stops_it(approved: Approved, part: str) -> None:
+def test_a_drifted_live_entry_stops_it(approved: ApprovedChange, part: str) -> None:
     DRIFTS[part](approved.estate)
     change_helpers.refused(approved.run(), "drifted")
     nothing_written(approved)
@@ -107,34 +108,34 @@ def test_a_key_that_appeared_stops_the_change_that_creates_it(estate: make.Estat
     change_helpers.ready(estate)
     change = change_helpers.approved(change_helpers.proposed(estate.qa, people, "mail:new"), people)
     estate.put(estate.qa, "mail:new", b"theirs")
-    found = Approved(estate, people, change)
+    found = ApprovedChange(estate, people, change)
     change_helpers.refused(found.run(), "drifted")
     assert estate.cloudflare.calls("put_value") == []
     said(found, "is there already")
 
 
-def another(approved: Approved) -> bytes:
+def another(approved: ApprovedChange) -> bytes:
     """A proposal of the same change with another value, as somebody with the recipients could make it."""
     body = json.loads(pyrage.decrypt(approved.estate.s3.objects[approved.change.object_key], [keys.OFFLINE]))
     body["new"]["value"] = "ZXZpbA=="
     return bytes(pyrage.encrypt(json.dumps(body).encode(), [keys.OPERATIONS.to_public()]))
 
 
-def test_another_object_under_the_same_name_stops_it(approved: Approved) -> None:
+def test_another_object_under_the_same_name_stops_it(approved: ApprovedChange) -> None:
     approved.put_object(another(approved))
     change_helpers.refused(approved.run(), "wrong_proposal")
     nothing_written(approved)
     said(approved, "is another object than the one proposed")
 
 
-def test_an_object_that_is_gone_stops_it(approved: Approved) -> None:
+def test_an_object_that_is_gone_stops_it(approved: ApprovedChange) -> None:
     del approved.estate.s3.objects[approved.change.object_key]
     change_helpers.refused(approved.run(), "wrong_proposal")
     nothing_written(approved)
     said(approved, "is gone. Prepare the change again.")
 
 
-def test_another_object_of_the_row_stops_it_after_the_start(approved: Approved) -> None:
+def test_another_object_of_the_row_stops_it_after_the_start(approved: ApprovedChange) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     body = another(approved)
     approved.estate.s3.objects["proposals/qa/forged.json.age"] = body
@@ -144,7 +145,7 @@ def test_another_object_of_the_row_stops_it_after_the_start(approved: Approved) 
     said(approved, "The proposal is another object than the approved one.")
 
 
-def test_another_object_of_the_row_is_refused_at_the_start(approved: Approved) -> None:
+def test_another_object_of_the_row_is_refused_at_the_start(approved: ApprovedChange) -> None:
     approved.edit(object_sha256="0" * 64)
     with pytest.raises(ChangeRefused):
         change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
@@ -152,7 +153,7 @@ def test_another_object_of_the_row_is_refused_at_the_start(approved: Approved) -
     nothing_written(approved)
 
 
-def test_a_backup_whose_entry_differs_from_the_old_value_stops_it(approved: Approved) -> None:
+def test_a_backup_whose_entry_differs_from_the_old_value_stops_it(approved: ApprovedChange) -> None:
     sql("SET CONSTRAINTS ALL IMMEDIATE")
     with triggers_off("backups_generationentry"):
         GenerationEntry.objects.filter(generation=approved.change.generation).update(digest=b"\1" * 32)
@@ -161,7 +162,7 @@ def test_a_backup_whose_entry_differs_from_the_old_value_stops_it(approved: Appr
     said(approved, "does not hold the old value that the change was made from")
 
 
-def test_another_backup_stops_it(approved: Approved) -> None:
+def test_another_backup_stops_it(approved: ApprovedChange) -> None:
     other = change_helpers.proposed(approved.estate.production, approved.people).generation
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     approved.edit(generation=other)
@@ -170,7 +171,7 @@ def test_another_backup_stops_it(approved: Approved) -> None:
     said(approved, "The backup of the old value is another one than the approved one.")
 
 
-def test_a_backup_that_is_not_in_its_bucket_any_more_stops_it(approved: Approved) -> None:
+def test_a_backup_that_is_not_in_its_bucket_any_more_stops_it(approved: ApprovedChange) -> None:
     backup = approved.change.generation
     assert backup is not None
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
@@ -180,7 +181,7 @@ def test_a_backup_that_is_not_in_its_bucket_any_more_stops_it(approved: Approved
 
 
 @pytest.mark.parametrize("who", ["operator", "reviewer"])
-def test_a_removed_role_stops_it(approved: Approved, who: str) -> None:
+def test_a_removed_role_stops_it(approved: ApprovedChange, who: str) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     person: Person = getattr(approved.people, who)
     person.grants.filter(role=Role(who)).update(revoked_at=person.created_at, revoked_by="tests")
@@ -189,7 +190,7 @@ def test_a_removed_role_stops_it(approved: Approved, who: str) -> None:
     said(approved, f"is no longer {'an operator' if who == 'operator' else 'a reviewer'}.")
 
 
-def test_an_emergency_stop_stops_it(approved: Approved) -> None:
+def test_an_emergency_stop_stops_it(approved: ApprovedChange) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     emergency.press(approved.estate.qa.environment, by=approved.people.auditor, reason="look at this")
     approved.worked(run)
@@ -199,7 +200,7 @@ def test_an_emergency_stop_stops_it(approved: Approved) -> None:
     said(approved, "pressed the emergency stop")
 
 
-def test_a_sent_value_is_read_back_though_the_emergency_stop_is_on(approved: Approved) -> None:
+def test_a_sent_value_is_read_back_though_the_emergency_stop_is_on(approved: ApprovedChange) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     run_driver.drive(run.pk)
     emergency.press(approved.estate.qa.environment, by=approved.people.auditor, reason="look at this")
@@ -207,7 +208,7 @@ def test_a_sent_value_is_read_back_though_the_emergency_stop_is_on(approved: App
     assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.WRITTEN
 
 
-def test_another_policy_stops_it(approved: Approved) -> None:
+def test_another_policy_stops_it(approved: ApprovedChange) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     make.another_policy()
     change_helpers.refused(approved.worked(run), "stale")
@@ -215,13 +216,13 @@ def test_another_policy_stops_it(approved: Approved) -> None:
 
 
 @pytest.mark.parametrize("who", ["reviewer", "nobody"])
-def test_who_approved_or_is_no_operator_does_not_start_it(approved: Approved, who: str) -> None:
+def test_who_approved_or_is_no_operator_does_not_start_it(approved: ApprovedChange, who: str) -> None:
     with pytest.raises((ChangeRefused, approval_gate.ApprovalRefused)):
         change_requests.start(change_helpers.fresh(approved.change), by=getattr(approved.people, who))
     nothing_written(approved)
 
 
-def test_a_resumed_run_writes_once_the_old_entry_is_back(approved: Approved) -> None:
+def test_a_resumed_run_writes_once_the_old_entry_is_back(approved: ApprovedChange) -> None:
     approved.estate.put(approved.estate.qa, KEY, b"for a moment")
     run = approved.run()
     change_helpers.refused(run, "drifted")
@@ -229,6 +230,24 @@ def test_a_resumed_run_writes_once_the_old_entry_is_back(approved: Approved) -> 
     run_driver.resume(run, actor=make.SETUP)
     approved.worked(run)
     assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.WRITTEN
+
+
+def test_a_read_that_grew_too_old_before_the_write_stops_it(
+    approved: ApprovedChange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "READ_FRESH", 0.0)
+    change_helpers.refused(approved.run(), "too_slow")
+    nothing_written(approved)
+    said(approved, "could not be read quickly enough before the write")
+
+
+def test_an_expiration_that_comes_too_close_stops_it(estate: make.Estate, people: make.People) -> None:
+    change_helpers.ready(estate)
+    soon = int(time.time()) + 30
+    change = change_helpers.approved(change_helpers.proposed(estate.qa, people, KEY, expiration=(soon,)), people)
+    found = ApprovedChange(estate, people, change)
+    change_helpers.refused(found.run(), "expires_soon")
+    nothing_written(found)
 
 
 # QA first
@@ -283,7 +302,7 @@ def test_production_repeats_the_accepted_change_of_qa(estate: make.Estate, peopl
 def test_a_change_of_qa_that_does_not_count_is_refused(estate: make.Estate, people: make.People, why: str) -> None:
     change_helpers.ready(estate)
     first = accepted_in_qa(estate, people)
-    found = Approved(estate, people, first)
+    found = ApprovedChange(estate, people, first)
     if why == "another key":
         found.edit(name="mail:other")
     elif why == "not accepted":
@@ -292,7 +311,7 @@ def test_a_change_of_qa_that_does_not_count_is_refused(estate: make.Estate, peop
         found.edit(accepted_at=F("accepted_at") - timedelta(days=8))
     else:
         other = change_helpers.done(estate.qa, people, value=OLD)
-        Approved(estate, people, other).edit(reverses=first)
+        ApprovedChange(estate, people, other).edit(reverses=first)
     change = change_helpers.proposed(estate.production, people)
     with pytest.raises(ChangeRefused, match="no accepted change of the same key"):
         change_requests.submit(change, reason="x", repeats=first, by=people.operator)
@@ -336,7 +355,7 @@ def test_only_settings_and_known_unclassified_keys_are_changed(
         propose.propose(estate.qa, name, old=old, wish=Wish(value=NEW), by=people.operator)
 
 
-def test_a_request_is_about_one_key_for_its_reviewer(approved: Approved) -> None:
+def test_a_request_is_about_one_key_for_its_reviewer(approved: ApprovedChange) -> None:
     request = ApprovalRequest.objects.get(kind="put_key")
     shown = json.loads(request.evidence)
     assert (shown["names"]["count"], shown["names"]["first"], shown["action"]) == (1, KEY, "put_key")

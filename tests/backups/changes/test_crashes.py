@@ -27,7 +27,7 @@ class Died(BaseException):
     """What the death of a process looks like from inside: nothing after it runs."""
 
 
-class Boundaries:
+class DeathPoints:
     """Counts what is passed, and dies at one of them."""
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class Boundaries:
 
 
 @pytest.fixture
-def boundaries(monkeypatch: pytest.MonkeyPatch) -> Boundaries:
+def boundaries(monkeypatch: pytest.MonkeyPatch) -> DeathPoints:
     """Before and after each commit of progress, each request to Cloudflare, and each call of the bucket."""
-    found = Boundaries()
+    found = DeathPoints()
     monkeypatch.setattr(timing, "SETTLE", 0.02)
     for owner, name in ((httpx.Client, "send"), (URLLib3Session, "send")):
         monkeypatch.setattr(owner, name, _around(found, getattr(owner, name)))
@@ -62,7 +62,7 @@ def boundaries(monkeypatch: pytest.MonkeyPatch) -> Boundaries:
     return found
 
 
-def _around(found: Boundaries, real: Callable[..., Any]) -> Callable[..., Any]:
+def _around(found: DeathPoints, real: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **more: Any) -> object:
         found.point()
         answer = real(*args, **more)
@@ -81,7 +81,7 @@ def work_with_a_death() -> None:
         make.work()
 
 
-def one(estate: make.Estate, people: make.People, boundaries: Boundaries, at: int) -> bool:
+def one(estate: make.Estate, people: make.People, boundaries: DeathPoints, at: int) -> bool:
     """One change whose worker dies at this boundary; False if there are fewer."""
     boundaries.arm(0)
     value = f'{{"n":{at}}}'.encode()
@@ -102,7 +102,7 @@ def one(estate: make.Estate, people: make.People, boundaries: Boundaries, at: in
 
 
 def test_wherever_the_worker_dies_the_key_is_written_once_and_the_proposal_is_erased(
-    estate: make.Estate, people: make.People, boundaries: Boundaries
+    estate: make.Estate, people: make.People, boundaries: DeathPoints
 ) -> None:
     change_helpers.ready(estate)
     assert change_helpers.held(estate, estate.qa, KEY) is not None

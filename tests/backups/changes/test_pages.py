@@ -74,6 +74,16 @@ def test_the_editor_is_filled_after_the_password_and_with_a_reason(mail: make.Es
     assert CANARY not in "".join(str(one.get_decoded()) for one in Session.objects.all())
 
 
+def test_a_loaded_entry_that_is_sent_back_with_another_value_keeps_its_metadata(
+    mail: make.Estate, people: make.People
+) -> None:
+    browser = fresh(people.operator)
+    form = browser.post(LOAD, {"name": KEY, "reason": "x"}).context["form"]
+    loaded = {name: form[name].value() for name in ("base", "metadata", "keep_expiration")}
+    answer = browser.post(EDITOR, {"name": KEY, **loaded, "value": NEW.decode()})
+    assert (answer.status_code, newest().parts) == (302, ["value"])
+
+
 def test_a_key_that_changed_after_it_was_loaded_is_not_changed(mail: make.Estate, people: make.People) -> None:
     browser = fresh(people.operator)
     mark = browser.post(LOAD, {"name": KEY, "reason": "x"}).context["form"]["base"].value()
@@ -96,7 +106,9 @@ def test_a_value_that_was_json_and_is_not_any_more_is_confirmed(mail: make.Estat
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
-        ({"keep_value": "on"}, "Choose what changes"),
+        ({"keep_value": "on", "value": ""}, "Choose what changes"),
+        ({"keep_value": "on"}, "You filled this in and left it as it is."),
+        ({"expiration": "2099-01-01T00:00"}, "You filled this in and left it as it is."),
         ({"value": OLD.decode()}, "Nothing changes"),
         ({"new": "on"}, "This key exists already."),
         ({"name": "mail:none"}, "KV has no such key."),
