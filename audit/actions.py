@@ -36,6 +36,7 @@ class Action(TextChoices):
 
     MISSING_FOUND = "missing.found", _("Unexplained deletions found")
     UNEXPECTED_FOUND = "unexpected.found", _("Unexpected keys found")
+    EXPIRY_LACKING = "expiry.lacking", _("Keys without the expiry of their family found")
     MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained changes acknowledged")
 
     CLOUDFLARE_ASKED = "missing.cloudflare_asked", _("Cloudflare's audit log asked")
@@ -191,6 +192,7 @@ ALARMING = frozenset(
         Action.SCAN_FAILED,
         Action.MISSING_FOUND,
         Action.UNEXPECTED_FOUND,
+        Action.EXPIRY_LACKING,
         Action.RUN_FAILED,
         Action.RUN_TAKEN_OVER,
         Action.GENERATION_PARTIAL,

@@ -55,6 +55,8 @@ JOBS = ["看護師", "理学療法士", "介護福祉士", "事務", "医師"]
 
 SERVICES = ["訪問看護", "訪問介護", "通所リハビリ", "短期入所", "福祉用具貸与", "居宅療養管理"]
 SERVICE_CODES = 60
+FORGOTTEN, UNMARKED = 24, 35
+"""Cache keys of `mastercache:` without their TTL, and of `facility-skills:` without their mark."""
 
 MISSING_IN_D1 = "0042"
 DIFFERING = "0107"
@@ -207,8 +209,13 @@ def _caches() -> Iterator[SampleEntry]:
     for number in range(1, CLINICS + 1):
         value = _json({"clinic": f"{number:04}", "staff": number % 30, "note": "集計済み"})
         yield SampleEntry(f"clinic:summary:{number:04}", value, {"job": "nightly"}, DAY + number * HOUR // 4)
+    for number in range(1, FORGOTTEN + 1):
+        # An old release wrote these without their TTL.
+        yield SampleEntry(f"mastercache:v1:page:{number}", _json({"page": number}), {"v": 1})
     for number in range(1, FACILITIES + 1):
-        yield SampleEntry(f"facility-skills:F{number:04}", _json({"訪問看護": number % 9, "口腔ケア": number % 4}))
+        value = _json({"訪問看護": number % 9, "口腔ケア": number % 4})
+        marked = number > UNMARKED
+        yield SampleEntry(f"facility-skills:F{number:04}", value, {"regenerate": "nightly"} if marked else None)
 
 
 def _settings(account: SandboxAccount) -> Iterator[SampleEntry]:

@@ -224,6 +224,7 @@ DOORS: dict[str, Door] = {
     "change-submit": operates(lambda world: [world.change]),
     "environment-check": operates(lambda _world: ["qa"]),
     "environments": page(),
+    "expiry": page(query="?family=1"),
     "environment-release": operates(lambda _world: ["qa"]),
     "environment-stop": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda _world: ["qa"]),
     "key": page(lambda _world: ["qa", "SETTINGS"], "?name=master:a:1"),

@@ -22,7 +22,7 @@ from backups.templatetags import bucket
 from backups.templatetags.policy import policy_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
-from kvops.overview.status import Alarm, in_order
+from kvops.overview.key_alarms import Alarm, in_order
 
 register = template.Library()
 

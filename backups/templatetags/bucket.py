@@ -14,7 +14,7 @@ from backups.models import BucketProtection, Generation, StoredObject
 from kvops import timing
 from kvops.cloudflare import LockRule
 from kvops.models import Environment
-from kvops.overview.status import Alarm, in_order
+from kvops.overview.key_alarms import Alarm, in_order
 from kvops.templatetags.states import look_of
 from kvops.templatetags.ui import state_badge
 

@@ -7,10 +7,12 @@ from itertools import groupby
 from math import log1p
 
 from django import template
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups.history.events import DayCount, Point, Scope, TimelineLane
 from backups.integrity.overview import CheckPoint
+from kvops import clock
 from kvops.models import Environment
 from kvops.templatetags.ui import bytes_, count
 from kvops.wording import STEPS
@@ -99,6 +101,14 @@ def checks_trend(scope: Scope, points: Sequence[CheckPoint], what: str) -> dict[
         for each in points
     ]
     return _curves(scope, found, what, title, count)
+
+
+@register.inclusion_tag("history/trend.html")
+def expiry_trend(points: Sequence[tuple[Environment, date, int]], days: int) -> dict[str, object]:
+    """The keys without an expiration over the last days, one curve per environment."""
+    today = timezone.localdate(clock.now())
+    scope = Scope(since=today - timedelta(days=days), until=today)
+    return _curves(scope, points, "expiry", _("Keys without an expiration"), count)
 
 
 def _curves(

@@ -14,7 +14,7 @@ from kvops.approvals import evidence
 from kvops.approvals.gate import ApprovalRefused
 from kvops.inventory import differences, registration
 from kvops.models import ApprovalRequest, Family, PreparedChange
-from kvops.overview.status import Alarm
+from kvops.overview.key_alarms import Alarm
 
 register = template.Library()
 

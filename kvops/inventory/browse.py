@@ -9,7 +9,7 @@ from django.db.models import Max, Model, Q, QuerySet, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
-from kvops.inventory import families as key_families
+from kvops.inventory import expiry as key_expiry, families as key_families
 from kvops.models import Category, Family, Key, Namespace, Scan
 from kvops.names import after_prefix, storable
 
@@ -68,6 +68,7 @@ class Expiring(TextChoices):
     NEVER = "none", _("never expires")
     ANY = "any", _("expires")
     SOON = "soon", _("expires within 7 days")
+    LACKING = "lacking", _("lacks the expiry of its family")
 
 
 def keys(
@@ -90,12 +91,16 @@ def keys(
     kind = Q(category=category) if category else Q()
     kind &= Q(family=family) if family else Q()
     found = namespace.key_set.under(prefix).after(after).select_related("family").order_by("name")
+    if expiring == Expiring.LACKING and (family is None or not family.is_to_expire):
+        return Found([], None)  # each design needs its own test
     if expiring in {Expiring.ANY, Expiring.SOON}:
         found = found.expiring()
         rest = kind & Q(expiration__lt=int(now) + timing.EXPIRING_SOON) if expiring == Expiring.SOON else kind
     else:
         found = found.filter(kind)
         rest = Q(expiration__isnull=True) if expiring else Q()
+        if family and expiring == Expiring.LACKING:
+            rest &= key_expiry.unmarked(family)
     return Found(*page_of_names(found, rest, part=part, limit=limit))
 
 

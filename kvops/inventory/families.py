@@ -16,6 +16,7 @@ from kvops import timing
 from kvops.environments.definition import BINDING
 from kvops.environments.effect import remove
 from kvops.environments.toml import TomlTable, insist_unique
+from kvops.inventory import expiry as key_expiry
 from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
 from kvops.models.categories import RETAIN_DAYS, notice_days
 from kvops.names import after_name, after_prefix, storable
@@ -78,7 +79,9 @@ def _family(table: TomlTable) -> FamilyDefinition:
         category=category,
         owner=table.text("owner", longest=100),
         expiry=table.text(
-            "expiry", takes="takes none, ttl:<seconds> or regenerate", pattern=r"none|ttl:[1-9]\d{0,9}|regenerate"
+            "expiry",
+            takes="takes none, ttl:<seconds> or regenerate, or regenerate:<member of the metadata>",
+            pattern=key_expiry.DESIGN,
         ),
         note=table.text("note", "", pattern=r"(?s).+", takes="takes text", longest=1000),
         read=table.choice("read", list(Read), Read.BULK),
@@ -195,13 +198,16 @@ def count_keys(scan: Scan) -> None:
     ScanCount.objects.filter(scan=scan).delete()
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO kvops_scancount (scan_id, category, family_id, pattern, keys)"
-            " SELECT %s, k.category, k.family_id,"
-            " coalesce(f.pattern || CASE WHEN f.exact THEN '' ELSE '*' END, ''), k.keys"
-            " FROM (SELECT category, family_id, count(*) AS keys FROM kvops_key"
-            " WHERE namespace_id = %s GROUP BY category, family_id) k"
+            "INSERT INTO kvops_scancount"  # noqa: S608  (a constant of the neighbour)
+            " (scan_id, category, family_id, pattern, keys, without_expiration, lacking)"
+            " SELECT %(scan)s, k.category, k.family_id,"
+            " coalesce(f.pattern || CASE WHEN f.exact THEN '' ELSE '*' END, ''), k.keys, k.forever,"
+            " CASE WHEN f.expiry LIKE 'ttl:%%' OR f.expiry LIKE 'regenerate%%' THEN k.forever - k.marked ELSE 0 END"
+            " FROM (SELECT category, family_id, count(*) AS keys,"
+            f" count(*) FILTER (WHERE expiration IS NULL) AS forever, {key_expiry.MARKED} AS marked"
+            " FROM kvops_key WHERE namespace_id = %(namespace)s GROUP BY category, family_id) k"
             " LEFT JOIN kvops_family f ON f.id = k.family_id",
-            [scan.pk, scan.namespace_id],
+            {"scan": scan.pk, "namespace": scan.namespace_id, **key_expiry.marks(scan.namespace.binding)},
         )
 
 

@@ -8,7 +8,7 @@ from kvops.inventory import browse, reveal
 from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
-from kvops.web.fields import NameField
+from kvops.web.fields import FamilyField, NameField
 
 
 class KeyForm(forms.Form):
@@ -96,3 +96,20 @@ class KeyFilter(forms.Form):
         if after is not None:
             chosen["after"] = after
         return browse.keys(self.namespace, now=now, limit=limit, **chosen)
+
+
+class ExpiryFilter(forms.Form):
+    """The family whose trend is shown; without one, all caches together."""
+
+    family = FamilyField(
+        Family.objects.order_by("binding", "pattern"),
+        label=_("Trend of"),
+        required=False,
+        empty_label=_("All caches"),
+    )
+
+    @property
+    def chosen_family(self) -> Family | None:
+        """The family; None without one, or if the address names none that exists."""
+        family: Family | None = self.cleaned_data["family"] if self.is_valid() else None
+        return family

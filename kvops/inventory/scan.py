@@ -16,7 +16,7 @@ from audit import log
 from audit.actions import Action
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage, ListedKey as Listed
 from kvops.connections.calls import Calls
-from kvops.inventory import merge as inventory_merge, unexplained as unexplained_deletions
+from kvops.inventory import expiry as key_expiry, merge as inventory_merge, unexplained as unexplained_deletions
 from kvops.models import Environment, Namespace, Person, Run, Scan
 from kvops.names import storable, workable
 from kvops.notifications import bundles
@@ -195,6 +195,7 @@ def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Ag
                 unexplained_deletions.report(
                     mine, deletions=merged.unexplained, new=merged.unexpected, actor=lease.actor
                 )
+                key_expiry.report(mine, actor=lease.actor)
     except inventory_merge.ScanMismatch as mismatch:
         note = gettext_noop("The listed names were lost. Listing from the beginning.")
         over = outcomes.RunError(

@@ -55,6 +55,15 @@ def notice_days() -> list[int]:
     return [7, 3, 1]
 
 
+REGENERATE = "regenerate"
+"""The expiry design of keys that are written again; `regenerate:<member>` names the mark in their metadata."""
+
+
+def mark_of(expiry: str) -> str:
+    """The member of the metadata that marks a key for regeneration by this expiry design; empty if it names none."""
+    return expiry.removeprefix(f"{REGENERATE}:") if expiry.startswith(f"{REGENERATE}:") else ""
+
+
 class Family(models.Model):
     """A pattern of key names in a binding. The longest match wins; an exact one wins over a prefix of equal length.
 
@@ -103,6 +112,16 @@ class Family(models.Model):
 
     def __str__(self) -> str:
         return self.pattern if self.exact else f"{self.pattern}*"
+
+    @property
+    def is_to_expire(self) -> bool:
+        """Whether the family is designed so that its keys expire, or are regenerated."""
+        return self.expiry.startswith(("ttl:", REGENERATE))
+
+    @property
+    def mark(self) -> str:
+        """The member of the metadata that marks a key for regeneration; empty if the design names none."""
+        return mark_of(self.expiry)
 
     def matches(self, name: str) -> bool:
         """Whether the pattern covers the key name."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from kvops.models.categories import Category, Family
@@ -77,17 +77,34 @@ class Scan(models.Model):
 
 
 class ScanCount(models.Model):
-    """Keys per category and family at the end of a scan. The pages read these counts, never the keys."""
+    """Keys per category and family at the end of a scan. The pages read these counts, never the keys.
+
+    `without_expiration` counts keys that never expire. `lacking` counts those of them whose family is designed to
+    expire or to be regenerated (`inventory.expiry`). Scans from before these counts have neither.
+    """
 
     scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="counts")
     category = models.CharField(max_length=20, choices=Category)
     family = models.ForeignKey(Family, on_delete=models.SET_NULL, null=True, blank=True)
     pattern = models.TextField(blank=True)
     keys = models.BigIntegerField()
+    without_expiration = models.BigIntegerField(null=True, blank=True)
+    lacking = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["scan", "category", "pattern"], name="scan_counts_a_family_once"),
+            models.CheckConstraint(
+                name="scan_counts_expirations_of_its_keys",
+                condition=Q(without_expiration__isnull=True, lacking__isnull=True)
+                | Q(
+                    without_expiration__isnull=False,
+                    lacking__isnull=False,
+                    without_expiration__lte=F("keys"),
+                    lacking__gte=0,
+                    lacking__lte=F("without_expiration"),
+                ),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ It counts no keys; the scans did.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
@@ -30,30 +30,14 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
+from kvops.overview import key_alarms
+from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.schedules import punctuality
 from kvops.supervision import heartbeats
-from kvops.wording import said, spelled
+from kvops.wording import said
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
-NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A problem that a person must look at, with its page."""
-
-    level: str
-    title: str
-    text: str
-    url: str = ""
-    action: str = ""
-    since: datetime | None = None
-
-
-def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:
-    """Red alarms before amber ones, each from the oldest to the newest; those without a known time come last."""
-    return sorted(alarms, key=lambda one: (one.level != "danger", one.since is None, one.since or NEVER))
 
 
 @dataclass(frozen=True)
@@ -189,7 +173,12 @@ def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:
     """All alarms: processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
-    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *_unexplained(), *_unclassified(shown)]
+    unclassified = [
+        (held.namespace, held.counts.get(Category.UNCLASSIFIED, 0), held.keys_url, held.scan)
+        for column in shown
+        for held in column.holdings
+    ]
+    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *key_alarms.alarms(unclassified)]
 
 
 def _processes() -> list[Alarm]:
@@ -269,47 +258,3 @@ def _overdue() -> list[Alarm]:
     text = ", ".join(dict.fromkeys(one.label for one in found))
     since = min((one.newest.due_at for one in found if one.newest), default=None)
     return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See details"), since)]
-
-
-def _unexplained() -> list[Alarm]:
-    """Alarms for each scan with unexplained deletions or unexpected keys, until a person has acknowledged it."""
-    found = []
-    for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
-        if scan.unexpected:
-            found.append(_unexpected(scan))
-        if not scan.unexplained:
-            continue
-        title = ngettext(
-            "%(namespace)s: %(count)s unexplained deletion",
-            "%(namespace)s: %(count)s unexplained deletions",
-            scan.unexplained,
-        ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
-        text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
-        url = reverse("unexplained-scan", args=[scan.pk])
-        found.append(Alarm("danger", title, text, url, _("See details"), scan.completed_at))
-    return found
-
-
-def _unexpected(scan: Scan) -> Alarm:
-    title = ngettext(
-        "%(namespace)s: %(count)s unexpected key", "%(namespace)s: %(count)s unexpected keys", scan.unexpected
-    ) % {"namespace": scan.namespace, "count": spelled(scan.unexpected)}
-    text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
-    url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
-    return Alarm("danger", title, text, url, _("See details"), scan.completed_at)
-
-
-def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
-    found = []
-    for holdings in (holdings for column in shown for holdings in column.holdings):
-        if count := holdings.counts.get(Category.UNCLASSIFIED, 0):
-            title = _("%(namespace)s has unclassified keys") % {"namespace": holdings.namespace}
-            text = ngettext(
-                "%(count)s key is treated like a setting until it has a family.",
-                "%(count)s keys are treated like settings until they have a family.",
-                count,
-            ) % {"count": spelled(count)}
-            url = f"{holdings.keys_url}?category=unclassified"
-            since = holdings.scan.completed_at if holdings.scan else None
-            found.append(Alarm("warning", title, text, url, _("See details"), since))
-    return found

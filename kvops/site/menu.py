@@ -15,6 +15,7 @@ _PAGES = (
     ("overview", "", "layout-dashboard", _("Overview")),
     ("keys", None, "key-round", _("Keys")),
     ("categories", "categories/", "tags", _("Categories")),
+    ("expiry", "expiry/", "hourglass", _("Expiry")),
     ("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
     ("backups", "backups/", "archive", _("Backups")),
     ("integrity", "integrity/", "scale", _("Integrity")),

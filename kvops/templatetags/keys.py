@@ -7,6 +7,7 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils.html import format_html
 from django.utils.translation import gettext as _, ngettext, pgettext
 
+from kvops.models.categories import mark_of
 from kvops.templatetags.ui import when
 
 register = template.Library()
@@ -31,6 +32,8 @@ def expiry_design(expiry: str) -> str:
         return _("none")
     if expiry == "regenerate":
         return _("written again when missing")
+    if mark := mark_of(expiry):
+        return _("written again when missing; marked by “%(member)s” in the metadata") % {"member": mark}
     seconds = int(expiry.removeprefix("ttl:"))
     days, hours = seconds // 86400, seconds // 3600
     if seconds == days * 86400:

@@ -85,6 +85,7 @@ PAGES = {
     "cleanup-new": "/cleanup/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",
+    "expiry": "/expiry/",
     "unexplained": "/unexplained/",
     "runbook": "/runbook/",
     "runbook-empty": "/runbook/?part=nothing-like-this",

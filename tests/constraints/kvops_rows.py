@@ -283,6 +283,16 @@ ENVIRONMENTS = [
     RowAttempt("budget_second_once", lambda w: again(w.spend())),
     RowAttempt("kvops_scan_run_id_key", lambda w: again(w.scan())),
     RowAttempt("scan_counts_a_family_once", lambda w: again(w.counted())),
+    *(
+        RowAttempt(
+            "scan_counts_expirations_of_its_keys",
+            lambda w, without=without, lacking=lacking: change(
+                w.counted(), without_expiration=without, lacking=lacking
+            ),
+            f"{without} and {lacking} of 1",
+        )
+        for without, lacking in [(2, 0), (0, 1), (None, 0), (0, None), (0, -1)]
+    ),
     RowAttempt(
         "key_once_per_namespace",
         lambda w: again(Key.objects.create(namespace=w.namespace, name="a", first_seen=w.scan())),

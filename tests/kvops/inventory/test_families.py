@@ -96,6 +96,7 @@ def test_what_postgres_cannot_hold_is_known(name: str) -> None:
         ('"master:"', '"master:*"', "leave out the"),
         ('"master:"', '"a\\u0000"', "without NUL"),
         ('expiry = "none"', 'expiry = "soon"', "takes none, ttl:<seconds> or regenerate"),
+        ('expiry = "none"', 'expiry = "regenerate:"', "takes none, ttl:<seconds> or regenerate"),
         ('expiry = "none"', "", "family 1, expiry: is missing"),
         ('owner = "platform"', 'ownr = "platform"', "family 1, owner: is missing"),
         ('"legacy"', '"cache"', "neither has a ttl nor is regenerated"),

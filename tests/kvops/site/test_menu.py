@@ -28,6 +28,7 @@ def test_only_the_overview_itself_is_the_overview() -> None:
     ("address", "key"),
     [
         ("/unexplained/3/", "unexplained"),
+        ("/expiry/", "expiry"),
         ("/backups/3/", "backups"),
         ("/backups/history/", "history"),
         ("/backups/history/report/", "report"),

@@ -1,0 +1,189 @@
+"""Keys without an expiration, per family, and the families whose keys lack the expiry of their design.
+
+Each scan counts them (`families.count_keys`). A key of a family designed with `ttl:` or `regenerate` lacks its expiry
+if it never expires. A family may name a mark, a member of the metadata (`regenerate:<member>`); then a key with the
+mark lacks nothing. The product cannot see any other mark, such as one inside a value.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from urllib.parse import urlencode
+
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, Sum, Value
+from django.db.models.functions import Coalesce, TruncDate
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _, ngettext_lazy
+
+from audit import log
+from audit.actions import Action
+from kvops import clock
+from kvops.models import Category, Environment, Family, Namespace, NotificationEvent, Scan, ScanCount
+from kvops.models.categories import REGENERATE
+from kvops.notifications import outbox
+from kvops.wording import say
+
+DESIGN = rf"none|ttl:[1-9]\d{{0,9}}|{REGENERATE}(?::\S{{1,80}})?"
+"""The syntax of a family's expiry design."""
+SHOWN_SCANS = 12
+"""Scans. A row of the page shows the counts of at most this many."""
+TREND_DAYS = 90
+NAMED = 10
+"""Families. A notification names at most this many."""
+
+_MARK = "array_position(%(marking)s::bigint[], family_id)"
+MARKED = (
+    f"count(*) FILTER (WHERE expiration IS NULL AND {_MARK} IS NOT NULL"
+    f" AND kvops_has_member(metadata, (%(members)s::text[])[{_MARK}]))"
+)
+"""SQL: the keys without an expiration that have the mark of their family, as an aggregate over rows of keys."""
+
+
+def marks(binding: str) -> dict[str, list[int] | list[str]]:
+    """The families of a binding that name a mark, and their marks, as parameters of `MARKED`."""
+    found = [family for family in Family.objects.filter(binding=binding).order_by("pk") if family.mark]
+    return {"marking": [family.pk for family in found], "members": [family.mark for family in found]}
+
+
+def unmarked(family: Family) -> Q:
+    """The keys without the mark that the family names; all keys if it names none."""
+    if not family.mark:
+        return Q()
+    marked = Func(F("metadata"), Value(family.mark), function="kvops_has_member", output_field=BooleanField())
+    return ~Q(Coalesce(marked, Value(value=False)))
+
+
+@dataclass(frozen=True)
+class ExpiryRow:
+    """A family in a namespace as of its newest scan, with the counts of earlier scans, oldest first."""
+
+    namespace: Namespace
+    count: ScanCount
+    earlier: Sequence[tuple[datetime, int]]
+
+    @property
+    def family(self) -> Family | None:
+        """The family; None for unclassified keys."""
+        return self.count.family
+
+    @property
+    def percent(self) -> float:
+        """The part of the keys that never expires, in percent."""
+        return (self.count.without_expiration or 0) * 100 / self.count.keys if self.count.keys else 0.0
+
+    @property
+    def without_url(self) -> str:
+        """The page of the keys that never expire."""
+        return self._keys(expiring="none")
+
+    @property
+    def lacking_url(self) -> str:
+        """The page of the keys that lack the expiry of the design."""
+        return self._keys(expiring="lacking")
+
+    def _keys(self, **filters: str) -> str:
+        of = {"family": str(self.family.pk)} if self.family else {"category": self.count.category}
+        address = reverse("keys", args=[self.namespace.environment.slug, self.namespace.binding])
+        return f"{address}?{urlencode({**of, **filters})}"
+
+
+@dataclass(frozen=True)
+class NamespaceExpiry:
+    """A namespace with its newest scan and its families; without a scan, no family."""
+
+    namespace: Namespace
+    scan: Scan | None
+    rows: Sequence[ExpiryRow]
+
+
+def by_namespace() -> list[NamespaceExpiry]:
+    """Every namespace in the order of clean-up, with the families that have keys: those that lack an expiry first."""
+    namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+    return [_of_namespace(namespace) for namespace in namespaces]
+
+
+def _of_namespace(namespace: Namespace) -> NamespaceExpiry:
+    scan = Scan.objects.newest(namespace)
+    if scan is None:
+        return NamespaceExpiry(namespace, None, [])
+    scans = Scan.objects.complete().filter(namespace=namespace).order_by("-completed_at", "-pk")
+    earlier: dict[tuple[str, str], list[tuple[datetime, int]]] = {}
+    counted = ScanCount.objects.filter(scan__in=list(scans.values_list("pk", flat=True)[:SHOWN_SCANS]))
+    for one in counted.exclude(without_expiration=None).select_related("scan").order_by("scan__completed_at", "scan"):
+        if one.scan.completed_at:
+            earlier.setdefault((one.category, one.pattern), []).append(
+                (one.scan.completed_at, one.without_expiration or 0)
+            )
+    counts = scan.counts.exclude(without_expiration=None).select_related("family")
+    ordered = counts.order_by("-lacking", "-without_expiration", "category", "pattern")
+    return NamespaceExpiry(
+        namespace, scan, [ExpiryRow(namespace, one, earlier.get((one.category, one.pattern), [])) for one in ordered]
+    )
+
+
+def trend(family: Family | None) -> list[tuple[Environment, date, int]]:
+    """The number of cache keys, or of keys of the family, without an expiration: per environment and day, 90 days.
+
+    The last scan of a day counts. Bindings of one environment are added up.
+    """
+    mine = Q(family=family) if family else Q(category=Category.CACHE)
+    since = timezone.localdate(clock.now()) - timedelta(days=TREND_DAYS)
+    days = Scan.objects.complete().annotate(day=TruncDate("completed_at")).filter(day__gte=since)
+    counted = ScanCount.objects.exclude(without_expiration=None)
+    days = days.filter(Exists(counted.filter(scan=OuterRef("pk"))))
+    newest = days.order_by("namespace", "day", "-completed_at", "-pk").distinct("namespace", "day")
+    scans = list(newest.select_related("namespace__environment"))
+    sums = dict(counted.filter(mine, scan__in=scans).values_list("scan").annotate(total=Sum("without_expiration")))
+    found: dict[tuple[Environment, date], int] = {}
+    for scan in scans:
+        place = (scan.namespace.environment, scan.day)  # type: ignore[attr-defined]  # annotated above
+        found[place] = found.get(place, 0) + int(sums.get(scan.pk) or 0)
+    ordered = sorted(found.items(), key=lambda one: (one[0][0].order, one[0][1]))
+    return [(environment, day, number) for (environment, day), number in ordered]
+
+
+def lacking_now() -> list[tuple[Scan, int, list[str]]]:
+    """The newest scans with keys that lack the expiry of their design: the number of keys, and the families."""
+    found = []
+    for namespace in Namespace.objects.select_related("environment").order_by("environment__order", "binding"):
+        scan = Scan.objects.newest(namespace)
+        counts = list(scan.counts.filter(lacking__gt=0).order_by("-lacking")) if scan else []
+        if scan and counts:
+            found.append((scan, sum(one.lacking or 0 for one in counts), [one.pattern for one in counts]))
+    return found
+
+
+def report(scan: Scan, *, actor: log.Actor) -> None:
+    """Record and announce the families with more keys that lack their expiry than at the scan before, in its merge."""
+    before = Scan.objects.complete().filter(namespace=scan.namespace_id).exclude(pk=scan.pk).order_by("-completed_at")
+    earlier = before.first()
+    known = dict(earlier.counts.values_list("pattern", "lacking")) if earlier else {}
+    counts = scan.counts.filter(lacking__gt=0).order_by("-lacking", "pattern")
+    grown = [one for one in counts if (one.lacking or 0) > (known.get(one.pattern) or 0)]
+    if not grown:
+        return
+    total = sum(one.lacking or 0 for one in grown)
+    patterns: Mapping[str, int] = {one.pattern: one.lacking or 0 for one in grown}
+    log.record(
+        Action.EXPIRY_LACKING,
+        actor=actor,
+        environment=scan.namespace.environment.slug,
+        subject=f"run:{scan.run_id}",
+        subject_label=str(scan.namespace),
+        details={"keys": total, "families": {name: patterns[name] for name in list(patterns)[:NAMED]}},
+    )
+    title = ngettext_lazy(
+        "%(namespace)s: %(n)s key lacks the expiry of its family",
+        "%(namespace)s: %(n)s keys lack the expiry of their family",
+        total,
+    )
+    line = _("%(family)s: %(n)s without an expiration. Have the application set one, or clear the keys.")
+    outbox.post(
+        NotificationEvent.KEY_LACKS_EXPIRY,
+        subject=f"run:{scan.run_id}",
+        title=say(title, namespace=scan.namespace, n=f"{total:,}"),
+        lines=[say(line, family=name, n=f"{n:,}") for name, n in list(patterns.items())[:NAMED]],
+        link=reverse("expiry"),
+        environment=scan.namespace.environment,
+    )
