@@ -71,6 +71,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "bucket": environment.r2_bucket,
         "prefix": request.prefix,
         "exact": request.exact,
+        **({"only": request.only} if request.only else {}),
         "family": str(request.family),
         "category": request.category,
         "reason": request.reason,

@@ -15,6 +15,7 @@ from backups.cleanup.references import StageHit
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.inventory import families as key_families
+from kvops.inventory.selection import Selection
 from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
 from kvops.names import storable
 from kvops.web.fields import ConfirmForm, NameField, PlaceField
@@ -86,6 +87,11 @@ class AskForm(forms.Form):
         required=False,
         help_text=_("Settings are deleted one key at a time: type its whole name above."),
     )
+    without_expiration = forms.BooleanField(
+        label=_("Only keys without an expiration"),
+        required=False,
+        help_text=_("For a cache: keys that expire by themselves stay."),
+    )
     reason = _Prose(_("Reason for deleting these keys"), _("The reviewer reads this."))
 
     def __init__(self, data: QueryDict | None = None, *, asked: QueryDict | None = None) -> None:
@@ -105,8 +111,9 @@ class AskForm(forms.Form):
         if family is None or str(family.pk) not in self.families:
             return {"binding": binding, "prefix": prefix}
         below = "" if prefix == family.pattern else prefix
-        exact = asked.get("exact", "") == "1"
-        return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact}
+        exact, without = asked.get("exact", "") == "1", asked.get("without_expiration", "") == "1"
+        chosen = {"exact": exact, "without_expiration": without}
+        return {"binding": binding, "family": str(family.pk), "prefix": below, **chosen}
 
     def clean(self) -> dict[str, Any]:
         """Derive one prefix from the two fields; refuse contradictions."""
@@ -123,6 +130,7 @@ class AskForm(forms.Form):
             self.add_error("prefix", _("This prefix is not part of the family above."))
         elif family is not None and not prefix:
             chosen["prefix"] = family.pattern
+        chosen["only"] = Selection(without_expiration=chosen.get("without_expiration", False))
         return chosen
 
 

@@ -5,6 +5,7 @@ step leaves the stage where it was and can be tried again.
 """
 
 from datetime import timedelta
+from itertools import batched
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -35,12 +36,15 @@ from backups.generations.start import NotVerifiable
 from backups.integrity import start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
-from kvops import timing
+from kvops import clock, timing
+from kvops.inventory import browse
 from kvops.models import Namespace, Person, Run, Scan
 from kvops.runs import driver as run_driver
 from kvops.wording import columns, say
 
 State = CleanupStage.State
+AT_ONCE = 5_000
+"""Keys in one INSERT."""
 
 
 def freeze_stage(stage: CleanupStage, *, by: By) -> int:
@@ -93,6 +97,8 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
 
 def _add_names(stage: CleanupStage) -> int:
     """Add the family's keys under the prefix, in byte order; keys of nested families are left out."""
+    if stage.request.only:
+        return _add_chosen(stage)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
@@ -105,6 +111,20 @@ def _add_names(stage: CleanupStage) -> int:
             ],
         )
         return int(cursor.rowcount)
+
+
+def _add_chosen(stage: CleanupStage) -> int:
+    """The same, with only the keys that the request chooses by their expiration or metadata."""
+    request, now = stage.request, clock.now().timestamp()
+    keys = browse.chosen(stage.namespace, request.family, request.prefix, request.selection, now)
+    added = 0
+    for some in batched(enumerate(keys), AT_ONCE):
+        CleanupEntry.objects.bulk_create(
+            CleanupEntry(stage=stage, index=index, name=name, expiration=expiration)
+            for index, (name, expiration) in some
+        )
+        added += len(some)
+    return added
 
 
 def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:

@@ -35,6 +35,7 @@ def scope(request: CleanupRequest, rules: differences.Rules) -> dict[str, object
         "category": request.category,
         "prefix": request.prefix,
         "exact": request.exact,
+        **({"only": request.only} if request.only else {}),
         "rules": _rules(request, rules),
     }
 

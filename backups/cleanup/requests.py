@@ -36,6 +36,7 @@ from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
+from kvops.inventory.selection import EVERYTHING, Selection
 from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
 from kvops.names import visible
 from kvops.prefixes import patterns
@@ -47,17 +48,22 @@ decided = STAGES.decided
 UNSUBMITTED = (*code_references.BEFORE_SUBMIT, State.ACCEPTED)
 
 
-def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
+def request(
+    *, binding: str, prefix: str, reason: str, by: By, exact: bool = False, only: Selection = EVERYTHING
+) -> CleanupRequest:
     """Ask for the clean-up of one family, of a prefix of it, or of one key, in every environment with the binding.
 
-    With `exact`, `prefix` is the whole name of the key; for settings `exact` is required. Raises CleanupRefused.
+    With `exact`, `prefix` is the whole name of the key; for settings `exact` is required. `only` chooses some keys of a
+    cache. Raises CleanupRefused and SelectionRefused.
     """
     with log.transaction():
-        return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact)
+        return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact, only=only)
 
 
-def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
-    """Create the request within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
+def create_request(
+    *, binding: str, prefix: str, reason: str, by: By, exact: bool = False, only: Selection = EVERYTHING
+) -> CleanupRequest:
+    """Create the request within the caller's `audit.log.transaction()`. Raises CleanupRefused and SelectionRefused."""
     log.insist()
     insist_writable()
     family = key_families.family_of(binding, prefix)
@@ -83,6 +89,9 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
                 family=family,
             )
         )
+    only.insist_clear()
+    if only != EVERYTHING and (exact or family.category != Category.CACHE):
+        raise CleanupRefused(_("Only keys of a cache are chosen by their expiration or metadata."))
     namespaces = list(
         Namespace.objects.filter(binding=binding).select_related("environment").order_by("environment__order")
     )
@@ -101,6 +110,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
         binding=binding,
         prefix=prefix,
         exact=exact,
+        only=only.as_data(),
         family=family,
         category=family.category,
         reason=reason,
@@ -114,7 +124,11 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
         actor=actor,
         subject=f"cleanup:{made.pk}",
         subject_label=str(made),
-        details={"reason": reason[:500], **procedures.begun("cleanup", binding, [prefix])},
+        details={
+            "reason": reason[:500],
+            **({"only": only.as_data()} if only != EVERYTHING else {}),  # type: ignore[dict-item]  # JSON of a column
+            **procedures.begun("cleanup", binding, [prefix]),
+        },
     )
     return made
 
@@ -125,7 +139,9 @@ def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> Cle
     Raises CleanupRefused, also if it is not the environment's turn; then no clean-up is created.
     """
     with log.transaction():
-        mine = CleanupRequest.objects.filter(binding=namespace.binding, prefix=prefix, ended_at=None, completed_at=None)
+        mine = CleanupRequest.objects.filter(
+            binding=namespace.binding, prefix=prefix, only={}, ended_at=None, completed_at=None
+        )
         asked = mine.first() or create_request(binding=namespace.binding, prefix=prefix, reason=reason, by=by)
         stage = locked(asked.stages.get(environment=namespace.environment))
         insist_turn(stage)

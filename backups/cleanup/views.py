@@ -70,7 +70,7 @@ def new(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "cleanup/new.html", {"form": form})
     if form.is_valid():
-        chosen = {name: form.cleaned_data[name] for name in ("binding", "prefix", "exact", "reason")}
+        chosen = {name: form.cleaned_data[name] for name in ("binding", "prefix", "exact", "only", "reason")}
         with refusals_shown(request, On(None, f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}"), form=form):
             made = cleanup_requests.request(**chosen, by=person_of(request))
             messages.success(request, _("The clean-up is requested. Its first step is to fix the list of keys."))
@@ -160,6 +160,7 @@ def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpRe
 def _asking(mine: CleanupRequest) -> str:
     """The fields of the form that asks for the same clean-up."""
     asked = {"binding": mine.binding, "prefix": mine.prefix, **({"exact": "1"} if mine.exact else {})}
+    asked |= {"without_expiration": "1"} if mine.selection.without_expiration else {}
     return urlencode(asked)
 
 

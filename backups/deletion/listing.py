@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import CleanupException, CleanupStage, OtherName
+from kvops import clock
 from kvops.cloudflare import KeyPage
 from kvops.names import storable
 from kvops.runs.lease import Lease
@@ -46,14 +47,16 @@ def deleted_and_not(stage: CleanupStage) -> dict[str, int]:
 def others_among(stage: CleanupStage, page: KeyPage) -> Sequence[str]:
     """The listed names under the prefix that are not of the clean-up. A clean-up of one key has no prefix.
 
-    A name that was gone before its deletion and is listed again is a new key.
+    A name that was gone before its deletion and is listed again is a new key. Keys that the clean-up does not choose
+    are left on purpose, so they are not among them.
     """
     if stage.request.exact:
         return []
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     gone = stage.exceptions.exclude(outcome__in=CleanupException.LEFTOVERS)
     known = set(listed.exclude(index__in=gone.values("index")).values_list("name", flat=True))
-    return [key.name for key in page.keys if key.name not in known]
+    only, now = stage.request.selection, clock.now().timestamp()
+    return [key.name for key in page.keys if key.name not in known and only.takes(key.expiration, key.metadata, now)]
 
 
 def keep_others(stage: CleanupStage, names: Sequence[str], *, before: int, first_page: bool) -> None:

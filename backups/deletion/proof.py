@@ -85,10 +85,13 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     if stage.names:
         return sent_among(stage, page)
     request, families = stage.request, key_families.Families.of(stage.request.binding)
+    only, now = request.selection, clock.now().timestamp()
     return [
         position
         for position, key in enumerate(page.keys)
-        if families.family(key.name) == request.family and (not request.exact or key.name == request.prefix)
+        if families.family(key.name) == request.family
+        and (not request.exact or key.name == request.prefix)
+        and only.takes(key.expiration, key.metadata, now)
     ]
 
 

@@ -1,6 +1,7 @@
 """The only way to a delete: a run with a used approval, chunk by chunk (`send`).
 
-The rights behind the approval and the state of the backup are checked at each chunk, the target at each step. Before
+The rights behind the approval (`mandate`) and the state of the backup are checked at each chunk, the target at each
+step. Before
 the first chunk, after every resume or pause and every quarter of an hour, each object of the backup must be in the
 bucket as it was written (`presence`). A backup that was verified more than a day ago is verified again first.
 Production stops after the first chunk that may have deleted a key (`chunks.gone`). A person then resumes it. A resume
@@ -9,9 +10,7 @@ by a program stops there again.
 A chunk whose answer is unknown is never sent again blindly: it is settled by reading (`settle`).
 """
 
-import json
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Max, Q
 from django.db.models.functions import Greatest
@@ -19,12 +18,10 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import policy
 from backups.bucket import newest_manifest, protection as bucket_protection
-from backups.cleanup import evidence as cleanup_evidence, qa, references as code_references, shown_references
 from backups.cleanup.cost import CHUNK
-from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn, policy_changed
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
+from backups.deletion.mandate import Approved, Mandate
 from backups.deletion.send import Sender
 from backups.execution import presence, revalidation
 from backups.execution.clients import Clients, open_clients
@@ -35,13 +32,10 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import Run
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
-from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
+from kvops.runs.outcomes import Again, Done, RunError, Stopped
 from kvops.wording import say
 
 State = CleanupChunk.State
-STALE = gettext_noop(
-    "The keys to delete differ from the approved ones. Nothing more is sent: end the deletion early and ask again."
-)
 _DIFFERENT = _(
     "Check %(check)s, right before deleting, found %(differences)s differences with D1. %(nothing)s Correct them and "
     "try again."
@@ -52,11 +46,16 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     """One step of a deletion run. Raises RunError if the target, a right or the check is no longer valid."""
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
-    _insist_target(stage, lease)
+    return delete_under(Approved(), stage, lease)
+
+
+def delete_under(mandate: Mandate, stage: CleanupStage, lease: Lease) -> Again | Done | None:
+    """One step of a deletion under this mandate. Raises RunError if the target, a right or the check is not valid."""
+    mandate.insist_target(stage, lease)
     newest_manifest.insist_none(stage.environment)
     with open_clients(stage.environment) as clients:
         clients.insist_visible(stage.namespace)
-        deletion = _Deletion(stage, lease, clients)
+        deletion = _Deletion(stage, lease, clients, mandate)
         phase = lease.run.cursor.get("phase", "begin")
         if phase == "begin":
             return deletion.begin()
@@ -65,83 +64,14 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
         return deletion_settle.settle(stage, lease, clients.reader, clients.budget)
 
 
-def _insist_target(stage: CleanupStage, lease: Lease) -> None:
-    """Check that the approval and its target are still valid."""
-    approval, environment, run = stage.approval, stage.environment, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
-    started = (f"stage:{stage.pk}", approval.starter_id, stage.environment_id)
-    if (run.subject, run.started_by_id, run.environment_id) != started or stage.state != CleanupStage.State.DELETING:
-        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
-    now = {
-        "environment": environment.slug,
-        "production": environment.production,
-        "api": environment.api_base_url,
-        "account_id": environment.account_id,
-        "namespace_id": stage.namespace.namespace_id,
-        "namespace_title": stage.namespace.title,
-        "bucket": environment.r2_bucket,
-        "prefix": stage.request.prefix,
-        "exact": stage.request.exact,
-    }
-    revalidation.insist_target(now, shown)
-    if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
-        raise RunError("wrong_set", gettext_noop("The list of keys or the backup differs from the approved one."))
-
-
-def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
-    """Derive again the evidence shown to the reviewer. Raises RunError if it changed."""
-    try:
-        insist_turn(stage)
-        insist_names(stage)
-    except CleanupRefused as refused:
-        raise RunError("wrong_set", refused) from refused
-    lease.renew()
-    _insist_known(stage, lease)
-    stale = stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest
-    if why := _why_stale(stage) if stale else code_references.lacking(stage):
-        raise RunError("stale", why)
-
-
-def _why_stale(stage: CleanupStage) -> str:
-    """The reason why the approval no longer fits, with the next step."""
-    changed = (policy_changed(stage.approval) or shown_references.changed(stage)) if stage.approval else ""
-    told = _("%(changed)s Nothing more is sent: end the deletion early and ask again.")
-    return say(told, changed=changed) if changed else STALE
-
-
-def _insist_known(stage: CleanupStage, lease: Lease) -> None:
-    """Pause while Cloudflare does not say if R2 locks the backup, or which code is deployed. Raises TryLater."""
-    if stage.approval is None or stage.generation is None:
-        return
-    bucket_protection.ask_when_due(stage.environment, lease.keep)
-    approved = json.loads(stage.approval.evidence)
-    try:
-        bucket_protection.insist_known(stage.generation, approved["lock"])
-        shown_references.insist_known(stage, approved["references"])
-    except (bucket_protection.NotKnown, shown_references.DeployedNotKnown) as unknown:
-        raise TryLater(unknown) from unknown
-
-
-def _insist_in_force(stage: CleanupStage) -> None:
-    """Right before each chunk, check that it is still the stage's turn by the approved policy. Raises RunError."""
-    approved = json.loads(stage.approval.evidence) if stage.approval else {}
-    try:
-        insist_turn(stage)
-        if (policy.shown(), qa.scope_digest(stage)) != (approved.get("policy"), approved.get("scope_digest")):
-            raise RunError("stale", _why_stale(stage))
-    except (CleanupRefused, policy.PolicyEdited) as refused:
-        raise RunError("stale", refused) from refused
-
-
 class _Deletion:
     """The work of one step on a stage."""
 
-    def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients) -> None:
+    def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients, mandate: Mandate | None = None) -> None:
         if stage.generation is None or stage.approval is None:
             raise RunError("not_backed_up", gettext_noop("The stage has no verified backup."))
         self.stage, self.generation, self.approval, self.lease = stage, stage.generation, stage.approval, lease
+        self.mandate = mandate or Approved()
         self._sender = Sender(stage, stage.generation, lease, clients)
 
     def begin(self) -> Again | None:
@@ -176,7 +106,7 @@ class _Deletion:
 
     def _derive(self) -> None:
         """Derive the evidence, then look at the objects of the backup. Raises RunError if either differs."""
-        _insist_as_approved(self.stage, self.lease)
+        self.mandate.insist_as_approved(self.stage, self.lease)
         presence.insist_in_place(self.generation, self.lease, self._nothing_deleted)
 
     @property
@@ -244,7 +174,7 @@ class _Deletion:
         """
         try:
             self._insist_rights()  # after the work that may take long
-            _insist_in_force(self.stage)
+            self.mandate.insist_in_force(self.stage)
             self._sender.send(chunk)
         except Stopped as stopped:
             if stopped.code != emergency.CODE:
@@ -252,8 +182,8 @@ class _Deletion:
 
     @property
     def _careful(self) -> bool:
-        """Whether this is production, and no person has checked the application after its first chunk."""
-        return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
+        """Whether a person must check the application after the first chunk, and has not done so."""
+        return self.mandate.is_careful(self.stage) and not self.lease.run.cursor.get("go_on")
 
     def _patience(self, attempt: int | None) -> float:
         return revalidation.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
@@ -296,7 +226,7 @@ class _Deletion:
 
     def _insist_rights(self) -> None:
         try:
-            approval_gate.still_valid(self.approval)
+            self.mandate.insist_rights(self.approval)
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", refused) from refused

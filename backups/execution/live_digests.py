@@ -13,7 +13,9 @@ from itertools import batched
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import CleanupStage, GenerationEntry
+from kvops import clock
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry, NameRefused
+from kvops.inventory.selection import EVERYTHING, Selection
 from kvops.models import Read
 
 SIDE_BY_SIDE = 10
@@ -29,13 +31,19 @@ class KeyVerdict(Enum):
 
 @dataclass(frozen=True)
 class Frozen:
-    """A frozen name with its digests in the backup; `key` is the key of these digests."""
+    """A frozen name with its digests in the backup; `key` is the key of these digests.
+
+    An entry that `only` no longer chooses differs, also if the backup has it so: it was changed before the backup.
+    """
 
     index: int
     name: str
     digest: bytes
     expiration: int | None
     key: bytes | None = field(default=None, repr=False, compare=False)
+    only: Selection = field(default=EVERYTHING, repr=False, compare=False)
+    at: float = field(default=0.0, repr=False, compare=False)
+    """The time for `only`, in seconds since 1970. It is taken before the read: a reading thread has no database."""
 
 
 def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
@@ -47,9 +55,10 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     in_backup = GenerationEntry.objects.filter(generation=stage.generation_id, name__in=names)
-    key = encryption.digest_key(stage.generation)
+    key, only = encryption.digest_key(stage.generation), stage.request.selection
+    at = clock.now().timestamp() if only.older_hours else 0.0
     found = [
-        Frozen(names[name], name, bytes(digest), expiration, key)
+        Frozen(names[name], name, bytes(digest), expiration, key, only, at)
         for name, digest, expiration in in_backup.values_list("name", "digest", "expiration")
         if digest is not None  # a constraint allows a digest exactly for the entries that the backup holds
     ]
@@ -113,4 +122,6 @@ def compare_frozen(entries: Iterable[Frozen], current: Mapping[str, KvEntry | No
 def _verdict(entry: Frozen, now: KvEntry | None) -> KeyVerdict:
     if now is None:
         return KeyVerdict.ABSENT
+    if not entry.only.takes(now.expiration, now.metadata, entry.at):
+        return KeyVerdict.DIFFERENT
     return KeyVerdict.EQUAL if entry_digest(now, entry.key) == entry.digest else KeyVerdict.DIFFERENT

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models.generations import Generation
 from backups.models.integrity import Check
+from kvops.inventory.selection import Selection
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -32,6 +33,8 @@ class CleanupRequest(models.Model):
     binding = models.CharField(max_length=100)
     prefix = models.TextField(db_collation="C")
     exact = models.BooleanField(default=False)
+    only = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    """The conditions of a `kvops.inventory.selection.Selection`: which keys under the prefix; empty for all."""
     family = models.ForeignKey(Family, on_delete=models.PROTECT)
     category = models.CharField(max_length=20, choices=Category)
     reason = models.TextField()
@@ -63,6 +66,9 @@ class CleanupRequest(models.Model):
                 name="cleanup_of_settings_is_of_one_key", condition=~Q(category="settings") | Q(exact=True)
             ),
             models.CheckConstraint(
+                name="cleanup_chooses_among_caches", condition=Q(only={}) | Q(category="cache", exact=False)
+            ),
+            models.CheckConstraint(
                 name="cleanup_ticket_is_an_address", condition=Q(ticket="") | Q(ticket__regex=r"^https?://[^\s]+$")
             ),
             models.CheckConstraint(
@@ -86,6 +92,11 @@ class CleanupRequest(models.Model):
     def pattern(self) -> str:
         """The pattern of the clean-up, in the spelling of a family's pattern."""
         return self.prefix if self.exact or self.family.exact else f"{self.prefix}*"
+
+    @property
+    def selection(self) -> Selection:
+        """Which keys under the prefix are meant."""
+        return Selection.of(self.only)
 
     @property
     def needs_check(self) -> bool:

@@ -1,7 +1,7 @@
 """The queries of the key pages, answered from the inventory."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from django.db import connection
@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
 from kvops.inventory import expiry as key_expiry, families as key_families
+from kvops.inventory.selection import Selection
 from kvops.models import Category, Family, Key, Namespace, Scan
 from kvops.names import after_prefix, storable
 
@@ -136,6 +137,23 @@ def _by_trigram[Row: Model](found: QuerySet[Row], part: str, limit: int) -> list
     if len(names) > WINDOW:
         return None
     return list(found.filter(name__in=sorted(set(names))[:limit]))
+
+
+def chosen(
+    namespace: Namespace, family: Family, prefix: str, only: Selection, now: float, *, after: str = ""
+) -> Iterator[tuple[str, int | None]]:
+    """The names of the family's keys under a prefix that a selection takes, in byte order, with their expirations.
+
+    Memory does not grow with the family.
+    """
+    found = namespace.key_set.under(prefix).after(after).filter(family=family).order_by("name")
+    if only.without_expiration:
+        found = found.filter(expiration__isnull=True)
+    if only.member:
+        found = found.filter(metadata__isnull=False)
+    for name, expiration, metadata in found.values_list("name", "expiration", "metadata").iterator(WINDOW):
+        if only.takes(expiration, metadata, now):
+            yield name, expiration
 
 
 def by_category(namespace: Namespace) -> dict[str, int]:

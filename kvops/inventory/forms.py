@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
-from kvops.inventory import browse, reveal
+from kvops.inventory import browse, families as key_families, reveal
 from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
@@ -87,6 +87,17 @@ class KeyFilter(forms.Form):
     def scope(self) -> str:
         """The prefix on display: the one that was typed, or the chosen family's pattern."""
         return self.chosen_prefix or (self.chosen_family.pattern if self.chosen_family else "")
+
+    @property
+    def is_clearable(self) -> bool:
+        """Whether a clean-up of a cache can be of exactly these keys: those without an expiration under a prefix."""
+        if not self.is_valid() or not self.scope or self.cleaned_data["part"]:
+            return False
+        owner = self.chosen_family or key_families.family_of(self.namespace.binding, self.scope)
+        own = owner is not None and owner.category == Category.CACHE and owner.matches(self.scope)
+        without = self.cleaned_data["expiring"]
+        same = without == Expiring.NEVER or (without == Expiring.LACKING and owner is not None and not owner.mark)
+        return own and same and self.cleaned_data["category"] in {None, Category.CACHE}
 
     def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
         """The keys that match the filters, from the position `after`. If a filter is invalid, no keys."""

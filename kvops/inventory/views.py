@@ -58,6 +58,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "families": [row for row in counts if row.family],
         "path": _path(form.chosen_prefix),
         "tree": _tree(namespace, form.chosen_prefix, counts),
+        "clearable": form.is_clearable,
         "cleanable": form.scope and not key_value.category_of(namespace, form.scope).sensitive,
         "may_operate": request.user.has_perm("kvops.operate"),
         "page_size": PAGE,

@@ -21,7 +21,12 @@ from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.cleanup import requests as cleanup_requests, stages
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion_run, send as deletion_send, settle as deletion_settle
+from backups.deletion import (
+    mandate as deletion_mandate,
+    run as deletion_run,
+    send as deletion_send,
+    settle as deletion_settle,
+)
 from backups.deletion.send import Sender, _Read
 from backups.execution import live_digests, revalidation
 from backups.execution.clients import Clients
@@ -57,12 +62,12 @@ pytestmark = pytest.mark.django_db
 
 
 def insist(stage: CleanupStage, lease: Lease) -> None:
-    deletion_run._insist_target(gate.stage_of(stage.request, stage.environment.slug), lease)
+    deletion_mandate.insist_target(gate.stage_of(stage.request, stage.environment.slug), lease)
 
 
 def test_what_was_approved_is_let_through(stage: CleanupStage, lease: Lease) -> None:
     insist(stage, lease)
-    deletion_run._insist_as_approved(stage, lease)
+    deletion_mandate.insist_as_approved(stage, lease)
 
 
 TARGETS: dict[str, tuple[Callable[[CleanupStage], object], str]] = {
@@ -91,7 +96,7 @@ def test_another_target_than_was_approved_is_refused(stage: CleanupStage, lease:
     change, why = TARGETS[what]
     change(stage)
     with pytest.raises(RunError, match=f"^{why}") as refused:
-        deletion_run._insist_target(fresh(stage), lease)
+        deletion_mandate.insist_target(fresh(stage), lease)
     assert refused.value.code == "wrong_target"
 
 
@@ -117,10 +122,10 @@ RUNS: dict[str, tuple[Callable[[GateWorld, CleanupStage, Lease], object], str]] 
 def test_a_stage_without_an_approval_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
     stage.approval = None
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_target(stage, lease)
+        deletion_mandate.insist_target(stage, lease)
     assert (refused.value.code, str(refused.value)) == ("not_approved", CARRIED)
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_as_approved(stage, lease)
+        deletion_mandate.insist_as_approved(stage, lease)
     assert refused.value.code == "stale"
 
 
@@ -132,7 +137,7 @@ def test_another_run_than_was_started_is_refused(
     change, why = RUNS[what]
     change(world, stage, lease)
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_target(fresh(stage), lease)
+        deletion_mandate.insist_target(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == ("not_approved", why)
 
 
@@ -143,7 +148,7 @@ def test_other_names_or_another_backup_are_refused(stage: CleanupStage, lease: L
         other = gate._backed_up(stage, NAMES)
     gate.tampered(stage, **{what: other})
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_target(fresh(stage), lease)
+        deletion_mandate.insist_target(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
         "wrong_set", "The list of keys or the backup differs from the approved one."
     )  # fmt: skip
@@ -158,14 +163,14 @@ STALE = "The keys to delete differ from the approved ones. Nothing more is sent:
 def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lease: Lease) -> None:
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_as_approved(stage, lease)
+        deletion_mandate.insist_as_approved(stage, lease)
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
 def test_a_clean_up_that_is_over_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
     gate.tampered(stage.request, ended_at=Now())
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_as_approved(fresh(stage), lease)
+        deletion_mandate.insist_as_approved(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == ("wrong_set", "The clean-up is over.")
 
 
@@ -186,7 +191,7 @@ def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease
     with gate.past_the_triggers():
         NAMES_CHANGED[what](stage)
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_as_approved(fresh(stage), lease)
+        deletion_mandate.insist_as_approved(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
         "wrong_set", "The list of keys changed after it was fixed. Have the database checked."
     )  # fmt: skip
@@ -195,7 +200,7 @@ def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease
 def test_while_it_is_derived_the_lease_is_kept(stage: CleanupStage, lease: Lease) -> None:
     Run.objects.filter(pk=lease.run.pk).update(epoch=F("epoch") + 1)
     with pytest.raises(LeaseLost):
-        deletion_run._insist_as_approved(stage, lease)
+        deletion_mandate.insist_as_approved(stage, lease)
 
 
 class Derive:
@@ -237,7 +242,7 @@ def test_what_is_refused_was_not_derived(stage: CleanupStage, lease: Lease) -> N
 
 
 def test_by_the_approved_rules_it_is_still_its_turn(stage: CleanupStage) -> None:
-    deletion_run._insist_in_force(fresh(stage))
+    deletion_mandate.insist_in_force(fresh(stage))
 
 
 CHANGED = (
@@ -253,7 +258,7 @@ OTHER_RULES: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("change", OTHER_RULES)
 def test_another_policy_than_the_approved_one_ends_it(stage: CleanupStage, lease: Lease, change: str) -> None:
     OTHER_RULES[change]()
-    for insist_ in (deletion_run._insist_in_force, partial(deletion_run._insist_as_approved, lease=lease)):
+    for insist_ in (deletion_mandate.insist_in_force, partial(deletion_mandate.insist_as_approved, lease=lease)):
         with pytest.raises(RunError) as refused:
             insist_(fresh(stage))
         assert (refused.value.code, str(refused.value)) == ("stale", CHANGED)
@@ -262,7 +267,7 @@ def test_another_policy_than_the_approved_one_ends_it(stage: CleanupStage, lease
 def test_another_scope_than_the_approved_one_ends_it(stage: CleanupStage) -> None:
     gate.tampered(stage.request, exact=True)
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_in_force(fresh(stage))
+        deletion_mandate.insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
@@ -274,25 +279,25 @@ def test_a_rule_that_nobody_approved_ends_it(stage: CleanupStage, monkeypatch: p
         Family.objects.filter(pattern="mastercache:").update(note="x")
 
     if after:
-        monkeypatch.setattr(deletion_run, "insist_turn", edit)
+        monkeypatch.setattr(deletion_mandate, "insist_turn", edit)
     else:
         edit(stage)
     with pytest.raises(RunError, match="Nobody approved this") as refused:
-        deletion_run._insist_in_force(fresh(stage))
+        deletion_mandate.insist_in_force(fresh(stage))
     assert refused.value.code == "stale"
 
 
 def test_without_an_approval_nothing_is_in_force(stage: CleanupStage) -> None:
     stage.approval = None
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_in_force(stage)
+        deletion_mandate.insist_in_force(stage)
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
 def test_a_clean_up_that_is_over_ends_it(stage: CleanupStage) -> None:
     gate.tampered(stage.request, ended_at=Now())
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_in_force(fresh(stage))
+        deletion_mandate.insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", "The clean-up is over.")
 
 
@@ -317,7 +322,7 @@ def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
     def derive(*_: object) -> None:
         people_setup.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
 
-    monkeypatch.setattr(deletion_run, "_insist_as_approved", derive)
+    monkeypatch.setattr(deletion_mandate, "insist_as_approved", derive)
     with pytest.raises(RunError) as refused:
         job(stage, lease, kv).delete()
     assert (refused.value.code, kv.asked, kv.sent) == ("rights_gone", [], [])

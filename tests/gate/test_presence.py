@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from backups.bucket.store import StoreUnavailable
-from backups.deletion import run as deletion_run
+from backups.deletion import mandate as deletion_mandate, run as deletion_run
 from backups.execution import presence, revalidation
 from backups.models import Generation, StoredObject
 from kvops import clock, timing
@@ -128,7 +128,7 @@ def test_a_store_that_does_not_answer_delays_it(mine: deletion_run._Deletion, bu
 def test_a_bucket_of_the_same_name_elsewhere_proves_nothing(
     mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv, column: str
 ) -> None:
-    monkeypatch.setattr(deletion_run, "_insist_as_approved", lambda *_: None)
+    monkeypatch.setattr(deletion_mandate, "insist_as_approved", lambda *_: None)
     setattr(mine.generation.environment, column, "another")
     problem = refusal(mine, kv)
     assert (problem.code, "Give the environment its bucket back" in str(problem)) == ("store", True)
