@@ -159,6 +159,14 @@ class Action(TextChoices):
     DRILL_PASSED = "drill.passed", _("Restore drill passed")
     DRILL_FAILED = "drill.failed", _("Restore drill failed")
 
+    CLEARING_CREATED = "clearing.created", _("Rule of a scheduled clearing created")
+    CLEARING_CHANGED = "clearing.changed", _("Rule of a scheduled clearing changed")
+    CLEARING_RETIRED = "clearing.retired", _("Rule of a scheduled clearing retired")
+    CLEARING_STARTED = "clearing.started", _("Scheduled clearing started")
+    CLEARING_STOPPED = "clearing.stopped", _("Scheduled clearing stopped before its first call")
+    CLEARING_CLEARED = "clearing.cleared", _("Scheduled clearing proven")
+    CLEARING_ACCEPTED = "clearing.accepted", _("Scheduled clearing accepted")
+    CLEARING_ANSWERED = "clearing.answered", _("Code reference of a scheduled clearing answered")
     INVESTIGATION_OPENED = "investigation.opened", _("Investigation opened")
     INVESTIGATION_CLOSED = "investigation.closed", _("Investigation closed")
     INVESTIGATION_ENDING = "investigation.ending", _("Prune of an investigation backup started")
@@ -204,6 +212,7 @@ ALARMING = frozenset(
         Action.CHECK_FAILED,
         Action.KEYS_REAPPEARED,
         Action.DRILL_FAILED,
+        Action.CLEARING_STOPPED,
         Action.APPROVAL_REFUSED,
         Action.SCHEDULE_REFUSED,
         Action.SCHEDULE_MISSED,

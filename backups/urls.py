@@ -5,6 +5,7 @@ from django.urls import URLPattern, path, re_path
 from backups.bucket import views as bucket_views
 from backups.changes import editor_views as change_editor_views, views as change_views
 from backups.cleanup import reference_views, stage_views, views as cleanup_views
+from backups.clearing import views as clearing_views
 from backups.comparisons import views as comparison_views
 from backups.deletion import views as deletion
 from backups.drills import views as drill_views
@@ -88,6 +89,16 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/stages/<int:pk>/start", stage_views.step, {"step": "start"}, name="stage_start"),
     path("cleanup/stages/<int:pk>/submit", stage_views.step, {"step": "submit"}, name="stage_submit"),
     path("cleanup/stages/<int:pk>/undo", restore_views.undo, name="stage_undo"),
+    path("clearing/", clearing_views.index, name="clearings"),
+    path("clearing/<int:pk>/", clearing_views.detail, name="clearing"),
+    path("clearing/<int:pk>/answer", clearing_views.step, {"step": "answer"}, name="clearing_answer"),
+    path("clearing/<int:pk>/ask", clearing_views.step, {"step": "ask"}, name="clearing_ask"),
+    path("clearing/<int:pk>/change", clearing_views.step, {"step": "change"}, name="clearing_change"),
+    path("clearing/<int:pk>/live", clearing_views.live, name="clearing_live"),
+    path("clearing/<int:pk>/retire", clearing_views.step, {"step": "retire"}, name="clearing_retire"),
+    path("clearing/<int:pk>/start", clearing_views.step, {"step": "start"}, name="clearing_start"),
+    path("clearing/new/", clearing_views.new, name="clearing_new"),
+    path("clearing/rounds/<int:pk>/accept", clearing_views.accept, name="clearing_accept"),
     path("drills/", drill_views.index, name="drills"),
     path("drills/<int:pk>/", drill_views.detail, name="drill"),
     path("drills/<int:pk>/live", drill_views.live, name="drill_live"),

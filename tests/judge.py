@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from backups.models import (
     CleanupEntry,
+    ClearingRound,
     Drill,
     DrilledBackup,
     Generation,
@@ -170,7 +171,33 @@ def approved_sets(objects: Mapping[str, bytes]) -> list[Approved]:
     used = ApprovalRequest.objects.filter(
         kind=ApprovalRequest.Kind.DELETE_KEYS, state=ApprovalRequest.State.USED, approver__isnull=False
     )
-    return [*(_approved(request, objects) for request in used), *_drilled(objects)]
+    return [*(_approved(request, objects) for request in used), *_drilled(objects), *_cleared(objects)]
+
+
+def _cleared(objects: Mapping[str, bytes]) -> Iterator[Approved]:
+    """What the rounds of a rule may delete: names of the approved rule, up to its cap, as its backup has them.
+
+    A key with an expiration in the backup is none of a rule that is of keys without one.
+    """
+    for one in ClearingRound.objects.exclude(stage=None).select_related("approval", "stage__generation"):
+        approval, stage = one.approval, one.stage
+        if approval is None or stage is None or stage.generation is None or approval.approver_id is None:
+            continue
+        rule = json.loads(approval.evidence)
+        names = list(stage.entries.values_list("name", flat=True))
+        within = len(names) <= rule["cap"] and all(name.startswith(rule["prefix"]) for name in names)
+        if approval.kind != "clearing" or _sha(approval.evidence.encode()) != approval.digest or not within:
+            continue
+        values = dict(_of_generation(stage.generation, objects))
+        if rule["only"].get("without_expiration"):
+            values = {name: value for name, value in values.items() if name not in _expiring(stage.generation, objects)}
+        yield Approved(rule["namespace_id"], {name: values[name] for name in names if name in values})
+
+
+def _expiring(generation: Generation, objects: Mapping[str, bytes]) -> set[str]:
+    """The names that have an expiration in the data objects of a backup."""
+    parts = [json.loads(objects[part.object_key]) for part in generation.parts.all() if part.object_key in objects]
+    return {entry["key"] for part in parts for entry in part if "expiration" in entry}
 
 
 def _drilled(objects: Mapping[str, bytes]) -> Iterator[Approved]:

@@ -46,6 +46,7 @@ from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
     cases_rows,
     changes_rows,
+    clearing_rows,
     comparisons_rows,
     deployed_rows,
     drills_rows,
@@ -142,6 +143,7 @@ TABLE = [
     *retention_rows.PRUNES,
     *cases_rows.CASES,
     *changes_rows.CHANGES,
+    *clearing_rows.CLEARINGS,
     *comparisons_rows.COMPARISONS,
     *deployed_rows.DEPLOYED,
     *drills_rows.DRILLS,
@@ -295,6 +297,8 @@ def moves(*, allowed: bool) -> list[tuple[str, str, str]]:
 
 
 def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
+    if name == "a stage" and (before, after) == ("verified", "deleting"):
+        return clearing_rows.stage(world)
     if name == "a stage":
         only_cache, no_names = (before, after) == ("verified", "submitted"), (before, after) == ("frozen", "confirmed")
         return world.stage(before, category="cache" if only_cache else "legacy", names=0 if no_names else 1)
@@ -323,7 +327,9 @@ def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
 @pytest.mark.parametrize(("name", "before", "after"), moves(allowed=True))
 def test_what_the_docstring_draws_can_be_done(world: BackupsWorld, name: str, before: str, after: str) -> None:
     row = made(world, name, before, after)
-    if isinstance(row, CleanupStage):
+    if isinstance(row, CleanupStage) and row.scheduled:
+        clearing_rows.delete(world, row)
+    elif isinstance(row, CleanupStage):
         world.move(row, after)
     elif isinstance(row, Restore):
         restores_rows.move(world, row, after)

@@ -22,6 +22,7 @@ from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
 from backups.models import (
     CleanupStage,
+    ClearingRound,
     ComparisonEntry,
     Difference,
     Generation,
@@ -39,6 +40,7 @@ from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.clearing import helpers as clearing_helpers
 from tests.backups.families import registering
 from tests.backups.retention import requesting
 from tests.kvops.references import reports
@@ -68,6 +70,8 @@ class DoorsWorld:
     run: int
     restore: int
     drill: int
+    clearing: int
+    round: int
     investigation: int
     comparison: list[object]
     key_change: int
@@ -111,6 +115,8 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     cache = Family.objects.get(pattern="mastercache:")
     asked_for = {"title": "x", "reason": "x", "days": 7}
     investigation = investigation_requests.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
+    clearing = clearing_helpers.rule(estate.qa, people)
+    round_ = ClearingRound.objects.create(clearing=clearing, reason="x")
     check = stage.generation.checks.get().pk
     requesting.expired(estate, 40)
     prune = requesting.asked(estate, people).pk
@@ -134,6 +140,8 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         run.pk,
         restore.pk,
         drill.pk,
+        clearing.pk,
+        round_.pk,
         investigation.pk,
         comparison,
         key_change.pk,
@@ -308,6 +316,16 @@ DOORS: dict[str, Door] = {
     "backups:cleanup_end": operates(lambda world: [world.stage.request_id], done=422),
     "backups:cleanup_list": page(),
     "backups:cleanup_new": form(),
+    "backups:clearing": page(lambda world: [world.clearing]),
+    "backups:clearing_accept": operates(lambda world: [world.round], done=422),
+    "backups:clearing_answer": operates(lambda world: [world.clearing], done=422),
+    "backups:clearing_ask": operates(lambda world: [world.clearing], data={"days": "30"}),
+    "backups:clearing_change": operates(lambda world: [world.clearing], done=422),
+    "backups:clearing_live": page(lambda world: [world.clearing]),
+    "backups:clearing_new": form(),
+    "backups:clearing_retire": operates(lambda world: [world.clearing]),
+    "backups:clearing_start": operates(lambda world: [world.clearing], done=409),
+    "backups:clearings": page(),
     "backups:comparison": page(lambda world: world.comparison),
     "backups:comparison_file": page(lambda world: world.comparison),
     "backups:comparison_live": page(lambda world: world.comparison),

@@ -94,6 +94,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
     action, run = next_action(stage, person), busy_run(stage) or after_check.open_run(stage)
     may_operate = person.holds(Role.OPERATOR)
+    by_hand = not stage.scheduled
     idle = may_operate and run is None
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
     may_freeze = stage.state in BEFORE_SUBMIT
@@ -112,8 +113,8 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
         after=after_check.results(stage),
         may_operate=may_operate,
-        may_scan=idle and stage.state in SCANNED and not qa.missing_qa(stage),
-        may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
+        may_scan=idle and by_hand and stage.state in SCANNED and not qa.missing_qa(stage),
+        may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )
 

@@ -23,9 +23,8 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Record a person's explanation of the names that were not deleted."""
     with log.transaction():
         insist_operator(by)
-        changed = CleanupStage.objects.filter(pk=stage.pk, state__in=[State.DELETED, State.CONFIRMED]).update(
-            leftovers_note=note.strip()
-        )
+        by_hand = CleanupStage.objects.filter(pk=stage.pk, scheduled=False)
+        changed = by_hand.filter(state__in=[State.DELETED, State.CONFIRMED]).update(leftovers_note=note.strip())
         if changed != 1 or not note.strip():
             raise CleanupRefused(
                 _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
@@ -39,7 +38,7 @@ def explain_others(stage: CleanupStage, *, note: str, by: Person) -> None:
         insist_operator(by)
         if not note.strip():
             raise CleanupRefused(_("Describe why the other keys are there."))
-        found = CleanupStage.objects.filter(pk=stage.pk, state=State.CONFIRMED, others__gt=0)
+        found = CleanupStage.objects.filter(pk=stage.pk, scheduled=False, state=State.CONFIRMED, others__gt=0)
         if found.update(others_note=note.strip(), others_by=by, others_at=Now()) != 1:
             raise CleanupRefused(_("Other keys are explained after the proof and before the stage is accepted."))
         STAGES.record(
@@ -90,6 +89,8 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
     A pending approval request is withdrawn.
     """
     insist_operator(by)
+    if cleanup.clearing_id is not None:
+        raise CleanupRefused(_("A round of a scheduled clearing ends with its rule. Look at the page of the rule."))
     _insist_not_begun(cleanup.stages.all())
     for approval in ApprovalRequest.objects.filter(
         cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]

@@ -55,7 +55,7 @@ class CleanupFilter(forms.Form):
         if not self.is_valid():
             return CleanupRequest.objects.none()
         chosen = self.cleaned_data
-        found = CleanupRequest.objects.order_by("-pk")
+        found = CleanupRequest.objects.filter(clearing=None).order_by("-pk")
         if chosen["state"]:
             found = found.filter(
                 ended_at__isnull=chosen["state"] != "ended", completed_at__isnull=chosen["state"] != "completed"

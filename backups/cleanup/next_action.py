@@ -61,6 +61,8 @@ def next_action(stage: CleanupStage, person: Person) -> NextAction | None:
 
     If the person cannot take it, it is disabled with the reason.
     """
+    if stage.scheduled:
+        return None
     action = _action(stage)
     if action is None or action.link:
         return action

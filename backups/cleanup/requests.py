@@ -101,7 +101,8 @@ def create_request(
     if namespaces[0].environment.production:
         raise CleanupRefused(qa.only_production(binding))
     insist_operator(by)
-    already = CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).first()
+    by_hand = CleanupRequest.objects.filter(clearing=None)
+    already = by_hand.filter(binding=binding, family=family, ended_at=None, completed_at=None).first()
     if already is not None:
         sentence = _("A clean-up of %(family)s is already open.")
         raise CleanupRefused(say(sentence, family=visible(already.pattern)))
@@ -140,7 +141,7 @@ def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> Cle
     """
     with log.transaction():
         mine = CleanupRequest.objects.filter(
-            binding=namespace.binding, prefix=prefix, only={}, ended_at=None, completed_at=None
+            binding=namespace.binding, prefix=prefix, only={}, clearing=None, ended_at=None, completed_at=None
         )
         asked = mine.first() or create_request(binding=namespace.binding, prefix=prefix, reason=reason, by=by)
         stage = locked(asked.stages.get(environment=namespace.environment))

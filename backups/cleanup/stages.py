@@ -64,7 +64,17 @@ STAGES = Lifecycle(
     not_stopped=_("Only a deletion that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The deletion has already resumed. Load the page again."),
 )
-locked, move, insist_operator = STAGES.locked, STAGES.move, STAGES.insist_operator
+move, insist_operator = STAGES.move, STAGES.insist_operator
+
+
+def locked(stage: CleanupStage) -> CleanupStage:
+    """The current row, locked, for a person's step. Raises CleanupRefused for a stage of a scheduled clearing."""
+    mine = STAGES.locked(stage)
+    if mine.scheduled:
+        raise CleanupRefused(
+            _("This is a round of a scheduled clearing: it follows its rule. Look at the page of the rule.")
+        )
+    return mine
 
 
 def note_blocked(stage: CleanupStage, because: Words) -> None:

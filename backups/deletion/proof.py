@@ -153,7 +153,8 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     totals, others = deleted_and_not(stage), int(str(cursor.get("others", 0)))
     left = {"others": others, "remaining": others + leftovers(stage).count()}
     with lease.checkpoint(Done(totals), cursor={}):
-        late = _late_check(stage, lease) if stage.names else None
+        # A cache is written again by its application, so its keys are expected back.
+        late = _late_check(stage, lease) if stage.names and not stage.scheduled else None
         again = after_check.start(stage, actor=lease.actor, person=lease.run.started_by)
         move(
             stage,
@@ -165,7 +166,8 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             values={**totals, **left, "second_listing_at": cursor["listing_since"], "late_run": late, **again},
             details={**totals, **left},
         )
-        if back := stage.exceptions.filter(outcome=Outcome.REAPPEARED).count():
+        back = stage.exceptions.filter(outcome=Outcome.REAPPEARED).count()
+        if back and not stage.scheduled:
             tell_reappeared(stage, back, shown="exceptions", occasion="while it was proven")
         gone = stage.entries.exclude(index__in=stage.exceptions.values("index"))
         own_changes.remove(stage.namespace, gone.values("name"))

@@ -14,7 +14,7 @@ def contradicted(work: CleanupStage | Restore, problem: Sentence) -> None:
     """Notify people, once per deletion or restore, that Cloudflare's answer to a change of KV contradicts itself."""
     subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
     if isinstance(work, CleanupStage):
-        subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
+        subject, page, pk = f"stage:{work.pk}", "backups:stage", work.pk
     outbox.post(
         NotificationEvent.ANSWER_CONTRADICTED,
         subject=subject,

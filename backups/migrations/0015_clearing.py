@@ -7,7 +7,7 @@ ONLY = """
 CREATE FUNCTION backups_only_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NEW.only <> OLD.only THEN
-    RAISE EXCEPTION 'which keys a clean-up chooses cannot be edited' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'what a clean-up is of cannot be edited' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
 END $$;

@@ -9,6 +9,7 @@ from backups.models.bucket_protection import BucketProtection
 from backups.models.cases import DifferenceCase
 from backups.models.changes import KeyChange
 from backups.models.cleanup import CleanupRequest, CleanupStage
+from backups.models.clearing import Clearing, ClearingRound
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName
@@ -32,6 +33,8 @@ __all__ = [
     "CleanupException",
     "CleanupRequest",
     "CleanupStage",
+    "Clearing",
+    "ClearingRound",
     "Comparison",
     "ComparisonEntry",
     "Dataset",

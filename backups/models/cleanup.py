@@ -35,6 +35,10 @@ class CleanupRequest(models.Model):
     exact = models.BooleanField(default=False)
     only = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     """The conditions of a `kvops.inventory.selection.Selection`: which keys under the prefix; empty for all."""
+    clearing = models.ForeignKey(
+        "backups.Clearing", on_delete=models.PROTECT, null=True, blank=True, related_name="requests"
+    )
+    """The rule of a scheduled clearing, if one of its rounds asked for it. People take no step of it."""
     family = models.ForeignKey(Family, on_delete=models.PROTECT)
     category = models.CharField(max_length=20, choices=Category)
     reason = models.TextField()
@@ -55,7 +59,7 @@ class CleanupRequest(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["binding", "family"],
-                condition=Q(ended_at__isnull=True, completed_at__isnull=True),
+                condition=Q(ended_at__isnull=True, completed_at__isnull=True, clearing__isnull=True),
                 name="cleanup_one_open_per_family",
             ),
             models.CheckConstraint(
@@ -120,6 +124,7 @@ class CleanupStage(models.Model):
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
     deleting -> deleted -> confirmed       (every chunk settled; two listings without the names)
     confirmed -> accepted                  (a person's note; leftovers explained)
+    verified -> deleting                   (of a scheduled clearing: the run carries the standing approval of its rule)
     frozen -> confirmed                    (no names; two new empty listings)
     backed_up | verified | checked | submitted | approved -> frozen   (rejected, withdrawn, expired, stale)
     waiting .. approved -> ended
@@ -158,6 +163,8 @@ class CleanupStage(models.Model):
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
     order = models.PositiveSmallIntegerField()
     state = models.CharField(max_length=20, choices=State, default=State.WAITING)
+    scheduled = models.BooleanField(default=False, db_default=False)
+    """Whether it belongs to a scheduled clearing. A trigger compares it with the request."""
 
     scan = models.ForeignKey(Scan, on_delete=models.PROTECT, null=True, blank=True)
     frozen_at = models.DateTimeField(null=True, blank=True)
@@ -207,7 +214,7 @@ class CleanupStage(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "environment"], name="stage_once_per_environment"),
             models.UniqueConstraint(fields=["request", "order"], name="stage_order_once"),
-            models.UniqueConstraint(fields=["approval"], name="stage_one_per_approval"),
+            models.UniqueConstraint(fields=["approval"], condition=Q(scheduled=False), name="stage_one_per_approval"),
             models.CheckConstraint(
                 name="stage_frozen_has_names_digest",
                 condition=Q(state__in=["waiting", "ended"]) | (~Q(names_sha256="") & Q(frozen_at__isnull=False)),

@@ -19,6 +19,7 @@ from backups.investigations import requests as investigation_requests
 from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket
+from backups.templatetags.clearing import clearing_alarms
 from backups.templatetags.policy import policy_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
@@ -83,6 +84,7 @@ def _backup_alarms() -> list[Alarm]:
         *found,
         *_not_in_time(),
         *_past_their_end(),
+        *clearing_alarms(),
         *bucket.alarms(),
     ]
 
@@ -231,7 +233,7 @@ def waiting_stages() -> list[tuple[CleanupStage, str]]:
     earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
     stages = (
         CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=OPERATORS_TURN)
-        .filter(request__ended_at=None, request__completed_at=None)
+        .filter(request__ended_at=None, request__completed_at=None, scheduled=False)
         .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
         .select_related("request__family", "environment")
         .order_by("pk")[:SHOWN]

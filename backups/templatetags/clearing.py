@@ -3,8 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from django import template
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
+from backups.clearing import history, rules
+from backups.models import Clearing, ClearingRound
+from kvops.approvals import standing
 from kvops.inventory.selection import Selection
+from kvops.models import Schedule
+from kvops.overview.key_alarms import Alarm
 
 register = template.Library()
 
@@ -13,3 +20,39 @@ register = template.Library()
 def selection_words(only: Mapping[str, object]) -> Sequence[str]:
     """The conditions of a selection, as it is stored, in the reader's language."""
     return Selection.of(only).words
+
+
+@register.inclusion_tag("clearing/_schedule.html")
+def clearing_of(schedule: Schedule) -> dict[str, object]:
+    """The rule behind a schedule, with its approval and its newest round; nothing for any other schedule."""
+    found = Clearing.objects.filter(pk=schedule.subject.removeprefix("clearing:")) if schedule.subject else None
+    one = found.select_related("namespace__environment", "family").first() if found else None
+    if one is None:
+        return {}
+    return {
+        "clearing": one,
+        "in_force": standing.approval_in_force(rules.KIND, one.subject),
+        "newest": _newest_round(one),
+    }
+
+
+@register.inclusion_tag("clearing/_months.html")
+def deletions_by_month() -> dict[str, object]:
+    """The keys deleted by hand against those deleted by a schedule, month by month."""
+    return {"months": history.by_month()}
+
+
+def clearing_alarms() -> list[Alarm]:
+    """An alarm for each rule in force whose newest round stopped."""
+    found = []
+    for one in Clearing.objects.filter(retired_at=None).select_related("namespace__environment").order_by("pk"):
+        newest = _newest_round(one)
+        if newest is not None and newest.state == "stopped":
+            title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
+            url = reverse("backups:clearing", args=[one.pk])
+            found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
+    return found
+
+
+def _newest_round(clearing: Clearing) -> ClearingRound | None:
+    return clearing.rounds.select_related("run", "stage").order_by("-pk").first()

@@ -49,7 +49,7 @@ def stages_to_answer(environment: Environment, may_operate: bool) -> dict[str, o
     resting = CleanupStage.objects.filter(request=OuterRef("request"), state__in=RESTING_ON_ANSWERS)
     stages = (
         CleanupStage.objects.filter(~Exists(resting), environment=environment, state__in=BEFORE_SUBMIT)
-        .filter(request__ended_at=None, request__completed_at=None)
+        .filter(request__ended_at=None, request__completed_at=None, scheduled=False)
         .select_related("request__family", "environment", "namespace")
         .order_by("pk")[:SHOWN]
     )

@@ -53,7 +53,7 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
     if asked.kind == Kind.INVESTIGATION:
         text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": environment, "title": shown["title"]}
-    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY}:
+    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING}:
         return _of_keys(asked, shown, environment)
     return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
@@ -61,6 +61,10 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
 def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
     if asked.kind == Kind.PUT_KEY:
         return _of_key(shown, environment)
+    if asked.kind == Kind.CLEARING:
+        text = _("Clear %(pattern)s in %(environment)s %(namespace)s by a schedule")
+        pattern = f"{visible(shown['prefix'])}*"
+        return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
     number = shown["names"]["count"]
     text = ngettext(
         "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",

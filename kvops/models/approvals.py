@@ -25,6 +25,10 @@ class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
         return self.pending().exclude(requester=person).filter(decide_by__gt=Now())
 
 
+STANDING = ["drill", "investigation", "clearing"]
+"""The kinds of requests that stand for a time instead of being used once."""
+
+
 class ApprovalRequest(models.Model):
     """A request for a second person's decision, with the exact evidence shown to that person.
 
@@ -49,6 +53,7 @@ class ApprovalRequest(models.Model):
         DRILL = "drill", _("restore drills")
         INVESTIGATION = "investigation", _("prune an investigation backup")
         PUT_KEY = "put_key", _("change a key")
+        CLEARING = "clearing", _("scheduled clearing of a cache")
 
     class State(models.TextChoices):
         """The state of the request."""
@@ -123,9 +128,9 @@ class ApprovalRequest(models.Model):
             models.UniqueConstraint(fields=["id", "digest"], name="approval_and_digest"),
             models.CheckConstraint(
                 name="approval_stands_for_90_days",
-                condition=(Q(standing_until__isnull=True) & ~Q(kind__in=["drill", "investigation"]))
+                condition=(Q(standing_until__isnull=True) & ~Q(kind__in=STANDING))
                 | Q(
-                    kind__in=["drill", "investigation"],
+                    kind__in=STANDING,
                     standing_until__isnull=False,
                     standing_until__lte=F("created_at") + models.Value(timedelta(days=90)),
                 ),

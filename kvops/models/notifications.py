@@ -33,6 +33,7 @@ class NotificationEvent(models.TextChoices):
     BUCKET_UNPROTECTED = "bucket.unprotected", _("bucket not protected")
     DRILL_FAILED = "drill.failed", _("drill failed")
     DRILL_OVERDUE = "drill.overdue", _("drill overdue")
+    CLEARING_STOPPED = "clearing.stopped", _("scheduled clearing stopped")
     ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
     DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")
     KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")

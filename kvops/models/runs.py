@@ -26,6 +26,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(state=Run.State.FAILED)
 
 
+CARRIED = ["drill", "prune_investigation", "clear"]
+"""Kinds of runs that carry a standing approval, one after the other."""
+DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", *CARRIED]
+"""Kinds of runs that need an approval."""
+
+
 class Run(models.Model):
     """One execution of background work.
 
@@ -61,6 +67,7 @@ class Run(models.Model):
         CHANGE = "change", _("change of a key")
         REVERSE_CHANGE = "reverse_change", _("preparation of a reverse change")
         ERASE_PROPOSAL = "erase_proposal", _("erasure of a proposal")
+        CLEAR = "clear", _("scheduled clearing")
 
     class State(models.TextChoices):
         """The state of the run."""
@@ -130,13 +137,11 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation", "change"])
-                | (Q(approval__isnull=False) & ~Q(approval_digest="")),
+                condition=~Q(kind__in=DESTRUCTIVE) | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation", "change"])
-                | Q(foreground=False),
+                condition=~Q(kind__in=DESTRUCTIVE) | Q(foreground=False),
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],
@@ -146,7 +151,7 @@ class Run(models.Model):
             # A standing approval carries one run after the other.
             models.UniqueConstraint(
                 fields=["approval", "kind"],
-                condition=~Q(kind__in=["drill", "prune_investigation"]),
+                condition=~Q(kind__in=CARRIED),
                 name="run_one_per_approval_and_kind",
             ),
             models.CheckConstraint(

@@ -19,6 +19,8 @@ class Schedule(models.Model):
 
     job = models.CharField(max_length=40)
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, null=True, blank=True)
+    subject = models.CharField(max_length=100, blank=True, default="", db_default="")
+    """The subject whose schedule it is, such as `clearing:5`; empty for a job that each environment has once."""
     expression = models.CharField(max_length=100)
     zone = models.CharField(max_length=64)
     next_at = models.DateTimeField()
@@ -30,7 +32,7 @@ class Schedule(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["job", "environment"], nulls_distinct=False, name="schedule_once_per_environment"
+                fields=["job", "environment", "subject"], nulls_distinct=False, name="schedule_once_per_environment"
             ),
             models.CheckConstraint(
                 name="schedule_paused_by_someone_who_says_why",

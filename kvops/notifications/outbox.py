@@ -79,6 +79,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.BUCKET_UNPROTECTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DRILL_FAILED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DRILL_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.CLEARING_STOPPED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),

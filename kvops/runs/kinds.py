@@ -33,7 +33,12 @@ KINDS: dict[str, RunKind] = {
         ),
     ),
     Run.Kind.DELETE: RunKind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
-    Run.Kind.CONFIRM: RunKind("backups.deletion.proof.confirm_absence"),
+    Run.Kind.CONFIRM: RunKind(
+        "backups.deletion.proof.confirm_absence", finished=("backups.clearing.rounds.confirm_finished",)
+    ),
+    Run.Kind.CLEAR: RunKind(
+        "backups.clearing.run.clear_keys_permanently", resumed="backups.clearing.rounds.insist_begun"
+    ),
     Run.Kind.RECONCILE: RunKind("backups.bucket.reconcile.reconcile"),
     Run.Kind.LATE_CHECK: RunKind("backups.deletion.late_check.look_again"),
     Run.Kind.PREVIEW: RunKind("backups.restores.preview.preview"),

@@ -8,7 +8,7 @@ notification and on the page.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,21 +16,20 @@ from itertools import islice, takewhile
 
 from django.conf import settings
 from django.db.models.functions import Now
-from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext_lazy as _, ngettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from kvops import clock, timing
 from kvops.models import Environment, Firing, NotificationEvent, Person, Role, Run, Schedule
-from kvops.notifications import bundles, outbox
+from kvops.notifications import bundles
 from kvops.outages import AWAY
 from kvops.refusals import Refused
-from kvops.schedules import cron
-from kvops.wording import Words, columns, joined, moment, say, sentence_of, translated
+from kvops.schedules import announcements, cron
+from kvops.wording import Words, columns, joined, say, sentence_of, translated
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,9 @@ class ScheduledJob:
     """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
 
     `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
-    per environment. Otherwise it has one for all, and the function gets None. `apart` is the least time between two due
+    per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, each schedule belongs
+    to a subject, which the function gets instead. `refused` is the event of a refused start. `apart` is the least time
+    between two due
     times, so that a schedule cannot use up the request budget.
     """
 
@@ -53,6 +54,8 @@ class ScheduledJob:
     expression: str
     each: bool = True
     apart: timedelta = timedelta(hours=1)
+    of_subjects: bool = False
+    refused: NotificationEvent = NotificationEvent.SCHEDULE_REFUSED
 
 
 @dataclass
@@ -98,6 +101,13 @@ JOBS: dict[str, ScheduledJob] = {
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
     ),
+    "clearing": ScheduledJob(
+        _("Scheduled clearing of a cache"),
+        "backups.clearing.rounds.scheduled",
+        "",
+        of_subjects=True,
+        refused=NotificationEvent.CLEARING_STOPPED,
+    ),
     "todos": ScheduledJob(_("Notices of overdue to-dos"), "kvops.runbook.todo.overdue", "19 6 * * *", each=False),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
@@ -115,6 +125,7 @@ def provide() -> None:
         (name, environment)
         for name, job in JOBS.items()
         for environment in (environments if job.each else [None])
+        if not job.of_subjects
         if (name, environment.pk if environment else None) not in have
     ]
     if not wanted:
@@ -148,7 +159,9 @@ def fire(pk: int, now: datetime) -> bool:
             schedule, firing = _take(pk, now)
             if firing is None:
                 return False
-            begun: Begun = import_string(JOBS[schedule.job].function)(schedule.environment, SYSTEM)
+            job = JOBS[schedule.job]
+            of = schedule.subject if job.of_subjects else schedule.environment
+            begun: Begun = import_string(job.function)(of, SYSTEM)
             Run.objects.filter(pk__in=[run.pk for run in begun.runs]).update(firing=firing)
             _settle(schedule, firing, begun, now)
     except AWAY:
@@ -211,46 +224,16 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
     if firing.missed or late:
         missed: dict[str, JSON] = {"missed": firing.missed, "since": (firing.missed_since or firing.due_at).isoformat()}
         _record(Action.SCHEDULE_MISSED, schedule, SYSTEM, {**details, **missed})
-        _tell(
+        announcements.tell(
             NotificationEvent.SCHEDULE_MISSED,
             firing,
             say(_("Late: %(job)s"), job=job_label(schedule.job)),
-            _missed(firing, now),
+            announcements.missed_lines(firing, now),
         )
     if begun.refused:
         title = say(_("Could not be started: %(job)s"), job=job_label(schedule.job))
-        _tell(
-            NotificationEvent.SCHEDULE_REFUSED, firing, title, [translated(sentence_of(one)) for one in begun.refused]
-        )
-
-
-def _missed(firing: Firing, now: datetime) -> list[str]:
-    """The late start and the missed due times, as sentences."""
-    caught_up = say(
-        _("Due at %(due)s, started at %(now)s: until then the sweep did not run, or the database did not answer."),
-        due=moment(firing.due_at),
-        now=moment(now),
-    )
-    if firing.missed_since is None:
-        return [caught_up]
-    sentence = ngettext_lazy(
-        "%(n)d earlier due time, since %(since)s, was missed and will not be made up.",
-        "%(n)d earlier due times, since %(since)s, were missed and will not be made up.",
-        firing.missed,
-    )
-    return [caught_up, say(sentence, n=firing.missed, since=moment(firing.missed_since))]
-
-
-def _tell(event: NotificationEvent, firing: Firing, title: str, lines: Sequence[str]) -> None:
-    outbox.post(
-        event,
-        subject=f"schedule:{firing.schedule_id}",
-        occasion=firing.due_at.isoformat(),
-        environment=firing.schedule.environment,
-        title=title,
-        lines=lines,
-        link=reverse("schedule", args=[firing.schedule_id]),
-    )
+        lines = [translated(sentence_of(one)) for one in begun.refused]
+        announcements.tell(JOBS[schedule.job].refused, firing, title, lines)
 
 
 def job_label(job: str) -> str | Promise:
@@ -269,6 +252,8 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
         raise ScheduleRefused(*error.args) from error
     with log.transaction():
         mine = _held(schedule, by)
+        if mine.subject:
+            raise ScheduleRefused(_("This schedule is part of an approved rule. Change it on the page of the rule."))
         next_at = cron.following(expression, zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(expression=expression, zone=zone, next_at=next_at)
         before = {"expression": mine.expression, "zone": mine.zone}

@@ -22,6 +22,7 @@ _PAGES = (
     ("references", "references/", "file-search", _("Code references")),
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
     ("changes", "changes/", "file-pen-line", _("Changes")),
+    ("clearing", "clearing/", "timer-reset", _("Scheduled clearing")),
     ("approvals", "approvals/", "stamp", _("Approvals")),
     ("restores", "restores/", "archive-restore", _("Restores")),
     ("runs", "runs/", "activity", _("Runs")),

@@ -29,7 +29,12 @@ class SubjectKind:
 
 KINDS: Mapping[str, SubjectKind] = {
     "cleanup": SubjectKind(_("Clean-up"), "backups:cleanup", "backups.CleanupRequest", holds=["stages__entries__name"]),
-    "stage": SubjectKind(_("Stage"), "backups:stage", "backups.CleanupStage", parents={"cleanup": "request"}),
+    "stage": SubjectKind(
+        _("Stage"),
+        "backups:stage",
+        "backups.CleanupStage",
+        parents={"cleanup": "request", "clearing": "request__clearing"},
+    ),
     "approval": SubjectKind(
         _("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"], titled="kvops.approvals.titles.of_requests"
     ),
@@ -75,6 +80,7 @@ KINDS: Mapping[str, SubjectKind] = {
         _("Prune request"), "backups:prune", "backups.PruneRequest", titled="backups.history.titles.of_prunes"
     ),
     "investigation": SubjectKind(_("Investigation"), "backups:investigation", "backups.Investigation"),
+    "clearing": SubjectKind(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
     "drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill"),
     "unexplained": SubjectKind(
         _("Unexplained changes"),

@@ -117,6 +117,12 @@ LOOKS: dict[str, Look] = {
     "change_writing": Look(_("Writing"), *_BUSY),
     "change_done": Look(_("Done"), *_GOOD),
     "change_ended": Look(_("Given up"), *_OVER),
+    # rounds of scheduled clearings
+    "clearing_running": Look(_("Running"), *_BUSY),
+    "clearing_proving": Look(_("Deleted, being proven"), *_BUSY),
+    "clearing_cleared": Look(_("Cleared"), *_PROVEN),
+    "clearing_nothing": Look(_("Nothing to clear"), *_QUIET),
+    "clearing_stopped": Look(_("Stopped"), "red", "octagon-pause"),
     # restores
     "restore_preparing": Look(_("Being compared with KV"), *_BUSY),
     "restore_prepared": Look(_("Compared with KV"), *_STEP),

@@ -83,6 +83,8 @@ PAGES = {
     "references-environment": "/references/qa/",
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
+    "clearings": "/clearing/",
+    "clearing-new": "/clearing/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",
     "expiry": "/expiry/",

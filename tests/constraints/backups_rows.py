@@ -193,6 +193,8 @@ CLEANUP_FROZEN: dict[str, object] = {
     "binding": "x",
     "prefix": "x",
     "exact": True,
+    "only": {"without_expiration": True},
+    "clearing_id": 0,
     "family_id": 0,
     "category": "cache",
     "reason": "x",

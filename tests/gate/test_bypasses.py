@@ -14,7 +14,7 @@ from django.db.transaction import atomic
 
 from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion_run
+from backups.deletion import mandate as deletion_mandate
 from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, PolicyVersion, Role, Run
@@ -44,7 +44,13 @@ CALLERS = {
     "backups.changes.moves.CHANGES.claim_and_run": {"backups/changes/requests.py"},
     "backups.changes.requests.start": {"backups/changes/views.py"},
     "PRUNES.claim_and_run": {"backups/retention/requests.py"},
-    "kvops.approvals.standing.carry": {"backups/drills/requests.py", "backups/investigations/requests.py"},
+    "kvops.approvals.standing.carry": {
+        "backups/clearing/rounds.py",
+        "backups/drills/requests.py",
+        "backups/investigations/requests.py",
+    },
+    "backups.clearing.rounds.start": {"backups/clearing/views.py"},
+    "backups.deletion.run.delete_under": {"backups/clearing/run.py"},
     "backups.retention.requests.start": {"backups/retention/request_views.py"},
     "backups.cleanup.requests.start_deletion": {"backups/cleanup/stage_views.py"},
     "backups.restores.requests.start": {"backups/restores/views.py"},
@@ -188,7 +194,7 @@ def test_and_is_looked_at_once_more_before_anything_is_sent(
     with gate.past_the_triggers():
         RULES[change][0]()
     with pytest.raises(RunError) as refused:
-        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
     assert refused.value.code in {"stale", "wrong_set"}
 
 
@@ -205,7 +211,7 @@ def test_an_edit_at_the_same_moment_as_the_start_is_noticed_whichever_comes_firs
         stage = gate.stage_of(request_)
         if started:
             with pytest.raises(RunError, match="The policy changed from version"):
-                deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+                deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
             return
         assert stage.state == "frozen"
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from backups.cleanup import references as code_references, requests as cleanup_requests, shown_references
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion_run
+from backups.deletion import mandate as deletion_mandate
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, database_roles, timing
 from kvops.approvals import gate as approval_gate
@@ -232,7 +232,7 @@ def test_a_run_that_began_sends_nothing_after(
     AFTERWARDS[what][0](world, request_)
     stage = gate.stage_of(request_)
     with pytest.raises(RunError, match=AFTERWARDS[what][1]) as refused:
-        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
     assert refused.value.code == "stale"
 
 
@@ -260,7 +260,7 @@ def test_a_run_does_not_outlive_its_search(
     lease = gate.lease_of(stage)
     eight_days_later()
     with pytest.raises(RunError, match="searched more than 7 days ago"):
-        deletion_run._insist_as_approved(stage, lease)
+        deletion_mandate.insist_as_approved(stage, lease)
 
 
 def not_known(_world: GateWorld, _request: CleanupRequest) -> None:
@@ -295,7 +295,7 @@ def test_a_gap_in_what_is_known_waits_and_takes_no_approval(
     stage = gate.stage_of(request_)
     not_known(world, request_)
     with pytest.raises(TryLater, match="not known"):
-        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
 
 
 def test_an_approval_of_places_without_an_answer_deletes_nothing(
@@ -312,7 +312,7 @@ def test_an_approval_of_places_without_an_answer_deletes_nothing(
         cleanup_requests.start_deletion(stage, by=world.people.operator)
     stage = gate.stage_of(request_)
     with pytest.raises(RunError, match="without an answer: 1"):
-        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
 
 
 def script(world: GateWorld) -> None:

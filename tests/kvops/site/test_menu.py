@@ -29,6 +29,7 @@ def test_only_the_overview_itself_is_the_overview() -> None:
     [
         ("/unexplained/3/", "unexplained"),
         ("/expiry/", "expiry"),
+        ("/clearing/3/", "clearing"),
         ("/backups/3/", "backups"),
         ("/backups/history/", "history"),
         ("/backups/history/report/", "report"),

@@ -1,0 +1,74 @@
+"""Code that writes or deletes keys of a rule, and people's answers to it.
+
+A cache is written by its application, so each such place is answered once. A place that is newer than the standing
+approval and has no answer stops the rule: the reviewer did not know of it.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup import references as code_references
+from backups.cleanup.references import StageHit
+from backups.clearing import rules
+from backups.clearing.refusals import ClearingRefused
+from backups.models import Clearing
+from kvops.models import Person, ReferenceAnswer, ReferenceHit, Role
+from kvops.references import store
+
+WRITING = (ReferenceHit.Access.WRITE, ReferenceHit.Access.DELETE)
+KINDS = (ReferenceAnswer.Kind.UNRELATED, ReferenceAnswer.Kind.FALLS_BACK)
+"""The answers to a place that stays. A change of the code is a follow-up, which a clean-up asks for."""
+
+
+def writers(clearing: Clearing) -> list[StageHit]:
+    """The places in the newest searches that write or delete keys of the rule: those without an answer first."""
+    stage = rules.stage_of(clearing, rules.request_of(clearing))
+    searches = code_references.with_others(store.newest(clearing.namespace.environment))
+    return [one for one in code_references.hits_of(stage, searches) if one.hit.access in WRITING]
+
+
+def unanswered_since(clearing: Clearing, since: datetime) -> list[StageHit]:
+    """The places without an answer that no search knew at this time."""
+    left = [one for one in writers(clearing) if one.answer is None]
+    known = ReferenceHit.objects.filter(
+        fingerprint__in={one.hit.fingerprint for one in left},
+        search__environment=clearing.namespace.environment,
+        search__searched_at__lte=since,
+    )
+    fingerprints = set(known.values_list("fingerprint", flat=True))
+    return [one for one in left if one.hit.fingerprint not in fingerprints]
+
+
+def answer(clearing: Clearing, *, hits: Collection[int], kind: str, reason: str, by: Person) -> None:
+    """Record a person's answer to these places. Raises ClearingRefused."""
+    with log.transaction():
+        if not by.holds(Role.OPERATOR):
+            raise ClearingRefused(_("Only an operator can do this."))
+        if kind not in KINDS or not reason.strip():
+            raise ClearingRefused(_("Give the reason for your answer: the reviewer reads it."))
+        chosen = [one for one in writers(clearing) if one.hit.pk in set(hits)]
+        if not chosen or len(chosen) != len(set(hits)):
+            raise ClearingRefused(_("These hits are not of the newest search for these keys. Load the page again."))
+        ReferenceAnswer.objects.bulk_create(
+            ReferenceAnswer(
+                family=clearing.family,
+                hit=one.hit,
+                fingerprint=one.hit.fingerprint,
+                kind=kind,
+                reason=reason.strip(),
+                by=by,
+            )
+            for one in chosen
+        )
+        log.record(
+            Action.CLEARING_ANSWERED,
+            actor=by.actor,
+            environment=clearing.namespace.environment.slug,
+            subject=clearing.subject,
+            subject_label=str(clearing)[:200],
+            details={"places": [one.place[:300] for one in chosen[:20]], "kind": kind, "reason": reason.strip()[:500]},
+        )

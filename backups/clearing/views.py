@@ -1,0 +1,170 @@
+"""Scheduled clearing: the rules, one rule with its rounds, and the steps that a person takes."""
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from backups.clearing import conditions, history, references, requests as clearing_requests, rounds, rules
+from backups.clearing.forms import AcceptForm, AnswerForm, AskForm, ChangeForm, RuleForm
+from backups.models import Clearing, ClearingRound
+from kvops.approvals import standing
+from kvops.inventory import browse
+from kvops.people.signin import person_of
+from kvops.schedules import punctuality
+from kvops.web.acting import On, Step, act, refusals_shown
+from kvops.web.fields import NewestFirst
+from kvops.web.live import live_part
+from kvops.web.paging import page_of
+
+PAGE = 50
+NAMES = 50
+CLEARINGS = Clearing.objects.select_related("namespace__environment", "family", "made_by", "retired_by")
+ROUNDS = ClearingRound.objects.select_related("run", "stage__generation", "approval__approver", "accepted_by")
+
+
+def _answer_form(data: QueryDict, clearing: Clearing) -> AnswerForm:
+    return AnswerForm(data, found=references.writers(clearing))
+
+
+STEPS: dict[str, Step[Clearing]] = {
+    "ask": Step(clearing_requests.ask, _("A reviewer is asked to decide."), AskForm, ("days",)),
+    "start": Step(rounds.start, _("The round has begun.")),
+    "change": Step(
+        clearing_requests.change,
+        _("The rule is changed. Its approval ended: ask for another one."),
+        ChangeForm,
+        ("cap", "expression", "zone", "reason"),
+    ),
+    "retire": Step(clearing_requests.retire, _("The rule is retired.")),
+    "answer": Step(
+        references.answer, _("Your answer is recorded."), None, ("hits", "kind", "reason"), form_of=_answer_form
+    ),
+}
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List the rules, newest first, with the deletions by hand against the scheduled ones."""
+    found, after = page_of(NewestFirst(request.GET).narrowed(CLEARINGS), PAGE)
+    context = {
+        "rules": [(one, _newest(one), standing.approval_in_force(rules.KIND, one.subject)) for one in found],
+        "after": after,
+        "months": history.by_month(),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "clearing/list.html", context)
+
+
+def _newest(clearing: Clearing) -> ClearingRound | None:
+    return ROUNDS.filter(clearing=clearing).order_by("-pk").first()
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.operate", raise_exception=True)
+def new(request: HttpRequest) -> HttpResponse:
+    """Make a rule."""
+    if request.method != "POST":
+        return render(request, "clearing/new.html", {"form": RuleForm(initial=request.GET.dict())})
+    form = RuleForm(request.POST)
+    if form.is_valid():
+        fields = ("family", "prefix", "only", "cap", "expression", "zone", "reason")
+        chosen = {name: form.cleaned_data[name] for name in fields}
+        namespace = form.cleaned_data["namespace"]
+        with refusals_shown(request, On(namespace.environment, f"namespace:{namespace.pk}"), form=form):
+            made = clearing_requests.create(namespace, by=person_of(request), **chosen)
+            messages.success(request, _("The rule is made. It does nothing before a reviewer approved it."))
+            return redirect("backups:clearing", made.pk)
+    return render(request, "clearing/new.html", {"form": form}, status=422)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a rule: its approval, the keys that it would clear now, the code that writes them, and its rounds."""
+    return _page(request, get_object_or_404(CLEARINGS, pk=pk))
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that is refreshed; after the round ends, the whole page is loaded again."""
+    found = get_object_or_404(CLEARINGS, pk=pk)
+    newest = _newest(found)
+    context = {"clearing": found, "newest": newest}
+    return live_part(request, "clearing/detail.html", context, moving=_moving(newest))
+
+
+def _moving(newest: ClearingRound | None) -> bool:
+    return newest is not None and newest.state in {"running", "proving"}
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the rule."""
+    found = get_object_or_404(CLEARINGS, pk=pk)
+    return act(
+        request,
+        STEPS[step],
+        found,
+        on=On(found.namespace.environment, found.subject, str(found)[:200]),
+        to=reverse("backups:clearing", args=[pk]),
+        show=lambda form, status: _page(request, CLEARINGS.get(pk=pk), typed={step: form}, status=status),
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def accept(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record the test of the application after a round."""
+    found = get_object_or_404(ROUNDS.select_related("clearing__namespace__environment"), pk=pk)
+    rule = found.clearing
+    return act(
+        request,
+        Step(rounds.accept, _("The round is accepted."), AcceptForm, ("note",)),
+        found,
+        on=On(rule.namespace.environment, rule.subject, str(rule)[:200]),
+        to=reverse("backups:clearing", args=[rule.pk]),
+        show=lambda form, status: _page(
+            request, CLEARINGS.get(pk=rule.pk), typed={f"accept-{pk}": form}, status=status
+        ),
+    )
+
+
+def _page(
+    request: HttpRequest, found: Clearing, *, typed: dict[str, forms.Form | None] | None = None, status: int = 200
+) -> HttpResponse:
+    typed, person, schedule = typed or {}, person_of(request), found.schedule
+    approval = standing.newest_request(rules.KIND, found.subject)
+    in_force = standing.approval_in_force(rules.KIND, found.subject)
+    past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
+    newest = _newest(found)
+    timed = {"cap": found.cap, "expression": schedule.expression, "zone": schedule.zone, "reason": found.reason}
+    context = {
+        "clearing": found,
+        "environment": found.namespace.environment,
+        "standing": next(punctuality.punctuality_of([schedule])),
+        "approval": approval,
+        "in_force": in_force,
+        "is_approver": in_force is not None and in_force.approver_id == person.pk,
+        "not_accepted": conditions.not_accepted(found) if found.retired_at is None else "",
+        "accepted": [(one, conditions.accepted_round(found, one)) for one in conditions.earlier_environments(found)],
+        "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES),
+        "scan": browse.newest_scan(found.namespace),
+        "writers": references.writers(found),
+        "newest": newest,
+        "moving": _moving(newest),
+        "rounds": [(one, typed.get(f"accept-{one.pk}") or AcceptForm()) for one in past],
+        "after": after,
+        "ask_form": typed.get("ask") or AskForm(),
+        "change_form": typed.get("change") or ChangeForm(initial=timed),
+        "answer_form": typed.get("answer") or AnswerForm(found=references.writers(found)),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "clearing/detail.html", context, status=status)

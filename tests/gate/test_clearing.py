@@ -1,0 +1,689 @@
+"""A scheduled clearing stops before its first call: each reason, at its start, in its run and before each chunk."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from audit import log
+from audit.models import Entry
+from backups.clearing import mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
+from backups.clearing.mandate import StandingMandate
+from backups.clearing.refusals import ClearingRefused
+from backups.deletion.run import delete_under
+from backups.models import CleanupStage, Clearing, ClearingRound, Generation
+from kvops import timing
+from kvops.approvals import gate as approval_gate
+from kvops.approvals.gate import ApprovalRefused
+from kvops.inventory.selection import Selection
+from kvops.models import (
+    ApprovalRequest,
+    Environment,
+    Family,
+    Key,
+    Namespace,
+    Notification,
+    NotificationEvent,
+    ReferenceAnswer,
+    ReferenceHit,
+    Role,
+    RoleGrant,
+    Run,
+    Scan,
+    Schedule,
+)
+from kvops.refusals import Refused
+from kvops.runs import emergency, lease as run_lease
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Done, RunError, Stopped
+from tests import make, searched
+from tests.gate import world as gate
+from tests.gate.world import GateWorld
+
+pytestmark = pytest.mark.django_db
+
+KEYS = ("mastercache:a", "mastercache:b")
+DAY = timedelta(days=1)
+
+
+def scanned(namespace: Namespace) -> Scan:
+    scan = Scan.objects.create(
+        namespace=namespace,
+        run=gate.over(Run.Kind.SCAN, f"namespace:{namespace.pk}", namespace.environment),
+        completed_at=Now(),
+    )
+    family = Family.objects.get(pattern="mastercache:")
+    for name in KEYS:
+        Key.objects.get_or_create(
+            namespace=namespace, name=name, defaults={"family": family, "category": "cache", "first_seen": scan}
+        )
+    return scan
+
+
+def made(world: GateWorld, namespace: Namespace) -> Clearing:
+    scanned(namespace)
+    return clearing_requests.create(
+        namespace,
+        family=Family.objects.get(pattern="mastercache:"),
+        prefix="mastercache:",
+        only=Selection(without_expiration=True),
+        cap=10,
+        expression="30 3 * * *",
+        zone="Asia/Tokyo",
+        reason="old pages",
+        by=world.people.operator,
+    )
+
+
+def allow(world: GateWorld, clearing: Clearing) -> ApprovalRequest:
+    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
+    asked.refresh_from_db()
+    return asked
+
+
+@pytest.fixture
+def rule(world: GateWorld) -> Clearing:
+    """The rule in QA with its standing approval."""
+    clearing = made(world, world.qa)
+    allow(world, clearing)
+    return fresh(clearing)
+
+
+def fresh(clearing: Clearing) -> Clearing:
+    return Clearing.objects.select_related("namespace__environment", "family").get(pk=clearing.pk)
+
+
+def begun(world: GateWorld, clearing: Clearing) -> ClearingRound:
+    run_ = rounds.start(clearing, by=world.people.operator)
+    return ClearingRound.objects.select_related("run", "approval").get(run=run_)
+
+
+def working(round_: ClearingRound) -> Lease:
+    assert round_.run is not None
+    found = run_lease.take(round_.run.pk)
+    assert found is not None
+    return found
+
+
+# What stops it
+
+
+def expired(world: GateWorld, clearing: Clearing) -> None:
+    with gate.past_the_triggers():
+        of = ApprovalRequest.objects.filter(subject=clearing.subject)
+        of.update(standing_until=Now() - timedelta(seconds=1), use_by=Now() - timedelta(seconds=1))
+
+
+def revoked(world: GateWorld, clearing: Clearing) -> None:
+    approval = ApprovalRequest.objects.get(subject=clearing.subject)
+    approval_gate.withdraw(approval, by=world.people.operator2, reason="x")
+
+
+def no_operator(world: GateWorld, clearing: Clearing) -> None:
+    RoleGrant.objects.filter(person=world.people.operator, role=Role.OPERATOR).update(revoked_at=Now(), revoked_by="x")
+
+
+def no_reviewer(world: GateWorld, clearing: Clearing) -> None:
+    RoleGrant.objects.filter(person=world.people.reviewer, role=Role.REVIEWER).update(revoked_at=Now(), revoked_by="x")
+
+
+def cap_by_sql(world: GateWorld, clearing: Clearing) -> None:
+    Clearing.objects.filter(pk=clearing.pk).update(cap=11)
+
+
+def cron_by_sql(world: GateWorld, clearing: Clearing) -> None:
+    Schedule.objects.filter(subject=clearing.subject).update(expression="0 * * * *")
+
+
+def zone_by_sql(world: GateWorld, clearing: Clearing) -> None:
+    Schedule.objects.filter(subject=clearing.subject).update(zone="UTC")
+
+
+def reason_by_sql(world: GateWorld, clearing: Clearing) -> None:
+    Clearing.objects.filter(pk=clearing.pk).update(reason="another")
+
+
+def keys_by_sql(world: GateWorld, clearing: Clearing) -> None:
+    with gate.past_the_triggers():
+        Clearing.objects.filter(pk=clearing.pk).update(only={})
+
+
+def account(world: GateWorld, clearing: Clearing) -> None:
+    Environment.objects.filter(pk=clearing.namespace.environment_id).update(account_id="c" * 32)
+
+
+def bucket_(world: GateWorld, clearing: Clearing) -> None:
+    Environment.objects.filter(pk=clearing.namespace.environment_id).update(r2_bucket="another")
+
+
+def namespace_(world: GateWorld, clearing: Clearing) -> None:
+    Namespace.objects.filter(pk=clearing.namespace_id).update(namespace_id="9" * 32)
+
+
+def kept(world: GateWorld, clearing: Clearing) -> None:
+    make.change_families("mastercache:", retain_days=14)
+
+
+def design(world: GateWorld, clearing: Clearing) -> None:
+    make.change_families("mastercache:", expiry="ttl:60")
+
+
+def edited(world: GateWorld, clearing: Clearing) -> None:
+    Family.objects.filter(pattern="mastercache:").update(expiry="ttl:60")
+
+
+def narrower(world: GateWorld, clearing: Clearing) -> None:
+    make.family("mastercache:", "settings", exact=True)  # type: ignore[arg-type]
+
+
+def stopped(world: GateWorld, clearing: Clearing) -> None:
+    emergency.press(clearing.namespace.environment, by=world.people.auditor)
+
+
+def retired(world: GateWorld, clearing: Clearing) -> None:
+    Clearing.objects.filter(pk=clearing.pk).update(retired_at=Now(), retired_by=world.people.operator)
+
+
+def new_writer(world: GateWorld, clearing: Clearing) -> None:
+    searched.search(clearing.namespace.environment, hits=["src/new.ts:7 write certain SETTINGS mastercache:*"])
+
+
+def new_deleter(world: GateWorld, clearing: Clearing) -> None:
+    searched.search(clearing.namespace.environment, hits=["src/new.ts:7 delete possible SETTINGS *"])
+
+
+CHANGED = "The rule is no longer the one that was approved"
+NEWER = "src/new.ts:7 writes or deletes these keys, is newer than the approval and has no answer; such places: 1"
+STOPS: dict[str, tuple[Callable[[GateWorld, Clearing], None], str]] = {
+    "expired": (expired, "No standing approval is in force|is no longer in force"),
+    "revoked": (revoked, "No standing approval is in force|is no longer in force: withdrawn"),
+    "reviewer's role": (no_reviewer, "approved this and is no longer a reviewer"),
+    "cap": (cap_by_sql, CHANGED),
+    "cron": (cron_by_sql, CHANGED),
+    "zone": (zone_by_sql, CHANGED),
+    "reason": (reason_by_sql, CHANGED),
+    "keys": (keys_by_sql, CHANGED),
+    "account": (account, CHANGED),
+    "bucket": (bucket_, CHANGED),
+    "namespace": (namespace_, CHANGED),
+    "days that backups are kept": (kept, CHANGED),
+    "expiry design": (design, CHANGED),
+    "policy edited": (edited, "Nobody approved this"),
+    "another family": (narrower, r"mastercache:\* is no longer the cache family of these keys"),
+    "emergency stop": (stopped, "Auditor pressed the emergency stop"),
+    "retired": (retired, "The rule is retired"),
+    "new writer": (new_writer, NEWER),
+    "new deleter": (new_deleter, NEWER),
+}
+
+
+@pytest.mark.parametrize("what", STOPS)
+def test_it_does_not_begin(world: GateWorld, rule: Clearing, what: str) -> None:
+    change, sentence = STOPS[what]
+    change(world, rule)
+    with pytest.raises(Refused, match=sentence):
+        rounds.start(rule, by=world.people.operator)
+    assert not ClearingRound.objects.exists()
+    assert not Run.objects.filter(kind="clear").exists()
+
+
+@pytest.mark.parametrize("what", [*STOPS, "operator's role"])
+def test_a_due_time_that_does_not_begin_is_kept_with_its_reason(world: GateWorld, rule: Clearing, what: str) -> None:
+    change, sentence = STOPS.get(what, (no_operator, "Operator is no longer an operator"))
+    change(world, rule)
+    with log.transaction():
+        firing = rounds.scheduled(rule.subject, make.SETUP)
+    assert (firing.runs, len(firing.refused)) == ([], 1)
+    kept_ = ClearingRound.objects.get()
+    with pytest.raises(ClearingRefused, match=sentence):
+        raise ClearingRefused(kept_.shown_reason)
+    assert (kept_.state, kept_.run, kept_.stage) == ("stopped", None, None)
+    assert Entry.objects.get(action="clearing.stopped").details["reason"] == kept_.reason[:500]
+
+
+@pytest.mark.parametrize("what", [*STOPS, "operator's role"])
+def test_its_run_stops_before_its_first_call_and_says_so(world: GateWorld, rule: Clearing, what: str) -> None:
+    change, sentence = STOPS.get(what, (no_operator, "Operator is no longer an operator"))
+    round_ = begun(world, rule)
+    lease = working(round_)
+    change(world, rule)
+    with pytest.raises((RunError, Stopped), match=sentence):
+        run.clear_keys_permanently(lease)
+    assert not CleanupStage.objects.exists()
+    told = Notification.objects.filter(event=NotificationEvent.CLEARING_STOPPED)
+    assert {one.title for one in told} == {"The scheduled clearing of qa/SETTINGS mastercache:* stopped"}
+    assert Entry.objects.get(action="clearing.stopped").subject == rule.subject
+
+
+def look_before_a_chunk(clearing: Clearing, stage: CleanupStage) -> None:
+    """As the deletion does it."""
+    assert stage.approval is not None
+    mine = StandingMandate(clearing)
+    mine.insist_rights(stage.approval)
+    mine.insist_in_force(stage)
+
+
+@pytest.mark.parametrize("what", [*STOPS, "operator's role"])
+def test_a_chunk_is_not_sent(world: GateWorld, rule: Clearing, what: str) -> None:
+    change, sentence = STOPS.get(what, (no_operator, "Operator is no longer an operator"))
+    stage = deleting(world, rule)
+    change(world, rule)
+    with pytest.raises((RunError, Refused), match=sentence):
+        look_before_a_chunk(fresh(rule), stage)
+
+
+def test_a_person_who_may_not_operate_starts_none(world: GateWorld, rule: Clearing) -> None:
+    with pytest.raises(ClearingRefused, match="Only an operator"):
+        rounds.start(rule, by=world.people.auditor)
+
+
+def test_the_approver_does_not_start_it(world: GateWorld, rule: Clearing) -> None:
+    RoleGrant.objects.create(person=world.people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    with pytest.raises(ClearingRefused, match="You approved this"):
+        rounds.start(rule, by=world.people.reviewer)
+
+
+def test_without_an_approval_nothing_begins(world: GateWorld) -> None:
+    with pytest.raises(ClearingRefused, match="No standing approval is in force"):
+        rounds.start(made(world, world.qa), by=world.people.operator)
+
+
+def test_a_pending_approval_is_none(world: GateWorld) -> None:
+    clearing = made(world, world.qa)
+    clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    with pytest.raises(ClearingRefused, match="No standing approval is in force"):
+        rounds.start(clearing, by=world.people.operator)
+
+
+def test_nobody_approves_their_own_rule(world: GateWorld) -> None:
+    clearing = made(world, world.qa)
+    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    RoleGrant.objects.create(person=world.people.operator, role=Role.REVIEWER, granted_by="tests")
+    with pytest.raises(ApprovalRefused, match="You asked for this yourself"):
+        approval_gate.approve(asked, by=world.people.operator, shown=asked.digest)
+
+
+@pytest.mark.parametrize("days", [0, 91])
+def test_an_approval_stands_for_at_most_90_days(world: GateWorld, days: int) -> None:
+    with pytest.raises(ClearingRefused, match="1 to 90 days"):
+        clearing_requests.ask(made(world, world.qa), days=days, by=world.people.operator)
+
+
+@pytest.mark.parametrize("change", [{"cap": 11}, {"expression": "0 4 * * *"}, {"zone": "UTC"}, {"reason": "another"}])
+def test_a_change_of_the_rule_ends_its_approval(world: GateWorld, rule: Clearing, change: dict[str, object]) -> None:
+    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages", **change}
+    clearing_requests.change(rule, **values, by=world.people.operator)  # type: ignore[arg-type]
+    assert ApprovalRequest.objects.get(subject=rule.subject).state == "withdrawn"
+    with pytest.raises(ClearingRefused, match="No standing approval is in force"):
+        rounds.start(rule, by=world.people.operator)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cap": 0}, "1 to 100,000 keys"),
+        ({"cap": 100_001}, "1 to 100,000 keys"),
+        ({"expression": "*/5 * * * *"}, "due too often"),
+        ({"expression": "never"}, "not five fields"),
+        ({"zone": "Mars"}, "not a time zone"),
+        ({"reason": " "}, "Give the reason"),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_refused(
+    world: GateWorld, rule: Clearing, change: dict[str, object], sentence: str
+) -> None:
+    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages", **change}
+    with pytest.raises(ClearingRefused, match=sentence):
+        clearing_requests.change(rule, **values, by=world.people.operator)  # type: ignore[arg-type]
+    assert ApprovalRequest.objects.get(subject=rule.subject).state == "approved"
+
+
+# Code references
+
+
+def answered(world: GateWorld, rule: Clearing) -> None:
+    """A person answers the one place."""
+    hit = ReferenceHit.objects.latest("pk")
+    ReferenceAnswer.objects.create(
+        family=rule.family,
+        hit=hit,
+        fingerprint=hit.fingerprint,
+        kind="falls_back",
+        reason="x",
+        by=world.people.operator,
+    )
+
+
+def test_a_new_writer_with_an_answer_stops_nothing(world: GateWorld, rule: Clearing) -> None:
+    new_writer(world, rule)
+    answered(world, rule)
+    assert begun(world, rule).state == "running"
+
+
+def test_a_writer_that_was_known_at_the_approval_stops_nothing(world: GateWorld) -> None:
+    clearing = made(world, world.qa)
+    hits = ["src/new.ts:7 write certain SETTINGS mastercache:*"]
+    searched.search(world.qa.environment, hits=hits, ago=DAY)
+    allow(world, clearing)
+    searched.search(world.qa.environment, hits=hits)
+    assert begun(world, clearing).state == "running"
+
+
+@pytest.mark.parametrize(
+    "hit", ["src/new.ts:7 read certain SETTINGS mastercache:*", "src/new.ts:7 write certain SETTINGS master:*"]
+)
+def test_a_reader_and_a_writer_of_other_keys_stop_nothing(world: GateWorld, rule: Clearing, hit: str) -> None:
+    searched.search(world.qa.environment, hits=[hit])
+    assert begun(world, rule).state == "running"
+
+
+# Time and other work
+
+
+def test_outside_the_allowed_hours_nothing_begins(
+    world: GateWorld, rule: Clearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.clearing.conditions.hours.next_opening", lambda _environment, now: now + DAY)
+    with pytest.raises(ClearingRefused, match="only within the allowed hours"):
+        rounds.start(rule, by=world.people.operator)
+
+
+def test_without_a_fresh_scan_nothing_begins(world: GateWorld, rule: Clearing) -> None:
+    Scan.objects.update(completed_at=Now() - timedelta(seconds=timing.SCAN_FRESH + 60))
+    with pytest.raises(ClearingRefused, match="was not scanned within a day"):
+        rounds.start(rule, by=world.people.operator)
+
+
+def test_a_scan_of_another_prefix_is_none(world: GateWorld, rule: Clearing) -> None:
+    Scan.objects.update(prefix="mastercache:a")
+    with pytest.raises(ClearingRefused, match="was not scanned within a day"):
+        rounds.start(rule, by=world.people.operator)
+
+
+def test_a_clean_up_by_hand_of_the_same_family_goes_first(world: GateWorld, rule: Clearing) -> None:
+    request = gate.asked(world, "mastercache:")
+    stage = gate.frozen(gate.stage_of(request), KEYS)
+    approval = ApprovalRequest.objects.get(subject=rule.subject)
+    gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
+    with pytest.raises(ClearingRefused, match="A clean-up of the same family is under way"):
+        rounds.start(rule, by=world.people.operator)
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted"])
+def test_a_round_that_is_not_proven_goes_first(world: GateWorld, rule: Clearing, state: str) -> None:
+    stage = deleting(world, rule)
+    gate.tampered(stage, state=state)
+    Run.objects.filter(kind="clear").update(
+        state="failed", owner="", lease_until=None, error_code="x", error="x", finished_at=Now()
+    )
+    with pytest.raises(ClearingRefused, match="is not over"):
+        rounds.start(rule, by=world.people.operator)
+
+
+# QA first
+
+
+@pytest.fixture
+def production_rule(world: GateWorld) -> Clearing:
+    return made(world, world.production)
+
+
+def accepted_in_qa(world: GateWorld, **values: object) -> ClearingRound:
+    """A round in QA that deleted both keys, proved it and was accepted."""
+    clearing = made(world, world.qa)
+    allow(world, clearing)
+    stage = deleting(world, fresh(clearing))
+    proven = {"first_listing_at": Now() - DAY, "second_listing_at": Now(), "deleted": 2, **values}
+    gate.tampered(stage, state="confirmed", **proven)
+    found = ClearingRound.objects.get(stage=stage)
+    rounds.accept(found, note="opened the lists", by=world.people.operator)
+    return ClearingRound.objects.get(pk=found.pk)
+
+
+def test_production_is_not_asked_for_before_qa_accepted(world: GateWorld, production_rule: Clearing) -> None:
+    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
+        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
+
+
+def test_production_begins_after_qa_accepted(world: GateWorld, production_rule: Clearing) -> None:
+    accepted_in_qa(world)
+    allow(world, production_rule)
+    assert begun(world, production_rule).state == "running"
+
+
+def old(round_: ClearingRound) -> None:
+    gate.tampered(round_, accepted_at=Now() - timedelta(days=91))
+
+
+def other_scope(round_: ClearingRound) -> None:
+    gate.tampered(round_, scope_digest="0" * 64)
+
+
+def not_accepted(round_: ClearingRound) -> None:
+    gate.tampered(round_, accepted_at=None, accepted_by=None, accepted_note="")
+
+
+@pytest.mark.parametrize("change", [old, other_scope, not_accepted])
+def test_what_was_accepted_in_qa_may_stop_to_count(
+    world: GateWorld, production_rule: Clearing, change: Callable[[ClearingRound], None]
+) -> None:
+    accepted = accepted_in_qa(world)
+    allow(world, production_rule)
+    change(accepted)
+    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
+        rounds.start(production_rule, by=world.people.operator)
+
+
+def test_a_rule_of_a_binding_that_only_production_has_never_runs(world: GateWorld, production_rule: Clearing) -> None:
+    Namespace.objects.filter(pk=world.qa.pk).update(binding="OTHER")
+    with pytest.raises(ClearingRefused, match="only after it ran in another environment"):
+        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
+
+
+def test_only_what_deleted_something_and_is_proven_is_accepted(world: GateWorld, rule: Clearing) -> None:
+    stage = deleting(world, rule)
+    found = ClearingRound.objects.get(stage=stage)
+    with pytest.raises(ClearingRefused, match="proven gone"):
+        rounds.accept(found, note="x", by=world.people.operator)
+    gate.tampered(stage, state="confirmed", first_listing_at=Now() - DAY, second_listing_at=Now(), deleted=0)
+    with pytest.raises(ClearingRefused, match="it proves nothing"):
+        rounds.accept(found, note="x", by=world.people.operator)
+    gate.tampered(stage, deleted=2)
+    for note, by in ((" ", world.people.operator), ("x", world.people.reviewer)):
+        with pytest.raises(ClearingRefused):
+            rounds.accept(found, note=note, by=by)
+    rounds.accept(found, note="x", by=world.people.operator)
+    with pytest.raises(ClearingRefused, match="accepted already"):
+        rounds.accept(found, note="x", by=world.people.operator)
+
+
+# The cap, the backup and the set
+
+
+def deleting(world: GateWorld, clearing: Clearing) -> CleanupStage:
+    """A round whose stage is backed up, verified and deleting."""
+    round_ = begun(world, clearing)
+    lease = working(round_)
+    assert run.clear_keys_permanently(lease) is not None
+    round_.refresh_from_db()
+    stage = round_.stage
+    assert stage is not None
+    backed_up(stage)
+    run.clear_keys_permanently(again(round_, lease))
+    return CleanupStage.objects.select_related(*run.OF_STAGE).get(pk=stage.pk)
+
+
+def again(round_: ClearingRound, lease: Lease) -> Lease:
+    """The next step of the run."""
+    Run.objects.filter(pk=lease.run.pk).update(owner="", lease_until=None, wake_at=None)
+    return working(round_)
+
+
+def backed_up(stage: CleanupStage, status: str = "verified") -> None:
+    """The stage's backup as its runs would leave it."""
+    gone = {"state": "succeeded", "owner": "", "lease_until": None, "finished_at": Now()}
+    Run.objects.filter(kind="backup").update(state="running")
+    Run.objects.filter(kind="backup").update(**gone)
+    values = {"manifest_key": "m", "manifest_sha256": "a" * 64, "digest_root": "b" * 64, "finished_at": Now()}
+    Generation.objects.filter(stages=stage).update(status="complete", **values)
+    CleanupStage.objects.filter(pk=stage.pk).update(state="backed_up")
+    Generation.objects.filter(stages=stage).update(status=status, verified_at=Now())
+    if status == "verified":
+        CleanupStage.objects.filter(pk=stage.pk).update(state="verified")
+
+
+def test_the_list_is_of_exactly_the_keys_of_the_rule(world: GateWorld, rule: Clearing) -> None:
+    Key.objects.filter(name=KEYS[1]).update(expiration=4_000_000_000)
+    round_ = begun(world, rule)
+    run.clear_keys_permanently(working(round_))
+    stage = CleanupStage.objects.get()
+    assert list(stage.entries.values_list("name", flat=True)) == [KEYS[0]]
+    assert (stage.state, stage.scheduled, stage.request.clearing) == ("frozen", True, rule)
+    assert Generation.objects.get().entries.count() == 1
+
+
+def test_over_the_cap_no_list_is_fixed(world: GateWorld, rule: Clearing) -> None:
+    scan = Scan.objects.latest("pk")
+    for name in range(9):
+        Key.objects.create(
+            namespace=world.qa, name=f"mastercache:{name}", family=rule.family, category="cache", first_seen=scan
+        )
+    with pytest.raises(RunError, match="at least 11 keys, more than its cap of 10") as refused:
+        run.clear_keys_permanently(working(begun(world, rule)))
+    assert refused.value.code == "over_cap"
+    assert not CleanupStage.objects.exists()
+
+
+def test_at_the_cap_the_list_is_fixed(world: GateWorld, rule: Clearing) -> None:
+    scan = Scan.objects.latest("pk")
+    for name in range(8):
+        Key.objects.create(
+            namespace=world.qa, name=f"mastercache:{name}", family=rule.family, category="cache", first_seen=scan
+        )
+    run.clear_keys_permanently(working(begun(world, rule)))
+    assert CleanupStage.objects.get().names == 10
+
+
+def test_without_keys_it_is_done(world: GateWorld, rule: Clearing) -> None:
+    Key.objects.all().delete()
+    assert run.clear_keys_permanently(working(begun(world, rule))) == Done({"names": 0, "deleted": 0})
+
+
+def test_before_its_backup_is_verified_it_waits(world: GateWorld, rule: Clearing) -> None:
+    round_ = begun(world, rule)
+    lease = working(round_)
+    run.clear_keys_permanently(lease)
+    run.clear_keys_permanently(again(round_, lease))
+    assert CleanupStage.objects.get().state == "frozen"
+
+
+@pytest.mark.parametrize("because", ["The backup is damaged: x", ""])
+def test_a_backup_that_is_not_good_stops_it(world: GateWorld, rule: Clearing, because: str) -> None:
+    round_ = begun(world, rule)
+    lease = working(round_)
+    run.clear_keys_permanently(lease)
+    CleanupStage.objects.update(returned_because=because)
+    if not because:
+        CleanupStage.objects.update(generation=None)
+    with pytest.raises(RunError) as refused:
+        run.clear_keys_permanently(again(round_, lease))
+    assert refused.value.code == "not_backed_up"
+
+
+def test_the_deletion_carries_the_standing_approval(world: GateWorld, rule: Clearing) -> None:
+    stage = deleting(world, rule)
+    assert stage.run is not None
+    assert (stage.state, stage.approval, stage.run.kind) == (
+        "deleting", ApprovalRequest.objects.get(subject=rule.subject), "clear"
+    )  # fmt: skip
+    assert stage.scope_digest == rules.scope_digest(rule)
+
+
+def carried(world: GateWorld, rule: Clearing) -> tuple[CleanupStage, Lease]:
+    stage = deleting(world, rule)
+    Run.objects.filter(kind="clear").update(owner="", lease_until=None, wake_at=None)
+    return stage, working(ClearingRound.objects.select_related("run").get(stage=stage))
+
+
+def test_what_was_approved_is_let_through(world: GateWorld, rule: Clearing) -> None:
+    stage, lease = carried(world, rule)
+    mine = StandingMandate(rule)
+    mine.insist_target(stage, lease)
+    mine.insist_as_approved(stage, lease)
+    mine.insist_in_force(stage)
+    assert stage.approval is not None
+    mine.insist_rights(stage.approval)
+    assert not mine.is_careful(stage)
+
+
+TARGETS: dict[str, Callable[[CleanupStage, Lease], object]] = {
+    "no approval": lambda stage, _lease: setattr(stage, "approval", None),
+    "another approval": lambda _stage, lease: setattr(lease.run, "approval_id", 0),
+    "another digest": lambda _stage, lease: setattr(lease.run, "approval_digest", "0"),
+    "another run": lambda _stage, lease: setattr(lease.run, "subject", "clearing:0"),
+    "another environment": lambda _stage, lease: setattr(lease.run, "environment_id", 0),
+    "another state": lambda stage, _lease: setattr(stage, "state", "deleted"),
+    "another kind": lambda stage, _lease: setattr(stage.approval, "kind", "drill"),
+    "approval of another rule": lambda stage, _lease: setattr(stage.approval, "subject", "clearing:0"),
+}
+
+
+@pytest.mark.parametrize("what", TARGETS)
+def test_another_run_or_approval_deletes_nothing(world: GateWorld, rule: Clearing, what: str) -> None:
+    stage, lease = carried(world, rule)
+    TARGETS[what](stage, lease)
+    with pytest.raises(RunError, match="does not carry the standing approval") as refused:
+        delete_under(StandingMandate(rule), stage, lease)
+    assert refused.value.code == "not_approved"
+
+
+@pytest.mark.parametrize("name", ["account_id", "r2_bucket", "api_base_url", "r2_endpoint"])
+def test_another_target_is_refused_at_every_step(world: GateWorld, rule: Clearing, name: str) -> None:
+    stage, lease = carried(world, rule)
+    Environment.objects.filter(pk=world.qa.environment_id).update(**{name: "http://127.0.0.1:1"})
+    with pytest.raises(RunError, match=r"not .* as approved") as refused:
+        StandingMandate(fresh(rule)).insist_target(stage, lease)
+    assert refused.value.code == "wrong_target"
+
+
+def test_more_names_than_the_cap_are_refused_at_every_step(world: GateWorld, rule: Clearing) -> None:
+    stage, lease = carried(world, rule)
+    stage.names = 11
+    with pytest.raises(RunError, match="at least 11 keys") as refused:
+        StandingMandate(rule).insist_target(stage, lease)
+    assert refused.value.code == "over_cap"
+    stage.names = 10
+    StandingMandate(rule).insist_target(stage, lease)
+
+
+def test_another_list_of_names_is_refused(world: GateWorld, rule: Clearing) -> None:
+    stage, lease = carried(world, rule)
+    gate.tampered(stage, names_sha256="0" * 64)
+    stage.refresh_from_db()
+    with pytest.raises(RunError, match="list of keys changed") as refused:
+        StandingMandate(rule).insist_as_approved(stage, lease)
+    assert refused.value.code == "wrong_set"
+
+
+def test_without_an_approval_no_chunk_is_sent(world: GateWorld, rule: Clearing) -> None:
+    stage, _lease = carried(world, rule)
+    stage.approval = None
+    with pytest.raises(RunError, match="The rule is not approved"):
+        StandingMandate(rule).insist_in_force(stage)
+
+
+def test_only_a_round_that_may_have_sent_keys_is_resumed(world: GateWorld, rule: Clearing) -> None:
+    stage = deleting(world, rule)
+    assert stage.run is not None
+    rounds.insist_begun(stage.run, make.SETUP)
+    gate.tampered(stage, state="verified")
+    with pytest.raises(Refused, match="before its first call"):
+        rounds.insist_begun(stage.run, make.SETUP)
+
+
+def test_the_sentence_of_the_cap_names_both_numbers() -> None:
+    assert clearing_mandate.over_cap(1_001, 1_000) == (
+        "The rule takes at least 1,001 keys, more than its cap of 1,000. Nothing was deleted."
+    )
