@@ -70,7 +70,7 @@ move, insist_operator = STAGES.move, STAGES.insist_operator
 def locked(stage: CleanupStage) -> CleanupStage:
     """The current row, locked, for a person's step. Raises CleanupRefused for a stage of a scheduled clearing."""
     mine = STAGES.locked(stage)
-    if mine.scheduled:
+    if mine.scheduled or mine.request.clearing_id is not None:
         raise CleanupRefused(
             _("This is a round of a scheduled clearing: it follows its rule. Look at the page of the rule.")
         )

@@ -49,7 +49,7 @@ class _Timed(forms.Form):
     )
 
 
-class RuleForm(_Timed):
+class ClearingRuleForm(_Timed):
     """A new rule: a cache family in one environment, which of its keys, how many and when."""
 
     environment = forms.ModelChoiceField(
@@ -97,17 +97,17 @@ class RuleForm(_Timed):
         return chosen
 
 
-class ChangeForm(_Timed):
+class ClearingChangeForm(_Timed):
     """Another cap, other due times or another reason."""
 
 
-class AskForm(forms.Form):
+class ClearingAskForm(forms.Form):
     """The validity of the standing approval."""
 
     days = forms.IntegerField(label=_("Days the approval is valid"), min_value=1, max_value=LONGEST, initial=LONGEST)
 
 
-class AcceptForm(forms.Form):
+class RoundAcceptForm(forms.Form):
     """A person's test of the application after a round."""
 
     note = forms.CharField(
@@ -117,7 +117,7 @@ class AcceptForm(forms.Form):
     )
 
 
-class AnswerForm(forms.Form):
+class WriterAnswerForm(forms.Form):
     """A person's answer to places that write or delete the keys."""
 
     hits = forms.TypedMultipleChoiceField(

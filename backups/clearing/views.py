@@ -10,7 +10,13 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.clearing import conditions, history, references, requests as clearing_requests, rounds, rules
-from backups.clearing.forms import AcceptForm, AnswerForm, AskForm, ChangeForm, RuleForm
+from backups.clearing.forms import (
+    ClearingAskForm,
+    ClearingChangeForm,
+    ClearingRuleForm,
+    RoundAcceptForm,
+    WriterAnswerForm,
+)
 from backups.models import Clearing, ClearingRound
 from kvops.approvals import standing
 from kvops.inventory import browse
@@ -27,17 +33,17 @@ CLEARINGS = Clearing.objects.select_related("namespace__environment", "family", 
 ROUNDS = ClearingRound.objects.select_related("run", "stage__generation", "approval__approver", "accepted_by")
 
 
-def _answer_form(data: QueryDict, clearing: Clearing) -> AnswerForm:
-    return AnswerForm(data, found=references.writers(clearing))
+def _answer_form(data: QueryDict, clearing: Clearing) -> WriterAnswerForm:
+    return WriterAnswerForm(data, found=references.writers(clearing))
 
 
 STEPS: dict[str, Step[Clearing]] = {
-    "ask": Step(clearing_requests.ask, _("A reviewer is asked to decide."), AskForm, ("days",)),
+    "ask": Step(clearing_requests.ask, _("A reviewer is asked to decide."), ClearingAskForm, ("days",)),
     "start": Step(rounds.start, _("The round has begun.")),
     "change": Step(
         clearing_requests.change,
         _("The rule is changed. Its approval ended: ask for another one."),
-        ChangeForm,
+        ClearingChangeForm,
         ("cap", "expression", "zone", "reason"),
     ),
     "retire": Step(clearing_requests.retire, _("The rule is retired.")),
@@ -70,8 +76,8 @@ def _newest(clearing: Clearing) -> ClearingRound | None:
 def new(request: HttpRequest) -> HttpResponse:
     """Make a rule."""
     if request.method != "POST":
-        return render(request, "clearing/new.html", {"form": RuleForm(initial=request.GET.dict())})
-    form = RuleForm(request.POST)
+        return render(request, "clearing/new.html", {"form": ClearingRuleForm(initial=request.GET.dict())})
+    form = ClearingRuleForm(request.POST)
     if form.is_valid():
         fields = ("family", "prefix", "only", "cap", "expression", "zone", "reason")
         chosen = {name: form.cleaned_data[name] for name in fields}
@@ -127,7 +133,7 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
     rule = found.clearing
     return act(
         request,
-        Step(rounds.accept, _("The round is accepted."), AcceptForm, ("note",)),
+        Step(rounds.accept, _("The round is accepted."), RoundAcceptForm, ("note",)),
         found,
         on=On(rule.namespace.environment, rule.subject, str(rule)[:200]),
         to=reverse("backups:clearing", args=[rule.pk]),
@@ -160,11 +166,11 @@ def _page(
         "writers": references.writers(found),
         "newest": newest,
         "moving": _moving(newest),
-        "rounds": [(one, typed.get(f"accept-{one.pk}") or AcceptForm()) for one in past],
+        "rounds": [(one, typed.get(f"accept-{one.pk}") or RoundAcceptForm()) for one in past],
         "after": after,
-        "ask_form": typed.get("ask") or AskForm(),
-        "change_form": typed.get("change") or ChangeForm(initial=timed),
-        "answer_form": typed.get("answer") or AnswerForm(found=references.writers(found)),
+        "ask_form": typed.get("ask") or ClearingAskForm(),
+        "change_form": typed.get("change") or ClearingChangeForm(initial=timed),
+        "answer_form": typed.get("answer") or WriterAnswerForm(found=references.writers(found)),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "clearing/detail.html", context, status=status)

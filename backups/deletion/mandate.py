@@ -77,6 +77,8 @@ def insist_target(stage: CleanupStage, lease: Lease) -> None:
     started = (f"stage:{stage.pk}", approval.starter_id, stage.environment_id)
     if (run.subject, run.started_by_id, run.environment_id) != started or stage.state != CleanupStage.State.DELETING:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
+    if stage.scheduled or stage.request.clearing_id is not None:
+        raise RunError("not_approved", gettext_noop("A round of a scheduled clearing has no approval of its own keys."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
         "environment": environment.slug,

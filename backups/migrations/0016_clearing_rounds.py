@@ -84,7 +84,7 @@ CREATE TRIGGER request_guard_clearing BEFORE INSERT OR UPDATE ON backups_cleanup
 CLEARINGS = """
 CREATE FUNCTION backups_clearing_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'DELETE' THEN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
     RAISE EXCEPTION 'a rule of a clearing is never deleted' USING ERRCODE = 'restrict_violation';
   END IF;
   IF TG_OP = 'INSERT' THEN
@@ -104,10 +104,12 @@ BEGIN
 END $$;
 CREATE TRIGGER clearing_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_clearing
   FOR EACH ROW EXECUTE FUNCTION backups_clearing_guard();
+CREATE TRIGGER clearing_guard_truncate BEFORE TRUNCATE ON backups_clearing
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_clearing_guard();
 
 CREATE FUNCTION backups_clearing_round_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'DELETE' THEN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
     RAISE EXCEPTION 'a round of a clearing is never deleted' USING ERRCODE = 'restrict_violation';
   END IF;
   IF TG_OP = 'UPDATE' AND (
@@ -127,6 +129,8 @@ BEGIN
 END $$;
 CREATE TRIGGER clearing_round_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_clearinground
   FOR EACH ROW EXECUTE FUNCTION backups_clearing_round_guard();
+CREATE TRIGGER clearing_round_guard_truncate BEFORE TRUNCATE ON backups_clearinground
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_clearing_round_guard();
 """
 
 MOVES = "'verified>submitted',"

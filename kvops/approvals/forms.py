@@ -19,7 +19,7 @@ State = ApprovalRequest.State
 def word_to_type(approval: ApprovalRequest) -> str:
     """The text a reviewer types to approve: title, bucket, slugs, number of the policy, or pattern."""
     evidence = json.loads(approval.evidence)
-    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY}:
+    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING}:
         return str(evidence["namespace_title"])
     if approval.kind in {Kind.DELETE_GENERATIONS, Kind.INVESTIGATION}:
         return str(evidence["bucket"])
@@ -38,6 +38,7 @@ TYPED = {
     Kind.RESTORE: _("Name of the namespace"),
     Kind.PUT_KEY: _("Name of the namespace"),
     Kind.DRILL: _("Name of the namespace"),
+    Kind.CLEARING: _("Name of the namespace"),
     Kind.DELETE_GENERATIONS: _("Name of the bucket"),
     Kind.INVESTIGATION: _("Name of the bucket"),
     Kind.ENVIRONMENT: _("Short names of the environments"),

@@ -43,10 +43,9 @@ class ScheduledJob:
     """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
 
     `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
-    per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, each schedule belongs
-    to a subject, which the function gets instead. `refused` is the event of a refused start. `apart` is the least time
-    between two due
-    times, so that a schedule cannot use up the request budget.
+    per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, a person makes
+    each schedule for a subject, which the function gets instead. `refused` is the event of a refused start. `apart` is
+    the least time between two due times, so that a schedule cannot use up the request budget.
     """
 
     label: str | Promise
@@ -104,7 +103,7 @@ JOBS: dict[str, ScheduledJob] = {
     "clearing": ScheduledJob(
         _("Scheduled clearing of a cache"),
         "backups.clearing.rounds.scheduled",
-        "",
+        "30 3 * * *",
         of_subjects=True,
         refused=NotificationEvent.CLEARING_STOPPED,
     ),

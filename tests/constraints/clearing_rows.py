@@ -91,6 +91,12 @@ def with_another(w: BackupsWorld, what: str) -> None:
     change(found, state="deleting", run=run, approval=other.approval)
 
 
+def by_hand(w: BackupsWorld, found: CleanupStage) -> None:
+    """A stage of a clean-up that deletes without being submitted, with an approval and a run of its own."""
+    approval = w.approval("used", subject=f"stage:{found.pk}")
+    change(found, state="deleting", run=w.run(**w.used(approval)), approval=approval)
+
+
 NEEDS = "a scheduled clearing needs an approval that stands for its rule, by another person"
 DELETES = "a scheduled clearing deletes what is backed up, by the run that carries the approval of its rule"
 OF = "what a round of a clearing is of cannot be edited"
@@ -142,9 +148,7 @@ CLEARINGS = [
     RowAttempt("a stage of a scheduled clearing is not %", lambda w: w.move(stage(w), "submitted")),
     RowAttempt(
         "only a scheduled clearing needs no approval of its own",
-        lambda w: change(
-            w.stage("verified", category="cache"), state="deleting", run=w.deletion(), approval=w.approval("used")
-        ),
+        lambda w: by_hand(w, w.stage("verified", category="cache")),
     ),
     RowAttempt(DELETES, lambda w: with_another(w, "run"), "run of another rule"),
     RowAttempt(DELETES, lambda w: with_another(w, "approval"), "approval of another rule"),

@@ -8,9 +8,11 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry
+from backups.cleanup import requests as cleanup_requests
 from backups.clearing import mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
 from backups.clearing.refusals import ClearingRefused
+from backups.deletion import mandate as deletion_mandate
 from backups.deletion.run import delete_under
 from backups.models import CleanupStage, Clearing, ClearingRound, Generation
 from kvops import timing
@@ -687,3 +689,36 @@ def test_the_sentence_of_the_cap_names_both_numbers() -> None:
     assert clearing_mandate.over_cap(1_001, 1_000) == (
         "The rule takes at least 1,001 keys, more than its cap of 1,000. Nothing was deleted."
     )
+
+
+# A clean-up by hand is none of its rounds
+
+
+def scheduled(stage: CleanupStage, rule: Clearing) -> None:
+    gate.tampered(stage, scheduled=True)
+
+
+def of_the_rule(stage: CleanupStage, rule: Clearing) -> None:
+    gate.tampered(stage.request, clearing=rule)
+
+
+@pytest.mark.parametrize("change", [scheduled, of_the_rule])
+def test_what_sql_made_a_round_is_neither_started_nor_deleted_by_hand(
+    world: GateWorld, rule: Clearing, change: Callable[[CleanupStage, Clearing], None]
+) -> None:
+    request = gate.asked(world)
+    stage = gate.approved(world, request)
+    change(stage, rule)
+    with pytest.raises(Refused, match="This is a round of a scheduled clearing"):
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
+
+
+@pytest.mark.parametrize("change", [scheduled, of_the_rule])
+def test_the_mandate_of_a_clean_up_covers_no_round(
+    world: GateWorld, rule: Clearing, change: Callable[[CleanupStage, Clearing], None]
+) -> None:
+    stage = gate.started(world, gate.asked(world))
+    lease = gate.lease_of(stage)
+    change(stage, rule)
+    with pytest.raises(RunError, match="has no approval of its own keys"):
+        deletion_mandate.insist_target(gate.stage_of(stage.request), lease)

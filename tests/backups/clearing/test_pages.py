@@ -1,0 +1,152 @@
+"""The pages of scheduled clearings: the rule from its form to its acceptance, and where else it shows."""
+
+import pytest
+from django.test import Client
+
+from backups.models import Clearing, ClearingRound
+from kvops.models import ApprovalRequest, Family, ReferenceAnswer, ReferenceHit, Schedule
+from tests import make, searched
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.clearing import helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def cache(estate: make.Estate) -> make.Estate:
+    for name in ("mastercache:a", "mastercache:b"):
+        estate.put(estate.qa, name)
+    cleanup_helpers.scan(estate.qa)
+    return estate
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def form(**more: str) -> dict[str, str]:
+    from_form = {
+        "environment": "qa",
+        "without_expiration": "on",
+        "cap": "5",
+        "expression": "30 3 * * *",
+        "zone": "Asia/Tokyo",
+        "reason": "old pages",
+    }
+    return {**from_form, **more}
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_without_a_rule_the_page_says_what_comes_next(operator: Client, db: None, language: str) -> None:
+    operator.cookies["django_language"] = language
+    sentence = {"en": "Make a rule for QA first", "ja": "まず QA のルールを作ってください"}[language]
+    assert sentence in operator.get("/clearing/").text
+
+
+def test_a_rule_is_made_approved_run_and_accepted_on_the_pages(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    family = Family.objects.get(pattern="mastercache:")
+    answer = operator.post("/clearing/new/", form(family=str(family.pk)))
+    rule = Clearing.objects.get()
+    assert answer.headers["Location"] == f"/clearing/{rule.pk}/"
+    shown = operator.get(f"/clearing/{rule.pk}/").text
+    for part in ("mastercache:a", "mastercache:b", "2 keys. The cap is 5.", "only keys without an expiration"):
+        assert part in shown, part
+    operator.post(f"/clearing/{rule.pk}/ask", {"days": "30"})
+    approval = ApprovalRequest.objects.get()
+    reviewer = signed_in(people.reviewer)
+    evidence = reviewer.get(f"/approvals/{approval.pk}/").text
+    for part in ("At most 5 keys in a round", "30 3 * * *", "only keys without an expiration", f"/clearing/{rule.pk}/"):
+        assert part in evidence, part
+    decision = {"decision": "approve", "shown": approval.digest, "confirm": cache.qa.title}
+    reviewer.post(f"/approvals/{approval.pk}/decide", decision)
+    operator.post(f"/clearing/{rule.pk}/start")
+    make.work()
+    done = ClearingRound.objects.get()
+    assert "2 of 2 keys deleted" in operator.get(f"/clearing/{rule.pk}/").text
+    operator.post(f"/clearing/rounds/{done.pk}/accept", {"note": "opened the lists"})
+    assert "opened the lists" in operator.get(f"/clearing/{rule.pk}/").text
+    schedules = operator.get("/schedules/").text
+    assert f"/clearing/{rule.pk}/" in schedules
+    assert "Reviewer" in schedules
+    assert "Keys deleted by hand and by a schedule" in operator.get("/").text
+    assert "/cleanup/1/" not in operator.get("/cleanup/").text
+    assert operator.get(f"/cleanup/stages/{done.stage_id}/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cap": "0"}, "greater than or equal to 1"),
+        ({"expression": "* * * * *"}, "due too often"),
+        ({"prefix": "master:"}, "are not of mastercache:*"),
+        ({"equals": "x"}, "Name the member of the metadata"),
+        ({"member": "v"}, "not both"),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_shown_again(
+    operator: Client, cache: make.Estate, change: dict[str, str], sentence: str
+) -> None:
+    family = Family.objects.get(pattern="mastercache:")
+    answer = operator.post("/clearing/new/", form(family=str(family.pk), **change))
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert not Clearing.objects.exists()
+
+
+def test_over_its_cap_the_dry_run_says_that_nothing_would_be_deleted(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    rule = helpers.rule(cache.qa, people, cap=1)
+    assert "More than its cap of 1 keys: a round would delete none." in operator.get(f"/clearing/{rule.pk}/").text
+
+
+def test_a_stopped_round_is_an_alarm_until_the_next_one(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    rule = helpers.rule(cache.qa, people, cap=1)
+    helpers.approve(rule, people)
+    helpers.ran(rule, people)
+    title = "The scheduled clearing of qa/SETTINGS mastercache:* stopped"
+    assert title in operator.get("/").text
+    cache.cloudflare.remove(cache.qa.namespace_id, "mastercache:b")
+    cleanup_helpers.scan(cache.qa)
+    helpers.ran(rule, people)
+    assert title not in operator.get("/").text
+
+
+def test_code_that_writes_the_keys_is_answered_on_the_page(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    rule = helpers.rule(cache.qa, people)
+    searched.search(cache.qa.environment, hits=["src/new.ts:7 write certain SETTINGS mastercache:*"])
+    assert "src/new.ts:7" in operator.get(f"/clearing/{rule.pk}/").text
+    hit = ReferenceHit.objects.get()
+    data = {"hits": str(hit.pk), "kind": "falls_back", "reason": "written again"}
+    operator.post(f"/clearing/{rule.pk}/answer", data)
+    assert ReferenceAnswer.objects.get().reason == "written again"
+    assert "written again" in operator.get(f"/clearing/{rule.pk}/").text
+
+
+def test_a_change_on_the_page_ends_the_approval(operator: Client, cache: make.Estate, people: make.People) -> None:
+    rule = helpers.rule(cache.qa, people)
+    approval = helpers.approve(rule, people)
+    data = {"cap": "7", "expression": "0 4 * * *", "zone": "UTC", "reason": "less"}
+    operator.post(f"/clearing/{rule.pk}/change", data)
+    approval.refresh_from_db()
+    schedule = Schedule.objects.get(subject=rule.subject)
+    assert (approval.state, schedule.expression, Clearing.objects.get().cap) == ("withdrawn", "0 4 * * *", 7)
+
+
+def test_the_schedule_of_a_rule_is_not_changed_by_itself(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    schedule = helpers.rule(cache.qa, people).schedule
+    page = operator.get(f"/schedules/{schedule.pk}/").text
+    assert f"/schedules/{schedule.pk}/change" not in page
+    operator.post(f"/schedules/{schedule.pk}/change", {"expression": "0 4 * * *", "zone": "UTC"})
+    schedule.refresh_from_db()
+    assert schedule.expression == helpers.DAILY
