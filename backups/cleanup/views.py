@@ -115,6 +115,7 @@ def page(
     """The page of a clean-up; `typed` are submitted forms by name, with the person's input."""
     typed, person = typed or {}, person_of(request)
     stages = list(cards.stages().filter(request=mine).order_by("order"))
+    by_hand = mine.is_open and mine.clearing_id is None
     shown = [cards.card(stage, person, typed) for stage in stages]
     context = {
         "cleanup": mine,
@@ -125,10 +126,10 @@ def page(
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
         "arrange_typed": "arrange" in typed,
-        "may_arrange": mine.is_open and all(stage.state in cleanup_requests.UNSUBMITTED for stage in stages),
+        "may_arrange": by_hand and all(stage.state in cleanup_requests.UNSUBMITTED for stage in stages),
         "end_form": typed.get("end") or EndForm(),
         "end_typed": "end" in typed,
-        "may_end": cards.may_end(mine),
+        "may_end": mine.clearing_id is None and cards.may_end(mine),
         "may_operate": request.user.has_perm("kvops.operate"),
         "again": f"{reverse('backups:cleanup_new')}?{_asking(mine)}",
     }

@@ -17,6 +17,8 @@ from kvops.models import ApprovalRequest
 FORMAT = 1
 """The version of the rules that derive the evidence; it is part of the digest."""
 KIND = ApprovalRequest.Kind.CLEARING
+LOOKED = 100_000
+"""Keys. A dry run on a page looks at this many; a round looks at all."""
 
 
 def clearing_rule(clearing: Clearing, *, until: datetime) -> dict[str, object]:
@@ -95,19 +97,24 @@ def stage_of(clearing: Clearing, request: CleanupRequest) -> CleanupStage:
 
 @dataclass(frozen=True)
 class DryRun:
-    """The keys that a round would clear now: a page of names, and all of them up to one more than the cap."""
+    """The keys that a round would clear now: a page of names, and their number up to the cap.
+
+    `partly`: the number is of the first `LOOKED` keys that may be taken; there are more to look at.
+    """
 
     names: Sequence[str]
     after: str | None
     count: int
     over: bool
+    partly: bool
 
 
 def dry_run(clearing: Clearing, *, after: str, limit: int) -> DryRun:
-    """The keys of the newest scan that the rule takes. It counts no further than one more than the cap."""
+    """The keys of the newest scan that the rule takes. A page looks at a bounded number of keys."""
     now = clock.now().timestamp()
     of = (clearing.namespace, clearing.family, clearing.prefix, clearing.selection, now)
-    names = [name for name, _ in islice(browse.chosen(*of, after=after), limit + 1)]
-    count = sum(1 for _ in islice(browse.chosen(*of), clearing.cap + 1))
+    names = [name for name, _ in islice(browse.chosen(*of, after=after, most=LOOKED), limit + 1)]
+    count = sum(1 for _ in islice(browse.chosen(*of, most=LOOKED), clearing.cap + 1))
     more = names[limit - 1] if len(names) > limit else None
-    return DryRun(names[:limit], more, min(count, clearing.cap), over=count > clearing.cap)
+    many = clearing.namespace.key_set.under(clearing.prefix).filter(family=clearing.family)[LOOKED : LOOKED + 1]
+    return DryRun(names[:limit], more, min(count, clearing.cap), over=count > clearing.cap, partly=bool(many))

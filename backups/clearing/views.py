@@ -151,6 +151,7 @@ def _page(
     in_force = standing.approval_in_force(rules.KIND, found.subject)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
     newest = _newest(found)
+    writers = references.writers(found)
     timed = {"cap": found.cap, "expression": schedule.expression, "zone": schedule.zone, "reason": found.reason}
     context = {
         "clearing": found,
@@ -163,14 +164,14 @@ def _page(
         "accepted": [(one, conditions.accepted_round(found, one)) for one in conditions.earlier_environments(found)],
         "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES),
         "scan": browse.newest_scan(found.namespace),
-        "writers": references.writers(found),
+        "writers": writers,
         "newest": newest,
         "moving": _moving(newest),
         "rounds": [(one, typed.get(f"accept-{one.pk}") or RoundAcceptForm()) for one in past],
         "after": after,
         "ask_form": typed.get("ask") or ClearingAskForm(),
         "change_form": typed.get("change") or ClearingChangeForm(initial=timed),
-        "answer_form": typed.get("answer") or WriterAnswerForm(found=references.writers(found)),
+        "answer_form": typed.get("answer") or WriterAnswerForm(found=writers),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "clearing/detail.html", context, status=status)

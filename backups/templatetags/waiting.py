@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup.references import BEFORE_SUBMIT, RESTING_ON_ANSWERS, StageReferences
 from backups.drills import requests as drill_requests
-from backups.models import CleanupStage, Generation, Investigation, KeyChange, PruneRequest, Restore
+from backups.models import CleanupStage, Clearing, Generation, Investigation, KeyChange, PruneRequest, Restore
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
 from kvops.names import visible
 
@@ -36,11 +36,18 @@ class WaitingWork:
 
 @register.simple_tag
 def waiting_work(person: Person) -> list[WaitingWork]:
-    """Approved restores, changes and prunes, failed changes, investigations without an approval, and overdue drills.
+    """Approved restores, changes and prunes, failed changes, overdue drills, and work that lacks its standing approval.
 
     A person who approved a request cannot start it, so it is left out.
     """
-    return [*_restores(person), *_changes(person), *_prunes(person), *_investigations(), *_drills()]
+    return [
+        *_restores(person),
+        *_changes(person),
+        *_prunes(person),
+        *_investigations(),
+        *_drills(),
+        *_clearings(),
+    ]
 
 
 @register.inclusion_tag("cleanup/_to_answer.html")
@@ -140,3 +147,18 @@ def _drills() -> list[WaitingWork]:
                 WaitingWork(scratch.environment, label, str(scratch), reverse("backups:drills"), "light_overdue")
             )
     return found
+
+
+def _clearings() -> list[WaitingWork]:
+    """Rules of scheduled clearings that no approval is asked for or in force: they do not run."""
+    covered = ApprovalRequest.objects.filter(
+        Q(state=Approval.PENDING) | Q(state=Approval.APPROVED, standing_until__gt=Now()),
+        kind=ApprovalRequest.Kind.CLEARING,
+        subject=Concat(Value("clearing:"), Cast(OuterRef("pk"), CharField())),
+    )
+    found = Clearing.objects.filter(~Exists(covered), retired_at=None).select_related("namespace__environment")
+    label = _("Ask for the approval of the rule")
+    return [
+        WaitingWork(one.namespace.environment, label, str(one), reverse("backups:clearing", args=[one.pk]), "waiting")
+        for one in found.order_by("pk")[:SHOWN]
+    ]

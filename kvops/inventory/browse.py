@@ -140,18 +140,26 @@ def _by_trigram[Row: Model](found: QuerySet[Row], part: str, limit: int) -> list
 
 
 def chosen(
-    namespace: Namespace, family: Family, prefix: str, only: Selection, now: float, *, after: str = ""
+    namespace: Namespace,
+    family: Family,
+    prefix: str,
+    only: Selection,
+    now: float,
+    *,
+    after: str = "",
+    most: int | None = None,
 ) -> Iterator[tuple[str, int | None]]:
     """The names of the family's keys under a prefix that a selection takes, in byte order, with their expirations.
 
-    Memory does not grow with the family.
+    Memory does not grow with the family. `most`: look at this many keys that may be taken, so that a page ends in time.
     """
     found = namespace.key_set.under(prefix).after(after).filter(family=family).order_by("name")
     if only.without_expiration:
         found = found.filter(expiration__isnull=True)
     if only.member:
         found = found.filter(metadata__isnull=False)
-    for name, expiration, metadata in found.values_list("name", "expiration", "metadata").iterator(WINDOW):
+    rows = found.values_list("name", "expiration", "metadata")[:most]
+    for name, expiration, metadata in rows.iterator(WINDOW):
         if only.takes(expiration, metadata, now):
             yield name, expiration
 

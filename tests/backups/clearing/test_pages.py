@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from backups.models import Clearing, ClearingRound
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, ReferenceAnswer, ReferenceHit, Schedule
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -61,8 +62,7 @@ def test_a_rule_is_made_approved_run_and_accepted_on_the_pages(
     evidence = reviewer.get(f"/approvals/{approval.pk}/").text
     for part in ("At most 5 keys in a round", "30 3 * * *", "only keys without an expiration", f"/clearing/{rule.pk}/"):
         assert part in evidence, part
-    decision = {"decision": "approve", "shown": approval.digest, "confirm": cache.qa.title}
-    reviewer.post(f"/approvals/{approval.pk}/decide", decision)
+    approval_gate.approve(approval, by=people.reviewer, shown=approval.digest)
     operator.post(f"/clearing/{rule.pk}/start")
     make.work()
     done = ClearingRound.objects.get()

@@ -9,9 +9,11 @@ from audit.models import Entry
 from backups.clearing import requests as clearing_requests, rounds
 from backups.clearing.history import by_month
 from backups.clearing.refusals import ClearingRefused
-from backups.models import CleanupRequest, Clearing, ClearingRound, Generation
+from backups.deletion import end as deletion_end
+from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound, Generation
+from kvops.approvals import gate as approval_gate
 from kvops.inventory.selection import Selection
-from kvops.models import Notification, NotificationEvent, Run, Schedule
+from kvops.models import ApprovalRequest, Notification, NotificationEvent, Run, Schedule
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
@@ -165,6 +167,25 @@ def test_a_round_that_cannot_begin_is_kept_and_told_and_shown(
     assert schedule.firings.get().reason == sentence
     assert told() == {("Could not be started: Scheduled clearing of a cache", sentence)}
     assert left(cache) == list(NAMES)
+
+
+def test_a_round_that_lost_its_approval_is_ended_by_a_person_and_proven(
+    rule: Clearing, cache: make.Estate, people: make.People
+) -> None:
+    run = rounds.start(rule, by=people.operator)
+    while not CleanupStage.objects.filter(state="deleting").exists():
+        Run.objects.open().update(wake_at=None)
+        for pk in Run.objects.open().values_list("pk", flat=True):
+            run_driver.drive(pk)
+    approval_gate.withdraw(ApprovalRequest.objects.get(), by=people.operator, reason="not now")
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, left(cache)) == ("failed", "rights_gone", list(NAMES))
+    stage = CleanupStage.objects.get()
+    deletion_end.end_early(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.deleted, stage.skipped, left(cache)) == ("confirmed", 0, 2, list(NAMES))
 
 
 def test_production_runs_after_the_same_rule_was_accepted_in_qa(cache: make.Estate, people: make.People) -> None:
