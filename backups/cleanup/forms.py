@@ -111,9 +111,9 @@ class AskForm(forms.Form):
         if family is None or str(family.pk) not in self.families:
             return {"binding": binding, "prefix": prefix}
         below = "" if prefix == family.pattern else prefix
-        exact, without = asked.get("exact", "") == "1", asked.get("without_expiration", "") == "1"
-        chosen = {"exact": exact, "without_expiration": without}
-        return {"binding": binding, "family": str(family.pk), "prefix": below, **chosen}
+        exact = asked.get("exact", "") == "1"
+        chosen = {"without_expiration": True} if asked.get("without_expiration", "") == "1" else {}
+        return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact, **chosen}
 
     def clean(self) -> dict[str, Any]:
         """Derive one prefix from the two fields; refuse contradictions."""
