@@ -14,7 +14,7 @@ from backups.models import KeyChange
 from kvops.models import ApprovalRequest, Run
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
-from kvops.wording import say
+from kvops.wording import Words, columns, say
 
 State = KeyChange.State
 
@@ -23,7 +23,7 @@ class ChangeRefused(Refused):
     """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
-def _send_back(change: KeyChange, actor: log.Actor, because: str) -> None:
+def _send_back(change: KeyChange, actor: log.Actor, because: Words) -> None:
     """End a change whose request was rejected, withdrawn or expired, with the reason on its page."""
     end(change, [State.SUBMITTED, State.APPROVED], because=because, actor=actor)
 
@@ -55,10 +55,11 @@ locked, move, insist_operator = CHANGES.locked, CHANGES.move, CHANGES.insist_ope
 record_change = CHANGES.record
 
 
-def end(change: KeyChange, expected: list[str], *, because: str, actor: log.Actor) -> None:
+def end(change: KeyChange, expected: list[str], *, because: Words, actor: log.Actor) -> None:
     """End a change that was not written, within the caller's transaction, and start to erase its proposal."""
-    values = {"ended_because": because[:1000], "finished_at": Now()}
-    move(change, expected, State.ENDED, Action.CHANGE_ENDED, actor=actor, values=values, details={"why": because[:500]})
+    ended = columns("ended_because", because)
+    values, details = {**ended, "finished_at": Now()}, {"why": ended["ended_because"][:500]}
+    move(change, expected, State.ENDED, Action.CHANGE_ENDED, actor=actor, values=values, details=details)
     erase_soon(change, actor=actor)
 
 

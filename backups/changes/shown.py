@@ -43,7 +43,7 @@ def differences_of(change: KeyChange) -> Differences:
     except (ChangeRefused, ProposalRefused, review_key.ReviewKeyMissing) as refused:
         return Differences(problem=reason_of(refused))
     except StoreError as error:
-        return Differences(problem=str(error))
+        return Differences(problem=reason_of(error))
     if "value" not in found.parts:
         return Differences()
     return Differences(*differences.between(found.old.data if found.old else None, found.new.data))

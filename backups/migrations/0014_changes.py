@@ -163,6 +163,10 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True)),
                 ("no_qa_because", models.TextField(blank=True)),
                 ("ended_because", models.CharField(blank=True, max_length=1000)),
+                (
+                    "ended_because_sentence",
+                    models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict),
+                ),
                 ("attempt", models.PositiveSmallIntegerField(default=0)),
                 ("digest_key", models.CharField(blank=True, max_length=16)),
                 ("digest_before", models.CharField(blank=True, max_length=64)),

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
 from kvops.names import visible
+from kvops.wording import spoken, stored
 
 
 class KeyChangeQuerySet(models.QuerySet["KeyChange"]):
@@ -81,6 +82,7 @@ class KeyChange(models.Model):
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     ended_because = models.CharField(max_length=1000, blank=True)
+    ended_because_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
 
     attempt = models.PositiveSmallIntegerField(default=0)
     digest_key = models.CharField(max_length=16, blank=True)
@@ -152,6 +154,11 @@ class KeyChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment.slug} {self.namespace.binding} {visible(self.name)}"
+
+    @property
+    def shown_ended_because(self) -> str:
+        """The reason of the end in the reader's language."""
+        return spoken(stored(self.ended_because, self.ended_because_sentence))
 
     @property
     def subject(self) -> str:

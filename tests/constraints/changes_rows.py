@@ -114,7 +114,8 @@ RESULT: dict[str, object] = {
     "finished_at": EPOCH,
 }
 MOVED = {
-    *("state", "prepare_run_id", "run_id", "ended_because", "attempt", "digest_key", "digest_before", "digest_after"),
+    *("state", "prepare_run_id", "run_id", "ended_because", "ended_because_sentence", "attempt", "digest_key"),
+    *("digest_before", "digest_after"),
     *("intended_at", "sent_at", "settled_at", "gap_ms", "outcome", "finished_at", "accepted_at", "accepted_by_id"),
     *("accepted_note", "erase_run_id", "erased_at"),
 }
