@@ -16,9 +16,9 @@ def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
 
 
 def test_a_bucket_tells_the_rules_by_which_it_deletes(cf: Cloudflare, target: Target) -> None:
-    (rule,) = cf.bucket_lifecycle(target.bucket)
-    assert (rule.prefix, rule.enabled) == ("investigations/", True)
-    assert rule.seconds == 30 * 86_400
+    rules = cf.bucket_lifecycle(target.bucket)
+    assert [rule.prefix for rule in rules] == ["investigations/", "proposals/"]
+    assert {(rule.enabled, rule.seconds) for rule in rules} == {(True, 30 * 86_400)}
 
 
 def test_a_bucket_tells_the_addresses_under_which_it_could_be_read(cf: Cloudflare, target: Target) -> None:

@@ -212,7 +212,7 @@ def test_nothing_is_backed_up_into_a_bucket_nothing_is_known_of(estate: make.Est
 def test_a_lifecycle_rule_that_deletes_backups_is_told(cached: make.Estate, people: make.People) -> None:
     bucket(cached).expire("qa/", days=90)
     protection = bucket_protection.ask_cloudflare(cached.qa.environment)
-    assert (protection.deletes, protection.good) == (["expiry-2"], False)
+    assert (protection.deletes, protection.good) == (["expiry-3"], False)
     assert Entry.objects.filter(action="bucket.unguarded").exists()
     assert "delete backups" in page(people.auditor, "/backups/")
 
