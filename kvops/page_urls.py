@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 
 from kvops.approvals import views as approval_views
 from kvops.environments import views as environment_views
-from kvops.inventory import expiry_views, family_views, key_views, unexplained_views, views as inventory_views
+from kvops.inventory import key_views, unexplained_views, views as inventory_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.references import deployed_views, views as reference_views
@@ -22,12 +22,12 @@ urlpatterns: list[URLPattern] = [
     path("approvals/<int:pk>/decide", approval_views.decide, name="approval-decide"),
     path("approvals/<int:pk>/withdraw", approval_views.withdraw, name="approval-withdraw"),
     path("approvals/changes/<int:pk>/submit", approval_views.submit_change, name="change-submit"),
-    path("categories/", family_views.index, name="categories"),
+    path("categories/", inventory_views.categories, name="categories"),
     path("environments/", environment_views.index, name="environments"),
     path("environments/<slug:environment>/check", environment_views.check, name="environment-check"),
     path("environments/<slug:environment>/release", environment_views.release, name="environment-release"),
     path("environments/<slug:environment>/stop", environment_views.stop, name="environment-stop"),
-    path("expiry/", expiry_views.index, name="expiry"),
+    path("expiry/", inventory_views.expiry, name="expiry"),
     path("healthz", health.healthz, name="healthz"),
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
     path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),

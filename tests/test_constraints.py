@@ -155,7 +155,7 @@ FROZEN = [
     (
         ApprovalRequest,
         {*REQUEST_FROZEN, "standing_until"},
-        {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
+        {"state", "reason", "reason_sentence", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
     ),
     (DatabaseRollback, {*ROLLBACK_FROZEN}, {*ROLLBACK_ACCEPTED}),
     (
@@ -167,7 +167,7 @@ FROZEN = [
     (
         Generation,
         {*GENERATION_FROZEN},
-        {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"},
+        {"status", "verify_run_id", "verified_at", "problem", "problem_sentence", "retain_until", "deleted_at"},
     ),
     (KeyChange, {*changes_rows.FROZEN, *changes_rows.APPROVED_FOR}, changes_rows.MOVED),
     (DifferenceCase, {*cases_rows.FROZEN}, cases_rows.MOVED),

@@ -7,6 +7,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
@@ -29,6 +30,8 @@ NEWER = {
     for column in columns
 }
 """Grants that `setup_roles` gives today, and did not give with the seventy."""
+LATER = {"backups_keychange"}
+"""Tables that the verification of the audit log reads, and that the two migrations of each app do not make."""
 
 type Differences = Callable[[], list[str]]
 
@@ -43,7 +46,9 @@ def differences(django_db_blocker: DjangoDbBlocker) -> Iterator[Differences]:
         connection.settings_dict["NAME"] = NAME
         try:
             MigrationExecutor(connection).migrate(TARGETS)
-            database_roles.setup(*(database_roles.Login(role, "") for role in ROLES))
+            compared = {table: of for table, of in database_roles.compared_columns().items() if table not in LATER}
+            with patch.object(database_roles, "compared_columns", return_value=compared):
+                database_roles.setup(*(database_roles.Login(role, "") for role in ROLES))
             yield _differences
             _run("".join(f"DROP OWNED BY {role};" for role in ROLES))
         finally:

@@ -129,14 +129,6 @@ def rules_of(protection: BucketProtection) -> list[LockRule]:
     return [LockRule(**rule) for rule in protection.rules]
 
 
-def proposals_expire(protection: BucketProtection) -> bool:
-    """Whether R2 itself deletes proposals within 30 days, leaves time to decide and to use them, and locks none."""
-    if protection.proposals is None or protection.proposals_locked:
-        return False
-    least = timing.DECIDE_WITHIN + timing.USE_WITHIN
-    return least < protection.proposals <= timedelta(days=timing.CACHE_RETENTION_DAYS).total_seconds()
-
-
 def ask_when_due(environment: Environment, keep: Callable[[], None] = lambda: None) -> None:
     """Ask Cloudflare, unless it answered within the last half hour."""
     protection = known(environment)
@@ -220,13 +212,8 @@ def _jurisdiction(environment: Environment) -> str:
     host = urlsplit(environment.r2_endpoint).hostname or ""
     r2 = re.fullmatch(r"([0-9a-f]{32})(?:\.([a-z]+))?\.r2\.cloudflarestorage\.com", host)
     if r2 and r2[1] != environment.account_id:
-        raise _AnotherAccount(
-            Sentence(
-                gettext_noop("The endpoint of %(environment)s is of account %(account)s, its tokens are not."),
-                environment=environment.slug,
-                account=r2[1],
-            )
-        )
+        sentence = gettext_noop("The endpoint of %(environment)s is of account %(account)s, its tokens are not.")
+        raise _AnotherAccount(Sentence(sentence, environment=environment.slug, account=r2[1]))
     return (r2[2] or "") if r2 else ""
 
 

@@ -181,7 +181,7 @@ def insist_expiry(environment: Environment) -> None:
     if not protection.known:
         sentence = _("It is unknown whether the bucket of %(environment)s deletes proposals automatically. %(why)s")
         raise ChangeRefused(say(sentence, environment=environment.name, why=protection.why))
-    if not bucket_protection.proposals_expire(protection):
+    if not protection.proposals_expire:
         sentence = _(
             "The bucket of %(environment)s needs a lifecycle rule that deletes proposals after 5 to 30 days, and no "
             "lock on them. The page of changes says how to add the rule."

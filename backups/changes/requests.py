@@ -98,7 +98,7 @@ def start(change: KeyChange, *, by: Person) -> Run:
         digest = evidence.digest_of(evidence.canonical_evidence(change_evidence.build(mine)))
         if digest == mine.approval.digest and _qa_stands(mine):
             return CHANGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine)[:300], total=1, by=by)
-    approval_gate.withdraw(mine.approval, by=by, reason="The change differs from the approved one.")
+    approval_gate.withdraw(mine.approval, by=by, reason=_("The change differs from the approved one."))
     raise ChangeRefused(_("The change differs from the approved one. Prepare it again."))
 
 

@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 def _bucket(environment: Environment) -> dict[str, object]:
     protection = bucket_protection.known(environment)
-    expires = bucket_protection.proposals_expire(protection)
+    expires = protection.proposals_expire
     return {"environment": environment, "protection": protection, "expires": expires}
 
 

@@ -130,7 +130,7 @@ def retire(clearing: Clearing, *, by: Person) -> None:
 def _withdraw(clearing: Clearing, by: Person) -> None:
     """Withdraw the pending and the standing approval of the rule: another rule needs another one."""
     for request in ApprovalRequest.objects.filter(kind=rules.KIND, subject=clearing.subject, state__in=OPEN):
-        approval_gate.withdraw(request, by=by, reason="The rule changed.")
+        approval_gate.withdraw(request, by=by, reason=_("The rule changed."))
 
 
 def _insist_usable(cap: int, expression: str, zone: str, reason: str, by: Person) -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, Self, cast
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.datasets.mapping import Correspondence
 from kvops.cloudflare import ApiError, Cell, RateLimited, TooLarge
 from kvops.connections import clients
 from kvops.connections.budget import Prepaid, SharedBudget
 from kvops.models import Environment
+from kvops.refusals import Sentence
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
@@ -164,4 +165,4 @@ class TableReader:
     @staticmethod
     def _insist(wait: float) -> None:
         if wait:
-            raise RateLimited("The request budget is used up.", wait)
+            raise RateLimited(Sentence(gettext_noop("The request budget is used up.")), wait)

@@ -1,8 +1,7 @@
 """The work of a check, step by step: read the backup or KV, page through the table by key, compare both as sets.
 
-While D1 answers, the next keys of the backup are read. D1 may be written to meanwhile; such a change shows as a
-difference, and the check is repeated. All reads must belong to one stretch of work, so a check that lay still for a
-quarter of an hour starts over.
+D1 may be written to meanwhile; such a change shows as a difference, and the check is repeated. All reads must belong
+to one stretch of work, so a check that lay still for a quarter of an hour starts over.
 """
 
 from collections.abc import Generator, Mapping, Sequence

@@ -1,9 +1,12 @@
 """The protection of each bucket, as of Cloudflare's last answer. KVOps can change none of it."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from kvops import timing
 from kvops.models import Environment
 
 
@@ -85,6 +88,14 @@ class BucketProtection(models.Model):
     def held(self) -> bool:
         """Whether an object that is put now stays locked for at least the retention of backups."""
         return self.lock == self.Lock.HELD
+
+    @property
+    def proposals_expire(self) -> bool:
+        """Whether R2 itself deletes proposals within 30 days, leaves time to decide and to use them, and locks none."""
+        if self.proposals is None or self.proposals_locked:
+            return False
+        least = timing.DECIDE_WITHIN + timing.USE_WITHIN
+        return least < self.proposals <= timedelta(days=timing.CACHE_RETENTION_DAYS).total_seconds()
 
     @property
     def good(self) -> bool:

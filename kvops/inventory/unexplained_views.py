@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.inventory import past_kvops, unexplained as unexplained_deletions
+from kvops.inventory.forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.inventory.merge import UNEXPECTED_SHOWN
-from kvops.inventory.unexplained_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown

@@ -1,4 +1,4 @@
-"""The keys of a namespace: by category, family and prefix, as a file, and how old they are."""
+"""The keys of a namespace as a list and as a file; the families of the policy, and the keys that never expire."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,16 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.inventory import browse, families as key_families, scan as inventory_scan, value as key_value
-from kvops.inventory.forms import KeyFilter
-from kvops.models import Category, Namespace, Run, ScanCount
+from kvops.approvals import prepared_changes
+from kvops.inventory import (
+    browse,
+    expiry as key_expiry,
+    families as key_families,
+    scan as inventory_scan,
+    value as key_value,
+)
+from kvops.inventory.forms import ExpiryFilter, KeyFilter
+from kvops.models import ApprovalRequest, Category, Namespace, PolicyVersion, Run, ScanCount
 from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
@@ -130,3 +137,31 @@ def _tree(namespace: Namespace, prefix: str, counts: Sequence[ScanCount]) -> lis
         percent = min(100.0, keys * 100 / total) if total else 0.0
         branches.append(Branch(group.prefix, group.prefix.removeprefix(prefix), keys, more, percent))
     return branches
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def categories(request: HttpRequest) -> HttpResponse:
+    """Show the families in force, their keys, and the prepared change."""
+    context = {
+        "rows": key_families.in_environments(),
+        "policy": PolicyVersion.objects.order_by("-number").first(),
+        "change": prepared_changes.waiting_change(ApprovalRequest.Kind.POLICY),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "categories/index.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def expiry(request: HttpRequest) -> HttpResponse:
+    """Show the keys without an expiration by family, and the trend of the caches or of one family."""
+    form = ExpiryFilter(request.GET)
+    context = {
+        "form": form,
+        "family": form.chosen_family,
+        "namespaces": key_expiry.by_namespace(),
+        "trend": key_expiry.trend(form.chosen_family),
+        "days": key_expiry.TREND_DAYS,
+    }
+    return render(request, "expiry/index.html", context)

@@ -172,7 +172,8 @@ APPROVED_FOR: dict[str, object] = {
     "reason": "y",
     "approval_id": 0,
 }
-MOVED = {"state", "run_id", "safety_id", "written", "equal", "left", "finished_at", "returned_because"}
+RETURNED = {"returned_because", "returned_because_sentence"}
+MOVED = {"state", "run_id", "safety_id", "written", "equal", "left", "finished_at", *RETURNED}
 OF_A_VERIFIED = "a restore is of a verified backup, into the same binding"
 BY_A_RULE = "the keys of production go into another environment by a rule only"
 NOT_BY_THIS_REQUEST = "a restore is not % by this request"

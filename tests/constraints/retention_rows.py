@@ -19,7 +19,8 @@ FROZEN: dict[str, object] = {
     "requested_by_id": 0,
     "created_at": EPOCH,
 }
-MOVED = {"state", "approval_id", "run_id", "deleted", "kept", "finished_at", "ended_because"}
+ENDED = {"finished_at", "ended_because", "ended_because_sentence"}
+MOVED = {"state", "approval_id", "run_id", "deleted", "kept", *ENDED}
 ENTRY_FROZEN: dict[str, object] = {
     "id": 0,
     "prune_id": 0,
@@ -30,7 +31,7 @@ ENTRY_FROZEN: dict[str, object] = {
     "objects_total": 9,
     "objects_sha256": "y",
 }
-ENTRY_MOVED = {"outcome", "because"}
+ENTRY_MOVED = {"outcome", "because", "because_sentence"}
 
 
 def entry(w: BackupsWorld, state: str = "deleting", *, of: Generation | None = None) -> PruneEntry:

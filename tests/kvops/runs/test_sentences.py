@@ -226,7 +226,7 @@ def test_columns_with_sentences_are_written_with_them() -> None:
     assert list(written_alone(ast.parse("rows.update(problem=str(error), keys=1)"), names)) != []
 
 
-IN_WORDS = {"action.because", "side.problem"}
+IN_WORDS = {"action.because", "found.problem", "side.problem"}
 """Attributes of these names that are no columns: they are in the reader's language already."""
 
 
