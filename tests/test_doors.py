@@ -324,7 +324,7 @@ DOORS: dict[str, Door] = {
     "backups:clearing_live": page(lambda world: [world.clearing]),
     "backups:clearing_new": form(),
     "backups:clearing_retire": operates(lambda world: [world.clearing]),
-    "backups:clearing_start": operates(lambda world: [world.clearing], done=409),
+    "backups:clearing_start": operates(lambda world: [world.clearing], done=422),
     "backups:clearings": page(),
     "backups:comparison": page(lambda world: world.comparison),
     "backups:comparison_file": page(lambda world: world.comparison),

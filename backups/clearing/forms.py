@@ -6,15 +6,17 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.cleanup.references import StageHit
 from backups.clearing.references import KINDS
+from backups.models import Clearing
 from backups.models.clearing import MOST
 from kvops.approvals.standing import LONGEST
 from kvops.inventory.selection import LONGEST_HOURS, Selection
 from kvops.models import Category, Environment, Family, Namespace
-from kvops.web.fields import FamilyField, NameField
+from kvops.web.fields import ConfirmForm, FamilyField, NameField
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
@@ -105,6 +107,15 @@ class ClearingAskForm(forms.Form):
     """The validity of the standing approval."""
 
     days = forms.IntegerField(label=_("Days the approval is valid"), min_value=1, max_value=LONGEST, initial=LONGEST)
+
+
+class RoundStartForm(ConfirmForm):
+    """The confirmation of a round that a person starts: the namespace's title, typed exactly."""
+
+    confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
+
+    def __init__(self, data: QueryDict | None = None, *, clearing: Clearing) -> None:
+        super().__init__(data, expected=clearing.namespace.title)
 
 
 class RoundAcceptForm(forms.Form):

@@ -15,6 +15,7 @@ from backups.clearing.forms import (
     ClearingChangeForm,
     ClearingRuleForm,
     RoundAcceptForm,
+    RoundStartForm,
     WriterAnswerForm,
 )
 from backups.models import Clearing, ClearingRound
@@ -37,9 +38,13 @@ def _answer_form(data: QueryDict, clearing: Clearing) -> WriterAnswerForm:
     return WriterAnswerForm(data, found=references.writers(clearing))
 
 
+def _start_form(data: QueryDict, clearing: Clearing) -> RoundStartForm:
+    return RoundStartForm(data, clearing=clearing)
+
+
 STEPS: dict[str, Step[Clearing]] = {
     "ask": Step(clearing_requests.ask, _("A reviewer is asked to decide."), ClearingAskForm, ("days",)),
-    "start": Step(rounds.start, _("The round has begun.")),
+    "start": Step(rounds.start, _("The round has begun."), form_of=_start_form),
     "change": Step(
         clearing_requests.change,
         _("The rule is changed. Its approval ended: ask for another one."),
@@ -170,6 +175,7 @@ def _page(
         "rounds": [(one, typed.get(f"accept-{one.pk}") or RoundAcceptForm()) for one in past],
         "after": after,
         "ask_form": typed.get("ask") or ClearingAskForm(),
+        "start_form": typed.get("start") or RoundStartForm(clearing=found),
         "change_form": typed.get("change") or ClearingChangeForm(initial=timed),
         "answer_form": typed.get("answer") or WriterAnswerForm(found=writers),
         "may_operate": request.user.has_perm("kvops.operate"),

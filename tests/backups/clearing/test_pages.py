@@ -63,7 +63,9 @@ def test_a_rule_is_made_approved_run_and_accepted_on_the_pages(
     for part in ("At most 5 keys in a round", "30 3 * * *", "only keys without an expiration", f"/clearing/{rule.pk}/"):
         assert part in evidence, part
     approval_gate.approve(approval, by=people.reviewer, shown=approval.digest)
-    operator.post(f"/clearing/{rule.pk}/start")
+    assert operator.post(f"/clearing/{rule.pk}/start", {"confirm": "another"}).status_code == 422
+    assert not ClearingRound.objects.exists()
+    operator.post(f"/clearing/{rule.pk}/start", {"confirm": cache.qa.title})
     make.work()
     done = ClearingRound.objects.get()
     assert "2 of 2 keys deleted" in operator.get(f"/clearing/{rule.pk}/").text
