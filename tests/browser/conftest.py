@@ -78,9 +78,9 @@ class Product:
     def asks_for_another_policy(self) -> None:
         """Let a change of the policy wait for a reviewer."""
         self._shell(
-            "from pathlib import Path; from audit.log import Actor; from backups import policy\n"
+            "from audit.log import Actor; from backups import policy; from backups.families import policy_file\n"
             "from kvops.approvals import prepared_changes; from kvops.models import Person\n"
-            "text = Path('sandbox/policy.toml').read_text().replace('operator@', 'operator2@')\n"
+            "text = policy_file.policy_text().replace('operator@', 'operator2@')\n"
             "change = policy.apply_policy(text, actor=Actor.command())\n"
             "prepared_changes.submit_change(change, by=Person.objects.get(name='operator'))"
         )
@@ -92,7 +92,7 @@ class Product:
             "from pathlib import Path; from backups.families import requests\n"
             "from kvops.inventory.registration import FamilyRegistration; from kvops.models import Person\n"
             "asked = requests.register(FamilyRegistration.read({'feature': 'Sign-in', 'binding': 'SETTINGS',"
-            " 'pattern': 'session:', 'exact': False, 'category': 'cache', 'owner': 'operator@example.com',"
+            " 'pattern': 'session:5', 'exact': False, 'category': 'cache', 'owner': 'operator@example.com',"
             " 'expiry': 'ttl:3600', 'sample_key': 'session:5f1c9a0b7e', 'shape': '{\"user\": number}',"
             " 'review': 'https://wiki.example.com/reviews/12', 'note': ''}),"
             " by=Person.objects.get(name='operator'))\n"

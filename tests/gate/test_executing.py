@@ -759,7 +759,7 @@ def test_a_read_that_grew_old_is_not_relied_on(
         seconds[0] += timing.READ_FRESH + 1
         sender._intend_and_delete(chunk, read)
     assert (kv.sent, now(chunk).state) == ([], "settled")
-    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW}
+    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW, "problem_sentence": {}}
     halves = CleanupChunk.objects.filter(state="planned").order_by("first_index")
     assert list(halves.values_list("first_index", "last_index")) == [(0, 1), (2, 2)]
 
@@ -788,7 +788,7 @@ def test_a_delete_that_could_not_be_sent_in_time_is_made_smaller_or_ends_it(
         sender._intend_and_delete(chunk, read_now(stage, kv))
     planned = CleanupChunk.objects.filter(state="planned").order_by("first_index")
     assert list(planned.values_list("first_index", "last_index")) == [(1, 1), (2, 2)][:last]
-    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW}
+    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW, "problem_sentence": {}}
 
 
 def test_the_gap_between_read_and_delete_is_kept(
@@ -811,7 +811,8 @@ def test_a_refused_delete_is_no_delete(sender: Sender, stage: CleanupStage, chun
     kv.refuses = CloudflareError("403: no")
     with pytest.raises(CloudflareError, match="403"):
         sender._intend_and_delete(chunk, read_now(stage, kv))
-    assert (now(chunk).state, now(chunk).answer) == ("settled", {"unsent": True, "problem": "403: no"})
+    answer = {"unsent": True, "problem": "403: no", "problem_sentence": {}}
+    assert (now(chunk).state, now(chunk).answer) == ("settled", answer)
     again = CleanupChunk.objects.get(state="planned")
     assert (again.first_index, again.last_index) == (0, 2)
 

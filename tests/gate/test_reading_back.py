@@ -56,7 +56,7 @@ def backup(world: GateWorld) -> Written:
 @pytest.fixture
 def encrypted(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> Written:
     """The same, encrypted to an identity of this process, with the digests of a key of this process."""
-    monkeypatch.setattr(encryption, "_identities", lambda: [keys.OPERATIONS])
+    monkeypatch.setattr(encryption, "identities", lambda: [keys.OPERATIONS])
     monkeypatch.setattr(encryption, "_digest_keys", lambda: [KEY])
     return written(world, recipients=tuple(keys.RECIPIENTS), key=KEY)
 

@@ -212,7 +212,8 @@ def test_a_backup_that_is_not_as_written_is_damaged(
     assert reading(backup, lease).step() is True
     generation, run = fresh(backup.generation), run_of(lease)
     assert (generation.status, generation.verified_at, generation.problem.startswith(key)) == ("damaged", None, True)
-    assert run.result == {"generation": generation.pk, "status": "damaged", "problem": generation.problem}
+    found = {"problem": generation.problem, "problem_sentence": generation.problem_sentence}
+    assert run.result == {"generation": generation.pk, "status": "damaged", **found}
     assert told == [(generation.pk, generation.problem, run.pk)]
     entry = AuditEntry.objects.get(action="generation.damaged")
     assert (entry.actor, entry.digest) == (lease.actor.text, generation.manifest_sha256)
