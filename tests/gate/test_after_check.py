@@ -117,7 +117,7 @@ def test_keys_without_a_dataset_are_not_compared_with_one(world: GateWorld, prov
     masters(proven.environment)
     Dataset.objects.update(prefix="other:")
     found = start(proven, world)
-    assert set(found) == {"after_refused"}
+    assert set(found) == {"after_refused", "after_refused_sentence"}
     assert "No single dataset covers master:*" in found["after_refused"]
 
 
@@ -128,7 +128,7 @@ def test_a_comparison_that_cannot_begin_leaves_its_reason(
         raise CheckRefused("w" * 1200)
 
     monkeypatch.setattr(check_start, "create_check", refuse)
-    assert start(proven, world) == {"after_refused": "w" * 1000}
+    assert start(proven, world) == {"after_refused": "w" * 1000, "after_refused_sentence": {}}
 
 
 def test_without_a_backup_only_the_dataset_is_compared(world: GateWorld, proven: CleanupStage) -> None:
