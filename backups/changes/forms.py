@@ -115,7 +115,10 @@ class SubmitChangeForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
     )
     repeats = forms.ModelChoiceField(
-        KeyChange.objects.none(), label=_("Accepted change in QA that this one repeats"), required=False
+        KeyChange.objects.none(),
+        label=_("Accepted change in QA that this one repeats"),
+        help_text=_("A change of the same key in the last 7 days that changed at least the same parts."),
+        required=False,
     )
     no_qa_because = forms.CharField(
         label=_("Or the reason why QA does not apply"),

@@ -10,13 +10,17 @@ from kvops import timing
 
 
 def accepted_before(change: KeyChange) -> QuerySet[KeyChange]:
-    """The accepted changes of the key in earlier environments, the newest first: within a week, and not reversed."""
+    """The accepted changes of the key in earlier environments, the newest first.
+
+    Each is of the last week, is not reversed, and changed at least the same parts.
+    """
     undone = KeyChange.objects.applied().filter(reverses=OuterRef("pk"))
     return (
         KeyChange.objects.applied()
         .filter(
             ~Exists(undone),
             name=change.name,
+            parts__contains=change.parts,
             namespace__binding=change.namespace.binding,
             environment__order__lt=change.environment.order,
             accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),

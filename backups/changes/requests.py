@@ -68,7 +68,9 @@ def _insist_qa(change: KeyChange, repeats: KeyChange | None) -> None:
     if repeats is not None:
         change.repeats = qa.accepted_before(change).filter(pk=repeats.pk).first()
         if change.repeats is None:
-            raise ChangeRefused(_("This is no accepted change of the same key in QA of the last 7 days."))
+            raise ChangeRefused(
+                _("This is no accepted change of the same key in QA of the last 7 days that changed the same parts.")
+            )
         change.no_qa_because = ""
         return
     if not qa.reason_allowed(change):

@@ -317,6 +317,41 @@ def test_a_change_of_qa_that_does_not_count_is_refused(estate: make.Estate, peop
         change_requests.submit(change, reason="x", repeats=first, by=people.operator)
 
 
+@pytest.mark.parametrize("parts", [{}, {"value": None}])
+def test_a_change_of_qa_that_changed_fewer_parts_is_not_repeated(
+    estate: make.Estate, people: make.People, parts: dict[str, object]
+) -> None:
+    change_helpers.ready(estate)
+    first = accepted_in_qa(estate, people)
+    change = change_helpers.proposed(estate.production, people, expiration=(4_000_000_000,), **parts)
+    with pytest.raises(ChangeRefused, match="changed the same parts"):
+        change_requests.submit(change, reason="x", repeats=first, by=people.operator)
+
+
+def test_a_change_of_qa_that_was_reversed_after_the_approval_stops_the_start(
+    estate: make.Estate, people: make.People
+) -> None:
+    change_helpers.ready(estate)
+    first = accepted_in_qa(estate, people)
+    change = change_helpers.approved(change_helpers.proposed(estate.production, people), people, repeats=first)
+    other = change_helpers.done(estate.qa, people, value=OLD)
+    ApprovedChange(estate, people, other).edit(reverses=first)
+    with pytest.raises(ChangeRefused, match="differs from the approved one"):
+        change_requests.start(change, by=people.operator)
+    assert change_helpers.fresh(change).state == State.ENDED
+
+
+def test_an_approval_past_its_deadline_starts_nothing(approved: ApprovedChange) -> None:
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    with triggers_off("kvops_approvalrequest"):
+        ApprovalRequest.objects.filter(keychange=approved.change).update(
+            decided_at=F("decided_at") - timedelta(days=3), use_by=F("use_by") - timedelta(days=3)
+        )
+    with pytest.raises(approval_gate.ApprovalRefused):
+        change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
+    nothing_written(approved)
+
+
 # Proposing
 
 
