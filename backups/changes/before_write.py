@@ -24,7 +24,7 @@ from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
 STALE = gettext_noop("The change differs from the approved one. Nothing is written: end it here and prepare it again.")
-NOTHING = gettext_noop("Nothing was written.")
+NOTHING = gettext_noop("Nothing more is written.")
 
 
 def insist_target(change: KeyChange, lease: Lease) -> None:
@@ -84,8 +84,8 @@ def insist_backed_up(change: KeyChange, proposal: Proposal) -> None:
     digest = entry_digest(proposal.old, encryption.digest_key(backup))
     if kept is None or bytes(kept.digest or b"") != digest:
         sentence = _(
-            "Backup %(backup)s does not hold the old value that the change was made from. Nothing was written. End the "
-            "change here and prepare it again."
+            "Backup %(backup)s does not hold the old value that the change was made from. Nothing more is written. End "
+            "the change here and prepare it again."
         )
         raise RunError("wrong_backup", say(sentence, backup=backup.pk))
 

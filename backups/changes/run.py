@@ -44,7 +44,8 @@ DRIFTED = _(
     "End the change here and prepare it again."
 )
 TOO_SLOW = gettext_noop(
-    "The key could not be read quickly enough before the write. Nothing was written. Try again, or end the change here."
+    "The key could not be read quickly enough before the write, so this attempt wrote nothing. Try again, or end the "
+    "change here."
 )
 APPEARED = _("%(name)s is there already, and the change was made to create it. Nothing was written. End it here.")
 
@@ -82,8 +83,11 @@ class _ChangeRun:
         return self._calls_before + self.reader.calls + self.writer.calls
 
     def step(self) -> Again | None:
-        """Settle a write that is in doubt, else write."""
-        if self.change.in_doubt:
+        """Settle a write that is in doubt, else write.
+
+        An early, possibly stale read planned each retry: a run that is ending reads the key once more.
+        """
+        if self.change.in_doubt or (self._ending and self.change.attempt):
             wait = self._wait()
             if wait > 0:
                 return Again(wait, gettext_noop("The value was sent; waiting to read it back."))
@@ -99,13 +103,15 @@ class _ChangeRun:
         before_write.insist_backed_up(self.change, proposal)
         before_write.insist_rights(self.change)
         before_write.insist_in_force(self.change)
-        self._put(proposal)
-        return Again()
+        return self._put(proposal)
 
     # The write
 
-    def _put(self, proposal: Proposal) -> None:
-        """Read the key, intend, write, and store the answer. Raises RunError if KV holds another entry."""
+    def _put(self, proposal: Proposal) -> Again | None:
+        """Read the key, intend, write, and store the answer. Raises RunError if KV holds another entry.
+
+        If it does after an earlier attempt, the change is over: that attempt may have written the value before.
+        """
         self.lease.renew()
         reserve(self.budget, 6)
         self.meter.insist({"read": 2, "write": 1})
@@ -114,7 +120,10 @@ class _ChangeRun:
         live = self._live()
         if live == proposal.new:  # an earlier write arrived late, or somebody wrote the same
             self._intend(proposal, sent=True)
-            return
+            return Again()
+        if live != proposal.old and self.change.attempt:
+            self._finish(Outcome.DIFFERENT)
+            return None
         if live != proposal.old:
             sentence = APPEARED if proposal.old is None else DRIFTED
             raise RunError("drifted", say(sentence, name=repr(self.change.name)))
@@ -131,6 +140,7 @@ class _ChangeRun:
                 raise RunError("refused", say(_("Cloudflare refused the value: %(error)s"), error=error)) from error
             raise
         self._sent(answer, self.writer.written_at - since)
+        return Again()
 
     def _live(self) -> KvEntry | None:
         try:
@@ -144,7 +154,7 @@ class _ChangeRun:
             raise RunError(
                 "expires_soon",
                 gettext_noop(
-                    "The new expiration has passed or is too close. Nothing was written. End the change here."
+                    "The new expiration has passed or is too close. Nothing more is written. End the change here."
                 ),
             )
 
@@ -193,12 +203,20 @@ class _ChangeRun:
     # Reading it back
 
     def _wait(self) -> float:
+        return revalidation.patience(self.change.attempt, ending=self._ending) - self._waited
+
+    @property
+    def _waited(self) -> float:
+        """Seconds since the newest attempt."""
         since = self.change.sent_at or self.change.intended_at or clock.now()
-        patience = revalidation.patience(self.change.attempt, ending=self._ending)
-        return patience - (clock.now() - since).total_seconds()
+        return (clock.now() - since).total_seconds()
 
     def _settle(self) -> Again | None:
-        """Read the key back by its digest; plan another write if the old entry is still there."""
+        """Read the key back by its digest; plan another write if the old entry is still there.
+
+        A stale read shows the old entry too, while KV may hold the new one or a newer one of another program. So nothing
+        is sent again before KV's full propagation time is over.
+        """
         reserve(self.budget, 4)
         live = self._live()
         key = encryption.digest_key_of(self.change.digest_key)
@@ -207,6 +225,8 @@ class _ChangeRun:
         if outcome is not None:
             self._finish(outcome, live if outcome == Outcome.WRITTEN else None)
             return None
+        if (wait := timing.STALE - self._waited) > 0:
+            return Again(wait, gettext_noop("The value is not in KV yet; waiting to read it once more."))
         with self.lease.checkpoint(no_further=True, note=gettext_noop("The value is not in KV yet; sending it again.")):
             KeyChange.objects.filter(pk=self.change.pk).update(settled_at=Now())
         return Again()

@@ -12,14 +12,16 @@ from hashlib import sha256
 import pyrage
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 
 from backups.bucket import protection as bucket_protection
-from backups.changes import propose, requests as change_requests
+from backups.changes import propose, requests as change_requests, run as change_run
 from backups.changes.moves import ChangeRefused
 from backups.changes.propose import Wish
 from backups.models import GenerationEntry, KeyChange
 from kvops import timing
 from kvops.approvals import gate as approval_gate
+from kvops.cloudflare import KvEntry
 from kvops.models import ApprovalRequest, EmergencyStop, Person, Role, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import keys, make
@@ -37,6 +39,7 @@ type Break = Callable[["ApprovedChange"], object]
 def bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake bucket over HTTP, in place of the one in memory that other tests of the gate use."""
     monkeypatch.setattr(timing, "SETTLE", 0.02)
+    monkeypatch.setattr(timing, "STALE", 0.05)
 
 
 class ApprovedChange:
@@ -206,6 +209,49 @@ def test_a_sent_value_is_read_back_though_the_emergency_stop_is_on(approved: App
     emergency.press(approved.estate.qa.environment, by=approved.people.auditor, reason="look at this")
     approved.worked(run)
     assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.WRITTEN
+
+
+def sent(approved: ApprovedChange) -> Run:
+    """The run after it sent the value once."""
+    run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
+    run_driver.drive(run.pk)
+    return run
+
+
+def test_a_change_that_is_ended_after_a_stale_read_is_read_once_more(approved: ApprovedChange) -> None:
+    run = sent(approved)
+    approved.edit(settled_at=Now())  # a stale read showed the old entry, and a retry was planned
+    run_driver.request_stop(run, actor=make.SETUP)
+    approved.worked(run)
+    change_requests.end_early(change_helpers.fresh(approved.change), by=approved.people.operator)
+    approved.worked(run)
+    assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.WRITTEN
+
+
+def test_a_stale_read_after_the_write_overwrites_no_newer_value(
+    approved: ApprovedChange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 1.0)
+    run = sent(approved)
+    approved.estate.put(approved.estate.qa, KEY, b"theirs")
+    old, real, begun = KvEntry(KEY, OLD, None, '{"v":1}'), change_run._ChangeRun._live, time.monotonic()
+    monkeypatch.setattr(
+        change_run._ChangeRun, "_live", lambda one: old if time.monotonic() < begun + 0.9 else real(one)
+    )
+    approved.worked(run)
+    assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.DIFFERENT
+    assert len(approved.estate.cloudflare.calls("put_value")) == 1
+
+
+def test_another_entry_after_an_attempt_ends_the_change_without_a_claim_that_nothing_was_written(
+    approved: ApprovedChange,
+) -> None:
+    run = sent(approved)
+    approved.edit(settled_at=Now())
+    approved.estate.put(approved.estate.qa, KEY, b"theirs")
+    approved.worked(run)
+    assert change_helpers.fresh(approved.change).outcome == KeyChange.Outcome.DIFFERENT
+    assert len(approved.estate.cloudflare.calls("put_value")) == 1
 
 
 def test_another_policy_stops_it(approved: ApprovedChange) -> None:

@@ -32,6 +32,7 @@ State = KeyChange.State
 @pytest.fixture(autouse=True)
 def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
+    monkeypatch.setattr(timing, "STALE", 0.05)
 
 
 @pytest.fixture
