@@ -96,7 +96,7 @@ def opened(change: KeyChange, store: Store, identities: Sequence[x25519.Identity
 
     The ciphertext, the place and the parts that change are all compared with the row.
     """
-    if not change.object_key:
+    if not change.object_sha256:
         raise ProposalRefused(_("The proposal is not made yet."))
     info = store.head(change.object_key)
     if info is None:
@@ -109,14 +109,19 @@ def opened(change: KeyChange, store: Store, identities: Sequence[x25519.Identity
         raise ProposalRefused(say(_("%(key)s is gone. Prepare the change again."), key=change.object_key)) from None
     if digest(body) != change.object_sha256:
         raise ProposalRefused(say(_("%(key)s is another object than the one proposed."), key=change.object_key))
-    try:
-        found = _read(b"".join(archive.decrypt(iter([body]), identities)))
-    except archive.Damaged as damaged:
-        raise ProposalRefused(say(_("%(key)s cannot be opened by this process."), key=change.object_key)) from damaged
+    found = unsealed(body, change.object_key, identities)
     here = (found.place, found.parts, found.old is None)
     if here != (place_of(change.namespace, change.name), change.parts, change.new_key):
         raise ProposalRefused(say(_("%(key)s is the proposal of another change."), key=change.object_key))
     return found
+
+
+def unsealed(body: bytes, key: str, identities: Sequence[x25519.Identity]) -> Proposal:
+    """The proposal in this ciphertext, which is the object `key`. Raises ProposalRefused."""
+    try:
+        return _read(b"".join(archive.decrypt(iter([body]), identities)))
+    except archive.Damaged as damaged:
+        raise ProposalRefused(say(_("%(key)s cannot be opened by this process."), key=key)) from damaged
 
 
 def _read(body: bytes) -> Proposal:

@@ -76,7 +76,8 @@ def propose(namespace: Namespace, name: str, *, old: KvEntry | None, wish: Wish,
     recipients = review_key.recipients()
     body = proposal.sealed(recipients)
     with log.transaction():
-        change = _create(namespace, proposal, described(namespace.environment, proposal, body, recipients), by)
+        columns = described(namespace.environment, proposal, recipients)
+        change = _create(namespace, proposal, {**columns, "object_sha256": proposals.digest(body)}, by)
     try:
         with bucket_access.store(namespace.environment) as store:
             store.put(change.object_key, body, content_type="application/octet-stream")
@@ -112,12 +113,11 @@ def _create(namespace: Namespace, proposal: Proposal, columns: dict[str, object]
     return change
 
 
-def described(environment: Environment, proposal: Proposal, body: bytes, recipients: list[str]) -> dict[str, object]:
-    """The columns that describe a proposal: its object, and what changes, without a value."""
+def described(environment: Environment, proposal: Proposal, recipients: list[str]) -> dict[str, object]:
+    """The columns that describe a proposal: the name of its object, and what changes, without a value."""
     return {
         "bucket": environment.r2_bucket,
         "object_key": proposals.new_key(environment, clock.now()),
-        "object_sha256": proposals.digest(body),
         "recipients": recipients,
         "parts": proposal.parts,
         "expiration_before": proposal.old.expiration if proposal.old else None,

@@ -113,7 +113,11 @@ def give_up(change: KeyChange, *, by: Person) -> None:
     """Give up a change that was not submitted. Raises ChangeRefused."""
     with log.transaction():
         insist_operator(by)
-        end(locked(change), [State.DRAFT], because=gettext_noop("Given up before it was submitted."), actor=by.actor)
+        mine = locked(change)
+        # A worker that is making the proposal would put it after it was erased.
+        if Run.objects.open().filter(pk=mine.prepare_run_id).exists():
+            raise ChangeRefused(_("The proposal is being made. Wait for its run, or stop the run first."))
+        end(mine, [State.DRAFT], because=gettext_noop("Given up before it was submitted."), actor=by.actor)
 
 
 def end_early(change: KeyChange, *, by: Person) -> None:

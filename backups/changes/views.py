@@ -177,7 +177,7 @@ def _page(
         "why_not_ready": _why_not_ready(change),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view": request.user.has_perm("kvops.view_values"),
-        "may_reveal": bool(change.object_key) and change.is_open and shown.may_reveal(change, person),
+        "may_reveal": bool(change.object_sha256) and change.is_open and shown.may_reveal(change, person),
         "lies_still": run is not None and run.state in Run.RESUMABLE and change.is_open,
         "reverse": change.reversed_by.order_by("-pk").first(),
     }

@@ -31,10 +31,11 @@ BEGIN
      IS DISTINCT FROM
      (OLD.id, OLD.environment_id, OLD.namespace_id, OLD.name, OLD.new_key, OLD.asked_by_id, OLD.created_at,
       OLD.reverses_id, OLD.bucket)
-     OR (OLD.object_key <> '' AND (NEW.object_key, NEW.object_sha256, NEW.recipients, NEW.parts,
+     OR (OLD.object_key <> '' AND (NEW.object_key, NEW.recipients, NEW.parts,
          NEW.expiration_before, NEW.expiration_after, NEW.warnings)
-       IS DISTINCT FROM (OLD.object_key, OLD.object_sha256, OLD.recipients, OLD.parts,
+       IS DISTINCT FROM (OLD.object_key, OLD.recipients, OLD.parts,
          OLD.expiration_before, OLD.expiration_after, OLD.warnings))
+     OR (OLD.object_sha256 <> '' AND NEW.object_sha256 <> OLD.object_sha256)
      OR (OLD.generation_id IS NOT NULL AND NEW.generation_id IS DISTINCT FROM OLD.generation_id) THEN
     RAISE EXCEPTION 'what a change of a key is of cannot be edited' USING ERRCODE = 'restrict_violation';
   END IF;

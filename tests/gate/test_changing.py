@@ -15,7 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from backups.bucket import protection as bucket_protection
-from backups.changes import propose, requests as change_requests, run as change_run
+from backups.changes import propose, requests as change_requests, reverse as reverse_change, run as change_run
 from backups.changes.moves import ChangeRefused
 from backups.changes.propose import Wish
 from backups.models import GenerationEntry, KeyChange
@@ -396,6 +396,21 @@ def test_an_approval_past_its_deadline_starts_nothing(approved: ApprovedChange) 
     with pytest.raises(approval_gate.ApprovalRefused):
         change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     nothing_written(approved)
+
+
+# Reversing
+
+
+def test_a_reverse_change_replaces_no_newer_value(estate: make.Estate, people: make.People) -> None:
+    change_helpers.ready(estate)
+    change = change_helpers.done(estate.qa, people)
+    estate.put(estate.qa, KEY, b"theirs")
+    back = reverse_change.prepare(change, by=people.operator)
+    make.work()
+    back = change_helpers.fresh(back)
+    assert back.prepare_run is not None
+    change_helpers.refused(back.prepare_run, "changed_again")
+    assert (back.object_key, change_helpers.proposals(estate)) == ("", [])
 
 
 # Proposing

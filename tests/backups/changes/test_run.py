@@ -6,9 +6,14 @@ from datetime import timedelta
 import pyrage
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups.changes import requests as change_requests, reverse as reverse_change
+from backups.bucket.r2 import R2Store
+from backups.changes import requests as change_requests, reverse as reverse_change, review_key
+from backups.changes.moves import ChangeRefused
+from backups.generations import start as generation_start
+from backups.generations.scope import BackupRefused
 from backups.models import Generation, KeyChange
 from kvops import timing
 from kvops.approvals import gate as approval_gate
@@ -26,6 +31,7 @@ State, Outcome = KeyChange.State, KeyChange.Outcome
 @pytest.fixture(autouse=True)
 def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
+    monkeypatch.setattr(timing, "STALE", 0.05)
 
 
 @pytest.fixture
@@ -142,6 +148,62 @@ def test_the_reverse_change_brings_the_old_entry_back(mail: make.Estate, people:
     held = change_helpers.held(mail, mail.qa)
     assert held is not None
     assert (held.data, held.metadata) == (OLD, '{"v":1}')
+    assert change_helpers.proposals(mail) == []
+
+
+def test_the_reverse_change_is_encrypted_to_the_recipients_of_today(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.done(mail.qa, people)
+    with triggers_off("backups_keychange"):
+        KeyChange.objects.update(recipients=["age1former"])
+    back = reverse_change.prepare(change_helpers.fresh(change), by=people.operator)
+    make.work()
+    assert change_helpers.fresh(back).recipients == review_key.recipients()
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_worker_that_dies_at_the_put_of_a_reverse_proposal_leaves_no_second_one(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    back = reverse_change.prepare(change_helpers.done(mail.qa, people), by=people.operator)
+    assert back.prepare_run_id is None
+    back = change_helpers.fresh(back)
+    assert back.prepare_run is not None
+
+    def put(store: R2Store, key: str, body: bytes, **more: str) -> None:
+        if arrived:
+            real(store, key, body, **more)
+        raise KeyboardInterrupt
+
+    real = R2Store.put
+    monkeypatch.setattr(R2Store, "put", put)
+    with pytest.raises(KeyboardInterrupt):
+        run_driver.drive(back.prepare_run.pk)
+    monkeypatch.setattr(R2Store, "put", real)
+    with pytest.raises(ChangeRefused, match="The proposal is being made"):
+        change_requests.give_up(back, by=people.operator)
+    named = change_helpers.fresh(back)
+    assert (bool(named.object_key), named.object_sha256, named.generation is not None) == (True, "", True)
+    Run.objects.open().exclude(owner="").update(lease_until=Now() - timedelta(hours=1))
+    make.work()
+    assert (change_helpers.proposals(mail), change_helpers.fresh(back).state) == ([named.object_key], State.DRAFT)
+    change_helpers.started(change_helpers.fresh(back), people)
+    make.work()
+    assert change_helpers.fresh(back).outcome == Outcome.WRITTEN
+
+
+def test_a_reverse_change_that_gets_no_backup_fails_with_the_reason(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = reverse_change.prepare(change_helpers.done(mail.qa, people), by=people.operator)
+
+    def refuse(*_args: object, **_more: object) -> None:
+        raise BackupRefused("no backup now")
+
+    monkeypatch.setattr(generation_start, "create_backup", refuse)
+    make.work()
+    run = change_helpers.fresh(back).prepare_run
+    assert run is not None
+    change_helpers.refused(run, "no_backup")
     assert change_helpers.proposals(mail) == []
 
 
