@@ -29,6 +29,7 @@ def submit(
         mine = locked(change)
         if mine.state != State.DRAFT:
             raise ChangeRefused(say(_("The change is not ready to submit: %(state)s."), state=label(mine)))
+        insist_asker(mine, by)
         if not reason.strip():
             raise ChangeRefused(_("Give the reason for the change. The reviewer reads it."))
         for text in (reason, no_qa_because):
@@ -44,6 +45,13 @@ def submit(
             by=by,
             values={"reason": mine.reason, "no_qa_because": mine.no_qa_because, "repeats": mine.repeats},
         )
+
+
+def insist_asker(change: KeyChange, by: Person) -> None:
+    """Raise ChangeRefused unless the person prepared the change. Whoever requests it cannot approve it."""
+    if change.asked_by_id != by.pk:
+        sentence = _("%(name)s prepared this change, and nobody else submits it. Prepare one of your own in its place.")
+        raise ChangeRefused(say(sentence, name=change.asked_by.name))
 
 
 def insist_prepared(change: KeyChange) -> None:

@@ -174,7 +174,7 @@ def _page(
         "address": reverse("backups:change", args=[change.pk]),
         "key_address": key,
         "why_not": _why_not(change, person),
-        "why_not_ready": _why_not_ready(change),
+        "why_not_ready": _why_not_ready(change, person),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_reveal": bool(change.object_sha256) and change.is_open and shown.may_reveal(change, person),
@@ -196,9 +196,10 @@ def _form(change: KeyChange) -> forms.Form | None:
     return None
 
 
-def _why_not_ready(change: KeyChange) -> str:
-    """The reason why a draft cannot be submitted yet; empty if it can."""
+def _why_not_ready(change: KeyChange, person: Person) -> str:
+    """The reason why this person cannot submit a draft now; empty if they can."""
     try:
+        change_requests.insist_asker(change, person)
         change_requests.insist_prepared(change)
     except ChangeRefused as refused:
         return str(refused)

@@ -398,6 +398,16 @@ def test_an_approval_past_its_deadline_starts_nothing(approved: ApprovedChange) 
     nothing_written(approved)
 
 
+def test_only_the_person_who_typed_the_value_submits_it(estate: make.Estate, people: make.People) -> None:
+    change_helpers.ready(estate)
+    change = change_helpers.proposed(estate.qa, people)
+    with pytest.raises(ChangeRefused, match="nobody else submits it"):
+        change_requests.submit(change, reason="x", by=people.operator2)
+    page = signed_in(people.operator2).get(f"/changes/{change.pk}/").content.decode()
+    assert "nobody else submits it" in page
+    assert f'action="/changes/{change.pk}/submit"' not in page
+
+
 # Reversing
 
 
