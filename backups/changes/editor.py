@@ -26,8 +26,7 @@ def load(namespace: Namespace, name: str, *, reason: str, by: Person) -> KvEntry
     """
     insist_operator(by)
     insist_changeable(namespace, name, new=False)
-    if not reason.strip():
-        raise ChangeRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
+    key_reveal.insist_reason(reason)
     entry = live_entry(namespace, name)
     if entry is None:
         raise ChangeRefused(_("The key does not exist any more."))
@@ -56,7 +55,7 @@ def text_of(entry: KvEntry) -> str:
 
 def wish_of(typed: dict[str, object], old: KvEntry | None) -> Wish:
     """The parts to set, from the cleaned fields of the form."""
-    value = None if typed["keep_value"] and old else _bytes(str(typed["value"]), old)
+    value = None if typed["keep_value"] else _bytes(str(typed["value"]), old)
     metadata, expiration = typed["metadata"], typed["expiration"]
     return Wish(
         value,

@@ -131,7 +131,7 @@ def warnings_of(proposal: Proposal) -> list[str]:
     found = []
     if proposal.old and key_value.is_json(proposal.old.data) and not key_value.is_json(proposal.new.data):
         found.append("no_json")
-    if proposal.old and proposal.old.data and not proposal.new.data:
+    if not proposal.new.data and (proposal.old is None or proposal.old.data):
         found.append("empty")
     if "expiration" in proposal.parts and proposal.new.expiration is not None:
         found.append("expires")

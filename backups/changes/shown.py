@@ -55,8 +55,7 @@ def reveal(change: KeyChange, *, reason: str, by: Person) -> RevealedValues:
     Raises RevealRefused, ChangeRefused, ProposalRefused, ReviewKeyMissing and StoreError.
     """
     approval = _insist_allowed(change, by)
-    if not reason.strip():
-        raise ChangeRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
+    key_reveal.insist_reason(reason)
     found = _opened(change)
     key_reveal.record(change.namespace, change.name, reason=reason, by=by, approval=approval)
     return RevealedValues(

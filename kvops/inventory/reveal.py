@@ -7,6 +7,7 @@ and nowhere else.
 
 import json
 
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -19,6 +20,9 @@ from kvops.refusals import Refused
 LONGEST = 500
 """Characters of a reason, as the audit log keeps them."""
 
+NO_SECRET = "kvops.runbook.writing.insist_no_secret"
+"""The check of the runbook by its name: the inventory does not import the features above it."""
+
 
 class RevealRefused(Refused):
     """The value is not revealed; the message gives the reason."""
@@ -29,8 +33,7 @@ def reveal(
 ) -> key_value.Live | None:
     """The live value of a masked key; None if the key no longer exists. Raises RevealRefused and CloudflareError."""
     approval = insist_allowed(namespace, name, by=by)
-    if not reason.strip():
-        raise RevealRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
+    insist_reason(reason)
     if not key_value.category_of(namespace, name).sensitive:
         raise RevealRefused(_("This value is not masked: show it without a reason."))
     with clients.reader(namespace.environment) as client:
@@ -40,6 +43,13 @@ def reveal(
     record(namespace, name, reason=reason, by=by, approval=approval)
     key = Key.objects.filter(namespace=namespace, name=name).first()
     return key_value.as_shown(entry, key, masked=False, formatted=formatted)
+
+
+def insist_reason(reason: str) -> None:
+    """Raise Refused if there is no reason, or if it holds a secret: the audit log and the runbook keep it for ever."""
+    if not reason.strip():
+        raise RevealRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
+    import_string(NO_SECRET)(reason)
 
 
 def insist_allowed(namespace: Namespace, name: str, *, by: Person) -> ApprovalRequest | None:

@@ -113,6 +113,8 @@ def test_a_value_that_was_json_and_is_not_any_more_is_confirmed(mail: make.Estat
         ({"value": OLD.decode()}, "Nothing changes"),
         ({"new": "on"}, "This key exists already."),
         ({"name": "mail:none"}, "KV has no such key."),
+        ({"name": "mail:new", "new": "on", "keep_value": "on", "value": ""}, "This key is new: give its value."),
+        ({"name": "mail:new", "new": "on", "value": ""}, "The new value is empty."),
         ({"name": "master:1", "new": "on"}, "A new key needs a family of settings"),
         ({"keep_metadata": "", "metadata": "{not"}, "Metadata is JSON of at most 1,024 bytes."),
         ({"keep_metadata": "", "metadata": '"%s"' % ("x" * 1_024)}, "Metadata is JSON of at most 1,024 bytes."),
@@ -222,6 +224,21 @@ def test_the_reviewer_of_the_pending_request_reveals_both_values(mail: make.Esta
     assert "no-store" in answer["Cache-Control"]
     entry = Entry.objects.get(action="value.revealed")
     assert entry.details == {"key": KEY, "reason": "to review it", "approval": request.pk}
+
+
+def test_a_reason_with_a_secret_reveals_nothing_and_is_not_kept(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    browser, reason = fresh(people.operator), f"AGE-SECRET-KEY-{CANARY}"
+    for address, form in (
+        (f"/changes/{change.pk}/reveal", {}),
+        (LOAD, {"name": KEY}),
+        ("/key/qa/SETTINGS/reveal", {"name": KEY}),
+    ):
+        answer = browser.post(address, {"reason": reason, **form})
+        assert answer.status_code in {409, 422}, address
+        assert "old.example" not in answer.content.decode()
+    assert not Entry.objects.filter(action="value.revealed").exists()
+    assert not Entry.objects.filter(details__icontains=CANARY).exists()
 
 
 def test_nobody_else_reveals_them(mail: make.Estate, people: make.People) -> None:
