@@ -4,6 +4,8 @@
 refuses to start with it, and needs only the recipient, which each proposal names.
 """
 
+from contextlib import suppress
+
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from pyrage import IdentityError, x25519
@@ -17,17 +19,36 @@ class ReviewKeyMissing(Refused):
     """Proposals can be neither made nor opened in this process; the message gives the setting."""
 
 
+class ReviewKeyUnread(ReviewKeyMissing):
+    """The setting is empty or names no identity."""
+
+
+class ReviewKeyOpensBackups(ReviewKeyMissing):
+    """The identity is one of those that open backups."""
+
+
 def identity() -> x25519.Identity:
-    """The identity. Raises ReviewKeyMissing."""
+    """The identity, which opens no backup. Raises ReviewKeyMissing."""
     if not settings.REVIEW_IDENTITY:
-        raise ReviewKeyMissing(_("KVOPS_REVIEW_IDENTITY is not set for the web server, so no value can be proposed."))
+        raise ReviewKeyUnread(_("KVOPS_REVIEW_IDENTITY is not set for the web server, so no value can be proposed."))
     try:
         secret = credentials.resolve(settings.REVIEW_IDENTITY)
         lines = [line.strip() for line in secret.splitlines() if line.strip() and not line.startswith("#")]
-        return x25519.Identity.from_str(lines[0])
+        found = x25519.Identity.from_str(lines[0])
     except (credentials.UnresolvedReference, IdentityError, IndexError):
         # The error might quote the secret.
-        raise ReviewKeyMissing(_("KVOPS_REVIEW_IDENTITY does not name a file of age-keygen.")) from None
+        raise ReviewKeyUnread(_("KVOPS_REVIEW_IDENTITY does not name a file of age-keygen.")) from None
+    if str(found.to_public()) in settings.AGE_RECIPIENTS:
+        raise ReviewKeyOpensBackups(
+            _("The review key is also a recipient of backups. Give the web server an identity of its own.")
+        )
+    return found
+
+
+def insist_apart() -> None:
+    """Raise ReviewKeyOpensBackups if it is a recipient of backups. The pages tell of a key that cannot be read."""
+    with suppress(ReviewKeyUnread):
+        identity()
 
 
 def recipients() -> list[str]:
@@ -35,8 +56,4 @@ def recipients() -> list[str]:
     mine = str(identity().to_public())
     if not encryption.possible():
         raise ReviewKeyMissing(encryption.HOW)
-    if mine in settings.AGE_RECIPIENTS:
-        raise ReviewKeyMissing(
-            _("The review key is also a recipient of backups. Give the web server an identity of its own.")
-        )
     return [*settings.AGE_RECIPIENTS, mine]

@@ -380,6 +380,17 @@ def test_the_web_server_does_not_start_with_what_opens_backups(
     assert "for the worker" in capsys.readouterr().err
 
 
+def test_the_web_server_does_not_start_with_a_review_key_that_opens_backups(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, encrypting: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.AGE_IDENTITY, settings.DIGEST_KEY = "", ""
+    monkeypatch.setenv("TEST_REVIEW_IDENTITY", str(keys.OPERATIONS))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("kvops.wsgi")
+    assert ended.value.code == 3
+    assert "also a recipient of backups" in capsys.readouterr().err
+
+
 def test_the_web_server_starts_with_recipients_alone(settings: Settings) -> None:
     settings.AGE_IDENTITY, settings.DIGEST_KEY = "", ""
     assert callable(runpy.run_module("kvops.wsgi")["application"])
