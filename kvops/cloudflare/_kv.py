@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -75,9 +75,9 @@ class KeyPage:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value, byte for byte."""
+    """A value, byte for byte. `repr` shows neither it nor metadata, here and in KvEntry."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     expiration: int | None
 
 
@@ -86,9 +86,9 @@ class KvEntry:
     """A key with its value; the fields are those of ListedKey and Value."""
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
     expiration: int | None
-    metadata: str | None
+    metadata: str | None = field(repr=False)
 
 
 class KVReads(ApiClient):

@@ -1,7 +1,7 @@
 """The value of one key, read live on a person's request. The request is recorded first; the value is never stored."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from shlex import quote as shell
 from urllib.parse import quote
@@ -33,7 +33,7 @@ class ValueKind(TextChoices):
 
 @dataclass(frozen=True)
 class Live:
-    """A value that Cloudflare has now; `shown` is empty if it is masked.
+    """A value that Cloudflare has now; `shown` is empty if it is masked. `repr` shows no value.
 
     A masked value has no `sha256`, because a short value would be recognised by it. `known` is false if the newest
     scan did not list the key. `changed` is true if that scan saw another expiration or other metadata.
@@ -43,13 +43,13 @@ class Live:
     kind: ValueKind
     size: int
     sha256: str
-    shown: str
+    shown: str = field(repr=False)
     cut: bool
     formatted: bool
     expiration: int | None
     known: bool
     changed: bool
-    metadata: str | None = None
+    metadata: str | None = field(default=None, repr=False)
     """The metadata of a revealed key; other pages take it from the inventory."""
 
 
