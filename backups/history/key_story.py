@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from django.db.models import Q
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -13,7 +14,10 @@ from kvops.models import ApprovalRequest, Namespace, Run
 
 
 def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
-    """Each deletion of the key, each restore and change of it, and each time it reappeared."""
+    """Each deletion of the key, each restore and change of it, and each time it reappeared.
+
+    A change that was refused, or that reading showed to have written nothing, is no event of the key.
+    """
     found, deleted = deleted_keys.deletions(namespace)
     related = ("stage__run__started_by", "stage__approval__approver", "stage__generation", "stage__request")
     for entry in found.filter(deleted, name=name).select_related(*related).order_by("-stage")[:SHOWN]:
@@ -23,7 +27,8 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     )
     for back in restores.order_by("-restore")[:SHOWN]:
         yield from _restore(back)
-    changes = KeyChange.objects.filter(namespace=namespace, name=name, attempt__gt=0)
+    sent = Q(outcome__in=[KeyChange.Outcome.WRITTEN, KeyChange.Outcome.DIFFERENT]) | Q(outcome="", settled_at=None)
+    changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0)
     for change in changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")[:SHOWN]:
         yield from _change(change)
     for one in deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")[:SHOWN]:
@@ -83,7 +88,7 @@ def _change(change: KeyChange) -> Iterator[KeyEvent]:
         kind=KeyEventKind.CHANGED,
         by=_by(change.run),
         approved_by=_approver(change.approval),
-        note=change.reason,
+        note=change.reason if change.outcome == KeyChange.Outcome.WRITTEN else change.get_outcome_display(),
         links=[
             (_("Change %(pk)s") % {"pk": change.pk}, reverse("backups:change", args=[change.pk])),
             *_links(change.approval, change.generation),

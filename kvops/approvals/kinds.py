@@ -53,7 +53,11 @@ KINDS: dict[str, ApprovalKind] = {
     ),
     ApprovalRequest.Kind.DRILL: ApprovalKind(),
     ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
-    ApprovalRequest.Kind.PUT_KEY: ApprovalKind(decided="backups.changes.requests.decided", why_not=_EDITED),
+    ApprovalRequest.Kind.PUT_KEY: ApprovalKind(
+        decided="backups.changes.requests.decided",
+        why_not=_EDITED,
+        owners="kvops.inventory.family_owners.owners_asked_about",
+    ),
     ApprovalRequest.Kind.CLEARING: ApprovalKind(why_not=_EDITED),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

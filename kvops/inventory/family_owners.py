@@ -34,7 +34,7 @@ def owners_of_names(binding: str, names: Iterable[str]) -> list[Person]:
 
 
 def owners_asked_about(request: ApprovalRequest) -> list[Person]:
-    """The owners of the family whose keys a request asks to delete. A prefix may also hold families of its own."""
+    """The owners of the family whose keys a request asks to delete or change. A prefix may hold families of its own."""
     asked = json.loads(request.evidence)
     if "binding" not in asked:  # evidence of another version
         return []
