@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.db.models import TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops.runbook import secrets
 
@@ -40,7 +40,7 @@ class ShapeName(TextChoices):
     OBJECT = "object", _("object")
     ARRAY = "array", _("array")
     STRING = "string", _("string")
-    NUMBER = "number", _("number")
+    NUMBER = "number", pgettext_lazy("type of a value", "number")
     BOOLEAN = "boolean", _("true or false")
     NULL = "null", _("null")
     TEXT = "text", _("text, no JSON")

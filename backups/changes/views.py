@@ -27,7 +27,7 @@ from backups.changes.forms import (
 from backups.changes.moves import ChangeRefused
 from backups.models import KeyChange
 from kvops import clock, timing
-from kvops.models import Environment, Person, Run
+from kvops.models import Category, Environment, Family, Person, Run
 from kvops.people.signin import insist_fresh, person_of
 from kvops.runs import driver as run_driver
 from kvops.web.acting import On, Step, act, refusals_shown
@@ -46,14 +46,20 @@ def index(request: HttpRequest) -> HttpResponse:
     """List changes, newest first, and whether each bucket deletes their proposals by itself."""
     form = ChangeFilter(request.GET)
     context = listed(request, form, "changes", form.changes(), PAGE)
-    context |= {"buckets": [_bucket(one) for one in Environment.objects.order_by("order")], "days": 30}
+    context |= {
+        "buckets": [_bucket(one) for one in Environment.objects.order_by("order")],
+        "days": timing.CACHE_RETENTION_DAYS,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
     return render(request, "changes/list.html", context)
 
 
 def _bucket(environment: Environment) -> dict[str, object]:
     protection = bucket_protection.known(environment)
     expires = protection.proposals_expire
-    return {"environment": environment, "protection": protection, "expires": expires}
+    settings = Family.objects.filter(category=Category.SETTINGS).values("binding")
+    namespaces = environment.namespaces.filter(binding__in=settings).order_by("binding")
+    return {"environment": environment, "protection": protection, "expires": expires, "namespaces": namespaces}
 
 
 @require_safe
@@ -214,7 +220,7 @@ def _why_not(change: KeyChange, person: Person) -> str:
     if approval.approver_id == person.pk:
         return _("You approved this; another person must start it.")
     if change.state == State.APPROVED and approval.use_by and clock.seconds_until(approval.use_by) <= 0:
-        return _("The deadline for using the approval has passed. Withdraw it and submit again.")
+        return _("The deadline for using the approval has passed. Withdraw it and prepare the change again.")
     return ""
 
 

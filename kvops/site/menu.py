@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from django.utils.functional import Promise, SimpleLazyObject
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops.models import Namespace
 
@@ -21,7 +21,7 @@ _PAGES = (
     ("integrity", "integrity/", "scale", _("Integrity")),
     ("references", "references/", "file-search", _("Code references")),
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
-    ("changes", "changes/", "file-pen-line", _("Changes")),
+    ("changes", "changes/", "file-pen-line", pgettext_lazy("page", "Changes")),
     ("clearing", "clearing/", "timer-reset", _("Scheduled clearing")),
     ("approvals", "approvals/", "stamp", _("Approvals")),
     ("restores", "restores/", "archive-restore", _("Restores")),
