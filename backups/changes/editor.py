@@ -10,13 +10,10 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from backups.changes.moves import ChangeRefused, insist_operator
-from backups.changes.propose import Wish, insist_changeable, live_entry
+from backups.changes.propose import LONGEST, Wish, insist_changeable, live_entry
 from kvops.cloudflare import KvEntry
 from kvops.inventory import reveal as key_reveal
 from kvops.models import Namespace, Person
-
-LONGEST = 1024 * 1024
-"""Bytes of a value that the editor takes."""
 
 
 def load(namespace: Namespace, name: str, *, reason: str, by: Person) -> KvEntry:
@@ -39,7 +36,7 @@ def text_of(entry: KvEntry) -> str:
     """The value as a text area holds it. Raises ChangeRefused if that would change it."""
     if len(entry.data) > LONGEST:
         raise ChangeRefused(
-            _("The value is larger than 1 MiB. Change it with wrangler, and state that in the runbook.")
+            _("The value is larger than 64 KiB. Change it with wrangler, and state that in the runbook.")
         )
     try:
         text = entry.data.decode()

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -24,12 +24,6 @@ from kvops.inventory.views import named
 from kvops.models import Namespace
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
-
-WARNINGS = {
-    "no_json": gettext_lazy("The old value is JSON, and the new one is not."),
-    "empty": gettext_lazy("The new value is empty."),
-}
-"""Warnings that the editor asks to confirm. The reviewer sees them too."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -70,7 +64,7 @@ def _proposed(request: HttpRequest, namespace: Namespace, form: EditorForm) -> K
     change_editor.insist_loaded(typed["base"], old)
     wish = change_editor.wish_of(typed, old)
     found = propose.warnings_of(Proposal(place_of(namespace, typed["name"]), old, wish.applied_to(typed["name"], old)))
-    asked = [WARNINGS[code] for code in found if code in WARNINGS]
+    asked = [propose.WARNINGS[code] for code in found if code in propose.CONFIRMED]
     if asked and not typed["confirm"]:
         for sentence in asked:
             form.add_error("confirm", sentence)

@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.changes import qa
-from backups.changes.editor import LONGEST
+from backups.changes.propose import LONGEST
 from backups.models import KeyChange
 from kvops import clock
 from kvops.cloudflare import metadata_text
@@ -56,7 +56,7 @@ class EditorForm(forms.Form):
         """Refuse a value that is too long."""
         value: str = self.cleaned_data["value"]
         if len(value.encode("utf-8", "surrogatepass")) > LONGEST:
-            raise forms.ValidationError(_("The editor takes at most 1 MiB."))
+            raise forms.ValidationError(_("A new value has at most 64 KiB, so that the reviewer can see all of it."))
         return value
 
     def clean_metadata(self) -> str | None:

@@ -23,7 +23,7 @@ from kvops.wording import say
 
 FORMAT = 1
 LONGEST = 8 * 1024 * 1024
-"""Bytes of ciphertext that are opened at most. The editor takes 1 MiB, so this is an object of ours with room."""
+"""Bytes of ciphertext that are opened at most. The editor takes 64 KiB, so this is an object of ours with room."""
 
 
 class ProposalRefused(Refused):

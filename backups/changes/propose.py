@@ -26,6 +26,19 @@ from kvops.names import workable
 from kvops.runbook import procedures
 from kvops.wording import say
 
+LONGEST = key_value.SHOWN
+"""Bytes of a new value. A reveal shows as many, so the reviewer sees all of it."""
+
+WARNINGS = {
+    "no_json": _("The old value is JSON, and the new one is not."),
+    "empty": _("The new value is empty."),
+    "expires": _("The key gets an expiration: KV deletes it at that time."),
+}
+"""What a reviewer should look at twice, by its code."""
+
+CONFIRMED = ("no_json", "empty")
+"""Warnings that the editor asks to confirm."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -73,6 +86,8 @@ def propose(namespace: Namespace, name: str, *, old: KvEntry | None, wish: Wish,
     proposal = Proposal(proposals.place_of(namespace, name), old, wish.applied_to(name, old))
     if not proposal.parts:
         raise ChangeRefused(_("Nothing changes: value, metadata and expiration are as they are in KV."))
+    if wish.value is not None and len(wish.value) > LONGEST:
+        raise ChangeRefused(_("A new value has at most 64 KiB, so that the reviewer can see all of it."))
     recipients = review_key.recipients()
     body = proposal.sealed(recipients)
     with log.transaction():
@@ -127,7 +142,7 @@ def described(environment: Environment, proposal: Proposal, recipients: list[str
 
 
 def warnings_of(proposal: Proposal) -> list[str]:
-    """What a reviewer should look at twice, as codes."""
+    """The codes of the warnings of a proposal."""
     found = []
     if proposal.old and key_value.is_json(proposal.old.data) and not key_value.is_json(proposal.new.data):
         found.append("no_json")

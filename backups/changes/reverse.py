@@ -98,7 +98,8 @@ def prepare_reverse(lease: Lease) -> None:
 def _insist_ours(change: KeyChange, live: KvEntry) -> None:
     """Raise RunError unless KV holds the entry that the reversed change wrote."""
     written = change.reverses
-    if written is None or entry_digest(live, encryption.digest_key_of(written.digest_key)).hex() != written.digest_after:
+    key = encryption.digest_key_of(written.digest_key) if written else b""
+    if written is None or entry_digest(live, key).hex() != written.digest_after:
         sentence = _(
             "%(name)s was changed again after the change that this one reverses. End it here, and make an ordinary "
             "change in its place."

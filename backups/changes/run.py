@@ -214,8 +214,8 @@ class _ChangeRun:
     def _settle(self) -> Again | None:
         """Read the key back by its digest; plan another write if the old entry is still there.
 
-        A stale read shows the old entry too, while KV may hold the new one or a newer one of another program. So nothing
-        is sent again before KV's full propagation time is over.
+        A stale read shows the old entry too, while KV may hold the new one, or a newer one of another program. So
+        nothing is sent again before KV's full propagation time is over.
         """
         reserve(self.budget, 4)
         live = self._live()

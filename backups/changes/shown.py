@@ -70,13 +70,11 @@ def may_reveal(change: KeyChange, by: Person) -> bool:
 
 
 def _insist_allowed(change: KeyChange, by: Person) -> ApprovalRequest | None:
-    if by.holds(Role.OPERATOR):
-        return None
-    if not _waits_for(change, by):
+    if not may_reveal(change, by):
         raise key_reveal.RevealRefused(
             _("Only an operator, or the reviewer of this request while it is pending, can reveal its values.")
         )
-    return change.approval
+    return None if by.holds(Role.OPERATOR) else change.approval
 
 
 def _waits_for(change: KeyChange, by: Person) -> bool:
@@ -85,8 +83,8 @@ def _waits_for(change: KeyChange, by: Person) -> bool:
 
 
 def _opened(change: KeyChange) -> Proposal:
-    if change.erased_at is not None or not change.is_open:
-        raise ChangeRefused(_("The change is over, and its proposal is erased."))
+    if not change.is_open:
+        raise ChangeRefused(_("The change is over. Its values are not shown any more."))
     if change.bucket != change.environment.r2_bucket:
         raise ChangeRefused(say(_("The proposal is in bucket %(bucket)s."), bucket=change.bucket))
     identity = review_key.identity()

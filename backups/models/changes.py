@@ -29,7 +29,8 @@ class KeyChange(models.Model):
 
     Each move is one conditional UPDATE and one audit entry. The proposal is the object `object_key` in `bucket`, whose
     ciphertext has the SHA-256 `object_sha256`. The run of a reverse change makes it: the row names the object before it
-    is put, and has its SHA-256 afterwards. `digest_before` and `digest_after` are keyed digests of the old and the new entry; the run computes them.
+    is put, and has its SHA-256 afterwards. `digest_before` and `digest_after` are keyed digests of the old and the new
+    entry; the run computes them.
 
     `attempt` counts the writes. The newest one is open from its intent until it was read back (`settled_at`).
     """

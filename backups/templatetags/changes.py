@@ -5,16 +5,12 @@ from django.template import Context
 from django.utils.translation import gettext_lazy as _
 
 from backups.changes import shown
+from backups.changes.propose import WARNINGS
 from backups.models import KeyChange
 
 register = template.Library()
 
 PARTS = {"value": _("value"), "metadata": _("metadata"), "expiration": _("expiration")}
-WARNINGS = {
-    "change_no_json": _("The old value is JSON, and the new one is not."),
-    "change_empty": _("The new value is empty."),
-    "change_expires": _("The key gets an expiration: KV deletes it at that time."),
-}
 
 
 @register.filter
@@ -26,7 +22,7 @@ def change_parts(parts: list[str]) -> list[object]:
 @register.filter
 def change_warning(code: str) -> object:
     """A warning in words."""
-    return WARNINGS.get(code, code)
+    return WARNINGS.get(code.removeprefix("change_"), code)
 
 
 @register.inclusion_tag("changes/_differences.html", takes_context=True)
@@ -34,7 +30,7 @@ def proposal_differences(context: Context, pk: int) -> dict[str, object]:
     """The paths that change, for operators and reviewers, while the change is open."""
     change = KeyChange.objects.select_related("environment", "namespace__environment").filter(pk=pk).first()
     may = bool(context["request"].user.has_perm("kvops.view_values"))
-    visible = change is not None and change.is_open and bool(change.object_key)
+    visible = change is not None and change.is_open and bool(change.object_sha256)
     return {
         "change": change,
         "may_view": may,

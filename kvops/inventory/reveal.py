@@ -20,7 +20,7 @@ from kvops.refusals import Refused
 LONGEST = 500
 """Characters of a reason, as the audit log keeps them."""
 
-NO_SECRET = "kvops.runbook.writing.insist_no_secret"
+UNFIT = "kvops.runbook.writing.insist_no_secret"
 """The check of the runbook by its name: the inventory does not import the features above it."""
 
 
@@ -49,7 +49,7 @@ def insist_reason(reason: str) -> None:
     """Raise Refused if there is no reason, or if it holds a secret: the audit log and the runbook keep it for ever."""
     if not reason.strip():
         raise RevealRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
-    import_string(NO_SECRET)(reason)
+    import_string(UNFIT)(reason)
 
 
 def insist_allowed(namespace: Namespace, name: str, *, by: Person) -> ApprovalRequest | None:

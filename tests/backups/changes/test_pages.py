@@ -11,7 +11,8 @@ from django.test import Client
 from audit.models import Entry
 from backups.models import KeyChange
 from kvops import timing
-from kvops.inventory import story as key_story
+from kvops.approvals import kinds as approval_kinds
+from kvops.inventory import family_owners, story as key_story
 from kvops.models import ApprovalRequest
 from tests import make
 from tests.backups.changes import helpers as change_helpers
@@ -116,6 +117,7 @@ def test_a_value_that_was_json_and_is_not_any_more_is_confirmed(mail: make.Estat
         ({"name": "mail:new", "new": "on", "keep_value": "on", "value": ""}, "This key is new: give its value."),
         ({"name": "mail:new", "new": "on", "value": ""}, "The new value is empty."),
         ({"name": "master:1", "new": "on"}, "A new key needs a family of settings"),
+        ({"value": "x" * (64 * 1024 + 1)}, "A new value has at most 64 KiB"),
         ({"keep_metadata": "", "metadata": "{not"}, "Metadata is JSON of at most 1,024 bytes."),
         ({"keep_metadata": "", "metadata": '"%s"' % ("x" * 1_024)}, "Metadata is JSON of at most 1,024 bytes."),
         ({"keep_expiration": "", "expiration": "2020-01-01T00:00"}, "This time has passed."),
@@ -259,6 +261,41 @@ def test_the_story_of_the_key_and_the_runbook_tell_the_change(mail: make.Estate,
     assert "npx wrangler kv key put mail:smtp --path" in page
     assert "new.example" not in page
     assert f"/changes/{change.pk}/" in browser.get("/audit/", {"key": KEY}).content.decode()
+
+
+def test_a_change_that_wrote_nothing_is_no_event_of_the_key(mail: make.Estate, people: make.People) -> None:
+    run = change_helpers.started(change_helpers.proposed(mail.qa, people), people)
+    mail.cloudflare.fault("put_value", "refusal", times=9, status=400, code=10001)
+    make.work()
+    change = KeyChange.objects.get(run=run)
+    assert (change.attempt, change.outcome) == (1, "")
+    assert [one for one in key_story.of_key(mail.qa, KEY) if one.kind == "changed"] == []
+
+
+def test_the_page_says_whether_the_proposal_is_not_made_yet_or_erased(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.done(mail.qa, people)
+    browser = signed_in(people.operator)
+    assert "its proposal is erased" in browser.get(f"/changes/{change.pk}/").content.decode()
+    KeyChange.objects.update(erased_at=None)
+    assert "Its paths are not shown any more" in browser.get(f"/changes/{change.pk}/").content.decode()
+    browser.post(f"/changes/{change.pk}/reverse")
+    assert "The proposal is not made yet" in browser.get(f"/changes/{newest().pk}/").content.decode()
+
+
+def test_the_owner_of_the_family_is_told_of_the_request(mail: make.Estate, people: make.People) -> None:
+    make.change_families("mail:", owner="auditor@example.com")
+    request = change_helpers.submitted(change_helpers.proposed(mail.qa, people), people)
+    assert people.auditor in family_owners.owners_asked_about(request)
+    assert approval_kinds.KINDS[request.kind].owners.endswith("owners_asked_about")
+
+
+def test_the_list_leads_an_operator_to_a_new_key_where_the_policy_has_settings(
+    mail: make.Estate, people: make.People
+) -> None:
+    link = f'href="{EDITOR}?new=1"'
+    assert link in signed_in(people.operator).get("/changes/").content.decode()
+    assert link not in signed_in(people.auditor).get("/changes/").content.decode()
+    assert signed_in(people.operator).get(f"{EDITOR}?new=1").context["form"]["new"].value() is True
 
 
 def test_the_list_is_filtered(mail: make.Estate, people: make.People) -> None:
