@@ -123,7 +123,7 @@ def give_up(change: KeyChange, *, by: Person) -> None:
         insist_operator(by)
         mine = locked(change)
         # A worker that is making the proposal would put it after it was erased.
-        if Run.objects.open().filter(pk=mine.prepare_run_id).exists():
+        if mine.prepare_run is not None and mine.prepare_run.is_open:
             raise ChangeRefused(_("The proposal is being made. Wait for its run, or stop the run first."))
         end(mine, [State.DRAFT], because=gettext_noop("Given up before it was submitted."), actor=by.actor)
 

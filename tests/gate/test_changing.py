@@ -363,13 +363,13 @@ def test_a_change_of_qa_that_does_not_count_is_refused(estate: make.Estate, peop
         change_requests.submit(change, reason="x", repeats=first, by=people.operator)
 
 
-@pytest.mark.parametrize("parts", [{}, {"value": None}])
+@pytest.mark.parametrize("value", [NEW, None])
 def test_a_change_of_qa_that_changed_fewer_parts_is_not_repeated(
-    estate: make.Estate, people: make.People, parts: dict[str, object]
+    estate: make.Estate, people: make.People, value: bytes | None
 ) -> None:
     change_helpers.ready(estate)
     first = accepted_in_qa(estate, people)
-    change = change_helpers.proposed(estate.production, people, expiration=(4_000_000_000,), **parts)
+    change = change_helpers.proposed(estate.production, people, value=value, expiration=(4_000_000_000,))
     with pytest.raises(ChangeRefused, match="changed the same parts"):
         change_requests.submit(change, reason="x", repeats=first, by=people.operator)
 
