@@ -10,6 +10,7 @@ from audit.chain import JSON
 from backups.cleanup.qa import proves_nothing
 from backups.clearing import conditions, rules
 from backups.clearing.refusals import ClearingRefused
+from backups.execution import revalidation
 from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.approvals import standing
 from kvops.models import Person, Role, Run
@@ -89,12 +90,16 @@ def _end_unbegun(clearing: Clearing) -> None:
 
 
 def insist_begun(run: Run, _actor: log.Actor) -> None:
-    """Hook: only a round that may have sent keys is resumed. Raises run_driver.NotResumable."""
+    """Hook: only a round that may have sent keys is resumed, and it looks at its backup again.
+
+    Raises run_driver.NotResumable.
+    """
     mine = ClearingRound.objects.select_related("stage").get(run=run)
     if mine.stage is None or mine.stage.state != State.DELETING:
         raise run_driver.NotResumable(
             _("The round stopped before its first call. The next due time, or a new start, begins another one.")
         )
+    revalidation.forget(run)
 
 
 def confirm_finished(run: Run) -> None:

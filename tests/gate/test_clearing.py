@@ -12,10 +12,10 @@ from backups.cleanup import requests as cleanup_requests
 from backups.clearing import mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
 from backups.clearing.refusals import ClearingRefused
-from backups.deletion import mandate as deletion_mandate
+from backups.deletion import mandate as deletion_mandate, run as deletion_run
 from backups.deletion.run import delete_under
 from backups.models import CleanupStage, Clearing, ClearingRound, Generation
-from kvops import timing
+from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.inventory.selection import Selection
@@ -36,11 +36,12 @@ from kvops.models import (
     Schedule,
 )
 from kvops.refusals import Refused
-from kvops.runs import emergency, lease as run_lease
+from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done, RunError, Stopped
 from tests import make, searched
 from tests.gate import world as gate
+from tests.gate.executing import Bucket, Kv
 from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
@@ -683,6 +684,20 @@ def test_only_a_round_that_may_have_sent_keys_is_resumed(world: GateWorld, rule:
     gate.tampered(stage, state="verified")
     with pytest.raises(Refused, match="before its first call"):
         rounds.insist_begun(stage.run, make.SETUP)
+
+
+def test_a_resumed_round_looks_at_its_backup_again(world: GateWorld, rule: Clearing, bucket: Bucket, kv: Kv) -> None:
+    stage, lease = carried(world, rule)
+    assert stage.generation is not None
+    looked = {"phase": "delete", "derived_at": clock.now().isoformat(), "checked_at": clock.now().isoformat()}
+    gone = {"state": "failed", "owner": "", "lease_until": None, "error_code": "x", "error": "x"}
+    Run.objects.filter(pk=lease.run.pk).update(cursor=looked, finished_at=Now(), **gone)
+    bucket.instead = dict.fromkeys(stage.generation.every_object())
+    run_driver.resume(Run.objects.get(pk=lease.run.pk), actor=world.people.operator.actor)
+    again_ = working(ClearingRound.objects.select_related("run").get(stage=stage))
+    with pytest.raises(RunError, match="is gone") as refused:
+        deletion_run._Deletion(stage, again_, kv.clients(), StandingMandate(rule)).delete()
+    assert (refused.value.code, kv.asked, kv.sent) == ("backup_gone", [], [])
 
 
 def test_the_sentence_of_the_cap_names_both_numbers() -> None:
