@@ -95,8 +95,9 @@ class KeyFilter(forms.Form):
         """Whether a clean-up of a cache can be of exactly these keys: those without an expiration under a prefix."""
         if not self.is_valid() or not self.scope or self.cleaned_data["part"]:
             return False
-        owner = self.chosen_family or key_families.family_of(self.namespace.binding, self.scope)
-        own = owner is not None and owner.category == Category.CACHE and owner.matches(self.scope)
+        # Under a prefix of a nested family the chosen family has other keys than the clean-up would have.
+        owner = key_families.family_of(self.namespace.binding, self.scope)
+        own = owner is not None and owner.category == Category.CACHE and self.chosen_family in {None, owner}
         without = self.cleaned_data["expiring"]
         same = without == Expiring.NEVER or (without == Expiring.LACKING and owner is not None and not owner.mark)
         return own and same and self.cleaned_data["category"] in {None, Category.CACHE}

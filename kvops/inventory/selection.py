@@ -2,7 +2,8 @@
 
 The same function judges a key of the inventory, a listed key and an entry read from KV, so a deletion can look once
 more, right before it, whether the key is still one of the chosen. A member is compared as text: `2`, `true` or the
-text of a string. A time is seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC.
+text of a string. A time is seconds or milliseconds since 1970, from 2001 on, or ISO 8601 with hyphens. Without a zone
+it is UTC.
 """
 
 import json
@@ -19,6 +20,8 @@ from kvops.wording import say
 HOUR = 3_600
 MILLISECONDS = 100_000_000_000
 """A greater number is milliseconds since 1970, not seconds: as seconds it would lie after the year 5000."""
+EARLIEST = 1_000_000_000
+"""A smaller number, such as a version or a counter, is no time: as seconds it would lie before September 2001."""
 LONGEST_HOURS = 24 * 3_650
 
 
@@ -104,11 +107,12 @@ def _time(value: object) -> float | None:
     """The moment in seconds since 1970; None if the value is no time."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return value / 1_000 if value > MILLISECONDS else float(value)
-    if not isinstance(value, str):
-        return None
     try:
+        if isinstance(value, int | float):
+            seconds = value / 1_000 if value > MILLISECONDS else float(value)
+            return seconds if seconds >= EARLIEST else None
+        if not isinstance(value, str) or "-" not in value:
+            return None
         at = datetime.fromisoformat(value)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):

@@ -5,12 +5,12 @@ from datetime import timedelta
 from django.db import migrations, models
 from django.db.models import F, Q, Value
 
-# Metadata is the API's own text. Text that jsonb cannot hold, such as U+0000, has no member that anybody could read.
+# Metadata is the API's own text. Text that jsonb cannot hold, such as U+0000 or a huge number, has no member.
 HAS_MEMBER = """
 CREATE FUNCTION kvops_has_member(metadata text, member text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
   RETURN metadata LIKE '{%' AND metadata::jsonb ? member;
-EXCEPTION WHEN invalid_text_representation OR untranslatable_character THEN
+EXCEPTION WHEN data_exception THEN
   RETURN false;
 END $$;
 """

@@ -30,6 +30,11 @@ LEFT: dict[str, tuple[Selection, int | None, str | None]] = {
     "too young": (Selection(member="at", older_hours=24), None, f'{{"at": {NOW - DAY + 1}}}'),
     "no time": (Selection(member="at", older_hours=1), None, '{"at": "yesterday"}'),
     "a truth is no time": (Selection(member="at", older_hours=1), None, '{"at": true}'),
+    "a version is no time": (Selection(member="v", older_hours=1), None, '{"v": 3}'),
+    "a negative number is no time": (Selection(member="v", older_hours=1), None, '{"v": -1e400}'),
+    "milliseconds of the seventies": (Selection(member="v", older_hours=1), None, '{"v": 100000000001}'),
+    "a number without end": (Selection(member="at", older_hours=1), None, f'{{"at": 1{"0" * 400}}}'),
+    "a text of digits": (Selection(member="at", older_hours=1), None, '{"at": "20250101"}'),
     "a list is no time": (Selection(member="at", older_hours=1), None, '{"at": [0]}'),
     "only one of both": (Selection(without_expiration=True, member="v", equals="a"), 5, '{"v": "a"}'),
 }
