@@ -62,6 +62,11 @@ class StandingMandate:
         """Check that the approval is in force, both people's roles and the emergency stop."""
         standing.insist_standing(approval)
 
+    def hold(self, approval: ApprovalRequest) -> None:
+        """Check the same while a withdrawal of the approval waits."""
+        ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).get(pk=approval.pk)
+        standing.insist_standing(approval)
+
     def is_careful(self, stage: CleanupStage) -> bool:
         """No person waits for a round. Its cap, the acceptance in QA and the conditions take their place."""
         return False

@@ -41,6 +41,9 @@ class Mandate(Protocol):
     def insist_rights(self, approval: ApprovalRequest) -> None:
         """Before each chunk: the approval is valid and both people hold their roles. Raises ApprovalRefused."""
 
+    def hold(self, approval: ApprovalRequest) -> None:
+        """Within the transaction of an intent: the approval is valid until its commit. Raises ApprovalRefused."""
+
     def is_careful(self, stage: CleanupStage) -> bool:
         """Whether the run stops after its first chunk until a person resumes it."""
 
@@ -63,6 +66,9 @@ class Approved:
     def insist_rights(self, approval: ApprovalRequest) -> None:
         """Check both people's roles and the emergency stop."""
         approval_gate.still_valid(approval)
+
+    def hold(self, approval: ApprovalRequest) -> None:
+        """Hold nothing: a used approval cannot be withdrawn."""
 
     def is_careful(self, stage: CleanupStage) -> bool:
         """In production, a person checks the application after the first chunk."""

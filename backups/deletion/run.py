@@ -1,9 +1,8 @@
-"""The only way to a delete: a run with a used approval, chunk by chunk (`send`).
+"""The only way to a delete: a run with an approval, chunk by chunk (`send`).
 
 The rights behind the approval (`mandate`) and the state of the backup are checked at each chunk, the target at each
-step. Before
-the first chunk, after every resume or pause and every quarter of an hour, each object of the backup must be in the
-bucket as it was written (`presence`). A backup that was verified more than a day ago is verified again first.
+step. Before the first chunk, after every resume or pause and every quarter of an hour, each object of the backup must
+be in the bucket as it was written (`presence`). A backup that was verified more than a day ago is verified again first.
 Production stops after the first chunk that may have deleted a key (`chunks.gone`). A person then resumes it. A resume
 by a program stops there again.
 
@@ -67,12 +66,12 @@ def delete_under(mandate: Mandate, stage: CleanupStage, lease: Lease) -> Again |
 class _Deletion:
     """The work of one step on a stage."""
 
-    def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients, mandate: Mandate | None = None) -> None:
+    def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients, mandate: Mandate) -> None:
         if stage.generation is None or stage.approval is None:
             raise RunError("not_backed_up", gettext_noop("The stage has no verified backup."))
         self.stage, self.generation, self.approval, self.lease = stage, stage.generation, stage.approval, lease
-        self.mandate = mandate or Approved()
-        self._sender = Sender(stage, stage.generation, lease, clients)
+        self.mandate = mandate
+        self._sender = Sender(stage, stage.generation, lease, clients, self._hold)
 
     def begin(self) -> Again | None:
         """Right before the first delete, verify an old backup again and check a legacy backup against D1 again.
@@ -231,6 +230,13 @@ class _Deletion:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", refused) from refused
         self._insist_verified()
+
+    def _hold(self) -> None:
+        """Within the transaction of an intent, so that no withdrawal comes in between."""
+        try:
+            self.mandate.hold(self.approval)
+        except approval_gate.ApprovalRefused as refused:
+            raise RunError("rights_gone", refused) from refused
 
     def _insist_verified(self) -> None:
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():

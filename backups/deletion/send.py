@@ -12,7 +12,7 @@ with each chunk and shown. A value written within KV's lag or the gap can be los
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -37,6 +37,8 @@ from kvops.runs.outcomes import RunError
 from kvops.wording import columns, counted
 
 State = CleanupChunk.State
+Hold = Callable[[], None]
+"""Checks the approval within the transaction of an intent; until its commit, no withdrawal comes in between."""
 READS = 2
 """Attempts to read a chunk in time, before it is halved: reading may take longer than a read may be old."""
 TOO_SLOW = gettext_noop(
@@ -67,10 +69,10 @@ class _Read:
 class Sender:
     """Sends and settles the chunks of one stage, within one step of its run."""
 
-    def __init__(self, stage: CleanupStage, generation: Generation, lease: Lease, clients: Clients) -> None:
+    def __init__(self, stage: CleanupStage, generation: Generation, lease: Lease, clients: Clients, hold: Hold) -> None:
         self.stage, self.generation, self.lease = stage, generation, lease
         self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
-        self.meter = clients.meter
+        self.meter, self._hold = clients.meter, hold
         self._calls_before = lease.run.calls
         self.namespace_id = stage.namespace.namespace_id
 
@@ -129,6 +131,7 @@ class Sender:
         progress: RunProgress = {} if equal else self._progress(chunk)
         with self.lease.checkpoint(no_further=bool(equal), **progress):
             emergency.hold(self.stage.environment)
+            self._hold()
             deletion_chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
                 state=State.INTENDED if equal else State.SETTLED,

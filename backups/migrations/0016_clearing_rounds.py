@@ -58,6 +58,27 @@ CREATE TRIGGER stage_guard_scheduled BEFORE INSERT OR UPDATE ON backups_cleanups
   FOR EACH ROW EXECUTE FUNCTION backups_stage_guard_scheduled();
 """
 
+# A withdrawal and the intent of a chunk wait for each other, so no chunk is sent after the approval ended.
+CHUNKS = """
+CREATE FUNCTION backups_chunk_guard_standing() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE standing bigint;
+BEGIN
+  SELECT approval_id INTO standing FROM backups_cleanupstage WHERE id = NEW.stage_id AND scheduled;
+  IF FOUND THEN
+    PERFORM FROM kvops_approvalrequest a
+      WHERE a.id = standing AND a.state = 'approved' AND a.standing_until > now() FOR SHARE;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'a chunk of a scheduled clearing needs an approval that stands'
+        USING ERRCODE = 'restrict_violation';
+    END IF;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER chunk_guard_standing BEFORE UPDATE ON backups_cleanupchunk
+  FOR EACH ROW WHEN (NEW.state = 'intended' AND OLD.state <> 'intended')
+  EXECUTE FUNCTION backups_chunk_guard_standing();
+"""
+
 # The rule of a request is that of its binding and family, and never changes.
 REQUESTS = """
 CREATE FUNCTION backups_request_guard_clearing() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -238,6 +259,7 @@ class Migration(migrations.Migration):
         edited("backups_stage_guard_moves", APPROVED, APPROVED.replace("IF ", "IF NOT NEW.scheduled AND ")),
         edited("backups_stage_guard_moves", RUN, RUN.replace("IF ", "IF NOT NEW.scheduled AND ")),
         migrations.RunSQL(STAGES, "DROP FUNCTION backups_stage_guard_scheduled CASCADE;"),
+        migrations.RunSQL(CHUNKS, "DROP FUNCTION backups_chunk_guard_standing CASCADE;"),
         migrations.RunSQL(REQUESTS, "DROP FUNCTION backups_request_guard_clearing CASCADE;"),
         migrations.RunSQL(
             CLEARINGS,

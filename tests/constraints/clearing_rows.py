@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound
+from backups.models import CleanupChunk, CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.models import ApprovalRequest, Run
 from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import SHA, again, change
@@ -97,6 +97,15 @@ def by_hand(w: BackupsWorld, found: CleanupStage) -> None:
     change(found, state="deleting", run=w.run(**w.used(approval)), approval=approval)
 
 
+def chunk_without_approval(w: BackupsWorld) -> None:
+    """A chunk is to be sent after the approval of its rule was withdrawn."""
+    found = stage(w)
+    delete(w, found)
+    planned = w.chunk(stage=found)
+    change(ApprovalRequest.objects.get(cleanupstage=found), **w.to(ApprovalRequest, "withdrawn"))
+    change(planned, **w.to(CleanupChunk, "intended"))
+
+
 NEEDS = "a scheduled clearing needs an approval that stands for its rule, by another person"
 DELETES = "a scheduled clearing deletes what is backed up, by the run that carries the approval of its rule"
 OF = "what a round of a clearing is of cannot be edited"
@@ -153,6 +162,7 @@ CLEARINGS = [
     RowAttempt(DELETES, lambda w: with_another(w, "run"), "run of another rule"),
     RowAttempt(DELETES, lambda w: with_another(w, "approval"), "approval of another rule"),
     RowAttempt(DELETES, lambda w: delete(w, stage(w), generation=w.generation("complete")), "not verified"),
+    RowAttempt("a chunk of a scheduled clearing needs an approval that stands", chunk_without_approval),
     RowAttempt(NEEDS, lambda w: running(w, rule(w), subject="clearing:0"), "another rule"),
     RowAttempt(NEEDS, lambda w: running(w, rule(w), environment=None), "another environment"),
     RowAttempt(NEEDS, lambda w: running(w, rule(w), started_by=w.reviewer), "the approver"),

@@ -53,7 +53,7 @@ def lease(stage: CleanupStage) -> Lease:
 @pytest.fixture
 def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
     assert stage.generation is not None
-    return Sender(stage, stage.generation, lease, kv.clients())
+    return Sender(stage, stage.generation, lease, kv.clients(), lambda: None)
 
 
 @pytest.fixture

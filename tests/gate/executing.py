@@ -9,7 +9,7 @@ from typing import cast
 from django.db.models.functions import Now
 
 from backups.bucket.store import ObjectInfo
-from backups.deletion import run as deletion_run, send as deletion_send
+from backups.deletion import mandate as deletion_mandate, run as deletion_run, send as deletion_send
 from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock
@@ -90,7 +90,8 @@ def monotonic() -> float:
 
 def deletion_of(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
     related = ("environment", "namespace", "request__family", "generation", "approval")
-    found = deletion_run._Deletion(CleanupStage.objects.select_related(*related).get(pk=stage.pk), lease, kv.clients())
+    of_related = CleanupStage.objects.select_related(*related).get(pk=stage.pk)
+    found = deletion_run._Deletion(of_related, lease, kv.clients(), deletion_mandate.Approved())
     found.generation.finished_at = clock.now() - timedelta(hours=1)
     lease.run.cursor = {"phase": "delete"}
     return found

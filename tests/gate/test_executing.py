@@ -302,7 +302,7 @@ def test_a_clean_up_that_is_over_ends_it(stage: CleanupStage) -> None:
 
 
 def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
-    return deletion_run._Deletion(fresh(stage), lease, kv.clients())
+    return deletion_run._Deletion(fresh(stage), lease, kv.clients(), deletion_mandate.Approved())
 
 
 def test_rights_and_backup_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
@@ -884,7 +884,7 @@ def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: Cleanup
         mine = fresh(stage)
         setattr(mine, missing, None)
         with pytest.raises(RunError) as refused:
-            deletion_run._Deletion(mine, lease, kv.clients())
+            deletion_run._Deletion(mine, lease, kv.clients(), deletion_mandate.Approved())
         assert (refused.value.code, str(refused.value)) == ("not_backed_up", "The stage has no verified backup.")
 
 
