@@ -25,6 +25,7 @@ from backups.cleanup.stages import (
     insist_check,
     insist_idle,
     insist_names,
+    insist_no_round,
     insist_operator,
     insist_turn,
     insist_writable,
@@ -242,6 +243,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         if not_now := why_not_now(mine):
             raise CleanupRefused(not_now)
         insist_turn(mine)
+        insist_no_round(mine)
         insist_names(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -21,7 +22,7 @@ from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.environments import hours
-from kvops.models import ApprovalRequest, Person, PolicyVersion, Run
+from kvops.models import ApprovalRequest, Namespace, Person, PolicyVersion, Run
 from kvops.refusals import Refused
 from kvops.wording import Words, columns, moment, say
 
@@ -193,6 +194,17 @@ def why_not_now(stage: CleanupStage) -> str | Promise:
             time=moment(opens),
         )
     return ""
+
+
+def insist_no_round(stage: CleanupStage) -> None:
+    """Raise CleanupRefused while a scheduled clearing deletes keys of the same family, or its proof is missing."""
+    # The deletion of a round begins under the same lock.
+    Namespace.objects.select_for_update(no_key=True).get(pk=stage.namespace_id)
+    of_family = CleanupStage.objects.filter(namespace=stage.namespace, request__family=stage.request.family)
+    found = of_family.filter(scheduled=True, state__in=[State.DELETING, State.DELETED]).first()
+    if found is not None:
+        sentence = _("A scheduled clearing of the same family is under way: %(page)s")
+        raise CleanupRefused(say(sentence, page=reverse("backups:stage", args=[found.pk])))
 
 
 def busy_run(stage: CleanupStage) -> Run | None:

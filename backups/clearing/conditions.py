@@ -1,6 +1,7 @@
 """The reasons to stop a round before its first call.
 
-Each is derived again right before the list of keys is fixed, before the deletion, and before each chunk.
+Each is derived again right before the list of keys is fixed and before the deletion. Those of the rule and of its
+approval are derived before each chunk, too. Allowed hours and other work stop no deletion that has begun.
 """
 
 from datetime import timedelta
@@ -83,7 +84,7 @@ def insist_time(clearing: Clearing) -> None:
     ).first()
     if by_hand is not None:
         sentence = _("A clean-up of the same family is under way: %(page)s")
-        raise ClearingRefused(say(sentence, page=reverse("backups:cleanup", args=[by_hand.request_id])))
+        raise ClearingRefused(say(sentence, page=reverse("backups:stage", args=[by_hand.pk])))
 
 
 def fresh_scan(clearing: Clearing) -> Scan:

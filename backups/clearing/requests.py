@@ -10,7 +10,7 @@ from audit import log
 from audit.actions import Action
 from backups.clearing import conditions, rules
 from backups.clearing.refusals import ClearingRefused
-from backups.clearing.rounds import record
+from backups.clearing.rounds import end_unbegun, record
 from backups.models import Clearing
 from backups.models.clearing import MOST
 from kvops import clock
@@ -80,8 +80,8 @@ def create(
 def change(clearing: Clearing, *, cap: int, expression: str, zone: str, reason: str, by: Person) -> None:
     """Change the cap, the due times or the reason: that ends the standing approval. Raises ClearingRefused."""
     expression = _insist_usable(cap, expression, zone, reason, by)
-    _withdraw(clearing, by)
     with log.transaction():
+        _withdraw(clearing, by)
         if Clearing.objects.filter(pk=clearing.pk, retired_at=None).update(cap=cap, reason=reason.strip()) != 1:
             raise ClearingRefused(_("The rule is retired."))
         next_at = cron.following(expression, zone, clock.now())
@@ -116,21 +116,22 @@ def retire(clearing: Clearing, *, by: Person) -> None:
     """End the rule for good, with its approval and its schedule. Raises ClearingRefused."""
     if not by.holds(Role.OPERATOR):
         raise ClearingRefused(_("Only an operator can do this."))
-    _withdraw(clearing, by)
     with log.transaction():
+        _withdraw(clearing, by)
         retired = Clearing.objects.filter(pk=clearing.pk, retired_at=None).update(retired_at=Now(), retired_by=by)
         if retired != 1:
             raise ClearingRefused(_("The rule is retired."))
         Schedule.objects.filter(job=JOB, subject=clearing.subject, paused_at=None).update(
             paused_at=Now(), paused_by=by, paused_reason="The rule is retired."
         )
+        end_unbegun(clearing, by.actor)
         record(Action.CLEARING_RETIRED, clearing, by.actor, {})
 
 
 def _withdraw(clearing: Clearing, by: Person) -> None:
-    """Withdraw the pending and the standing approval of the rule: another rule needs another one."""
+    """Withdraw the pending and the standing approval of the rule, in the caller's transaction."""
     for request in ApprovalRequest.objects.filter(kind=rules.KIND, subject=clearing.subject, state__in=OPEN):
-        approval_gate.withdraw(request, by=by, reason=_("The rule changed."))
+        approval_gate.withdraw_within(request, by=by, reason=_("The rule changed."))
 
 
 def _insist_usable(cap: int, expression: str, zone: str, reason: str, by: Person) -> str:

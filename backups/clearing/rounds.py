@@ -1,6 +1,6 @@
 """Rounds of a rule: begun at a due time or by a person, ended with the proof, accepted in QA."""
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -18,15 +18,24 @@ from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
-from kvops.wording import kept, sentence_of
+from kvops.wording import kept, say, sentence_of
 
 State = CleanupStage.State
 
 
 def scheduled(subject: str, actor: log.Actor) -> Begun:
-    """A round at a due time. A refused one is kept with its reason; the schedule notifies of it."""
+    """A round at a due time. A refused one is kept with its reason; the schedule notifies of it.
+
+    Nothing is kept of a rule that was never approved, nor of a due time while a round is running.
+    """
     clearing = _rule(int(subject.removeprefix("clearing:")))
+    end_unbegun(clearing, actor)
     begun = Begun()
+    if not standing.was_approved(rules.KIND, clearing.subject):
+        return begun
+    if (running := _running(clearing)) is not None:
+        begun.refused.append(_still_running(running))
+        return begun
     try:
         begun.runs.append(_begin(clearing, actor=actor, person=None))
     except Refused as refused:
@@ -36,9 +45,11 @@ def scheduled(subject: str, actor: log.Actor) -> Begun:
 
 
 def start(clearing: Clearing, *, by: Person) -> Run:
-    """Start a round now. Raises ClearingRefused, ApprovalRefused and AlreadyOpen."""
+    """Start a round now. Raises ClearingRefused and ApprovalRefused."""
     if not by.holds(Role.OPERATOR):
         raise ClearingRefused(_("Only an operator can do this."))
+    with log.transaction():
+        end_unbegun(clearing, by.actor)
     with log.transaction():
         return _begin(_rule(clearing.pk), actor=by.actor, person=by)
 
@@ -47,6 +58,8 @@ def _begin(clearing: Clearing, *, actor: log.Actor, person: Person | None) -> Ru
     """A round with its run, in the caller's transaction. Every condition is checked first."""
     environment = clearing.namespace.environment
     conditions.insist_rule(clearing)
+    if (running := _running(clearing)) is not None:
+        raise ClearingRefused(_still_running(running))
     approval = standing.approval_in_force(rules.KIND, clearing.subject)
     if approval is None:
         raise ClearingRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
@@ -54,7 +67,6 @@ def _begin(clearing: Clearing, *, actor: log.Actor, person: Person | None) -> Ru
         raise ClearingRefused(_("You approved this; another person must start it."))
     conditions.insist_approved(clearing, approval)
     conditions.insist_time(clearing)
-    _end_unbegun(clearing)
     digest = rules.rule_digest(clearing, approval)
     carried = standing.carry(approval, kind=rules.KIND, digest=digest, actor=actor)
     run = run_driver.create(
@@ -80,13 +92,44 @@ def _keep_refused(clearing: Clearing, refused: Refused, actor: log.Actor) -> Non
     record(Action.CLEARING_STOPPED, clearing, actor, {"round": made.pk, "reason": str(sentence)[:500]})
 
 
-def _end_unbegun(clearing: Clearing) -> None:
-    """End the stages of earlier rounds that stopped before their deletion."""
+def _running(clearing: Clearing) -> ClearingRound | None:
+    return clearing.rounds.filter(run__in=Run.objects.open()).first()
+
+
+def _still_running(round_: ClearingRound) -> str:
+    return say(_("Round %(pk)s is still running."), pk=round_.pk)
+
+
+def end_unbegun(clearing: Clearing, actor: log.Actor) -> None:
+    """End the clean-ups of rounds of this rule, and of retired rules, that stopped before their deletion.
+
+    An open clean-up holds its backup: it would be kept for ever.
+    """
     over = Q(clearing_round__run__state__in=[*Run.RESUMABLE, Run.State.SUCCEEDED])
-    left = CleanupStage.objects.filter(over, clearing_round__clearing=clearing, state__in=CleanupStage.BEFORE_DELETION)
-    requests = list(left.values_list("request", flat=True))
-    CleanupStage.objects.filter(request__in=requests).update(state=State.ENDED)
-    CleanupRequest.objects.filter(pk__in=requests).update(ended_at=Now(), ended_by=clearing.subject)
+    mine = Q(clearing_round__clearing=clearing) | Q(clearing_round__clearing__retired_at__isnull=False)
+    _end(CleanupStage.objects.filter(over, mine), actor)
+
+
+def end_if_retired(round_: ClearingRound, actor: log.Actor) -> None:
+    """End the clean-up of a round whose rule was retired while it ran: no later round would end it."""
+    _end(CleanupStage.objects.filter(clearing_round=round_, clearing_round__clearing__retired_at__isnull=False), actor)
+
+
+def _end(stages: QuerySet[CleanupStage], actor: log.Actor) -> None:
+    for stage in stages.filter(state__in=CleanupStage.BEFORE_DELETION).select_related("request", "environment"):
+        ended = CleanupStage.objects.filter(pk=stage.pk, state__in=CleanupStage.BEFORE_DELETION)
+        if ended.update(state=State.ENDED) != 1:
+            continue
+        open_ = CleanupRequest.objects.filter(pk=stage.request_id, ended_at=None, completed_at=None)
+        open_.update(ended_at=Now(), ended_by=stage.request.asked_by)
+        log.record(
+            Action.CLEANUP_ENDED,
+            actor=actor,
+            environment=stage.environment.slug,
+            subject=f"cleanup:{stage.request_id}",
+            subject_label=str(stage.request),
+            details={"reason": "The round stopped before its first call."},
+        )
 
 
 def insist_begun(run: Run, _actor: log.Actor) -> None:

@@ -11,7 +11,7 @@ from audit import log
 from audit.actions import Action
 from backups import archive
 from backups.cleanup.stages import STAGES
-from backups.clearing import announcements, conditions, rules
+from backups.clearing import announcements, conditions, rounds, rules
 from backups.clearing.mandate import StandingMandate, over_cap
 from backups.deletion.run import delete_under
 from backups.generations import start as generation_start
@@ -21,7 +21,7 @@ from kvops.approvals import gate as approval_gate, standing
 from kvops.inventory import browse
 from kvops.models import Namespace, Run
 from kvops.refusals import Refused
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped
 from kvops.wording import sentence_of
@@ -40,6 +40,8 @@ def clear_keys_permanently(lease: Lease) -> Again | Done | None:
         # A person who asked the run to stop knows.
         if not isinstance(why, Stopped) or why.code == emergency.CODE:
             _tell(mine, why, lease)
+        with log.transaction():
+            rounds.end_if_retired(mine, lease.actor)
         raise
 
 
@@ -96,6 +98,9 @@ class _ClearingStep:
         try:
             conditions.insist_time(self.clearing)
             return self._fixed()
+        except run_driver.AlreadyOpen:
+            # Two rules of one prefix have backups of one subject.
+            return Again(timing.RETRY, gettext_noop("Waiting: another backup of the same prefix is being made."))
         except Refused as refused:
             raise RunError("not_now", refused) from refused
 
@@ -169,6 +174,12 @@ class _ClearingStep:
         with self.lease.checkpoint(
             cursor={}, total=stage.names, note=gettext_noop("Backed up and verified; deleting.")
         ):
+            # The start of a clean-up by hand takes the same lock, so each of both sees the other.
+            Namespace.objects.select_for_update(no_key=True).get(pk=stage.namespace_id)
+            try:
+                conditions.insist_time(self.clearing)
+            except Refused as refused:
+                raise RunError("not_now", refused) from refused
             emergency.hold(self.environment)
             started = {"actor": self.lease.actor, "digest": self.approval.digest, "values": values}
             STAGES.move(stage, [State.VERIFIED], State.DELETING, Action.STAGE_DELETING, **started)  # type: ignore[arg-type]

@@ -36,6 +36,12 @@ def newest_request(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest 
     return ApprovalRequest.objects.filter(kind=kind, subject=subject).order_by("-pk").first()
 
 
+def was_approved(kind: ApprovalRequest.Kind, subject: str) -> bool:
+    """Whether a request of this kind for the subject was ever approved."""
+    decided = ApprovalRequest.objects.filter(kind=kind, subject=subject, decided_at__isnull=False)
+    return decided.exclude(state=State.REJECTED).exists()
+
+
 def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, actor: log.Actor) -> ApprovalRequest:
     """The approval for a run that the caller's transaction is about to create. Raises ApprovalRefused.
 

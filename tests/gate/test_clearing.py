@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db.models.functions import Now
@@ -12,9 +13,18 @@ from backups.cleanup import requests as cleanup_requests
 from backups.clearing import mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
 from backups.clearing.refusals import ClearingRefused
-from backups.deletion import mandate as deletion_mandate, run as deletion_run
+from backups.deletion import chunks as deletion_chunks, mandate as deletion_mandate, run as deletion_run
 from backups.deletion.run import delete_under
-from backups.models import CleanupStage, Clearing, ClearingRound, Generation
+from backups.execution.live_digests import Frozen, KeyVerdict
+from backups.models import (
+    CleanupChunk,
+    CleanupRequest,
+    CleanupStage,
+    Clearing,
+    ClearingRound,
+    Generation,
+    GenerationEntry,
+)
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
@@ -38,7 +48,9 @@ from kvops.models import (
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from kvops.runs.lease import Lease
-from kvops.runs.outcomes import Done, RunError, Stopped
+from kvops.runs.outcomes import Again, Done, RunError, Stopped
+from kvops.schedules.jobs import Begun
+from kvops.wording import sentence_of
 from tests import make, searched
 from tests.gate import world as gate
 from tests.gate.executing import Bucket, Kv
@@ -48,6 +60,7 @@ pytestmark = pytest.mark.django_db
 
 KEYS = ("mastercache:a", "mastercache:b")
 DAY = timedelta(days=1)
+WITHOUT = Selection(without_expiration=True)
 
 
 def scanned(namespace: Namespace) -> Scan:
@@ -64,13 +77,13 @@ def scanned(namespace: Namespace) -> Scan:
     return scan
 
 
-def made(world: GateWorld, namespace: Namespace) -> Clearing:
+def made(world: GateWorld, namespace: Namespace, only: Selection = WITHOUT) -> Clearing:
     scanned(namespace)
     return clearing_requests.create(
         namespace,
         family=Family.objects.get(pattern="mastercache:"),
         prefix="mastercache:",
-        only=Selection(without_expiration=True),
+        only=only,
         cap=10,
         expression="30 3 * * *",
         zone="Asia/Tokyo",
@@ -423,6 +436,155 @@ def test_a_round_that_is_not_proven_goes_first(world: GateWorld, rule: Clearing,
     )
     with pytest.raises(ClearingRefused, match="is not over"):
         rounds.start(rule, by=world.people.operator)
+
+
+def ready(world: GateWorld, rule: Clearing) -> Lease:
+    """A round that is backed up and verified; its next step begins the deletion."""
+    round_ = begun(world, rule)
+    lease = working(round_)
+    run.clear_keys_permanently(lease)
+    backed_up(CleanupStage.objects.get())
+    return again(round_, lease)
+
+
+def test_outside_the_allowed_hours_no_deletion_begins(world: GateWorld, rule: Clearing) -> None:
+    lease = ready(world, rule)
+    opens = (clock.now() + timedelta(hours=2)).astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:00")
+    closes = (clock.now() + timedelta(hours=3)).astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:00")
+    Environment.objects.filter(pk=world.qa.environment_id).update(hours=f"{opens}-{closes}")
+    with pytest.raises(RunError, match="only within the allowed hours") as refused:
+        run.clear_keys_permanently(lease)
+    assert (refused.value.code, CleanupStage.objects.get().state) == ("not_now", "verified")
+
+
+def test_a_clean_up_by_hand_that_was_submitted_meanwhile_goes_first(world: GateWorld, rule: Clearing) -> None:
+    lease = ready(world, rule)
+    stage = gate.frozen(gate.stage_of(gate.asked(world, "mastercache:")), KEYS)
+    approval = ApprovalRequest.objects.get(subject=rule.subject)
+    gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
+    with pytest.raises(RunError, match=f"A clean-up of the same family is under way: /cleanup/stages/{stage.pk}/"):
+        run.clear_keys_permanently(lease)
+    assert CleanupStage.objects.get(scheduled=True).state == "verified"
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted"])
+def test_no_clean_up_by_hand_starts_while_a_round_deletes(world: GateWorld, rule: Clearing, state: str) -> None:
+    round_ = deleting(world, rule)
+    by_hand = gate.approved(world, gate.asked(world, "mastercache:"), names=KEYS)
+    gate.tampered(round_, state=state)
+    with pytest.raises(Refused, match=f"A scheduled clearing of the same family is under way: .*/{round_.pk}/"):
+        cleanup_requests.start_deletion(by_hand, by=world.people.operator)
+
+
+def test_two_rules_of_one_prefix_wait_for_each_others_backup(world: GateWorld, rule: Clearing) -> None:
+    run.clear_keys_permanently(working(begun(world, rule)))
+    other = made(world, world.qa, only=Selection())
+    allow(world, other)
+    assert run.clear_keys_permanently(working(begun(world, fresh(other)))) == Again(
+        timing.RETRY, "Waiting: another backup of the same prefix is being made."
+    )
+    assert CleanupStage.objects.count() == 1
+
+
+def test_a_withdrawal_during_the_reads_of_a_chunk_comes_in_time(
+    world: GateWorld, rule: Clearing, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, lease = carried(world, rule)
+    with gate.past_the_triggers():
+        GenerationEntry.objects.update(outcome="kept", size=2, digest=b"x" * 32)
+    chunk = deletion_chunks.next_chunk(stage)
+    assert chunk is not None
+
+    def withdrawn_meanwhile(_reader: object, _id: str, entries: list[Frozen], _read: str) -> dict[Frozen, KeyVerdict]:
+        revoked(world, rule)
+        return dict.fromkeys(entries, KeyVerdict.EQUAL)
+
+    monkeypatch.setattr("backups.deletion.send.read_and_compare", withdrawn_meanwhile)
+    with pytest.raises(RunError, match="is no longer in force: withdrawn") as refused:
+        deletion_run._Deletion(stage, lease, kv.clients(), StandingMandate(rule))._send(chunk)
+    assert (refused.value.code, kv.sent, CleanupChunk.objects.get().state) == ("rights_gone", [], "planned")
+
+
+def test_a_due_time_while_a_round_is_running_keeps_no_round(world: GateWorld, rule: Clearing) -> None:
+    running = begun(world, rule)
+    with log.transaction():
+        firing = rounds.scheduled(rule.subject, make.SETUP)
+    assert [str(sentence_of(ClearingRefused(one))) for one in firing.refused] == [
+        f"Round {running.pk} is still running."
+    ]
+    assert ClearingRound.objects.get() == running
+    with pytest.raises(ClearingRefused, match="is still running"):
+        rounds.start(rule, by=world.people.operator)
+
+
+def rejected(world: GateWorld, clearing: Clearing) -> None:
+    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason="x")
+
+
+def withdrawn(world: GateWorld, clearing: Clearing) -> None:
+    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    approval_gate.withdraw(asked, by=world.people.operator)
+
+
+@pytest.mark.parametrize("change", [None, rejected, withdrawn])
+def test_a_due_time_of_a_rule_that_was_never_approved_is_nothing(
+    world: GateWorld, change: Callable[[GateWorld, Clearing], None] | None
+) -> None:
+    clearing = made(world, world.qa)
+    if change:
+        change(world, clearing)
+    with log.transaction():
+        assert rounds.scheduled(clearing.subject, make.SETUP) == Begun()
+    assert not ClearingRound.objects.exists()
+
+
+def failed(world: GateWorld, rule: Clearing) -> CleanupStage:
+    """A round that stopped while it waited for its backup."""
+    run.clear_keys_permanently(working(begun(world, rule)))
+    gone = {"state": "failed", "owner": "", "lease_until": None, "error_code": "x", "error": "x"}
+    Run.objects.filter(kind="clear").update(finished_at=Now(), **gone)
+    return CleanupStage.objects.select_related("request").get()
+
+
+def due(world: GateWorld, rule: Clearing) -> None:
+    with log.transaction():
+        rounds.scheduled(rule.subject, make.SETUP)
+
+
+def by_a_person(world: GateWorld, rule: Clearing) -> None:
+    with pytest.raises(ClearingRefused, match="No standing approval"):
+        rounds.start(rule, by=world.people.operator)
+
+
+def for_good(world: GateWorld, rule: Clearing) -> None:
+    clearing_requests.retire(rule, by=world.people.operator)
+
+
+@pytest.mark.parametrize("then", [due, by_a_person, for_good])
+def test_a_stopped_round_lets_its_backup_go_though_no_other_begins(
+    world: GateWorld, rule: Clearing, then: Callable[[GateWorld, Clearing], None]
+) -> None:
+    stage = failed(world, rule)
+    if then is not for_good:
+        revoked(world, rule)
+    then(world, rule)
+    stage.refresh_from_db()
+    stage.request.refresh_from_db()
+    assert (stage.state, stage.request.ended_by) == ("ended", rule.subject)
+    assert Entry.objects.get(action="cleanup.ended").subject == f"cleanup:{stage.request_id}"
+
+
+def test_a_round_whose_rule_is_retired_while_it_runs_ends_its_clean_up(world: GateWorld, rule: Clearing) -> None:
+    round_ = begun(world, rule)
+    lease = working(round_)
+    run.clear_keys_permanently(lease)
+    clearing_requests.retire(rule, by=world.people.operator)
+    assert CleanupStage.objects.get().state == "frozen"
+    with pytest.raises(RunError):
+        run.clear_keys_permanently(again(round_, lease))
+    assert CleanupStage.objects.get().state == "ended"
+    assert CleanupRequest.objects.get().ended_at is not None
 
 
 # QA first
