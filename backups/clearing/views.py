@@ -155,7 +155,7 @@ def _page(
     approval = standing.newest_request(rules.KIND, found.subject)
     in_force = standing.approval_in_force(rules.KIND, found.subject)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
-    newest = _newest(found)
+    newest, answer = _newest(found), typed.get("answer")
     writers = references.writers(found)
     timed = {"cap": found.cap, "expression": schedule.expression, "zone": schedule.zone, "reason": found.reason}
     context = {
@@ -163,6 +163,7 @@ def _page(
         "environment": found.namespace.environment,
         "standing": next(punctuality.punctuality_of([schedule])),
         "approval": approval,
+        "outdated": in_force is not None and rules.rule_digest(found, in_force) != in_force.digest,
         "in_force": in_force,
         "is_approver": in_force is not None and in_force.approver_id == person.pk,
         "not_accepted": conditions.not_accepted(found) if found.retired_at is None else "",
@@ -177,7 +178,8 @@ def _page(
         "ask_form": typed.get("ask") or ClearingAskForm(),
         "start_form": typed.get("start") or RoundStartForm(clearing=found),
         "change_form": typed.get("change") or ClearingChangeForm(initial=timed),
-        "answer_form": typed.get("answer") or WriterAnswerForm(found=writers),
+        "answer_form": answer or WriterAnswerForm(found=writers),
+        "chosen": answer["hits"].value() if answer else [],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "clearing/detail.html", context, status=status)

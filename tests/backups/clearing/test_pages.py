@@ -133,6 +133,45 @@ def test_code_that_writes_the_keys_is_answered_on_the_page(
     assert "written again" in operator.get(f"/clearing/{rule.pk}/").text
 
 
+def test_an_answer_to_no_place_says_so(operator: Client, cache: make.Estate, people: make.People) -> None:
+    rule = helpers.rule(cache.qa, people)
+    searched.search(cache.qa.environment, hits=["src/new.ts:7 write certain SETTINGS mastercache:*"])
+    answer = operator.post(f"/clearing/{rule.pk}/answer", {"kind": "falls_back", "reason": "written again"})
+    assert answer.status_code == 422
+    assert "Choose at least one code reference." in answer.text
+
+
+def test_the_places_stay_chosen_when_the_reason_is_missing(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    rule = helpers.rule(cache.qa, people)
+    searched.search(cache.qa.environment, hits=["src/new.ts:7 write certain SETTINGS mastercache:*"])
+    data = {"kind": "falls_back", "hits": str(ReferenceHit.objects.get().pk)}
+    text = operator.post(f"/clearing/{rule.pk}/answer", data).text
+    assert f'value="{data["hits"]}" checked' in " ".join(text.split())
+
+
+def test_an_approval_that_no_longer_fits_is_asked_for_again(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    rule = helpers.rule(cache.qa, people)
+    helpers.approve(rule, people)
+    assert "no longer the one that was approved" not in operator.get(f"/clearing/{rule.pk}/").text
+    make.change_families("mastercache:", retain_days=14)
+    text = operator.get(f"/clearing/{rule.pk}/").text
+    assert "no longer the one that was approved, so no round begins. Ask again." in text
+    assert f"/clearing/{rule.pk}/ask" in text
+    operator.post(f"/clearing/{rule.pk}/ask", {"days": "30"})
+    text = operator.get(f"/clearing/{rule.pk}/").text
+    assert "A reviewer is asked to decide." in text
+    assert f"/clearing/{rule.pk}/ask" not in text
+
+
+def test_without_a_scan_the_dry_run_says_so(operator: Client, estate: make.Estate, people: make.People) -> None:
+    rule = helpers.rule(estate.qa, people)
+    assert "Never scanned, so no key is known." in operator.get(f"/clearing/{rule.pk}/").text
+
+
 def test_a_change_on_the_page_ends_the_approval(operator: Client, cache: make.Estate, people: make.People) -> None:
     rule = helpers.rule(cache.qa, people)
     approval = helpers.approve(rule, people)
