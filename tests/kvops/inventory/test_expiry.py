@@ -5,6 +5,7 @@ import pytest
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import families as key_families, scan as inventory_scan
+from kvops.inventory.forms import KeyFilter
 from kvops.models import Category, Family, Notification, NotificationEvent, Scan, ScanCount
 from tests import make
 from tests.signing import signed_in
@@ -51,6 +52,7 @@ MARKS = {
     '"stale"': 1,
     '["stale"]': 1,
     '{"other": "\\u0000"}': 1,
+    '{"other": 1e999999}': 1,
     "null": 1,
 }
 
@@ -142,3 +144,12 @@ def test_the_filter_of_lacking_keys_needs_a_family(forgotten: Scan, people: make
     legacy = Family.objects.get(pattern="master:")
     page = browser.get(f"/keys/qa/SETTINGS/?family={legacy.pk}&expiring=lacking")
     assert not page.context["page"].keys
+
+
+def test_no_clean_up_is_of_another_family_than_the_keys_shown(estate: make.Estate) -> None:
+    outer = Family.objects.get(pattern="mastercache:")
+    inner = make.family("mastercache:b:", Category.CACHE)
+    shown = {"prefix": "mastercache:b:", "expiring": "none"}
+    assert KeyFilter(estate.qa, {**shown, "family": str(inner.pk)}).is_clearable
+    assert KeyFilter(estate.qa, shown).is_clearable
+    assert not KeyFilter(estate.qa, {**shown, "family": str(outer.pk)}).is_clearable
