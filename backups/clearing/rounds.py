@@ -145,6 +145,12 @@ def insist_begun(run: Run, _actor: log.Actor) -> None:
     revalidation.forget(run)
 
 
+def insist_not_retired(subject: str) -> None:
+    """Hook: the schedule of a retired rule stays paused. Raises ClearingRefused."""
+    if _rule(int(subject.removeprefix("clearing:"))).retired_at is not None:
+        raise ClearingRefused(_("The rule is retired."))
+
+
 def confirm_finished(run: Run) -> None:
     """Hook: the proof completes the request of a round."""
     stage = CleanupStage.objects.filter(confirm_run=run, scheduled=True, state=State.CONFIRMED).first()
@@ -169,6 +175,8 @@ def accept(round_: ClearingRound, *, note: str, by: Person) -> None:
         )
         if mine.stage is None or mine.stage.state != State.CONFIRMED:
             raise ClearingRefused(_("Only a round whose keys are proven gone can be accepted."))
+        if mine.state == "ended":
+            raise ClearingRefused(_("The round was ended early, so it proves nothing. Accept a later one."))
         if mine.stage.deleted == 0:
             raise ClearingRefused(_("No key was deleted in this round, so it proves nothing. Accept a later one."))
         if why := proves_nothing(mine.stage):

@@ -5,6 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from backups.models.cleanup import CleanupStage
+from backups.models.deletion import CleanupException
 from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Family, Namespace, Person, Run, Schedule
 from kvops.names import visible
@@ -81,6 +82,7 @@ class ClearingRound(models.Model):
     running -> stopped                     (before its first call, or by a failure; the reason is here or in the run)
     running -> nothing                     (no key is chosen)
     running -> proving -> cleared          (the keys are proven gone)
+    running -> proving -> ended            (a person ended the run early; the keys not yet sent are left)
 
     The state is derived from the run and the stage, so no crash can leave another one behind.
     """
@@ -127,8 +129,10 @@ class ClearingRound(models.Model):
             return "running"
         if self.stage is None:
             return "nothing"
-        over = self.stage.state in {CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED}
-        return "cleared" if over else "proving"
+        if self.stage.state != CleanupStage.State.CONFIRMED:
+            return "proving"
+        left = self.stage.exceptions.filter(outcome=CleanupException.Outcome.STOPPED)
+        return "ended" if self.stage.skipped and left.exists() else "cleared"
 
     @property
     def look(self) -> str:

@@ -44,8 +44,9 @@ class ScheduledJob:
 
     `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
     per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, a person makes
-    each schedule for a subject, which the function gets instead. `refused` is the event of a refused start. `apart` is
-    the least time between two due times, so that a schedule cannot use up the request budget.
+    each schedule for a subject, which the function gets instead. `refused` is the event of a refused start. `unpaused`
+    is called with the subject before a pause ends, and may refuse. `apart` is the least time between two due times, so
+    that a schedule cannot use up the request budget.
     """
 
     label: str | Promise
@@ -55,6 +56,7 @@ class ScheduledJob:
     apart: timedelta = timedelta(hours=1)
     of_subjects: bool = False
     refused: NotificationEvent = NotificationEvent.SCHEDULE_REFUSED
+    unpaused: str = ""
 
 
 @dataclass
@@ -106,6 +108,7 @@ JOBS: dict[str, ScheduledJob] = {
         "30 3 * * *",
         of_subjects=True,
         refused=NotificationEvent.CLEARING_STOPPED,
+        unpaused="backups.clearing.rounds.insist_not_retired",
     ),
     "todos": ScheduledJob(_("Notices of overdue to-dos"), "kvops.runbook.todo.overdue", "19 6 * * *", each=False),
 }
@@ -273,11 +276,13 @@ def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
 
 
 def unpause(schedule: Schedule, *, by: Person) -> None:
-    """End the pause; due times within the pause do not count as missed. Raises ScheduleRefused."""
+    """End the pause; due times within the pause do not count as missed. Raises Refused."""
     with log.transaction():
         mine = _held(schedule, by)
         if mine.paused_at is None:
             raise ScheduleRefused(_("The schedule is not paused."))
+        if mine.job in JOBS and (insist := JOBS[mine.job].unpaused):
+            import_string(insist)(mine.subject)
         next_at = cron.following(mine.expression, mine.zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(paused_at=None, paused_by=None, paused_reason="", next_at=next_at)
         _record(Action.SCHEDULE_UNPAUSED, mine, by.actor, {"paused": mine.paused_at.isoformat()})

@@ -121,6 +121,7 @@ LOOKS: dict[str, Look] = {
     "clearing_running": Look(_("Running"), *_BUSY),
     "clearing_proving": Look(_("Deleted, being proven"), *_BUSY),
     "clearing_cleared": Look(_("Cleared"), *_PROVEN),
+    "clearing_ended": Look(_("Ended early"), *_OVER),
     "clearing_nothing": Look(_("Nothing to clear"), *_QUIET),
     "clearing_stopped": Look(_("Stopped"), "red", "octagon-pause"),
     # restores

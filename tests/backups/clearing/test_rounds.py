@@ -14,6 +14,7 @@ from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.approvals import gate as approval_gate
 from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Run, Schedule
+from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
@@ -186,6 +187,10 @@ def test_a_round_that_lost_its_approval_is_ended_by_a_person_and_proven(
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.deleted, stage.skipped, left(cache)) == ("confirmed", 0, 2, list(NAMES))
+    done = ClearingRound.objects.get()
+    assert done.state == "ended"
+    with pytest.raises(ClearingRefused, match="ended early, so it proves nothing"):
+        rounds.accept(done, note="x", by=people.operator)
 
 
 def test_production_runs_after_the_same_rule_was_accepted_in_qa(cache: make.Estate, people: make.People) -> None:
@@ -213,5 +218,7 @@ def test_a_rule_and_its_schedule_end_together(rule: Clearing, people: make.Peopl
     schedule = Schedule.objects.get(subject=rule.subject)
     assert schedule.paused_at is not None
     assert rule.requests.count() == 0
+    with pytest.raises(Refused, match="The rule is retired"):
+        schedule_jobs.unpause(schedule, by=people.operator)
     with pytest.raises(ClearingRefused, match="The rule is retired"):
         rounds.start(rule, by=people.operator)
