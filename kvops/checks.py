@@ -26,6 +26,7 @@ def _named() -> Iterator[str]:
     yield from (*subject_tree.functions(), *key_story.TOLD_BY, key_reveal.UNFIT)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))
+    yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
 
 
 @register()
