@@ -4,7 +4,6 @@ The steps are runs. Each one's finished hook moves the stage and starts the next
 step leaves the stage where it was and can be tried again.
 """
 
-from datetime import timedelta
 from itertools import batched
 
 from django.db import connection
@@ -36,7 +35,7 @@ from backups.generations.start import NotVerifiable
 from backups.integrity import start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
-from kvops import clock, timing
+from kvops import clock
 from kvops.inventory import browse
 from kvops.models import Namespace, Person, Run, Scan
 from kvops.runs import driver as run_driver
@@ -265,8 +264,7 @@ def _differences(check: Check) -> str:
 def _fresh_scan(stage: CleanupStage) -> Scan:
     """The newest complete scan that covers the prefix. Names older than a day are refused."""
     scan = scan_of(stage)
-    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
-    if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
+    if scan is None or not browse.is_fresh(scan):
         sentence = _("%(namespace)s was not scanned within a day. Scan it first.")
         raise CleanupRefused(say(sentence, namespace=stage.namespace))
     return scan
@@ -274,5 +272,4 @@ def _fresh_scan(stage: CleanupStage) -> Scan:
 
 def scan_of(stage: CleanupStage) -> Scan | None:
     """The newest complete scan that listed all keys under the prefix."""
-    scans = Scan.objects.complete().covering(stage.request.prefix).filter(namespace=stage.namespace)
-    return scans.order_by("-completed_at", "-pk").first()
+    return browse.covering_scan(stage.namespace, stage.request.prefix)

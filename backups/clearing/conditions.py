@@ -15,10 +15,10 @@ from backups import policy
 from backups.clearing import references as clearing_references, rules
 from backups.clearing.refusals import ClearingRefused
 from backups.models import CleanupStage, Clearing, ClearingRound, Restore
-from kvops import clock, timing
+from kvops import clock
 from kvops.approvals.standing import LONGEST
 from kvops.environments import hours
-from kvops.inventory import families as key_families
+from kvops.inventory import browse, families as key_families
 from kvops.models import ApprovalRequest, Category, Environment, PolicyVersion, Scan
 from kvops.wording import moment, say
 
@@ -89,10 +89,8 @@ def insist_time(clearing: Clearing) -> None:
 
 def fresh_scan(clearing: Clearing) -> Scan:
     """The newest complete scan with all keys of the rule. Raises ClearingRefused if it is older than a day."""
-    scans = Scan.objects.complete().covering(clearing.prefix).filter(namespace=clearing.namespace)
-    scan = scans.order_by("-completed_at", "-pk").first()
-    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
-    if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
+    scan = browse.covering_scan(clearing.namespace, clearing.prefix)
+    if scan is None or not browse.is_fresh(scan):
         sentence = _("%(namespace)s was not scanned within a day. Scan it first.")
         raise ClearingRefused(say(sentence, namespace=clearing.namespace))
     return scan

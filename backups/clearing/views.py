@@ -64,16 +64,12 @@ def index(request: HttpRequest) -> HttpResponse:
     """List the rules, newest first, with the deletions by hand against the scheduled ones."""
     found, after = page_of(NewestFirst(request.GET).narrowed(CLEARINGS), PAGE)
     context = {
-        "rules": [(one, _newest(one), standing.approval_in_force(rules.KIND, one.subject)) for one in found],
+        "rules": [(one, one.newest_round, standing.approval_in_force(rules.KIND, one.subject)) for one in found],
         "after": after,
         "months": history.by_month(),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "clearing/list.html", context)
-
-
-def _newest(clearing: Clearing) -> ClearingRound | None:
-    return ROUNDS.filter(clearing=clearing).order_by("-pk").first()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -106,7 +102,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that is refreshed; after the round ends, the whole page is loaded again."""
     found = get_object_or_404(CLEARINGS, pk=pk)
-    newest = _newest(found)
+    newest = found.newest_round
     context = {"clearing": found, "newest": newest}
     return live_part(request, "clearing/detail.html", context, moving=_moving(newest))
 
@@ -155,7 +151,7 @@ def _page(
     approval = standing.newest_request(rules.KIND, found.subject)
     in_force = standing.approval_in_force(rules.KIND, found.subject)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
-    newest, answer = _newest(found), typed.get("answer")
+    newest, answer = found.newest_round, typed.get("answer")
     writers = references.writers(found)
     timed = {"cap": found.cap, "expression": schedule.expression, "zone": schedule.zone, "reason": found.reason}
     context = {

@@ -66,6 +66,11 @@ class Clearing(models.Model):
         return Schedule.objects.get(job="clearing", subject=self.subject)
 
     @property
+    def newest_round(self) -> "ClearingRound | None":
+        """The newest round; None before the first."""
+        return self.rounds.select_related("run", "stage").order_by("-pk").first()
+
+    @property
     def selection(self) -> Selection:
         """Which keys under the prefix are meant."""
         return Selection.of(self.only)

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.clearing import history, rules
-from backups.models import Clearing, ClearingRound
+from backups.models import Clearing
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
 from kvops.models import Schedule
@@ -32,7 +32,7 @@ def clearing_of(schedule: Schedule) -> dict[str, object]:
     return {
         "clearing": one,
         "in_force": standing.approval_in_force(rules.KIND, one.subject),
-        "newest": _newest_round(one),
+        "newest": one.newest_round,
     }
 
 
@@ -46,13 +46,9 @@ def clearing_alarms() -> list[Alarm]:
     """An alarm for each rule in force whose newest round stopped."""
     found = []
     for one in Clearing.objects.filter(retired_at=None).select_related("namespace__environment").order_by("pk"):
-        newest = _newest_round(one)
+        newest = one.newest_round
         if newest is not None and newest.state == "stopped":
             title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
             url = reverse("backups:clearing", args=[one.pk])
             found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
     return found
-
-
-def _newest_round(clearing: Clearing) -> ClearingRound | None:
-    return clearing.rounds.select_related("run", "stage").order_by("-pk").first()

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import connection
 from django.db.models import Max, Model, Q, QuerySet, TextChoices
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
@@ -54,6 +56,18 @@ _TRIGRAM = re.compile(r"[^\W_]{3}")
 def newest_scan(namespace: Namespace) -> Scan | None:
     """The newest complete scan; None before the first."""
     return Scan.objects.newest(namespace)
+
+
+def covering_scan(namespace: Namespace, prefix: str) -> Scan | None:
+    """The newest complete scan that listed all keys under the prefix."""
+    scans = Scan.objects.complete().covering(prefix).filter(namespace=namespace)
+    return scans.order_by("-completed_at", "-pk").first()
+
+
+def is_fresh(scan: Scan) -> bool:
+    """Whether the scan was completed within a day: older names are not deleted."""
+    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
+    return Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists()
 
 
 class Found(NamedTuple):
