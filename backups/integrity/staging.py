@@ -25,14 +25,14 @@ Staged = tuple[str, str, Fields | None]
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 # Nearly every row is there once on each side with equal digests. Those are set aside by one pass without any join; the
-# other rows, `odd`, are compared field by field.
+# other rows, `odd`, are compared field by field. A row that is there twice with unequal digests is odd on either side.
 _FIND = """
 WITH odd AS MATERIALIZED (
-    SELECT DISTINCT name, row FROM (
-        SELECT name, row FROM backups_checkrow WHERE check_run_id = %(check)s AND side <> 'unread'
+    SELECT name, row FROM (
+        SELECT name, row, count(*) AS rows, count(*) FILTER (WHERE side = 'd1') AS d1
+        FROM backups_checkrow WHERE check_run_id = %(check)s AND side <> 'unread'
         GROUP BY name, row, fields, by_rule
-        HAVING count(*) <> 2 OR count(*) FILTER (WHERE side = 'd1') <> 1
-    ) unequal
+    ) AS alike GROUP BY name, row HAVING count(*) > 1 OR bool_or(rows <> 2 OR d1 <> 1)
 ), staged AS MATERIALIZED (
     SELECT side, name, row, fields, by_rule FROM odd JOIN backups_checkrow USING (name, row)
     WHERE check_run_id = %(check)s AND side <> 'unread'

@@ -122,6 +122,17 @@ def test_rows_of_one_key_are_found_across_pages(estate: make.Estate, small_pages
     assert (differences(check), check.rows) == ([("master:c", "duplicate", "")], 5)
 
 
+def test_an_id_that_both_sides_have_twice_with_equal_rows_is_a_difference_of_each(estate: make.Estate) -> None:
+    dataset(key="master:{type}", holds="array", row="{id}", table="doubled", fields={"id": "id", "name": "name"},
+            ignore=["type"])  # fmt: skip
+    found = [{"id": "1", "name": "a"}, {"id": "1", "name": "b"}, {"id": "2", "name": "c"}]
+    d1(estate).execute("CREATE TABLE doubled (id TEXT, type TEXT, name TEXT)")
+    rows(estate, *((one["id"], "list", one["name"]) for one in found), table="doubled (id, type, name)")
+    check = checked(backup_of(estate, entry("master:list", found)))
+    assert (check.outcome, check.differences) == ("failed", 2)
+    assert differences(check) == [("master:list", "duplicate", "")] * 2
+
+
 def test_a_row_with_a_null_in_its_key_is_a_difference(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", None, "?"), ("shop", "1", "東京"))

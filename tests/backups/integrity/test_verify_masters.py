@@ -100,6 +100,17 @@ def test_differences_end_with_exit_code_1_and_are_printed_as_json(
     ]
 
 
+def test_a_key_that_the_file_and_d1_have_twice_is_a_duplicate_of_both(
+    masters: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset(name="loose", prefix="loose:", table="loose", key="loose:{id}", fields={"id": "id", "n": "n"}, ignore=[])
+    d1(masters).executescript("CREATE TABLE loose (id TEXT, n INTEGER); INSERT INTO loose VALUES ('a', 1), ('a', 2);")
+    refused(written(file, {"loose": [{"id": "a", "n": 1}, {"id": "a", "n": 2}]}), "--json")
+    found = json.loads(capsys.readouterr().out)["datasets"]["loose"]
+    twice = {"key": "loose:a", "kind": "duplicate", "field": ""}
+    assert (found["differences"], found["details"]) == (2, [twice, twice])
+
+
 def test_without_json_each_difference_is_a_line(
     masters: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
