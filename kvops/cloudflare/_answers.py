@@ -161,8 +161,9 @@ def failure(answer: httpx.Response) -> CloudflareError:
         codes = [_json.as_int(error.get("code")) for error in errors]
         said_text = "; ".join(_json.as_text(error.get("message"))[:200] for error in errors)
     except _json.Malformed:
-        kind = answer.headers.get("content-type", _("no content type"))
-        page = status == HTTPStatus.FORBIDDEN and kind.startswith("text/html")
+        header = str(answer.headers.get("content-type", ""))
+        page = status == HTTPStatus.FORBIDDEN and header.startswith("text/html")
+        kind = header or _("no content type")
         return unreadable(
             answer, _("%(kind)s instead of a JSON envelope", kind=kind), of=PageForbidden if page else UnexpectedAnswer
         )

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from kvops.cloudflare import (
@@ -16,7 +17,9 @@ from kvops.cloudflare import (
     TransportError,
     UnexpectedAnswer,
     Unlimited,
+    _answers,
 )
+from kvops.cloudflare._errors import PageForbidden
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.kvops.cloudflare.estate import ACCOUNT, NS, estate, reader, writer
@@ -161,6 +164,17 @@ def test_repeating_ends(fake: FakeCloudflare) -> None:
     assert len(fake.journal) == 4
     assert caught.value.request_id.endswith("-FAKE")
     assert caught.value.request_id in str(caught.value)
+
+
+def test_a_refusal_without_a_body_and_a_content_type_is_no_page() -> None:
+    found = _answers.failure(httpx.Response(403))
+    assert type(found) is UnexpectedAnswer
+    assert "no content type instead of a JSON envelope" in str(found)
+
+
+def test_a_refusal_as_a_page_is_a_forbidden_page() -> None:
+    page = {"content-type": "text/html; charset=utf-8"}
+    assert type(_answers.failure(httpx.Response(403, headers=page, content=b"<p>"))) is PageForbidden
 
 
 def test_a_silent_server_is_given_up(fake: FakeCloudflare) -> None:
