@@ -29,9 +29,7 @@ def submit_anew(request: ApprovalRequest, *, by: Person) -> ApprovalRequest:
         _found, changed = family_evidence.effect_now(request)
         if not changed:
             raise approval_gate.ApprovalRefused(_("The effect is as submitted, so the request stays valid."))
-        approval_gate.withdraw_within(
-            request, by=by, reason=str(_("Submitted anew, because another policy came first."))
-        )
+        approval_gate.withdraw_within(request, by=by, reason=_("Submitted anew, because another policy came first."))
         return _ask(FamilyRegistration.stored(change), by)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from backups import policy
 from backups.families import requests as family_requests
@@ -295,6 +296,19 @@ def test_the_new_effect_is_shown_and_submitted_anew(estate: make.Estate, people:
     request.refresh_from_db()
     assert (request.state, evidence_of(newer)["inside"]["count"]) == ("withdrawn", 1)
     assert used(newer, people).pattern == "session:"
+
+
+def test_the_reason_of_a_new_submission_is_kept_in_every_language(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, "session:1", "session:x:1")
+    request = asked(people)
+    overlap(estate, people)
+    with translation.override("ja"):
+        family_requests.submit_anew(request, by=people.operator)
+    request.refresh_from_db()
+    assert request.reason == "Submitted anew, because another policy came first."
+    address = f"/approvals/{request.pk}/"
+    assert request.reason in text_of(signed_in(people.reviewer), address)
+    assert "先に別のポリシーが有効になったため" in text_of(signed_in(people.reviewer), address, "ja")
 
 
 def test_only_a_changed_effect_is_submitted_anew(estate: make.Estate, people: make.People) -> None:
