@@ -117,12 +117,12 @@ class Policy(Definition):
         return type(self).wanted_by(change)
 
     def with_family(self, family: key_families.FamilyDefinition) -> Self:
-        """The policy with one more family, read as strictly as a file. Raises DefinitionRefused."""
+        """The policy with one more family, which is read and encrypted as its parent. Raises DefinitionRefused."""
         if any(family.key == one.key for one in self.families):
             raise DefinitionRefused(
                 say(_("The policy already has the family %(family)s. Change it in policy.toml."), family=family)
             )
-        wider = replace(self, families=(*self.families, family))
+        wider = replace(self, families=(*self.families, impact.inheriting(family, self.families)))
         return type(self).read(TomlTable(json.loads(evidence.canonical_evidence(wider.as_data()))))
 
     def mark(self, change: PreparedChange) -> None:

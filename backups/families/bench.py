@@ -61,8 +61,8 @@ def try_pattern(binding: str, pattern: str, category: str, *, exact: bool) -> Pa
     before = key_families.families_in_force()
     [tried] = read_families(TomlTable({"family": [_table(binding, pattern, category, exact=exact)]}))
     same = next((one for one in before if one.key == tried.key), None)
-    parent = None if same else impact.winner(binding, before, pattern)
-    rows = [] if same else impact.taken(before, [*before, tried])
+    parent = None if same else impact.parent(tried, before)
+    rows = [] if same else impact.taken(before, [*before, impact.inheriting(tried, before)])
     held = _held(binding, parent)
     for row in rows:
         total = held.get(str(row["environment"]))

@@ -25,7 +25,7 @@ from kvops.inventory.registration import FamilyRegistration
 from kvops.models import ApprovalRequest, Family, PreparedChange
 from kvops.wording import say
 
-FORMAT = 1
+FORMAT = 2
 """The version of the rules that derive this evidence; it is part of the digest."""
 NAMED = 20
 """Families inside the pattern that the evidence names. Their number and digest cover all of them."""
@@ -52,7 +52,6 @@ def family_evidence(change: PreparedChange) -> dict[str, object]:
         "change": change.pk,
         "prepared_by": change.prepared_by,
         "from": asked.get("from", made_from),
-        "family": asdict(registration.family),
         **registration.answers(),
         **found,
         "keys": asked.get("keys", found["keys"]),
@@ -60,13 +59,17 @@ def family_evidence(change: PreparedChange) -> dict[str, object]:
 
 
 def effect(registration: FamilyRegistration, *, count: bool = True) -> Effect:
-    """The winners, the overlaps and the counts if the family joins the policy in force. Raises DefinitionRefused."""
-    before, family = Policy.in_force(), registration.family
-    after = before.with_family(family)
+    """The family as it joins the policy in force, with its winners, overlaps and counts. Raises DefinitionRefused."""
+    before = Policy.in_force()
+    after = before.with_family(registration.family)
     after.insist_allowed()
+    [family] = [one for one in after.families if one.key == registration.family.key]
+    parent = impact.parent(family, before.families)
     inside = [str(one) for one in overlapped(before.families, family)]
     return {
-        "takes_from": _parent(impact.winner(family.binding, before.families, family.pattern)),
+        "family": asdict(family),
+        "takes_from": _parent(parent),
+        "changes": _changes(parent, family),
         "inside": {"count": len(inside), "sha256": _digest(inside), "list": inside[:NAMED]},
         "sample": {
             "was": _name(impact.winner(family.binding, before.families, registration.sample_key)),
@@ -123,6 +126,14 @@ def _moment(text: str) -> datetime | None:
 def _difference(asked: Mapping[str, Any], found: Effect, made_from: Mapping[str, object]) -> str:
     """The sentence that says which part of the effect differs from the submitted one; empty if none does."""
     number = made_from["version"]
+    if asked["takes_from"] != found["takes_from"] and asked["takes_from"]["id"] == found["takes_from"]["id"]:
+        return say(
+            _(
+                "Policy %(number)s came first, and the family that its keys come from has other rules now. Submit the "
+                "family anew."
+            ),
+            number=number,
+        )
     for part in ("takes_from", "inside", "sample", "risks"):
         if asked[part] != found[part]:
             return say(
@@ -151,7 +162,20 @@ def _parent(family: FamilyDefinition | None) -> dict[str, object]:
     if family is None:
         return {"family": "", "id": None, "category": "unclassified"}
     row = Family.objects.get(binding=family.binding, pattern=family.pattern, exact=family.exact)
-    return {"family": str(family), "id": row.pk, "category": family.category}
+    return {"family": str(family), "id": row.pk, "category": family.category, **_rules(family)}
+
+
+def _rules(family: FamilyDefinition) -> dict[str, object]:
+    """The rules of a family that protect its values and their backups."""
+    plain = {name: getattr(family, name) for name in ("read", "retain_days", "interval_hours")}
+    return {"encrypt": impact.encrypted(family), **plain}
+
+
+def _changes(parent: FamilyDefinition | None, family: FamilyDefinition) -> dict[str, list[object]]:
+    """Each of these rules that differs from the rule until now, as [old, new]. Unclassified keys are encrypted."""
+    old = _rules(parent) if parent else {"encrypt": impact.encrypted(None)}
+    new = _rules(family)
+    return {name: [old[name], new[name]] for name in old if old[name] != new[name]}
 
 
 def _digest(names: list[str]) -> str:

@@ -51,8 +51,7 @@ def _looked(request: HttpRequest, form: FamilyForm, data: dict[str, Any]) -> Htt
     except (Refused, PolicyVersion.DoesNotExist) as refused:
         form.add_error(None, reason_of(refused))
         return _new(request, form, status=422)
-    shown = {**found, "family": {**data, "encrypt": False}, "sample_key": data["sample_key"]}
-    return _new(request, form, effect=family_evidence.with_times(shown))
+    return _new(request, form, effect=family_evidence.with_times({**found, "sample_key": data["sample_key"]}))
 
 
 def _proposed(request: HttpRequest) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Addresses with a key name or a pattern in them, for the pages of families: `{% load families %}`."""
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from django import template
 from django.urls import reverse
 
+from kvops.inventory.differences import FieldInWords, words
 from kvops.names import typeable
 
 register = template.Library()
@@ -32,6 +35,13 @@ def taken_url(environment: str, binding: str, pattern: str, parent: int | None, 
     if live:
         fields |= {"family": str(parent)} if parent else {"category": "unclassified"}
     return _address(reverse("keys", args=[environment, binding]), fields)
+
+
+@register.simple_tag
+def rule_changes(effect: Mapping[str, Any]) -> list[FieldInWords]:
+    """The rules that differ from those of the family that the keys come from. An older effect names none."""
+    fields = effect.get("changes", {})
+    return words({"thing": "family", "name": "", "how": "changed", "fields": fields}).fields
 
 
 def _address(page: str, fields: dict[str, str]) -> str:

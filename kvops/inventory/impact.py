@@ -6,7 +6,7 @@ per namespace, which stops at a million keys.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from django.db import connection
@@ -68,6 +68,18 @@ def winner(binding: str, definitions: Definitions, name: str) -> FamilyDefinitio
     return next(found, None)
 
 
+def parent(family: FamilyDefinition, before: Definitions) -> FamilyDefinition | None:
+    """The family of these that the names under the pattern belong to. A key named as a prefix is not its parent."""
+    likewise = [one for one in before if family.exact or not one.exact]
+    return winner(family.binding, likewise, family.pattern)
+
+
+def inheriting(family: FamilyDefinition, before: Definitions) -> FamilyDefinition:
+    """The family, read and encrypted as its parent."""
+    found = parent(family, before)
+    return replace(family, read=found.read, encrypt=found.encrypt) if found else family
+
+
 def namespaces_of(binding: str) -> Iterable[Namespace]:
     """The namespaces of a binding, in the order of their environments."""
     return _namespaces().filter(binding=binding)
@@ -109,7 +121,7 @@ def _families(binding: str, definitions: Definitions) -> Families:
 
 
 def _rule(family: Family | None) -> tuple[object, ...]:
-    return _category(family), _encrypted(family)
+    return _category(family), encrypted(family)
 
 
 def _named(family: Family | None) -> tuple[object, ...]:
@@ -131,11 +143,12 @@ def _ranges(
             yield _Range(low, high, was, will)
 
 
-def _category(family: Family | None) -> Category:
+def _category(family: Family | FamilyDefinition | None) -> Category:
     return Category(family.category) if family else Category.UNCLASSIFIED
 
 
-def _encrypted(family: Family | None) -> bool:
+def encrypted(family: Family | FamilyDefinition | None) -> bool:
+    """Whether backups hold the values of the family encrypted, because of its category or its own rule."""
     return _category(family).sensitive or bool(family and family.encrypt)
 
 
@@ -175,6 +188,6 @@ def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]]) -> dict[str, 
         "unmasked": sum(
             count for one, count in keys if _category(one.was).sensitive and not _category(one.will).sensitive
         ),
-        "unencrypted": sum(count for one, count in keys if _encrypted(one.was) and not _encrypted(one.will)),
+        "unencrypted": sum(count for one, count in keys if encrypted(one.was) and not encrypted(one.will)),
         "at_least": sum(count for _range, count in keys) >= MOST,
     }

@@ -205,6 +205,36 @@ def test_the_link_to_the_keys_of_a_family_names_the_family(estate: make.Estate, 
     assert evidence_of(request)["keys"][0]["recategorised"] == 0
 
 
+def test_a_new_family_is_encrypted_and_read_as_its_parent_although_it_has_no_keys(
+    estate: make.Estate, people: make.People
+) -> None:
+    make.family("sess", Category.CACHE, expiry="regenerate")
+    make.change_families("sess", encrypt=True, read="exact")
+    request = asked(people)
+    family = used(request, people)
+    assert (family.encrypt, family.read) == (True, "exact")
+    assert evidence_of(request)["family"]["encrypt"]
+
+
+def test_the_reviewer_sees_each_rule_that_differs_from_that_of_the_parent(
+    estate: make.Estate, people: make.People
+) -> None:
+    make.family("sess", Category.SETTINGS)
+    make.change_families("sess", retain_days=365, interval_hours=24)
+    request = asked(people)
+    assert evidence_of(request)["changes"] == {
+        "encrypt": [True, False], "retain_days": [365, 30], "interval_hours": [24, 0]
+    }  # fmt: skip
+    shown = text_of(signed_in(people.reviewer), f"/approvals/{request.pk}/")
+    for rule in ("Always encrypted: yes", "Days that backups are kept: 365", "Hours between backups: 24"):
+        assert f"<div>{rule} → <strong>" in shown
+
+
+def test_a_prefix_does_not_come_from_the_key_of_the_same_name(estate: make.Estate, people: make.People) -> None:
+    make.family("session:", Category.SETTINGS, exact=True)
+    assert evidence_of(asked(people))["takes_from"]["family"] == ""
+
+
 def test_the_reviewer_decides_on_the_page_by_typing_the_pattern(estate: make.Estate, people: make.People) -> None:
     request = asked(people)
     answer = {"decision": "approve", "shown": request.digest, "confirm": "session:", "reason": ""}
@@ -250,6 +280,17 @@ CAME_FIRST: dict[str, tuple[Callable[[make.Estate, make.People], None], str]] = 
     "pattern": (same, "already has the family"),
     "counts": (counts, "other numbers of keys"),
 }
+
+
+@pytest.mark.parametrize("rule", [{"encrypt": True}, {"read": "exact"}, {"interval_hours": 24}])
+def test_another_rule_of_the_family_that_the_keys_come_from_must_be_submitted_anew(
+    estate: make.Estate, people: make.People, rule: dict[str, object]
+) -> None:
+    make.family("sess", Category.CACHE, expiry="regenerate")
+    request = approved(asked(people), people)
+    make.change_families("sess", **rule)
+    with pytest.raises(ApprovalRefused, match="the family that its keys come from has other rules now"):
+        policy.use_change(request, by=people.operator)
 
 
 @pytest.mark.parametrize("case", CAME_FIRST)
