@@ -215,7 +215,7 @@ def references_in_words(references: Mapping[str, Any]) -> str:
         ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", references["hits"])
         % {"n": spelled(references["hits"]), "commit": code}
     ]
-    if others := len(references["others"]):
+    if others := len(references.get("others", ())):
         more = ngettext("%(n)s more search of other code", "%(n)s more searches of other code", others)
         found.append(more % {"n": spelled(others)})
     if carried := sum(one.get("carried_over", False) for one in answers):
