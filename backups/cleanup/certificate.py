@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _, ngettext
 
+from audit.actions import Action
+from audit.models import Entry
 from backups.cleanup import after_check, cards, evidence as cleanup_evidence
 from backups.cleanup.certificate_files import (
     Certificate,
@@ -158,15 +160,20 @@ def _without_keys(stage: CleanupStage, what: str) -> CertificateLine | None:
 
 
 def _verified(stage: CleanupStage) -> CertificateLine | None:
-    what, backup = _("Backup verified"), stage.generation
-    if backup is None or not backup.verified_at:
+    """The last verification before the stage was accepted, and what was found since."""
+    what, backup, accepted = _("Backup verified"), stage.generation, stage.accepted_at
+    about = Entry.objects.about([f"generation:{stage.generation_id}"]).filter(action=Action.GENERATION_VERIFIED)
+    entry = (about.filter(at__lt=accepted) if accepted else about).first()
+    if backup is None or entry is None:
         return _without_keys(stage, what) or _nothing(what)
-    address = reverse("run", args=[backup.verify_run_id]) if backup.verify_run_id else ""
-    if backup.status == Generation.Status.DAMAGED:
-        problem = _("The backup is damaged: %(problem)s") % {"problem": backup.shown_problem}
-        return CertificateLine(what=what, said=problem, at=backup.verified_at, url=address, wrong=True)
-    equal = _("Every entry equals what KV returned")
-    return CertificateLine(what=what, said=equal, at=backup.verified_at, url=address)
+    proof = CertificateLine(what=what, said=_("Every entry equals what KV returned"), by=entry.actor, at=entry.at)
+    proof = replace(proof, url=entry.get_absolute_url())
+    if backup.status != Generation.Status.DAMAGED:
+        return proof
+    problem = {"problem": backup.shown_problem}
+    if accepted:
+        return replace(proof, said=f"{proof.said};\n{_('damaged since: %(problem)s') % problem}")
+    return replace(proof, said=_("The backup is damaged: %(problem)s") % problem, wrong=True)
 
 
 def _checked(stage: CleanupStage) -> CertificateLine | None:

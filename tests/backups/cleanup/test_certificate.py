@@ -9,9 +9,17 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.cleanup import certificate, completion, references as code_references, requests as cleanup_requests
+from audit import log
+from backups.cleanup import (
+    certificate,
+    certificate_files,
+    completion,
+    references as code_references,
+    requests as cleanup_requests,
+)
 from backups.cleanup.certificate_files import CertificateLine
-from backups.models import Check, CleanupRequest, CleanupStage
+from backups.generations import start as generation_start
+from backups.models import Check, CleanupRequest, CleanupStage, Generation
 from backups.restores import undo
 from kvops import clock, timing
 from kvops.approvals import evidence, risks
@@ -265,6 +273,49 @@ def test_the_code_references_of_a_finished_clean_up_stay_as_they_were_approved(
     searched.code(stage.environment, hits=["src/c.ts:1 write certain SETTINGS master:*"], commit="ffff")
     monkeypatch.setattr(timing, "REFERENCES_FRESH", 0.0)  # as if 7 days had passed
     assert code_lines(asked) == before
+
+
+def test_references_that_were_approved_before_other_searches_were_kept_are_told(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    with_follow_up(asked, people)
+    stage = cleanup_helpers.accepted(asked, people)
+    old = dict(certificate_files.references_of(stage))
+    del old["others"]
+    assert certificate_files.references_in_words(old) == line(asked, "Code references").said
+
+
+def verification(cleanup: CleanupRequest) -> CertificateLine:
+    return line(cleanup, "Backup verified")
+
+
+def test_a_later_verification_leaves_the_line_of_an_accepted_stage(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(asked, people)
+    assert stage.generation is not None
+    before = verification(asked)
+    with log.transaction():
+        generation_start.create_verification(stage.generation, actor=make.SETUP)
+    make.work()
+    assert verification(asked) == before
+    assert (before.said, before.missing) == ("Every entry equals what KV returned", False)
+
+
+def test_a_damage_since_is_a_clause_of_its_own_in_an_accepted_stage(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(asked, people)
+    before = verification(asked)
+    with gate.past_the_triggers():
+        Generation.objects.filter(pk=stage.generation_id).update(status="damaged", problem="A part is gone.")
+    after = verification(asked)
+    assert after.said == f"{before.said};\ndamaged since: A part is gone."
+    assert (after.at, after.by, after.url, after.wrong) == (before.at, before.by, before.url, False)
+
+
+def test_a_damage_before_the_acceptance_is_wrong(asked: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.confirmed(asked, people)
+    with gate.past_the_triggers():
+        Generation.objects.filter(pk=stage.generation_id).update(status="damaged", problem="A part is gone.")
+    found = verification(asked)
+    assert (found.said, found.wrong) == ("The backup is damaged: A part is gone.", True)
 
 
 def test_a_proven_stage_without_keys_reads_no_search_of_today(asked: CleanupRequest, people: make.People) -> None:
