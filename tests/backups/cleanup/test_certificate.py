@@ -304,7 +304,7 @@ def test_a_damage_since_is_a_clause_of_its_own_in_an_accepted_stage(asked: Clean
     stage = cleanup_helpers.accepted(asked, people)
     before = verification(asked)
     with gate.past_the_triggers():
-        Generation.objects.filter(pk=stage.generation_id).update(status="damaged", problem="A part is gone.")
+        Generation.objects.filter(stages=stage).update(status="damaged", problem="A part is gone.")
     after = verification(asked)
     assert after.said == f"{before.said};\ndamaged since: A part is gone."
     assert (after.at, after.by, after.url, after.wrong) == (before.at, before.by, before.url, False)
@@ -313,7 +313,7 @@ def test_a_damage_since_is_a_clause_of_its_own_in_an_accepted_stage(asked: Clean
 def test_a_damage_before_the_acceptance_is_wrong(asked: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.confirmed(asked, people)
     with gate.past_the_triggers():
-        Generation.objects.filter(pk=stage.generation_id).update(status="damaged", problem="A part is gone.")
+        Generation.objects.filter(stages=stage).update(status="damaged", problem="A part is gone.")
     found = verification(asked)
     assert (found.said, found.wrong) == ("The backup is damaged: A part is gone.", True)
 
