@@ -16,8 +16,8 @@ from backups.datasets.definition import DatasetDefinition, read_dataset
 from backups.models import Dataset
 from backups.models.datasets import DEFAULT_RULES
 from kvops.approvals import evidence
-from kvops.environments.effect import Applied, Definition, remove
-from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique, load
+from kvops.environments.effect import Definition, remove
+from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
 from kvops.inventory import differences, families as key_families, impact
 from kvops.inventory.registration import FamilyRegistration, registered
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
@@ -96,14 +96,9 @@ class Policy(Definition):
                 )
             )
 
-    @classmethod
-    def apply(cls, text: str, *, actor: log.Actor, removed: Collection[str] = ()) -> Applied | PreparedChange:
-        """As for every definition. Families that were registered on the page stay, unless `removed` names them.
-
-        Raises DefinitionRefused and its kinds, and ApprovalRefused.
-        """
-        _insist_kept(cls.read(load(text)), removed)
-        return super().apply(text, actor=actor)
+    def insist_kept(self, removed: Collection[str]) -> None:
+        """Raise DefinitionRefused if a registered family is lacking that `removed` does not name, or the reverse."""
+        _insist_kept(self, removed)
 
     @classmethod
     def wanted_by(cls, change: PreparedChange) -> Self:

@@ -4,7 +4,7 @@ A change about one thing, such as a key family, is prepared and submitted on a p
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
@@ -26,14 +26,21 @@ ACTIONS = {
 
 
 def prepare_change(
-    kind: ApprovalRequest.Kind, *, definition: Mapping[str, object], summary: list[str], actor: log.Actor
+    kind: ApprovalRequest.Kind,
+    *,
+    definition: Mapping[str, object],
+    summary: list[str],
+    actor: log.Actor,
+    insist: Callable[[], None] = lambda: None,
 ) -> PreparedChange:
     """Store a new definition for an operator to submit. An earlier unsubmitted change is discarded.
 
-    Raises ApprovalRefused while a submitted change waits for its decision, or while the product is read-only.
+    `insist` is called within the transaction and may refuse. Raises ApprovalRefused while a submitted change waits for
+    its decision, or while the product is read-only.
     """
     with log.transaction():
         approval_gate.insist_writable()
+        insist()
         undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
         if undone.filter(approval__state__in=["pending", "approved"]).exists():
             raise approval_gate.ApprovalRefused(_("An earlier change is waiting for its decision. Withdraw it first."))

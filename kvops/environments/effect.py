@@ -6,7 +6,7 @@ submits and a reviewer decides.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -72,6 +72,10 @@ class Definition(ABC):
         """Raise DefinitionRefused if the definition must not replace the one in force."""
         return
 
+    def insist_kept(self, _removed: Collection[str]) -> None:
+        """Raise DefinitionRefused if the definition lacks a thing that only `removed` may take away."""
+        return
+
     def look(self) -> Sequence[str]:
         """Facts from outside the database that a reviewer is shown besides the changes."""
         return ()
@@ -85,12 +89,14 @@ class Definition(ABC):
         """Keep the canonical text of the definition put in force. Returns the subject of the audit entry."""
 
     @classmethod
-    def apply(cls, text: str, *, actor: log.Actor) -> Applied | PreparedChange:
+    def apply(cls, text: str, *, actor: log.Actor, removed: Collection[str] = ()) -> Applied | PreparedChange:
         """Put the definition of a TOML text in force, or prepare the change for a second person.
 
-        Raises DefinitionRefused and its kinds, and ApprovalRefused.
+        `removed` names things that the text lacks on purpose. Raises DefinitionRefused and its kinds, and
+        ApprovalRefused.
         """
         wanted = cls.read(load(text))
+        wanted.insist_kept(removed)
         changes = wanted._changes()
         if cls.exists():
             wanted.insist_allowed()
@@ -102,7 +108,11 @@ class Definition(ABC):
                 wanted.write()
                 transaction.set_rollback(True)
             return prepared_changes.prepare_change(
-                cls.kind, definition=wanted.as_data(), summary=[*changes, *shown], actor=actor
+                cls.kind,
+                definition=wanted.as_data(),
+                summary=[*changes, *shown],
+                actor=actor,
+                insist=lambda: wanted._insist_kept_still(removed),
             )
         with log.transaction():
             cls._lock()
@@ -142,6 +152,11 @@ class Definition(ABC):
             wanted._put_in_force(changes, by.actor)
             wanted.mark(change)
         return Applied(tuple(changes))
+
+    def _insist_kept_still(self, removed: Collection[str]) -> None:
+        """The same under the lock: a change that took effect meanwhile counts."""
+        self._lock()
+        self.insist_kept(removed)
 
     def _changes(self) -> list[str]:
         return differences(self.in_force().things(), self.things())

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from backups import policy
 from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.environments import toml_text
+from kvops.environments.toml import DefinitionRefused
 from kvops.models import Family, PolicyVersion, PreparedChange
 from tests import make
 from tests.backups.families.registering import approved, asked
@@ -102,6 +103,23 @@ def test_a_file_that_lacks_a_registered_family_is_refused_and_names_it(
     with pytest.raises(CommandError, match=sentence) as error:
         apply(NOW + ROOT, tmp_path)
     assert error.value.returncode == 1
+    assert not PreparedChange.objects.filter(kind="policy").exists()
+
+
+def test_a_family_that_is_registered_while_the_file_is_applied_is_not_removed(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = approved(asked(people), people)
+
+    def used_meanwhile(_policy: policy.Policy) -> tuple[str, ...]:
+        monkeypatch.undo()
+        policy.use_change(request, by=people.operator)
+        return ()
+
+    monkeypatch.setattr(policy.Policy, "look", used_meanwhile)
+    with pytest.raises(DefinitionRefused, match="it was registered on the page"):
+        policy.apply_policy(NOW + ROOT, actor=make.SETUP)
+    assert Family.objects.filter(pattern="session:").exists()
     assert not PreparedChange.objects.filter(kind="policy").exists()
 
 
