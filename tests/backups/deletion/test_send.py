@@ -366,7 +366,7 @@ def test_of_an_answer_that_contradicts_itself_the_team_is_told(estate: make.Esta
     told = Notification.objects.filter(event=NotificationEvent.ANSWER_CONTRADICTED, subject=f"stage:{stage.pk}")
     assert {people.operator.pk, people.reviewer.pk} <= set(told.values_list("person", flat=True))
     assert "never sent: 'never:sent'" in told[0].lines[0]
-    assert told[0].link == f"/cleanup/{stage.request_id}/"
+    assert told[0].link == f"/cleanup/stages/{stage.pk}/"
 
 
 @pytest.mark.hazard("B7")
