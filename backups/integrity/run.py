@@ -26,6 +26,7 @@ from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Side, Staged
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
+from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
@@ -87,7 +88,7 @@ class CheckComparison:
             if self.progress.phase == "compare":
                 finished = self._conclude()
             else:
-                self._read()
+                self._read_and_count()
             if self.lease.tired:
                 break
         return finished
@@ -116,6 +117,14 @@ class CheckComparison:
             for side, staged in rows.items():
                 check_staging.stage(self.check, side, staged)
             check_staging.note_differences(self.check, findings, room=room)
+
+    def _read_and_count(self) -> None:
+        """Read, and keep the number of requests also if the last ones failed: that ends the step."""
+        try:
+            self._read()
+        except (CloudflareError, RunError):
+            self.lease.renew(calls=self.lease.run.calls + self._calls)
+            raise
 
     def _read(self) -> None:
         """Read both sides, or as much of them as a step can."""
@@ -204,7 +213,10 @@ class CheckComparison:
 
     def _read_keyless(self, table: TableReader) -> None:
         """Count the rows with a NULL in their key, which correspond to no key; allowed ones are not counted."""
-        rows = table.rows(self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
+        try:
+            rows = table.rows(self.rule.d1.keyless_sql(MAX_KEYLESS + 1))
+        finally:
+            self._count_calls(table)
         if len(rows) > MAX_KEYLESS:
             sentence = _(
                 "More than %(most)s rows of %(table)s have no value in a column of the key: correct the table or the "
@@ -212,14 +224,15 @@ class CheckComparison:
             )
             raise RunError("no_keys", say(sentence, most=MAX_KEYLESS, table=self.rule.table))
         self.progress.looked_for_keyless = True
-        self._count_calls(table)
         self._keep_rows(rows)
 
     def _read_page(self, table: TableReader) -> None:
         """Keep the next page, and ask for the one after it first."""
-        rows, self.progress.d1_read = table.take()
+        try:
+            rows, self.progress.d1_read = table.take()
+        finally:
+            self._count_calls(table)
         self.progress.after, self.progress.limit, self.progress.most = astuple(table.place)
-        self._count_calls(table)
         if not (self.progress.d1_read or self.lease.tired):
             table.ask()
         if self.progress.d1_read and self.progress.phase == "d1":
@@ -242,12 +255,10 @@ class CheckComparison:
             name, _head, row, _nameless, fields = found
             chained = f"\0{name or ''}\0{row or ''}\0".encode(errors="surrogatepass")
             digest = sha256(digest + chained + fields.packed).digest()
-            if name is None or row is None:
+            if name is None or row is None or not (check_staging.storable(name) and check_staging.storable(row)):
                 self._note_nameless(found, findings)
-            elif check_staging.storable(name) and check_staging.storable(row):
-                staged.append((name, row, fields))
             else:
-                self._note_nameless(found, findings)
+                staged.append((name, row, fields))
         self.progress.rows_sha256 = digest.hex()
         self.progress.staged_rows += len(staged)
         self._keep({Side.D1: staged}, findings)
@@ -272,20 +283,12 @@ class CheckComparison:
             return False
         result: dict[str, JSON] = {}
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
-            found = check_staging.find(
-                self.check,
-                self.rule.readings,
-                allowed=[] if self.blocks else [ONLY_IN_D1],
-                room=MAX_STORED - mine.found,
-            )
+            allowed = [] if self.blocks else [ONLY_IN_D1]
+            found = check_staging.find(self.check, self.rule.readings, allowed=allowed, room=MAX_STORED - mine.found)
             only = found.kinds.pop(ONLY_IN_D1, 0)
             differences = mine.found + found.kinds.total() + (only if self.blocks else 0)
-            figures: dict[str, JSON] = {
-                "keys": mine.keys,
-                "rows": mine.rows,
-                "differences": differences,
-                "only_in_d1": only + mine.nameless,
-            }
+            figures: dict[str, JSON] = {"keys": mine.keys, "rows": mine.rows, "differences": differences}
+            figures["only_in_d1"] = only + mine.nameless
             if self.rule.many:
                 figures["kv_rows"] = mine.kv_rows
             result |= {"check": self.check.pk, **figures, "rows_read": mine.rows_read}
@@ -303,18 +306,14 @@ class CheckComparison:
         )
         if changed != 1:
             raise RunError("check_moved", gettext_noop("The check was finished by another worker."))
+        read: dict[str, JSON] = {**figures, "rules": rules, "rows_sha256": self.progress.rows_sha256}
         statement, _ = self.rule.d1.page_sql((), MOST_ROWS)
         log.record(
             Action.CHECK_PASSED if passed else Action.CHECK_FAILED,
             actor=self.lease.actor,
             **self.check.audited,
             digest=self.check.definition_digest,
-            details={
-                **figures,
-                "rules": rules,
-                "rows_sha256": self.progress.rows_sha256,
-                "statement": statement[:2000],
-            },
+            details={**read, "statement": statement[:2000]},
         )
         if passed:
             difference_cases.check_passed(self.check, self.lease.actor)

@@ -237,6 +237,18 @@ def test_a_table_that_is_not_there_fails_the_run_and_passes_nothing(estate: make
     assert "no such table" in check.run.error
 
 
+@pytest.mark.parametrize("nth", [1, 2])
+def test_the_requests_of_rows_that_did_not_come_are_counted(estate: make.Estate, nth: int) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    estate.cloudflare.fault("query", "error", nth=nth, times=9)
+    check = make.check(backup_of(estate, TOKYO), actor=ACTOR)
+    run_driver.drive(check.run.pk)
+    check.run.refresh_from_db()
+    assert check.outcome == "pending"
+    assert check.run.calls == len(estate.cloudflare.calls("query")) > 1
+
+
 def test_only_select_statements_reach_d1(estate: make.Estate, small_pages: None) -> None:
     dataset()
     rows(estate, *(("shop", str(n), "x") for n in range(10)))
