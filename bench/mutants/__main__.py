@@ -41,7 +41,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "_Deletion.begin", "_Deletion._derive", "_Deletion._insist_verified",
             "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",
             "_Deletion._careful", "_Deletion._patience", "_Deletion._doubtful", "_Deletion._next",
-            "_Deletion._send", "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
+            "_Deletion._send", "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "_Deletion._hold", "let_go_on",
         ),
         "backups.deletion.mandate": (),
         "backups.clearing.conditions": (),
