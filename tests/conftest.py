@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 from django.utils import translation
+from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from tests import judge, make, template
@@ -16,6 +17,10 @@ from tests.keys import encrypting
 from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
+
+# An example may take as long as a busy machine needs; pytest's time limit ends one that hangs.
+settings.register_profile("kvops", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kvops")
 
 
 @pytest.hookimpl(wrapper=True)
