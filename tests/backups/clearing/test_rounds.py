@@ -1,4 +1,4 @@
-"""Rounds of a rule, from the due time to the proof: what is deleted, what is backed up before, who accepts it."""
+"""Rounds of a rule: their keys, the backup before the deletion, the proof, and the acceptance."""
 
 from datetime import timedelta
 
