@@ -315,7 +315,7 @@ def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: p
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # The fake D1 builds its next answer in this process, at times while a page is kept; four times the rows stay less.
-    assert peaks[1] < 2 * peaks[0]
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_a_check_of_many_steps_goes_on_where_it_was(
