@@ -1,4 +1,4 @@
-"""Backups dated before the sandbox's first start, some older than 14 days, and checks of a key of many rows.
+"""Backups dated before the first start, some older than 14 days, a check of a key of many rows, a look at the code.
 
 Needs Django; refuses other installations. They are real backups: the product lists the keys, writes to R2 and
 verifies, with its clock set back meanwhile.
@@ -17,6 +17,7 @@ from backups.masters import start as masters_start
 from backups.models import Dataset, Generation
 from kvops import clock
 from kvops.models import Environment, Namespace
+from kvops.references import look as references_look
 from kvops.runs import driver as run_driver
 from sandbox.people import NotTheSandbox
 
@@ -45,6 +46,14 @@ def compare() -> None:
     dataset = Dataset.objects.get(name="service-codes")
     for namespace in Namespace.objects.filter(binding=dataset.binding).select_related("environment"):
         live.start_live_check(dataset, namespace, actor=ACTOR, person=None)
+
+
+def look() -> None:
+    """Let the worker look at the deployed code of every environment; raises NotTheSandbox."""
+    if not settings.SANDBOX:
+        raise NotTheSandbox("This look is for the sandbox.")
+    for environment in Environment.objects.order_by("order"):
+        references_look.start(environment, actor=ACTOR)
 
 
 def _back_up(namespace: Namespace, ago: timedelta) -> None:

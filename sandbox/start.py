@@ -38,15 +38,12 @@ FIRST: Sequence[Sequence[str]] = (
     ),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
-LOOK = (
-    "from audit import log; from kvops.models import Environment; from kvops.references import look\n"
-    "for one in Environment.objects.all(): look.start(one, actor=log.Actor(None, 'cli:sandbox'))"
-)
-"""A first look at the deployed code; the schedule's comes within the hour."""
 SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
 BACKUPS: Sequence[Sequence[str]] = tuple(
     ("kv_dump", f"{account.slug}/SETTINGS", *SETTINGS) for account in environment.accounts()
 )
+LOOK: Sequence[str] = ("shell", "-v0", "-c", "from sandbox import history; history.look()")
+"""A first look at the deployed code; the schedule's comes within the hour."""
 COMPARED: Sequence[Sequence[str]] = (("shell", "-v0", "-c", "from sandbox import history; history.compare()"),)
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
@@ -120,7 +117,7 @@ class _Sandbox:
 
         The first scan is of `master:` only: a later new key of a legacy family that it had listed would be an alarm.
         """
-        self._once("look", partial(self._manage, ["shell", "-v0", "-c", LOOK]))
+        self._once("look", partial(self._manage, LOOK))
         self._once("first-scans", partial(self._scan, "--prefix", "master:"))
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
@@ -192,7 +189,7 @@ def _name(command: Sequence[str]) -> str:
         case "scan" | "kv_dump" | "scan_references":
             return f"{command[0]} {command[1].replace('/', ' ')}"
         case "shell":
-            return command[-1].split()[-1].removesuffix(".create()")
+            return command[-1].split()[-1].removesuffix(".create()").removesuffix("()").replace(".", " ")
     return command[0]
 
 
