@@ -123,12 +123,17 @@ LINKED: dict[str, tuple[str, ...]] = {
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
     "stage-references": ("/cleanup/1/", r"/cleanup/stages/\d+/references/"),
     "stage-references-open": ("/cleanup/?state=open", r"/cleanup/\d+/", STAGE, STAGE + r"references/"),
-    "stage-references-done": ("/cleanup/4/", STAGE, STAGE + r"references/"),
     "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),
     "approval-restore": ("/approvals/?kind=restore", r"/approvals/\d+/"),
     "approval-policy": ("/categories/", r"/approvals/\d+/"),
     "investigation": ("/investigations/", r"/investigations/\d+/"),
     "approval-investigation": ("/investigations/", r"/approvals/\d+/"),
+    "clearing": ("/clearing/", r"/clearing/2/"),
+    "clearing-qa": ("/clearing/", r"/clearing/1/"),
+    "clearing-waiting": ("/clearing/", r"/clearing/3/"),
+    "clearing-stage": ("/clearing/", r"/clearing/2/", STAGE),
+    "clearing-schedule": ("/clearing/", r"/clearing/2/", r"/schedules/\d+/"),
+    "approval-clearing": ("/approvals/?kind=clearing", r"/approvals/\d+/"),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
     "runbook-entry": ("/runbook/?procedure=cleanup", r"/runbook/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
@@ -162,14 +167,15 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
     family = product.registers_a_family()
     with signing_in(product, browser) as sign_in:
         job = BrowserJob(sign_in("operator"), sign_in("reviewer"))
-        for prefix in ("mastercache:", "clinic:summary:"):  # the first has no place in the newest search
-            job.ask(prefix)
+        job.ask("mastercache:")  # it has no place in the newest search
+        answered = job.address
+        job.ask("clinic:summary:")
         for language, looks in BY_LANGUAGE.items():
             page, complaints = sign_in("operator"), list[str]()
             speak(page, language)
             _listen(page, complaints)
             found |= {look: [] for look in looks}
-            addresses = addresses or {**PAGES, **_linked(page), "approval-family": family}
+            addresses = addresses or {**PAGES, **_linked(page, answered), "approval-family": family}
             for name, address in addresses.items():
                 complaints += [f"{name}: {problem}" for problem in _opened(page, address)]
                 for look in looks:
@@ -208,8 +214,9 @@ def test_what_makes_everything_stand_still_can_be_shown(page: Page, request: pyt
     assert page.locator(".alert-important").count() == 2
 
 
-def _linked(page: Page) -> dict[str, str]:
-    followed = {name: _followed(page, *steps) for name, steps in LINKED.items()}
+def _linked(page: Page, answered: str) -> dict[str, str]:
+    done = (answered, STAGE, STAGE + r"references/")
+    followed = {name: _followed(page, *steps) for name, steps in {**LINKED, "stage-references-done": done}.items()}
     return {name: address for name, address in followed.items() if address}
 
 
