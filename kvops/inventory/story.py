@@ -99,15 +99,16 @@ def _odd(
 def _views(namespace: Namespace, name: str) -> list[KeyEvent]:
     """The views of its value, in KV or in a backup, and its reveals with the reason."""
     here = Q(subject=namespace.audited["subject"]) | Q(details__namespace=str(namespace))
-    kinds = {Action.VALUE_VIEWED: KeyEventKind.VIEWED, Action.VALUE_REVEALED: KeyEventKind.REVEALED}
+    kinds = {Action.VALUE_VIEWED.value: KeyEventKind.VIEWED, Action.VALUE_REVEALED.value: KeyEventKind.REVEALED}
+    # The newest of each kind, in one query: many views must not push the reveals out.
+    found = [Entry.objects.filter(here, action=action, details__key=name).newest_first()[:SHOWN] for action in kinds]
     return [
         KeyEvent(
             at=entry.at,
-            kind=kind,
+            kind=kinds[entry.action],
             by=entry.actor,
             note=entry.details.get("reason", entry.subject_label if entry.subject.startswith("generation:") else ""),
             links=[(gettext("Audit log"), entry.get_absolute_url())],
         )
-        for action, kind in kinds.items()
-        for entry in Entry.objects.filter(here, action=action, details__key=name).newest_first()[:SHOWN]
+        for entry in found[0].union(*found[1:], all=True)
     ]

@@ -224,5 +224,5 @@ def test_the_page_takes_few_queries(
     operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     scanned(estate, "master:1")
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(25):
         operator.get(KEY, {"name": "master:1"})
