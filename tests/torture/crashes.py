@@ -1,7 +1,8 @@
 """A2, A9, A18: a process dies at every boundary of a job; A11: it is paused there for three leases.
 
 `crashes_0` to `crashes_2`: one variant of the main job each, `crashes_restore`: a restore that overwrites,
-`crashes_restore_alone`: one of a key that no bulk call can write; in each trial several processes die one after the
+`crashes_restore_alone`: one of a key that no bulk call can write. `crashes_change`: a settings key that is changed,
+`crashes_clear`: a cache that is cleared under a standing approval. In each trial several processes die one after the
 other, each at another boundary, and n trials have every boundary once.
 `stops`: two random boundaries of different steps of the main job, of any variant, at which a lease may be held.
 """
@@ -84,7 +85,7 @@ ROWS = (
             figures=partial(figures, whole=KINDS[kind].trials),
             scale=lanes.SCALE,
         )
-        for kind, name in enumerate(("0", "1", "2", "restore", "restore_alone"))
+        for kind, name in enumerate(("0", "1", "2", "restore", "restore_alone", "change", "clear"))
     ),
     TortureRow(
         "stops",

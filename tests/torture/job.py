@@ -14,7 +14,9 @@ from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from backups.changes.moves import ChangeRefused
 from backups.cleanup import stages
+from backups.clearing.refusals import ClearingRefused
 from backups.restores import moves as restore_moves
 from kvops import clock, tasks, timing
 from kvops.approvals import gate as approval_gate
@@ -31,6 +33,8 @@ SWEEPS = 3
 LOAD_AGAIN = (
     stages.CleanupRefused,
     restore_moves.RestoreRefused,
+    ChangeRefused,
+    ClearingRefused,
     approval_gate.ApprovalRefused,
     run_driver.AlreadyOpen,
     run_driver.NotResumable,

@@ -8,20 +8,21 @@ from django.db import connection
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.models import CleanupStage, Restore
+from backups.models import CleanupStage, KeyChange, Restore
 from kvops import timing
 from tests import make
 from tests.torture.trial_estate import Asked, EstateTrial
 
 INTENTS = {
-    "bulk_delete": Action.CHUNK_INTENDED,
-    "bulk_put": Action.RESTORE_CHUNK_INTENDED,
-    "put_value": Action.RESTORE_CHUNK_INTENDED,
+    "bulk_delete": [Action.CHUNK_INTENDED],
+    "bulk_put": [Action.RESTORE_CHUNK_INTENDED],
+    "put_value": [Action.RESTORE_CHUNK_INTENDED, Action.CHANGE_INTENDED],
 }
-"""The calls that may change KV, each with the entry that announces it; in a trial it is the only one of its chunk."""
+"""The calls that may change KV, each with the entries that announce it; in a trial one is the only one of its chunk."""
 SETTLED = {
     Action.CHUNK_INTENDED.value: Action.CHUNK_SETTLED,
     Action.RESTORE_CHUNK_INTENDED.value: Action.RESTORE_CHUNK_SETTLED,
+    Action.CHANGE_INTENDED.value: Action.CHANGE_FINISHED,
 }
 NOTE_LEASES = """
 CREATE TABLE torture_lease (run bigint, epoch bigint, at timestamptz);
@@ -49,10 +50,9 @@ def pairs(trial: EstateTrial) -> list[Pair]:
     slugs = {namespace: slug for slug, namespace in make.NAMESPACES.items()}
     found: list[Pair] = []
     for call in sorted(trial.asked, key=lambda asked: asked.at):
-        wanted = (INTENTS.get(call.route), _digest(call), slugs[call.namespace])
-        mine = next(
-            (e for e in intents if (e.action, e.digest, e.environment) == wanted and e.at.timestamp() <= call.at), None
-        )
+        actions, slug = INTENTS.get(call.route, []), slugs[call.namespace]
+        before = (one for one in intents if one.action in actions and one.at.timestamp() <= call.at)
+        mine = next((one for one in before if one.environment == slug and _announces(one, call)), None)
         found.append(Pair(call, mine))
         if mine is not None:
             intents.remove(mine)
@@ -67,17 +67,24 @@ def unmatched(found: Sequence[Pair]) -> int:
 def unsettled() -> int:
     """Intents about any names whose settlement is not in the log."""
     intents = Entry.objects.filter(action__in=SETTLED)
-    return sum(not _settled(intent, 0.0) for intent in intents if intent.details["names"])
+    return sum(not _settled(intent, 0.0) for intent in intents if intent.details.get("names", 1))
 
 
 def _settled(intent: Entry, since: float) -> bool:
     same = Entry.objects.filter(
         action=SETTLED[intent.action],
         subject=intent.subject,
-        details__chunk=intent.details["chunk"],
         seq__gt=intent.seq,
+        **({"details__chunk": intent.details["chunk"]} if "chunk" in intent.details else {}),
     )
     return any(entry.at.timestamp() >= since for entry in same)
+
+
+def _announces(intent: Entry, call: Asked) -> bool:
+    """Whether the entry carries the digest of exactly the call's names; that of a change is about its key."""
+    if intent.action == Action.CHANGE_INTENDED:
+        return [KeyChange.objects.get(pk=intent.subject.partition(":")[2]).name] == list(call.names)
+    return intent.digest == _digest(call)
 
 
 def _digest(call: Asked) -> str:
@@ -123,6 +130,6 @@ def _leases(run: int) -> list[tuple[int, float]]:
 
 def _run_of(intent: Entry) -> int:
     kind, _, key = intent.subject.partition(":")
-    model = {"stage": CleanupStage, "restore": Restore}[kind]
+    model = {"stage": CleanupStage, "restore": Restore, "keychange": KeyChange}[kind]
     pk: int = model._default_manager.values_list("run", flat=True).get(pk=key)
     return pk

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,7 +15,8 @@ import psycopg
 from django.db import connection, connections
 
 from kvops import timing
-from tests import make
+from tests import keys as age_keys, make
+from tests.backups.changes import helpers as change_helpers
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -24,6 +25,7 @@ from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3, S3Answer
 from tests.torture import lanes
 from tests.torture.boundaries import PID
+from tests.torture.clear_job import PREFIX
 from tests.torture.forked_workers import Children, End, Order
 
 CHANGING = ("bulk_delete", "bulk_put", "put_value", "delete_value", "delete_namespace")
@@ -67,7 +69,10 @@ class JournalledBucket(FakeS3):
 
 @dataclass
 class EstateTrial:
-    """One estate with everything that was asked of it. `written`: what somebody wrote again: slug and name, value."""
+    """One estate with everything that was asked of it.
+
+    `written`: what must be there at the end besides, by slug and name: mostly what somebody wrote again.
+    """
 
     estate: make.Estate
     bucket: JournalledBucket
@@ -220,3 +225,25 @@ def lost_alone(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Ran
     restore_helpers.wipe(estate, estate.production, name)
     cloudflare.fault("put_value", "effect_then_reset")
     return trial
+
+
+def settings_key(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -> EstateTrial:
+    """An estate with a key of settings, which QA is to change and production keeps."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 2})
+    age_keys.encrypt()
+    change_helpers.ready(trial.estate)
+    trial.written["qa", change_helpers.KEY] = change_helpers.NEW
+    trial.written["production", change_helpers.KEY] = change_helpers.OLD
+    cloudflare.fault("put_value", "effect_then_reset")
+    return trial
+
+
+def old_pages(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -> EstateTrial:
+    """An estate whose QA has keys of a cache without an expiration, and one that expires."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 2})
+    names = sorted(f"{PREFIX}{number}" for number in random.sample(range(10**6), 5))
+    cleanup_helpers.fill(trial.estate, *names, slugs=["qa"])
+    trial.estate.put(trial.estate.qa, f"{PREFIX}expires", b"stays", expiration=4_000_000_000)
+    trial.written["qa", f"{PREFIX}expires"] = b"stays"
+    cloudflare.fault("bulk_delete", "effect_then_reset")
+    return replace(trial, names={**trial.names, "qa": names})

@@ -10,7 +10,7 @@ from audit.actions import Action
 from audit.models import Entry
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleanup_helpers
-from tests.torture import clicks, joined, restore_job
+from tests.torture import change_job, clear_job, clicks, joined, restore_job
 from tests.torture.rows import Found
 from tests.torture.trial_estate import OTHERS, EstateTrial
 
@@ -26,8 +26,20 @@ def of_restore(trial: EstateTrial) -> Found:
     return _verdict(trial, effects=_written(trial), over=restore_job.over())
 
 
+def of_change(trial: EstateTrial) -> Found:
+    """The same of the change job: the key has the new value, and nothing of the proposal is left."""
+    left = [key for key in trial.bucket.objects if key.startswith("proposals/")]
+    return _verdict(trial, effects=_written(trial), over=change_job.over() and not left)
+
+
+def of_clear(trial: EstateTrial) -> Found:
+    """The same of the clear job: every key of the rule is gone, and no other."""
+    left = [name for name in trial.names["qa"] if _held(trial, "qa", name) is not None]
+    return _verdict(trial, effects=_deleted(trial), over=clear_job.over() and not left)
+
+
 def _verdict(trial: EstateTrial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
-    objects = trial.bucket.objects
+    objects = {**trial.bucket.erased, **trial.bucket.objects}
     problems = judge.problems(trial.cloudflare.journal, judge.approved_sets(objects), judge.writable_sets(objects))
     found = {
         "keys lost": len(problems) + _missing(trial),
@@ -75,10 +87,12 @@ def _over(trial: EstateTrial) -> bool:
 
 
 def _unmatched_puts(trial: EstateTrial) -> int:
-    """Objects put that belong to no copy whose start is in the log before them."""
+    """Objects put that belong to no copy or proposal that is in the log before them."""
     started = [
         (entry.subject_label, entry.at.timestamp()) for entry in Entry.objects.filter(action=Action.GENERATION_STARTED)
     ]
+    prepared = Entry.objects.filter(action=Action.CHANGE_PREPARED)
+    started += [(str(entry.details["object"]), entry.at.timestamp()) for entry in prepared]
     return sum(
         not any(put.namespace.startswith(stem) and at <= put.at for stem, at in started) for put in trial.bucket.asked
     )
