@@ -116,6 +116,14 @@ class _ClearingStep:
                 return Done({"names": 0, "deleted": 0})
             request = rules.request_of(clearing)
             request.save(force_insert=True)
+            log.record(
+                Action.CLEANUP_REQUESTED,
+                actor=lease.actor,
+                environment=self.environment.slug,
+                subject=f"cleanup:{request.pk}",
+                subject_label=str(request),
+                details={"reason": clearing.reason[:500], "round": self.mine.pk},
+            )
             stage = rules.stage_of(clearing, request)
             stage.save(force_insert=True)
             CleanupEntry.objects.bulk_create(

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from audit import verify
 from audit.models import Entry
 from backups.clearing import requests as clearing_requests, rounds
 from backups.clearing.history import by_month
@@ -66,6 +67,14 @@ def test_a_round_clears_exactly_the_keys_of_its_rule_and_proves_it(
     actions = set(Entry.objects.filter(subject=rule.subject).values_list("action", flat=True))
     assert {"clearing.created", "clearing.started", "clearing.cleared"} <= actions
     assert not Run.objects.filter(kind=Run.Kind.LATE_CHECK).exists()
+
+
+def test_the_audit_log_has_every_entry_of_a_round(rule: Clearing, people: make.People) -> None:
+    done = helpers.ran(rule, people)
+    assert done.stage is not None
+    assert verify.verify().problems == ()
+    asked = Entry.objects.get(subject=f"cleanup:{done.stage.request_id}", action="cleanup.requested")
+    assert (asked.actor, asked.details) == (str(people.operator), {"reason": "old pages", "round": done.pk})
 
 
 def test_its_backup_has_exactly_these_keys_and_is_verified_and_kept(rule: Clearing, people: make.People) -> None:
