@@ -1,14 +1,21 @@
 """The pages of scheduled clearings: the rule from its form to its acceptance, and where else it shows."""
 
+import re
+from collections.abc import Callable
+
 import pytest
+from django.db.models import F
 from django.test import Client
 
+from backups.clearing import rounds
 from backups.models import Clearing, ClearingRound
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, ReferenceAnswer, ReferenceHit, Schedule
+from kvops.schedules import jobs as schedule_jobs
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.clearing import helpers
+from tests.gate import test_clearing as gate_clearing, world as gate
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -191,3 +198,80 @@ def test_the_schedule_of_a_rule_is_not_changed_by_itself(
     operator.post(f"/schedules/{schedule.pk}/change", {"expression": "0 4 * * *", "zone": "UTC"})
     schedule.refresh_from_db()
     assert schedule.expression == helpers.DAILY
+
+
+# Where people look after a stop
+
+SAID = {
+    "expired": "No standing approval is in force.",
+    "revoked": "No standing approval is in force.",
+    "reviewer's role": "Reviewer approved this and is no longer a reviewer.",
+    "operator's role": "Operator is no longer an operator.",
+    "cap": "The rule is no longer the one that was approved. Ask again.",
+    "cron": "The rule is no longer the one that was approved. Ask again.",
+}
+
+
+def breaking(what: str) -> tuple[Callable[[gate.GateWorld, Clearing], None], str]:
+    """The way in which the tests of the gate break it, and a pattern of the sentence of a run."""
+    return gate_clearing.STOPS.get(what, (gate_clearing.no_operator, "Operator is no longer an operator"))
+
+
+def break_(rule: Clearing, people: make.People, what: str) -> None:
+    """Break a condition of the rule."""
+    breaking(what)[0](gate.GateWorld(people, rule.namespace, rule.namespace), rule)
+
+
+def said(rule: Clearing, people: make.People, sentence: str) -> None:
+    """The page of the rule says it, and so does the list; the overview leads to the rule."""
+    browser = signed_in(people.operator2)
+    for address in (f"/clearing/{rule.pk}/", "/clearing/"):
+        assert sentence in browser.get(address).text.replace("&#x27;", "'"), address
+    overview = browser.get("/").text
+    assert f'href="/clearing/{rule.pk}/"' in overview
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_a_due_time_that_could_not_begin_is_said_where_people_look(
+    cache: make.Estate, people: make.People, what: str
+) -> None:
+    rule = helpers.rule(cache.qa, people)
+    helpers.approve(rule, people)
+    break_(rule, people, what)
+    cache.cloudflare.forget()
+    assert schedule_jobs.fire(rule.schedule.pk, rule.schedule.next_at)
+    make.work()
+    assert list(cache.cloudflare.journal) == []
+    said(rule, people, SAID[what])
+    assert SAID[what] in signed_in(people.operator2).get("/schedules/").text
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_a_round_that_stopped_before_its_first_call_is_said_where_people_look(
+    cache: make.Estate, people: make.People, what: str
+) -> None:
+    rule = helpers.rule(cache.qa, people)
+    helpers.approve(rule, people)
+    run = rounds.start(rule, by=people.operator)
+    break_(rule, people, what)
+    cache.cloudflare.forget()
+    make.work()
+    assert list(cache.cloudflare.journal) == []
+    sentence = ClearingRound.objects.get(run=run).shown_reason
+    assert re.search(breaking(what)[1], sentence)
+    said(rule, people, sentence)
+
+
+def test_a_rule_that_qa_did_not_accept_or_accepted_long_ago_says_so(cache: make.Estate, people: make.People) -> None:
+    helpers.accepted(cache.qa, people)
+    cache.put(cache.production, "mastercache:a")
+    cleanup_helpers.scan(cache.production)
+    rule = helpers.rule(cache.production, people)
+    helpers.approve(rule, people)
+    with gate.past_the_triggers():
+        ClearingRound.objects.update(accepted_at=F("accepted_at") - gate_clearing.DAY * 91)
+    cache.cloudflare.forget()
+    assert schedule_jobs.fire(rule.schedule.pk, rule.schedule.next_at)
+    make.work()
+    assert list(cache.cloudflare.journal) == []
+    said(rule, people, "The same rule is not accepted in QA.")
