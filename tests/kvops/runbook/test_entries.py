@@ -80,6 +80,14 @@ def test_the_timeline_has_who_when_and_where_it_is_stored(estate: make.Estate, p
     assert not {"chunk.settled", "chunk.intended"} & {action for action, _ in shown}
 
 
+def test_the_check_after_a_clean_up_is_in_its_entry_with_the_result(estate: make.Estate, people: make.People) -> None:
+    stage = cleaned(estate, people)
+    page = signed_in(people.auditor).get(entry_of(f"stage:{stage.pk}").url)
+    told = [entry for entry, _ in page.context["timeline"] if entry.action == "stage.checked_again"]
+    assert [(entry.details["check"], entry.details["outcome"]) for entry in told] == [(stage.check_after_id, "passed")]
+    assert "Compared with D1 again after the deletion" in page.content.decode()
+
+
 def test_the_procedure_stands_on_the_pages_of_the_operation(estate: make.Estate, people: make.People) -> None:
     stage = cleaned(estate, people)
     for address in (
