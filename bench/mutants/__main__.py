@@ -26,7 +26,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.requests": ("start_deletion",),
         "backups.cleanup.references": (
             "search_of", "with_others", "hits_of", "_names_in_the_code", "_answers", "unanswered", "missing", "lacking",
-            "insist_references",
+            "insist_references", "answer", "_insist_open", "_insist_no_follow_up", "_insist_follow_up",
         ),
         "backups.cleanup.shown_references": (),
         "backups.cleanup.after_check": (),
@@ -45,8 +45,6 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "let_go_on",
         ),
         "backups.deletion.mandate": (),
-        "backups.clearing.conditions": (),
-        "backups.clearing.mandate": (),
         "backups.deletion.chunks": (),
         "backups.bucket.newest_manifest": ("insist_none",),
         "backups.execution.revalidation": (),
@@ -61,6 +59,28 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
+    },
+    "clearing": {
+        "backups.clearing.conditions": (),
+        "backups.clearing.mandate": (),
+        "backups.clearing.rounds": (),
+        "backups.clearing.references": (),
+    },
+    "changes": {
+        "backups.changes.before_write": (),
+        "backups.changes.moves": (),
+        "backups.changes.qa": (),
+        "backups.changes.proposal": ("Proposal.parts", "opened", "unsealed"),
+        "backups.changes.requests": (
+            "submit", "insist_asker", "insist_prepared", "_insist_qa", "start", "_qa_stands", "give_up", "accept",
+        ),
+        "backups.changes.evidence": (),
+        "kvops.inventory.reveal": (),
+    },
+    "families": {
+        "kvops.inventory.registration": (),
+        "backups.families.requests": (),
+        "backups.families.evidence": (),
     },
     "approvals": {"kvops.approvals.gate": (), "kvops.approvals.evidence": ()},
     "digests": {
