@@ -39,6 +39,12 @@ class Action(TextChoices):
     EXPIRY_LACKING = "expiry.lacking", _("Keys without the expiry of their family found")
     MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained changes acknowledged")
 
+    OUTSIDE_FOUND = "outside.found", _("Settings changed outside KVOps found")
+    OUTSIDE_NOT_COMPARABLE = "outside.not_comparable", _("Backup not comparable with the one before")
+    OUTSIDE_ACKNOWLEDGED = "outside.acknowledged", _("Settings changed outside KVOps explained")
+    SETTING_COMPARISON_STARTED = "setting.comparison_started", _("Comparison of a setting started")
+    SETTING_COMPARED = "setting.compared", _("Setting compared with the last backup")
+
     CLOUDFLARE_ASKED = "missing.cloudflare_asked", _("Cloudflare's audit log asked")
 
     TRACES_ASKED = "traces.asked", _("Traces asked for the use of keys")
@@ -200,6 +206,8 @@ ALARMING = frozenset(
         Action.SCAN_FAILED,
         Action.MISSING_FOUND,
         Action.UNEXPECTED_FOUND,
+        Action.OUTSIDE_FOUND,
+        Action.OUTSIDE_NOT_COMPARABLE,
         Action.EXPIRY_LACKING,
         Action.RUN_FAILED,
         Action.RUN_TAKEN_OVER,

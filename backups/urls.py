@@ -16,6 +16,7 @@ from backups.history import views as history_views
 from backups.integrity import difference_views, live_views as live_check_views, views as check_views
 from backups.investigations import views as investigation_views
 from backups.masters import views as masters_views
+from backups.outside_changes import views as outside_views
 from backups.restores import views as restore_views
 from backups.retention import request_views as prune_views, views as retention_views
 
@@ -152,4 +153,10 @@ urlpatterns: list[URLPattern] = [
     path("storage/objects/<int:pk>/note", bucket_views.note, name="storage_note"),
     path("storage/<slug:environment>/protection", bucket_views.ask_cloudflare, name="storage_protection"),
     path("storage/<slug:environment>/reconcile", bucket_views.reconcile, name="storage_reconcile"),
+    path("key/<slug:environment>/<slug:binding>/compare", outside_views.compare_setting, name="setting_compare"),
+    path("unexplained/settings/", outside_views.index, name="outside_list"),
+    path("unexplained/settings/<int:pk>/", outside_views.detail, name="outside"),
+    path("unexplained/settings/<int:pk>/cloudflare", outside_views.ask_cloudflare, name="outside_cloudflare"),
+    path("unexplained/settings/<int:pk>/explain", outside_views.explain, name="outside_explain"),
+    path("unexplained/settings/<int:pk>/names", outside_views.download, name="outside_names"),
 ]

@@ -23,6 +23,7 @@ def _named() -> Iterator[str]:
         yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not, gate.owners))
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
+    yield from unexplained_deletions.REPORTED
     yield from (*subject_tree.functions(), *key_story.TOLD_BY, key_reveal.UNFIT)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))

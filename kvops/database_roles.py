@@ -36,6 +36,7 @@ APPLICATION: Mapping[str, str] = {
     "audit_entry": "SELECT, INSERT",
     # A row lock needs a right to update, so the column is granted. The trigger lets no role change it.
     "audit_head": "SELECT, UPDATE (id)",
+    "backups_outsidechange": "SELECT, INSERT",
     "django_migrations": "SELECT",
     "kvops_policyversion": "SELECT, INSERT",
     "kvops_referencehit": "SELECT, INSERT",
@@ -62,6 +63,22 @@ FROZEN: Mapping[str, frozenset[str]] = {
     ),
     "backups_differencecase": frozenset(
         ["id", "environment_id", "dataset_id", "source", "failed_id", "opened_by_id", "opened_at"]
+    ),
+    "backups_outsidesearch": frozenset(
+        [
+            "id",
+            "generation_id",
+            "earlier_id",
+            "namespace_id",
+            "outcome",
+            "reason",
+            "at",
+            "changed",
+            "new",
+            "gone",
+            "explained",
+            "listed",
+        ]
     ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
     "kvops_runbooktodo": frozenset(["id", "entry", "text", "owner_id", "due", "created_by_id", "created_at"]),

@@ -16,7 +16,8 @@ or key, and the backup's status stays as it was. A part is decrypted in memory, 
 all of it was found unchanged.
 
 Both references may hold several secrets, one a line, the newest first. New backups use the newest key; older backups
-stay readable with the others. `RESTORE.md` describes the same in commands of `age` and wrangler.
+stay readable with the others. The first backup of the same keys after a rotation is digested with the older key too, so
+that it can be compared with the backup before. `RESTORE.md` describes the same in commands of `age` and wrangler.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -74,13 +75,21 @@ def seal(needs: bool) -> dict[str, object]:
     return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": archive.key_id(_digest_keys()[0])}
 
 
+def older_digest_key(before: Generation | None, sealed: str) -> str:
+    """The id of the key of the backup before, if it is another than the new one's and this process still has it."""
+    if before is None or not sealed or before.digest_key in {"", sealed}:
+        return ""
+    known = {archive.key_id(key) for key in _digest_keys()}
+    return before.digest_key if before.digest_key in known else ""
+
+
 def newest_digest_key() -> bytes:
     """The key of new digests. Raises RunError if this process lacks it."""
     return _digest_keys()[0]
 
 
 def digest_key_of(key_id: str) -> bytes:
-    """The key with this id, by which a change was intended. Raises RunError if this process lacks it."""
+    """The key with this id, such as that of a change. Raises RunError if this process lacks it."""
     found = next((key for key in _digest_keys() if archive.key_id(key) == key_id), None)
     if found is None:
         raise RunError(

@@ -12,14 +12,12 @@ with the store's own size, ETag and time.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
@@ -30,10 +28,11 @@ from audit.models import Head
 from backups import archive
 from backups.bucket import access as bucket_access, newest_manifest, protection as bucket_protection
 from backups.bucket.store import ObjectConflict
-from backups.generations import encryption, recovery
+from backups.generations import encryption, part_rows, recovery
 from backups.generations.freeze import Freezing
 from backups.generations.kv_reader import KvReader, Name
-from backups.models import Generation, GenerationEntry, GenerationPart
+from backups.generations.part_rows import Found
+from backups.models import Generation, GenerationEntry
 from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
@@ -45,8 +44,6 @@ NAMES = 1_000
 
 Outcome = GenerationEntry.Outcome
 Status = Generation.Status
-type Found = tuple[int, Outcome, bytes | None, int | None]
-"""The result for one name: its index, the outcome, and the digest and the size of its value."""
 
 
 class Export(Freezing):
@@ -83,6 +80,15 @@ class Export(Freezing):
         """The key of the digests, once the encryption of the backup is decided."""
         return encryption.digest_key(self.generation)
 
+    @cached_property
+    def _older_key(self) -> bytes | None:
+        named = self.generation.older_digest_key
+        return encryption.digest_key_of(named) if named else None
+
+    def _by_older_key(self, entry: KvEntry) -> bytes | None:
+        """The digest by the key before a rotation; None for another backup than the first after it."""
+        return entry_digest(entry, self._older_key) if self._older_key else None
+
     def part(self) -> None:
         """Read, store and commit one part; after the last part comes the manifest."""
         at = self.lease.run.cursor
@@ -108,9 +114,9 @@ class Export(Freezing):
             for name, entry in self._entries(first):
                 if entry is None:
                     refused = name.name in self.reader.refused
-                    found.append((name.index, Outcome.UNREADABLE if refused else gone(name), None, None))
+                    found.append((name.index, Outcome.UNREADABLE if refused else gone(name), None, None, None))
                 elif kept := writer.add(entry):
-                    found.append((name.index, Outcome.KEPT, kept, len(entry.data)))
+                    found.append((name.index, Outcome.KEPT, kept, len(entry.data), self._by_older_key(entry)))
                 else:
                     self._over = [(name, entry)]
                     break
@@ -175,14 +181,14 @@ class Export(Freezing):
     def _commit(self, at: dict[str, Any], stored: list[archive.Part], found: list[Found]) -> None:
         following = at["next"] + len(found)
         cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
-        count = Counter(outcome for _, outcome, _, _ in found)
+        count = Counter(row[1] for row in found)
         with self.checkpoint(
             cursor,
             done=following,
             note=counted(gettext_noop("Keys backed up: %(n)s of %(total)s."), following, self.lease.run.total or 0),
         ):
-            _row(self.generation, stored, at["next"], following - 1).save()
-            _settle(self.generation, found)
+            part_rows.part_row(self.generation, stored, at["next"], following - 1).save()
+            part_rows.settle(self.generation, found)
             bucket_access.remember(self.generation, self._written)
             self.update(
                 keys=F("keys") + count[Outcome.KEPT],
@@ -267,39 +273,6 @@ def _missing(vanished: int, generation: Generation) -> str:
         "singly, and Cloudflare refuses a request with such a name in its address, as %(name)s."
     )
     return say(said, keys=vanished, count=count, name=repr(unreadable[0].name))
-
-
-def _row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:
-    plain, sibling = stored[0], stored[1] if len(stored) > 1 else None
-    return GenerationPart(
-        generation=generation,
-        number=plain.number,
-        object_key=plain.key,
-        sha256=plain.sha256,
-        size=plain.size,
-        keys=plain.keys,
-        digest_root=plain.digest_root,
-        digests_key=plain.digests_key,
-        digests_sha256=plain.digests_sha256,
-        api_only_key=sibling.key if sibling else "",
-        api_only_sha256=sibling.sha256 if sibling else "",
-        api_only_keys=sibling.keys if sibling else 0,
-        first_index=first,
-        last_index=last,
-        stored=[asdict(part) for part in stored],
-    )
-
-
-def _settle(generation: Generation, found: list[Found]) -> None:
-    """Record the results for the names of a part in one statement."""
-    columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE backups_generationentry AS entry SET outcome = f.outcome, digest = f.digest, size = f.size"
-            " FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bigint[]) AS f(index, outcome, digest, size)"
-            " WHERE entry.generation_id = %s AND entry.index = f.index",
-            [*columns, generation.pk],
-        )
 
 
 def export(lease: Lease) -> Again | None:

@@ -151,9 +151,16 @@ class Freezing:
         seed = archive.names_sha256(self._all_names())
         cursor = {"phase": "sample", "seed": seed, "next": 0}
         sealed = encryption.seal(any(map(encryption.needed, families)))
+        older = encryption.older_digest_key(self._before(), str(sealed["digest_key"]))
         total = self.generation.entries.count()
         with self.checkpoint(cursor, total=total, note=gettext_noop("Comparing a sample")):
-            self.update(category=scope.category(families), **sealed, **found)
+            self.update(category=scope.category(families), older_digest_key=older, **sealed, **found)
+
+    def _before(self) -> Generation | None:
+        """The newest verified routine backup of the same keys, which a routine backup is compared with."""
+        mine, routine = self.generation, Generation.Purpose.ROUTINE
+        same = Generation.objects.verified().filter(namespace=mine.namespace, prefixes=mine.prefixes, purpose=routine)
+        return same.order_by("-started_at", "-pk").first() if mine.purpose == routine else None
 
     def sample(self) -> None:
         """Read the sample's keys in bulk and singly; if one differs, all keys are read singly."""

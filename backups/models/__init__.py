@@ -17,6 +17,7 @@ from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
+from backups.models.outside import OutsideChange, OutsideSearch, SettingComparison
 from backups.models.plain_dumps import PlainDump
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
@@ -48,6 +49,8 @@ __all__ = [
     "Investigation",
     "KeyChange",
     "OtherName",
+    "OutsideChange",
+    "OutsideSearch",
     "Pin",
     "PlainDump",
     "PruneEntry",
@@ -56,6 +59,7 @@ __all__ = [
     "Restore",
     "RestoreChunk",
     "RestoreEntry",
+    "SettingComparison",
     "StagedObject",
     "StoredObject",
     "TypeRule",

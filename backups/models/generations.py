@@ -76,6 +76,9 @@ class Generation(models.Model):
 
     With `exact`, the only prefix is the whole name of the only key.
 
+    The first backup after a rotation of the key is digested with the older key too (`older_digest_key`), so that it can
+    be compared with the backup before.
+
     The bucket is the one of this name at `endpoint`, in the account `account_id`. The endpoint's host also names R2's
     jurisdiction. A backup from before these were recorded has neither, and is known by the bucket's name alone.
     """
@@ -129,6 +132,7 @@ class Generation(models.Model):
     status = models.CharField(max_length=20, choices=Status, default=Status.WRITING)
     recipients = models.JSONField(default=list)
     digest_key = models.CharField(max_length=16, blank=True)
+    older_digest_key = models.CharField(max_length=16, blank=True, default="", db_default="")
     bucket = models.CharField(max_length=100)
     endpoint = models.CharField(max_length=200, blank=True, default="", db_default="")
     account_id = models.CharField(max_length=64, blank=True, default="", db_default="")
@@ -292,6 +296,7 @@ class GenerationEntry(models.Model):
     expiration = models.BigIntegerField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PLANNED)
     digest = models.BinaryField(null=True, blank=True)
+    older_digest = models.BinaryField(null=True, blank=True)
     size = models.BigIntegerField(null=True, blank=True)
 
     class Meta:

@@ -20,6 +20,7 @@ from backups.models import Check, CleanupStage, Comparison, Dataset, Generation,
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket
 from backups.templatetags.clearing import clearing_alarms
+from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
@@ -85,6 +86,7 @@ def _backup_alarms() -> list[Alarm]:
         *_not_in_time(),
         *_past_their_end(),
         *clearing_alarms(),
+        *outside_alarms(),
         *bucket.alarms(),
     ]
 

@@ -202,7 +202,7 @@ def _since_the_last_listing(scan: Scan) -> _Params:
 def _delete_gone(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
     """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
     own = {
-        "explained": _registered(unexplained_deletions.EXPLAINED),
+        "explained": _registered((*unexplained_deletions.EXPLAINED, *unexplained_deletions.REPORTED)),
         "restored": _registered(unexplained_deletions.RESTORED),
     }
     cursor.execute(_GONE.format(of_scan=_OF_SCAN, **own), params)

@@ -1,4 +1,4 @@
-"""Changes of keys past KVOps: Cloudflare's audit log of the account, for the time between two scans.
+"""Changes of keys past KVOps: Cloudflare's audit log of the account, for the time between two scans or backups.
 
 The answer is Cloudflare's statement. It is shown and not stored, because it has addresses of persons. The audit log of
 KVOps records the person who asked, the time asked for, and the number of entries.
@@ -17,7 +17,7 @@ from audit import log
 from audit.actions import Action
 from kvops.cloudflare import ApiError, AuditEntry, AuthError, CloudflareError
 from kvops.connections import clients
-from kvops.models import Person, Role, Scan
+from kvops.models import Namespace, Person, Role, Scan
 from kvops.refusals import Refused
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class PastRefused(Refused):
 
 @dataclass(frozen=True)
 class CloudflareStatement:
-    """The recorded calls that changed the namespace between two scans. If `more`, there are others."""
+    """The recorded calls that changed the namespace in that time. If `more`, there are others."""
 
     since: datetime
     before: datetime
@@ -42,26 +42,32 @@ class CloudflareStatement:
 
 def ask(scan: Scan, *, by: Person) -> CloudflareStatement:
     """Ask Cloudflare who changed the namespace since the scan before this one. Raises PastRefused."""
-    if not by.holds(Role.OPERATOR):
-        raise PastRefused(_("Only an operator can do this."))
     earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk).order_by("-pk")
     before = next((one for one in earlier[:SHOWN] if scan.prefix.startswith(one.prefix)), None)
     if before is None or scan.completed_at is None:
         raise PastRefused(_("There is no earlier scan of these keys, so the time of the change is not known."))
-    since, until = before.created_at, scan.completed_at
+    return ask_between(scan.namespace, before.created_at, scan.completed_at, subject=f"unexplained:{scan.pk}", by=by)
+
+
+def ask_between(
+    namespace: Namespace, since: datetime, until: datetime, *, subject: str, by: Person
+) -> CloudflareStatement:
+    """Ask Cloudflare who changed the namespace in this time, for a subject of the audit log. Raises PastRefused."""
+    if not by.holds(Role.OPERATOR):
+        raise PastRefused(_("Only an operator can do this."))
     try:
-        with clients.reader(scan.namespace.environment) as client:
-            entries, more = client.changes_of_namespace(scan.namespace.namespace_id, since, until)
+        with clients.reader(namespace.environment) as client:
+            entries, more = client.changes_of_namespace(namespace.namespace_id, since, until)
     except CloudflareError as error:
-        logger.warning("Cloudflare's audit log of %s does not answer: %s", scan.namespace, error)
+        logger.warning("Cloudflare's audit log of %s does not answer: %s", namespace, error)
         raise PastRefused(_sentence(error)) from error
     with log.transaction():
         log.record(
             Action.CLOUDFLARE_ASKED,
             actor=by.actor,
-            environment=scan.namespace.environment.slug,
-            subject=f"unexplained:{scan.pk}",
-            subject_label=str(scan.namespace),
+            environment=namespace.environment.slug,
+            subject=subject,
+            subject_label=str(namespace),
             details={"since": since.isoformat(), "before": until.isoformat(), "entries": len(entries)},
         )
     return CloudflareStatement(since, until, entries[:SHOWN], more or len(entries) > SHOWN)

@@ -31,6 +31,8 @@ The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earlies
 """
 RESTORED = ("backups.restores.own_writes.restored_by_us", "backups.changes.own_writes.changed_by_us")
 """Functions, by name, that give SQL for (name, at) of keys that KVOps wrote. The parameters are the same."""
+REPORTED = ("backups.outside_changes.search.reported_gone",)
+"""Functions, by name, that give SQL for (name, at) of keys that were found gone elsewhere: a scan repeats none."""
 EMPTIED = ("backups.deletion.own_deletions.emptied_by_us",)
 """Functions, by name, that give SQL for (prefix) of the prefixes that a clean-up emptied: no key may come back."""
 

@@ -37,6 +37,7 @@ class NotificationEvent(models.TextChoices):
     ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
     DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")
     KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")
+    SETTING_CHANGED_OUTSIDE = "setting.changed_outside", _("settings changed outside KVOps")
     KEY_LACKS_EXPIRY = "key.lacks_expiry", _("keys without the expiry of their family")
     KEY_REAPPEARED = "key.reappeared", _("deleted keys reappeared")
     STAGE_DIFFERS = "stage.differs", _("differences with D1 after a clean-up")

@@ -68,6 +68,8 @@ class Run(models.Model):
         REVERSE_CHANGE = "reverse_change", _("preparation of a reverse change")
         ERASE_PROPOSAL = "erase_proposal", _("erasure of a proposal")
         CLEAR = "clear", _("scheduled clearing")
+        OUTSIDE = "outside", _("search for changes outside KVOps")
+        COMPARE_SETTING = "compare_setting", _("comparison of a setting")
 
     class State(models.TextChoices):
         """The state of the run."""

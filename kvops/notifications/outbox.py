@@ -83,6 +83,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.SETTING_CHANGED_OUTSIDE: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_LACKS_EXPIRY: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.STAGE_DIFFERS: NotificationKind(roles=_TEAM, channel=True),

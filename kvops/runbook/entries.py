@@ -1,4 +1,4 @@
-"""The entries of the runbook, read from the audit log: operations, reads of masked values, and stated operations."""
+"""The entries of the runbook, from the audit log: operations, reads of values, stated operations, changes outside."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +46,7 @@ _BEGUN = (
     "prune:",
     "keychange:",
     "stated:",
+    "outside:",
 )
 """The subjects of these actions, and of stated operations."""
 
@@ -79,6 +80,7 @@ class EntryKind(TextChoices):
     OPERATION = "operation", gettext_lazy("operation by KVOps")
     READ = "read", gettext_lazy("masked value read")
     STATED = "stated", gettext_lazy("stated by a person")
+    OUTSIDE = "outside", gettext_lazy("changed outside KVOps")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class RunbookEntry:
     @property
     def kind(self) -> EntryKind:
         """Its kind."""
-        kinds = {Action.RUNBOOK_STATED: EntryKind.STATED, **dict.fromkeys(_READS, EntryKind.READ)}
+        kinds = {Action.RUNBOOK_STATED: EntryKind.STATED, Action.OUTSIDE_FOUND: EntryKind.OUTSIDE}
+        kinds |= dict.fromkeys(_READS, EntryKind.READ)
         return kinds.get(Action(self.begun.action), EntryKind.OPERATION)
 
     @property
@@ -112,6 +115,8 @@ class RunbookEntry:
             return _("Masked value revealed")
         if self.kind == EntryKind.READ:
             return _("Masked value read")
+        if self.kind == EntryKind.OUTSIDE:
+            return _("Settings changed outside KVOps")
         if self.kind == EntryKind.STATED:
             return capfirst(str(StatedOperation.Verb(self.begun.details["verb"]).label))
         return str(self.procedure.title) if self.procedure else self.begun.title
@@ -208,6 +213,7 @@ class RunbookSearch:
             (Action.VALUE_VIEWED, Q(details__masked=True), EntryKind.READ),
             (Action.VALUE_REVEALED, Q(), EntryKind.READ),
             (Action.RUNBOOK_STATED, Q(), EntryKind.STATED),
+            (Action.OUTSIDE_FOUND, Q(), EntryKind.OUTSIDE),
         ]
         for action, only, kind in begun:
             if self.kind in ("", kind):
@@ -288,5 +294,5 @@ def _beginnings() -> Q:
     return (
         Q(action__in=BEGINNINGS, details__has_key="procedure")
         | Q(action=Action.VALUE_VIEWED, details__masked=True)
-        | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED])
+        | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED, Action.OUTSIDE_FOUND])
     )

@@ -18,12 +18,20 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.SCAN: RunKind("kvops.inventory.scan.scan"),
     Run.Kind.BACKUP: RunKind(
         "backups.generations.export.export",
-        finished=("backups.generations.start.backup_finished", "backups.cleanup.preparation.backup_finished"),
+        finished=(
+            "backups.generations.start.backup_finished",
+            "backups.cleanup.preparation.backup_finished",
+            "backups.outside_changes.search.backup_finished",
+        ),
         resumed="backups.investigations.requests.insist_open",
     ),
     Run.Kind.MASTERS: RunKind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
     Run.Kind.VERIFY: RunKind(
-        "backups.generations.start.read_back", finished=("backups.cleanup.preparation.verify_finished",)
+        "backups.generations.start.read_back",
+        finished=(
+            "backups.cleanup.preparation.verify_finished",
+            "backups.outside_changes.search.verify_finished",
+        ),
     ),
     Run.Kind.CHECK: RunKind(
         "backups.integrity.start.run_check",
@@ -54,6 +62,8 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.CHANGE: RunKind("backups.changes.run.run_change", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.REVERSE_CHANGE: RunKind("backups.changes.reverse.prepare_reverse"),
     Run.Kind.ERASE_PROPOSAL: RunKind("backups.changes.erase.erase_proposal"),
+    Run.Kind.OUTSIDE: RunKind("backups.outside_changes.search.search"),
+    Run.Kind.COMPARE_SETTING: RunKind("backups.outside_changes.one_key.compare_one"),
     Run.Kind.LOOK: RunKind("kvops.references.look.work"),
     Run.Kind.SEARCH: RunKind("kvops.references.scripts.work"),
 }

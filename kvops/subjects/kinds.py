@@ -88,6 +88,12 @@ KINDS: Mapping[str, SubjectKind] = {
         "kvops.Scan",
         holds=["unexplained_deletions__name", "unexpected_keys__name"],
     ),
+    "outside": SubjectKind(
+        _("Settings changed outside KVOps"),
+        "backups:outside",
+        "backups.OutsideSearch",
+        holds=["changes__name"],
+    ),
     "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule"),
     "stated": SubjectKind(
         _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
