@@ -27,6 +27,7 @@ from backups.models import (
     Difference,
     Generation,
     KeyChange,
+    OutsideSearch,
     PlainDump,
     StoredObject,
 )
@@ -82,6 +83,7 @@ class DoorsWorld:
     todo: int
     search: int
     family: int
+    outside: int
 
 
 @pytest.fixture
@@ -152,6 +154,9 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         todo.pk,
         search.pk,
         registering.asked(people).pk,
+        OutsideSearch.objects.create(
+            generation=stage.generation, namespace=estate.qa, outcome="not_comparable", reason="partial"
+        ).pk,
     )
 
 
@@ -364,6 +369,11 @@ DOORS: dict[str, Door] = {
     "backups:generation_pin": Door(
         (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]
     ),
+    "backups:outside": page(lambda world: [world.outside]),
+    "backups:outside_cloudflare": operates(lambda world: [world.outside]),
+    "backups:outside_explain": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.outside]),
+    "backups:outside_list": page(),
+    "backups:outside_names": page(lambda world: [world.outside], "?format=csv"),
     "backups:pin_remove": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda world: [world.pin]),
     "backups:prune": page(lambda world: [world.prune]),
     "backups:prune_again": operates(lambda world: [world.prune], done=409),
@@ -389,6 +399,9 @@ DOORS: dict[str, Door] = {
     "backups:restore_submit": operates(lambda world: [world.restore], done=422),
     "backups:restore_value": value(lambda world: [world.restore, 0]),
     "backups:restores": page(),
+    "backups:setting_compare": Door(
+        NEVER, (LOGIN, 403, 302, 302, 403), lambda _world: ["qa", "SETTINGS"], data={"name": "mail:smtp"}
+    ),
     "backups:stage": page(lambda world: [world.stage.pk]),
     "backups:stage_accept": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_again": operates(lambda world: [world.stage.pk], done=409),

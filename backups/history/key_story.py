@@ -8,13 +8,19 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from backups.history import deleted_keys
-from backups.models import CleanupEntry, Generation, KeyChange, RestoreEntry
+from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, RestoreEntry
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
 
+_OUTSIDE = {
+    OutsideChange.Kind.CHANGED: KeyEventKind.OUTSIDE,
+    OutsideChange.Kind.NEW: KeyEventKind.OUTSIDE_NEW,
+    OutsideChange.Kind.GONE: KeyEventKind.OUTSIDE_GONE,
+}
+
 
 def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
-    """Each deletion of the key, each restore and change of it, and each time it reappeared.
+    """Each deletion of the key, each restore and change of it, also outside KVOps, and each time it reappeared.
 
     A change that was refused, or that reading showed to have written nothing, is no event of the key.
     """
@@ -39,6 +45,26 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
             note=one.note or (_("with its old value") if one.same else _("with another value")),
             links=[(_("Stage"), f"{reverse('backups:stage', args=[one.stage_id])}?show=reappeared#lists")],
         )
+    found_outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
+    for changed in found_outside.select_related("search__acknowledged_by").order_by("-search")[:SHOWN]:
+        yield _outside(changed)
+
+
+def _outside(changed: OutsideChange) -> KeyEvent:
+    search = changed.search
+    return KeyEvent(
+        at=search.at,
+        kind=_OUTSIDE[OutsideChange.Kind(changed.kind)],
+        by=str(search.acknowledged_by or ""),
+        note=search.acknowledged_note,
+        links=[
+            (_("Settings changed outside KVOps"), reverse("backups:outside", args=[search.pk])),
+            (
+                _("Backup %(pk)s") % {"pk": search.generation_id},
+                reverse("backups:generation", args=[search.generation_id]),
+            ),
+        ],
+    )
 
 
 def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:

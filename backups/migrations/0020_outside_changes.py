@@ -8,6 +8,14 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 GUARD = """
+CREATE FUNCTION backups_older_key_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'what a finished backup is of cannot be edited' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER older_key_guard BEFORE UPDATE ON backups_generation
+  FOR EACH ROW WHEN (OLD.status <> 'writing' AND NEW.older_digest_key IS DISTINCT FROM OLD.older_digest_key)
+  EXECUTE FUNCTION backups_older_key_guard();
+
 CREATE FUNCTION backups_outsidesearch_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
@@ -40,6 +48,7 @@ CREATE TRIGGER outsidechange_guard_truncate BEFORE TRUNCATE ON backups_outsidech
 UNDO = """
 DROP FUNCTION backups_outsidechange_guard() CASCADE;
 DROP FUNCTION backups_outsidesearch_guard() CASCADE;
+DROP FUNCTION backups_older_key_guard() CASCADE;
 """
 
 

@@ -29,11 +29,15 @@ class KeyEventKind(TextChoices):
     REAPPEARED = "reappeared", _("Reappeared after its deletion")
     UNEXPLAINED = "unexplained", _("Gone without an explanation")
     UNEXPECTED = "unexpected", _("Unexpected new key")
+    OUTSIDE = "outside", _("Changed outside KVOps")
+    OUTSIDE_NEW = "outside_new", _("Created outside KVOps")
+    OUTSIDE_GONE = "outside_gone", _("Deleted outside KVOps")
     VIEWED = "viewed", _("Value viewed")
     REVEALED = "revealed", _("Masked value revealed")
 
 
-_READ = (KeyEventKind.VIEWED, KeyEventKind.REVEALED)
+_STAYS = (KeyEventKind.VIEWED, KeyEventKind.REVEALED, KeyEventKind.OUTSIDE)
+"""Events after which the key exists as before."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     `listed_at` is the start of the scan that listed the key; None if the newest scan did not list it. For a listed key
     only a deletion after that start counts.
     """
-    last = next((event for event in events if event.kind not in _READ), None)
+    last = next((event for event in events if event.kind not in _STAYS), None)
     if last is None or listed_at is None:
         return last
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None

@@ -89,6 +89,8 @@ PAGES = {
     "approvals": "/approvals/",
     "expiry": "/expiry/",
     "unexplained": "/unexplained/",
+    "unexplained-settings": "/unexplained/settings/",
+    "unexplained-settings-empty": "/unexplained/settings/?environment=production&state=done",
     "runbook": "/runbook/",
     "runbook-empty": "/runbook/?part=nothing-like-this",
     "runbook-by-hand": "/runbook/by-hand/new/",

@@ -29,6 +29,7 @@ GENERATION_FROZEN: dict[str, object] = {
     "actor": "x",
     "recipients": ["x", "y"],
     "digest_key": "x",
+    "older_digest_key": "x",
     "bucket": "x",
     "endpoint": "x",
     "account_id": "x",
