@@ -83,7 +83,7 @@ def compare_one(lease: Lease) -> None:
     kept = made.generation.entries.filter(name=made.name, outcome=GenerationEntry.Outcome.KEPT).first()
     result = _result(made.generation, kept, live)
     ours = result in {Result.DIFFERENT, Result.NOT_IN_BACKUP, Result.GONE} and _explained(made, kept, live)
-    with lease.checkpoint(Done({"compared": result.value}), done=1, note=""):
+    with lease.checkpoint(Done({"generation": made.generation_id, "status": result.value}), done=1, note=""):
         mine = SettingComparison.objects.filter(pk=made.pk, finished_at=None)
         mine.update(result=result, explained=ours, finished_at=Now())
         _record(

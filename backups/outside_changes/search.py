@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -23,6 +23,9 @@ from kvops.models import Category, Namespace, Run, UnexplainedDeletion
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done
+
+if TYPE_CHECKING:
+    from audit.chain import JSON
 
 BLOCK = 1_000
 """Differing keys whose operations are read together."""
@@ -80,11 +83,11 @@ def search(lease: Lease) -> None:
     """Do the searches of the run's backup and of the backups of the same keys before it, oldest first."""
     number = lease.run.subject.partition(":")[2]
     generation = Generation.objects.select_related("namespace__environment").get(pk=number)
-    with lease.checkpoint(Done({"generation": generation.pk}), note=""):
+    result: dict[str, JSON] = {"generation": generation.pk, "outside": 0}
+    with lease.checkpoint(Done(result), note=""):
         # Two runs of one namespace wait for each other here.
         Namespace.objects.select_for_update(no_key=True).get(pk=generation.namespace_id)
-        for one in due(generation):
-            _search(one)
+        result["outside"] = sum(_search(one).found for one in due(generation))
 
 
 def _subject(generation: Generation) -> str:
@@ -133,7 +136,7 @@ class _Unlike:
         return Kind.GONE if self.newer.absent else Kind.CHANGED
 
 
-def _search(newer: Generation) -> None:
+def _search(newer: Generation) -> OutsideSearch:
     """Compare one backup with the verified one before it, and keep the result."""
     earlier = same_keys(newer).filter(started_at__lt=newer.started_at).first()
     made = OutsideSearch(generation=newer, earlier=earlier, namespace=newer.namespace, outcome=Outcome.COMPARED)
@@ -148,6 +151,7 @@ def _search(newer: Generation) -> None:
         counts = Counter(change.kind for change in changes)
         made.changed, made.new, made.gone = counts[Kind.CHANGED], counts[Kind.NEW], counts[Kind.GONE]
     announcements.keep_search(made, changes)
+    return made
 
 
 def _columns(earlier: Generation, newer: Generation) -> tuple[str, str] | None:

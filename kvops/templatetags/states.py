@@ -180,6 +180,11 @@ LOOKS: dict[str, Look] = {
     "code_same": Look(_("Searched code runs"), *_PROVEN),
     "code_other": Look(_("Other code runs"), *_BAD),
     "code_not_known": Look(_("Not known"), "orange", "circle-question-mark"),
+    # one setting against the last backup
+    "same": Look(_("Same as in the backup"), *_PROVEN),
+    "not_in_backup": Look(_("Not in the backup"), *_BAD),
+    "gone": Look(_("No longer in KV"), *_BAD),
+    "nowhere": Look(_("Neither in the backup nor in KV"), *_QUIET),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),
@@ -236,6 +241,7 @@ RESULTS: dict[str, str | Promise] = {
     "failed": _("Not in KV after three attempts"),
     "stopped": _("Left as it is: the run was ended early"),
     # comparisons of backups
+    "outside": _("Settings changed outside KVOps"),
     "removed": _("Removed"),
     # prune runs
     "deleted_backups": _("Backups deleted"),

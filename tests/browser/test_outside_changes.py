@@ -19,9 +19,8 @@ FOUND = "1 setting changed outside KVOps"
 def back_up(page: Page) -> None:
     """A backup of the settings, by hand, until it is verified."""
     page.goto("/backups/new/?namespace=qa/SETTINGS&prefix=mail:")
-    page.goto(page.url)
     follow(page.get_by_role("button", name="Start the backup"))
-    page.wait_for_url(re.compile(r"/backups/\\d+/$"))
+    page.wait_for_url(re.compile(r"/backups/\d+/$"))
     while "verified" not in page.locator("main").inner_text():
         page.wait_for_timeout(POLL)
         page.reload()

@@ -60,7 +60,7 @@ def test_it_is_recorded_with_the_key_and_without_a_value_or_digest(mail: make.Es
     entry = Entry.objects.get(action=Action.SETTING_COMPARED)
     assert (entry.details["key"], entry.details["result"]) == (KEY, "different")
     assert outside_helpers.SECRET.decode() not in str(Entry.objects.values_list("details", flat=True))
-    assert made.run.result == {"compared": "different"}
+    assert made.run.result == {"generation": made.generation_id, "status": "different"}
 
 
 def test_who_may_not_and_what_cannot_be_compared_is_refused(mail: make.Estate, people: make.People) -> None:
