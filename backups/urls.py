@@ -19,6 +19,7 @@ from backups.masters import views as masters_views
 from backups.outside_changes import views as outside_views
 from backups.restores import views as restore_views
 from backups.retention import request_views as prune_views, views as retention_views
+from backups.vault import views as vault_views
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/compare/start", comparison_views.start, name="comparison_start"),
     path("backups/<int:pk>/entries/<int:index>/compare", comparison_views.entry_value, name="entry_compare"),
     path("backups/<int:pk>/entries/<int:index>/value", generation_views.value, name="entry_value"),
+    path("backups/<int:pk>/keep", vault_views.keep, name="generation_keep"),
     path("backups/<int:pk>/live", generation_views.live, name="generation_live"),
     path("backups/<int:pk>/pin", retention_views.pin, name="generation_pin"),
     path("backups/<int:pk>/restores/new/", restore_views.new, name="restore_new"),
@@ -51,6 +53,7 @@ urlpatterns: list[URLPattern] = [
     path("backups/masters/start", masters_views.start, name="masters_start"),
     path("backups/new/", list_views.new, name="backup_new"),
     path("backups/pins/<int:pk>/remove", retention_views.unpin, name="pin_remove"),
+    path("backups/vault/", vault_views.index, name="vault"),
     path("categories/new/", family_views.new, name="family_new"),
     path("categories/new/<int:pk>/anew", family_views.anew, name="family_anew"),
     path("categories/shapes/", family_views.shapes_page, name="family_shapes"),

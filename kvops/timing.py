@@ -111,6 +111,9 @@ TRACES_KNOWN = 24 * 3600.0
 DRILL_LATE = 35 * 86400.0
 """Seconds after a passed drill in which restores count as drilled."""
 
+VAULT_LATE = 26 * 3600.0
+"""Seconds after the end of a settings backup until it must be in 1Password: a day, and two hours for the work."""
+
 # Keys.
 EXPIRING_SOON = 7 * 86400
 

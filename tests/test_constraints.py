@@ -57,6 +57,7 @@ from tests.constraints import (
     restores_rows,
     retention_rows,
     runbook_rows,
+    vault_rows,
 )
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
@@ -146,6 +147,7 @@ TABLE = [
     *cases_rows.CASES,
     *changes_rows.CHANGES,
     *clearing_rows.CLEARINGS,
+    *vault_rows.VAULT,
     *comparisons_rows.COMPARISONS,
     *deployed_rows.DEPLOYED,
     *drills_rows.DRILLS,

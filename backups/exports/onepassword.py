@@ -1,30 +1,37 @@
-"""An encrypted backup, kept in 1Password too: one Document with the object, and the recovery steps in its notes."""
+"""An encrypted backup, put into 1Password too: one Document with the object, and the recovery steps in its notes."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
-from audit import log
-from audit.actions import Action
 from backups.bucket import access as bucket_access
 from backups.bucket.store import StoreError
 from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.generations import recovery
-from backups.models import Generation
-from kvops.refusals import Sentence
+from backups.models import Generation, GenerationPart
+from kvops.refusals import Refused, Sentence
 from kvops.wording import say
 
 
-class NotKept(Exception):
+class NotKept(Refused):
     """The backup is not kept in 1Password; the message is one sentence."""
 
 
-def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
-    """Put the one object of a verified, encrypted backup into a vault, read it back, and return its title.
+@dataclass(frozen=True)
+class KeptObject:
+    """A Document that was put into a vault and read back."""
 
-    An existing Document stays unchanged. Raises NotKept and StoreError.
-    """
+    title: str
+    item: str
+    sha256: str
+    size: int
+
+
+def insist_keepable(generation: Generation) -> GenerationPart:
+    """The one part of a backup that may be kept. Raises NotKept for one that is not verified, encrypted and small."""
     if generation.status != Generation.Status.VERIFIED or not generation.encrypted:
         raise NotKept(_("Only a verified, encrypted backup is kept in 1Password."))
     keys = generation.object_keys()
@@ -32,9 +39,19 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
     if len(keys) != 1 or part is None or part.size > onepassword_store.LIMIT:
         sentence = _("Only a backup of one object of at most %(size)s bytes is kept in 1Password.")
         raise NotKept(say(sentence, size=onepassword_store.LIMIT))
+    return part
+
+
+def put_document(generation: Generation, vault: str, *, between: Callable[[], None] = lambda: None) -> KeptObject:
+    """Put the one object of a verified, encrypted backup into a vault, and read it back.
+
+    An existing Document stays unchanged. `between` is called before each request to 1Password. Raises NotKept and
+    StoreError.
+    """
+    part = insist_keepable(generation)
     with bucket_access.store_of(generation) as bucket:
         body = bucket.get(part.object_key)
-    place = DocumentStore(vault, notes=_notes(generation))
+    place = DocumentStore(vault, notes=_notes(generation), between=between)
     if sha256(body).hexdigest() != part.sha256:
         raise NotKept(_("The object in the bucket differs from the one that was written. Verify the backup again."))
     place.put(part.object_key, body)
@@ -46,15 +63,7 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
                 vault=vault,
             )
         )
-    with log.transaction():
-        log.record(
-            Action.GENERATION_ELSEWHERE,
-            actor=actor,
-            **generation.audited,
-            digest=part.sha256,
-            details={"vault": vault, "title": part.object_key},
-        )
-    return part.object_key
+    return KeptObject(part.object_key, place.item(part.object_key), part.sha256, len(body))
 
 
 def _notes(generation: Generation) -> str:

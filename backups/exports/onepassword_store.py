@@ -19,11 +19,16 @@ _TAG = "kvops"
 
 
 class DocumentStore:
-    """A vault. `notes` are stored with each Document: the steps to restore it."""
+    """A vault.
 
-    def __init__(self, vault: str, notes: str = "") -> None:
+    `notes` are stored with each Document: the steps to restore it. `between` is called before each request, so that a
+    run can keep its lease.
+    """
+
+    def __init__(self, vault: str, notes: str = "", between: Callable[[], None] = lambda: None) -> None:
         self.bucket = vault
         self._notes = notes
+        self._between = between
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         """Store a new Document with this title; see Store. Raises StoreError for more than 4 MiB."""
@@ -71,9 +76,7 @@ class DocumentStore:
         async def read(client: Any) -> bytes:
             one = await self._one(client, key)
             if one is None:
-                raise ObjectMissing(
-                    _("The vault %(bucket)s has no Document with the title %(key)s.", bucket=self.bucket, key=key)
-                )
+                raise self._missing(key)
             item = await client.items.get(one.vault_id, one.id)
             content: bytes = await client.items.files.read(one.vault_id, one.id, item.document)
             return content
@@ -88,6 +91,23 @@ class DocumentStore:
             return _info(one) if one else None
 
         return self._ask(look)
+
+    def item(self, key: str) -> str:
+        """The id of the Document's item. Raises ObjectMissing."""
+
+        async def look(client: Any) -> str:
+            one = await self._one(client, key)
+            if one is None:
+                raise self._missing(key)
+            found: str = one.id
+            return found
+
+        return self._ask(look)
+
+    def _missing(self, key: str) -> ObjectMissing:
+        return ObjectMissing(
+            _("The vault %(bucket)s has no Document with the title %(key)s.", bucket=self.bucket, key=key)
+        )
 
     async def _one(self, client: Any, key: str) -> Any:
         """The Document of KVOps with this title; None if there is none."""
@@ -104,6 +124,7 @@ class DocumentStore:
         )
 
     def _ask[T](self, work: Callable[[Any], Awaitable[T]]) -> T:
+        self._between()
         try:
             return onepassword.ask_onepassword(work, passing=StoreError)
         except onepassword.Unavailable as error:

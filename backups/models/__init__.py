@@ -23,6 +23,7 @@ from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest
 from backups.models.sharing import BackupShare
+from backups.models.vault import VaultDocument
 
 __all__ = [
     "BackupShare",
@@ -64,4 +65,5 @@ __all__ = [
     "StoredObject",
     "TypeRule",
     "UnfinishedUpload",
+    "VaultDocument",
 ]

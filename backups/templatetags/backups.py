@@ -22,6 +22,7 @@ from backups.templatetags import bucket
 from backups.templatetags.clearing import clearing_alarms
 from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
+from backups.templatetags.vault import vault_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
 from kvops.overview.key_alarms import Alarm, in_order
@@ -87,6 +88,7 @@ def _backup_alarms() -> list[Alarm]:
         *_past_their_end(),
         *clearing_alarms(),
         *outside_alarms(),
+        *vault_alarms(),
         *bucket.alarms(),
     ]
 

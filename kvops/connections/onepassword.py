@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kvops import timing
 from kvops.refusals import Sentence as _
 
 TOKEN = "OP_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  (the name the SDK's own documentation gives the variable)
@@ -29,6 +30,17 @@ def sdk(module: str) -> Any:
         ) from error
 
 
+def is_set_up() -> bool:
+    """Whether this process has the SDK and a token."""
+    if not os.environ.get(TOKEN, "").strip():
+        return False
+    try:
+        sdk("client")
+    except Unavailable:
+        return False
+    return True
+
+
 def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Unavailable) -> T:
     """The result of `work` with a signed-in client. Raises Unavailable, and `passing` if `work` raises it."""
     client_class = sdk("client").Client
@@ -39,13 +51,16 @@ def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exc
         )
 
     async def whole() -> T:
-        client = await client_class.authenticate(auth=token, integration_name="KVOps", integration_version="v0.1.0")
-        return await work(client)
+        async with asyncio.timeout(timing.REQUEST_TIMEOUT):
+            client = await client_class.authenticate(auth=token, integration_name="KVOps", integration_version="v0.1.0")
+            return await work(client)
 
     try:
         return asyncio.run(whole())
     except passing:
         raise
+    except TimeoutError as error:
+        raise Unavailable(_("1Password did not answer in time.")) from error
     except Exception as error:  # noqa: BLE001  (the SDK raises nothing more exact)
         # The SDK's text names the reference or the limit, never a value.
         raise Unavailable(_("1Password refused: %(said)s", said=str(error).replace(token, "…")[:200])) from None

@@ -43,7 +43,7 @@ class D1Definition:
 
 @dataclass(frozen=True)
 class EnvironmentDefinition:
-    """One environment; the fields up to `days` are those of the model."""
+    """One environment; the fields up to `vault` are those of the model."""
 
     slug: str
     name: str
@@ -63,6 +63,7 @@ class EnvironmentDefinition:
     language: str
     hours: str
     days: str
+    vault: str
     kv: tuple[KVDefinition, ...]
     d1: tuple[D1Definition, ...]
 
@@ -123,6 +124,7 @@ def _environment(table: TomlTable) -> EnvironmentDefinition:
         language=table.choice("language", LANGUAGES, "en"),
         hours=_hours(table),
         days=_days(table),
+        vault=table.text("vault", "", takes="takes the name of a 1Password vault", longest=100),
         kv=tuple(
             KVDefinition(
                 _binding(kv),

@@ -39,6 +39,8 @@ class Environment(models.Model):
     """The hours in which a deletion may start, such as 09:00-18:00; empty for all."""
     days = models.CharField(max_length=27, blank=True, default="", db_default="")
     """The days of these hours, such as mon,tue; empty for all."""
+    vault = models.CharField(max_length=100, blank=True, default="", db_default="")
+    """The 1Password vault in which settings backups are kept too; empty for none."""
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -70,6 +70,8 @@ class Run(models.Model):
         CLEAR = "clear", _("scheduled clearing")
         OUTSIDE = "outside", _("search for changes outside KVOps")
         COMPARE_SETTING = "compare_setting", _("comparison of a setting")
+        VAULT = "vault", _("keeping of a backup in 1Password")
+        VAULT_CHECK = "vault_check", _("look into a 1Password vault")
 
     class State(models.TextChoices):
         """The state of the run."""

@@ -64,6 +64,8 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.ERASE_PROPOSAL: RunKind("backups.changes.erase.erase_proposal"),
     Run.Kind.OUTSIDE: RunKind("backups.outside_changes.search.search"),
     Run.Kind.COMPARE_SETTING: RunKind("backups.outside_changes.one_key.compare_one"),
+    Run.Kind.VAULT: RunKind("backups.vault.run.keep_in_vault"),
+    Run.Kind.VAULT_CHECK: RunKind("backups.vault.check.look_into_vault"),
     Run.Kind.LOOK: RunKind("kvops.references.look.work"),
     Run.Kind.SEARCH: RunKind("kvops.references.scripts.work"),
 }

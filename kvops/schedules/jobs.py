@@ -98,6 +98,15 @@ JOBS: dict[str, ScheduledJob] = {
     "drill_in_time": ScheduledJob(
         _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
     ),
+    "vault": ScheduledJob(
+        _("Settings backups kept in 1Password"),
+        "backups.vault.start.scheduled",
+        "57 2 * * *",
+        apart=timedelta(hours=6),
+    ),
+    "vault_in_time": ScheduledJob(
+        _("Notices of settings backups missing from 1Password"), "backups.vault.announcements.in_time", "43 * * * *"
+    ),
     "look": ScheduledJob(_("Look at the deployed code"), "kvops.references.look.scheduled", "53 * * * *"),
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)

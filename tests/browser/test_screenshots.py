@@ -84,6 +84,7 @@ PAGES = {
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
     "clearings": "/clearing/",
+    "vault": "/backups/vault/",
     "clearing-new": "/clearing/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",

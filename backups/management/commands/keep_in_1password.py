@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.bucket.store import StoreError
-from backups.exports import onepassword as onepassword_vaults
+from backups.exports.onepassword import NotKept
 from backups.models import Generation
+from backups.vault import start as vault_start
 
 
 class Command(BaseCommand):
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         if generation is None:
             raise CommandError(f"There is no backup {options['generation']}.", returncode=2)
         try:
-            title = onepassword_vaults.keep(generation, vault=options["vault"], actor=Actor.command())
-        except (onepassword_vaults.NotKept, StoreError) as refused:
+            title = vault_start.keep_now(generation, options["vault"], actor=Actor.command())
+        except (NotKept, StoreError) as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(f"Kept in the vault {options['vault']} as {title}.")

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from kvops import timing
+from kvops.connections import onepassword
 from kvops.outages import AWAY
 from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
 
@@ -45,6 +46,8 @@ class Command(BaseCommand):
         trouble = ""
         try:
             heartbeats.beat("worker")
+            if onepassword.is_set_up():
+                heartbeats.beat("onepassword")
             trouble = cluster.trouble()
             self._look_after_sweep()
         except AWAY as error:

@@ -81,6 +81,7 @@ def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
         ('bucket = "qa-media"', 'bucket = "q"\nkey_template = "a//b"', "has an empty or dot segment"),
         ("order = 1", 'order = 1\nhours = "9-18"', "environment 1, hours: takes hours such as"),
         ("order = 1", 'order = 1\nhours = "09:00-09:00"', "environment 1, hours: begins and ends at the same time"),
+        ("order = 1", "order = 1\nvault = 5", "environment 1, vault: takes the name of a 1Password vault"),
         ("order = 1", 'order = 1\ndays = "mon"', "environment 1, days: needs hours"),
         ("order = 1", 'order = 1\nhours = "09:00-18:00"\ndays = "monday"', "environment 1, days: takes days such as"),
         ("order = 1", "order = ", "This is not TOML: .*line 4"),

@@ -1,0 +1,57 @@
+"""Backups in 1Password on other pages: `{% load vault %}`."""
+
+from django import template
+from django.urls import reverse
+from django.utils.translation import gettext as _, ngettext
+
+from backups.exports import onepassword_store
+from backups.models import Generation, VaultDocument
+from backups.vault import standing, start as vault_start
+from kvops.overview.key_alarms import NEVER, Alarm
+
+register = template.Library()
+
+NAMED = 5
+"""Backups. An alarm names at most this many."""
+
+
+@register.inclusion_tag("vault/_card.html", takes_context=True)
+def vault_card(context: template.Context, generation: Generation) -> dict[str, object]:
+    """The Documents of a settings backup in 1Password, and the button that keeps it there; nothing for any other."""
+    related = VaultDocument.objects.filter(generation=generation).select_related("run", "supersedes")
+    found = list(related.prefetch_related("superseded_by").order_by("-pk"))
+    may_operate = context["may_operate"]
+    offered = vault_start.is_offered(generation)
+    kept = any(one.vault == generation.environment.vault and one.state == one.State.KEPT for one in found)
+    why_not = vault_start.why_not(generation) if offered and not kept else ""
+    return {
+        "generation": generation,
+        "shown": offered or found,
+        "offered": offered and not kept,
+        "documents": [(one, next(iter(one.superseded_by.all()), None)) for one in found],
+        "late": _late(generation) if offered and not kept else False,
+        "why_not": why_not if may_operate else _("Only an operator can start it."),
+        "limit": onepassword_store.LIMIT,
+        "csrf_token": context.get("csrf_token"),
+    }
+
+
+def _late(generation: Generation) -> bool:
+    """Whether the schedule should have kept this backup by now."""
+    lines = standing.lines(generation.environment)
+    return any(generation in line.waiting and line.place == standing.Place.LATE for line in lines)
+
+
+def vault_alarms() -> list[Alarm]:
+    """One alarm for the settings backups that are not in 1Password as their environment wants it."""
+    found = [line for _environment, lines in standing.all_lines() for line in lines if line.place.alarming]
+    if not found:
+        return []
+    title = ngettext(
+        "%(n)s settings backup is not in 1Password", "%(n)s settings backups are not in 1Password", len(found)
+    )
+    named = [f"{line.name} ({line.place.label})" for line in found[:NAMED]]
+    more = [f"+{len(found) - NAMED}"] if len(found) > NAMED else []
+    since = min(line.since or NEVER for line in found)
+    url = reverse("backups:vault")
+    return [Alarm("warning", title % {"n": len(found)}, ", ".join(named + more), url, _("See details"), since)]
