@@ -25,7 +25,7 @@ from kvops.inventory.registration import FamilyRegistration
 from kvops.models import ApprovalRequest, Family, PreparedChange
 from kvops.wording import say
 
-FORMAT = 2
+FORMAT = 3
 """The version of the rules that derive this evidence; it is part of the digest."""
 NAMED = 20
 """Families inside the pattern that the evidence names. Their number and digest cover all of them."""

@@ -22,6 +22,7 @@ from backups.templatetags import bucket
 from backups.templatetags.clearing import clearing_alarms
 from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
+from backups.templatetags.rotation import rotation_alarms
 from backups.templatetags.vault import vault_alarms
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
@@ -89,6 +90,7 @@ def _backup_alarms() -> list[Alarm]:
         *clearing_alarms(),
         *outside_alarms(),
         *vault_alarms(),
+        *rotation_alarms(),
         *bucket.alarms(),
     ]
 

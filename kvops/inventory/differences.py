@@ -138,6 +138,7 @@ LABELS: dict[str, Promise] = {
     "grace_hours": gettext_lazy("Hours until overdue"),
     "encrypt": gettext_lazy("Always encrypted"),
     "qa_may_take": gettext_lazy("Can be restored into QA"),
+    "rotate_days": gettext_lazy("Days until a value is rotated"),
     "binding": gettext_lazy("Binding"),
     "prefix": gettext_lazy("Prefix"),
     "database": gettext_lazy("Database"),

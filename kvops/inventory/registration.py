@@ -21,7 +21,7 @@ from kvops.models import ApprovalRequest, Category, Family, PreparedChange
 from kvops.names import storable
 from kvops.wording import say
 
-FIELDS = ("binding", "pattern", "exact", "category", "owner", "expiry", "note")
+FIELDS = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "rotate_days")
 """The fields of a family that a person chooses. The others have the values of a policy that names no others."""
 _ADDRESS = re.compile(r"https?://\S+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,7 +42,7 @@ class FamilyRegistration:
         """The registration of plain data, as `as_data` returns it. Raises DefinitionRefused."""
         for _field, sentence in faults(data):
             raise DefinitionRefused(sentence)
-        [family] = read_families(TomlTable({"family": [{name: data[name] for name in FIELDS}]}))
+        [family] = read_families(TomlTable({"family": [{name: data[name] for name in FIELDS if name in data}]}))
         return cls(family, data["feature"], data["sample_key"], data["shape"], data["review"])
 
     @classmethod
@@ -72,8 +72,7 @@ def about(family: FamilyDefinition) -> str:
 
 def faults(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Promise]]:
     """The rules that the registration breaks: the field, and the sentence for it."""
-    pattern, exact, category = str(data["pattern"]), bool(data["exact"]), data["category"]
-    expiry, note = data["expiry"], str(data["note"]).strip()
+    pattern, exact = str(data["pattern"]), bool(data["exact"])
     starred = pattern.endswith("*") and not exact
     if starred:
         yield "pattern", _("A prefix has no star at its end. Leave it out.")
@@ -82,16 +81,24 @@ def faults(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Promise]]:
     for name in ("feature", "owner"):
         if not str(data[name]).strip() or _CONTROLS.search(str(data[name])):
             yield name, _("Write this on one line.")
-    if category == Category.CACHE and expiry == "none":
-        yield "expiry", _("A cache expires or is written again when it is missing. Choose which.")
-    if category == Category.SETTINGS and expiry == "none" and not note:
-        yield "note", _("Say why these settings never expire.")
+    yield from _faults_of_design(data)
     if not starred and not _covers(pattern, str(data["sample_key"]), exact=exact):
         yield "sample_key", _("The sample must be a key that the pattern covers.")
     if not str(data["shape"]).strip():
         yield "shape", _("Describe the value: its members and their types, never a real value.")
     if not _ADDRESS.fullmatch(str(data["review"])) or not urlsplit(str(data["review"])).netloc:
         yield "review", _("Give the address of the design review, beginning with https://.")
+
+
+def _faults_of_design(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Promise]]:
+    """The rules about expiry and rotation that the registration breaks."""
+    category, expiry = data["category"], data["expiry"]
+    if category == Category.CACHE and expiry == "none":
+        yield "expiry", _("A cache expires or is written again when it is missing. Choose which.")
+    if category == Category.SETTINGS and expiry == "none" and not str(data["note"]).strip():
+        yield "note", _("Say why these settings never expire.")
+    if data.get("rotate_days") and category != Category.SETTINGS:
+        yield "rotate_days", _("Only values of settings are rotated. Leave it empty.")
 
 
 def _covers(pattern: str, name: str, *, exact: bool) -> bool:

@@ -1,0 +1,197 @@
+"""Since when a settings value is unchanged, from the keyed digests of backups and from KVOps' own changes.
+
+A digest in Postgres is of the whole entry: value, metadata and expiration. Two backups that have the same digest of a
+key prove that none of the three differs. Only digests of the same digest key are compared: after a new digest key, a
+value counts as unchanged since the first backup with that key, although it may be older.
+
+A change of ours is exact to the second. If it changed metadata or expiration alone, the value keeps its age.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from backups.history import deleted_keys
+from backups.models import KeyChange, RestoreEntry
+from kvops import clock
+from kvops.models import Category, Environment, Family, Key, Namespace
+
+DUE_SOON = timedelta(days=14)
+
+
+class RotationState(TextChoices):
+    """Whether a value is to be rotated, the most urgent first."""
+
+    OVERDUE = "overdue", _("overdue")
+    DUE = "due", _("due within 14 days")
+    UNKNOWN = "unknown", _("not known: no backup yet")
+    FRESH = "fresh", _("fresh")
+    UNRULED = "unruled", _("no rule")
+
+
+class Span(NamedTuple):
+    """Consecutive backups that have the same digest of a key: the digest, and the times of the first and the last."""
+
+    digest_key: str
+    digest: str
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class ValueAge:
+    """A settings key and the time since which its value is unchanged, as far as KVOps knows.
+
+    Without `changed`, the value was the same in the earliest backup that can be compared, so it may be older.
+    """
+
+    namespace: Namespace
+    family: Family
+    name: str
+    since: datetime | None
+    changed: bool
+    seen: datetime | None
+    now: datetime
+
+    @property
+    def environment(self) -> Environment:
+        """The environment of the key."""
+        return self.namespace.environment
+
+    @property
+    def days(self) -> int | None:
+        """The age in whole days."""
+        return (self.now - self.since).days if self.since else None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """The time until which the value is to be changed."""
+        return self.since + timedelta(days=self.family.rotate_days) if self.since and self.family.rotate_days else None
+
+    @property
+    def state(self) -> RotationState:
+        """Whether the value is to be rotated."""
+        if not self.family.rotate_days:
+            return RotationState.UNRULED
+        if self.due_at is None:
+            return RotationState.UNKNOWN
+        if self.due_at <= self.now:
+            return RotationState.OVERDUE
+        return RotationState.DUE if self.due_at <= self.now + DUE_SOON else RotationState.FRESH
+
+    @property
+    def look(self) -> str:
+        """The name of the state in `templatetags.states.LOOKS`."""
+        return f"rotation_{self.state}"
+
+
+def ages(families: Iterable[Family], environment: Environment | None = None) -> list[ValueAge]:
+    """The age of each key that the newest scans know of these families, the most urgent first."""
+    by_binding: dict[str, dict[int, Family]] = defaultdict(dict)
+    for family in families:
+        by_binding[family.binding][family.pk] = family
+    namespaces = Namespace.objects.filter(binding__in=by_binding).select_related("environment")
+    if environment:
+        namespaces = namespaces.filter(environment=environment)
+    found = [
+        age
+        for namespace in namespaces.order_by("environment__order", "binding")
+        for age in of_namespace(namespace, by_binding[namespace.binding])
+    ]
+    order = {state: place for place, state in enumerate(RotationState)}
+    return sorted(found, key=lambda one: (order[one.state], one.due_at or one.since or one.now, one.name))
+
+
+def ruled(environment: Environment | None = None) -> list[ValueAge]:
+    """The age of each key of a family with `rotate_days`, the most urgent first."""
+    return ages(Family.objects.filter(rotate_days__gt=0), environment)
+
+
+def of_namespace(namespace: Namespace, families: Mapping[int, Family], name: str | None = None) -> list[ValueAge]:
+    """The ages of the keys of these families in one namespace, or of one of their keys."""
+    keys = Key.objects.filter(namespace=namespace, family__in=families, category=Category.SETTINGS)
+    if name is not None:
+        keys = keys.filter(name=name)
+    family_of = dict(keys.order_by("name").values_list("name", "family_id"))
+    if not family_of:
+        return []
+    names, now = list(family_of), clock.now()
+    spans, changes, restored = _spans(namespace, names), _changes(namespace, names), _restored(namespace, names)
+    found = []
+    for one, family in family_of.items():
+        since, changed = unchanged_since(spans[one], changes[one], restored[one])
+        seen = max((span.last for span in spans[one]), default=None)
+        found.append(ValueAge(namespace, families[family or 0], one, since, changed, seen, now))
+    return found
+
+
+def unchanged_since(
+    spans: Sequence[Span], changes: Sequence[KeyChange], restored: Sequence[datetime]
+) -> tuple[datetime | None, bool]:
+    """The time since which a value is unchanged, and whether a change was seen then. `spans` are newest first."""
+    same = [span for span in spans if span.digest_key == spans[0].digest_key]
+    kept = {(one.digest_key, one.digest_after, one.digest_before) for one in changes if "value" not in one.parts}
+    chain = same[:1]
+    for before in same[1:]:
+        if (before.digest_key, chain[-1].digest, before.digest) not in kept:
+            break
+        chain.append(before)
+    since, changed = (chain[-1].first, len(chain) < len(same)) if chain else (None, False)
+    digests = {(span.digest_key, span.digest) for span in chain}
+    written = [one for one in changes if "value" in one.parts or one.new_key]
+    moments = [one.settled_at for one in written if _holds(one, since, digests) and one.settled_at]
+    moments += [at for at in restored if since is None or at > since]
+    return (max(moments), True) if moments else (since, changed)
+
+
+def _holds(change: KeyChange, since: datetime | None, digests: set[tuple[str, str]]) -> bool:
+    """Whether a change of ours is newer than the backups, or wrote the very entry that they hold."""
+    newer = since is None or (change.settled_at is not None and change.settled_at > since)
+    return newer or (change.digest_key, change.digest_after) in digests
+
+
+# A backup that is being written has no time yet; one of master data holds rows of D1. What a later verification finds
+# wrong with objects of the bucket does not touch the digests, which are of KV's own answer.
+_SPANS = """
+SELECT name, digest_key, encode(digest, 'hex'), min(started_at), max(started_at) FROM (
+  SELECT *, count(*) FILTER (WHERE other) OVER (PARTITION BY name, digest_key ORDER BY started_at, id) AS span FROM (
+    SELECT e.name, g.digest_key, e.digest, g.started_at, g.id, e.digest IS DISTINCT FROM
+      lag(e.digest) OVER (PARTITION BY e.name, g.digest_key ORDER BY g.started_at, g.id) AS other
+    FROM backups_generation g JOIN backups_generationentry e ON e.generation_id = g.id
+    WHERE g.namespace_id = %s AND g.digest_key <> '' AND g.status <> 'writing' AND g.purpose <> 'masters'
+      AND e.outcome = 'kept' AND e.name = ANY(%s)
+  ) AS read
+) AS spans GROUP BY name, digest_key, digest, span ORDER BY name, max(started_at) DESC
+"""
+
+
+def _spans(namespace: Namespace, names: list[str]) -> Mapping[str, list[Span]]:
+    """For each key, the spans of equal digests in the encrypted backups, newest first."""
+    found: dict[str, list[Span]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(_SPANS, [namespace.pk, names])
+        for name, *span in cursor.fetchall():
+            found[name].append(Span(*span))
+    return found
+
+
+def _changes(namespace: Namespace, names: list[str]) -> Mapping[str, list[KeyChange]]:
+    found: dict[str, list[KeyChange]] = defaultdict(list)
+    for change in KeyChange.objects.applied().filter(namespace=namespace, name__in=names).order_by("pk"):
+        found[change.name].append(change)
+    return found
+
+
+def _restored(namespace: Namespace, names: list[str]) -> Mapping[str, list[datetime]]:
+    """For each key, the times at which a restore wrote it."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for entry in deleted_keys.restores(namespace, names).filter(outcome=RestoreEntry.Outcome.WRITTEN):
+        if at := getattr(entry, "at", None):
+            found[entry.name].append(at)
+    return found

@@ -1,0 +1,74 @@
+"""Due and overdue values on the pages and in the owners' mail. No value is ever shown."""
+
+import pytest
+
+from audit import log
+from backups.rotation import announcements as rotation_announcements
+from backups.templatetags.rotation import rotation_alarms
+from kvops.models import Environment, Notification, Person
+from tests import make
+from tests.backups.restores import helpers as restore_helpers
+from tests.backups.rotation.test_ages import later, secret
+from tests.signing import signed_in
+
+__all__ = ["secret"]
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def backed_up(secret: make.Estate, people: make.People) -> make.Estate:
+    """The secret in a backup; its family has an owner with a login."""
+    make.change_families("system-root", owner=people.auditor.email)
+    restore_helpers.verified_backup(secret.qa, "system-root")
+    return secret
+
+
+def told() -> list[tuple[str, Person | None]]:
+    """The notifications after a round of the schedule: the title and the recipient."""
+    with log.transaction():
+        rotation_announcements.in_time(Environment.objects.get(slug="qa"), make.SETUP)
+    found = Notification.objects.filter(event__startswith="rotation.").order_by("pk")
+    return [(one.title, one.person) for one in found]
+
+
+def test_a_fresh_value_is_no_alarm(backed_up: make.Estate) -> None:
+    assert (told(), rotation_alarms()) == ([], [])
+
+
+def test_a_due_value_is_told_to_its_owner_once(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later(monkeypatch, 80)
+    assert told() == told() == [("qa system-root: 1 value is due for rotation", people.auditor)]
+    [alarm] = rotation_alarms()
+    assert (alarm.level, alarm.text) == ("warning", "qa system-root")
+    assert alarm.url == "/backups/rotation/?state=due"
+
+
+def test_an_overdue_value_is_told_to_the_operators_too(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later(monkeypatch, 91)
+    titles, persons = zip(*told(), strict=True)
+    assert set(titles) == {"qa system-root: 1 value is overdue for rotation"}
+    assert set(persons) == {people.auditor, people.operator, people.operator2}
+
+
+def test_the_pages_have_age_owner_and_no_value(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later(monkeypatch, 91)
+    auditor = signed_in(people.auditor)
+    for address in ("/backups/rotation/", "/key/qa/SETTINGS/?name=system-root", "/categories/", "/"):
+        page = auditor.get(address).content.decode()
+        assert "/backups/rotation/" in page
+        assert "hunter2" not in page
+    assert "91 days" in auditor.get("/backups/rotation/?state=overdue").content.decode()
+
+
+@pytest.mark.parametrize("query", ["?state=fresh", "?environment=production", "?family=0", "?after=x", "?after=100"])
+def test_filters_narrow_the_list_down(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    later(monkeypatch, 91)
+    assert signed_in(people.auditor).get(f"/backups/rotation/{query}").context["values"] == []
