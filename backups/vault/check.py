@@ -11,6 +11,7 @@ from backups.bucket.store import ObjectMissing
 from backups.exports.onepassword_store import DocumentStore
 from backups.models import VaultDocument
 from backups.vault import announcements as vault_announcements, documents
+from backups.vault.start import NO_VAULT
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 
@@ -21,7 +22,7 @@ def look_into_vault(lease: Lease) -> Again | Done:
     """Read each Document and record its state, one after the other; a step that lasted long enough ends in between."""
     environment = lease.run.environment
     if environment is None or not environment.vault:
-        raise RunError("no_vault", "environments.toml names no 1Password vault for this environment.")
+        raise RunError("no_vault", NO_VAULT)
     after, lost = lease.run.cursor.get("after", 0), lease.run.cursor.get("lost", 0)
     newest = sorted(documents.newest_of_each(environment), key=lambda one: one.pk)
     store = DocumentStore(environment.vault, between=lease.keep)
