@@ -194,6 +194,16 @@ class Action(TextChoices):
     PROPOSAL_ERASING = "proposal.erasing", _("Erasure of a proposal intended")
     PROPOSAL_ERASED = "proposal.erased", _("Proposal erased")
 
+    BULK_PREPARED = "bulk.prepared", _("Keys of a bulk change chosen")
+    BULK_BACKED_UP = "bulk.backed_up", _("Keys of a bulk change backed up and verified")
+    BULK_SUBMITTED = "bulk.submitted", _("Bulk change submitted for approval")
+    BULK_APPROVED = "bulk.approved", _("Bulk change approved")
+    BULK_RETURNED = "bulk.returned", _("Bulk change returned to its preparation")
+    BULK_STARTED = "bulk.started", _("Bulk change started")
+    BULK_FINISHED = "bulk.finished", _("Bulk change read back")
+    BULK_ACCEPTED = "bulk.accepted", _("Bulk change accepted")
+    BULK_ENDED = "bulk.ended", _("Bulk change given up")
+
     RUNBOOK_NOTED = "runbook.noted", _("Note written in the runbook")
     RUNBOOK_STATED = "runbook.stated", _("Operation outside KVOps stated")
     TODO_ADDED = "todo.added", _("To-do added")

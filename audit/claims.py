@@ -24,20 +24,25 @@ ROWS_SHOWN = 20  # rows without an entry that are named, per claim
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowClaim:
-    """Each row of a table, or each in one of these states, has an entry of this action about `kind:id`."""
+    """Each row of a table, or each in one of these states, has an entry of this action about `kind:id`.
+
+    With `sort`, only rows with one of the values `sorts` in that column: rows of one table may be of several kinds.
+    """
 
     table: str
     kind: str
     action: Action
     column: str = ""
     values: tuple[str, ...] = ()
+    sort: str = ""
+    sorts: tuple[str, ...] = ()
     moment: str = ""
     """The column with the database's time of the transaction that also wrote the entry."""
 
     @property
     def columns(self) -> list[str]:
         """The columns that the comparison reads."""
-        return ["id", *filter(None, (self.column, self.moment))]
+        return ["id", *filter(None, (self.column, self.sort, self.moment))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +100,20 @@ def compare() -> LogComparison:
 def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:
     name = connection.ops.quote_name
     where = f"{name(claim.column)} = ANY(%s)" if claim.column else "%s::text[] IS NOT NULL"
+    where += f" AND {name(claim.sort)} = ANY(%s)" if claim.sort else " AND %s::text[] IS NOT NULL"
+    among = [list(claim.values), list(claim.sorts)]
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT id FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("  # noqa: S608
             " SELECT FROM audit_entry WHERE subject = %s || claimed.id::text AND action = %s"
             f") ORDER BY id LIMIT {ROWS_SHOWN}",
-            [list(claim.values), f"{claim.kind}:", claim.action],
+            [*among, f"{claim.kind}:", claim.action],
         )
         for (row,) in cursor.fetchall():
             yield ChainProblem(0, f"{claim.table} has {claim.kind}:{row}, and no entry “{claim.action}” is about it")
         if claim.moment:
             newest = f"SELECT max({name(claim.moment)}) FROM {name(claim.table)} WHERE {where}"  # noqa: S608
-            cursor.execute(newest, [list(claim.values)])
+            cursor.execute(newest, among)
             yield from _tail_problems(claim, cursor.fetchone()[0])
 
 

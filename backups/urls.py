@@ -4,6 +4,7 @@ from django.urls import URLPattern, path, re_path
 
 from backups.bucket import views as bucket_views
 from backups.changes import editor_views as change_editor_views, views as change_views
+from backups.changes.bulk import views as bulk_views
 from backups.cleanup import reference_views, stage_views, views as cleanup_views
 from backups.clearing import views as clearing_views
 from backups.comparisons import views as comparison_views
@@ -70,6 +71,16 @@ urlpatterns: list[URLPattern] = [
     path("changes/<int:pk>/reverse", change_views.step, {"step": "reverse"}, name="change_reverse"),
     path("changes/<int:pk>/start", change_views.step, {"step": "start"}, name="change_start"),
     path("changes/<int:pk>/submit", change_views.step, {"step": "submit"}, name="change_submit"),
+    path("changes/bulk/", bulk_views.index, name="bulk_changes"),
+    path("changes/bulk/<int:pk>/", bulk_views.detail, name="bulk_change"),
+    path("changes/bulk/<int:pk>/accept", bulk_views.step, {"step": "accept"}, name="bulk_accept"),
+    path("changes/bulk/<int:pk>/again", bulk_views.step, {"step": "again"}, name="bulk_again"),
+    path("changes/bulk/<int:pk>/end", bulk_views.step, {"step": "end"}, name="bulk_end"),
+    path("changes/bulk/<int:pk>/live", bulk_views.live, name="bulk_live"),
+    path("changes/bulk/<int:pk>/names", bulk_views.names, name="bulk_names"),
+    path("changes/bulk/<int:pk>/start", bulk_views.step, {"step": "start"}, name="bulk_start"),
+    path("changes/bulk/<int:pk>/submit", bulk_views.step, {"step": "submit"}, name="bulk_submit"),
+    path("changes/bulk/new/<slug:environment>/<slug:binding>/", bulk_views.new, name="bulk_new"),
     path("changes/new/<slug:environment>/<slug:binding>/", change_editor_views.new, name="change_new"),
     path("changes/new/<slug:environment>/<slug:binding>/load", change_editor_views.load, name="change_load"),
     path("cleanup/", cleanup_views.index, name="cleanup_list"),

@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from backups.models import (
+    BulkChange,
     CleanupEntry,
     ClearingRound,
     Drill,
@@ -80,6 +81,8 @@ class Writable:
     namespace: str
     values: Mapping[str, str | None]
     over: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, tuple[int | None, str | None]] | None = None
+    """Expiration and metadata that each written key must get; None if those of the copy are not compared here."""
 
 
 def problems(journal: Iterable[ApiCall], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
@@ -110,6 +113,8 @@ def _of_writes(call: ApiCall, sets: list[Writable]) -> Iterator[str]:
         before = call.replaced.get(name, value)
         if not mine:
             yield f"{name!r} of {call.namespace} was written and is in no approved set."
+        elif not any(one.beside is None or one.beside.get(name) == call.beside.get(name) for one in mine):
+            yield f"{name!r} of {call.namespace} was written with an expiration or metadata that nobody approved."
         elif value not in [one.values[name] for one in mine]:
             yield f"{name!r} of {call.namespace} was written with another value than its copy."
         elif before not in {value, *(one.over.get(name) for one in mine)}:
@@ -123,11 +128,13 @@ def writable_sets(objects: Mapping[str, bytes]) -> list[Writable]:
     deleted = [_approved(one, objects) for one in used.filter(kind=ApprovalRequest.Kind.DELETE_KEYS, pk__in=undone)]
     restores = used.filter(kind=ApprovalRequest.Kind.RESTORE)
     changes = used.filter(kind=ApprovalRequest.Kind.PUT_KEY)
+    bulk = used.filter(kind=ApprovalRequest.Kind.BULK_CHANGE)
     drilled = [Writable(one.namespace, one.values) for one in _drilled(objects)]
     return [
         *(Writable(one.namespace, one.values) for one in deleted),
         *(_writable(one, objects) for one in restores),
         *(_changed(one, objects) for one in changes),
+        *(_changed_in_bulk(one, objects) for one in bulk),
         *drilled,
     ]
 
@@ -158,6 +165,38 @@ def _changed(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable
         kept = dict(_backed_up(json.loads(manifest), objects)) if manifest != b"{}" else {}
         over = over if kept.get(name) == over[name] else {}
     return Writable(shown["namespace_id"], {name: _sha(base64.b64decode(proposed["new"]["value"]))}, over)
+
+
+def _changed_in_bulk(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable:
+    """What a bulk change covers: the values of its copy, each over itself, with the expiration or mark of the evidence.
+
+    The time of an expiration that is counted from the start is the row's, within a minute of the start of its run.
+    """
+    bulk = BulkChange.objects.get(restore=int(request.subject.removeprefix("bulkchange:")))
+    shown, restore = json.loads(request.evidence), bulk.restore
+    values = _shown(request, list(restore.entries.values_list("name", flat=True)), objects)
+    asked = (shown["operation"], shown["lifetime"], shown["until"], shown["member"], shown["value"])
+    same = asked == (bulk.operation, bulk.lifetime, bulk.until, bulk.member, bulk.value)
+    at = bulk.until
+    if bulk.lifetime is not None and request.used_at is not None and bulk.expiration is not None:
+        at = bulk.expiration
+        same = same and abs(bulk.expiration - bulk.lifetime - request.used_at.timestamp()) < 60
+    if not same:
+        return Writable(shown["namespace_id"], {})
+    beside = {}
+    for part in restore.generation.parts.all():
+        for key in filter(None, (part.object_key, part.api_only_key)):
+            for entry in json.loads(objects.get(key, b"[]")):
+                beside[entry["key"]] = _beside(entry, bulk, at)
+    return Writable(shown["namespace_id"], values, {name: one for name, one in values.items() if one}, beside)
+
+
+def _beside(entry: Mapping[str, Any], bulk: BulkChange, at: int | None) -> tuple[int | None, str | None]:
+    """The expiration and the metadata that a key of the copy gets, the metadata as comparable JSON."""
+    metadata = entry.get("metadata")
+    if bulk.operation == "mark":
+        return entry.get("expiration"), json.dumps({**(metadata or {}), bulk.member: bulk.value}, sort_keys=True)
+    return at, None if metadata is None else json.dumps(metadata, sort_keys=True)
 
 
 def _of_generation(generation: Generation, objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:

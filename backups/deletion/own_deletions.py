@@ -28,8 +28,9 @@ PRESENT_AGAIN = (
     Restored.CHANGED,
     Restored.DIFFERENT,
     Restored.UNREADABLE,
+    Restored.UNMARKED,
 )
-"""Outcomes of names that a restore or an undo wrote, or found in KV, or may have found there."""
+"""Outcomes of names that a restore, an undo or a bulk change wrote, or found in KV, or may have found there."""
 MAY_BE = (Restored.PLANNED, Restored.AGAIN)
 """Outcomes of names that a chunk with an unknown answer may have written."""
 

@@ -13,6 +13,8 @@ from kvops.wording import say, translated
 def contradicted(work: CleanupStage | Restore, problem: Sentence) -> None:
     """Notify people, once per deletion or restore, that Cloudflare's answer to a change of KV contradicts itself."""
     subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
+    if isinstance(work, Restore) and work.is_bulk:
+        subject, page = f"bulkchange:{work.pk}", "backups:bulk_change"
     if isinstance(work, CleanupStage):
         subject, page, pk = f"stage:{work.pk}", "backups:stage", work.pk
     outbox.post(

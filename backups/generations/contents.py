@@ -89,5 +89,5 @@ def relying_on(generation: Generation) -> Sequence[CleanupStage]:
 
 def restored_from(generation: Generation) -> Sequence[Restore]:
     """The restores and undos that read keys from this backup, newest first."""
-    found = generation.restores.naming().select_related("environment", "namespace")
+    found = generation.restores.naming().restoring().select_related("environment", "namespace")
     return list(found.order_by("-pk")[:SHOWN])

@@ -4,21 +4,22 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
+from itertools import batched, pairwise
 from typing import TYPE_CHECKING, Any, Unpack
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups import archive
 from backups.bucket.r2 import R2Store
 from backups.generations import encryption, kv_reader, scope
 from backups.generations.kv_reader import KvReader, Name
-from backups.models import CleanupStage, Generation, Restore, RestoreEntry
+from backups.models import CleanupStage, Generation, GenerationEntry, Restore, RestoreEntry
 from kvops import names
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, KeyPage, ListedKey
 from kvops.inventory.families import Families
-from kvops.models import Category, Family, Read
+from kvops.models import Category, Family, Key, Read
 from kvops.names import escaped
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import Done, RunError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from backups.bucket.store import ObjectInfo
 
 MAX_RESTARTS = 5
+AT_ONCE = 5_000
+"""Names in one INSERT."""
 
 
 class Freezing:
@@ -196,6 +199,16 @@ def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
             "INSERT INTO backups_generationentry (generation_id, index, name, expiration, outcome)"
             " SELECT %s, index, name, expiration, 'planned' FROM backups_cleanupentry WHERE stage_id = %s",
             [generation.pk, stage.pk],
+        )
+
+
+def freeze_from_keys(generation: Generation, keys: QuerySet[Key]) -> None:
+    """Copy names of the inventory to a backup, in the order of their bytes."""
+    rows = keys.order_by("name").values_list("name", "expiration").iterator(AT_ONCE)
+    for some in batched(enumerate(rows), AT_ONCE):
+        GenerationEntry.objects.bulk_create(
+            GenerationEntry(generation=generation, index=index, name=name, expiration=expiration)
+            for index, (name, expiration) in some
         )
 
 

@@ -1,9 +1,11 @@
 """Starts backups and their verification; `export` and `verification` do the work."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
@@ -14,13 +16,13 @@ from backups.archive import Damaged
 from backups.bucket import access as bucket_access
 from backups.generations import announcements as generation_announcements, encryption, scope
 from backups.generations.export import entry_digest
-from backups.generations.freeze import freeze_from_restore, freeze_from_stage
+from backups.generations.freeze import freeze_from_keys, freeze_from_restore, freeze_from_stage
 from backups.generations.scope import BackupRefused
 from backups.generations.verification import ReadBack
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from kvops import clock, rollback, timing
 from kvops.cloudflare import KvEntry
-from kvops.models import Category, Family, Namespace, Person, Read, Run
+from kvops.models import Category, Family, Key, Namespace, Person, Read, Run
 from kvops.prefixes import distinct_of_keys
 from kvops.refusals import Refused, Sentence
 from kvops.runbook import procedures
@@ -28,6 +30,14 @@ from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again
 from kvops.wording import say
+
+
+@dataclass(frozen=True)
+class ChosenKeys:
+    """Keys of the inventory that a backup is made of, all of one family."""
+
+    family: Family
+    keys: QuerySet[Key]
 
 
 class NotVerifiable(Refused):
@@ -44,6 +54,7 @@ def create_backup(
     stage: CleanupStage | None = None,
     restore: Restore | None = None,
     only: str | None = None,
+    chosen: ChosenKeys | None = None,
     ends_at: datetime | None = None,
     foreground: bool = False,
     exact: bool = False,
@@ -53,7 +64,7 @@ def create_backup(
     Routine backups of caches are refused. With `exact`, the prefix is the whole name of the only key.
 
     With a stage, the backup holds exactly the stage's frozen names; with a restore, exactly the names it may overwrite;
-    with `only`, exactly this name.
+    with `only`, exactly this name; with `chosen`, exactly these keys of one family.
     An investigation backup ends with its investigation.
 
     The run decides about encryption when it knows all names. If encryption is not set up, keys that need it make the
@@ -64,8 +75,8 @@ def create_backup(
     if why := rollback.why_read_only():
         raise BackupRefused(why)
     prefixes = distinct_of_keys(prefixes)
-    given = stage is not None or restore is not None or only is not None
-    families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
+    given = any(one is not None for one in (stage, restore, only, chosen))
+    families = [stage.request.family] if stage else [chosen.family] if chosen else scope.reached(namespace, prefixes)
     if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
         raise BackupRefused(
             _("Caches are backed up only for an investigation with a name and an end. Open an investigation instead.")
@@ -99,6 +110,8 @@ def create_backup(
         freeze_from_stage(generation, stage)
     if restore:
         freeze_from_restore(generation, restore)
+    if chosen:
+        freeze_from_keys(generation, chosen.keys)
     if only is not None:
         generation.entries.create(index=0, name=only)
     return generation

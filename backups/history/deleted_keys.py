@@ -82,11 +82,22 @@ def page(
 
 def restores(namespace: Namespace, names: Sequence[str]) -> QuerySet[RestoreEntry]:
     """The names that restores and undos wrote, or found equal, with `at`, the time of the intent."""
+    return _written(namespace, names, PRESENT).filter(restore__operation="").select_related("restore")
+
+
+def bulk_changes(namespace: Namespace, name: str) -> QuerySet[RestoreEntry]:
+    """The bulk changes that wrote the key, the newest first, with `at`, the time of the intent."""
+    written = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.DIFFERENT)
+    return _written(namespace, [name], written).exclude(restore__operation="").order_by("-restore")
+
+
+def _written(namespace: Namespace, names: Sequence[str], outcomes: Sequence[str]) -> QuerySet[RestoreEntry]:
+    """The names with one of the outcomes, with the time of the newest intent."""
     sent = RestoreChunk.objects.filter(
         restore=OuterRef("restore"), first_index__lte=OuterRef("index"), last_index__gte=OuterRef("index")
     )
-    found = RestoreEntry.objects.filter(restore__namespace=namespace, name__in=names, outcome__in=PRESENT)
-    return found.annotate(at=Subquery(sent.order_by("-number").values("intended_at")[:1])).select_related("restore")
+    found = RestoreEntry.objects.filter(restore__namespace=namespace, name__in=names, outcome__in=outcomes)
+    return found.annotate(at=Subquery(sent.order_by("-number").values("intended_at")[:1]))
 
 
 def reappearances(namespace: Namespace, names: Sequence[str]) -> QuerySet[Reappearance]:

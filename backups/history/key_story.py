@@ -33,6 +33,10 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     )
     for back in restores.order_by("-restore")[:SHOWN]:
         yield from _restore(back)
+    for changed in deleted_keys.bulk_changes(namespace, name).select_related(
+        "restore__run__started_by", "restore__approval__approver", "restore__generation", "restore__bulk"
+    )[:SHOWN]:
+        yield from _bulk_change(changed)
     sent = Q(outcome__in=[KeyChange.Outcome.WRITTEN, KeyChange.Outcome.DIFFERENT]) | Q(outcome="", settled_at=None)
     changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0)
     for change in changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")[:SHOWN]:
@@ -101,6 +105,23 @@ def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
         note=entry.get_outcome_display(),
         links=[
             (_("Restore"), reverse("backups:restore", args=[restore.pk])),
+            *_links(restore.approval, restore.generation),
+        ],
+    )
+
+
+def _bulk_change(entry: RestoreEntry) -> Iterator[KeyEvent]:
+    restore, at = entry.restore, getattr(entry, "at", None)
+    if at is None:
+        return
+    yield KeyEvent(
+        at=at,
+        kind=KeyEventKind.CHANGED,
+        by=_by(restore.run),
+        approved_by=_approver(restore.approval),
+        note=str(restore.get_operation_display()),
+        links=[
+            (_("Bulk change %(pk)s") % {"pk": restore.pk}, reverse("backups:bulk_change", args=[restore.pk])),
             *_links(restore.approval, restore.generation),
         ],
     )

@@ -49,6 +49,18 @@ ROWS = (
         action=Action.RESTORE_FINISHED,
         column="state",
         values=(Restore.State.DONE,),
+        sort="operation",
+        sorts=(Restore.Operation.RESTORE,),
+        moment="finished_at",
+    ),
+    RowClaim(
+        table=_RESTORES,
+        kind="bulkchange",
+        action=Action.BULK_FINISHED,
+        column="state",
+        values=(Restore.State.DONE,),
+        sort="operation",
+        sorts=(Restore.Operation.EXPIRATION, Restore.Operation.MARK),
         moment="finished_at",
     ),
     RowClaim(

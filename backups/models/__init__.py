@@ -6,6 +6,7 @@ docstring of a model lists its states and the allowed moves. Values of keys are 
 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketProtection
+from backups.models.bulk_changes import BulkChange
 from backups.models.cases import DifferenceCase
 from backups.models.changes import KeyChange
 from backups.models.cleanup import CleanupRequest, CleanupStage
@@ -28,6 +29,7 @@ from backups.models.vault import VaultDocument
 __all__ = [
     "BackupShare",
     "BucketProtection",
+    "BulkChange",
     "Check",
     "CheckRow",
     "CleanupChunk",

@@ -1,4 +1,7 @@
-"""Restores: the keys and their backup, the state of KV before, and the outcome for every name."""
+"""Restores: the keys and their backup, the state of KV before, and the outcome for every name.
+
+A bulk change is written by the same rows: it gives each entry of its backup another expiration or a mark.
+"""
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
@@ -15,6 +18,10 @@ from kvops.wording import spoken, stored
 
 class RestoreQuerySet(models.QuerySet["Restore"]):
     """Queries on restores."""
+
+    def restoring(self) -> "RestoreQuerySet":
+        """Restores and undos, without bulk changes."""
+        return self.filter(operation="")
 
     def naming(self) -> "RestoreQuerySet":
         """Restores with `only_name`: the name of the key if the list has exactly one."""
@@ -35,7 +42,17 @@ class Restore(models.Model):
     preparing | prepared -> ended          (cancelled)
 
     Each move is one conditional UPDATE and one audit entry.
+
+    With an `operation` the row is a bulk change (`BulkChange`): its backup is made after the row, from the names that
+    were chosen, and the row is prepared when that backup is verified. The names are those that the backup holds.
     """
+
+    class Operation(models.TextChoices):
+        """What is written in place of an entry of the backup; a restore writes the entry itself."""
+
+        RESTORE = "", _("the entry as it is in the backup")
+        EXPIRATION = "expiration", _("another expiration")
+        MARK = "mark", _("a mark for regeneration")
 
     class State(models.TextChoices):
         """The state of the restore."""
@@ -61,6 +78,7 @@ class Restore(models.Model):
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
     stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, null=True, blank=True, related_name="undos")
+    operation = models.CharField(max_length=10, choices=Operation, default="", db_default="", blank=True)
     deletions = models.ManyToManyField(CleanupStage, related_name="restores")
     """Stages whose deleted keys the restore writes, without its own stage if it is an undo."""
     prefix = models.TextField(db_collation="C", blank=True)
@@ -98,6 +116,11 @@ class Restore(models.Model):
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="restore_bulk_overwrites_its_own_backup",
+                condition=Q(operation="")
+                | Q(stage__isnull=True, safety__isnull=True, on_conflict="overwrite", listed=False),
+            ),
             models.UniqueConstraint(fields=["approval"], name="restore_one_per_approval"),
             models.UniqueConstraint(fields=["run"], name="restore_one_per_run"),
             models.UniqueConstraint(fields=["stage"], name="restore_one_undo_per_stage"),
@@ -130,6 +153,8 @@ class Restore(models.Model):
 
     def __str__(self) -> str:
         what = "listed names" if self.listed else f"{visible(self.prefix)}*"
+        if self.operation:
+            return f"{self.environment.slug} {self.namespace.binding} {what}: {self.operation}"
         return f"{self.environment.slug} {self.namespace.binding} {what} from backup {self.generation_id}"
 
     @property
@@ -141,6 +166,16 @@ class Restore(models.Model):
     def is_undo(self) -> bool:
         """Whether the approval of a deletion covers the restore."""
         return self.stage_id is not None
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether the row is a bulk change."""
+        return self.operation != ""
+
+    @property
+    def overwritten_backup(self) -> Generation | None:
+        """The backup that holds the keys to overwrite; a bulk change overwrites the keys of its own backup."""
+        return self.generation if self.is_bulk else self.safety
 
     @property
     def is_open(self) -> bool:
@@ -184,11 +219,13 @@ class RestoreEntry(models.Model):
         SENSITIVE = "sensitive", _("in KV and different, left as it is: cannot be backed up first without encryption")
         CHANGED = "changed", _("changed since the comparison, left as it is")
         EXPIRED = "expired", _("past its expiration")
-        SOON = "soon", _("less than a minute left, not restored: decide by hand")
+        SOON = "soon", _("less than a minute left, not written: decide by hand")
         DIFFERENT = "different", _("different in the comparison after the write")
         FAILED = "failed", _("not in KV after three attempts")
         STOPPED = "stopped", _("left as it is: the run was ended early")
         UNREADABLE = "unreadable", _("cannot be read: Cloudflare refuses its name")
+        GONE = "gone", _("not in KV any more, not written")
+        UNMARKED = "unmarked", _("its metadata takes no mark: no JSON object, or longer than 1,024 bytes")
 
     class Compared(models.TextChoices):
         """The result of comparing KV with the backup after the settle time."""

@@ -37,7 +37,7 @@ def build(restore: Restore) -> dict[str, object]:
         "qa_may_take": cross_environment.crossing_rule(restore),
         "policy": policy.shown(),
         "names": shared.names(restore),
-        "entries_root": _entries_root(restore),
+        "entries_root": entries_root(restore),
         "compared": {"at": evidence.moment(restore.compared_at), "found": restore.found},
         "overwritten": {"count": restore.overwritten, "sha256": restore.overwritten_sha256},
         "generation": shared.backup(generation),
@@ -45,7 +45,7 @@ def build(restore: Restore) -> dict[str, object]:
     }
 
 
-def _entries_root(restore: Restore) -> str:
+def entries_root(restore: Restore) -> str:
     """The root over the digests of the entries to restore: name, value, metadata and expiration of each."""
     entries = restore.generation.entries.filter(name__in=restore.entries.values("name")).order_by("index")
     digests = entries.values_list("digest", flat=True).iterator(10_000)

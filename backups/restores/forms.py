@@ -145,7 +145,7 @@ class RestoreFilter(forms.Form):
             return Restore.objects.none()
         chosen = self.cleaned_data
         related = ("environment", "namespace", "generation", "run", "stage")
-        found = Restore.objects.naming().select_related(*related).order_by("-pk")
+        found = Restore.objects.naming().restoring().select_related(*related).order_by("-pk")
         if chosen["state"] == "open":
             found = found.exclude(state__in=Restore.OVER)
         elif chosen["state"]:

@@ -1,10 +1,13 @@
-"""The moves of a restore, and the conditions of every move."""
+"""The moves of a restore and of a bulk change, and the conditions of every move."""
+
+from collections.abc import Mapping
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from backups import archive
 from backups.execution.lifecycle import Lifecycle
 from backups.models import Restore
@@ -20,13 +23,13 @@ class RestoreRefused(Refused):
 
 
 def _send_back(restore: Restore, actor: log.Actor, because: Words) -> None:
-    """Move the restore back to prepared, with the reason on its page."""
+    """Move the row back to prepared, with the reason on its page."""
     returned = columns("returned_because", because)
-    RESTORES.move(
+    moves_of(restore).move(
         restore,
         [State.SUBMITTED, State.APPROVED],
         State.PREPARED,
-        Action.RESTORE_RETURNED,
+        Action.BULK_RETURNED if restore.is_bulk else Action.RESTORE_RETURNED,
         actor=actor,
         values={"approval": None, **returned},
         details={"because": returned["returned_because"][:500]},
@@ -35,6 +38,8 @@ def _send_back(restore: Restore, actor: log.Actor, because: Words) -> None:
 
 def _moved(restore: Restore) -> str:
     sentence = _("This is not possible any more: the restore is %(state)s.")
+    if restore.is_bulk:
+        sentence = _("This is not possible any more: the bulk change is %(state)s.")
     return say(sentence, state=label(Restore.objects.get(pk=restore.pk)))
 
 
@@ -57,7 +62,43 @@ RESTORES = Lifecycle(
     resumed=_("The restore has already resumed. Load the page again."),
 )
 locked, move, insist_operator = RESTORES.locked, RESTORES.move, RESTORES.insist_operator
-record_restore = RESTORES.record
+
+
+BULK_CHANGES = Lifecycle(
+    model=Restore,
+    name="bulkchange",
+    related=("generation__environment", "generation__namespace", "environment", "namespace", "bulk__family"),
+    kind=ApprovalRequest.Kind.BULK_CHANGE,
+    run_kind=Run.Kind.BULK_CHANGE,
+    running=State.WRITING,
+    submitted=Action.BULK_SUBMITTED,
+    approved=Action.BULK_APPROVED,
+    started=Action.BULK_STARTED,
+    label=lambda restore: str(restore)[:600],
+    digest_of=lambda restore, given: given or restore.names_sha256,
+    send_back=_send_back,
+    refused=RestoreRefused,
+    moved=_moved,
+    not_stopped=_("Only a bulk change that was stopped or failed can be ended early. Stop it first."),
+    resumed=_("The bulk change has already resumed. Load the page again."),
+)
+
+
+def moves_of(restore: Restore) -> Lifecycle[Restore]:
+    """The moves of the row: those of a restore, or those of a bulk change."""
+    return BULK_CHANGES if restore.is_bulk else RESTORES
+
+
+def record_restore(
+    action: Action,
+    restore: Restore,
+    *,
+    actor: log.Actor,
+    digest: str = "",
+    details: Mapping[str, JSON] | None = None,
+) -> None:
+    """One audit entry about the restore or the bulk change, within the open transaction."""
+    moves_of(restore).record(action, restore, actor=actor, digest=digest, details=details)
 
 
 def insist_names(restore: Restore) -> None:

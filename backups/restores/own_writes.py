@@ -1,6 +1,7 @@
 """The keys that KVOps wrote back, as SQL for the inventory, which must not know restores (named by a string).
 
-A name counts if a chunk of a restore or an undo sent it, or may have sent it: the key is then no unexpected key.
+A name counts if a chunk of a restore, an undo or a bulk change sent it, or may have sent it: the key is then no
+unexpected key.
 """
 
 from backups.models import RestoreChunk, RestoreEntry

@@ -4,21 +4,19 @@ Values are streamed out of the verified backup, and each is compared by its dige
 was made. `write` then writes one chunk. After the settle time everything is read back and compared (`verification`).
 A chunk whose answer is unknown is never sent again blindly.
 
+A bulk change is such a run, too: it overrides the parts that differ (`backups.changes.bulk.run`).
+
 A restore of keys that a deletion of the same namespace sent less than five minutes ago waits: KV may still show them,
 and they would count as existing.
 """
 
-import json
-from typing import Any
-
 from django.db.models import Count, Max
 from django.db.models.functions import Greatest, Now
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit.actions import Action
-from backups import policy
 from backups.bucket import access as bucket_access, newest_manifest
-from backups.cleanup import stages
 from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import difference, live_values
@@ -26,17 +24,17 @@ from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import (
+    before_write,
     chunks as restore_chunks,
     deletions,
-    evidence as restore_evidence,
     safety_backup,
     undo as stage_undo,
 )
-from backups.restores.moves import RestoreRefused, insist_names, move
+from backups.restores.moves import move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import gate as approval_gate
 from kvops.inventory import own_changes
 from kvops.prefixes import common
 from kvops.runs import emergency
@@ -47,10 +45,6 @@ from kvops.wording import counted, say
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
 BLOCK = 100
-STALE = gettext_noop(
-    "The keys to restore differ from the approved ones. Nothing more is written: end the restore early and prepare it "
-    "again."
-)
 _CONFLICT = _(
     "%(name)s is there now and not as in the backup. Nothing was written, as this restore asks. Prepare another one "
     "that leaves such keys as they are, or overwrites them."
@@ -63,94 +57,67 @@ _UNREADABLE = _(
 
 def run_restore(lease: Lease) -> Again | Done | None:
     """One step of a restore or an undo. Raises RunError if the target, a right or the backup is no longer valid."""
-    related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
+    return step_of(lease, RestoreRun)
+
+
+def step_of(lease: Lease, job: "type[RestoreRun]") -> Again | Done | None:
+    """One step of a run that writes entries of a backup, by the class of its work. Raises RunError."""
+    related = (
+        "environment",
+        "namespace",
+        "generation__environment",
+        "stage",
+        "safety__run",
+        "safety__verify_run",
+        "bulk__family",
+    )
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
-    _insist_target(restore, lease)
+    before_write.insist_target(restore, lease)
     newest_manifest.insist_none(restore.environment)
-    ending = bool(lease.run.cursor.get("ending"))  # an ending run reads no value of the backup
+    # A restore that is ending reads no value of the backup.
+    unread = bool(lease.run.cursor.get("ending")) and not job.compares_with_values
     with (
         bucket_access.errors_for_a_run(),
         bucket_access.store(restore.generation.environment)
-        if ending
+        if unread
         else bucket_access.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
         GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
         clients.insist_visible(restore.namespace)
-        job = _RestoreRun(restore, lease, clients, backup)
-        phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
-        return phases[lease.run.cursor.get("phase", "begin")]()
+        return job(restore, lease, clients, backup).step()
 
 
-def _insist_target(restore: Restore, lease: Lease) -> None:
-    """Check that the approval and its target are still valid."""
-    approval, run = restore.approval, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the restore's approval."))
-    subject = f"stage:{restore.stage_id}" if restore.is_undo else f"restore:{restore.pk}"
-    if run.subject != subject or (not restore.is_undo and run.started_by_id != approval.starter_id):
-        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
-    now = {
-        "account_id": restore.environment.account_id,
-        "namespace_id": restore.namespace.namespace_id,
-        "namespace_title": restore.namespace.title,
-    }
-    revalidation.insist_target(now, shown)
-    names_sha256 = restore.stage.names_sha256 if restore.stage else restore.names_sha256
-    backup = (restore.generation_id, restore.generation.manifest_sha256)
-    if shown["names"]["sha256"] != names_sha256 or backup != (
-        shown["generation"]["id"],
-        shown["generation"]["manifest_sha256"],
-    ):
-        raise RunError("wrong_set", gettext_noop("The list of keys or the backup differs from the approved one."))
+class RestoreRun:
+    """The work of one step on a restore. `putter` writes and `settler` reads back.
 
+    `compares_with_values`: the comparison after the write needs the values of the backup, not only their digests.
+    """
 
-def _insist_as_approved(restore: Restore) -> None:
-    """Derive again the evidence shown to the reviewer. Raises RunError if it changed."""
-    try:
-        insist_names(restore)
-        if restore.stage:
-            stages.insist_names(restore.stage)
-    except (RestoreRefused, stages.CleanupRefused) as refused:
-        raise RunError("wrong_set", refused) from refused
-    if restore.is_undo:
-        return
-    digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(restore)))
-    if restore.approval is None or digest != restore.approval.digest:
-        raise RunError("stale", STALE)
-
-
-def _insist_in_force(restore: Restore) -> None:
-    """Right before each chunk, check that the approved policy is in force; an undo needs none. Raises RunError."""
-    if restore.is_undo:
-        return
-    shown = json.loads(restore.approval.evidence) if restore.approval else {}
-    try:
-        in_force = policy.shown()
-    except policy.PolicyEdited as refused:
-        raise RunError("stale", refused) from refused
-    if in_force["digest"] != shown["policy"]["digest"]:
-        raise RunError("stale", STALE)
-
-
-class _RestoreRun:
-    """The work of one step on a restore."""
+    putter: type[Putter] = Putter
+    settler: type[Settler] = Settler
+    stale: str | Promise = before_write.STALE
+    compares_with_values = False
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
         self.restore, self.lease, self.backup = restore, lease, backup
         self.reader, self.budget = clients.reader, clients.budget
-        self._putter = Putter(restore, lease, clients, backup)
-        self._settler = Settler(restore, lease, clients)
+        self._putter = self.putter(restore, lease, clients, backup)
+        self._settler = self.settler(restore, lease, clients, backup)
         self._ending = bool(lease.run.cursor.get("ending"))
+
+    def step(self) -> Again | None:
+        """The next step, by the phase of the run."""
+        phases = {"begin": self.begin, "write": self.write, "settle": self.settle}
+        return phases[self.lease.run.cursor.get("phase", "begin")]()
 
     def begin(self) -> Again | None:
         """Before the first write, back up the keys to overwrite, or check that no existing key differs."""
         emergency.insist_none(self.restore.environment)
-        gone_in = self._until_gone()
+        gone_in = self.until_gone()
         if gone_in > 0:
             return Again(gone_in, gettext_noop("Waiting: KV may still show the deleted keys."))
-        self._derive()
+        self.derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
             wait = safety_backup.back_up_first(self.restore, self.lease)
             if wait is not None:
@@ -159,11 +126,15 @@ class _RestoreRun:
             wait = self._look()
             if wait is not None:
                 return wait
-        with self.lease.checkpoint(Again(), cursor={"phase": "write"}, note=gettext_noop("Writing.")):
-            pass
+        self.go_on()
         return None
 
-    def _until_gone(self) -> float:
+    def go_on(self) -> None:
+        """Everything that precedes the first write is done."""
+        with self.lease.checkpoint(Again(), cursor={"phase": "write"}, note=gettext_noop("Writing.")):
+            pass
+
+    def until_gone(self) -> float:
         """Seconds until KV shows the deleted keys under this backup's prefixes as absent."""
         chunks = CleanupChunk.objects.filter(stage__namespace=self.restore.namespace).order_by()
         sent = chunks.values_list("stage__request__prefix").annotate(at=Max(Greatest("intended_at", "sent_at")))
@@ -212,7 +183,7 @@ class _RestoreRun:
                     return None
             if not safety_backup.verify_if_needed(self.restore, self.lease):
                 return Again()
-            self._derive()
+            self.derive()
             self._put(chunk)
         return Again()
 
@@ -223,19 +194,24 @@ class _RestoreRun:
         """
         try:
             self._insist_rights()  # after the work that may take long
-            _insist_in_force(self.restore)
+            before_write.insist_in_force(self.restore, self.stale)
             self._putter.put(chunk)
         except Stopped as stopped:
             if stopped.code != emergency.CODE:
                 raise
 
-    def _derive(self) -> None:
+    def derive(self) -> None:
+        """Derive the approved evidence again, unless that was done a short time ago. Raises RunError if it differs."""
         revalidation.derived(self.lease, self._insist_evidence)
 
     def _insist_evidence(self) -> None:
         """Derive the evidence, then look at the objects of the safety backup. Raises RunError if either differs."""
-        _insist_as_approved(self.restore)
+        self.insist_as_approved()
         safety_backup.insist_in_place(self.restore, self.lease)
+
+    def insist_as_approved(self) -> None:
+        """Derive the evidence that the reviewer saw. Raises RunError if it differs."""
+        before_write.insist_as_approved(self.restore)
 
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until the chunk's writes can be read back."""
@@ -299,17 +275,16 @@ class _RestoreRun:
         with self.lease.checkpoint(
             Done({**results, **counts}), cursor={}, done=restore.names, calls=self._putter.calls, note=""
         ):
-            move(
-                restore,
-                [Restore.State.WRITING],
-                Restore.State.DONE,
-                Action.RESTORE_FINISHED,
-                actor=self.lease.actor,
-                values={**counts, "finished_at": Now()},
-                details=counts,
-            )
-            deletions.link(restore, deletions.WRITTEN)
+            self.close(counts)
             own_changes.recount(restore.namespace)
-            if restore.stage:
-                stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
         return None
+
+    def close(self, counts: dict[str, int]) -> None:
+        """Writing -> done, within the checkpoint that ends the run."""
+        restore, actor = self.restore, self.lease.actor
+        values, details = {**counts, "finished_at": Now()}, {**counts}
+        states = ([Restore.State.WRITING], Restore.State.DONE)
+        move(restore, *states, Action.RESTORE_FINISHED, actor=actor, values=values, details=details)
+        deletions.link(restore, deletions.WRITTEN)
+        if restore.stage:
+            stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=actor)

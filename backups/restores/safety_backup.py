@@ -31,7 +31,7 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
     safety = restore.safety
     _insist_readable(safety)
     if is_backed_up(restore):
-        return _apart(safety)
+        return apart(safety)
     if safety is None or safety.status == Status.PARTIAL:
         _back_up(restore, lease)
         return Again(timing.RETRY, gettext_noop("Backing up the keys to be overwritten."))
@@ -65,7 +65,7 @@ def _insist_readable(safety: Generation | None) -> None:
         )
 
 
-def _apart(safety: Generation | None) -> Again | None:
+def apart(safety: Generation | None) -> Again | None:
     """Wait some minutes between the backup and the last reads: a key that is written all the time then differs."""
     if safety is None or safety.finished_at is None:
         return None
@@ -77,7 +77,7 @@ def _apart(safety: Generation | None) -> Again | None:
 
 def is_backed_up(restore: Restore) -> bool:
     """Whether a verified backup holds all keys that may be overwritten."""
-    safety = restore.safety
+    safety = restore.overwritten_backup
     if not restore.overwritten or (safety is not None and safety.status == Status.VERIFIED):
         return True
     # All keys vanished while they were backed up.
@@ -99,7 +99,8 @@ def insist_in_place(restore: Restore, lease: Lease) -> None:
 
 def _relied_on(restore: Restore) -> Generation | None:
     """The verified safety backup; None while there is none, and if all its keys vanished."""
-    return restore.safety if restore.safety and restore.safety.status == Status.VERIFIED else None
+    found = restore.overwritten_backup
+    return found if found and found.status == Status.VERIFIED else None
 
 
 def _nothing_written(restore: Restore) -> str:
@@ -109,10 +110,10 @@ def _nothing_written(restore: Restore) -> str:
 
 def safety_digests(restore: Restore, names: Iterable[Wanted]) -> dict[str, bytes]:
     """The digests in the safety backup by name, for the keys that may be overwritten."""
-    if restore.safety_id is None:
+    if restore.overwritten_backup is None:
         return {}
     kept = GenerationEntry.objects.filter(
-        generation=restore.safety_id,
+        generation=restore.overwritten_backup,
         outcome=GenerationEntry.Outcome.KEPT,
         name__in=[one.name for one in names],
     )

@@ -15,7 +15,7 @@ from backups.execution.live_values import Live, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import entry_digest
-from backups.generations.reader import Wanted
+from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks, safety_backup
 from kvops.cloudflare import KvEntry, ListedKey, NameRefused
@@ -41,13 +41,23 @@ LOOKED_AT = (
 
 
 class Settler:
-    """Compares the chunks of one restore with KV, within one step of its run."""
+    """Compares the chunks of one restore with KV, within one step of its run.
 
-    def __init__(self, restore: Restore, lease: Lease, clients: Clients) -> None:
-        self.restore, self.lease = restore, lease
+    `absent` is the outcome of a sent key that is not in KV; None if it is sent again. A bulk change overrides it, and
+    `expected`.
+    """
+
+    absent: RestoreEntry.Outcome | None = None
+
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
+        self.restore, self.lease, self.backup = restore, lease, backup
         self.reader, self.budget, self.meter = clients.reader, clients.budget, clients.meter
         self._key = encryption.digest_key(restore.generation)
         self._ending = bool(lease.run.cursor.get("ending"))
+
+    def expected(self, one: Wanted) -> bytes | None:
+        """The digest of the entry that was to be written; None if none could be."""
+        return one.digest
 
     def settle(self, chunk: RestoreChunk) -> None:
         """Compare every name of the chunk, close it, and plan another attempt for missing entries."""
@@ -88,19 +98,23 @@ class Settler:
         if isinstance(live, NameRefused):
             return (Outcome.UNREADABLE if was in (*RestoreEntry.UNDER_WAY, Outcome.EQUAL) else was), Compared.UNKNOWN
         held = None if live is None else entry_digest(live, self._key)
-        compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
+        compared = {self.expected(one): Compared.EQUAL, None: Compared.ABSENT}.get(held, Compared.DIFFERENT)
         ours = was in RestoreEntry.UNDER_WAY
         if compared is Compared.EQUAL:
             return (Outcome.WRITTEN if ours else was), compared
         if not ours and was is not Outcome.EQUAL:
             return was, compared
         # Absent, or still equal to the safety backup: the write did not arrive.
-        if live is None or entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests:
-            if self._ending:
-                return Outcome.STOPPED, compared
-            return (
-                (Outcome.AGAIN, Compared.UNKNOWN)
-                if chunk.attempt < restore_chunks.TRIES
-                else (Outcome.FAILED, compared)
-            )
+        if live is None or entry_digest(live, encryption.digest_key(self.restore.overwritten_backup)) == safety_digests:
+            return self._missed(chunk, compared)
         return Outcome.DIFFERENT, compared
+
+    def _missed(self, chunk: RestoreChunk, compared: RestoreEntry.Compared) -> restore_chunks.NameResult:
+        """The result of a name whose write did not arrive."""
+        if self.absent is not None and compared is Compared.ABSENT:
+            return self.absent, compared
+        if self._ending:
+            return Outcome.STOPPED, compared
+        if chunk.attempt < restore_chunks.TRIES:
+            return Outcome.AGAIN, Compared.UNKNOWN
+        return Outcome.FAILED, compared

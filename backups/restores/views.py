@@ -240,4 +240,4 @@ def _run(restore: Restore) -> Run | None:
 def _restore(pk: int) -> Restore:
     related = ("environment", "namespace", "generation__environment", "generation__namespace", "stage__request")
     more = ("approval__approver", "approval__requester", "run", "preview_run", "safety")
-    return get_object_or_404(Restore.objects.naming().select_related(*related, *more), pk=pk)
+    return get_object_or_404(Restore.objects.naming().restoring().select_related(*related, *more), pk=pk)

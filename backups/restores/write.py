@@ -10,8 +10,6 @@ appears after the comparison is never overwritten. The gap to the write is store
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from http import HTTPStatus
 
 from django.db.models.functions import Now
@@ -29,6 +27,7 @@ from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks, safety_backup
 from backups.restores.moves import record_restore
+from backups.restores.plan import ChunkPlan
 from backups.restores.preview import cannot_be_backed_up
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, CloudflareError, KvEntry, RateLimited, TooLate
@@ -57,43 +56,14 @@ TOO_SLOW = gettext_noop(
 )
 
 
-@dataclass
-class _Plan:
-    """The entries of a chunk to write, and the others with their reasons.
+class Putter:
+    """Writes the chunks of one restore, within one step of its run.
 
-    `since` and `read_at` are right before the read.
+    `absent` is the outcome of a key that is not in KV; None if such a key is written. A bulk change overrides it, and
+    `to_write`.
     """
 
-    since: float
-    read_at: datetime
-    safety_digests: Mapping[str, bytes]
-    bulk: list[KvEntry] = field(default_factory=list)
-    single: list[tuple[Wanted, KvEntry]] = field(default_factory=list)
-    indexes: dict[str, int] = field(default_factory=dict)
-    results: dict[int, restore_chunks.NameResult] = field(default_factory=dict)
-    soon: set[str] = field(default_factory=set)
-    """Names whose expiration is so close that Cloudflare may refuse them on arrival."""
-    gap: float = 0.0
-    """Seconds; the longest time so far from a read to the write that relied on it."""
-
-    @property
-    def until(self) -> float:
-        """The latest time to begin a write that relies on the read."""
-        return self.since + timing.READ_FRESH
-
-    @property
-    def old(self) -> bool:
-        """Whether the read is too old for a write."""
-        return time.monotonic() > self.until
-
-    @property
-    def names(self) -> list[str]:
-        """All names to write, in the order of their bytes."""
-        return sorted(self.indexes)
-
-
-class Putter:
-    """Writes the chunks of one restore, within one step of its run."""
+    absent: RestoreEntry.Outcome | None = None
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
         self.restore, self.lease, self.backup = restore, lease, backup
@@ -134,6 +104,10 @@ class Putter:
         if plan.indexes:
             self._write(chunk, plan)
 
+    def to_write(self, backup: KvEntry) -> KvEntry | None:
+        """The entry that is written for one of the backup; None if none can be."""
+        return backup
+
     def _make_smaller(self, chunk: RestoreChunk, names: Sequence[Wanted]) -> None:
         """Replace the chunk by two halves. Raises RunError if it cannot be made smaller."""
         if len(names) < 2:
@@ -141,29 +115,33 @@ class Putter:
         with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
             restore_chunks.halve(chunk)
 
-    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], backups: Sequence[KvEntry]) -> _Plan:
+    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], backups: Sequence[KvEntry]) -> ChunkPlan:
         """Compare each name with KV and decide. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
-        plan = _Plan(time.monotonic(), clock.now(), safety_backup.safety_digests(self.restore, names))
+        plan = ChunkPlan(time.monotonic(), clock.now(), safety_backup.safety_digests(self.restore, names))
         now = plan.read_at.timestamp()
         live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
-        for backup, (one, entry) in zip(backups, live, strict=True):
-            outcome = self._outcome(chunk, one, backup, entry, plan.safety_digests)
-            if outcome is None and (late := too_late(backup, now)):
+        for backup, (one, current) in zip(backups, live, strict=True):
+            entry = self.to_write(backup)
+            if entry is None:
+                plan.results[one.index] = (Outcome.UNMARKED, Compared.UNKNOWN)
+                continue
+            outcome = self._outcome(chunk, one, entry, current, plan.safety_digests)
+            if outcome is None and (late := too_late(entry, now)):
                 outcome = Outcome(late.value)
             if outcome is not None:
                 plan.results[one.index] = (outcome, Compared.UNKNOWN)
                 continue
-            plan.indexes[backup.name] = one.index
-            alone = len(backup.data) > SINGLE or not takes_bulk(backup)
-            if backup.expiration is not None and backup.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
-                plan.soon.add(backup.name)
+            plan.indexes[entry.name] = one.index
+            alone = len(entry.data) > SINGLE or not takes_bulk(entry)
+            if entry.expiration is not None and entry.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
+                plan.soon.add(entry.name)
                 alone = True
             if alone:
-                plan.single.append((one, backup))
+                plan.single.append((one, entry))
             else:
-                plan.bulk.append(backup)
+                plan.bulk.append(entry)
         self.lease.renew()
         return plan
 
@@ -171,17 +149,17 @@ class Putter:
         self,
         chunk: RestoreChunk,
         one: Wanted,
-        backup: KvEntry,
+        entry: KvEntry,
         live: Live,
         safety_digests: Mapping[str, bytes],
     ) -> RestoreEntry.Outcome | None:
-        """The reason why the name is not written; None if it is."""
+        """The reason why the entry is not written; None if it is."""
         if not isinstance(live, KvEntry):
-            return None if live is None else Outcome.UNREADABLE
-        how = difference(backup, live)
+            return self.absent if live is None else Outcome.UNREADABLE
+        how = difference(entry, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
-        if entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests.get(one.name):
+        if entry_digest(live, encryption.digest_key(self.restore.overwritten_backup)) == safety_digests.get(one.name):
             return None
         if chunk.attempt > 1:
             return Outcome.DIFFERENT
@@ -189,7 +167,7 @@ class Putter:
             return Outcome(how.value)
         return Outcome.SENSITIVE if cannot_be_backed_up(self._families, one.name) else Outcome.CHANGED
 
-    def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
+    def _intend(self, chunk: RestoreChunk, plan: ChunkPlan) -> None:
         sha256 = archive.names_sha256(plan.names)
         progress: RunProgress = {} if plan.indexes else self.progress(chunk)
         with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
@@ -216,7 +194,7 @@ class Putter:
             )
         chunk.refresh_from_db()
 
-    def _write(self, chunk: RestoreChunk, plan: _Plan) -> None:
+    def _write(self, chunk: RestoreChunk, plan: ChunkPlan) -> None:
         """The bulk call, then the single writes, unless the reads have grown too old meanwhile."""
         answers: list[BulkOutcome] = []
         left: dict[str, RestoreEntry.Outcome] = {}
@@ -242,7 +220,7 @@ class Putter:
         self._written(chunk, plan, answers, left)
 
     def _write_singly(
-        self, chunk: RestoreChunk, one: Wanted, entry: KvEntry, plan: _Plan, answers: list[BulkOutcome]
+        self, chunk: RestoreChunk, one: Wanted, entry: KvEntry, plan: ChunkPlan, answers: list[BulkOutcome]
     ) -> RestoreEntry.Outcome | None:
         """Write one entry; if its read has grown old, read it again first.
 
@@ -286,7 +264,7 @@ class Putter:
     def _written(
         self,
         chunk: RestoreChunk,
-        plan: _Plan,
+        plan: ChunkPlan,
         answers: Sequence[BulkOutcome],
         left: Mapping[str, RestoreEntry.Outcome],
     ) -> None:

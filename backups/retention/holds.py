@@ -52,6 +52,9 @@ def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
     restores = Restore.objects.exclude(state__in=Restore.OVER)
     for restore in restores.filter(Q(generation__in=pks) | Q(safety__in=pks)).order_by("pk"):
         hold = Hold(say(_("Restore %(pk)s needs it."), pk=restore.pk), reverse("backups:restore", args=[restore.pk]))
+        if restore.is_bulk:
+            address = reverse("backups:bulk_change", args=[restore.pk])
+            hold = Hold(say(_("Bulk change %(pk)s needs it."), pk=restore.pk), address)
         yield from ((pk, hold) for pk in (restore.generation_id, restore.safety_id) if pk is not None and pk in pks)
 
 

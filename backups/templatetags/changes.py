@@ -1,14 +1,27 @@
 """The parts of the pages of changes: `{% load changes %}`."""
 
+from datetime import UTC, datetime
+
 from django import template
 from django.template import Context
-from django.utils.translation import gettext_lazy as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _, ngettext
 
 from backups.changes import shown
 from backups.changes.propose import WARNINGS
-from backups.models import KeyChange
+from backups.models import KeyChange, RestoreEntry
+from kvops.wording import moment, say
 
 register = template.Library()
+
+BULK_OUTCOMES = {
+    RestoreEntry.Outcome.WRITTEN: _("changed, and read back"),
+    RestoreEntry.Outcome.EQUAL: _("had it already"),
+    RestoreEntry.Outcome.CHANGED: _("differs from its backup, left as it is"),
+    RestoreEntry.Outcome.EXPIRED: _("past its expiration, left as it is"),
+    RestoreEntry.Outcome.FAILED: _("not changed after three attempts"),
+}
+"""Results in the words of a bulk change, where those of a restore do not fit."""
 
 PARTS = {"value": _("value"), "metadata": _("metadata"), "expiration": _("expiration")}
 
@@ -37,3 +50,32 @@ def proposal_differences(context: Context, pk: int) -> dict[str, object]:
         "visible": visible,
         "found": shown.differences_of(change) if may and visible and change else None,
     }
+
+
+@register.filter
+def bulk_outcome(outcome: str) -> str | Promise:
+    """The result for a key of a bulk change, in words."""
+    kind = RestoreEntry.Outcome(outcome)
+    return BULK_OUTCOMES.get(kind, kind.label)
+
+
+@register.simple_tag
+def bulk_effect(operation: str, lifetime: int | None, until: int | None, member: str, value: str) -> str:
+    """What each key of a bulk change gets, in a sentence."""
+    if operation == "mark":
+        sentence = _("The member “%(member)s” of the metadata becomes “%(value)s”. Value and expiration stay.")
+        return say(sentence, member=member, value=value)
+    if until is not None:
+        sentence = _("Each key expires at %(time)s. Value and metadata stay.")
+        return say(sentence, time=moment(datetime.fromtimestamp(until, UTC)))
+    sentence = _("Each key expires %(time)s after the start. Value and metadata stay.")
+    return say(sentence, time=_duration(lifetime or 0))
+
+
+def _duration(seconds: int) -> str:
+    """Seconds in days, hours or seconds, whichever is whole."""
+    if seconds % 86_400 == 0:
+        return ngettext("%(n)s day", "%(n)s days", seconds // 86_400) % {"n": seconds // 86_400}
+    if seconds % 3_600 == 0:
+        return ngettext("%(n)s hour", "%(n)s hours", seconds // 3_600) % {"n": seconds // 3_600}
+    return ngettext("%(n)s second", "%(n)s seconds", seconds) % {"n": seconds}

@@ -36,13 +36,14 @@ class WaitingWork:
 
 @register.simple_tag
 def waiting_work(person: Person) -> list[WaitingWork]:
-    """Approved restores, changes and prunes, failed changes, overdue drills, and work that lacks its standing approval.
+    """Approved restores, changes and prunes, stopped changes, overdue drills, and work without its standing approval.
 
     A person who approved a request cannot start it, so it is left out.
     """
     return [
         *_restores(person),
         *_changes(person),
+        *_bulk_changes(person),
         *_prunes(person),
         *_investigations(),
         *_drills(),
@@ -64,7 +65,7 @@ def stages_to_answer(environment: Environment, may_operate: bool) -> dict[str, o
 
 
 def _restores(person: Person) -> list[WaitingWork]:
-    found = Restore.objects.filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    found = Restore.objects.restoring().filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
     found = found.exclude(approval__approver=person).select_related("environment").order_by("pk")
     return [
         WaitingWork(
@@ -91,6 +92,23 @@ def _changes(person: Person) -> list[WaitingWork]:
             visible(one.name),
             reverse("backups:change", args=[one.pk]),
             f"change_{one.state}" if one.state == KeyChange.State.APPROVED else one.run.state if one.run else "",
+        )
+        for one in found.select_related("environment", "run").order_by("pk")[:SHOWN]
+    ]
+
+
+def _bulk_changes(person: Person) -> list[WaitingWork]:
+    """Approved bulk changes, and those whose run failed or was stopped."""
+    approved = Q(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    resting = Q(state=Restore.State.WRITING, run__state__in=Run.RESUMABLE)
+    found = Restore.objects.filter(approved | resting).exclude(operation="").exclude(approval__approver=person)
+    return [
+        WaitingWork(
+            one.environment,
+            _("Start the bulk change") if one.state == Restore.State.APPROVED else _("See why the bulk change stopped"),
+            ngettext("%(n)s key", "%(n)s keys", one.names) % {"n": number_format(one.names, force_grouping=True)},
+            reverse("backups:bulk_change", args=[one.pk]),
+            "bulk_approved" if one.state == Restore.State.APPROVED else one.run.state if one.run else "",
         )
         for one in found.select_related("environment", "run").order_by("pk")[:SHOWN]
     ]

@@ -16,10 +16,14 @@ Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
 
 
+OF_A_NAMESPACE = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE})
+"""Kinds whose reviewer types the title of the namespace."""
+
+
 def word_to_type(approval: ApprovalRequest) -> str:
     """The text a reviewer types to approve: title, bucket, slugs, number of the policy, or pattern."""
     evidence = json.loads(approval.evidence)
-    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING}:
+    if approval.kind in OF_A_NAMESPACE:
         return str(evidence["namespace_title"])
     if approval.kind in {Kind.DELETE_GENERATIONS, Kind.INVESTIGATION}:
         return str(evidence["bucket"])
@@ -39,6 +43,7 @@ TYPED = {
     Kind.PUT_KEY: _("Name of the namespace"),
     Kind.DRILL: _("Name of the namespace"),
     Kind.CLEARING: _("Name of the namespace"),
+    Kind.BULK_CHANGE: _("Name of the namespace"),
     Kind.DELETE_GENERATIONS: _("Name of the bucket"),
     Kind.INVESTIGATION: _("Name of the bucket"),
     Kind.ENVIRONMENT: _("Short names of the environments"),

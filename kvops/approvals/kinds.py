@@ -59,5 +59,10 @@ KINDS: dict[str, ApprovalKind] = {
         owners="kvops.inventory.family_owners.owners_asked_about",
     ),
     ApprovalRequest.Kind.CLEARING: ApprovalKind(why_not=_EDITED),
+    ApprovalRequest.Kind.BULK_CHANGE: ApprovalKind(
+        decided="backups.changes.bulk.requests.decided",
+        why_not=_EDITED,
+        owners="kvops.inventory.family_owners.owners_asked_about",
+    ),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

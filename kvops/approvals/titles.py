@@ -53,7 +53,7 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
     if asked.kind == Kind.INVESTIGATION:
         text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": environment, "title": shown["title"]}
-    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING}:
+    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE}:
         return _of_keys(asked, shown, environment)
     return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
@@ -77,6 +77,8 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
             "Restore %(n)s keys of backup %(backup)s into %(environment)s %(namespace)s",
             number,
         )
+    if asked.kind == Kind.BULK_CHANGE:
+        text = _bulk_change(shown["operation"], number)
     return text % {
         "n": _number(number),
         "pattern": visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
@@ -84,6 +86,20 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
         "environment": environment,
         "namespace": shown["namespace_title"],
     }
+
+
+def _bulk_change(operation: str, number: int) -> str:
+    if operation == "mark":
+        return ngettext(
+            "Mark %(n)s key %(pattern)s in %(environment)s %(namespace)s for regeneration",
+            "Mark %(n)s keys %(pattern)s in %(environment)s %(namespace)s for regeneration",
+            number,
+        )
+    return ngettext(
+        "Set the expiration of %(n)s key %(pattern)s in %(environment)s %(namespace)s",
+        "Set the expiration of %(n)s keys %(pattern)s in %(environment)s %(namespace)s",
+        number,
+    )
 
 
 def _of_family(family: Mapping[str, Any]) -> str:

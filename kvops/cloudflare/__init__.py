@@ -36,6 +36,7 @@ from kvops.cloudflare._kv import (
     ListedKey,
     NamespaceInfo,
     Value,
+    marked_metadata,
     metadata_text,
 )
 from kvops.cloudflare._names import MAX_NAME_BYTES
@@ -87,5 +88,6 @@ __all__ = [
     "WorkerModule",
     "WorkerVersion",
     "is_loopback",
+    "marked_metadata",
     "metadata_text",
 ]

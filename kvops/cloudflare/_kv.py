@@ -293,3 +293,15 @@ def metadata_text(typed: str) -> str | None:
     if found is not None and len(found.encode()) > METADATA_BYTES:
         raise ValueError(f"metadata takes at most {METADATA_BYTES} bytes")
     return found
+
+
+def marked_metadata(metadata: str | None, member: str, value: str) -> str | None:
+    """The metadata with one member set to a text, and every other member as it was spelled.
+
+    None if there is metadata that is no object, repeats a name, or would be too long.
+    """
+    found = {} if metadata is None else _json.parse_json(metadata)
+    if not isinstance(found, dict) or isinstance(found, _json.Repeated):
+        return None
+    text = _json.text({**found, member: value})
+    return text if len(text.encode()) <= METADATA_BYTES else None

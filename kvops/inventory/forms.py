@@ -102,6 +102,22 @@ class KeyFilter(forms.Form):
         same = without == Expiring.NEVER or (without == Expiring.LACKING and owner is not None and not owner.mark)
         return own and same and self.cleaned_data["category"] in {None, Category.CACHE}
 
+    @property
+    def changeable_scope(self) -> str | None:
+        """The scope of a bulk change of exactly these keys of a cache; None if no bulk change can be of them."""
+        if not self.is_valid() or not self.scope or self.cleaned_data["part"]:
+            return None
+        owner = key_families.family_of(self.namespace.binding, self.scope)
+        own = owner is not None and owner.category == Category.CACHE and self.chosen_family in {None, owner}
+        expiring = self.cleaned_data["expiring"]
+        if (
+            not own
+            or expiring in {Expiring.ANY, Expiring.SOON}
+            or self.cleaned_data["category"] not in {None, Category.CACHE}
+        ):
+            return None
+        return str(expiring or "")
+
     def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
         """The keys that match the filters, from the position `after`. If a filter is invalid, no keys."""
         if not self.is_valid():

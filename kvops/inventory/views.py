@@ -163,5 +163,6 @@ def expiry(request: HttpRequest) -> HttpResponse:
         "namespaces": key_expiry.by_namespace(),
         "trend": key_expiry.trend(form.chosen_family),
         "days": key_expiry.TREND_DAYS,
+        "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "expiry/index.html", context)

@@ -54,6 +54,7 @@ class ApprovalRequest(models.Model):
         INVESTIGATION = "investigation", _("prune an investigation backup")
         PUT_KEY = "put_key", _("change a key")
         CLEARING = "clearing", _("scheduled clearing of a cache")
+        BULK_CHANGE = "bulk_change", _("change many cache keys")
 
     class State(models.TextChoices):
         """The state of the request."""

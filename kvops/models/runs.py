@@ -28,7 +28,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 CARRIED = ["drill", "prune_investigation", "clear"]
 """Kinds of runs that carry a standing approval, one after the other."""
-DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", *CARRIED]
+DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", "bulk_change", *CARRIED]
 """Kinds of runs that need an approval."""
 
 
@@ -72,6 +72,7 @@ class Run(models.Model):
         COMPARE_SETTING = "compare_setting", _("comparison of a setting")
         VAULT = "vault", _("keeping of a backup in 1Password")
         VAULT_CHECK = "vault_check", _("look into a 1Password vault")
+        BULK_CHANGE = "bulk_change", _("bulk change of a cache")
 
     class State(models.TextChoices):
         """The state of the run."""

@@ -1,4 +1,4 @@
-"""The procedure of a change of a settings key, by KVOps."""
+"""The procedures of a change of a settings key and of a bulk change of a cache, by KVOps."""
 
 from django.utils.translation import gettext_lazy as _
 
@@ -38,6 +38,41 @@ CHANGE = Procedure(
             _("Try the application"),
             _("An operator notes what was tried, and that the application works."),
             [Action.CHANGE_ACCEPTED],
+            optional=True,
+        ),
+    ],
+)
+
+BULK_CHANGE = Procedure(
+    "bulk_change",
+    1,
+    _("Bulk change of a cache"),
+    [
+        ProcedureStep(
+            _("Choose the keys"),
+            _("The list of keys is fixed from a scan, with the expiration or the mark that each key gets."),
+            [Action.BULK_PREPARED],
+        ),
+        ProcedureStep(
+            _("Back up and verify"),
+            _("Exactly these keys are stored in R2 and read back."),
+            [Action.BULK_BACKED_UP],
+        ),
+        ProcedureStep(
+            _("Approval"),
+            _("Another person approves exactly this list of keys. In production it was accepted in QA before."),
+            [Action.BULK_APPROVED],
+            voided=[Action.BULK_RETURNED],
+        ),
+        ProcedureStep(
+            _("Write and read back"),
+            _("Each key that still equals its backup is written, and each is read back and compared."),
+            [Action.BULK_FINISHED],
+        ),
+        ProcedureStep(
+            _("Try the application"),
+            _("An operator notes what was tried, and that the application works."),
+            [Action.BULK_ACCEPTED],
             optional=True,
         ),
     ],

@@ -32,6 +32,7 @@ BEGINNINGS = (
     Action.INVESTIGATION_OPENED,
     Action.DISPOSAL_SUBMITTED,
     Action.CHANGE_PREPARED,
+    Action.BULK_PREPARED,
 )
 """Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
 
@@ -45,6 +46,7 @@ _BEGUN = (
     "investigation:",
     "prune:",
     "keychange:",
+    "bulkchange:",
     "stated:",
     "outside:",
 )

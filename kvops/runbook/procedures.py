@@ -11,7 +11,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from kvops.inventory import families as key_families
 from kvops.models import Family
-from kvops.runbook.change_procedure import CHANGE
+from kvops.runbook.change_procedure import BULK_CHANGE, CHANGE
 from kvops.runbook.clearing_procedure import CLEARING
 from kvops.runbook.procedure_steps import Procedure, ProcedureStep
 from kvops.wording import say
@@ -274,7 +274,9 @@ _UPKEEP = (
     ),
 )
 
-PROCEDURES: Mapping[str, Sequence[Procedure]] = {one.name: (one,) for one in (*_FIRST, *_UPKEEP, CHANGE, CLEARING)}
+PROCEDURES: Mapping[str, Sequence[Procedure]] = {
+    one.name: (one,) for one in (*_FIRST, *_UPKEEP, CHANGE, BULK_CHANGE, CLEARING)
+}
 """Name -> its versions, the oldest first. A version is never edited or removed, because entries name it."""
 
 

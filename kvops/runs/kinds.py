@@ -22,6 +22,7 @@ KINDS: dict[str, RunKind] = {
             "backups.generations.start.backup_finished",
             "backups.cleanup.preparation.backup_finished",
             "backups.outside_changes.search.backup_finished",
+            "backups.changes.bulk.start.backup_finished",
         ),
         resumed="backups.investigations.requests.insist_open",
     ),
@@ -31,6 +32,7 @@ KINDS: dict[str, RunKind] = {
         finished=(
             "backups.cleanup.preparation.verify_finished",
             "backups.outside_changes.search.verify_finished",
+            "backups.changes.bulk.start.verify_finished",
         ),
     ),
     Run.Kind.CHECK: RunKind(
@@ -60,6 +62,9 @@ KINDS: dict[str, RunKind] = {
         resumed="backups.investigations.requests.insist_current",
     ),
     Run.Kind.CHANGE: RunKind("backups.changes.run.run_change", resumed="backups.execution.revalidation.revalidate"),
+    Run.Kind.BULK_CHANGE: RunKind(
+        "backups.changes.bulk.run.run_bulk_change", resumed="backups.execution.revalidation.revalidate"
+    ),
     Run.Kind.REVERSE_CHANGE: RunKind("backups.changes.reverse.prepare_reverse"),
     Run.Kind.ERASE_PROPOSAL: RunKind("backups.changes.erase.erase_proposal"),
     Run.Kind.OUTSIDE: RunKind("backups.outside_changes.search.search"),

@@ -48,6 +48,7 @@ KINDS: Mapping[str, SubjectKind] = {
             "prune": "prunes__prune",
             "investigation": "investigation",
             "keychange": "changes",
+            "bulkchange": "restores__bulk",
         },
         found={"stage": "backups.cleanup.stages.backups_of"},
     ),
@@ -68,6 +69,12 @@ KINDS: Mapping[str, SubjectKind] = {
     ),
     "keychange": SubjectKind(
         _("Change of a key"), "backups:change", "backups.KeyChange", parents={"keychange": "reverses"}, holds=["name"]
+    ),
+    "bulkchange": SubjectKind(
+        _("Bulk change"),
+        "backups:bulk_change",
+        "backups.BulkChange",
+        holds=["restore__entries__name"],
     ),
     "run": SubjectKind(
         _("Run"),

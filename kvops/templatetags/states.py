@@ -125,6 +125,13 @@ LOOKS: dict[str, Look] = {
     "clearing_nothing": Look(_("Nothing to clear"), *_QUIET),
     "clearing_stopped": Look(_("Stopped"), "red", "octagon-pause"),
     # restores
+    "bulk_preparing": Look(_("Being backed up"), *_BUSY),
+    "bulk_prepared": Look(_("Backed up"), *_STEP),
+    "bulk_submitted": Look(_("Waits for approval"), *_WAITS),
+    "bulk_approved": Look(_("Approved"), *_GOOD),
+    "bulk_writing": Look(_("Writing"), *_BUSY),
+    "bulk_done": Look(_("Done"), *_GOOD),
+    "bulk_ended": Look(_("Given up"), *_OVER),
     "restore_preparing": Look(_("Being compared with KV"), *_BUSY),
     "restore_prepared": Look(_("Compared with KV"), *_STEP),
     "restore_submitted": Look(_("Waits for approval"), *_WAITS),

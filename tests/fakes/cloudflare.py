@@ -71,6 +71,7 @@ class ApiCall:
     """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
 
     `written`: name to that of the new value; `replaced`: to that of a value which was there before.
+    `beside`: to the new expiration, and the new metadata as JSON with sorted members.
     `read`: for each deleted or written name what its last read was told before, however old that was; derived
     namespaces do not know.
 
@@ -88,6 +89,7 @@ class ApiCall:
     at: float
     replaced: dict[str, str] = field(default_factory=dict)
     read: dict[str, Answered] = field(default_factory=dict)
+    beside: dict[str, tuple[int | None, str | None]] = field(default_factory=dict)
 
 
 class FakeCloudflare:
@@ -374,6 +376,7 @@ class FakeCloudflare:
                 self.clock(),
                 context.replaced,
                 context.read,
+                context.beside,
             )
         )
 

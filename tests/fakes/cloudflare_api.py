@@ -98,6 +98,7 @@ class Context:
     written: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     read: dict[str, Answered] = field(default_factory=dict)
+    beside: dict[str, tuple[int | None, str | None]] = field(default_factory=dict)
 
     def query(self, name: str, default: str) -> str:
         """One query parameter."""
@@ -371,6 +372,8 @@ class Api:
             context.replaced[name] = sha256(before.data).hexdigest()
         namespace.put(Item(name, data, expiration, None if metadata == "null" else metadata))
         context.written[name] = sha256(data).hexdigest()
+        kept = None if metadata in {None, "null"} else json.dumps(json.loads(metadata or ""), sort_keys=True)
+        context.beside[name] = (expiration, kept)
 
     def _bulk(self, context: Context, names: list[str], act: Callable[[str], None]) -> Reply:
         self._namespace(context)

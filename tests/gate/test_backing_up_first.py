@@ -96,7 +96,7 @@ def test_after_them_nothing_is_waited_for(
 def test_a_restore_that_overwrites_nothing_waits_for_nothing(restore: Restore, lease: Lease, made: list[Any]) -> None:
     restore.overwritten, restore.safety = 0, None
     assert (safety_backup.back_up_first(restore, lease), made) == (None, [])
-    assert safety_backup._apart(Generation(finished_at=None)) is None
+    assert safety_backup.apart(Generation(finished_at=None)) is None
 
 
 @pytest.mark.parametrize("safety", ["none", "partial"])

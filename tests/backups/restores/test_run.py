@@ -26,7 +26,8 @@ from backups.restores import (
     write as restore_write,
 )
 from backups.restores.moves import RestoreRefused
-from backups.restores.write import Putter, _Plan
+from backups.restores.plan import ChunkPlan
+from backups.restores.write import Putter
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry, TooLate, TransportError
@@ -575,7 +576,7 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     restore_helpers.wipe(estate, estate.qa, "master:a")
     intend = Putter._intend
 
-    def slowly(self: Putter, chunk: RestoreChunk, plan: _Plan) -> None:
+    def slowly(self: Putter, chunk: RestoreChunk, plan: ChunkPlan) -> None:
         intend(self, chunk, plan)
         plan.since -= timing.READ_FRESH
 
@@ -598,7 +599,7 @@ def test_a_single_write_whose_read_grew_old_is_read_again_first(
     generation, _ = lost(estate, alone)
     write = Putter._write
 
-    def later(self: Putter, chunk: RestoreChunk, plan: _Plan) -> None:
+    def later(self: Putter, chunk: RestoreChunk, plan: ChunkPlan) -> None:
         if meanwhile:
             restore_helpers.put(estate, estate.qa, KvEntry("master:a", meanwhile, None, None))
         write(self, chunk, plan)

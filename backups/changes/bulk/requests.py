@@ -1,0 +1,152 @@
+"""Bulk changes: submitted with a reason, approved by another person, started, ended early, accepted.
+
+Each move is one conditional UPDATE and one audit entry. Only a signed-in operator submits and starts.
+"""
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.changes.bulk import evidence as bulk_evidence, qa
+from backups.changes.bulk.start import insist_writable
+from backups.models import BulkChange, Generation, Restore
+from backups.restores.moves import BULK_CHANGES, RestoreRefused, insist_names, label, record_restore
+from kvops import clock, timing
+from kvops.approvals import evidence, gate as approval_gate
+from kvops.environments import hours
+from kvops.inventory.families import Families
+from kvops.models import ApprovalRequest, Category, Person, Run
+from kvops.runbook import writing
+from kvops.wording import columns, moment, say
+
+State = Restore.State
+decided = BULK_CHANGES.decided
+locked, insist_operator = BULK_CHANGES.locked, BULK_CHANGES.insist_operator
+
+
+def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
+    """Ask another person to approve exactly this change: prepared -> submitted. Raises RestoreRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(restore)
+        if mine.state != State.PREPARED:
+            raise RestoreRefused(say(_("The bulk change is not ready to submit: %(state)s."), state=label(mine)))
+        if not reason.strip():
+            raise RestoreRefused(_("Give the reason for the change. The reviewer reads it."))
+        writing.insist_no_secret(reason)
+        insist_prepared(mine)
+        insist_writable(mine.bulk.lifetime, mine.bulk.until)
+        mine.bulk.repeats = _accepted_before(mine.bulk)
+        BulkChange.objects.filter(pk=mine.pk).update(repeats=mine.bulk.repeats)
+        mine.reason = reason.strip()
+        return BULK_CHANGES.submit(
+            mine,
+            State.PREPARED,
+            title=bulk_evidence.title(mine),
+            evidence=bulk_evidence.build(mine),
+            by=by,
+            values={"reason": mine.reason, **columns("returned_because", "")},
+        )
+
+
+def insist_prepared(restore: Restore) -> None:
+    """Raise RestoreRefused unless the keys were backed up within a day, and all are of the one cache family."""
+    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
+    if not Restore.objects.filter(pk=restore.pk, compared_at__gte=fresh).exists():
+        raise RestoreRefused(_("The keys were backed up more than a day ago. Give this up and choose them again."))
+    if not Generation.objects.verified().filter(pk=restore.generation_id).exists():
+        raise RestoreRefused(_("The backup of the keys is no longer verified. Give this up and choose them again."))
+    insist_names(restore)
+    family, of = restore.bulk.family, Families.of(restore.namespace.binding)
+    names = restore.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
+    if family.category != Category.CACHE or any(of.family(name) != family for name in names):
+        raise RestoreRefused(_("The policy changed: not all of these keys are of the cache any more. Choose again."))
+
+
+def _accepted_before(bulk: BulkChange) -> BulkChange | None:
+    """The newest accepted change that this one repeats; None before production. Raises RestoreRefused."""
+    if not qa.comes_first(bulk):
+        return None
+    found = qa.accepted_before(bulk).first()
+    if found is None:
+        raise RestoreRefused(
+            _("QA first: the same operation on the same family must be done and accepted in QA within the last 7 days.")
+        )
+    return found
+
+
+def start(restore: Restore, *, by: Person) -> Run:
+    """Approved -> writing: claim the approval, create the run and fix the expiration in one transaction.
+
+    Raises RestoreRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
+    started. Stale evidence also moves the change back to prepared.
+    """
+    with log.transaction():
+        mine = locked(restore)
+        if mine.state != State.APPROVED or mine.approval is None:
+            raise RestoreRefused(say(_("The bulk change is not approved: %(state)s."), state=label(mine)))
+        insist_operator(by)
+        _insist_time(mine)
+        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
+        Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
+        insist_prepared(mine)
+        digest = evidence.digest_of(evidence.canonical_evidence(bulk_evidence.build(mine)))
+        if digest == mine.approval.digest:
+            label_ = str(mine)[:300]
+            run = BULK_CHANGES.claim_and_run(mine, mine.approval, digest=digest, label=label_, total=mine.names, by=by)
+            _fix_expiration(mine.bulk)
+            return run
+    stale = _("The keys to change differ from the approved ones.")
+    approval_gate.withdraw(mine.approval, by=by, reason=stale)
+    raise RestoreRefused(_("The keys to change differ from the approved ones. Give this up and choose them again."))
+
+
+def _insist_time(restore: Restore) -> None:
+    """Raise RestoreRefused outside the allowed hours, and if an absolute expiration is too close by now."""
+    environment = restore.environment
+    if opens := hours.next_opening(environment, clock.now()):
+        sentence = _(
+            "In %(name)s keys are changed only within the allowed hours (%(hours)s). The next time is %(time)s."
+        )
+        within = f"{environment.hours} {environment.days}".strip()
+        raise RestoreRefused(say(sentence, name=environment.name, hours=within, time=moment(opens)))
+    insist_writable(restore.bulk.lifetime, restore.bulk.until)
+
+
+def _fix_expiration(bulk: BulkChange) -> None:
+    """Fix the time at which every key expires, in the transaction of the start. A mark has none."""
+    if bulk.operation == Restore.Operation.EXPIRATION:
+        at = bulk.until if bulk.lifetime is None else int(clock.now().timestamp()) + bulk.lifetime
+        BulkChange.objects.filter(pk=bulk.pk, expiration=None).update(expiration=at)
+
+
+def give_up(restore: Restore, *, by: Person) -> None:
+    """Give up a change that was not submitted. Raises RestoreRefused."""
+    with log.transaction():
+        insist_operator(by)
+        states, values = [State.PREPARING, State.PREPARED], {"finished_at": Now()}
+        BULK_CHANGES.move(locked(restore), states, State.ENDED, Action.BULK_ENDED, actor=by.actor, values=values)
+
+
+def end_early(restore: Restore, *, by: Person) -> None:
+    """End a stopped or failed change early: sent keys are still compared, no further key is written."""
+    BULK_CHANGES.end_early(restore, lambda _restore, _run: {"phase": "write", "ending": True}, by=by)
+
+
+def accept(restore: Restore, *, note: str, by: Person) -> None:
+    """Record that the application works with the changed keys. Raises RestoreRefused."""
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise RestoreRefused(_("Describe what you tried in the application, and that it works."))
+        writing.insist_no_secret(note)
+        mine = locked(restore)
+        if mine.state != State.DONE or not mine.written + mine.equal:
+            raise RestoreRefused(_("Only a change that was written can be accepted, and only once."))
+        values = {"accepted_at": Now(), "accepted_by": by, "accepted_note": note.strip()}
+        if BulkChange.objects.filter(pk=mine.pk, accepted_at=None).update(**values) != 1:
+            raise RestoreRefused(_("Only a change that was written can be accepted, and only once."))
+        record_restore(Action.BULK_ACCEPTED, mine, actor=by.actor, details={"note": note.strip()[:500]})

@@ -1,0 +1,92 @@
+"""The run of a bulk change: the run of a restore in which each entry gets an expiration or a mark before the write.
+
+A key is written only if KV still holds the entry of the backup: value, metadata and expiration. A key that is gone is
+never created again, before or after the write.
+"""
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups.changes.bulk import evidence as bulk_evidence
+from backups.changes.bulk.entries import changed
+from backups.generations.export import entry_digest
+from backups.generations.reader import Wanted
+from backups.models import Restore, RestoreEntry
+from backups.restores import before_write, safety_backup
+from backups.restores.moves import BULK_CHANGES
+from backups.restores.run import RestoreRun, step_of
+from backups.restores.verification import Settler
+from backups.restores.write import Putter
+from kvops.cloudflare import KvEntry
+from kvops.runs import emergency
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done
+
+STALE = gettext_noop(
+    "The keys to change differ from the approved ones. Nothing more is written: end the change early and choose the "
+    "keys again."
+)
+
+
+def run_bulk_change(lease: Lease) -> Again | Done | None:
+    """One step of a bulk change. Raises RunError if the target, a right or the backup is no longer valid."""
+    return step_of(lease, BulkRun)
+
+
+class BulkPutter(Putter):
+    """Writes the chunks of one bulk change."""
+
+    absent = RestoreEntry.Outcome.GONE
+
+    def to_write(self, backup: KvEntry) -> KvEntry | None:
+        """The entry of the backup with the new expiration or the mark."""
+        return changed(self.restore.bulk, backup)
+
+
+class BulkSettler(Settler):
+    """Compares the chunks of one bulk change with KV."""
+
+    absent = RestoreEntry.Outcome.GONE
+
+    def expected(self, one: Wanted) -> bytes | None:
+        """The digest of the changed entry, made again from the backup."""
+        entry = changed(self.restore.bulk, self.backup.take(one))
+        return None if entry is None else entry_digest(entry, self._key)
+
+
+class BulkRun(RestoreRun):
+    """The work of one step on a bulk change."""
+
+    putter = BulkPutter
+    settler = BulkSettler
+    stale = STALE
+    compares_with_values = True
+
+    def begin(self) -> Again | None:
+        """Before the first write, derive the evidence, and wait some minutes after the backup."""
+        emergency.insist_none(self.restore.environment)
+        gone_in = self.until_gone()
+        if gone_in > 0:
+            return Again(gone_in, gettext_noop("Waiting: KV may still show the deleted keys."))
+        self.derive()
+        wait = safety_backup.apart(self.restore.generation)
+        if wait is None:
+            self.go_on()
+        return wait
+
+    def insist_as_approved(self) -> None:
+        """Derive the evidence that the reviewer saw. Raises RunError if it differs."""
+        before_write.insist_as_approved(self.restore, bulk_evidence.build, STALE)
+
+    def close(self, counts: dict[str, int]) -> None:
+        """Writing -> done, within the checkpoint that ends the run."""
+        BULK_CHANGES.move(
+            self.restore,
+            [Restore.State.WRITING],
+            Restore.State.DONE,
+            Action.BULK_FINISHED,
+            actor=self.lease.actor,
+            values={**counts, "finished_at": Now()},
+            details={**counts},
+        )
