@@ -18,6 +18,7 @@ from psycopg import Error
 
 from audit import log
 from backups.models import (
+    BulkChange,
     Check,
     CleanupChunk,
     CleanupRequest,
@@ -45,6 +46,7 @@ from kvops.models import (
 )
 from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import (
+    bulk_rows,
     cases_rows,
     changes_rows,
     clearing_rows,
@@ -144,6 +146,7 @@ TABLE = [
     *PINS,
     *restores_rows.RESTORES,
     *retention_rows.PRUNES,
+    *bulk_rows.BULK_CHANGES,
     *cases_rows.CASES,
     *changes_rows.CHANGES,
     *clearing_rows.CLEARINGS,
@@ -168,7 +171,8 @@ FROZEN = [
         {*CLEANUP_FROZEN},
         {"ended_at", "ended_by", "completed_at", "ticket", "frozen_until", "frozen_by"},
     ),
-    (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
+    (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR, "operation"}, restores_rows.MOVED),
+    (BulkChange, {*bulk_rows.FROZEN}, bulk_rows.MOVED),
     (
         Generation,
         {*GENERATION_FROZEN},

@@ -17,7 +17,7 @@ from backups import archive, policy
 from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
-from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from backups.models import Check, CleanupEntry, CleanupStage, Generation, Restore
 from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
@@ -27,6 +27,7 @@ from kvops.refusals import Refused
 from kvops.wording import Words, columns, moment, say
 
 State = CleanupStage.State
+BULK = _("A bulk change of the same family is under way: %(page)s")
 
 
 class CleanupRefused(Refused):
@@ -197,7 +198,10 @@ def why_not_now(stage: CleanupStage) -> str | Promise:
 
 
 def insist_no_round(stage: CleanupStage) -> None:
-    """Raise CleanupRefused while a scheduled clearing deletes keys of the same family, or its proof is missing."""
+    """Raise CleanupRefused while a scheduled clearing or a bulk change works on keys of the same family.
+
+    A clearing does until its proof. A key that a stale read showed would be written again after its deletion.
+    """
     # The deletion of a round begins under the same lock.
     Namespace.objects.select_for_update(no_key=True).get(pk=stage.namespace_id)
     of_family = CleanupStage.objects.filter(namespace=stage.namespace, request__family=stage.request.family)
@@ -205,6 +209,9 @@ def insist_no_round(stage: CleanupStage) -> None:
     if found is not None:
         sentence = _("A scheduled clearing of the same family is under way: %(page)s")
         raise CleanupRefused(say(sentence, page=reverse("backups:stage", args=[found.pk])))
+    bulk = Restore.objects.bulk_writing(stage.namespace, stage.request.family).first()
+    if bulk is not None:
+        raise CleanupRefused(say(BULK, page=reverse("backups:bulk_change", args=[bulk.pk])))
 
 
 def busy_run(stage: CleanupStage) -> Run | None:

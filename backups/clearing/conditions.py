@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups import policy
+from backups.cleanup.stages import BULK
 from backups.clearing import references as clearing_references, rules
 from backups.clearing.refusals import ClearingRefused
 from backups.models import CleanupStage, Clearing, ClearingRound, Restore
@@ -85,6 +86,9 @@ def insist_time(clearing: Clearing) -> None:
     if by_hand is not None:
         sentence = _("A clean-up of the same family is under way: %(page)s")
         raise ClearingRefused(say(sentence, page=reverse("backups:stage", args=[by_hand.pk])))
+    bulk = Restore.objects.bulk_writing(clearing.namespace, clearing.family).first()
+    if bulk is not None:
+        raise ClearingRefused(say(BULK, page=reverse("backups:bulk_change", args=[bulk.pk])))
 
 
 def fresh_scan(clearing: Clearing) -> Scan:

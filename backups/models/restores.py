@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.models.chunks import Chunk
 from backups.models.cleanup import CleanupStage
 from backups.models.generations import Generation
-from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
+from kvops.models import ApprovalRequest, Environment, Family, Namespace, Person, Run
 from kvops.names import visible
 from kvops.wording import spoken, stored
 
@@ -22,6 +22,10 @@ class RestoreQuerySet(models.QuerySet["Restore"]):
     def restoring(self) -> "RestoreQuerySet":
         """Restores and undos, without bulk changes."""
         return self.filter(operation="")
+
+    def bulk_writing(self, namespace: Namespace, family: Family) -> "RestoreQuerySet":
+        """Bulk changes of the family that are writing. A deletion of the same keys waits for them."""
+        return self.exclude(operation="").filter(namespace=namespace, bulk__family=family, state="writing")
 
     def naming(self) -> "RestoreQuerySet":
         """Restores with `only_name`: the name of the key if the list has exactly one."""

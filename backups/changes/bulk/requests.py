@@ -6,19 +6,20 @@ Each move is one conditional UPDATE and one audit entry. Only a signed-in operat
 from datetime import timedelta
 
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from backups.changes.bulk import evidence as bulk_evidence, qa
 from backups.changes.bulk.start import insist_writable
-from backups.models import BulkChange, Generation, Restore
+from backups.models import BulkChange, CleanupStage, Generation, Restore
 from backups.restores.moves import BULK_CHANGES, RestoreRefused, insist_names, label, record_restore
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.environments import hours
 from kvops.inventory.families import Families
-from kvops.models import ApprovalRequest, Category, Person, Run
+from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
 from kvops.runbook import writing
 from kvops.wording import columns, moment, say
 
@@ -90,6 +91,7 @@ def start(restore: Restore, *, by: Person) -> Run:
             raise RestoreRefused(say(_("The bulk change is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
         _insist_time(mine)
+        _insist_no_deletion(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_prepared(mine)
@@ -114,6 +116,17 @@ def _insist_time(restore: Restore) -> None:
         within = f"{environment.hours} {environment.days}".strip()
         raise RestoreRefused(say(sentence, name=environment.name, hours=within, time=moment(opens)))
     insist_writable(restore.bulk.lifetime, restore.bulk.until)
+
+
+def _insist_no_deletion(restore: Restore) -> None:
+    """Raise RestoreRefused while keys of the same family are deleted: a stale read would bring one back."""
+    # The start of a deletion takes the same lock, so each of both sees the other.
+    Namespace.objects.select_for_update(no_key=True).get(pk=restore.namespace_id)
+    of_family = CleanupStage.objects.filter(namespace=restore.namespace, request__family=restore.bulk.family)
+    found = of_family.filter(state__in=[CleanupStage.State.DELETING, CleanupStage.State.DELETED]).first()
+    if found is not None:
+        sentence = _("A deletion of the same family is under way: %(page)s")
+        raise RestoreRefused(say(sentence, page=reverse("backups:stage", args=[found.pk])))
 
 
 def _fix_expiration(bulk: BulkChange) -> None:

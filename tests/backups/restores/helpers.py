@@ -1,13 +1,16 @@
 """A restore on its way, for the tests of restores, undos and their pages."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from unittest.mock import patch
+
+import pytest
 
 from audit import log
 from backups.generations import start as generation_start
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import requests as restore_requests, selection as restore_selection
-from kvops import timing
+from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
 from kvops.models import ApprovalRequest, Namespace, Run
@@ -104,3 +107,10 @@ def stop_in_doubt(estate: make.Estate, run: Run) -> None:
     run_driver.drive(run.pk)
     run.refresh_from_db()
     assert run.state == Run.State.STOPPED
+
+
+def move_time(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, to: float) -> None:
+    """The product's and the fake's clocks stand at this time; the leases' clock goes on."""
+    monkeypatch.setattr(clock, "now", lambda: datetime.fromtimestamp(to, UTC))
+    monkeypatch.setattr(timing, "SETTLE", 0.0)
+    estate.cloudflare.clock = lambda: float(to)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count, product
 from typing import Any
 
@@ -216,19 +216,12 @@ def test_an_expiration_is_kept_exactly_or_the_key_is_listed(
     generation, before = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restore_helpers.prepared(generation, people)
     run = restore_helpers.started(restore, people)
-    move_time(estate, monkeypatch, at - left)
+    restore_helpers.move_time(estate, monkeypatch, at - left)
     make.work()
     run.refresh_from_db()
     assert (run.state, restore_helpers.outcomes(restore)) == ("succeeded", {NAMES[0]: outcome, NAMES[1]: "written"})
     held = restore_helpers.held(estate, estate.qa)
     assert held == (before if outcome == "written" else {NAMES[1]: before[NAMES[1]]})
-
-
-def move_time(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, to: float) -> None:
-    """The product's and the fake's clocks stand at this time; the leases' clock goes on."""
-    monkeypatch.setattr(clock, "now", lambda: datetime.fromtimestamp(to, UTC))
-    monkeypatch.setattr(timing, "SETTLE", 0.0)
-    estate.cloudflare.clock = lambda: float(to)
 
 
 @pytest.mark.hazard("B15")
@@ -239,7 +232,7 @@ def test_sixty_seconds_left_is_for_cloudflare_to_decide(
     generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restore_helpers.prepared(generation, people)
     restore_helpers.started(restore, people)
-    move_time(estate, monkeypatch, at - 60)
+    restore_helpers.move_time(estate, monkeypatch, at - 60)
     estate.cloudflare.clock = lambda: at - 59.5  # it is a little later there
     make.work()
     assert restore_helpers.outcomes(restore) == {NAMES[0]: "soon", NAMES[1]: "written"}
@@ -253,10 +246,10 @@ def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
     generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restore_helpers.prepared(generation, people)
     run = restore_helpers.started(restore, people)
-    move_time(estate, monkeypatch, at - 100)
+    restore_helpers.move_time(estate, monkeypatch, at - 100)
     while not writes(estate):
         run_driver.drive(run.pk)
-    move_time(estate, monkeypatch, at + 1)
+    restore_helpers.move_time(estate, monkeypatch, at + 1)
     make.work()
     assert restore_helpers.outcomes(restore) == {NAMES[0]: "expired", NAMES[1]: "written"}
     assert [str(one.get_outcome_display()) for one in restore.entries.filter(name=NAMES[0])] == ["past its expiration"]
@@ -938,7 +931,7 @@ def test_ended_early_no_old_answer_passes_for_a_key_that_was_not_written(
     written = time.time()
     monkeypatch.setattr(timing, "STALE", 300.0)
     estate.cloudflare.lag = lambda _route, _name: 250.0
-    move_time(estate, monkeypatch, written + 1)
+    restore_helpers.move_time(estate, monkeypatch, written + 1)
     if looked:
         look_and_stop(run, monkeypatch)
         assert set(restore_helpers.outcomes(restore).values()) == {"again"}
@@ -946,7 +939,7 @@ def test_ended_early_no_old_answer_passes_for_a_key_that_was_not_written(
     for _ in range(3):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
         run_driver.drive(run.pk)
-    move_time(estate, monkeypatch, written + 301)
+    restore_helpers.move_time(estate, monkeypatch, written + 301)
     make.work()
     assert set(restore_helpers.outcomes(restore).values()) == {"written"}
     assert (restore_helpers.held(estate, estate.qa), len(writes(estate))) == (before, 1)

@@ -1,11 +1,15 @@
 """A bulk change on its way, for the tests of bulk changes, their pages and their gate."""
 
+from datetime import UTC, datetime
+
+from django.utils import timezone
+
 from backups.changes.bulk import requests as bulk_requests, start as bulk_start
 from backups.changes.bulk.start import BulkWish
 from backups.models import BulkChange, Restore
 from kvops import clock
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Namespace, Run
+from kvops.models import ApprovalRequest, Category, Namespace, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -22,7 +26,7 @@ outcomes, held = restore_helpers.outcomes, restore_helpers.held
 
 def ready(estate: make.Estate) -> make.Estate:
     """Three keys of each cache in QA and production, scanned; `page:` names a mark."""
-    make.family(MARKED, make.Category.CACHE, expiry="regenerate:stale")
+    make.family(MARKED, Category.CACHE, expiry="regenerate:stale")
     for namespace in (estate.qa, estate.production):
         for name in (*NAMES, *PAGES):
             estate.put(namespace, name, b"\x00\xff" + name.encode(), metadata='{"v":1.0,"w":"x"}')
@@ -84,3 +88,8 @@ def in_a_day() -> tuple[int, int]:
     """The bounds of an expiration that was fixed in this test: a day ahead, less the minutes that the test took."""
     now = int(clock.now().timestamp())
     return now + DAY - 600, now + DAY
+
+
+def local(at: int) -> str:
+    """A time as a browser sends it, in the zone of the pages."""
+    return timezone.localtime(datetime.fromtimestamp(at, UTC)).strftime("%Y-%m-%dT%H:%M")
