@@ -25,6 +25,7 @@ from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest
 from backups.models.sharing import BackupShare
 from backups.models.vault import VaultDocument
+from backups.models.worker_expiry import WorkerKey, WorkerNonce, WorkerReport, WorkerRound, WorkerRule
 
 __all__ = [
     "BackupShare",
@@ -68,4 +69,9 @@ __all__ = [
     "TypeRule",
     "UnfinishedUpload",
     "VaultDocument",
+    "WorkerKey",
+    "WorkerNonce",
+    "WorkerReport",
+    "WorkerRound",
+    "WorkerRule",
 ]

@@ -19,7 +19,7 @@ from backups.investigations import requests as investigation_requests
 from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket
-from backups.templatetags.clearing import clearing_alarms
+from backups.templatetags.clearing import clearing_alarms, worker_alarms
 from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
 from backups.templatetags.rotation import rotation_alarms
@@ -91,6 +91,7 @@ def _backup_alarms() -> list[Alarm]:
         *outside_alarms(),
         *vault_alarms(),
         *rotation_alarms(),
+        *worker_alarms(),
         *bucket.alarms(),
     ]
 

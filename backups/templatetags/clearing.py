@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.clearing import history, rules
-from backups.models import Clearing
+from backups.models import Clearing, WorkerRule
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
 from kvops.models import Schedule
@@ -50,5 +50,19 @@ def clearing_alarms() -> list[Alarm]:
         if newest is not None and newest.state == "stopped":
             title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
             url = reverse("backups:clearing", args=[one.pk])
+            found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
+    return found
+
+
+def worker_alarms() -> list[Alarm]:
+    """An alarm for each rule of an expiry Worker in force whose newest round stopped, was refused or is missing."""
+    found = []
+    for one in (
+        WorkerRule.objects.filter(retired_at=None).select_related("namespace__environment", "family").order_by("pk")
+    ):
+        newest = one.newest_round
+        if newest is not None and newest.state == "stopped":
+            title = _("The expiry Worker of %(what)s stopped or is not heard") % {"what": one}
+            url = reverse("backups:worker", args=[one.pk])
             found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
     return found

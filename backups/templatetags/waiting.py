@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django import template
-from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat, Now
 from django.urls import reverse
 from django.utils.formats import number_format
@@ -11,7 +11,16 @@ from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup.references import BEFORE_SUBMIT, RESTING_ON_ANSWERS, StageReferences
 from backups.drills import requests as drill_requests
-from backups.models import CleanupStage, Clearing, Generation, Investigation, KeyChange, PruneRequest, Restore
+from backups.models import (
+    CleanupStage,
+    Clearing,
+    Generation,
+    Investigation,
+    KeyChange,
+    PruneRequest,
+    Restore,
+    WorkerRule,
+)
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
 from kvops.names import visible
 
@@ -168,15 +177,24 @@ def _drills() -> list[WaitingWork]:
 
 
 def _clearings() -> list[WaitingWork]:
-    """Rules of scheduled clearings that no approval is asked for or in force: they do not run."""
+    """Rules of scheduled clearings and of expiry Workers that no approval is asked for or in force: they do not run."""
+    clearings = _uncovered(Clearing.objects.all(), ApprovalRequest.Kind.CLEARING, "clearing")
+    workers = _uncovered(WorkerRule.objects.select_related("family"), ApprovalRequest.Kind.WORKER_EXPIRY, "worker")
+    return [*clearings, *workers]
+
+
+def _uncovered[Rule: (Clearing, WorkerRule)](
+    among: QuerySet[Rule], kind: ApprovalRequest.Kind, page: str
+) -> list[WaitingWork]:
+    """The rules of one kind without an approval; the name of their page is also the kind of their subjects."""
     covered = ApprovalRequest.objects.filter(
         Q(state=Approval.PENDING) | Q(state=Approval.APPROVED, standing_until__gt=Now()),
-        kind=ApprovalRequest.Kind.CLEARING,
-        subject=Concat(Value("clearing:"), Cast(OuterRef("pk"), CharField())),
+        kind=kind,
+        subject=Concat(Value(f"{page}:"), Cast(OuterRef("pk"), CharField())),
     )
-    found = Clearing.objects.filter(~Exists(covered), retired_at=None).select_related("namespace__environment")
+    found = among.filter(~Exists(covered), retired_at=None).select_related("namespace__environment")
     label = _("Ask for the approval of the rule")
     return [
-        WaitingWork(one.namespace.environment, label, str(one), reverse("backups:clearing", args=[one.pk]), "waiting")
+        WaitingWork(one.namespace.environment, label, str(one), reverse(f"backups:{page}", args=[one.pk]), "waiting")
         for one in found.order_by("pk")[:SHOWN]
     ]

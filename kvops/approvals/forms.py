@@ -16,7 +16,17 @@ Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
 
 
-OF_A_NAMESPACE = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE})
+OF_A_NAMESPACE = frozenset(
+    {
+        Kind.DELETE_KEYS,
+        Kind.RESTORE,
+        Kind.DRILL,
+        Kind.PUT_KEY,
+        Kind.CLEARING,
+        Kind.BULK_CHANGE,
+        Kind.WORKER_EXPIRY,
+    }
+)
 """Kinds whose reviewer types the title of the namespace."""
 
 
@@ -38,12 +48,7 @@ def word_to_type(approval: ApprovalRequest) -> str:
 
 
 TYPED = {
-    Kind.DELETE_KEYS: _("Name of the namespace"),
-    Kind.RESTORE: _("Name of the namespace"),
-    Kind.PUT_KEY: _("Name of the namespace"),
-    Kind.DRILL: _("Name of the namespace"),
-    Kind.CLEARING: _("Name of the namespace"),
-    Kind.BULK_CHANGE: _("Name of the namespace"),
+    **dict.fromkeys(OF_A_NAMESPACE, _("Name of the namespace")),
     Kind.DELETE_GENERATIONS: _("Name of the bucket"),
     Kind.INVESTIGATION: _("Name of the bucket"),
     Kind.ENVIRONMENT: _("Short names of the environments"),

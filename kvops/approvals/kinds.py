@@ -64,5 +64,6 @@ KINDS: dict[str, ApprovalKind] = {
         why_not=_EDITED,
         owners="kvops.inventory.family_owners.owners_asked_about",
     ),
+    ApprovalRequest.Kind.WORKER_EXPIRY: ApprovalKind(why_not=_EDITED),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

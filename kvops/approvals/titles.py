@@ -13,6 +13,10 @@ from kvops.models import ApprovalRequest, Category
 from kvops.names import visible
 
 Kind = ApprovalRequest.Kind
+OF_KEYS = frozenset(
+    {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE, Kind.WORKER_EXPIRY}
+)
+"""Kinds whose title counts keys."""
 
 
 def title_of(asked: ApprovalRequest) -> str:
@@ -53,7 +57,7 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
     if asked.kind == Kind.INVESTIGATION:
         text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": environment, "title": shown["title"]}
-    if asked.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE}:
+    if asked.kind in OF_KEYS:
         return _of_keys(asked, shown, environment)
     return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
@@ -64,6 +68,10 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
     if asked.kind == Kind.CLEARING:
         text = _("Clear %(pattern)s in %(environment)s %(namespace)s by a schedule")
         pattern = f"{visible(shown['prefix'])}*"
+        return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
+    if asked.kind == Kind.WORKER_EXPIRY:
+        text = _("Give expirations to %(pattern)s in %(environment)s %(namespace)s by a Worker")
+        pattern = visible(shown["pattern"]) + ("" if shown["exact"] else "*")
         return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
     number = shown["names"]["count"]
     text = ngettext(

@@ -25,7 +25,7 @@ class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
         return self.pending().exclude(requester=person).filter(decide_by__gt=Now())
 
 
-STANDING = ["drill", "investigation", "clearing"]
+STANDING = ["drill", "investigation", "clearing", "worker_expiry"]
 """The kinds of requests that stand for a time instead of being used once."""
 
 
@@ -55,6 +55,7 @@ class ApprovalRequest(models.Model):
         PUT_KEY = "put_key", _("change a key")
         CLEARING = "clearing", _("scheduled clearing of a cache")
         BULK_CHANGE = "bulk_change", _("change many cache keys")
+        WORKER_EXPIRY = "worker_expiry", _("expirations given by a Worker")
 
     class State(models.TextChoices):
         """The state of the request."""

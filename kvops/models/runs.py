@@ -26,7 +26,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(state=Run.State.FAILED)
 
 
-CARRIED = ["drill", "prune_investigation", "clear"]
+CARRIED = ["drill", "prune_investigation", "clear", "worker_round"]
 """Kinds of runs that carry a standing approval, one after the other."""
 DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", "bulk_change", *CARRIED]
 """Kinds of runs that need an approval."""
@@ -73,6 +73,7 @@ class Run(models.Model):
         VAULT = "vault", _("keeping of a backup in 1Password")
         VAULT_CHECK = "vault_check", _("look into a 1Password vault")
         BULK_CHANGE = "bulk_change", _("bulk change of a cache")
+        WORKER_ROUND = "worker_round", _("round of a Worker")
 
     class State(models.TextChoices):
         """The state of the run."""

@@ -1,0 +1,94 @@
+"""The reasons for which a Worker gets a no, and for which no approval is asked for."""
+
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups import policy
+from backups.models import WorkerRound, WorkerRule
+from backups.worker_expiry import rules
+from backups.worker_expiry.refusals import WorkerRefused
+from kvops.approvals import standing
+from kvops.models import ApprovalRequest, Category, Environment, Family, PolicyVersion, Run
+from kvops.wording import say
+
+
+def designed_ttl(family: Family) -> int:
+    """The seconds of a family's design `ttl:<seconds>`; 0 for any other design."""
+    kind, _colon, seconds = family.expiry.partition(":")
+    return int(seconds) if kind == "ttl" else 0
+
+
+def insist_rule(rule: WorkerRule) -> None:
+    """Raise WorkerRefused unless the rule is in force, and its family is a cache with a ttl by the approved policy."""
+    if WorkerRule.objects.exclude(retired_at=None).filter(pk=rule.pk).exists():
+        raise WorkerRefused(_("The rule is retired."))
+    try:
+        policy.shown()
+    except PolicyVersion.DoesNotExist as none:
+        raise WorkerRefused(_("There is no policy in force. Apply one first.")) from none
+    except policy.PolicyEdited as edited:
+        raise WorkerRefused(*edited.args) from edited
+    family = rule.family
+    if family.binding != rule.namespace.binding or family.category != Category.CACHE or not designed_ttl(family):
+        sentence = _("%(family)s is no longer a cache family with a ttl. Retire the rule.")
+        raise WorkerRefused(say(sentence, family=family))
+    if rule.ttl < designed_ttl(family):
+        sentence = _("The design of %(family)s is now longer than the expiration of the rule. Change the rule.")
+        raise WorkerRefused(say(sentence, family=family))
+
+
+def approval_for(rule: WorkerRule, asked_under: int) -> ApprovalRequest:
+    """The approval in force, if the Worker names it and the rule is the approved one. Raises WorkerRefused."""
+    insist_rule(rule)
+    approval = standing.approval_in_force(rules.KIND, rule.subject)
+    if approval is None:
+        raise WorkerRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
+    if approval.pk != asked_under:
+        raise WorkerRefused(
+            say(
+                _("The deployed Worker names approval %(old)s, and %(new)s is in force. Deploy the new configuration."),
+                old=asked_under,
+                new=approval.pk,
+            )
+        )
+    if rules.rule_digest(rule, approval) != approval.digest:
+        raise WorkerRefused(_("The rule is no longer the one that was approved. Ask again."))
+    if why := not_accepted(rule):
+        raise WorkerRefused(why)
+    return approval
+
+
+def earlier_environments(rule: WorkerRule) -> QuerySet[Environment]:
+    """The environments with the binding in which the same rule must be accepted before."""
+    mine = rule.namespace.environment
+    found = Environment.objects.filter(order__lt=mine.order, namespaces__binding=rule.namespace.binding)
+    return found.order_by("order")
+
+
+def accepted_round(rule: WorkerRule, environment: Environment) -> WorkerRound | None:
+    """The newest accepted round of the same scope in the environment, at most 90 days ago."""
+    found = WorkerRound.objects.filter(
+        rule__namespace__environment=environment,
+        scope_digest=rules.scope_digest(rule),
+        run__state=Run.State.SUCCEEDED,
+        accepted_at__gte=Now() - timedelta(days=standing.LONGEST),
+    )
+    return found.select_related("accepted_by").order_by("-accepted_at").first()
+
+
+def not_accepted(rule: WorkerRule) -> str:
+    """The reason why the rule may not run here yet: it was not accepted in an earlier environment; else empty."""
+    earlier = list(earlier_environments(rule))
+    if rule.namespace.environment.production and all(one.production for one in earlier):
+        sentence = _("A rule runs in production only after it ran in another environment. None has %(binding)s.")
+        return say(sentence, binding=rule.namespace.binding)
+    for environment in earlier:
+        if accepted_round(rule, environment) is None:
+            sentence = _(
+                "The same rule is not accepted in %(name)s. Let it run there, try the application, accept the round."
+            )
+            return say(sentence, name=environment.name)
+    return ""
