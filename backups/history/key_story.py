@@ -50,8 +50,8 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
             links=[(_("Stage"), f"{reverse('backups:stage', args=[one.stage_id])}?show=reappeared#lists")],
         )
     found_outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
-    for changed in found_outside.select_related("search__acknowledged_by").order_by("-search")[:SHOWN]:
-        yield _outside(changed)
+    for outside in found_outside.select_related("search__acknowledged_by").order_by("-search")[:SHOWN]:
+        yield _outside(outside)
 
 
 def _outside(changed: OutsideChange) -> KeyEvent:

@@ -13,9 +13,7 @@ from kvops.models import ApprovalRequest, Category
 from kvops.names import visible
 
 Kind = ApprovalRequest.Kind
-OF_KEYS = frozenset(
-    {Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE, Kind.WORKER_EXPIRY}
-)
+OF_KEYS = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE, Kind.WORKER_EXPIRY})
 """Kinds whose title counts keys."""
 
 

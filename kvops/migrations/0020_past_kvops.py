@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0018_expiry"),
+        ("kvops", "0019_bulk_changes"),
     ]
 
     operations = [
@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                     ("reverse_change", "preparation of a reverse change"),
                     ("erase_proposal", "erasure of a proposal"),
                     ("clear", "scheduled clearing"),
+                    ("bulk_change", "bulk change of a cache"),
                     ("outside", "search for changes outside KVOps"),
                     ("compare_setting", "comparison of a setting"),
                 ],

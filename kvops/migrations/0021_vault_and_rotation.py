@@ -26,13 +26,16 @@ KINDS_OF_RUNS = [
     ("reverse_change", "preparation of a reverse change"),
     ("erase_proposal", "erasure of a proposal"),
     ("clear", "scheduled clearing"),
+    ("bulk_change", "bulk change of a cache"),
+    ("outside", "search for changes outside KVOps"),
+    ("compare_setting", "comparison of a setting"),
     ("vault", "keeping of a backup in 1Password"),
     ("vault_check", "look into a 1Password vault"),
 ]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0018_expiry")]
+    dependencies = [("kvops", "0020_past_kvops")]
 
     operations = [
         migrations.AlterField("run", "kind", models.CharField(choices=KINDS_OF_RUNS, max_length=20)),

@@ -68,11 +68,11 @@ class Run(models.Model):
         REVERSE_CHANGE = "reverse_change", _("preparation of a reverse change")
         ERASE_PROPOSAL = "erase_proposal", _("erasure of a proposal")
         CLEAR = "clear", _("scheduled clearing")
+        BULK_CHANGE = "bulk_change", _("bulk change of a cache")
         OUTSIDE = "outside", _("search for changes outside KVOps")
         COMPARE_SETTING = "compare_setting", _("comparison of a setting")
         VAULT = "vault", _("keeping of a backup in 1Password")
         VAULT_CHECK = "vault_check", _("look into a 1Password vault")
-        BULK_CHANGE = "bulk_change", _("bulk change of a cache")
         WORKER_ROUND = "worker_round", _("round of a Worker")
 
     class State(models.TextChoices):

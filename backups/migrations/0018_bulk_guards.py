@@ -130,7 +130,7 @@ CREATE TRIGGER restorechunk_guard_bulk BEFORE UPDATE ON backups_restorechunk
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0018_bulk_changes")]
+    dependencies = [("backups", "0017_bulk_changes")]
 
     operations = [
         edited("backups_restore_guard", SOURCE, MADE_FOR_IT),

@@ -87,8 +87,8 @@ CREATE TRIGGER worker_key_guard_truncate BEFORE TRUNCATE ON backups_workerkey
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0016_clearing_rounds"),
-        ("kvops", "0023_workers"),
+        ("backups", "0020_vault"),
+        ("kvops", "0022_workers"),
     ]
 
     operations = [

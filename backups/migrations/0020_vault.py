@@ -40,7 +40,7 @@ def _to(model: str, *, null: bool = True, related: str = "+") -> models.ForeignK
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0016_clearing_rounds"), ("kvops", "0021_vault_and_rotation")]
+    dependencies = [("backups", "0019_outside_changes"), ("kvops", "0021_vault_and_rotation")]
 
     operations = [
         migrations.CreateModel(

@@ -54,7 +54,7 @@ DROP FUNCTION backups_older_key_guard() CASCADE;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0016_clearing_rounds"),
+        ("backups", "0018_bulk_guards"),
         ("kvops", "0020_past_kvops"),
     ]
 

@@ -17,6 +17,7 @@ KINDS_OF_REQUESTS = [
     ("investigation", "prune an investigation backup"),
     ("put_key", "change a key"),
     ("clearing", "scheduled clearing of a cache"),
+    ("bulk_change", "change many cache keys"),
     ("worker_expiry", "expirations given by a Worker"),
 ]
 KINDS_OF_RUNS = [
@@ -42,10 +43,15 @@ KINDS_OF_RUNS = [
     ("reverse_change", "preparation of a reverse change"),
     ("erase_proposal", "erasure of a proposal"),
     ("clear", "scheduled clearing"),
+    ("bulk_change", "bulk change of a cache"),
+    ("outside", "search for changes outside KVOps"),
+    ("compare_setting", "comparison of a setting"),
+    ("vault", "keeping of a backup in 1Password"),
+    ("vault_check", "look into a 1Password vault"),
     ("worker_round", "round of a Worker"),
 ]
 CARRIED = ["drill", "prune_investigation", "clear", "worker_round"]
-DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", *CARRIED]
+DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", "bulk_change", *CARRIED]
 STANDING = ["drill", "investigation", "clearing", "worker_expiry"]
 
 # The functions are edited as they are, whatever lists of kinds other migrations gave them.
@@ -90,7 +96,7 @@ CREATE TRIGGER run_guard_workers BEFORE INSERT ON kvops_run
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0018_expiry"),
+        ("kvops", "0021_vault_and_rotation"),
     ]
 
     operations = [
