@@ -3,7 +3,8 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"cleanup\.\w+\.\w+: - (.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
+    r"(?:cleanup|clearing|changes|families)\.\w+\.\w+: - "
+    r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
     r"_end: - updated_at=Now\(\),(?!\n\+ updated)": "the renewal in the same transaction has just set it",
@@ -47,6 +48,9 @@ REASONS: dict[str, str] = {
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
     r'_of_dataset: - why = ""\n\+ why = None$': "no sentence is no sentence",
+    r"Mandate\.hold: - .*\n\+ .*for_update\((of=(None|\(.self.,\)), )?(no_key=\w+)?\)\.get\(pk=approval\.pk\)$": (
+        "it is the only table of the query, and the lock is a stronger one"
+    ),
     r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests
-from backups.clearing import mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
+from backups.clearing import conditions, mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
 from backups.clearing.refusals import ClearingRefused
 from backups.deletion import chunks as deletion_chunks, mandate as deletion_mandate, run as deletion_run
@@ -24,6 +24,7 @@ from backups.models import (
     ClearingRound,
     Generation,
     GenerationEntry,
+    Restore,
 )
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
@@ -194,6 +195,14 @@ def narrower(world: GateWorld, clearing: Clearing) -> None:
     make.family("mastercache:", "settings", exact=True)  # type: ignore[arg-type]
 
 
+def another_cache(world: GateWorld, clearing: Clearing) -> None:
+    make.family("mastercache:", "cache", exact=True, expiry="ttl:60")  # type: ignore[arg-type]
+
+
+def no_cache(world: GateWorld, clearing: Clearing) -> None:
+    make.change_families("mastercache:", category="settings")
+
+
 def stopped(world: GateWorld, clearing: Clearing) -> None:
     emergency.press(clearing.namespace.environment, by=world.people.auditor)
 
@@ -228,6 +237,11 @@ STOPS: dict[str, tuple[Callable[[GateWorld, Clearing], None], str]] = {
     "expiry design": (design, CHANGED),
     "policy edited": (edited, "Nobody approved this"),
     "another family": (narrower, r"mastercache:\* is no longer the cache family of these keys"),
+    "another family of a cache": (
+        another_cache,
+        r"mastercache:\* is no longer the cache family of these keys",
+    ),
+    "another category": (no_cache, r"mastercache:\* is no longer the cache family of these keys"),
     "emergency stop": (stopped, "Auditor pressed the emergency stop"),
     "retired": (retired, "The rule is retired"),
     "new writer": (new_writer, NEWER),
@@ -387,6 +401,17 @@ def test_a_writer_that_was_known_at_the_approval_stops_nothing(world: GateWorld)
     assert begun(world, clearing).state == "running"
 
 
+def test_a_writer_that_was_found_between_the_request_and_the_approval_stops_nothing(world: GateWorld) -> None:
+    clearing = made(world, world.qa)
+    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
+    gate.tampered(asked, created_at=Now() - DAY)
+    hits = ["src/new.ts:7 write certain SETTINGS mastercache:*"]
+    searched.search(world.qa.environment, hits=hits, ago=timedelta(hours=1))
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
+    searched.search(world.qa.environment, hits=hits)
+    assert begun(world, clearing).state == "running"
+
+
 @pytest.mark.parametrize(
     "hit", ["src/new.ts:7 read certain SETTINGS mastercache:*", "src/new.ts:7 write certain SETTINGS master:*"]
 )
@@ -425,6 +450,39 @@ def test_a_clean_up_by_hand_of_the_same_family_goes_first(world: GateWorld, rule
     gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
     with pytest.raises(ClearingRefused, match="A clean-up of the same family is under way"):
         rounds.start(rule, by=world.people.operator)
+
+
+def by_hand(world: GateWorld, rule: Clearing, prefix: str = "mastercache:", slug: str = "qa") -> CleanupStage:
+    """A submitted stage of a clean-up by hand."""
+    stage = gate.frozen(gate.stage_of(gate.asked(world, prefix), slug), KEYS)
+    approval = ApprovalRequest.objects.get(subject=rule.subject)
+    gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
+    return stage
+
+
+def test_a_clean_up_of_another_family_or_environment_stops_nothing(world: GateWorld, rule: Clearing) -> None:
+    by_hand(world, rule, "master:")
+    by_hand(world, rule, slug="production")
+    assert begun(world, rule).state == "running"
+
+
+@pytest.mark.parametrize("over", ["ended_at", "completed_at"])
+def test_a_clean_up_that_is_over_stops_nothing(world: GateWorld, rule: Clearing, over: str) -> None:
+    stage = by_hand(world, rule)
+    gate.tampered(stage.request, **{over: Now()})
+    assert begun(world, rule).state == "running"
+
+
+@pytest.mark.parametrize("state", ["submitted", "approved", "deleting", "deleted"])
+def test_a_round_of_another_rule_stops_nothing(world: GateWorld, rule: Clearing, state: str) -> None:
+    other = clearing_requests.create(
+        world.qa, family=rule.family, prefix="mastercache:a", only=WITHOUT, cap=10, expression="30 3 * * *",
+        zone="Asia/Tokyo", reason="x", by=world.people.operator,
+    )  # fmt: skip
+    allow(world, other)
+    stage = deleting(world, fresh(other))
+    gate.tampered(stage, state=state)
+    assert begun(world, rule).state == "running"
 
 
 @pytest.mark.parametrize("state", ["deleting", "deleted"])
@@ -639,6 +697,72 @@ def test_what_was_accepted_in_qa_may_stop_to_count(
     change(accepted)
     with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
         rounds.start(production_rule, by=world.people.operator)
+
+
+def undone(round_: ClearingRound, *, of: bool) -> None:
+    """Its keys are back: by the undo of its stage, or by a restore of what it deleted."""
+    stage = round_.stage
+    assert stage is not None
+    assert stage.generation is not None
+    made_ = Restore.objects.create(
+        environment=stage.environment, namespace=stage.namespace, generation=stage.generation, prefix="mastercache:",
+        prepared_by="tests", stage=stage if of else None,
+    )  # fmt: skip
+    if not of:
+        made_.deletions.add(stage)
+
+
+@pytest.mark.parametrize("of", [True, False])
+def test_a_round_whose_keys_are_back_does_not_count(world: GateWorld, production_rule: Clearing, of: bool) -> None:
+    accepted = accepted_in_qa(world)
+    allow(world, production_rule)
+    undone(accepted, of=of)
+    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
+        rounds.start(production_rule, by=world.people.operator)
+
+
+def test_a_restore_of_other_keys_leaves_a_round_accepted(world: GateWorld, production_rule: Clearing) -> None:
+    accepted = accepted_in_qa(world)
+    other = gate.checked(gate.asked(world))
+    assert other.generation is not None
+    Restore.objects.create(
+        environment=other.environment, namespace=other.namespace, generation=other.generation, prefix="master:",
+        prepared_by="tests",
+    )  # fmt: skip
+    assert conditions.accepted_round(production_rule, world.qa.environment) == accepted
+
+
+def test_the_newest_accepted_round_is_shown(world: GateWorld, production_rule: Clearing) -> None:
+    first = accepted_in_qa(world)
+    newer = ClearingRound.objects.create(
+        clearing=first.clearing, reason="x", scope_digest=first.scope_digest, accepted_at=Now() - DAY,
+        accepted_by=first.accepted_by, accepted_note="x",
+    )  # fmt: skip
+    assert conditions.accepted_round(production_rule, world.qa.environment) == first
+    gate.tampered(newer, accepted_at=Now() + DAY)
+    assert conditions.accepted_round(production_rule, world.qa.environment) == newer
+
+
+def earlier(slug: str, order: int, binding: str = "SETTINGS") -> Namespace:
+    """The namespace of one more environment."""
+    digit = slug[0] if slug[0] in "abcdef" else "e"
+    environment = Environment.objects.create(
+        slug=slug, name=slug.title(), order=order, production=False, account_id=digit * 32, read_token="env:QA_READ",
+        api_base_url="http://127.0.0.1:9",
+    )  # fmt: skip
+    return Namespace.objects.create(environment=environment, binding=binding, namespace_id=digit * 32, title=slug)
+
+
+def test_each_earlier_environment_is_named_in_its_order(world: GateWorld, production_rule: Clearing) -> None:
+    dev = earlier("dev", 0)
+    earlier("lab", -1, binding="OTHER")
+    assert [one.slug for one in conditions.earlier_environments(production_rule)] == ["dev", "qa"]
+    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Dev"):
+        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
+    accepted = accepted_in_qa(world)
+    gate.tampered(accepted.clearing, namespace=dev)
+    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
+        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
 
 
 def test_a_rule_of_a_binding_that_only_production_has_never_runs(world: GateWorld, production_rule: Clearing) -> None:
