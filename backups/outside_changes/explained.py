@@ -14,7 +14,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class KeyContent:
     """The content of one key: keyed digests of its entry by the id of the key, and its expiration in Unix seconds.
 
     Without any digest the content is unknown. An absent key is `ABSENT`.
@@ -24,7 +24,7 @@ class Content:
     expiration: int | None = None
     absent: bool = False
 
-    def may_be(self, other: "Content") -> bool:
+    def may_be(self, other: "KeyContent") -> bool:
         """Whether both may be the same: they do not differ under any key that both were digested with."""
         if self.absent or other.absent:
             return (self.absent or not self.digests) and (other.absent or not other.digests)
@@ -36,8 +36,8 @@ class Content:
         return self.expiration is not None and self.expiration <= at.timestamp()
 
 
-UNKNOWN = Content()
-ABSENT = Content(absent=True)
+UNKNOWN = KeyContent()
+ABSENT = KeyContent(absent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class OwnOperation:
     name: str
     begun_at: datetime
     ended_at: datetime
-    after: Content
-    before: Content = UNKNOWN
+    after: KeyContent
+    before: KeyContent = UNKNOWN
     certain: bool = True
 
 
@@ -61,9 +61,9 @@ class Between:
     end: datetime
 
 
-def explained(earlier: Content, operations: Iterable[OwnOperation], newer: Content, between: Between) -> bool:
+def explained(earlier: KeyContent, operations: Iterable[OwnOperation], newer: KeyContent, between: Between) -> bool:
     """Whether the operations, and an expiration, may have led from the earlier content to the newer one."""
-    states: Sequence[Content] = [earlier]
+    states: Sequence[KeyContent] = [earlier]
     for operation in sorted(operations, key=lambda one: (one.ended_at, one.begun_at)):
         near = operation.begun_at <= between.since or operation.ended_at >= between.until
         fits = any(_leads(state, operation) for state in states)
@@ -72,6 +72,6 @@ def explained(earlier: Content, operations: Iterable[OwnOperation], newer: Conte
     return any(state.may_be(newer) or (newer.absent and state.expired(between.end)) for state in states)
 
 
-def _leads(state: Content, operation: OwnOperation) -> bool:
+def _leads(state: KeyContent, operation: OwnOperation) -> bool:
     """Whether the operation may have found this content, or nothing because it had expired."""
     return state.may_be(operation.before) or (operation.before.absent and state.expired(operation.ended_at))

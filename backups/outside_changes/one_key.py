@@ -18,7 +18,7 @@ from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import Generation, GenerationEntry, SettingComparison
 from backups.outside_changes import own_operations
-from backups.outside_changes.explained import ABSENT, Between, Content, explained
+from backups.outside_changes.explained import ABSENT, Between, KeyContent, explained
 from backups.outside_changes.search import content_of
 from kvops import clock, timing
 from kvops.cloudflare import KvEntry, NameRefused
@@ -122,7 +122,7 @@ def _explained(made: SettingComparison, kept: GenerationEntry | None, live: KvEn
         # A change since a rotation was digested with the newest key.
         newest = encryption.newest_digest_key()
         digests[archive.key_id(newest)] = entry_digest(live, newest).hex()
-        newer = Content(digests, live.expiration)
+        newer = KeyContent(digests, live.expiration)
     earlier = content_of(backup, kept) if kept else ABSENT
     between = Between(backup.finished_at or backup.started_at, now - stale, now)
     return explained(earlier, own.get(made.name, ()), newer, between)

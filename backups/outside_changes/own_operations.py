@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Q
 
 from backups.models import CleanupException, GenerationEntry, KeyChange, RestoreEntry
-from backups.outside_changes.explained import ABSENT, Content, OwnOperation
+from backups.outside_changes.explained import ABSENT, KeyContent, OwnOperation
 from kvops import clock
 from kvops.models import Namespace
 
@@ -90,8 +90,8 @@ def _changes(namespace: Namespace, names: Collection[str], since: datetime, unti
             change.name,
             change.run.created_at,
             change.finished_at or clock.now(),
-            Content({change.digest_key: change.digest_after}, change.expiration_after),
-            Content(before, change.expiration_before) if change.digest_before else ABSENT,
+            KeyContent({change.digest_key: change.digest_after}, change.expiration_after),
+            KeyContent(before, change.expiration_before) if change.digest_before else ABSENT,
             certain=change.outcome == KeyChange.Outcome.WRITTEN,
         )
 
@@ -105,7 +105,7 @@ def _restores(namespace: Namespace, names: Collection[str], since: datetime, unt
             name,
             begun_at,
             ended_at,
-            Content(digests({key: digest, older_key: older}), expiration),
+            KeyContent(digests({key: digest, older_key: older}), expiration),
             certain=outcome == RestoreEntry.Outcome.WRITTEN,
         )
 

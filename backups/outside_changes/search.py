@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from backups.models import Generation, GenerationEntry, OutsideChange, OutsideSearch
 from backups.outside_changes import announcements, own_operations
-from backups.outside_changes.explained import ABSENT, Between, Content, explained
+from backups.outside_changes.explained import ABSENT, Between, KeyContent, explained
 from kvops import timing
 from kvops.inventory.families import Families
 from kvops.models import Category, Namespace, Run, UnexplainedDeletion
@@ -126,8 +126,8 @@ class _Unlike:
 
     name: str
     category: Category
-    earlier: Content
-    newer: Content
+    earlier: KeyContent
+    newer: KeyContent
 
     @property
     def kind(self) -> OutsideChange.Kind:
@@ -175,13 +175,13 @@ def _unlike(earlier: Generation, newer: Generation, columns: tuple[str, str]) ->
             yield _Unlike(name, category, before, _content(newer, facts[3:]) if holds else ABSENT)
 
 
-def _content(generation: Generation, facts: Sequence[Any]) -> Content:
+def _content(generation: Generation, facts: Sequence[Any]) -> KeyContent:
     digest, older, expiration = facts
     by_key = {generation.older_digest_key: older, generation.digest_key: digest}
-    return Content(own_operations.digests(by_key), expiration)
+    return KeyContent(own_operations.digests(by_key), expiration)
 
 
-def content_of(generation: Generation, entry: GenerationEntry) -> Content:
+def content_of(generation: Generation, entry: GenerationEntry) -> KeyContent:
     """The content of a key in a backup."""
     return _content(generation, (entry.digest, entry.older_digest, entry.expiration))
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backups.outside_changes.explained import ABSENT, UNKNOWN, Between, Content, OwnOperation, explained
+from backups.outside_changes.explained import ABSENT, UNKNOWN, Between, KeyContent, OwnOperation, explained
 
 START = datetime(2026, 11, 28, 3, tzinfo=UTC)
 BETWEEN = Between(START, START + timedelta(hours=24), START + timedelta(hours=24, minutes=1))
@@ -16,11 +16,11 @@ def at(hours: float) -> datetime:
     return START + timedelta(hours=hours)
 
 
-def content(value: int, key: str = "k1", expiration: int | None = None) -> Content:
-    return Content({key: f"{value:064x}"}, expiration)
+def content(value: int, key: str = "k1", expiration: int | None = None) -> KeyContent:
+    return KeyContent({key: f"{value:064x}"}, expiration)
 
 
-def operation(hours: float, after: Content, before: Content = UNKNOWN, *, certain: bool = True) -> OwnOperation:
+def operation(hours: float, after: KeyContent, before: KeyContent = UNKNOWN, *, certain: bool = True) -> OwnOperation:
     return OwnOperation("a", at(hours), at(hours + 0.1), after, before, certain)
 
 
@@ -71,9 +71,9 @@ def test_an_expiration_explains_that_a_key_is_gone() -> None:
 
 def test_digests_of_different_keys_are_not_compared() -> None:
     mine = operation(2, content(2, "k2"))
-    both = Content({**content(7, "k1").digests, **content(2, "k2").digests})
+    both = KeyContent({**content(7, "k1").digests, **content(2, "k2").digests})
     assert explained(content(1), [mine], both, BETWEEN)
-    assert not explained(content(1), [mine], Content({**both.digests, **content(3, "k2").digests}), BETWEEN)
+    assert not explained(content(1), [mine], KeyContent({**both.digests, **content(3, "k2").digests}), BETWEEN)
     assert explained(content(1), [operation(2, UNKNOWN)], content(5), BETWEEN)
 
 
