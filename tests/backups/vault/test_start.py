@@ -1,5 +1,9 @@
 """A settings backup is put into 1Password by a run in the worker: by a click or by the schedule, once."""
 
+import sys
+from io import StringIO
+from types import SimpleNamespace
+
 import pytest
 
 from audit import log
@@ -8,6 +12,7 @@ from backups.exports import onepassword as onepassword_documents, onepassword_st
 from backups.models import Generation, VaultDocument
 from backups.vault import start as vault_start
 from kvops.connections import onepassword
+from kvops.management.commands import worker as worker_command
 from kvops.models import Environment, Heartbeat, Notification, Run
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
@@ -138,6 +143,25 @@ def test_the_schedule_says_that_no_worker_may_use_it(backup: Generation) -> None
     with log.transaction():
         begun = vault_start.scheduled(backup.environment, make.SETUP)
     assert (begun.runs, [str(one) for one in begun.refused]) == ([], [str(vault_start.NO_WORKER)])
+
+
+def test_a_worker_with_a_token_is_seen_by_the_pages(
+    account: OnePassword, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, cluster = worker_command.Command(stderr=StringIO()), SimpleNamespace(trouble=lambda: "")
+    monkeypatch.setattr(worker_command, "close_old_connections", lambda: None)
+    monkeypatch.delenv(onepassword.TOKEN)
+    command._look_after(cluster)  # type: ignore[arg-type]
+    assert not vault_start.worker_ready()
+    monkeypatch.setenv(onepassword.TOKEN, account.token)
+    command._look_after(cluster)  # type: ignore[arg-type]
+    assert vault_start.worker_ready()
+
+
+def test_a_token_without_the_sdk_is_of_no_use(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(onepassword.TOKEN, "ops_token")
+    monkeypatch.setitem(sys.modules, "onepassword", None)
+    assert not onepassword.is_set_up()
 
 
 def test_without_a_vault_the_schedule_does_nothing(settings_backup: Generation) -> None:

@@ -1,9 +1,11 @@
 """Secrets out of 1Password: resolved by reference, kept for a while, and said plainly when they are not to be had."""
 
+import asyncio
 import sys
 
 import pytest
 
+from kvops import timing
 from kvops.connections import credentials, onepassword
 from tests.fakes.onepassword import OnePassword
 
@@ -64,3 +66,9 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_what_is_no_reference_is_refused(reference: str) -> None:
     with pytest.raises(credentials.UnresolvedReference, match="a reference is env:NAME, file:PATH or op://"):
         credentials.resolve(reference)
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(account: OnePassword, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "REQUEST_TIMEOUT", 0.01)
+    with pytest.raises(onepassword.Unavailable, match="did not answer in time"):
+        onepassword.ask_onepassword(lambda _client: asyncio.sleep(60))
