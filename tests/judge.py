@@ -186,8 +186,9 @@ def _changed_in_bulk(request: ApprovalRequest, objects: Mapping[str, bytes]) -> 
     beside = {}
     for part in restore.generation.parts.all():
         for key in filter(None, (part.object_key, part.api_only_key)):
-            for entry in json.loads(objects.get(key, b"[]")):
-                beside[entry["key"]] = _beside(entry, bulk, at)
+            for entry in _entries(key, objects[key]) if key in objects else []:
+                if bulk.operation == "expiration" or isinstance(entry.get("metadata") or {}, dict):
+                    beside[entry["key"]] = _beside(entry, bulk, at)
     return Writable(shown["namespace_id"], values, {name: one for name, one in values.items() if one}, beside)
 
 
@@ -277,10 +278,14 @@ def _backed_up(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[st
         body = objects.get(part["key"], b"")
         if _sha(body) != part["sha256"]:
             continue
-        # Opened with the identity that is kept offline, which the product never sees.
-        opened = pyrage.decrypt(body, [keys.OFFLINE]) if part["key"].endswith(".age") else body
-        for entry in json.loads(opened):
+        for entry in _entries(part["key"], body):
             yield entry["key"], value_of(entry)
+
+
+def _entries(key: str, body: bytes) -> list[dict[str, Any]]:
+    """The entries of a data object, opened with the identity that is kept offline, which the product never sees."""
+    found: list[dict[str, Any]] = json.loads(pyrage.decrypt(body, [keys.OFFLINE]) if key.endswith(".age") else body)
+    return found
 
 
 def value_of(entry: Mapping[str, Any]) -> str:

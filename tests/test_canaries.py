@@ -28,6 +28,7 @@ from django.test import Client
 
 from backups.bucket import protection as bucket_protection
 from backups.changes import requests as change_requests, reverse as reverse_change
+from backups.changes.bulk import requests as bulk_requests
 from backups.cleanup import preparation, references as code_references, requests as cleanup_requests
 from backups.comparisons import start as comparison_start
 from backups.generations import start as generation_start
@@ -40,6 +41,7 @@ from kvops.logs import Formatter
 from kvops.models import ApprovalRequest, Category, Environment, Notification, ReferenceHit, Run
 from kvops.notifications import outbox
 from tests import keys, make, searched
+from tests.backups.changes.bulk import helpers as bulk_helpers
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -170,6 +172,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     make.work()
     _revealed(people)
     yield from _changed(estate, people)
+    _in_bulk(estate, people)
     for name, value in zip(names(), reversed(list(values())), strict=True):
         estate.put(estate.qa, name, value)
     _put_with_wrangler(estate, people)
@@ -212,6 +215,21 @@ def _changed(estate: make.Estate, people: make.People) -> Iterator[str]:
         yield from _outcomes(estate, people, change, asked, at)
     broken = browser.post("/changes/new/qa/SETTINGS/", {"name": names()[9], "value": CANARIES[3], "metadata": "{x"})
     assert broken.status_code == 422
+
+
+def _in_bulk(estate: make.Estate, people: make.People) -> None:
+    """Keys of a cache that is backed up encrypted are marked; one of them changes before the write."""
+    make.family("page:", Category.CACHE, expiry="regenerate:stale")
+    make.change_families("page:", encrypt=True)
+    for at, canary in enumerate(CANARIES[:3]):
+        estate.put(estate.qa, f"page:{at}", b'{"p":"%b"}' % canary.encode())
+    cleanup_helpers.scan(estate.qa)
+    restore = bulk_helpers.approved(bulk_helpers.prepared(estate.qa, people, bulk_helpers.MARK), people)
+    estate.put(estate.qa, "page:0", CANARIES[4].encode())
+    bulk_requests.start(restore, by=people.operator)
+    make.work()
+    restore.refresh_from_db()
+    assert (restore.written, restore.left, restore.generation.encrypted) == (2, 1, True)
 
 
 def _outcomes(

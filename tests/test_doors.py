@@ -17,6 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
 from backups.bucket import protection as bucket_protection
+from backups.changes.bulk import start as bulk_start
 from backups.comparisons import start as comparison_start
 from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
@@ -34,12 +35,13 @@ from backups.models import (
 from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, DeployedCode, Family, Notification, Role, Run, Scan, Schedule
+from kvops.models import ApprovalRequest, Category, DeployedCode, Family, Notification, Role, Run, Scan, Schedule
 from kvops.references import store as reference_store
 from kvops.runbook import entries as runbook_entries, todo as runbook_todo
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
+from tests.backups.changes.bulk import helpers as bulk_helpers
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.clearing import helpers as clearing_helpers
 from tests.backups.families import registering
@@ -84,10 +86,13 @@ class DoorsWorld:
     search: int
     family: int
     outside: int
+    bulk: int
 
 
 @pytest.fixture
 def world(estate: make.Estate, people: make.People) -> DoorsWorld:
+    estate.put(estate.qa, "page:a")
+    make.family("page:", Category.CACHE, expiry="ttl:86400")
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
@@ -157,6 +162,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         OutsideSearch.objects.create(
             generation=stage.generation, namespace=estate.qa, outcome="not_comparable", reason="partial"
         ).pk,
+        bulk_start.begin(estate.qa, "page:", bulk_helpers.Scope.ALL, bulk_helpers.EXPIRY, by=people.operator).pk,
     )
 
 
@@ -300,6 +306,16 @@ DOORS: dict[str, Door] = {
     "backups:check_values": value(lambda world: [world.check, difference(world.check)]),
     "backups:check_live": page(lambda world: [world.check]),
     "backups:certificate": page(lambda world: [world.stage.request_id]),
+    "backups:bulk_accept": operates(lambda world: [world.bulk], done=422),
+    "backups:bulk_again": operates(lambda world: [world.bulk], done=409),
+    "backups:bulk_change": page(lambda world: [world.bulk]),
+    "backups:bulk_changes": page(),
+    "backups:bulk_end": operates(lambda world: [world.bulk]),
+    "backups:bulk_live": page(lambda world: [world.bulk]),
+    "backups:bulk_names": page(lambda world: [world.bulk], "?format=csv"),
+    "backups:bulk_new": form(lambda _world: ["qa", "SETTINGS"]),
+    "backups:bulk_start": operates(lambda world: [world.bulk], done=422),
+    "backups:bulk_submit": operates(lambda world: [world.bulk], done=422),
     "backups:change": page(lambda world: [world.key_change]),
     "backups:change_accept": operates(lambda world: [world.key_change], done=422),
     "backups:change_again": operates(lambda world: [world.key_change], done=409),

@@ -84,6 +84,23 @@ def test_a_forged_write_is_caught(forged: ApiCall, said: str) -> None:
     assert said in sentence
 
 
+BESIDE = [judge.Writable("n1", {NAME: VALUE}, {NAME: VALUE}, {NAME: (9, '{"v": 1}')})]
+
+
+@pytest.mark.parametrize(
+    ("beside", "passes"), [((9, '{"v": 1}'), True), ((8, '{"v": 1}'), False), ((9, None), False), ((None, None), False)]
+)
+def test_a_write_with_another_expiration_or_metadata_than_approved_is_caught(
+    beside: tuple[int | None, str | None], passes: bool
+) -> None:
+    call = write({NAME: VALUE}, {NAME: VALUE})
+    call.beside[NAME] = beside
+    found = judge.problems([call], APPROVED, BESIDE)
+    assert found == (
+        [] if passes else [f"{NAME!r} of n1 was written with an expiration or metadata that nobody approved."]
+    )
+
+
 def test_an_approved_deletion_is_no_permission_to_write() -> None:
     [sentence] = judge.problems([write({NAME: VALUE})], APPROVED)
     assert "was written and is in no approved set" in sentence

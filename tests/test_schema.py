@@ -30,8 +30,8 @@ NEWER = {
     for column in columns
 }
 """Grants that `setup_roles` gives today, and did not give with the seventy."""
-LATER = {"backups_keychange"}
-"""Tables that the verification of the audit log reads, and that the two migrations of each app do not make."""
+LATER = {"backups_keychange": set(), "backups_restore": {"operation"}}
+"""What the verification of the audit log reads and the two migrations of each app do not make: tables, or columns."""
 
 type Differences = Callable[[], list[str]]
 
@@ -46,7 +46,8 @@ def differences(django_db_blocker: DjangoDbBlocker) -> Iterator[Differences]:
         connection.settings_dict["NAME"] = NAME
         try:
             MigrationExecutor(connection).migrate(TARGETS)
-            compared = {table: of for table, of in database_roles.compared_columns().items() if table not in LATER}
+            read = database_roles.compared_columns()
+            compared = {table: of - LATER.get(table, set()) for table, of in read.items() if LATER.get(table) != set()}
             with patch.object(database_roles, "compared_columns", return_value=compared):
                 database_roles.setup(*(database_roles.Login(role, "") for role in ROLES))
             yield _differences

@@ -173,9 +173,9 @@ class RestoreNamesFilter(forms.Form):
         if not self.is_valid():
             return RestoreEntry.objects.none()
         names, chosen = restore.entries.order_by("index"), self.cleaned_data
-        if chosen["found"] == self.CONFLICTS:
+        if chosen.get("found") == self.CONFLICTS:
             names = names.exclude(found__in=["", RestoreEntry.Found.ABSENT, RestoreEntry.Found.EQUAL])
-        elif chosen["found"]:
+        elif chosen.get("found"):
             names = names.filter(found=chosen["found"])
         if chosen["outcome"] == self.LEFT:
             names = names.exclude(outcome__in=[*RestoreEntry.GOOD, *RestoreEntry.UNDER_WAY])

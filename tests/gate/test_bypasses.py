@@ -41,6 +41,8 @@ CALLERS = {
     },
     "backups.cleanup.stages.STAGES.claim_and_run": {"backups/cleanup/requests.py"},
     "backups.restores.moves.RESTORES.claim_and_run": {"backups/restores/requests.py"},
+    "backups.restores.moves.BULK_CHANGES.claim_and_run": {"backups/changes/bulk/requests.py"},
+    "backups.changes.bulk.requests.start": {"backups/changes/bulk/views.py"},
     "backups.changes.moves.CHANGES.claim_and_run": {"backups/changes/requests.py"},
     "backups.changes.requests.start": {"backups/changes/views.py"},
     "PRUNES.claim_and_run": {"backups/retention/requests.py"},

@@ -2,8 +2,8 @@
 
 `crashes_0` to `crashes_2`: one variant of the main job each, `crashes_restore`: a restore that overwrites,
 `crashes_restore_alone`: one of a key that no bulk call can write. `crashes_change`: a settings key that is changed,
-`crashes_clear`: a cache that is cleared under a standing approval. In each trial several processes die one after the
-other, each at another boundary, and n trials have every boundary once.
+`crashes_clear`: a cache that is cleared under a standing approval, `crashes_bulk`: a bulk change. In each trial several
+processes die one after the other, each at another boundary, and n trials have every boundary once.
 `stops`: two random boundaries of different steps of the main job, of any variant, at which a lease may be held.
 """
 
@@ -85,7 +85,7 @@ ROWS = (
             figures=partial(figures, whole=KINDS[kind].trials),
             scale=lanes.SCALE,
         )
-        for kind, name in enumerate(("0", "1", "2", "restore", "restore_alone", "change", "clear"))
+        for kind, name in enumerate(("0", "1", "2", "restore", "restore_alone", "change", "clear", "bulk"))
     ),
     TortureRow(
         "stops",

@@ -130,6 +130,6 @@ def _leases(run: int) -> list[tuple[int, float]]:
 
 def _run_of(intent: Entry) -> int:
     kind, _, key = intent.subject.partition(":")
-    model = {"stage": CleanupStage, "restore": Restore, "keychange": KeyChange}[kind]
+    model = {"stage": CleanupStage, "restore": Restore, "bulkchange": Restore, "keychange": KeyChange}[kind]
     pk: int = model._default_manager.values_list("run", flat=True).get(pk=key)
     return pk

@@ -247,3 +247,13 @@ def old_pages(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Rand
     trial.written["qa", f"{PREFIX}expires"] = b"stays"
     cloudflare.fault("bulk_delete", "effect_then_reset")
     return replace(trial, names={**trial.names, "qa": names})
+
+
+def cached(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -> EstateTrial:
+    """An estate whose QA has four keys of a cache without an expiration, scanned."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 0})
+    for letter in "abcd":
+        trial.estate.put(trial.estate.qa, f"mastercache:{letter}", letter.encode(), metadata='{"v":1}')
+    cleanup_helpers.scan(trial.estate.qa)
+    cloudflare.fault("bulk_put", "effect_then_reset")
+    return trial

@@ -52,6 +52,7 @@ KINDS = (
     TrialKind("tests.torture.restore_job.RestoreJob", trial_estate.lost_alone, verdict.of_restore, 60),
     TrialKind("tests.torture.change_job.ChangeJob", trial_estate.settings_key, verdict.of_change, 120),
     TrialKind("tests.torture.clear_job.ClearJob", trial_estate.old_pages, verdict.of_clear, 120),
+    TrialKind("tests.torture.bulk_job.BulkJob", trial_estate.cached, verdict.of_bulk, 60),
 )
 
 

@@ -8,9 +8,10 @@ from collections import Counter
 from audit import verify
 from audit.actions import Action
 from audit.models import Entry
+from backups.models import BulkChange
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleanup_helpers
-from tests.torture import change_job, clear_job, clicks, joined, restore_job
+from tests.torture import bulk_job, change_job, clear_job, clicks, joined, restore_job
 from tests.torture.rows import Found
 from tests.torture.trial_estate import OTHERS, EstateTrial
 
@@ -36,6 +37,14 @@ def of_clear(trial: EstateTrial) -> Found:
     """The same of the clear job: every key of the rule is gone, and no other."""
     left = [name for name in trial.names["qa"] if _held(trial, "qa", name) is not None]
     return _verdict(trial, effects=_deleted(trial), over=clear_job.over() and not left)
+
+
+def of_bulk(trial: EstateTrial) -> Found:
+    """The same of the bulk change: each key of the cache has its value and one time, which is that of the row."""
+    found = _verdict(trial, effects=_written(trial), over=bulk_job.over())
+    times = {item.expiration for item in trial.cloudflare.namespace(make.NAMESPACES["qa"]).walk(bulk_job.PREFIX, None)}
+    fixed = set(BulkChange.objects.values_list("expiration", flat=True))
+    return {**found, "keys lost": found["keys lost"] + float(times != fixed)}
 
 
 def _verdict(trial: EstateTrial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
