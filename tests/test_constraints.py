@@ -60,6 +60,7 @@ from tests.constraints import (
     retention_rows,
     runbook_rows,
     vault_rows,
+    workers_rows,
 )
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
@@ -158,6 +159,7 @@ TABLE = [
     *outside_rows.OUTSIDE,
     *references_rows.REFERENCES,
     *runbook_rows.RUNBOOK,
+    *workers_rows.WORKERS,
 ]
 FROZEN = [
     (

@@ -160,7 +160,7 @@ def _problem(mine: WorkerRound, message: WorkerTold, shown: dict[str, object]) -
     """The reason why a report does not fit the approved rule; empty if it does."""
     foreign = [name for name in (*message.given, *message.failed) if not _is_mine(mine.rule, name)]
     if foreign:
-        return say(_("The Worker reported %(n)s keys of other families."), n=len(foreign))
+        return say(_("A report has keys of other families: %(n)s."), n=len(foreign))
     if message.approval != mine.approval_id:
         return say(_("The Worker reported under approval %(number)s."), number=message.approval)
     if mine.given + mine.failed > int(str(shown["cap"])):

@@ -92,6 +92,8 @@ PAGES = {
     "rotation": "/backups/rotation/",
     "rotation-empty": "/backups/rotation/?state=unknown&environment=production",
     "clearing-new": "/clearing/new/",
+    "workers": "/clearing/worker/",
+    "worker-new": "/clearing/worker/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",
     "expiry": "/expiry/",

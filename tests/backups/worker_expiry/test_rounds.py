@@ -204,7 +204,7 @@ def test_a_report_of_an_unknown_round_is_told(
 
 
 MISFITS: list[tuple[list[str], dict[str, object], str]] = [
-    (["other:1"], {}, "1 keys of other families"),
+    (["other:1"], {}, "keys of other families: 1"),
     (["mastercache:1"], {"approval": 1}, "reported under approval 1"),
     ([f"mastercache:{number}" for number in range(101)], {}, "more keys than the cap"),
 ]
