@@ -14,6 +14,7 @@ from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 from tests.keys import encrypting
+from tests.prepared import Prepared, preparing
 from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
@@ -89,6 +90,13 @@ def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
     gone = [call.key for call in bucket.calls("DELETE")]
     found += judge.bucket_problems(gone) if gone else []
     assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def prepared(db: None) -> Iterator[Prepared]:
+    """The states that many tests begin with."""
+    with preparing() as found:
+        yield found
 
 
 @pytest.fixture

@@ -113,6 +113,10 @@ def main() -> int:
     from bench.mutants.making import Mutant, mutants  # noqa: PLC0415
     from bench.mutants.plugin import Plugin  # noqa: PLC0415
     from bench.mutants.reasons import reason  # noqa: PLC0415
+    from tests.prepared import Prepared  # noqa: PLC0415
+
+    # Each test must meet what its set-up runs of the broken product.
+    Prepared.used = False
 
     made = [(part, one) for part, named in PARTS.items() for name, of in named.items() for one in mutants(name, of)]
     all_ = {mutant.key: mutant for _, mutant in reversed(made)}

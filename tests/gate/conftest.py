@@ -13,13 +13,14 @@ from kvops.runs.lease import Lease
 from tests.gate import world as gate
 from tests.gate.executing import Bucket, Kv, deletion_of
 from tests.gate.world import NAMES, GateWorld
+from tests.prepared import Prepared
 
 
 @pytest.fixture
-def world(db: None, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
+def world(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
     """QA and production, with their people. A step lasts as long as its work, however slow the machine is."""
     monkeypatch.setattr(timing, "STEP", 60.0)
-    return gate.world()
+    return prepared.step("world", gate.world)
 
 
 @pytest.fixture
@@ -36,13 +37,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture
-def request_(world: GateWorld) -> CleanupRequest:
-    return gate.asked(world)
+def request_(prepared: Prepared, world: GateWorld) -> CleanupRequest:
+    return prepared.step("asked", lambda: gate.asked(world))
 
 
 @pytest.fixture
-def stage(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
-    return gate.started(world, request_)
+def stage(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+    return prepared.step("started", lambda: gate.started(world, request_))
 
 
 @pytest.fixture
@@ -70,8 +71,8 @@ def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
 
 
 @pytest.fixture
-def production(world: GateWorld, request_: CleanupRequest, kv: Kv) -> deletion_run._Deletion:
+def production(prepared: Prepared, world: GateWorld, request_: CleanupRequest, kv: Kv) -> deletion_run._Deletion:
     """The deletion of production, after QA was accepted."""
-    gate.accepted(world, request_)
-    stage = gate.started(world, request_, "production")
+    prepared.step("accepted", lambda: gate.accepted(world, request_))
+    stage = prepared.step("production started", lambda: gate.started(world, request_, "production"))
     return deletion_of(stage, gate.lease_of(stage), kv)

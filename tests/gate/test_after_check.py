@@ -17,15 +17,16 @@ from backups.models import Check, CleanupRequest, CleanupStage, Dataset, Generat
 from kvops.models import Category, Environment, Notification, NotificationEvent, Run
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
+from tests.prepared import Prepared
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
 
 
 @pytest.fixture
-def proven(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+def proven(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     """QA; its names are gone."""
-    return gate.proven(gate.started(world, request_))
+    return prepared.step("proven", lambda: gate.proven(gate.started(world, request_)))
 
 
 def start(stage: CleanupStage, world: GateWorld) -> dict[str, Any]:

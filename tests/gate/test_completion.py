@@ -15,6 +15,7 @@ from kvops.models import Category, Person
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
+from tests.prepared import Prepared
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -24,9 +25,9 @@ OTHERS = ("master:x:1", "master:x:2")
 
 
 @pytest.fixture
-def proven(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+def proven(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     """QA; its names are gone."""
-    return gate.proven(gate.started(world, request_))
+    return prepared.step("proven", lambda: gate.proven(gate.started(world, request_)))
 
 
 @pytest.fixture

@@ -30,21 +30,23 @@ from kvops.models import Category, Database, Family, PolicyVersion
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import NAMES, GateWorld
+from tests.prepared import Prepared
 
 pytestmark = pytest.mark.django_db
 OPERATOR = "Operator <operator@example.com>"
 
 
 @pytest.fixture
-def first(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+def first(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     """QA, cleaned and accepted."""
-    return gate.accepted(world, request_)
+    return prepared.step("accepted", lambda: gate.accepted(world, request_))
 
 
 @pytest.fixture
-def second(world: GateWorld, first: CleanupStage) -> CleanupStage:
+def second(prepared: Prepared, world: GateWorld, first: CleanupStage) -> CleanupStage:
     """Production, waiting for the reviewer; it lacks one key of QA's and has another one."""
-    return gate.submitted(world, first.request, "production", (*NAMES[:2], "master:c:1"))
+    names = (*NAMES[:2], "master:c:1")
+    return prepared.step("second submitted", lambda: gate.submitted(world, first.request, "production", names))
 
 
 def built(stage: CleanupStage) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from kvops.runs.outcomes import RunError, TryLater
 from tests import searched
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
+from tests.prepared import Prepared
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -204,11 +205,15 @@ AFTERWARDS: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] =
 
 
 @pytest.fixture
-def approved(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+def approved(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     """Approved with one answered hit."""
-    searched.search(world.qa.environment, hits=[WRITER])
-    another_answer(world, request_)
-    return gate.approved(world, request_)
+
+    def approved() -> CleanupStage:
+        searched.search(world.qa.environment, hits=[WRITER])
+        another_answer(world, request_)
+        return gate.approved(world, request_)
+
+    return prepared.step("approved with an answer", approved)
 
 
 @pytest.mark.parametrize("what", AFTERWARDS)

@@ -13,6 +13,7 @@ from kvops.models import Category
 from tests import make, searched
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
+from tests.prepared import Prepared
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -26,8 +27,8 @@ AGAIN = "Keys deleted in Qa reappeared. Note your findings there first."
 
 
 @pytest.fixture
-def qa(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
-    return gate.accepted(world, request_)
+def qa(prepared: Prepared, world: GateWorld, request_: CleanupRequest) -> CleanupStage:
+    return prepared.step("accepted", lambda: gate.accepted(world, request_))
 
 
 @pytest.fixture
