@@ -1,6 +1,6 @@
 """Settings that changed outside KVOps: searches in backups, the keys they found, and single comparisons.
 
-What a search found is never edited or deleted. A person explains it once.
+What a search found is never deleted or edited. A person explains it once.
 """
 
 import django.db.models.deletion
@@ -38,7 +38,7 @@ CREATE TRIGGER outsidesearch_guard_truncate BEFORE TRUNCATE ON backups_outsidese
 
 CREATE FUNCTION backups_outsidechange_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'a key that changed outside KVOps is never edited or deleted' USING ERRCODE = 'restrict_violation';
+  RAISE EXCEPTION 'a key that changed outside KVOps is never deleted or edited' USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER outsidechange_guard BEFORE UPDATE OR DELETE ON backups_outsidechange
   FOR EACH ROW EXECUTE FUNCTION backups_outsidechange_guard();

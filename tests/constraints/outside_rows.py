@@ -8,7 +8,7 @@ from tests.constraints.estate import again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 
 EDITED = "the result of a search for changes outside KVOps cannot be edited"
-KEPT = "a key that changed outside KVOps is never edited or deleted"
+KEPT = "a key that changed outside KVOps is never deleted or edited"
 FROZEN: dict[str, object] = {
     "id": 0,
     "generation_id": 0,
