@@ -88,6 +88,11 @@ class BulkChange(models.Model):
         return None if self.until is None else datetime.fromtimestamp(self.until, UTC)
 
     @property
+    def number(self) -> int:
+        """The number of keys: those that the backup holds, or before it those that were chosen."""
+        return self.restore.names or self.chosen_names
+
+    @property
     def gone(self) -> int:
         """The number of chosen names that the backup does not hold."""
         return self.chosen_names - self.restore.names if self.restore.names else 0

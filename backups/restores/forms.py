@@ -52,8 +52,11 @@ class RestoreForm(forms.Form):
         widget=forms.RadioSelect,
     )
 
-    def __init__(self, data: QueryDict | None = None, *, generation: Generation, only: str = "") -> None:
-        super().__init__(data, initial={"namespace": generation.namespace_id})
+    def __init__(
+        self, data: QueryDict | None = None, *, generation: Generation, only: str = "", on_conflict: str = ""
+    ) -> None:
+        chosen = {"on_conflict": on_conflict} if on_conflict in Restore.OnConflict.values else {}
+        super().__init__(data, initial={"namespace": generation.namespace_id, **chosen})
         self.generation, self.only = generation, only
         self.unknown: list[str] = []
         field = self.fields["namespace"]

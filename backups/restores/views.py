@@ -53,7 +53,8 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose the keys of a backup to restore; the comparison with KV then begins."""
     generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
     data = request.POST if request.method == "POST" else None
-    form = RestoreForm(data, generation=generation, only=request.GET.get("name", ""))
+    asked = {"only": request.GET.get("name", ""), "on_conflict": request.GET.get("on_conflict", "")}
+    form = RestoreForm(data, generation=generation, **asked)
     if form.is_valid():
         person = person_of(request)
         with refusals_shown(request, On(generation.environment, f"generation:{pk}"), form=form):

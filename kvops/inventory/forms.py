@@ -118,6 +118,12 @@ class KeyFilter(forms.Form):
             return None
         return str(expiring or "")
 
+    @property
+    def is_markable(self) -> bool:
+        """Whether the family of the keys names a mark for regeneration."""
+        owner = key_families.family_of(self.namespace.binding, self.scope)
+        return owner is not None and owner.mark != ""
+
     def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
         """The keys that match the filters, from the position `after`. If a filter is invalid, no keys."""
         if not self.is_valid():
