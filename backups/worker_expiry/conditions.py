@@ -41,17 +41,22 @@ def insist_rule(rule: WorkerRule) -> None:
 
 
 def approval_for(rule: WorkerRule, asked_under: int) -> ApprovalRequest:
-    """The approval in force, if the Worker names it and the rule is the approved one. Raises WorkerRefused."""
+    """The approval that the Worker names, if it stands and the rule is the approved one. Raises WorkerRefused."""
     insist_rule(rule)
-    approval = standing.approval_in_force(rules.KIND, rule.subject)
-    if approval is None:
+    newest = standing.approval_in_force(rules.KIND, rule.subject)
+    if newest is None:
         raise WorkerRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
-    if approval.pk != asked_under:
+    # An older approval counts until its own end, so that a new one leaves no gap before its files are deployed.
+    standing_ones = ApprovalRequest.objects.filter(
+        kind=rules.KIND, subject=rule.subject, state=ApprovalRequest.State.APPROVED, standing_until__gt=Now()
+    )
+    approval = standing_ones.filter(pk=asked_under).first()
+    if approval is None:
         raise WorkerRefused(
             say(
                 _("The deployed Worker names approval %(old)s, and %(new)s is in force. Deploy the new configuration."),
                 old=asked_under,
-                new=approval.pk,
+                new=newest.pk,
             )
         )
     if rules.rule_digest(rule, approval) != approval.digest:

@@ -198,8 +198,9 @@ def accept(round_: WorkerRound, *, note: str, by: Person) -> None:
         accepted = {"accepted_by": by, "accepted_at": Now(), "accepted_note": note.strip()}
         if WorkerRound.objects.filter(pk=mine.pk, accepted_at=None).update(**accepted) != 1:
             raise WorkerRefused(_("The round is accepted already."))
-        details = {"round": mine.pk, "note": note.strip()[:1000]}
-        record(Action.WORKER_ACCEPTED, _locked(mine.rule), by.actor, details, digest=mine.scope_digest)
+        details = {"note": note.strip()[:1000]}
+        rule = _locked(mine.rule)
+        record(Action.WORKER_ACCEPTED, rule, by.actor, {"round": mine.pk, **details}, digest=mine.scope_digest)
 
 
 def _locked(rule: WorkerRule) -> WorkerRule:

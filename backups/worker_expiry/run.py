@@ -30,7 +30,7 @@ def follow_round(lease: Lease) -> Again | Done:
 
 def _look(mine: WorkerRound) -> Again | Done:
     if mine.reason:
-        raise RunError("wrong_report", mine.problem)
+        raise RunError("round_failed", mine.problem)
     if mine.ended:
         counts = {"listed_keys": mine.listed, "given_expirations": mine.given}
         return Done({**counts, "skipped_keys": mine.skipped, "uncertain_keys": mine.failed})

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copy
@@ -14,7 +14,8 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from backups.models import WorkerKey, WorkerRound, WorkerRule
-from backups.worker_expiry import door, script, signing
+from backups.worker_expiry import rounds, script, signing
+from backups.worker_expiry.rounds import WorkerAnswer
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
 from kvops.runs import emergency
@@ -26,7 +27,7 @@ from tests.backups.worker_expiry import helpers
 pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
 BESIDE = Path(__file__).with_name("keys_beside.mjs")
 PATIENCE = 60.0
-KEYS = [
+KEYS: list[Mapping[str, object]] = [
     {"name": "mastercache:1", "value": "one", "metadata": {"a": [1, "x"]}},
     {"name": "mastercache:2", "value": "two"},
     {"name": "mastercache:number", "value": "kept", "metadata": {"n": 2**60}},
@@ -99,7 +100,7 @@ def running(
     child.stop()
 
 
-def put(url: str, keys: list[Mapping[str, object]] | list[dict[str, Any]]) -> bool:
+def put(url: str, keys: Sequence[Mapping[str, object]]) -> bool:
     try:
         return httpx.post(url, json=keys, trust_env=False, timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
@@ -173,7 +174,12 @@ def test_it_does_nothing_with_a_yes_that_kvops_did_not_sign_for_it(
     if forged == "another round":
         monkeypatch.setattr(signing, "signature_of_answer", right)
         yes = {"answer": "yes", "round": old, "approval": running.approval.pk, "until": int(time.time()) + 600}
-        monkeypatch.setattr(door.rounds, "asked", lambda *_: asked.append("") or door.WorkerAnswer(200, yes))  # type: ignore[func-returns-value]
+
+        def of_another_round(*_: object) -> WorkerAnswer:
+            asked.append("")
+            return WorkerAnswer(200, yes)
+
+        monkeypatch.setattr(rounds, "asked", of_another_round)
     running.due()
     until(lambda: bool(asked))
     time.sleep(2)

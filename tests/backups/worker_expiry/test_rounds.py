@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from backups.models import WorkerKey, WorkerRound, WorkerRule
@@ -154,6 +155,15 @@ def test_a_worker_with_an_older_configuration_or_script_gets_a_no(
     assert "Deploy the new script" in worker.kept.shown_reason
 
 
+def test_an_older_approval_counts_until_its_own_end(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = helpers.worker(estate.qa, people, monkeypatch)
+    helpers.approve(worker.rule, people, days=60)
+    assert worker.ask() == "yes"
+    assert worker.kept.approval_id == worker.approval
+
+
 def test_a_second_round_waits_for_the_first(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,10 +230,10 @@ def test_a_report_that_does_not_fit_is_kept_and_fails_the_run(
     given, more, reason = misfit
     worker = helpers.worker(estate.qa, people, monkeypatch)
     worker.ask()
-    assert worker.tell(given, **more).status_code == 200
+    assert worker.tell(given, [], **more).status_code == 200
     assert WorkerKey.objects.count() == len(given)
     run = worker.followed()
-    assert (run.state, run.error_code) == ("failed", "wrong_report")
+    assert (run.state, run.error_code) == ("failed", "round_failed")
     assert reason in worker.kept.shown_reason
     assert worker.ask() == "no"
 
@@ -286,7 +296,7 @@ def test_a_missing_round_is_kept_with_its_due_time(
     worker.followed()
     due = clock.now()
     monkeypatch.setattr(late, "missing", lambda *_: due)
-    with make.log.transaction():
+    with log.transaction():
         late.tell_missing(estate.qa.environment, make.SETUP)
     missing = WorkerRound.objects.get(due_at=due)
     assert "did not ask at its due time" in missing.shown_reason
