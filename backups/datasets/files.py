@@ -22,6 +22,7 @@ CHUNK = 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
+_COMMA = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+(?!\Z)")
 
 
 class BadFile(Exception):
@@ -154,8 +155,8 @@ def _elements(reader: "_JsonFileReader", began: Callable[[str], object]) -> Iter
         if reader.peek() != "[":
             raise ValueError(_("%(name)s is not an array", name=repr(heading)))
         began(heading)
-        for position in reader.members("[", "]"):
-            yield heading, position, reader.value()
+        for position, value in enumerate(reader.elements()):
+            yield heading, position, value
     if reader.peek():
         raise ValueError(_("something follows its end"))
 
@@ -196,6 +197,34 @@ class _JsonFileReader:
             yield position
             position += 1
         self.expect(closing)
+
+    def elements(self) -> Iterator[JSON]:
+        """The values of an array; raises ValueError."""
+        self.expect("[")
+        if self.peek() == "]":
+            self.expect("]")
+            return
+        while True:
+            yield from self._before_commas()
+            yield self.value()
+            if self.peek() == "]":
+                self.expect("]")
+                return
+            self.expect(",")
+
+    def _before_commas(self) -> Iterator[JSON]:
+        """Consume the next values, with their commas, as far as the text read so far certainly holds them whole."""
+        text, at = self._text, self._at
+        while True:
+            try:
+                value, end = DECODER.raw_decode(text, at)
+            except json.JSONDecodeError:
+                return
+            comma = _COMMA.match(text, end)
+            if comma is None:
+                return
+            self._at = at = comma.end()
+            yield value
 
     def value(self) -> JSON:
         """Consume the next value; raises ValueError."""
