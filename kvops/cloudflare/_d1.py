@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import StatementRefused
@@ -60,6 +61,7 @@ class D1Reads(ApiClient):
             f"{DATABASES}/{checked_id(database_id)}/query",
             body=json.dumps({"sql": _read_only(sql), "params": list(params)}).encode(),
             read=_read_rows,
+            last_wins=True,  # the columns of our statements have names of their own
         )
 
 
@@ -84,9 +86,15 @@ def _read_rows(envelope: _json.Object) -> D1Rows:
     rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
     meta = _json.as_object(result.get("meta"))
     return D1Rows(
-        [{name: value if type(value) is str else _cell(value) for name, value in row.items()} for row in rows],
+        [_cells(row) for row in rows],
         0 if meta.get("rows_read") is None else _json.as_int(meta.get("rows_read")),
     )
+
+
+def _cells(row: _json.Object) -> dict[str, Cell]:
+    if set(map(type, row.values())) == {str}:  # as most are
+        return cast("dict[str, Cell]", row)
+    return {name: value if type(value) is str else _cell(value) for name, value in row.items()}
 
 
 def _cell(value: _json.Value) -> Cell:

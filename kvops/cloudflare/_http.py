@@ -123,15 +123,17 @@ class Transport:
         content_type: str = "application/json",
         keys: int = 1,
         by: By | None = None,
+        last_wins: bool = False,
     ) -> T:
         """Send a call about `keys` keys and return the result that `read` takes from the successful envelope.
 
-        Raises TooLate if the call could not begin in time.
+        With `last_wins` only the last of equal names in an object is read. Raises TooLate if the call could not begin
+        in time.
         """
         typed = {"Content-Type": content_type} if body is not None else {}
         answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, by=by)
         try:
-            envelope = _json.as_object(_json.parse_json(answer.content))
+            envelope = _json.as_object(_json.parse_json(answer.content, last_wins=last_wins))
             if envelope.get("success") is True:
                 return read(envelope)
         except _json.Malformed as error:

@@ -55,10 +55,14 @@ _decoder = json.JSONDecoder(
 )
 
 
-def parse_json(data: bytes | str) -> Value:
-    """Read one JSON text; raises Malformed."""
+_last_wins = json.JSONDecoder(parse_float=SpelledNumber, parse_int=SpelledNumber, parse_constant=_no_constant)
+
+
+def parse_json(data: bytes | str, *, last_wins: bool = False) -> Value:
+    """Read one JSON text; raises Malformed. With `last_wins` an object keeps only the last of equal names."""
+    decoder = _last_wins if last_wins else _decoder
     try:
-        value: Value = _decoder.decode(data if isinstance(data, str) else data.decode())
+        value: Value = decoder.decode(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError) as error:
         raise Malformed(_("not JSON: %(kind)s", kind=type(error).__name__)) from error
     return value
