@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Self
 
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.mapping import Correspondence
 from backups.datasets.type_rules import RULES
 from backups.models import Dataset
 from backups.models.datasets import DEFAULT_RULES

@@ -16,6 +16,8 @@ REMEMBERED = 65_536
 """Forms of all fields of a dataset whose digests are remembered; about 20 MB."""
 SHORT = 64
 """Characters of the longest form that is remembered."""
+LONG = 1_000
+"""Characters of the forms of a row that is packed as soon as it is read, so that memory is bounded."""
 
 
 class Fields(NamedTuple):
@@ -23,6 +25,23 @@ class Fields(NamedTuple):
 
     packed: bytes
     by_rule: Mapping[str, Sequence[str]]
+
+    def __hash__(self) -> int:
+        """The hash of the packed row alone."""
+        return hash(self.packed)
+
+
+class Forms(tuple[str | None, ...]):
+    """The canonical forms of a row's fields, in the order of a packed row: None for an absent field.
+
+    Rows with equal forms are equal under any type rules, and no rule was needed. So most rows are never packed.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """No value, because this gets into logs."""
+        return f"{len(self)} forms"
 
 
 _NO_RULES: Mapping[str, Sequence[str]] = {}
@@ -79,8 +98,21 @@ def field_readings(rules: Mapping[str, TypeRules]) -> dict[str, FieldReadings]:
     return {name: FieldReadings(place, rules[name], remembered) for place, name in enumerate(sorted(rules))}
 
 
-def pack(names: Iterable[str], digests: Sequence[bytes], *, column: bool) -> Fields:
-    """The row of these digests. Only a `column` is compared as the JSON that it holds too."""
+def kept(readings: Mapping[str, FieldReadings], forms: Iterable[str | None], *, column: bool) -> Forms | Fields:
+    """A row of these forms as it is kept until its side is compared: a long one is packed."""
+    row = Forms(forms)
+    return row if sum([len(form) for form in row if form]) <= LONG else pack(readings, row, column=column)
+
+
+def pack(readings: Mapping[str, FieldReadings], row: Forms | Fields, *, column: bool) -> Fields:
+    """The packed row. Only a `column` is compared as the JSON that it holds too."""
+    if isinstance(row, Fields):
+        return row
+    forms = zip(readings.values(), row, strict=True)
+    return _pack(readings, [ABSENT if form is None else each[form] for each, form in forms], column=column)
+
+
+def _pack(names: Iterable[str], digests: Sequence[bytes], *, column: bool) -> Fields:
     packed = b"".join(digests)
     if set(map(type, digests)) <= _PLAIN:
         return Fields(packed, _NO_RULES)
@@ -91,11 +123,12 @@ def pack(names: Iterable[str], digests: Sequence[bytes], *, column: bool) -> Fie
     return Fields(packed, {name: used for name, used in zip(names, rules, strict=True) if used})
 
 
-def differing(names: Iterable[str], ours: Fields, theirs: Fields) -> set[str]:
-    """The fields that differ between a row in a key and a row of D1; `names` are in the order of a packed row."""
-    mine, columns = _digests(ours.packed), _digests(theirs.packed)
+def differing(readings: Mapping[str, FieldReadings], ours: Forms | Fields, theirs: Forms | Fields) -> set[str]:
+    """The fields that differ between a row in a key and a row of D1."""
+    mine = _digests(pack(readings, ours, column=False).packed)
+    columns = _digests(pack(readings, theirs, column=True).packed)
     others = columns[len(mine) :] or columns
-    compared = zip(names, mine, columns, others, strict=False)
+    compared = zip(readings, mine, columns, others, strict=False)
     return {name for name, digest, column, other in compared if digest not in (column, other)}
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from backups.datasets.canonical import JSON, canonical_cell, canonical_field, cell_json
-from backups.datasets.fields import ABSENT, FieldReadings, Fields, field_readings, pack
+from backups.datasets.at_once import Layouts, NameAtOnce, RowReader, names_at_once
+from backups.datasets.canonical import JSON, canonical_field, cell_json
+from backups.datasets.definition_parts import BadDataset, pairs_of, rules_of, text_of, texts_of
+from backups.datasets.fields import FieldReadings, Fields, Forms, field_readings, kept
 from backups.datasets.names import BadTemplate, Template
 from backups.datasets.paths import BadPath, Path, Tree, beside, follow, parse, place, spelled, tree
 from backups.datasets.shapes import ARRAY, OBJECT, ROW, Held, NoRows, Shape
@@ -23,18 +25,11 @@ from backups.datasets.sides import (
     KeyRow,
 )
 from backups.datasets.statements import Table
-from backups.datasets.type_rules import DEFAULT, BadRules, TypeRules
+from backups.datasets.type_rules import BadRules
 from kvops.cloudflare import Cell
-from kvops.refusals import Sentence, Sentence as _
+from kvops.refusals import Sentence as _
 
 _IDENTIFIER = re.compile(r'[^"\x00-\x1f]{1,200}')
-
-
-class BadDataset(ValueError):
-    """The definition of a dataset cannot be used; the message gives the correction."""
-
-    def __init__(self, name: object, problem: Sentence | ValueError) -> None:
-        super().__init__(_("Dataset %(name)s: %(problem)s.", name=name, problem=problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +53,33 @@ class Correspondence:
     members: Mapping[str, str] = field(repr=False)
     readings: Mapping[str, FieldReadings] = field(repr=False)
     """By field, in the order of a packed row."""
-    cells: Sequence[tuple[FieldReadings, int, str]] = field(repr=False)
-    """For each of them the place of its column in a result row, and that column's name there."""
-    places: Mapping[str, tuple[int, str]] = field(repr=False)
-    """The same for each column of a name."""
+    reader: RowReader = field(repr=False)
     sources: Mapping[str, Path] = field(repr=False)
     """For each column of a name the member of a row; a column without a field has a member of its own name."""
     of_name: Collection[str] = field(repr=False)
     """Members of a row of a dataset file that may be there for its name only."""
+    in_keys: Layouts = field(repr=False)
+    in_files: Layouts = field(repr=False)
+    names: Sequence[NameAtOnce] | None = field(repr=False)
+    """Of a row of a dataset file: its key, and its id in the key."""
 
     @classmethod
     def of(cls, definition: Mapping[str, object]) -> Self:
         """Parse a definition (see `datasets.registry.definition`); raises BadDataset."""
         name, prefix, table, key, only = (
-            _text(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
+            text_of(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
         )
         holds, path, row = (str(definition.get(member, "")) for member in ("holds", "path", "row"))
-        fields, ignore = _pairs(name, definition), _texts(name, definition, "ignore")
+        fields, ignore = pairs_of(name, definition), texts_of(name, definition, "ignore")
         try:
             names, ids = Template.of(key), Template.of(row)
             keys = list(dict.fromkeys([*names.columns, *ids.columns]))
             d1 = Table(table, keys, list(dict.fromkeys([*keys, *fields.values()])))
-            readings = field_readings(_rules(definition, fields))
+            readings = field_readings(rules_of(definition, fields))
             members = {column: member for member, column in fields.items()}
+            sources = {column: parse(members[column]) if column in members else (column,) for column in keys}
+            of_name = [column for column in keys if column not in members]
+            nodes = tree(fields, ignore)
             made = cls(
                 name=name,
                 prefix=prefix,
@@ -90,15 +89,17 @@ class Correspondence:
                 d1=d1,
                 key=names,
                 row=ids,
-                tree=tree(fields, ignore),
-                beside=tree((), _texts(name, definition, "beside")),
+                tree=nodes,
+                beside=tree((), texts_of(name, definition, "beside")),
                 paths={member: parse(member) for member in fields},
                 members=members,
-                sources={column: parse(members[column]) if column in members else (column,) for column in keys},
+                sources=sources,
                 readings=readings,
-                places={column: d1.cell(column) for column in keys},
-                cells=[(each, *d1.cell(fields[member])) for member, each in readings.items()],
-                of_name=[column for column in keys if column not in members],
+                reader=RowReader(d1, (names, ids), readings, fields),
+                of_name=of_name,
+                in_keys=Layouts(readings, nodes),
+                in_files=Layouts(readings, nodes, of_name),
+                names=names_at_once((names, ids), sources),
             )
         except (BadTemplate, BadPath, BadRules) as error:
             raise BadDataset(name, error) from error
@@ -181,31 +182,36 @@ class Correspondence:
             except KeyError as missing:
                 findings.append(Finding(name, NO_ID, self._member(missing.args[0]), held.place))
                 return None
+        if take := self.in_keys[tuple(held.value)]:
+            return KeyRow(row, self._at_once(take(held.value)))
         return KeyRow(row, self._fields(name, row, held.value, findings))
+
+    def _at_once(self, contents: Sequence[JSON]) -> Forms | Fields:
+        forms = [f"t{each}" if type(each) is str else canonical_field(each) for each in contents]
+        return kept(self.readings, forms, column=False)
 
     def _fields(
         self, name: str, row: str, value: dict[str, JSON], findings: list[Finding], known: Collection[str] = ()
-    ) -> Fields:
+    ) -> Forms | Fields:
         """The fields of an object; top-level members in `known` are not compared. May raise RecursionError."""
-        digests = [ABSENT] * len(self.readings)
-        for kind, path in self._add(digests, value, self.tree, (), known):
+        forms: list[str | None] = [None] * len(self.readings)
+        for kind, path in self._add(forms, value, self.tree, (), known):
             findings.append(Finding(name, kind, spelled(path), row))
-        return pack(self.readings, digests, column=False)
+        return kept(self.readings, forms, column=False)
 
     def _add(
-        self, digests: list[bytes], value: dict[str, JSON], node: Tree, above: Path, known: Collection[str] = ()
+        self, forms: list[str | None], value: dict[str, JSON], node: Tree, above: Path, known: Collection[str] = ()
     ) -> Iterator[tuple[str, Path]]:
-        """Add the digests of the fields below a node; each problem with its path."""
+        """Add the forms of the fields below a node; each problem with its path."""
         for member, content in value.items():
             leaf = node.get(member, "")
             if isinstance(leaf, dict):
                 if isinstance(content, dict):
-                    yield from self._add(digests, content, leaf, (*above, member))
+                    yield from self._add(forms, content, leaf, (*above, member))
                 elif content is not None:
                     yield NOT_AN_OBJECT, (*above, member)
             elif leaf:
-                readings = self.readings[leaf]
-                digests[readings.place] = readings[canonical_field(content)]
+                forms[self.readings[leaf].place] = canonical_field(content)
             elif leaf is not None and member not in known:
                 yield UNKNOWN_FIELD, (*above, member)
 
@@ -221,6 +227,8 @@ class Correspondence:
             return DatasetKey(None, (), [Finding(at, MISSING_IN_D1, missing.args[0])])
         findings: list[Finding] = []
         try:
+            if take := self.in_files[tuple(value)]:
+                return DatasetKey(name, (KeyRow(row, self._at_once(take(value))),))
             return DatasetKey(name, [KeyRow(row, self._fields(name, row, value, findings, self.of_name))], findings)
         except RecursionError:
             return DatasetKey(name, [KeyRow(row, None)], [Finding(name, NOT_AN_OBJECT, row=row)])
@@ -228,6 +236,10 @@ class Correspondence:
     def row_name(self, value: dict[str, JSON]) -> tuple[str, str]:
         """The key of a row of a dataset file, and its id in the key; raises KeyError with the missing member."""
         try:
+            if self.names is not None:
+                name, row = self.names[0].of(value), self.names[1].of(value)
+                if name is not None and row is not None:
+                    return name, row
             part = self._parts(value)
             return self.key.of_parts(part), self.row.of_parts(part)
         except KeyError as missing:
@@ -275,12 +287,7 @@ class Correspondence:
 
     def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
         """A result row of the statements of `d1`."""
-        kinds = str(cells["kinds"])
-        head, nameless = self.key.of_cells(cells, self.places)
-        row, without = self.row.of_cells(cells, self.places) if self.many else ("", "")
-        digests = [each[canonical_cell(kinds[index], cells[cell])] for each, index, cell in self.cells]
-        fields = pack(self.readings, digests, column=True)
-        return DatasetRow(None if nameless else head, head, None if without else row, nameless or without, fields)
+        return self.reader.read(cells)
 
     def value_of(self, cells: Mapping[str, tuple[str, Cell]]) -> dict[str, JSON]:
         """The row of D1 as JSON. Raises ValueError, without quoting a value, for a column that has no JSON form."""
@@ -288,33 +295,3 @@ class Correspondence:
         for member, column in self.fields.items():
             place(value, self.paths[member], cell_json(*cells[column]))
         return value
-
-
-def _rules(definition: Mapping[str, object], fields: Mapping[str, str]) -> dict[str, TypeRules]:
-    everywhere, special = definition.get("rules", list(DEFAULT)), definition.get("field_rules", {})
-    if not isinstance(everywhere, list) or not isinstance(special, dict):
-        raise BadRules(_("rules is a list of type rules, and field_rules has such a list for a field"))
-    if unknown := sorted(special.keys() - fields.keys()):
-        raise BadRules(_("field_rules names %(unknown)s, which is not compared", unknown=repr(unknown[0])))
-    return {member: TypeRules.of([str(name) for name in special.get(member, everywhere)]) for member in fields}
-
-
-def _text(definition: Mapping[str, object], member: str) -> str:
-    value = definition.get(member)
-    if not isinstance(value, str) or not value:
-        raise BadDataset(definition.get("name"), _("%(member)s is missing", member=member))
-    return value
-
-
-def _pairs(name: str, definition: Mapping[str, object]) -> dict[str, str]:
-    fields = definition.get("fields")
-    if not isinstance(fields, dict) or not all(isinstance(text, str) for pair in fields.items() for text in pair):
-        raise BadDataset(name, _("fields must name a column for each JSON field"))
-    return fields
-
-
-def _texts(name: str, definition: Mapping[str, object], member: str) -> list[str]:
-    found = definition.get(member, [])
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise BadDataset(name, _("%(member)s must be a list of JSON fields", member=member))
-    return found

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -85,10 +85,18 @@ def next_rows(rule: Correspondence, place: TablePlace, query: Query) -> tuple[Se
     if not whole and limit >= most:
         sentence = _("At least %(limit)s rows of %(table)s have one key: correct the table.")
         raise RunError("one_key", say(sentence, limit=limit, table=rule.table))
-    size = sum(map(len, map(str, chain.from_iterable([row.values() for row in rows]))))
+    size = _size(rows)
     room = limit * 2 if not whole else max(FEWEST_ROWS, PAGE_BYTES // (size // len(rows) + 1))
     place.limit = min(limit * 2, room, most)
     return whole, False
+
+
+def _size(rows: Sequence[Row]) -> int:
+    """The characters of all cells."""
+    try:
+        return len("".join(cast("Iterable[str]", chain.from_iterable([row.values() for row in rows]))))
+    except TypeError:  # not only texts
+        return sum(map(len, map(str, chain.from_iterable([row.values() for row in rows]))))
 
 
 class TableReader:
@@ -107,6 +115,8 @@ class TableReader:
         self._paid_at = 0.0
         self._client = clients.reader(environment, self._budget)
         self._thread = ThreadPoolExecutor(1)
+        self.asked_for = 0
+        """The rows of the page asked for last, if it is full: its last one begins the page after it."""
         self._asked: Future[tuple[Sequence[Row], bool]] | None = None
 
     def __enter__(self) -> Self:
@@ -130,6 +140,7 @@ class TableReader:
         if self._asked is None:
             if wait := self._pay():
                 return wait
+            self.asked_for = min(self.place.limit or FIRST_ROWS, self.place.most or MOST_ROWS) - 1
             self._asked = self._thread.submit(next_rows, self._rule, self.place, self._query)
         return 0.0
 

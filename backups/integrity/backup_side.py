@@ -1,8 +1,8 @@
 """The backup's side of a check: a backup in R2, or a dataset file, as names and digests. Memory is bounded."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from hashlib import sha256
-from itertools import batched, islice
+from itertools import islice
 from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _, gettext_noop
@@ -80,14 +80,17 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
     return keys
 
 
-def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[DatasetKey]]:
+def read_file(
+    check: Check, rule: Correspondence, *, after: int, size: Callable[[], int]
+) -> Iterator[Sequence[DatasetKey]]:
     """Batches of the rows in the check's file that belong to its dataset, without the first `after`.
 
-    Raises RunError.
+    `size` is asked for the rows of each batch; there are at most FILE_BATCH. Raises RunError.
     """
     others = [other for other in dataset_registry.of_database(check.dataset.database) if other.name != rule.name]
     try:
-        rows = DatasetFile(Path(check.source), [rule, *others]).rows(rule)
-        yield from batched(islice(rows, after, None), FILE_BATCH)
+        rows = islice(DatasetFile(Path(check.source), [rule, *others]).rows(rule), after, None)
+        while batch := list(islice(rows, max(1, min(size(), FILE_BATCH)))):
+            yield batch
     except BadFile as error:
         raise RunError("bad_file", error) from error

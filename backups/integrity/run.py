@@ -7,7 +7,6 @@ to one stretch of work, so a check that lay still for a quarter of an hour start
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, astuple, dataclass
-from hashlib import sha256
 from typing import Self
 
 from django.db.models.functions import Now
@@ -19,11 +18,11 @@ from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import MOST_ROWS, Row, TableReader
-from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
+from backups.datasets.sides import ONLY_IN_D1, DatasetKey, chained
 from backups.integrity import cases as difference_cases, staging as check_staging
-from backups.integrity.backup_side import insist_whole, read_file, read_generation
+from backups.integrity.backup_side import FILE_BATCH, insist_whole, read_file, read_generation
 from backups.integrity.live_side import read_now
-from backups.integrity.staging import MAX_STORED, Side, Staged
+from backups.integrity.staging import MAX_STORED, Unstaged
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError
@@ -34,6 +33,7 @@ from kvops.wording import say
 
 MAX_KEYLESS = 1_000
 MAX_RESTARTS = 3
+PAGES_AT_ONCE = 4  # of D1, for one batch of the backup
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class CheckProgress:
     """The progress of a check, kept in the cursor of its run."""
 
     phase: str = "backup"
-    """`backup` until the backup is read, then `d1` until the table is read too, then `compare`."""
+    """`backup`, then `d1` until the table is read too, then `compare`."""
     d1_read: bool = False
     parts: int = 0
     keys: int = 0
@@ -66,6 +66,9 @@ class CheckProgress:
         return cls(**cursor)  # type: ignore[arg-type]
 
 
+type Batches = Generator[tuple[int, Sequence[DatasetKey]]]
+
+
 class CheckComparison:
     """The work of one step on a check, in a run of its own or within another run."""
 
@@ -77,7 +80,12 @@ class CheckComparison:
         # A backup of master data holds several tables, and each check is about one of them.
         whole = check.generation if check.generation and not check.generation.tables else None
         self.prefixes = tuple(whole.prefixes if whole else [self.rule.prefix])
-        self._calls = 0
+        self._calls, self._unstaged = 0, Unstaged()
+
+    @property
+    def tired(self) -> bool:
+        """Whether the step should end. Only a command reads a file, in its own process, so that needs no steps."""
+        return self.lease.tired and not (self.progress.phase == "backup" and self.check.generation is None)
 
     def step(self) -> bool:
         """Work until the step is over; True if the check is finished. Raises RunError, TryLater, CloudflareError."""
@@ -110,13 +118,16 @@ class CheckComparison:
             check_staging.clear_sides(self.check, findings=True)
             Check.objects.filter(pk=self.check.pk).update(started_at=Now())
 
-    def _keep(self, rows: Mapping[Side, Sequence[Staged]], findings: Sequence[Finding]) -> None:
-        room = MAX_STORED - self.progress.found
-        self.progress.found += len(findings)
+    def _keep(self) -> None:
+        """Stage what was read of both sides since the last checkpoint."""
+        rows, self._unstaged = self._unstaged, Unstaged()
+        self.progress.found += len(rows.findings)
+        self.progress.staged_keys += len(rows.backup) + len(rows.unreadable)
+        self.progress.staged_rows += len(rows.d1)
         with self._checkpoint():
-            for side, staged in rows.items():
-                check_staging.stage(self.check, side, staged)
-            check_staging.note_differences(self.check, findings, room=room)
+            check_staging.stage(self.check, rows, self.rule.readings)
+            room = MAX_STORED - self.progress.found + len(rows.findings)
+            check_staging.note_differences(self.check, rows.findings, room=room)
 
     def _read_and_count(self) -> None:
         """Read, and keep the number of requests also if the last ones failed: that ends the step."""
@@ -136,11 +147,12 @@ class CheckComparison:
                 self._read_keyless(table)
             if self.progress.phase == "backup":
                 self._read_backup(table)
-                if self.lease.tired:
+                if self.tired:
                     return
             while self.progress.phase == "d1":
                 self._read_page(table)
-                if self.lease.tired and not table.asked:
+                self._keep()
+                if self.tired and not table.asked:
                     return
 
     # The backup
@@ -148,30 +160,48 @@ class CheckComparison:
     def _read_backup(self, table: TableReader) -> None:
         """Read the backup in turn with D1, until the step or the backup ends."""
         generation = self.check.generation
-        with closing(self._batches(generation)) as batches:
+        self._ask(table)
+        with closing(self._batches(generation, table)) as batches:
             for part, batch in batches:
-                if not (self.progress.d1_read or self.lease.tired):
-                    table.ask()
                 self.progress.parts = part
-                self._keep_backup(batch)
-                if table.asked:
-                    self._read_page(table)
-                # Only a command checks a file, in its own process, so the work needs no steps.
-                if self.lease.tired and generation is not None:
+                self._add_keys(batch)
+                self._draw_level(table)
+                self._keep()
+                if self.tired:
                     return
+                self._ask(table)
         if generation is not None:
             insist_whole(generation, self.rule, keys=self.progress.keys, rows=self.progress.kv_rows)
         self._end_of_backup()
 
-    def _batches(self, generation: Generation | None) -> Generator[tuple[int, Sequence[DatasetKey]]]:
+    def _batches(self, generation: Generation | None, table: TableReader) -> Batches:
         if generation is not None:
             return read_generation(generation, self.rule, after=self.progress.parts)
-        return ((0, batch) for batch in read_file(self.check, self.rule, after=self.progress.keys))
+
+        def size() -> int:
+            """As many rows as the page of D1 that was asked for, so that the two come together."""
+            level = self.progress.rows + table.asked_for - self.progress.kv_rows
+            return level if table.asked and level > 0 else FILE_BATCH
+
+        return ((0, batch) for batch in read_file(self.check, self.rule, after=self.progress.keys, size=size))
+
+    def _draw_level(self, table: TableReader) -> None:
+        """Read D1 as far as the backup: rows of the two that come together need no digests."""
+        for _page in range(PAGES_AT_ONCE):
+            if not table.asked:
+                return
+            try:
+                self._read_page(table)
+            except (CloudflareError, RunError):
+                self._keep()  # what was read before is good
+                raise
+            if self.progress.rows >= self.progress.kv_rows:
+                return
+            self.lease.keep()
 
     def _end_of_backup(self) -> None:
         self.progress.phase = "compare" if self.progress.d1_read else "d1"
-        with self._checkpoint():
-            pass
+        self._keep()
 
     def _read_kv(self, namespace: Namespace) -> None:
         """Read the keys as they are now, all in one step, so that an interrupted read begins again."""
@@ -180,27 +210,13 @@ class CheckComparison:
         with closing(read_now(namespace, self.rule)) as batches:
             for calls, batch in batches:
                 self._calls += calls
-                self._keep_backup(batch)
+                self._add_keys(batch)
+                self._keep()
         self._end_of_backup()
 
-    def _keep_backup(self, batch: Sequence[DatasetKey]) -> None:
-        findings = [finding for key in batch for finding in key.findings]
-        staged: list[Staged] = []
-        unreadable: list[Staged] = []
-        for name, rows, _findings in batch:
-            if name is None:
-                continue
-            if rows is None and check_staging.storable(name):
-                unreadable.append((name, "", None))
-            for row, fields in rows or ():
-                self.progress.kv_rows += 1
-                if check_staging.storable(name) and check_staging.storable(row):
-                    staged.append((name, row, fields))
-                else:
-                    findings.append(Finding(name, MISSING_IN_D1, row=row))
+    def _add_keys(self, batch: Sequence[DatasetKey]) -> None:
         self.progress.keys += len(batch)
-        self.progress.staged_keys += len(staged) + len(unreadable)
-        self._keep({Side.BACKUP: staged, Side.UNREADABLE: unreadable}, findings)
+        self.progress.kv_rows += self._unstaged.add_keys(batch)
 
     # D1
 
@@ -224,50 +240,35 @@ class CheckComparison:
             )
             raise RunError("no_keys", say(sentence, most=MAX_KEYLESS, table=self.rule.table))
         self.progress.looked_for_keyless = True
-        self._keep_rows(rows)
+        self._add_rows(rows)
+        self._keep()
 
     def _read_page(self, table: TableReader) -> None:
-        """Keep the next page, and ask for the one after it first."""
+        """Add the next page, and ask for the one after it first."""
         try:
             rows, self.progress.d1_read = table.take()
         finally:
             self._count_calls(table)
         self.progress.after, self.progress.limit, self.progress.most = astuple(table.place)
-        if not (self.progress.d1_read or self.lease.tired):
-            table.ask()
+        self._ask(table)
         if self.progress.d1_read and self.progress.phase == "d1":
             self.progress.phase = "compare"
-        self._keep_rows(rows)
+        self._add_rows(rows)
+
+    def _ask(self, table: TableReader) -> None:
+        if not (self.progress.d1_read or self.tired):
+            table.ask()
 
     def _count_calls(self, table: TableReader) -> None:
         calls, rows_read = table.spent()
         self._calls += calls
         self.progress.rows_read += rows_read
 
-    def _keep_rows(self, rows: Sequence[Row]) -> None:
-        staged: list[Staged] = []
-        findings: list[Finding] = []
-        digest = bytes.fromhex(self.progress.rows_sha256)
-        for found in map(self.rule.read_row, rows):
-            if not found.may_be_under(self.prefixes):
-                continue
-            self.progress.rows += 1
-            name, _head, row, _nameless, fields = found
-            chained = f"\0{name or ''}\0{row or ''}\0".encode(errors="surrogatepass")
-            digest = sha256(digest + chained + fields.packed).digest()
-            if name is None or row is None or not (check_staging.storable(name) and check_staging.storable(row)):
-                self._note_nameless(found, findings)
-            else:
-                staged.append((name, row, fields))
-        self.progress.rows_sha256 = digest.hex()
-        self.progress.staged_rows += len(staged)
-        self._keep({Side.D1: staged}, findings)
-
-    def _note_nameless(self, row: DatasetRow, findings: list[Finding]) -> None:
-        """Count a row that no key can hold; it is a difference unless such rows are allowed."""
-        self.progress.nameless += 1
-        if self.blocks:
-            findings.append(Finding(row.head, ONLY_IN_D1, row.nameless, row.row or ""))
+    def _add_rows(self, rows: Sequence[Row]) -> None:
+        found = [row for row in map(self.rule.reader.read, rows) if row.may_be_under(self.prefixes)]
+        self.progress.rows_sha256 = chained(self.progress.rows_sha256, found)
+        self.progress.rows += len(found)
+        self.progress.nameless += self._unstaged.add_rows(found, allowed=not self.blocks)
 
     # Both
 

@@ -2,15 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db import connection
 from django.db.models import Count, Q
 
 from backups.datasets.canonical import DIGEST
-from backups.datasets.fields import Fields
-from backups.datasets.sides import Finding
+from backups.datasets.fields import FieldReadings, Fields, Forms, pack
+from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
 from backups.models import Check, CheckRow, Difference
 
 MAX_STORED = 10_000
@@ -19,27 +19,31 @@ MAX_STORED = 10_000
 Side = CheckRow.Side
 _RULE = "rule "
 
-Staged = tuple[str, str, Fields | None]
+Staged = tuple[str, str, Forms | Fields | None]
 """The name of a key, the id of a row in it, and its fields; None for a row that is no object."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
-# Nearly every row is there once on each side with equal digests. Those are set aside by one pass without any join; the
-# other rows, `odd`, are compared field by field. A row that is there twice with unequal digests is odd on either side.
+# Nearly every row is there once on each side with equal fields: as one row of both sides, or as one of each with equal
+# digests. Those are set aside by one pass without any join; the other rows, `odd`, are compared field by field. A row
+# that is there twice is odd on either side. Of several, the one of both sides is compared, so that nothing differs.
 _FIND = """
 WITH odd AS MATERIALIZED (
     SELECT name, row FROM (
-        SELECT name, row, count(*) AS rows, count(*) FILTER (WHERE side = 'd1') AS d1
+        SELECT name, row, count(*) + count(*) FILTER (WHERE side = 'both') AS rows,
+            count(*) FILTER (WHERE side <> 'backup') AS d1
         FROM backups_checkrow WHERE check_run_id = %(check)s AND side <> 'unread'
         GROUP BY name, row, fields, by_rule
     ) AS alike GROUP BY name, row HAVING count(*) > 1 OR bool_or(rows <> 2 OR d1 <> 1)
 ), staged AS MATERIALIZED (
-    SELECT side, name, row, fields, by_rule FROM odd JOIN backups_checkrow USING (name, row)
-    WHERE check_run_id = %(check)s AND side <> 'unread'
+    SELECT sides.side, sides.kept, name, row, fields, by_rule FROM odd JOIN backups_checkrow AS stored USING (name, row)
+    JOIN (VALUES ('backup', 'backup'), ('d1', 'd1'), ('both', 'backup'), ('both', 'd1')) AS sides (kept, side)
+        ON stored.side = kept
+    WHERE check_run_id = %(check)s
 ), backup AS (
-    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'backup' ORDER BY name, row
+    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'backup' ORDER BY name, row, kept <> 'both'
 ), d1 AS (
-    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'd1' ORDER BY name, row
+    SELECT DISTINCT ON (name, row) * FROM staged WHERE side = 'd1' ORDER BY name, row, kept <> 'both'
 ), both_sides AS NOT MATERIALIZED (
     SELECT name, row, field, substr(backup.fields, at, %(size)s) AS ours, substr(d1.fields, at, %(size)s) AS theirs,
         substr(d1.fields, at + %(packed)s, %(size)s) AS other,
@@ -98,22 +102,94 @@ def storable(name: str) -> bool:
     return "\0" not in name
 
 
-def stage(check: Check, side: Side, rows: Iterable[Staged]) -> None:
-    """Add rows of a side with the digests of their fields."""
-    end = f"\t{check.pk}\t{side.value}\n"
-    lines = "".join([_line(name, row, fields) + end for name, row, fields in rows])
+@dataclass(slots=True)
+class Unstaged:
+    """What was read of both sides since the last checkpoint, with the differences that one side shows alone."""
+
+    backup: list[Staged] = field(default_factory=list)
+    unreadable: list[Staged] = field(default_factory=list)
+    d1: list[Staged] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add_keys(self, batch: Iterable[DatasetKey]) -> int:
+        """Add keys of the backup, and return the number of their rows."""
+        number = 0
+        for name, rows, findings in batch:
+            self.findings += findings
+            if name is None:
+                continue
+            if rows is None and storable(name):
+                self.unreadable.append((name, "", None))
+            for row, fields in rows or ():
+                number += 1
+                if storable(name) and storable(row):
+                    self.backup.append((name, row, fields))
+                else:
+                    self.findings.append(Finding(name, MISSING_IN_D1, row=row))
+        return number
+
+    def add_rows(self, rows: Iterable[DatasetRow], *, allowed: bool) -> int:
+        """Add rows of D1, and return the number of those that no key can hold: they differ unless they are allowed."""
+        nameless = 0
+        for name, head, row, wrong, fields in rows:
+            if name is not None and row is not None and storable(name) and storable(row):
+                self.d1.append((name, row, fields))
+                continue
+            nameless += 1
+            if not allowed:
+                self.findings.append(Finding(head, ONLY_IN_D1, wrong, row or ""))
+        return nameless
+
+    def set_pairs_aside(self) -> list[Staged]:
+        """Take away each row that both sides have with equal fields, and return those rows.
+
+        A row that one side has twice stays on both.
+        """
+        ours, theirs = set(self.backup), set(self.d1)
+        both = ours & theirs
+        if len(both) == len(self.backup) == len(self.d1):
+            pairs, self.backup, self.d1 = self.backup, [], []
+            return pairs
+        if len(ours) < len(self.backup) or len(theirs) < len(self.d1):
+            seen = Counter(self.backup) + Counter(self.d1)
+            both = {row for row in both if seen[row] == 2}
+        pairs = [row for row in self.backup if row in both]
+        self.backup = [row for row in self.backup if row not in both]
+        self.d1 = [row for row in self.d1 if row not in both]
+        return pairs
+
+
+def stage(check: Check, rows: Unstaged, readings: Mapping[str, FieldReadings]) -> None:
+    """Add rows of both sides: a row that both have with equal fields by its name alone, others with digests."""
+    pairs = rows.set_pairs_aside()
+    lines = [
+        *_lines(check, Side.BOTH, ((name, row, None) for name, row, _fields in pairs)),
+        *_lines(check, Side.BACKUP, _packed(readings, rows.backup, column=False)),
+        *_lines(check, Side.UNREADABLE, ((name, row, None) for name, row, _fields in rows.unreadable)),
+        *_lines(check, Side.D1, _packed(readings, rows.d1, column=True)),
+    ]
     columns = "name, row, fields, by_rule, check_run_id, side"
-    with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
-        rows_in.write(lines)
+    if lines:
+        with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
+            rows_in.write("".join(lines))
 
 
-def _line(name: str, row: str, fields: Fields | None) -> str:
-    """The first columns of a row in the text format of COPY."""
-    if fields is None:
-        return f"{_text(name)}\t{_text(row)}\t\\N\t\\N"
-    packed, by_rule = fields
-    rules = _text(json.dumps(by_rule)) if by_rule else "\\N"
-    return f"{_text(name)}\t{_text(row)}\t\\\\x{packed.hex()}\t{rules}"
+def _packed(
+    readings: Mapping[str, FieldReadings], rows: Iterable[Staged], *, column: bool
+) -> Iterator[tuple[str, str, Fields | None]]:
+    for name, row, fields in rows:
+        yield name, row, None if fields is None else pack(readings, fields, column=column)
+
+
+def _lines(check: Check, side: Side, rows: Iterable[tuple[str, str, Fields | None]]) -> Iterator[str]:
+    """The rows in the text format of COPY."""
+    end = f"\t{check.pk}\t{side.value}\n"
+    for name, row, fields in rows:
+        if fields is None:
+            yield f"{_text(name)}\t{_text(row)}\t\\N\t\\N{end}"
+        else:
+            rules = _text(json.dumps(fields.by_rule)) if fields.by_rule else "\\N"
+            yield f"{_text(name)}\t{_text(row)}\t\\\\x{fields.packed.hex()}\t{rules}{end}"
 
 
 def _text(text: str) -> str:
@@ -136,8 +212,8 @@ def note_differences(check: Check, findings: Sequence[Finding], *, room: int) ->
 
 def staged(check: Check) -> tuple[int, int]:
     """The number of rows of the backup's side and of D1's; a key with unreadable rows counts as one."""
-    of_d1 = Q(side=Side.D1)
-    found = CheckRow.objects.filter(check_run=check).aggregate(d1=Count("pk", of_d1), backup=Count("pk", ~of_d1))
+    of_d1, of_backup = Q(side__in=[Side.D1, Side.BOTH]), ~Q(side=Side.D1)
+    found = CheckRow.objects.filter(check_run=check).aggregate(d1=Count("pk", of_d1), backup=Count("pk", of_backup))
     return found["backup"], found["d1"]
 
 

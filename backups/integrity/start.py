@@ -13,7 +13,8 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.mapping import Correspondence
 from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence

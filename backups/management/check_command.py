@@ -16,8 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.datasets import registry as dataset_registry
+from backups.datasets.definition_parts import BadDataset
 from backups.datasets.files import BadFile, DatasetFile
-from backups.datasets.mapping import BadDataset
 from backups.integrity import start as check_start
 from backups.models import Check, Dataset
 from kvops.models import Environment, Run

@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit.chain import JSON
 from backups.bucket import access as bucket_access
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.mapping import Correspondence
 from backups.generations import encryption, scope
 from backups.generations.export import Export, step_of
 from backups.generations.kv_reader import Name

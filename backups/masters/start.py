@@ -13,7 +13,8 @@ from audit.actions import Action
 from backups import archive
 from backups.bucket import access as bucket_access
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.mapping import Correspondence
 from backups.exports import plain_file
 from backups.generations import scope, start as generation_start
 from backups.generations.kv_reader import KvReader

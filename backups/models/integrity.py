@@ -127,7 +127,8 @@ class CheckRow(models.Model):
     """A row of one side of a comparison in progress: a digest of each field. Emptied at the end.
 
     It has the name of its key and, in a key of many rows, its id. `fields` is laid out by `datasets.fields`; it is
-    empty for a row that is no object. `by_rule` has the fields that a type rule changed, if there are any.
+    empty for a row that is no object, and for a row of `both`. `by_rule` has the fields that a type rule changed, if
+    there are any.
     """
 
     class Side(models.TextChoices):
@@ -137,6 +138,8 @@ class CheckRow(models.Model):
         D1 = "d1"
         UNREADABLE = "unread"
         """A key of the backup whose value has no readable rows."""
+        BOTH = "both"
+        """A row that both sides have with equal fields."""
 
     # Without a constraint and an index: each would cost time for millions of rows, and the rows are read all at once.
     check_run = models.ForeignKey(

@@ -4,7 +4,7 @@ import pytest
 
 from backups.datasets import fields as dataset_fields
 from backups.datasets.canonical import NULL, ExactNumber, canonical_field, field_digest
-from backups.datasets.fields import ABSENT, NO_OTHER, FieldReadings, Fields, differing, field_readings, pack
+from backups.datasets.fields import ABSENT, NO_OTHER, FieldReadings, Fields, Forms, differing, field_readings, pack
 from backups.datasets.type_rules import TypeRules
 
 
@@ -16,8 +16,7 @@ def readings(*rules: str) -> dict[str, FieldReadings]:
 def packed(forms: dict[str, str], *rules: str, column: bool = True) -> Fields:
     """A row with these forms; a field without one is absent."""
     found = readings(*rules)
-    digests = [each[forms[name]] if name in forms else ABSENT for name, each in found.items()]
-    return pack(found, digests, column=column)
+    return pack(found, Forms(map(forms.get, found)), column=column)
 
 
 def test_the_fields_stand_in_the_order_of_their_names() -> None:
@@ -45,8 +44,8 @@ def test_a_text_in_a_key_is_only_a_text() -> None:
 @pytest.mark.parametrize(("ours", "found"), [('t{"x": 1}', set()), ('j{"x":1}', set()), ('j{"x":2}', {"a"})])
 def test_fields_that_differ_are_named(ours: str, found: set[str]) -> None:
     key = packed({"a": ours, "b": "n1"}, column=False)
-    assert differing(["a", "b"], key, packed({"a": 't{"x": 1}', "b": "n1"})) == found
-    assert differing(["a", "b"], key, packed({"a": 't{"x": 1}'})) == found | {"b"}
+    assert differing(readings(), key, Forms(['t{"x": 1}', "n1"])) == found
+    assert differing(readings(), key, Forms(['t{"x": 1}', None])) == found | {"b"}
 
 
 def test_forms_are_remembered_up_to_a_number_and_long_ones_never(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, strategies as st
 
 from backups.datasets import registry as dataset_registry
 from backups.datasets.canonical import DECODER, canonical_cell, canonical_field, field_digest, json_digest, number
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.mapping import Correspondence
 from backups.datasets.sides import Finding, KeyRow
 from backups.datasets.type_rules import DEFAULT, TypeRules
 from kvops.cloudflare import Cell
@@ -152,7 +153,7 @@ def test_the_name_of_a_file_row_comes_from_the_json_fields_of_its_columns() -> N
 def test_a_file_row_may_carry_a_key_column_that_is_not_compared() -> None:
     uncompared = rule(fields={"name": "name"})
     found = uncompared.key_from_row("masters[0]", DECODER.decode('{"type": "shop", "id": "7", "name": "x"}'))
-    assert (found.name, found.findings) == ("master:shop:7", [])
+    assert (found.name, found.findings) == ("master:shop:7", ())
 
 
 def test_a_file_row_without_its_key_is_a_difference_at_its_place() -> None:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from backups.datasets.canonical import DIGEST
-from backups.datasets.fields import ABSENT
-from backups.datasets.mapping import BadDataset, Correspondence
+from backups.datasets.definition_parts import BadDataset
+from backups.datasets.fields import Forms
+from backups.datasets.mapping import Correspondence
 from backups.datasets.sides import DatasetKey, Finding
 from tests.backups.datasets.test_mapping import rule
 
@@ -85,9 +85,7 @@ def test_fields_may_lie_inside_a_row() -> None:
     nested = {"id": "id", "address.city": "city", '"a.b"': "dotted"}
     found = key([{"id": "1", "address": {"city": "Kyoto", "zip": 5}, "a.b": 1}], fields=nested)
     assert found.rows
-    assert found.rows[0].fields
-    assert ABSENT not in found.rows[0].fields.packed
-    assert len(found.rows[0].fields.packed) == DIGEST * len(nested)
+    assert found.rows[0].fields == Forms(["n1", "tKyoto", "t1"])
     assert found.findings == [Finding("skills", "unknown_field", "address.zip", "1")]
 
 
