@@ -23,12 +23,14 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
     """The decrypted bytes in pieces, after all of them were authenticated. They are held in memory, at most one part.
 
     Raises Damaged if the object was changed or cut off, or if none of the identities opens it. An exception that
-    `chunks` raises is not caught.
+    `chunks` raises goes through as it is: an outage of the store is no damage.
     """
-    opened = BytesIO()
+    read, opened = _ChunkFile(chunks), BytesIO()
     try:
-        pyrage.decrypt_io(_ChunkFile(chunks), opened, identities)
+        pyrage.decrypt_io(read, opened, identities)
     except (pyrage.DecryptError, OSError) as error:
+        if read.raised is not None:  # in the header of an object, age reports it as an error of its own
+            raise read.raised from None
         raise Damaged(_("The object was changed or cut off after it was encrypted: it cannot be decrypted.")) from error
     opened.seek(0)
     while piece := opened.read(PIECE):
@@ -36,9 +38,10 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
 
 
 class _ChunkFile:
-    """A file object that reads from chunks."""
+    """A file object that reads from chunks. `raised` is the exception that ended them."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.raised: Exception | None = None
         self._chunks = iter(chunks)
         self._chunk = b""
         self._at = 0
@@ -46,10 +49,17 @@ class _ChunkFile:
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; empty at the end."""
         while self._at == len(self._chunk):
-            following = next(self._chunks, None)
+            following = self._following()
             if following is None:
                 return b""
             self._chunk, self._at = following, 0
         taken = self._chunk[self._at : self._at + size]
         self._at += len(taken)
         return taken
+
+    def _following(self) -> bytes | None:
+        try:
+            return next(self._chunks, None)
+        except Exception as error:
+            self.raised = error
+            raise

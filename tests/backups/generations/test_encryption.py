@@ -220,6 +220,25 @@ def test_an_object_that_was_encrypted_by_somebody_else_is_damaged(estate: make.E
     assert "hunter2" not in made.problem
 
 
+def test_an_outage_at_an_encrypted_object_damages_nothing(estate: make.Estate) -> None:
+    made = backed_up(estate)
+    estate.s3.fault("503", "GET", key=made.object_keys()[0], times=5)
+    generation_start.start_verification(made, actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert made.status == "verified"
+
+
+def test_an_encrypted_object_that_is_gone_is_not_called_changed(estate: make.Estate) -> None:
+    made = backed_up(estate)
+    del estate.s3.objects[made.object_keys()[0]]
+    generation_start.start_verification(made, actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert made.status == "damaged"
+    assert "changed" not in made.problem
+
+
 def test_a_part_that_is_encrypted_anew_after_a_crash_has_the_name_of_the_next_attempt(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
