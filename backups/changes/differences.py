@@ -58,6 +58,16 @@ class PathDifference:
     after: ShapeName
 
 
+@dataclass(frozen=True)
+class _Number:
+    """A number as it is spelled: `1` and `1.0` are two values, and neither is `true`."""
+
+    text: str
+
+
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
 def parsed(data: bytes) -> tuple[ShapeName, Any]:
     """The type of a whole value, and the value if it is JSON."""
     try:
@@ -67,7 +77,7 @@ def parsed(data: bytes) -> tuple[ShapeName, Any]:
     if "\0" in text:
         return ShapeName.BINARY, _NOTHING
     try:
-        found = json.loads(text)
+        found = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return ShapeName.TEXT, _NOTHING
     return _shape(found), found
@@ -106,7 +116,7 @@ def _walk(path: str, before: Any, after: Any, depth: int) -> Iterator[PathDiffer
         for index in range(max(len(before), len(after))):
             here, there = (side[index] if index < len(side) else _NOTHING for side in (before, after))
             yield from _member(f"{path}[{index}]", here, there, depth)
-    elif not _same(before, after):
+    elif before != after:
         yield PathDifference(path or WHOLE, DifferenceKind.CHANGED, _shape(before), _shape(after))
 
 
@@ -117,11 +127,6 @@ def _member(at: str, before: Any, after: Any, depth: int) -> Iterator[PathDiffer
         yield PathDifference(at, DifferenceKind.REMOVED, _shape(before), ShapeName.NONE)
     else:
         yield from _walk(at, before, after, depth + 1)
-
-
-def _same(before: Any, after: Any) -> bool:
-    """Whether two values are equal and of one type: `1` and `true` are equal in Python."""
-    return _shape(before) == _shape(after) and bool(before == after)
 
 
 def _paths(path: str, value: Any, shape: ShapeName, depth: int) -> Iterator[tuple[str, ShapeName]]:
@@ -141,7 +146,7 @@ def _shape(value: Any) -> ShapeName:
             return ShapeName.BOOLEAN
         case None:
             return ShapeName.NULL
-        case int() | float():
+        case _Number():
             return ShapeName.NUMBER
         case str():
             return ShapeName.STRING

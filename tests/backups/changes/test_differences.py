@@ -14,6 +14,12 @@ CASES: list[tuple[bytes | None, bytes, list[tuple[str, str, str, str]]]] = [
     (b'{"m":{"h":["x"]}}', b'{"m":{"h":["y","z"]}}', [
         ("m.h[0]", "changed", "string", "string"), ("m.h[1]", "added", "", "string"),
     ]),
+    (b'{"a":1,"b":1}', b'{"a":1.0,"b":2}', [
+        ("a", "changed", "number", "number"), ("b", "changed", "number", "number"),
+    ]),
+    (b'{"a":[0,{"c":1}]}', b'{"a":[false,{"c":1e0}]}', [
+        ("a[0]", "changed", "number", "boolean"), ("a[1].c", "changed", "number", "number"),
+    ]),
     (b'{"a":1}', b'{ "a": 1 }', [("$", "changed", "object", "object")]),
     (b"{}", b'{"m":{"sk_live_4242":1}}', [("m", "added", "", "object")]),
     (b'{"m":{}}', b'{"m":{"sk_live_4242":1}}', [("m.•••", "added", "", "number")]),
@@ -40,6 +46,14 @@ def test_deep_json_is_compared_as_a_whole_below_some_level() -> None:
     deep = b'{"a":' * 60 + b"%d" + b"}" * 60
     [one], _more = between(deep % 1, deep % 2)
     assert (one.kind, one.before) == ("changed", "object")
+
+
+def test_a_number_below_some_level_is_not_taken_for_true_or_for_another_spelling() -> None:
+    deep = b'{"n":1,"a":' + b'{"a":' * 60 + b"%b" + b"}" * 61
+    older = deep % b"1"
+    for new in (b"1.0", b"true"):
+        found, _more = between(older, deep.replace(b'"n":1', b'"n":2') % new)
+        assert (found[0].path, len(found)) == ("n", 2)
 
 
 def test_the_paths_of_a_value_are_hints_with_types() -> None:
