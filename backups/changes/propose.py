@@ -122,10 +122,18 @@ def _create(namespace: Namespace, proposal: Proposal, columns: dict[str, object]
     )
     back_up(change, actor=by.actor, person=by)
     begun = procedures.begun("change", namespace.binding, [name])
-    command = key_value.put_command(namespace, name, proposal.new.expiration)
-    details = {"key": name, "parts": list(proposal.parts), "object": change.object_key, "command": command, **begun}
+    details = {**told(change, proposal), **begun}
     record_change(Action.CHANGE_PREPARED, change, actor=by.actor, digest=change.object_sha256, details=details)
     return change
+
+
+def told(change: KeyChange, proposal: Proposal) -> dict[str, object]:
+    """What the audit log keeps of a proposal, with the command that does the same without KVOps."""
+    new = proposal.new
+    command = key_value.put_command(
+        change.namespace, change.name, expiration=new.expiration, metadata=new.metadata is not None
+    )
+    return {"key": change.name, "parts": list(proposal.parts), "object": change.object_key, "command": command}
 
 
 def described(environment: Environment, proposal: Proposal, recipients: list[str]) -> dict[str, object]:

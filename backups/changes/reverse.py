@@ -14,13 +14,12 @@ from backups.bucket.r2 import R2Store
 from backups.changes import proposal as proposals, review_key
 from backups.changes.moves import ChangeRefused, insist_operator, locked, record_change
 from backups.changes.proposal import Proposal, ProposalRefused
-from backups.changes.propose import back_up, described, insist_changeable, insist_expiry, insist_free, live_entry
+from backups.changes.propose import back_up, described, insist_changeable, insist_expiry, insist_free, live_entry, told
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import GenerationEntry, KeyChange
 from kvops.cloudflare import KvEntry
-from kvops.inventory import value as key_value
 from kvops.models import Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
@@ -62,8 +61,8 @@ def prepare(change: KeyChange, *, by: Person) -> KeyChange:
         )
         KeyChange.objects.filter(pk=made.pk).update(prepare_run=run)
         begun = procedures.begun("change", mine.namespace.binding, [mine.name])
-        told = {"key": mine.name, "command": key_value.put_command(mine.namespace, mine.name, mine.expiration_before)}
-        record_change(Action.CHANGE_PREPARED, made, actor=by.actor, details={"reverses": mine.pk, **told, **begun})
+        details = {"reverses": mine.pk, "key": mine.name, **begun}
+        record_change(Action.CHANGE_PREPARED, made, actor=by.actor, details=details)
     return made
 
 
@@ -91,7 +90,7 @@ def prepare_reverse(lease: Lease) -> None:
         body = _stored(change, proposal, store, lease)
     with lease.checkpoint(Done({"parts": proposal.parts}), done=1, note=""):
         _fill(change, object_sha256=proposals.digest(body))
-        details = {"key": change.name, "parts": list(proposal.parts), "object": change.object_key}
+        details = told(change, proposal)
         record_change(Action.CHANGE_PREPARED, change, actor=lease.actor, digest=change.object_sha256, details=details)
 
 

@@ -128,16 +128,23 @@ def in_hex(data: bytes) -> str:
 def fetch_command(namespace: Namespace, name: str) -> str:
     """The command that fetches the value without KVOps, quoted for a shell."""
     if name.startswith("-"):
-        return _curl(namespace, name, "")
+        return _curl(namespace, name, "", "")
     return _wrangler(namespace, f"get {shell(name)}")
 
 
-def put_command(namespace: Namespace, name: str, expiration: int | None = None) -> str:
-    """The command that writes a value from a file without KVOps, quoted for a shell. It does not have the value."""
+def put_command(namespace: Namespace, name: str, *, expiration: int | None, metadata: bool) -> str:
+    """The command that writes an entry without KVOps, quoted for a shell.
+
+    It has neither the value nor the metadata, which may be secrets: it reads both from files.
+    """
     if name.startswith("-"):
-        return _curl(namespace, name, " --request PUT --data-binary @value")
+        body = "--form value=@value --form 'metadata=<metadata'" if metadata else "--data-binary @value"
+        return _curl(
+            namespace, name, f" --request PUT {body}", "" if expiration is None else f"?expiration={expiration}"
+        )
     until = "" if expiration is None else f" --expiration {expiration}"
-    return _wrangler(namespace, f"put {shell(name)} --path value{until}")
+    beside = ' --metadata "$(cat metadata)"' if metadata else ""
+    return _wrangler(namespace, f"put {shell(name)} --path value{until}{beside}")
 
 
 def _wrangler(namespace: Namespace, call: str) -> str:
@@ -146,9 +153,9 @@ def _wrangler(namespace: Namespace, call: str) -> str:
     return f"CLOUDFLARE_ACCOUNT_ID={account} npx wrangler kv key {call} {place}"
 
 
-def _curl(namespace: Namespace, name: str, more: str) -> str:
+def _curl(namespace: Namespace, name: str, more: str, query: str) -> str:
     """The same for a name that wrangler takes for an option: it has no other way to give a name."""
     account = shell(namespace.environment.account_id)
     base, key = namespace.environment.api_base_url, quote(name, safe="")
-    url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}"
+    url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}{query}"
     return f'curl --fail{more} --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" {shell(url)}'

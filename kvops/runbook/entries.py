@@ -155,10 +155,19 @@ class RunbookEntry:
         if self.stated:
             return self.stated.command
         if self.kind != EntryKind.READ:
-            return str(self.begun.details.get("command", ""))
+            return self._told
         rows = Namespace.objects.select_related("environment")
         namespace = rows.filter(pk=self.begun.subject.partition(":")[2]).first()
         return key_value.fetch_command(namespace, self.about) if namespace else ""
+
+    @property
+    def _told(self) -> str:
+        """The command of a change. A reverse change has it in a later entry: it begins before the old entry is read."""
+        if self.begun.action != Action.CHANGE_PREPARED:
+            return ""
+        same = Entry.objects.filter(subject=self.begun.subject, action=self.begun.action, seq__gte=self.begun.seq)
+        with_command = same.filter(details__has_key="command").order_by("seq").first()
+        return str(with_command.details["command"]) if with_command else ""
 
     @cached_property
     def tree(self) -> SubjectTree:

@@ -151,6 +151,32 @@ def test_the_reverse_change_brings_the_old_entry_back(mail: make.Estate, people:
     assert change_helpers.proposals(mail) == []
 
 
+def commands(change: KeyChange) -> list[str]:
+    """The commands that the audit log keeps of a change, oldest first."""
+    entries = Entry.objects.filter(action="change.prepared", subject=change.subject).order_by("seq")
+    return [one.details["command"] for one in entries if "command" in one.details]
+
+
+def test_the_command_of_a_change_takes_metadata_from_a_file_and_names_the_expiration(
+    mail: make.Estate, people: make.People
+) -> None:
+    change = change_helpers.proposed(mail.qa, people, metadata=('{"v":2}',), expiration=(4_000_000_000,))
+    [command] = commands(change)
+    assert '--expiration 4000000000 --metadata "$(cat metadata)" ' in command
+    assert '"v"' not in command
+
+
+def test_the_command_of_a_reverse_change_has_the_metadata_of_the_old_entry(
+    mail: make.Estate, people: make.People
+) -> None:
+    change = change_helpers.done(mail.qa, people, metadata=(None,))
+    assert "--metadata" not in commands(change)[0]
+    back = reverse_change.prepare(change, by=people.operator)
+    make.work()
+    [command] = commands(back)
+    assert '--metadata "$(cat metadata)"' in command
+
+
 def test_the_reverse_change_is_encrypted_to_the_recipients_of_today(mail: make.Estate, people: make.People) -> None:
     change = change_helpers.done(mail.qa, people)
     with triggers_off("backups_keychange"):

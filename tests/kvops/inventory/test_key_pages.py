@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
-from kvops.inventory.value import SHOWN
+from kvops.inventory.value import SHOWN, put_command
 from kvops.models import Scan
 from tests import make
 from tests.signing import signed_in
@@ -218,6 +218,13 @@ def test_a_name_wrangler_would_take_for_an_option_is_fetched_by_curl(operator: C
     words = shlex.split(operator.get(KEY, {"name": "-a/b"}).context["command"])
     assert words[0] == "curl"
     assert words[-1].endswith(f"/namespaces/{estate.qa.namespace_id}/values/-a%2Fb")
+
+
+def test_the_put_of_a_name_wrangler_would_take_for_an_option_has_metadata_and_expiration(estate: make.Estate) -> None:
+    words = shlex.split(put_command(estate.qa, "-a/b", expiration=4_000_000_000, metadata=True))
+    assert words[:6] == ["curl", "--fail", "--request", "PUT", "--form", "value=@value"]
+    assert words[6:8] == ["--form", "metadata=<metadata"]
+    assert words[-1].endswith("/values/-a%2Fb?expiration=4000000000")
 
 
 def test_the_page_takes_few_queries(
