@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0016_clearing_rounds")]
+    dependencies = [("backups", "0021_worker_expiry")]
 
     operations = [
         migrations.AlterField(
