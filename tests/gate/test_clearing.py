@@ -460,9 +460,11 @@ def by_hand(world: GateWorld, rule: Clearing, prefix: str = "mastercache:", slug
     return stage
 
 
-def test_a_clean_up_of_another_family_or_environment_stops_nothing(world: GateWorld, rule: Clearing) -> None:
-    by_hand(world, rule, "master:")
-    by_hand(world, rule, slug="production")
+@pytest.mark.parametrize(("prefix", "slug"), [("master:", "qa"), ("mastercache:", "production")])
+def test_a_clean_up_of_another_family_or_environment_stops_nothing(
+    world: GateWorld, rule: Clearing, prefix: str, slug: str
+) -> None:
+    by_hand(world, rule, prefix, slug)
     assert begun(world, rule).state == "running"
 
 
@@ -734,10 +736,9 @@ def test_a_restore_of_other_keys_leaves_a_round_accepted(world: GateWorld, produ
 
 def test_the_newest_accepted_round_is_shown(world: GateWorld, production_rule: Clearing) -> None:
     first = accepted_in_qa(world)
-    newer = ClearingRound.objects.create(
-        clearing=first.clearing, reason="x", scope_digest=first.scope_digest, accepted_at=Now() - DAY,
-        accepted_by=first.accepted_by, accepted_note="x",
-    )  # fmt: skip
+    newer = ClearingRound.objects.create(clearing=first.clearing, reason="x")
+    accepted = {"accepted_by": first.accepted_by, "accepted_note": "x", "scope_digest": first.scope_digest}
+    gate.tampered(newer, **accepted, accepted_at=Now() - DAY)
     assert conditions.accepted_round(production_rule, world.qa.environment) == first
     gate.tampered(newer, accepted_at=Now() + DAY)
     assert conditions.accepted_round(production_rule, world.qa.environment) == newer
@@ -754,12 +755,14 @@ def earlier(slug: str, order: int, binding: str = "SETTINGS") -> Namespace:
 
 
 def test_each_earlier_environment_is_named_in_its_order(world: GateWorld, production_rule: Clearing) -> None:
-    dev = earlier("dev", 0)
-    earlier("lab", -1, binding="OTHER")
+    accepted = accepted_in_qa(world)
+    for name, order in (("production", 9), ("qa", 5)):
+        Environment.objects.filter(slug=name).update(order=order)
+    production_rule, dev = fresh(production_rule), earlier("dev", 3)
+    earlier("lab", 1, binding="OTHER")
     assert [one.slug for one in conditions.earlier_environments(production_rule)] == ["dev", "qa"]
     with pytest.raises(ClearingRefused, match="The same rule is not accepted in Dev"):
         clearing_requests.ask(production_rule, days=30, by=world.people.operator)
-    accepted = accepted_in_qa(world)
     gate.tampered(accepted.clearing, namespace=dev)
     with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
         clearing_requests.ask(production_rule, days=30, by=world.people.operator)

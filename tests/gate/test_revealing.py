@@ -14,6 +14,7 @@ from kvops.cloudflare import KvEntry
 from kvops.connections import clients
 from kvops.inventory import reveal
 from kvops.inventory.reveal import RevealRefused
+from kvops.inventory.value import Live
 from kvops.models import ApprovalRequest, Environment, Key, Namespace, Person, Role, RoleGrant, Run, Scan
 from kvops.runbook.writing import RunbookRefused
 from tests.gate import world as gate
@@ -61,7 +62,7 @@ def asked(
         )
 
 
-def revealed(world: GateWorld, by: Person, reason: str = " mail is down ") -> reveal.key_value.Live | None:
+def revealed(world: GateWorld, by: Person, reason: str = " mail is down ") -> Live | None:
     return reveal.reveal(world.qa, NAME, reason=reason, by=by)
 
 
