@@ -13,10 +13,10 @@ WORDS = "only words that people read"
 COUNTS = ("mutants", "killed", "%", "survived", "of them words", "equal in effect", "without a test")
 INTRODUCTION = """# Mutants
 
-Measured with `make mutants`: each function of the gate, the approvals, the leases and the digests is broken in every
-way mutmut knows, and the tests of `tests/gate` must notice. A module's row is of the last time that all its mutants
-were judged. A `*` at the commit: only the functions that changed since the time before were judged again there. Below
-the table stands each survivor, with the reason.
+Measured with `make mutants`: each function of the gate, the approvals, the leases, the digests, and the guards of
+clearing, changes and families is broken in every way mutmut knows, and the tests of `tests/gate` must notice. A
+module's row is of the last time that all its mutants were judged. A `*` at the commit: only the functions that changed
+since the time before were judged again there. Below the table stands each survivor, with the reason.
 
 """
 OVERALL = 95.0

@@ -106,8 +106,13 @@ def test_the_backup_is_looked_at_and_verified_with_the_sentence_of_a_change(
     change: KeyChange, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[object, ...]] = []
+
+    def parts_are_left(*given: object) -> bool:
+        asked.append(given)
+        return False
+
     monkeypatch.setattr(presence, "insist_in_place", lambda *given: asked.append(given))
-    monkeypatch.setattr(presence, "verify_if_needed", lambda *given: bool(asked.append(given)))
+    monkeypatch.setattr(presence, "verify_if_needed", parts_are_left)
     before_write.insist_as_approved(change, lease)
     assert not before_write.backup_verified(change, lease)
     assert asked == [(change.generation, lease, "Nothing more is written.")] * 2
