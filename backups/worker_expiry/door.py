@@ -35,8 +35,8 @@ type Take = Callable[[WorkerRule, bytes], WorkerAnswer]
 
 @csrf_exempt
 @login_not_required
-@require_POST
 @never_cache
+@require_POST
 def ask(request: HttpRequest, pk: int) -> HttpResponse:
     """Answer whether a round of the Worker may write."""
     return _answer(request, pk, lambda rule, body: rounds.asked(rule, messages.read_ask(body)))
@@ -44,8 +44,8 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
 
 @csrf_exempt
 @login_not_required
-@require_POST
 @never_cache
+@require_POST
 def report(request: HttpRequest, pk: int) -> HttpResponse:
     """Keep a report of the Worker."""
     return _answer(request, pk, lambda rule, body: rounds.reported(rule, messages.read_report(body), body))
