@@ -11,6 +11,7 @@ from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Namespace, Run
 from tests import make, searched
 from tests.backups.generations import helpers as generation_helpers
+from tests.prepared import kept
 
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
@@ -40,6 +41,7 @@ def scan(*namespaces: Namespace) -> None:
     make.work()
 
 
+@kept
 def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> make.Estate:
     """QA and production, each with these masters in KV and D1, scanned."""
     generation_helpers.dataset()
@@ -48,6 +50,7 @@ def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> ma
     return estate
 
 
+@kept
 def asked(people: make.People, prefix: str = "master:") -> CleanupRequest:
     """The request for a clean-up."""
     return cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=people.operator)
@@ -65,6 +68,7 @@ def search_code(request: CleanupRequest) -> None:
     searched.once(*(stage.environment for stage in request.stages.select_related("environment")))
 
 
+@kept
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """The stage with names, copy, read-back and (legacy) check, and the code searched."""
     preparation.freeze_stage(stage_of(request, slug), by=people.operator)
@@ -81,12 +85,14 @@ def share(stage: CleanupStage, people: make.People) -> None:
         sharing.state(stage, place="#kv-cleanup, with Reviewer", by=people.operator)
 
 
+@kept
 def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Prepared, and waiting for another person."""
     cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
     return stage_of(request, slug)
 
 
+@kept
 def approved(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Submitted, and approved by the reviewer."""
     approve(submitted(request, people, slug), people)
@@ -100,11 +106,13 @@ def approve(stage: CleanupStage, people: make.People) -> ApprovalRequest:
     return request
 
 
+@kept
 def started(request: CleanupRequest, people: make.People, slug: str = "qa") -> Run:
     """Approved, and the deletion queued."""
     return cleanup_requests.start_deletion(approved(request, people, slug), by=people.operator)
 
 
+@kept
 def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted and proven."""
     started(request, people, slug)
@@ -112,6 +120,7 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
     return stage_of(request, slug)
 
 
+@kept
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
     stage = confirmed(request, people, slug)
@@ -119,6 +128,7 @@ def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
     return stage_of(request, slug)
 
 
+@kept
 def production(estate: make.Estate, people: make.People) -> CleanupStage:
     """Production's stage of these masters, approved after QA was accepted."""
     estate_with_masters(estate)
