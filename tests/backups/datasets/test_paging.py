@@ -7,7 +7,7 @@ import pytest
 from backups.datasets import paging as dataset_paging, registry as dataset_registry
 from backups.datasets.paging import Beginning, TableReader
 from backups.models import Dataset
-from kvops.cloudflare import ApiError, RateLimited
+from kvops.cloudflare import ApiError, Cell, RateLimited
 from kvops.connections.budget import SharedBudget
 from kvops.models import BudgetSpend
 from tests import make
@@ -87,3 +87,17 @@ def test_without_room_in_the_request_limit_no_page_is_asked_for(masters: make.Es
         with pytest.raises(RateLimited):
             table.take()
     assert calls(masters) == 0
+
+
+def test_the_rows_of_a_page_are_known_while_it_is_on_its_way(masters: make.Estate) -> None:
+    with reader(masters) as table:
+        table.ask()
+        first = table.asked_for
+        page, last = table.take()
+    assert (len(page), first, last) == (2, 2, False)
+
+
+@pytest.mark.parametrize("cells", [["a", "東京"], ["a", None, 1.5, [1, 2]], []])
+def test_the_characters_of_a_page_are_those_of_its_cells(cells: list[Cell]) -> None:
+    rows = [{f"c{at}": cell for at, cell in enumerate(cells)}] * 3
+    assert dataset_paging._size(rows) == 3 * sum(len(str(cell)) for cell in cells)

@@ -21,6 +21,8 @@ from kvops.cloudflare import (
     UnexpectedAnswer,
 )
 from kvops.cloudflare._answers import received
+from kvops.cloudflare._d1 import _read_rows
+from kvops.cloudflare._json import as_object, parse_json
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.kvops.cloudflare.estate import ACCOUNT, DB, NS, estate, reader
@@ -321,3 +323,27 @@ def test_any_name_reads_its_own_key_and_no_other(shared: FakeCloudflare, chosen:
         entries = [cf.exact_get(NS, name) for name in values]
     assert entries == [KvEntry(name, value, None, None) for name, value in values.items()]
     assert shared.journal_routes() <= {("GET", "value"), ("GET", "metadata")}
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(("kinds", "c0", "c1")),
+                st.sampled_from(
+                    ('"x"', '"\\ud800"', "null", "1", "-0.0", "1e400", "9007199254740993", "[1,255]", "[]")
+                ),
+            ),
+            max_size=4,
+        ),
+        max_size=4,
+    )
+)
+def test_a_page_of_d1_reads_as_with_every_member_of_its_rows(rows: list[list[tuple[str, str]]]) -> None:
+    texts = ("{" + ",".join(f'"{name}":{value}' for name, value in row) + "}" for row in rows)
+    answer = f'{{"result":[{{"success":true,"results":[{",".join(texts)}],"meta":{{"rows_read":3}}}}]}}'
+    last, every = (_read_rows(as_object(parse_json(answer, last_wins=way))) for way in (True, False))
+    assert last == every
+    assert [type(cell) for row in last.rows for cell in row.values()] == [
+        type(cell) for row in every.rows for cell in row.values()
+    ]
