@@ -53,14 +53,14 @@ class Correspondence:
     members: Mapping[str, str] = field(repr=False)
     readings: Mapping[str, FieldReadings] = field(repr=False)
     """By field, in the order of a packed row."""
-    reader: RowReader = field(repr=False)
+    reader: RowReader = field(repr=False, compare=False)
     sources: Mapping[str, Path] = field(repr=False)
     """For each column of a name the member of a row; a column without a field has a member of its own name."""
     of_name: Collection[str] = field(repr=False)
     """Members of a row of a dataset file that may be there for its name only."""
-    in_keys: Layouts = field(repr=False)
-    in_files: Layouts = field(repr=False)
-    names: Sequence[NameAtOnce] | None = field(repr=False)
+    in_keys: Layouts = field(repr=False, compare=False)
+    in_files: Layouts = field(repr=False, compare=False)
+    names: Sequence[NameAtOnce] | None = field(repr=False, compare=False)
     """Of a row of a dataset file: its key, and its id in the key."""
 
     @classmethod
