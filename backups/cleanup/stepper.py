@@ -80,7 +80,9 @@ type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _
 
 def _plan(stage: CleanupStage) -> list[_Planned]:
     """The steps: the title, the state it reaches (or whether it is done, if no state says so), and its text."""
-    share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
+    backed_up = reached(stage) >= ORDER.index(State.BACKED_UP)  # a stage that was sent back gets another backup
+    shares = BackupShare.objects.select_related("by").filter(generation=stage.generation_id)
+    share = shares.first() if backed_up else None
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from audit import log
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
-from backups.cleanup.stages import CleanupRefused
+from backups.cleanup.stages import CleanupRefused, send_back
 from backups.cleanup.stepper import steps_of_stage
 from backups.deletion.end import end_early
 from backups.generations import start as generation_start
@@ -235,6 +236,15 @@ def test_a_newer_verification_that_is_under_way_or_stopped_is_said(
     make.work()
     step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
     assert (step.state, "did not finish" in step.note) == ("failed", True)
+
+
+def test_a_stage_that_was_sent_back_shares_its_next_backup(request_: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.submitted(request_, people)
+    assert steps_of_stage(stage)[5].state == "done"
+    with log.transaction():
+        send_back(stage, people.operator.actor, "The code was searched again.")
+    steps = steps_of_stage(cleanup_helpers.stage_of(request_))
+    assert (steps[1].state, steps[5].state) == ("current", "todo")
 
 
 def test_a_deletion_that_deleted_nothing_proves_nothing(
