@@ -225,6 +225,17 @@ def test_a_row_without_a_stored_sentence_shows_its_text(estate: make.Estate, peo
     assert made.problem in page(people, f"/backups/{made.pk}/")
 
 
+def test_the_least_date_of_a_backup_is_nowhere_called_the_day_it_can_go(
+    estate: make.Estate, people: make.People
+) -> None:
+    estate.put(estate.qa, "master:a")
+    restore_helpers.verified_backup(estate.qa)
+    for address in ("/retention/", "/backups/?prefix=master:", "/key/qa/SETTINGS/?name=master%3Aa"):
+        shown = page(people, address)
+        assert "最低保持期限" in shown, address
+        assert "削除可能になる日" not in shown
+
+
 def test_an_error_is_english_as_text_in_every_language() -> None:
     with translation.override("ja"), pytest.raises(ConfigurationError) as refused:
         checked_id("../x")
