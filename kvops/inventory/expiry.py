@@ -68,6 +68,12 @@ class ExpiryRow:
         return self.count.family
 
     @property
+    def changes(self) -> Sequence[tuple[datetime, int]]:
+        """The counts of earlier scans without those that equal the scan before them."""
+        numbers = [number for _at, number in self.earlier]
+        return [one for place, one in enumerate(self.earlier) if place == 0 or numbers[place - 1] != one[1]]
+
+    @property
     def percent(self) -> float:
         """The part of the keys that never expires, in percent."""
         return (self.count.without_expiration or 0) * 100 / self.count.keys if self.count.keys else 0.0

@@ -93,6 +93,18 @@ def test_the_team_is_told_once_and_again_when_there_are_more(forgotten: Scan, es
     assert [one.details["keys"] for one in Entry.objects.filter(action=Action.EXPIRY_LACKING)] == [2, 3]
 
 
+def test_the_page_shows_the_count_of_an_earlier_scan_only_where_it_changed(
+    forgotten: Scan, estate: make.Estate, people: make.People
+) -> None:
+    scan(estate)
+    row = signed_in(people.auditor).get("/expiry/").context["namespaces"][0].rows[0]
+    assert (len(row.earlier), [number for _at, number in row.changes]) == (2, [row.earlier[0][1]])
+    estate.put(estate.qa, "mastercache:another")
+    scan(estate)
+    row = signed_in(people.auditor).get("/expiry/").context["namespaces"][0].rows[0]
+    assert [number for _at, number in row.changes] == [row.earlier[0][1], row.earlier[0][1] + 1]
+
+
 def test_the_overview_and_the_page_show_it_until_it_is_over(
     forgotten: Scan, estate: make.Estate, people: make.People
 ) -> None:
