@@ -1,7 +1,7 @@
 """The building blocks of every page: `{% load ui %}`."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -47,6 +47,12 @@ class StepperStep(Protocol):
 def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
     """A badge with the environment's name. Production has its own colour."""
     return {"environment": environment}
+
+
+@register.inclusion_tag("includes/environment_badge.html")
+def place_badge(row: Mapping[str, object]) -> dict[str, object]:
+    """The badge of the environment that a row of evidence names. The environment may have another name today."""
+    return {"environment": {"name": row["environment_name"], "production": row["production"]}}
 
 
 @register.inclusion_tag("includes/state_badge.html")
