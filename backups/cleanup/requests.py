@@ -105,7 +105,10 @@ def create_request(
     by_hand = CleanupRequest.objects.filter(clearing=None)
     already = by_hand.filter(binding=binding, family=family, ended_at=None, completed_at=None).first()
     if already is not None:
-        sentence = _("A clean-up of %(family)s is already open.")
+        sentence = _(
+            "A clean-up of %(family)s is already open. A family has one at a time: finish that one, "
+            "or end it on its page."
+        )
         raise CleanupRefused(say(sentence, family=visible(already.pattern)))
     actor, person = doer(by)
     made = CleanupRequest.objects.create(

@@ -630,7 +630,7 @@ def test_an_open_clean_up_of_one_key_is_named_without_a_star(estate: make.Estate
         return cleanup_requests.request(binding="SETTINGS", prefix=name, exact=True, reason="old", by=people.operator)
 
     ask("api-key:fax")
-    with pytest.raises(CleanupRefused, match=r"A clean-up of api-key:fax is already open\."):
+    with pytest.raises(CleanupRefused, match=r"of api-key:fax is already open\. A family has one at a time"):
         ask("api-key:mail")
     cleanup_requests.record_refusal_of_cleanup(estate.qa, "flag", CleanupRefused("no"), actor=make.SETUP)
     assert Entry.objects.get(action=Action.REFUSED).subject_label == f"{estate.qa} flag"
