@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from backups.bucket import access as bucket_access, protection as bucket_protection
 from backups.bucket.store import StoreError
 from backups.changes import proposal as proposals, review_key
@@ -127,7 +128,7 @@ def _create(namespace: Namespace, proposal: Proposal, columns: dict[str, object]
     return change
 
 
-def told(change: KeyChange, proposal: Proposal) -> dict[str, object]:
+def told(change: KeyChange, proposal: Proposal) -> dict[str, JSON]:
     """What the audit log keeps of a proposal, with the command that does the same without KVOps."""
     new = proposal.new
     command = key_value.put_command(
