@@ -14,7 +14,7 @@ from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 from tests.keys import encrypting
-from tests.prepared import Prepared, preparing, where_it_was
+from tests.prepared import Prepared, preparing
 from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
@@ -53,14 +53,14 @@ def django_db_modify_db_settings(
 @pytest.fixture
 def cloudflare() -> Iterator[FakeCloudflare]:
     """An empty fake Cloudflare."""
-    with where_it_was(FakeCloudflare, lambda fake: fake.base_url) as fake:
+    with FakeCloudflare() as fake:
         yield fake
 
 
 @pytest.fixture
 def s3() -> Iterator[FakeS3]:
     """An empty fake bucket."""
-    with where_it_was(FakeS3, lambda fake: fake.endpoint) as fake:
+    with FakeS3() as fake:
         yield fake
 
 
@@ -93,28 +93,21 @@ def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def prepared(db: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepared]:
+def prepared(db: None) -> Iterator[Prepared]:
     """The states that many tests begin with."""
-    fakes = None
-    if {"cloudflare", "s3"} & set(request.fixturenames):
-        fakes = (request.getfixturevalue("cloudflare"), request.getfixturevalue("s3"))
-    with preparing(monkeypatch, fakes) as found:
+    with preparing() as found:
         yield found
 
 
 @pytest.fixture
-def people(prepared: Prepared) -> make.People:
+def people(db: None) -> make.People:
     """The five people."""
-    return prepared.step("people", make.everybody)
+    return make.everybody()
 
 
 @pytest.fixture
-def estate(prepared: Prepared, cloudflare: FakeCloudflare, s3: FakeS3) -> make.Estate:
+def estate(db: None, cloudflare: FakeCloudflare, s3: FakeS3) -> make.Estate:
     """QA and production with SETTINGS and MASTERS_D1, and the policy."""
-
-    def made() -> make.Estate:
-        made = make.estate(cloudflare, s3)
-        make.policy()
-        return made
-
-    return prepared.step("estate", made)
+    made = make.estate(cloudflare, s3)
+    make.policy()
+    return made

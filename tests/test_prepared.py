@@ -47,7 +47,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 @contextmanager
 def another_test() -> Iterator[Prepared]:
     """The steps of a test, whose rows are gone after it."""
-    with gate.undone(), prepared.preparing(pytest.MonkeyPatch()) as found:
+    with gate.undone(), prepared.preparing() as found:
         yield found
 
 
@@ -93,7 +93,7 @@ def test_what_the_test_wrote_itself_is_built_upon(steps: Steps, at: str) -> None
     with gate.undone():
         if at == "before":
             make.person("somebody")
-        with prepared.preparing(pytest.MonkeyPatch()) as one:
+        with prepared.preparing() as one:
             world = one.step("a world", steps.world)
             if at == "between":
                 make.person("somebody")
@@ -118,9 +118,9 @@ def test_another_duration_is_another_state(steps: Steps, monkeypatch: pytest.Mon
 
 
 def test_a_test_that_commits_builds_for_itself(steps: Steps) -> None:
-    with prepared.preparing(pytest.MonkeyPatch()) as one:
+    with prepared.preparing() as one:
         one.step("a world", steps.world)
         one.step("nothing", lambda: steps.built.append("nothing"))
-    with prepared.preparing(pytest.MonkeyPatch()) as one:
+    with prepared.preparing() as one:
         one.step("nothing", lambda: steps.built.append("nothing"))
     assert steps.built == ["world", "nothing", "nothing"]

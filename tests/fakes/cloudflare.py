@@ -95,10 +95,10 @@ class ApiCall:
 class FakeCloudflare:
     """Start it (or use it with `with`), add accounts' things, point a client at `base_url`.
 
-    `quota`: requests an account may make in 300 s before 429; None for no limit. `port`: where it serves; 0 for any.
+    `quota`: requests an account may make in 300 s before 429; None for no limit.
     """
 
-    def __init__(self, *, quota: int | None = None, port: int = 0) -> None:
+    def __init__(self, *, quota: int | None = None) -> None:
         self.journal: list[ApiCall] = []
         self.latency = 0.0  # seconds before each answer
         self.quota = quota
@@ -110,12 +110,11 @@ class FakeCloudflare:
         self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
         self._recent: dict[str, deque[float]] = defaultdict(deque)
         self._lock = RLock()
-        self._port = port
         self._server = Server(self._answer)
 
     def start(self) -> None:
-        """Serve on a loopback port."""
-        self.base_url = self._server.start(self._port) + _BASE
+        """Serve on a free loopback port."""
+        self.base_url = self._server.start() + _BASE
 
     def stop(self) -> None:
         """Stop serving; raises what went wrong inside the fake itself."""

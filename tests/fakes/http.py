@@ -41,9 +41,9 @@ class Server:
         self._open: set[socket.socket] = set()
         self._lock = Lock()
 
-    def start(self, port: int = 0) -> str:
+    def start(self) -> str:
         """Serve; the address comes back as http://127.0.0.1:<port>."""
-        self._listener = _FakeListener(self, port)
+        self._listener = _FakeListener(self)
         self._listener.start()
         return f"http://127.0.0.1:{self._listener.server_address[1]}"
 
@@ -113,9 +113,9 @@ class Listener(ThreadingHTTPServer):
 class _FakeListener(Listener):
     daemon_threads = False  # so that stopping waits for them
 
-    def __init__(self, server: Server, port: int) -> None:
+    def __init__(self, server: Server) -> None:
         self.fake = server
-        super().__init__(("127.0.0.1", port), _FakeHandler)
+        super().__init__(("127.0.0.1", 0), _FakeHandler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Note what broke; a client that hangs up is part of the play."""

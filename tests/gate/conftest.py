@@ -17,9 +17,8 @@ from tests.prepared import Prepared
 
 
 @pytest.fixture
-def world(prepared: Prepared, bucket: object, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
+def world(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
     """QA and production, with their people. A step lasts as long as its work, however slow the machine is."""
-    prepared.expect("backups.bucket.access", "store", bucket)
     monkeypatch.setattr(timing, "STEP", 60.0)
     return prepared.step("world", gate.world)
 

@@ -35,7 +35,6 @@ from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
 from tests import make, searched
 from tests.fakes.s3 import FakeS3
-from tests.prepared import kept
 
 State = CleanupStage.State
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
@@ -102,7 +101,6 @@ def _environment(slug: str, order: int) -> Namespace:
     )
 
 
-@kept
 def asked(world: GateWorld, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
     """A clean-up whose code was searched."""
     operator = by or world.people.operator
@@ -147,7 +145,6 @@ def frozen(stage: CleanupStage, names: Sequence[str] = NAMES) -> CleanupStage:
     return go(stage, State.FROZEN, frozen_at=Now(), generation=None, check_passed=None, **what)
 
 
-@kept
 def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Frozen, copied, read back and equal to D1."""
     stage = frozen(stage_of(request, slug), names)
@@ -225,7 +222,6 @@ def _check(generation: Generation) -> Check:
     return check
 
 
-@kept
 def submitted(
     world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES
 ) -> CleanupStage:
@@ -234,7 +230,6 @@ def submitted(
     return stage_of(request, slug)
 
 
-@kept
 def approved(world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Approved by the reviewer."""
     stage = submitted(world, request, slug, names)
@@ -252,7 +247,6 @@ def approve(world: GateWorld, request: ApprovalRequest) -> None:
     approval_gate.approve(request, by=world.people.reviewer, shown=request.digest)
 
 
-@kept
 def started(world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Claimed, with its run."""
     cleanup_requests.start_deletion(approved(world, request, slug, names), by=world.people.operator)
@@ -281,7 +275,6 @@ def accept(world: GateWorld, stage: CleanupStage) -> CleanupStage:
     return stage_of(stage.request, stage.environment.slug)
 
 
-@kept
 def accepted(world: GateWorld, request: CleanupRequest, names: Sequence[str] = NAMES) -> CleanupStage:
     """QA, cleaned and accepted."""
     return accept(world, proven(started(world, request, "qa", names)))

@@ -11,7 +11,6 @@ from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Namespace, Run
 from tests import make, searched
 from tests.backups.generations import helpers as generation_helpers
-from tests.prepared import kept
 
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
@@ -41,7 +40,6 @@ def scan(*namespaces: Namespace) -> None:
     make.work()
 
 
-@kept
 def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> make.Estate:
     """QA and production, each with these masters in KV and D1, scanned."""
     generation_helpers.dataset()
@@ -50,7 +48,6 @@ def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> ma
     return estate
 
 
-@kept
 def asked(people: make.People, prefix: str = "master:") -> CleanupRequest:
     """The request for a clean-up."""
     return cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=people.operator)
@@ -68,7 +65,6 @@ def search_code(request: CleanupRequest) -> None:
     searched.once(*(stage.environment for stage in request.stages.select_related("environment")))
 
 
-@kept
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """The stage with names, copy, read-back and (legacy) check, and the code searched."""
     preparation.freeze_stage(stage_of(request, slug), by=people.operator)
@@ -85,14 +81,12 @@ def share(stage: CleanupStage, people: make.People) -> None:
         sharing.state(stage, place="#kv-cleanup, with Reviewer", by=people.operator)
 
 
-@kept
 def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Prepared, and waiting for another person."""
     cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
     return stage_of(request, slug)
 
 
-@kept
 def approved(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Submitted, and approved by the reviewer."""
     approve(submitted(request, people, slug), people)
@@ -106,13 +100,11 @@ def approve(stage: CleanupStage, people: make.People) -> ApprovalRequest:
     return request
 
 
-@kept
 def started(request: CleanupRequest, people: make.People, slug: str = "qa") -> Run:
     """Approved, and the deletion queued."""
     return cleanup_requests.start_deletion(approved(request, people, slug), by=people.operator)
 
 
-@kept
 def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted and proven."""
     started(request, people, slug)
@@ -120,7 +112,6 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
     return stage_of(request, slug)
 
 
-@kept
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
     stage = confirmed(request, people, slug)
@@ -128,7 +119,6 @@ def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
     return stage_of(request, slug)
 
 
-@kept
 def production(estate: make.Estate, people: make.People) -> CleanupStage:
     """Production's stage of these masters, approved after QA was accepted."""
     estate_with_masters(estate)

@@ -17,7 +17,6 @@ from kvops.models import ApprovalRequest, Namespace, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.namespaces import Item
-from tests.prepared import kept
 
 Policy = Restore.OnConflict
 
@@ -28,7 +27,6 @@ def put(estate: make.Estate, namespace: Namespace, *entries: KvEntry) -> None:
         estate.put(namespace, one.name, one.data, expiration=one.expiration, metadata=one.metadata)
 
 
-@kept
 def verified_backup(namespace: Namespace, *prefixes: str) -> Generation:
     """A verified copy of what the namespace holds now."""
     made = generation_start.start_backup(namespace, prefixes=prefixes or ["master:"], actor=make.SETUP)
@@ -50,7 +48,6 @@ def held(estate: make.Estate, namespace: Namespace) -> dict[str, Item]:
     return {item.name: item for item in estate.cloudflare.namespace(namespace.namespace_id).walk("", None)}
 
 
-@kept
 def prepared(generation: Generation, people: make.People, **more: object) -> Restore:
     """A restore that was compared with KV."""
     actor = log.Actor(people.operator.pk, str(people.operator))
@@ -59,7 +56,6 @@ def prepared(generation: Generation, people: make.People, **more: object) -> Res
     return fresh(restore)
 
 
-@kept
 def approved(restore: Restore, people: make.People) -> Restore:
     """Submitted by the operator and approved by the reviewer."""
     request = restore_requests.submit(restore, reason="lost by mistake", by=people.operator)
@@ -67,13 +63,11 @@ def approved(restore: Restore, people: make.People) -> Restore:
     return fresh(restore)
 
 
-@kept
 def started(restore: Restore, people: make.People) -> Run:
     """Approved and queued."""
     return restore_requests.start(approved(restore, people), by=people.operator)
 
 
-@kept
 def done(generation: Generation, people: make.People, **more: object) -> Restore:
     """Prepared, approved and written."""
     restore = prepared(generation, people, **more)
