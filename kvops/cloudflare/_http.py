@@ -86,8 +86,7 @@ class Transport:
         self._root = f"{base_url.rstrip('/')}/accounts/{checked_id(account_id)}"
         self._root_path = httpx.URL(self._root).raw_path.decode()
         self._routes = [(r, re.compile(re.escape(self._root_path) + r.pattern)) for r in routes]
-        self._budget = budget
-        self._meter = meter
+        self._budget, self._meter = budget, meter
         self._max_wait = max_wait
         self._sleep = sleep
         insist_allowed_host(self._hosts, httpx.URL(self._root))
@@ -127,8 +126,7 @@ class Transport:
     ) -> T:
         """Send a call about `keys` keys and return the result that `read` takes from the successful envelope.
 
-        With `last_wins` only the last of equal names in an object is read. Raises TooLate if the call could not begin
-        in time.
+        `last_wins` is that of `parse_json`. Raises TooLate if the call could not begin in time.
         """
         typed = {"Content-Type": content_type} if body is not None else {}
         answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, by=by)
