@@ -59,13 +59,13 @@ class PathDifference:
 
 
 @dataclass(frozen=True)
-class _Number:
+class _SpelledNumber:
     """A number as it is spelled: `1` and `1.0` are two values, and neither is `true`."""
 
     text: str
 
 
-_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+_DECODER = json.JSONDecoder(parse_int=_SpelledNumber, parse_float=_SpelledNumber, parse_constant=_SpelledNumber)
 
 
 def parsed(data: bytes) -> tuple[ShapeName, Any]:
@@ -146,7 +146,7 @@ def _shape(value: Any) -> ShapeName:
             return ShapeName.BOOLEAN
         case None:
             return ShapeName.NULL
-        case _Number():
+        case _SpelledNumber():
             return ShapeName.NUMBER
         case str():
             return ShapeName.STRING

@@ -62,8 +62,7 @@ def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
         done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
             text = describe(stage)
-            state = "failed" if text.failed else "done"
-            found.append(StageStep(title, state, text.note, text.at, text.url, text.link))
+            found.append(StageStep(title, "failed" if text.failed else "done", text.note, text.at, text.url, text.link))
         elif waits:
             found.append(StageStep(title, "todo"))
         elif describe is _references:
@@ -80,9 +79,8 @@ type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _
 
 def _plan(stage: CleanupStage) -> list[_Planned]:
     """The steps: the title, the state it reaches (or whether it is done, if no state says so), and its text."""
-    backed_up = reached(stage) >= ORDER.index(State.BACKED_UP)  # a stage that was sent back gets another backup
-    shares = BackupShare.objects.select_related("by").filter(generation=stage.generation_id)
-    share = shares.first() if backed_up else None
+    backup = stage.generation_id if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another one comes
+    share = BackupShare.objects.select_related("by").filter(generation=backup).first()
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
