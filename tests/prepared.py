@@ -113,7 +113,7 @@ def all_rows() -> Rows:
 def _built(before: _State, build: Callable[[], object]) -> _State:
     began, result = time.monotonic(), pickle.dumps(build())
     rows, sequences = all_rows(), _sequences()
-    script = [sql.SQL("SET LOCAL session_replication_role = replica")]
+    script: list[sql.Composable] = [sql.SQL("SET LOCAL session_replication_role = replica")]
     for table in rows | before.rows:
         is_, was = rows.get(table, frozenset()), before.rows.get(table, frozenset())
         for statement, found in ((GONE, was - is_), (NEW, is_ - was)):
