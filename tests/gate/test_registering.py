@@ -27,7 +27,7 @@ DATA: dict[str, object] = {
     **{name: FORM[name] for name in ("binding", "pattern", "category", "owner", "note")},
     **ANSWERS,
 }
-DATA |= {"exact": False, "expiry": "ttl:3600"}
+DATA |= {"exact": False, "expiry": "ttl:3600", "rotate_days": 0}
 
 
 def faults(**changes: object) -> list[tuple[str, str]]:
@@ -173,7 +173,7 @@ def test_the_reviewer_is_shown_the_family_and_its_effect(world: GateWorld) -> No
     request = asked(world.people)
     found, parent = shown(request), Family.objects.get(pattern="sess")
     assert (found["format"], found["action"], found["prepared_by"]) == (
-        2,
+        3,
         "register_family",
         str(world.people.operator),
     )

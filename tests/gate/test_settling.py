@@ -130,7 +130,7 @@ def test_only_a_verified_backup_of_every_key_protects_what_is_overwritten(
     overwritten: int, status: str | None, keys: int, protects: bool
 ) -> None:
     safety = SimpleNamespace(status=status, keys=keys) if status else None
-    restore = cast("Restore", SimpleNamespace(overwritten=overwritten, safety=safety))
+    restore = cast("Restore", SimpleNamespace(overwritten=overwritten, overwritten_backup=safety))
     assert safety_backup.is_backed_up(restore) == protects
 
 
