@@ -7,6 +7,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.log import Actor
@@ -117,9 +118,17 @@ class User(AbstractBaseUser):
         """The person's name, for mails and the account menu."""
         return self.person.name
 
+    @cached_property
+    def _roles(self) -> list[Role]:
+        """The person's roles at the first question. Each request reads its login anew."""
+        return self.person.roles()
+
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Whether one of the person's roles has the permission; `kvops.permissions` has the table."""
-        return self.is_active and permissions.granted(self.person.roles(), perm)
+        """Whether one of the person's roles has the permission; `kvops.permissions` has the table.
+
+        Within one request the answer stays the same. What decides or writes asks `Person.holds`, which is of now.
+        """
+        return self.is_active and permissions.granted(self._roles, perm)
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
         """Whether the person has all the permissions."""
@@ -127,4 +136,4 @@ class User(AbstractBaseUser):
 
     def has_module_perms(self, app_label: str) -> bool:
         """Whether the person holds any role."""
-        return self.is_active and bool(self.person.roles())
+        return self.is_active and bool(self._roles)

@@ -231,5 +231,5 @@ def test_the_page_takes_few_queries(
     operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     scanned(estate, "master:1")
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(22):
         operator.get(KEY, {"name": "master:1"})
