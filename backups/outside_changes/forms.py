@@ -61,6 +61,6 @@ class ExplanationForm(forms.Form):
 
 
 class SettingForm(forms.Form):
-    """The key to compare with the last backup. The name is in the form as it is on the page of the key."""
+    """The key to compare with the last backup. Its name comes from the address, with its line breaks."""
 
-    name = NameField(widget=forms.HiddenInput)
+    name = NameField()

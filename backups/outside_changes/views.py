@@ -79,8 +79,11 @@ def ask_cloudflare(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.view_values", raise_exception=True)
 def compare_setting(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Compare a key with the last backup; its page shows the result."""
-    namespace, form = named(environment, binding), SettingForm(request.POST)
+    """Compare a key with the last backup; its page shows the result.
+
+    The name comes from the address, because a browser changes line breaks in the fields of a form.
+    """
+    namespace, form = named(environment, binding), SettingForm(request.GET)
     if not form.is_valid():
         raise Http404
     name = form.cleaned_data["name"]

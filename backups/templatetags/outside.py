@@ -7,7 +7,6 @@ from django.utils.translation import gettext as _
 
 from backups.models import OutsideSearch
 from backups.outside_changes import announcements, one_key
-from backups.outside_changes.forms import SettingForm
 from kvops.models import Category, Namespace
 from kvops.overview.key_alarms import Alarm
 
@@ -50,6 +49,6 @@ def compare_with_backup(context: Context, namespace: Namespace, name: str, categ
         "sensitive": category.sensitive,
         "compared": one_key.newest_of(namespace, name) if category.sensitive else None,
         "backup": one_key.last_backup(namespace, name) if category.sensitive else None,
-        "form": SettingForm(initial={"name": name}),
+        "name": name,
         "may_view": context["request"].user.has_perm("kvops.view_values"),
     }

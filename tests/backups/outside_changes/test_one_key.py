@@ -79,7 +79,7 @@ def test_the_button_on_the_page_of_the_key_starts_it_and_the_page_shows_the_resu
     wrangler_put(mail)
     reviewer = signed_in(people.reviewer)
     assert "Compare with the last backup" in reviewer.get(PAGE).text
-    answer = reviewer.post("/key/qa/SETTINGS/compare", {"name": KEY}, follow=True)
+    answer = reviewer.post(f"/key/qa/SETTINGS/compare?name={KEY}", follow=True)
     assert "The comparison has started." in answer.text
     make.work()
     shown = reviewer.get(PAGE).text
