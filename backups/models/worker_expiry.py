@@ -1,9 +1,12 @@
 """Expirations that a Worker inside Cloudflare gives: the rule of a cache family, its rounds, and their reports."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from kvops import timing
 from kvops.inventory.selection import HOUR
 from kvops.models import ApprovalRequest, Family, Namespace, Person, Run
 from kvops.refusals import Sentence
@@ -66,6 +69,16 @@ class WorkerRule(models.Model):
         return self.rounds.select_related("run").order_by("-pk").first()
 
 
+class WorkerRoundQuerySet(models.QuerySet["WorkerRound"]):
+    """Queries on rounds of Workers."""
+
+    def may_write(self, namespace: Namespace, family: Family) -> "WorkerRoundQuerySet":
+        """Rounds that got a yes and may still write keys of the family, or wrote some a minute ago."""
+        of_family = self.filter(rule__namespace=namespace, rule__family=family, run__isnull=False)
+        recent = Now() - timedelta(seconds=timing.WORKER_QUIET)
+        return of_family.filter(Q(run__state__in=Run.OPEN) | Q(heard_at__gt=recent))
+
+
 class WorkerRound(models.Model):
     """One round of a Worker. Its run follows it.
 
@@ -95,6 +108,8 @@ class WorkerRound(models.Model):
     accepted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     accepted_at = models.DateTimeField(null=True, blank=True)
     accepted_note = models.TextField(blank=True)
+
+    objects = WorkerRoundQuerySet.as_manager()
 
     class Meta:
         constraints = [

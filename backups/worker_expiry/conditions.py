@@ -4,14 +4,16 @@ from datetime import timedelta
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups import policy
-from backups.models import WorkerRound, WorkerRule
+from backups.models import CleanupStage, Restore, WorkerRound, WorkerRule
 from backups.worker_expiry import rules
 from backups.worker_expiry.refusals import WorkerRefused
+from kvops import clock, timing
 from kvops.approvals import standing
-from kvops.models import ApprovalRequest, Category, Environment, Family, PolicyVersion, Run
+from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Run
 from kvops.wording import say
 
 
@@ -64,6 +66,23 @@ def approval_for(rule: WorkerRule, asked_under: int) -> ApprovalRequest:
     if why := not_accepted(rule):
         raise WorkerRefused(why)
     return approval
+
+
+def insist_alone(rule: WorkerRule) -> None:
+    """Raise WorkerRefused while KVOps deletes or writes keys of the family: a stale read would undo that."""
+    # The starts of these take the same lock, so each of both sees the other.
+    Namespace.objects.select_for_update(no_key=True).get(pk=rule.namespace_id)
+    of_family = CleanupStage.objects.filter(namespace=rule.namespace, request__family=rule.family)
+    stage = of_family.filter(state__in=[CleanupStage.State.DELETING, CleanupStage.State.DELETED]).first()
+    if stage is not None:
+        sentence = _("A deletion of the same family is under way: %(page)s")
+        raise WorkerRefused(say(sentence, page=reverse("backups:stage", args=[stage.pk])))
+    seen = clock.now() - timedelta(seconds=timing.WORKER_SEES)
+    restore = Restore.objects.writing_keys_of(rule.namespace, rule.family, since=seen).first()
+    if restore is not None:
+        sentence = _("Keys of the same family are written, or were within a minute: %(page)s")
+        page = reverse("backups:bulk_change" if restore.is_bulk else "backups:restore", args=[restore.pk])
+        raise WorkerRefused(say(sentence, page=page))
 
 
 def earlier_environments(rule: WorkerRule) -> QuerySet[Environment]:

@@ -47,7 +47,8 @@ def worker_rule(rule: WorkerRule, *, until: datetime) -> dict[str, object]:
         "reason": rule.reason,
         "worker": script.worker_name(rule),
         "script_sha256": script.script_sha256(rule),
-        "lost_writes": "a value written between the read and the put of the Worker is lost",
+        "lost_writes": "a value written between the read and the put of the Worker is lost, a key deleted in that"
+        " minute comes back, an expiration set in it is replaced",
         "scope_digest": scope_digest(rule),
         "until": until.astimezone(UTC).isoformat(),
     }
