@@ -1,6 +1,7 @@
 """Rounds of a Worker: allowed or refused when it asks, recorded as it reports, accepted by a person in QA."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
@@ -134,8 +135,12 @@ def _keep(mine: WorkerRound, message: WorkerTold, digest: str) -> None:
     report = WorkerReport.objects.create(round=mine, part=message.part, given=given, failed=failed, sha256=digest)
     by = clock.now() + timedelta(seconds=shown["ttl"])
     names = [(name, True) for name in message.given] + [(name, False) for name in message.failed]
+    # A row explains the end of a key later, so there is none beyond the rule.
+    room = max(0, int(shown["cap"]) - mine.given - mine.failed)
+    of_rule = _of_rule(mine.rule, names)
+    explained = of_rule[:room]
     WorkerKey.objects.bulk_create(
-        (WorkerKey(report=report, name=name, certain=certain, expires_at=by) for name, certain in names),
+        (WorkerKey(report=report, name=name, certain=certain, expires_at=by) for name, certain in explained),
         batch_size=1_000,
     )
     mine.given += given
@@ -144,10 +149,11 @@ def _keep(mine: WorkerRound, message: WorkerTold, digest: str) -> None:
     if message.ended:
         counts = {"listed": message.counts["listed"], "skipped": message.counts["skipped"]}
         values |= {"ended": message.ended, **counts}
-    if not mine.reason and (why := _problem(mine, message, shown)):
+    if not mine.reason and (why := _problem(mine, message, shown, foreign=len(names) - len(of_rule))):
         values |= columns("reason", why)
     WorkerRound.objects.filter(pk=mine.pk).update(**values)
     facts = {"round": mine.pk, "part": message.part, "approval": mine.approval.pk, "given": given, "failed": failed}
+    facts["left_out"] = len(names) - len(explained)
     sha = archive.names_sha256(name for name, _certain in sorted(names))
     record(Action.WORKER_REPORTED, mine.rule, SYSTEM, {**facts, "names_sha256": sha}, digest=mine.approval.digest)
     if message.ended:
@@ -157,11 +163,10 @@ def _keep(mine: WorkerRound, message: WorkerTold, digest: str) -> None:
     _wake(mine)
 
 
-def _problem(mine: WorkerRound, message: WorkerTold, shown: dict[str, object]) -> str:
+def _problem(mine: WorkerRound, message: WorkerTold, shown: dict[str, object], *, foreign: int) -> str:
     """The reason why a report does not fit the approved rule; empty if it does."""
-    foreign = [name for name in (*message.given, *message.failed) if not _is_mine(mine.rule, name)]
     if foreign:
-        return say(_("A report has keys of other families: %(n)s."), n=len(foreign))
+        return say(_("A report has keys of other families: %(n)s."), n=foreign)
     if message.approval != mine.approval_id:
         return say(_("The Worker reported under approval %(number)s."), number=message.approval)
     if mine.given + mine.failed > int(str(shown["cap"])):
@@ -173,8 +178,10 @@ def _problem(mine: WorkerRound, message: WorkerTold, shown: dict[str, object]) -
     return ""
 
 
-def _is_mine(rule: WorkerRule, name: str) -> bool:
-    return rule.family.matches(name) and not any(one.matches(name) for one in script.others(rule.family))
+def _of_rule(rule: WorkerRule, names: Sequence[tuple[str, bool]]) -> Sequence[tuple[str, bool]]:
+    """Those of the names that are of the rule's family."""
+    family, others = rule.family, script.others(rule.family)
+    return [one for one in names if family.matches(one[0]) and not any(other.matches(one[0]) for other in others)]
 
 
 def _wake(mine: WorkerRound) -> None:

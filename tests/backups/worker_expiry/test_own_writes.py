@@ -56,3 +56,13 @@ def test_a_key_that_expired_before_its_last_listing_is_not(worker: SignedWorker,
     ended(worker)
     vanish(estate, "mastercache:1")
     assert found(scan(estate)) == ["mastercache:1"]
+
+
+def test_a_report_explains_no_key_of_another_family(worker: SignedWorker, estate: make.Estate) -> None:
+    estate.put(estate.qa, "settings:1")
+    scan(estate)
+    assert worker.tell(["settings:1", "mastercache:1"]).status_code == 200
+    worker.followed()
+    WorkerKey.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+    vanish(estate, "settings:1")
+    assert found(scan(estate)) == ["settings:1"]

@@ -1,5 +1,6 @@
 """Rounds of an expiry Worker: asked, allowed or refused, reported, followed by a run, accepted, missing."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -213,11 +214,16 @@ def test_a_report_of_an_unknown_round_is_told(
     assert len(told()) == 1
 
 
-MISFITS: list[tuple[list[str], dict[str, object], str]] = [
-    (["other:1"], {}, "keys of other families: 1"),
-    (["mastercache:1"], {"approval": 1}, "reported under approval 1"),
-    ([f"mastercache:{number}" for number in range(101)], {}, "more keys than the cap"),
+MISFITS: list[tuple[list[str], dict[str, object], str, int]] = [
+    (["settings:1", "mastercache:1", "other:1"], {}, "keys of other families: 2", 1),
+    (["mastercache:1"], {"approval": 1}, "reported under approval 1", 1),
+    ([f"mastercache:{number}" for number in range(102)], {}, "more keys than the cap", 100),
 ]
+"""Given names, other members, the reason, and how many of the names are the rule's and within its cap."""
+
+
+def reported_entry() -> Mapping[str, object]:
+    return Entry.objects.get(action=Action.WORKER_REPORTED).details
 
 
 @pytest.mark.parametrize("misfit", MISFITS, ids=lambda misfit: misfit[2])
@@ -227,11 +233,12 @@ def test_a_report_that_does_not_fit_is_kept_and_fails_the_run(
     monkeypatch: pytest.MonkeyPatch,
     misfit: tuple[list[str], dict[str, object], str],
 ) -> None:
-    given, more, reason = misfit
+    given, more, reason, explained = misfit
     worker = helpers.worker(estate.qa, people, monkeypatch)
     worker.ask()
     assert worker.tell(given, [], **more).status_code == 200
-    assert WorkerKey.objects.count() == len(given)
+    assert WorkerKey.objects.filter(name__startswith="mastercache:").count() == explained == WorkerKey.objects.count()
+    assert (worker.kept.given, reported_entry()["left_out"]) == (len(given), len(given) - explained)
     run = worker.followed()
     assert (run.state, run.error_code) == ("failed", "round_failed")
     assert reason in worker.kept.shown_reason
