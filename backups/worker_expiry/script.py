@@ -35,7 +35,10 @@ def others(family: Family) -> Sequence[Family]:
 
 
 def rule_in_script(rule: WorkerRule) -> dict[str, object]:
-    """The rule as the script has it. `digest` is of the rest, so that KVOps knows which rule a Worker carries."""
+    """The rule as the script has it. `digest` is of the rest, so that KVOps knows which rule a Worker carries.
+
+    `template` is the SHA-256 of the code around the rule: a script of another version of KVOps carries another digest.
+    """
     family = rule.family
     values: dict[str, object] = {
         "rule": rule.pk,
@@ -45,6 +48,7 @@ def rule_in_script(rule: WorkerRule) -> dict[str, object]:
         "others": [{"pattern": one.pattern, "exact": one.exact} for one in others(family)],
         "ttl": rule.ttl,
         "cap": rule.cap,
+        "template": sha256(TEMPLATE.read_bytes()).hexdigest(),
     }
     return {**values, "digest": sha256(canonical_evidence(values).encode()).hexdigest()}
 

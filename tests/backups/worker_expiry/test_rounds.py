@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
@@ -10,7 +11,7 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from backups.models import WorkerKey, WorkerRound, WorkerRule
-from backups.worker_expiry import late, requests as worker_requests, rounds
+from backups.worker_expiry import late, requests as worker_requests, rounds, script
 from backups.worker_expiry.refusals import WorkerRefused
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
@@ -154,6 +155,21 @@ def test_a_worker_with_an_older_configuration_or_script_gets_a_no(
     worker.round = "another"
     assert worker.ask(rule="0" * 64) == "no"
     assert "Deploy the new script" in worker.kept.shown_reason
+
+
+def test_a_script_of_another_version_of_the_code_gets_a_no(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = helpers.worker(estate.qa, people, monkeypatch)
+    deployed = script.rule_in_script(worker.rule)["digest"]
+    newer = tmp_path / "rounds.js"
+    newer.write_bytes(script.TEMPLATE.read_bytes() + b"// newer\n")
+    monkeypatch.setattr(script, "TEMPLATE", newer)
+    worker.approval = helpers.approve(worker.rule, people).pk
+    assert worker.ask(rule=deployed) == "no"
+    assert "Deploy the new script" in worker.kept.shown_reason
+    worker.round = "another"
+    assert worker.ask() == "yes"
 
 
 def test_an_older_approval_counts_until_its_own_end(
