@@ -2,10 +2,12 @@
 //
 // A Cron Trigger begins a round. The Durable Object makes rounds serial: its alarm works on one page of the listing,
 // reports it to KVOps, and sets the next alarm. So an invocation stays within Cloudflare's limits, and a round goes on
-// where the last invocation stopped. Before each page it asks KVOps. Without a signed yes it writes nothing.
+// after the page at which the last invocation stopped. Before each page it asks KVOps, and again when the time of a yes
+// is over. Without a signed yes it writes nothing.
 //
 // A value that another program writes between the read and the put here is lost, as is one that this location does not
-// see yet, which Cloudflare allows for a minute. KVOps asks a person to accept that.
+// see yet, which Cloudflare allows for a minute. A key that is deleted in that minute comes back, and an expiration that
+// is set in it is replaced. KVOps asks a person to accept that.
 const RULE = /* the approved rule */ null;
 
 const PAGE = 400; // keys of one invocation: a read and a write each, of the 1,000 operations that Cloudflare allows
@@ -13,6 +15,8 @@ const PAUSE = 1_000; // milliseconds between two pages
 const ANSWER_WITHIN = 20_000; // milliseconds
 const PART = 40_000; // bytes of names in one report; KVOps takes 64 KiB
 const TRIES = 12; // of one report
+const ASKS = 3; // of one page, if no answer comes
+const ASK_AGAIN = 60_000; // milliseconds
 const LONGEST_WAIT = 3_600_000; // milliseconds between two tries
 const DAY = 86_400; // seconds
 const EXACT_DIGITS = 15; // digits that a JavaScript number always keeps
@@ -36,7 +40,7 @@ export class ExpiryRounds {
   async fetch() {
     if ((await this.storage.get("round")) === undefined && !this.over()) {
       const counts = { listed: 0, given: 0, skipped: 0, failed: 0 };
-      await this.save({ id: crypto.randomUUID(), part: 0, reports: [], tries: 0, ended: "", ...counts });
+      await this.save({ id: crypto.randomUUID(), part: 0, reports: [], tries: 0, asks: 0, ended: "", ...counts });
     }
     await this.storage.setAlarm(Date.now());
     return new Response("ok\n");
@@ -45,16 +49,21 @@ export class ExpiryRounds {
   async alarm() {
     const round = await this.storage.get("round");
     if (round === undefined) return;
-    if (round.writing !== undefined) {
+    if (round.page !== undefined) {
       // The last invocation ended while it wrote these keys. They are not written again.
-      report(round, [], round.writing);
-      delete round.writing;
+      turn(round, [], round.page.chosen);
       await this.save(round);
     }
     if (!(await this.deliver(round))) return;
     if (round.ended) return this.forget();
     const until = await this.mayGoOn(round);
-    if (until === null) return this.end(round, this.over() ? "end" : "refused");
+    if (until === null && round.asks + 1 < ASKS) {
+      round.asks += 1;
+      await this.save(round);
+      return this.storage.setAlarm(Date.now() + ASK_AGAIN);
+    }
+    round.asks = 0;
+    if (!until) return this.end(round, this.over() ? "end" : "refused");
     await this.work(round, until);
   }
 
@@ -63,24 +72,18 @@ export class ExpiryRounds {
     const page = await this.env.CACHE.list({ prefix: RULE.pattern, limit: PAGE, cursor: round.cursor });
     const lacking = page.keys.filter(takes);
     const chosen = lacking.map(({ name }) => name).slice(0, RULE.cap - round.given - round.failed);
-    round.writing = chosen;
+    round.page = { chosen, listed: page.keys.length, cursor: page.cursor, complete: page.list_complete };
     await this.save(round);
     const given = [];
     const failed = [];
     for (const name of chosen) {
-      if (Date.now() >= until || this.over()) break;
+      if (Date.now() >= until) until = await this.mayGoOn(round);
+      if (!until || this.over()) break;
       const written = await this.give(name);
       if (written === true) given.push(name);
       else if (written === false) failed.push(name);
     }
-    delete round.writing;
-    round.listed += page.keys.length;
-    round.skipped += chosen.length - given.length - failed.length;
-    round.cursor = page.cursor;
-    report(round, given, failed);
-    if (round.given + round.failed >= RULE.cap) round.ended = "cap";
-    else if (page.list_complete) round.ended = "complete";
-    if (round.ended) last(round);
+    turn(round, given, failed);
     await this.save(round);
     console.log(`round ${round.id}, approval ${this.env.APPROVAL}: ${given.length} given, ${failed.length} failed`);
     if (!(await this.deliver(round))) return;
@@ -105,15 +108,15 @@ export class ExpiryRounds {
     return !(Date.now() < Date.parse(this.env.END)) || !(RULE.ttl >= DAY);
   }
 
-  // The time until which KVOps allows writes; null without a signed yes to this round.
+  // The time until which KVOps allows writes; 0 without a yes to this round, null without a signed answer.
   async mayGoOn(round) {
-    if (this.over()) return null;
+    if (this.over()) return 0;
     const approval = Number(this.env.APPROVAL);
     const answer = await call(this.env, "ask", { round: round.id, approval, rule: RULE.digest });
     if (answer?.status !== 200) return null;
     const { answer: word, round: of, approval: under, until } = JSON.parse(answer.text);
     const yes = word === "yes" && of === round.id && under === approval && Date.now() < until * 1_000;
-    return yes ? until * 1_000 : null;
+    return yes ? until * 1_000 : 0;
   }
 
   // Ends a round early. One without a report has written nothing, and KVOps has its own row about it.
@@ -171,14 +174,28 @@ function takes({ name, expiration, metadata }) {
   );
 }
 
-// Whether JavaScript keeps every number of the metadata as it was written.
+// Whether JavaScript keeps every number of the metadata. It may write one in another way, such as 1 for 1.0.
 function keepsExactly(value) {
   if (typeof value === "number") {
+    if (Object.is(value, -0)) return false;
     if (Number.isInteger(value)) return Number.isSafeInteger(value);
     const digits = String(value).replace(/e.*/, "").replace(/\D/g, "").replace(/^0+/, "");
     return Number.isFinite(value) && digits.length <= EXACT_DIGITS;
   }
   return typeof value !== "object" || value === null || Object.values(value).every(keepsExactly);
+}
+
+// Ends a page: counts and reports it, and goes on to the next one or ends the round.
+function turn(round, given, failed) {
+  const { chosen, listed, cursor, complete } = round.page;
+  delete round.page;
+  round.listed += listed;
+  round.skipped += chosen.length - given.length - failed.length;
+  round.cursor = cursor;
+  report(round, given, failed);
+  if (round.given + round.failed >= RULE.cap) round.ended = "cap";
+  else if (complete) round.ended = "complete";
+  if (round.ended) last(round);
 }
 
 // Adds the reports of one page: each has some of the names.

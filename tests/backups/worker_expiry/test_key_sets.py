@@ -36,6 +36,10 @@ METADATA = (
     '{"n": 1e400}',
     '{"n": 1e3, "m": true, "o": null}',
     '{"__proto__": 5}',
+    '{"n": -0}',
+    '{"n": [-0.0, 1]}',
+    '{"n": -1e-400}',
+    '{"n": 1e-400, "m": 1.0, "m": 0}',
 )
 NEVER = "2999-01-01T00:00:00Z"
 PAST = "2020-01-01T00:00:00Z"
@@ -136,6 +140,52 @@ def test_after_its_end_the_worker_neither_asks_nor_writes_even_with_a_yes(estate
     sets = [one_set(rule, found, end) for end in ends]
     done = play({"key": KEY, "scripts": {"1": script.worker_script(rule)}, "sets": sets})
     assert [(one["puts"], one["calls"]) for one in done] == [([], [])] * len(ends)
+
+
+def played(estate: make.Estate, number: int, **more: object) -> dict[str, Any]:
+    """One round of a rule over so many keys."""
+    mine = Family.objects.get(pattern="mastercache:")
+    rule = WorkerRule(pk=1, namespace=estate.qa, family=mine, ttl=TWO_DAYS, cap=9_999)
+    found = [Key(name=f"mastercache:{n:04}") for n in range(number)]
+    sets = [one_set(rule, found) | more]
+    [done] = play({"key": KEY, "scripts": {"1": script.worker_script(rule)}, "sets": sets})
+    return done
+
+
+@pytest.mark.parametrize("cut", [1, 150, 400, 401, 900])
+def test_a_page_that_was_interrupted_is_reported_as_uncertain_and_not_written_again(
+    estate: make.Estate, cut: int
+) -> None:
+    done = played(estate, 900, cut=cut)
+    names = [f"mastercache:{n:04}" for n in range(900)]
+    page = range((cut - 1) // 400 * 400, min(900, (cut - 1) // 400 * 400 + 400))
+    assert [put["name"] for put in done["puts"]] == names[:cut] + names[page.stop :]
+    assert done["uncertain"] == [names[n] for n in page]
+    assert done["reported"] == names[: page.start] + names[page.stop :]
+    assert (done["ended"], done["left"]) == ("complete", 0)
+
+
+@pytest.mark.parametrize(
+    ("silent", "asked", "ended"), [([0], 2, "complete"), ([0, 1], 3, "complete"), ([0, 1, 2], 3, None)]
+)
+def test_a_question_without_an_answer_is_asked_again_twice(
+    estate: make.Estate, silent: list[int], asked: int, ended: str | None
+) -> None:
+    done = played(estate, 2, silent=silent)
+    assert (done["calls"].count("ask"), done["ended"], done["left"]) == (asked, ended, 0)
+    assert len(done["puts"]) == (2 if ended else 0)
+
+
+def test_a_round_under_way_goes_on_after_a_question_without_an_answer(estate: make.Estate) -> None:
+    done = played(estate, 500, silent=[2])
+    assert (done["calls"], done["ended"]) == (["ask", "report", "ask", "ask", "report", "report"], "complete")
+    assert len(done["puts"]) == len(set(done["reported"])) == 500
+
+
+def test_a_long_page_asks_again_when_its_yes_is_over(estate: make.Estate) -> None:
+    done = played(estate, 30, allowed=1, pause=100)
+    assert done["calls"].count("ask") in range(3, 7)
+    assert (len(done["puts"]), done["ended"]) == (30, "complete")
 
 
 def test_the_same_rule_makes_the_same_script_and_it_deletes_no_key(estate: make.Estate) -> None:
