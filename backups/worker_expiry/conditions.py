@@ -13,8 +13,9 @@ from backups.worker_expiry import rules
 from backups.worker_expiry.refusals import WorkerRefused
 from kvops import clock, timing
 from kvops.approvals import standing
+from kvops.environments import hours
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Run
-from kvops.wording import say
+from kvops.wording import moment, say
 
 
 def designed_ttl(family: Family) -> int:
@@ -66,6 +67,17 @@ def approval_for(rule: WorkerRule, asked_under: int) -> ApprovalRequest:
     if why := not_accepted(rule):
         raise WorkerRefused(why)
     return approval
+
+
+def insist_hours(rule: WorkerRule) -> None:
+    """Raise WorkerRefused outside the allowed hours. A round that began within them goes on."""
+    environment = rule.namespace.environment
+    if opens := hours.next_opening(environment, clock.now()):
+        sentence = _(
+            "In %(name)s keys are changed only within the allowed hours (%(hours)s). The next time is %(time)s."
+        )
+        within = f"{environment.hours} {environment.days}".strip()
+        raise WorkerRefused(say(sentence, name=environment.name, hours=within, time=moment(opens)))
 
 
 def insist_alone(rule: WorkerRule) -> None:

@@ -59,9 +59,10 @@ def _allow(rule: WorkerRule, message: WorkerAsk) -> ApprovalRequest:
     approval = conditions.approval_for(rule, message.approval)
     if message.rule != script.rule_in_script(rule)["digest"]:
         raise WorkerRefused(_("The deployed Worker carries another rule than the approved one. Deploy the new script."))
-    mine = rule.rounds.select_related("run").filter(token=message.round).first()
     conditions.insist_alone(rule)
+    mine = rule.rounds.select_related("run").filter(token=message.round).first()
     if mine is None:
+        conditions.insist_hours(rule)
         return _begin(rule, message, approval)
     if mine.run is None or mine.ended or mine.reason or not mine.run.is_open or mine.run.stop_requested_by:
         raise WorkerRefused(_("The round is over. The next due time begins another one."))

@@ -14,7 +14,7 @@ from backups.clearing.refusals import ClearingRefused
 from backups.models import WorkerRound
 from backups.restores.moves import RestoreRefused
 from kvops import clock, timing
-from kvops.models import Run
+from kvops.models import Environment, Run
 from tests import make
 from tests.backups.changes.bulk import helpers as bulk_helpers
 from tests.backups.changes.bulk.helpers import PREFIX
@@ -136,3 +136,24 @@ def test_a_worker_that_got_a_no_keeps_nothing_waiting(
 ) -> None:
     assert worker.ask(rule="0" * 64) == "no"
     clean_up(estate, people)()
+
+
+# The allowed hours
+
+
+def close(estate: make.Estate) -> None:
+    """The environment allows other hours: those of the day after tomorrow."""
+    day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][(clock.now() + timedelta(days=2)).weekday()]
+    Environment.objects.filter(pk=estate.qa.environment_id).update(hours="01:00-02:00", days=day)
+
+
+def test_outside_the_allowed_hours_no_round_begins(worker: SignedWorker, estate: make.Estate) -> None:
+    close(estate)
+    assert worker.ask() == "no"
+    assert "keys are changed only within the allowed hours (01:00-02:00" in worker.kept.shown_reason
+
+
+def test_a_round_that_began_within_the_allowed_hours_goes_on(worker: SignedWorker, estate: make.Estate) -> None:
+    assert worker.ask() == "yes"
+    close(estate)
+    assert worker.ask() == "yes"
