@@ -1,7 +1,8 @@
 """The way in for a Worker: two addresses without a login. Only calls that are signed with the rule's key are read.
 
 The size is checked before the body is read, the signature before it is parsed. A call is taken once, within five
-minutes of its time. A stranger gets a status and one word, and changes nothing.
+minutes of its time. A stranger gets a status and one word. `strangers` bounds what such calls write to the log, and how
+often the team is told.
 """
 
 import json
@@ -17,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from backups.models import WorkerNonce, WorkerRule
-from backups.worker_expiry import announcements, messages, rounds, signing
+from backups.worker_expiry import announcements, messages, rounds, signing, strangers
 from backups.worker_expiry.rounds import WorkerAnswer
 from backups.worker_expiry.signing import SignedCall
 from kvops import clock, timing
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 LARGEST = 65_536
 """Bytes of a body. A Worker sends at most 40,000 bytes of names in one report."""
 PER_MINUTE = 120
-"""Calls of one rule. A Worker makes two for each 400 keys."""
+"""Signed calls of one rule. A Worker makes two for each 400 keys."""
 _RULES = WorkerRule.objects.select_related("namespace__environment", "family")
 
 type Take = Callable[[WorkerRule, bytes], WorkerAnswer]
@@ -55,13 +56,16 @@ def _answer(request: HttpRequest, pk: int, take: Take) -> HttpResponse:
     if _length(request) > LARGEST:
         return _refuse(413, "large")
     rule = _RULES.filter(pk=pk).first()
-    key = signing.key_of(rule.pk) if rule else ""
+    if rule is not None and strangers.are_too_many(rule):
+        return _refuse(429, "later")
+    key = strangers.key_of(rule) if rule else ""
     if rule is None or not key:
         return _refuse(403, "no")
     sent = request.headers
     call = SignedCall(request.path_info, sent.get("X-Kvops-Timestamp", ""), sent.get("X-Kvops-Nonce", ""), request.body)
     if why := _why_not(rule, call, key, sent.get("X-Kvops-Signature", "")):
-        return _refuse(403, why, rule)
+        strangers.note_refused(rule, why)
+        return _refuse(403, why)
     answer = WorkerAnswer(429, {"answer": "later"}) if _too_many(rule) else _taken(rule, call.body, take)
     text = json.dumps(answer.body)
     signature = signing.signature_of_answer(key, call.path, call.nonce, answer.status, text)
@@ -97,13 +101,10 @@ def _too_many(rule: WorkerRule) -> bool:
 
 
 def _length(request: HttpRequest) -> int:
-    """The announced size of the body; without a number, or with a wrong one, more than is allowed."""
+    """The announced size of the body: 0 if none is announced, for then none is read; a wrong one is too large."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     return int(length) if length.isdecimal() and len(length) < 12 else LARGEST + 1
 
 
-def _refuse(status: int, word: str, rule: WorkerRule | None = None) -> HttpResponse:
-    if rule is not None:
-        logger.warning("A call for %s was refused: %s", rule.subject, word)
-        announcements.tell_refused_call(rule, word)
+def _refuse(status: int, word: str) -> HttpResponse:
     return HttpResponse(f"{word}\n", content_type="text/plain", status=status)

@@ -45,5 +45,16 @@ def missing(rule: WorkerRule, now: datetime) -> datetime | None:
     return max(_due(rule, since, now - timedelta(seconds=timing.WORKER_LATE)), default=None)
 
 
+def is_expected(rule: WorkerRule, now: datetime) -> bool:
+    """Whether the Worker of the rule calls about now: its round is under way, or a due time is near."""
+    newest = rule.newest_round
+    if newest is not None and newest.state == "running":
+        return True
+    if rule.retired_at is not None or standing.approval_in_force(rules.KIND, rule.subject) is None:
+        return False
+    since, until = now - timedelta(seconds=timing.WORKER_LATE), now + EARLY
+    return any(True for _due_time in _due(rule, since, until))
+
+
 def _due(rule: WorkerRule, since: datetime, until: datetime) -> Iterator[datetime]:
     yield from takewhile(lambda due: due <= until, islice(crons.times(rule.cron, "UTC", since), COUNTED))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from datetime import timedelta
 from random import Random
 from uuid import uuid4
 
@@ -10,9 +11,10 @@ import pytest
 from django.test import Client
 
 from backups.models import WorkerNonce, WorkerRound
-from backups.worker_expiry import door, script, signing
+from backups.worker_expiry import door, late, script, signing, strangers
 from kvops import clock, rollback, timing
 from kvops.models import Notification, NotificationEvent
+from kvops.schedules import cron as crons
 from tests import make
 from tests.backups.worker_expiry import helpers
 from tests.backups.worker_expiry.helpers import SignedWorker
@@ -60,12 +62,64 @@ def test_a_call_with_another_header_is_refused_with_one_word(worker: SignedWorke
 
 
 def test_a_call_with_another_body_address_or_key_is_refused(worker: SignedWorker) -> None:
+    assert worker.ask() == "yes"
     body = question(worker)
     assert worker.send("ask", body + b" ", worker.headers("ask", body)).status_code == 403
     assert worker.send("report", body, worker.headers("ask", body)).status_code == 403
     worker.key = "x" * 48
     assert worker.send("ask", body).status_code == 403
     assert told() == 1  # once a day, however many calls there were
+
+
+@pytest.fixture
+def no_due_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of the Worker is expected now."""
+    monkeypatch.setattr(late, "_due", lambda *_: iter(()))
+
+
+def unsigned(worker: SignedWorker) -> int:
+    body = question(worker)
+    return worker.send("ask", body + b" ", worker.headers("ask", body)).status_code
+
+
+@pytest.mark.usefixtures("no_due_time")
+def test_a_strangers_calls_are_told_only_if_they_are_many(
+    worker: SignedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(strangers.MANY - 1):
+        assert unsigned(worker) == 403
+    assert (told(), caplog.text.count("was refused")) == (0, strangers.LOGGED)
+    for _ in range(10):
+        unsigned(worker)
+    assert (told(), caplog.text.count("was refused")) == (1, strangers.LOGGED + 1)
+
+
+@pytest.mark.parametrize(("ahead", "count"), [(3_540, 0), (240, 1), (-3_540, 1), (-3_660, 0)])
+def test_an_unsigned_call_is_told_at_once_about_a_due_time(
+    worker: SignedWorker, monkeypatch: pytest.MonkeyPatch, ahead: int, count: int
+) -> None:
+    due = clock.now() + timedelta(seconds=ahead)
+    monkeypatch.setattr(crons, "times", lambda _cron, _zone, since: iter([due] if due > since else []))
+    unsigned(worker)
+    assert told() == count
+
+
+def test_a_flood_is_not_looked_at(worker: SignedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "PER_MINUTE", 2)
+    assert [unsigned(worker), unsigned(worker)] == [403, 403]
+    monkeypatch.setattr(signing, "key_of", lambda *_: pytest.fail("looked for"))
+    assert unsigned(worker) == 429
+
+
+def test_a_key_that_cannot_be_found_is_looked_for_once_a_minute(
+    worker: SignedWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(signing.variable(worker.rule.pk), "env:NOT_SET")
+    assert [unsigned(worker) for _ in range(3)] == [403] * 3
+    assert caplog.text.count("The key of the Worker of rule") == 1
+    monkeypatch.setenv(signing.variable(worker.rule.pk), "env:TEST_WORKER_KEY")
+    strangers.forget()
+    assert worker.ask() == "yes"
 
 
 def test_a_call_is_taken_once(worker: SignedWorker) -> None:
@@ -156,6 +210,7 @@ def odd_bodies(worker: SignedWorker) -> list[bytes]:
 
 def test_no_signed_body_is_answered_with_500(worker: SignedWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "PER_MINUTE", 10_000)
+    monkeypatch.setattr(strangers, "PER_MINUTE", 10_000)
     worker.ask()
     answers = {worker.send(what, body).status_code for body in odd_bodies(worker) for what in ("ask", "report")}
     assert answers <= {200, 409, 422}

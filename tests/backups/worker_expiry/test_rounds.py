@@ -247,7 +247,7 @@ def test_a_report_that_does_not_fit_is_kept_and_fails_the_run(
     estate: make.Estate,
     people: make.People,
     monkeypatch: pytest.MonkeyPatch,
-    misfit: tuple[list[str], dict[str, object], str],
+    misfit: tuple[list[str], dict[str, object], str, int],
 ) -> None:
     given, more, reason, explained = misfit
     worker = helpers.worker(estate.qa, people, monkeypatch)
