@@ -1,6 +1,5 @@
 """Rounds of an expiry Worker: asked, allowed or refused, reported, followed by a run, accepted, missing."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -238,8 +237,8 @@ MISFITS: list[tuple[list[str], dict[str, object], str, int]] = [
 """Given names, other members, the reason, and how many of the names are the rule's and within its cap."""
 
 
-def reported_entry() -> Mapping[str, object]:
-    return Entry.objects.get(action=Action.WORKER_REPORTED).details
+def left_out() -> object:
+    return Entry.objects.get(action=Action.WORKER_REPORTED).details["left_out"]
 
 
 @pytest.mark.parametrize("misfit", MISFITS, ids=lambda misfit: misfit[2])
@@ -254,7 +253,7 @@ def test_a_report_that_does_not_fit_is_kept_and_fails_the_run(
     worker.ask()
     assert worker.tell(given, [], **more).status_code == 200
     assert WorkerKey.objects.filter(name__startswith="mastercache:").count() == explained == WorkerKey.objects.count()
-    assert (worker.kept.given, reported_entry()["left_out"]) == (len(given), len(given) - explained)
+    assert (worker.kept.given, left_out()) == (len(given), len(given) - explained)
     run = worker.followed()
     assert (run.state, run.error_code) == ("failed", "round_failed")
     assert reason in worker.kept.shown_reason
