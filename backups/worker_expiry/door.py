@@ -107,4 +107,7 @@ def _length(request: HttpRequest) -> int:
 
 
 def _refuse(status: int, word: str) -> HttpResponse:
-    return HttpResponse(f"{word}\n", content_type="text/plain", status=status)
+    answer = HttpResponse(f"{word}\n", content_type="text/plain", status=status)
+    # Django would log a line for each refusal; `strangers` logs a few.
+    answer._has_been_logged = True  # type: ignore[attr-defined]
+    return answer

@@ -6,6 +6,7 @@ from backups.worker_expiry import strangers
 
 
 @pytest.fixture(autouse=True)
-def no_calls_before() -> None:
-    """The rule of another test may have the same number."""
+def no_calls_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule of another test may have the same number, and no minute ends within a test."""
+    monkeypatch.setattr(strangers, "_period", lambda _seconds: 1)
     strangers.forget()
