@@ -28,7 +28,7 @@ SELECT p.name, p.outcome, s.digest, s.older_digest, s.expiration, g.digest_key, 
   JOIN backups_generation g ON g.id = r.generation_id
   LEFT JOIN backups_generationentry s ON s.generation_id = r.generation_id AND s.name = p.name AND s.outcome = %(kept)s
  WHERE r.namespace_id = %(namespace)s AND p.name = ANY(%(names)s) AND b.names > 0 AND b.intended_at IS NOT NULL
-   AND p.outcome <> ALL(%(unwritten)s)
+   AND r.operation = '' AND p.outcome <> ALL(%(unwritten)s)
  GROUP BY p.id, s.id, g.id
 HAVING max(coalesce(b.settled_at, %(now)s)) >= %(since)s AND min(b.intended_at) <= %(until)s"""
 
@@ -97,7 +97,7 @@ def _changes(namespace: Namespace, names: Collection[str], since: datetime, unti
 
 
 def _restores(namespace: Namespace, names: Collection[str], since: datetime, until: datetime) -> Iterator[OwnOperation]:
-    """Restores and undos: each leaves the entry of its backup."""
+    """Restores and undos: each leaves the entry of its backup. A bulk change does not, and is of a cache only."""
     params = {"kept": GenerationEntry.Outcome.KEPT, "unwritten": list(_UNWRITTEN)}
     rows = _rows(_RESTORES, {**params, **_within(namespace, names, since, until)})
     for name, outcome, digest, older, expiration, key, older_key, begun_at, ended_at in rows:
