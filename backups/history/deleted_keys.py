@@ -87,7 +87,7 @@ def restores(namespace: Namespace, names: Sequence[str]) -> QuerySet[RestoreEntr
 
 def bulk_changes(namespace: Namespace, name: str) -> QuerySet[RestoreEntry]:
     """The bulk changes that wrote the key, the newest first, with `at`, the time of the intent."""
-    written = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.DIFFERENT)
+    written = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.DIFFERENT, RestoreEntry.Outcome.LOST)
     return _written(namespace, [name], written).exclude(restore__operation="").order_by("-restore")
 
 

@@ -91,6 +91,7 @@ class Migration(migrations.Migration):
                     ("stopped", "left as it is: the run was ended early"),
                     ("unreadable", "cannot be read: Cloudflare refuses its name"),
                     ("gone", "not in KV any more, not written"),
+                    ("lost", "sent, but not in KV when it was read back"),
                     ("unmarked", "its metadata takes no mark: no JSON object, or longer than 1,024 bytes"),
                 ],
                 default="planned",

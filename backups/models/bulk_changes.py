@@ -11,6 +11,8 @@ from kvops.models import Family, Person
 
 SHORTEST = 3_600
 """Seconds. A key lives at least this long from the start of the run, so that every write can be read back."""
+CLOSEST = 900
+"""Seconds. Nothing more is written when the expiration is closer: the keys could go before they are read back."""
 LONGEST = 366 * 24 * 3_600
 """Seconds. A later expiration is no design of a cache."""
 MOST = 100_000

@@ -238,6 +238,7 @@ class RestoreEntry(models.Model):
         STOPPED = "stopped", _("left as it is: the run was ended early")
         UNREADABLE = "unreadable", _("cannot be read: Cloudflare refuses its name")
         GONE = "gone", _("not in KV any more, not written")
+        LOST = "lost", _("sent, but not in KV when it was read back")
         UNMARKED = "unmarked", _("its metadata takes no mark: no JSON object, or longer than 1,024 bytes")
 
     class Compared(models.TextChoices):

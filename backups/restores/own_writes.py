@@ -7,7 +7,7 @@ unexpected key.
 from backups.models import RestoreChunk, RestoreEntry
 
 Outcome = RestoreEntry.Outcome
-WRITTEN = (Outcome.SENT, Outcome.AGAIN, Outcome.WRITTEN, Outcome.DIFFERENT, Outcome.FAILED)
+WRITTEN = (Outcome.SENT, Outcome.AGAIN, Outcome.WRITTEN, Outcome.DIFFERENT, Outcome.FAILED, Outcome.LOST)
 """Outcomes of sent names. A write that three reads did not show may still become visible. An equal key was not sent."""
 
 _RESTORED = """

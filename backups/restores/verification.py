@@ -43,11 +43,12 @@ LOOKED_AT = (
 class Settler:
     """Compares the chunks of one restore with KV, within one step of its run.
 
-    `absent` is the outcome of a sent key that is not in KV; None if it is sent again. A bulk change overrides it, and
-    `expected`.
+    `lost` is the outcome of a sent key that is not in KV, and `absent` that of one that was equal and not sent; None if
+    it is sent again. A bulk change overrides both, and `expected`.
     """
 
     absent: RestoreEntry.Outcome | None = None
+    lost: RestoreEntry.Outcome | None = None
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
         self.restore, self.lease, self.backup = restore, lease, backup
@@ -106,13 +107,14 @@ class Settler:
             return was, compared
         # Absent, or still equal to the safety backup: the write did not arrive.
         if live is None or entry_digest(live, encryption.digest_key(self.restore.overwritten_backup)) == safety_digests:
+            gone = self.lost if ours else self.absent
+            if gone is not None and compared is Compared.ABSENT:
+                return gone, compared
             return self._missed(chunk, compared)
         return Outcome.DIFFERENT, compared
 
     def _missed(self, chunk: RestoreChunk, compared: RestoreEntry.Compared) -> restore_chunks.NameResult:
         """The result of a name whose write did not arrive."""
-        if self.absent is not None and compared is Compared.ABSENT:
-            return self.absent, compared
         if self._ending:
             return Outcome.STOPPED, compared
         if chunk.attempt < restore_chunks.TRIES:

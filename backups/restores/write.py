@@ -59,11 +59,12 @@ TOO_SLOW = gettext_noop(
 class Putter:
     """Writes the chunks of one restore, within one step of its run.
 
-    `absent` is the outcome of a key that is not in KV; None if such a key is written. A bulk change overrides it, and
-    `to_write`.
+    `absent` is the outcome of a key that is not in KV; None if such a key is written. `lost` is that of a key that was
+    sent before. A bulk change overrides both, and `to_write`.
     """
 
     absent: RestoreEntry.Outcome | None = None
+    lost: RestoreEntry.Outcome | None = None
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
         self.restore, self.lease, self.backup = restore, lease, backup
@@ -155,7 +156,8 @@ class Putter:
     ) -> RestoreEntry.Outcome | None:
         """The reason why the entry is not written; None if it is."""
         if not isinstance(live, KvEntry):
-            return self.absent if live is None else Outcome.UNREADABLE
+            missing = self.absent if chunk.attempt == 1 else self.lost
+            return missing if live is None else Outcome.UNREADABLE
         how = difference(entry, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT

@@ -12,20 +12,26 @@ from backups.changes.bulk import evidence as bulk_evidence
 from backups.changes.bulk.entries import changed
 from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
-from backups.models import Restore, RestoreEntry
+from backups.models import Restore, RestoreChunk, RestoreEntry
+from backups.models.bulk_changes import CLOSEST
 from backups.restores import before_write, safety_backup
 from backups.restores.moves import BULK_CHANGES
 from backups.restores.run import RestoreRun, step_of
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
+from kvops import clock
 from kvops.cloudflare import KvEntry
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
-from kvops.runs.outcomes import Again, Done
+from kvops.runs.outcomes import Again, Done, RunError
 
 STALE = gettext_noop(
     "The keys to change differ from the approved ones. Nothing more is written: end the change early and choose the "
     "keys again."
+)
+SOON = gettext_noop(
+    "The keys expire within 15 minutes, so no more of them is written: KV could delete them before they are read back. "
+    "End the change early, and make another one for the keys that are left."
 )
 
 
@@ -38,6 +44,7 @@ class BulkPutter(Putter):
     """Writes the chunks of one bulk change."""
 
     absent = RestoreEntry.Outcome.GONE
+    lost = RestoreEntry.Outcome.LOST
 
     def to_write(self, backup: KvEntry) -> KvEntry | None:
         """The entry of the backup with the new expiration or the mark."""
@@ -48,6 +55,7 @@ class BulkSettler(Settler):
     """Compares the chunks of one bulk change with KV."""
 
     absent = RestoreEntry.Outcome.GONE
+    lost = RestoreEntry.Outcome.LOST
 
     def expected(self, one: Wanted) -> bytes | None:
         """The digest of the changed entry, made again from the backup."""
@@ -74,6 +82,13 @@ class BulkRun(RestoreRun):
         if wait is None:
             self.go_on()
         return wait
+
+    def _put(self, chunk: RestoreChunk) -> None:
+        """Write the chunk, unless its keys would expire too soon. Raises RunError."""
+        at = self.restore.bulk.expiration
+        if at is not None and at - clock.now().timestamp() < CLOSEST:
+            raise RunError("expires_soon", SOON)
+        super()._put(chunk)
 
     def insist_as_approved(self) -> None:
         """Derive the evidence that the reviewer saw. Raises RunError if it differs."""

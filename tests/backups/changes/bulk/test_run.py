@@ -10,7 +10,8 @@ from audit import claims
 from audit.models import Entry
 from backups.changes.bulk import requests as bulk_requests
 from backups.changes.bulk.start import BulkWish
-from backups.models import Generation, Restore, RestoreEntry
+from backups.history import deleted_keys
+from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
 from kvops import clock, timing
 from kvops.models import Category, Key, Run, Scan
@@ -134,8 +135,40 @@ def test_a_key_that_goes_after_the_write_is_not_made_again(
     drop(ready, NAMES[2])
     monkeypatch.setattr(timing, "SETTLE", 0.02)
     finished(run)
-    assert bulk_helpers.outcomes(restore)[NAMES[2]] == Outcome.GONE
+    entry = RestoreEntry.objects.get(restore=restore, name=NAMES[2])
+    assert (entry.outcome, entry.compared) == (Outcome.LOST, RestoreEntry.Compared.ABSENT)
     assert NAMES[2] not in bulk_helpers.held(ready, ready.qa)
+    assert [one.restore for one in deleted_keys.bulk_changes(ready.qa, NAMES[2])] == [restore]
+
+
+def test_a_key_that_goes_before_it_is_sent_again_was_sent(
+    ready: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.cloudflare.fault("bulk_put", "says_done", names=[NAMES[1]])
+    repeat = restore_chunks.repeat_chunk
+
+    def repeat_and_drop(chunk: RestoreChunk, *, attempt: int) -> None:
+        repeat(chunk, attempt=attempt)
+        drop(ready, NAMES[1])
+
+    monkeypatch.setattr(restore_chunks, "repeat_chunk", repeat_and_drop)
+    restore = bulk_helpers.done(ready.qa, people)
+    assert bulk_helpers.outcomes(restore)[NAMES[1]] == Outcome.LOST
+
+
+def test_nothing_more_is_written_shortly_before_the_keys_expire(
+    ready: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = BulkWish(Restore.Operation.EXPIRATION, lifetime=3_600)
+    restore = bulk_helpers.approved(bulk_helpers.prepared(ready.qa, people, wish), people)
+    run = bulk_requests.start(restore, by=people.operator)
+    at = bulk_helpers.fresh(restore).bulk.expiration or 0
+    restore_helpers.move_time(ready, monkeypatch, at - 899)
+    run = finished(run)
+    assert (run.state, run.error_code, ready.cloudflare.calls("bulk_put")) == (Run.State.FAILED, "expires_soon", [])
+    bulk_requests.end_early(bulk_helpers.fresh(restore), by=people.operator)
+    assert finished(run).state == Run.State.SUCCEEDED
+    assert {bulk_helpers.held(ready, ready.qa)[name].expiration for name in NAMES} == {None}
 
 
 def test_a_key_with_less_than_a_minute_is_not_marked(
