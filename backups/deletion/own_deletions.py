@@ -28,6 +28,7 @@ PRESENT_AGAIN = (
     Restored.CHANGED,
     Restored.DIFFERENT,
     Restored.UNREADABLE,
+    Restored.LOST,
     Restored.UNMARKED,
 )
 """Outcomes of names that a restore, an undo or a bulk change wrote, or found in KV, or may have found there."""
