@@ -97,7 +97,11 @@ DRIFTS: dict[str, Act] = {
     "value": lambda estate: estate.put(estate.qa, NAMES[0], b"theirs", metadata='{"v":1.0,"w":"x"}'),
     "metadata": lambda estate: estate.put(estate.qa, NAMES[0], b"\x00\xff" + NAMES[0].encode(), metadata='{"v":2}'),
     "expiration": lambda estate: estate.put(
-        estate.qa, NAMES[0], b"\x00\xff" + NAMES[0].encode(), expiration=in_seconds(DAY), metadata='{"v":1.0,"w":"x"}'
+        estate.qa,
+        NAMES[0],
+        b"\x00\xff" + NAMES[0].encode(),
+        expiration=in_seconds(2 * DAY),
+        metadata='{"v":1.0,"w":"x"}',
     ),
 }
 
