@@ -36,6 +36,12 @@ class RestoreQuerySet(models.QuerySet["Restore"]):
         writing = Q(state=Restore.State.WRITING) | Q(state=Restore.State.DONE, finished_at__gt=since)
         return self.filter(writing, named, namespace=namespace)
 
+    def writing_names_of(self, restore: "Restore") -> "RestoreQuerySet":
+        """Other restores and bulk changes that are writing, in the same namespace, and name a key of this one."""
+        mine = RestoreEntry.objects.filter(restore=restore).values("name")
+        shared = RestoreEntry.objects.filter(restore=OuterRef("pk"), name__in=mine)
+        return self.filter(Exists(shared), namespace=restore.namespace_id, state="writing").exclude(pk=restore.pk)
+
     def naming(self) -> "RestoreQuerySet":
         """Restores with `only_name`: the name of the key if the list has exactly one."""
         alone = RestoreEntry.objects.filter(restore=OuterRef("pk"), restore__listed=True, restore__names=1)

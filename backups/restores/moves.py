@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -11,7 +12,7 @@ from audit.chain import JSON
 from backups import archive
 from backups.execution.lifecycle import Lifecycle
 from backups.models import Restore
-from kvops.models import ApprovalRequest, Run
+from kvops.models import ApprovalRequest, Namespace, Run
 from kvops.refusals import Refused
 from kvops.wording import Words, columns, say
 
@@ -106,6 +107,19 @@ def insist_names(restore: Restore) -> None:
     names = restore.entries.order_by("index").values_list("name", flat=True)
     if archive.names_sha256(names.iterator(10_000)) != restore.names_sha256:
         raise RestoreRefused(_("The list of keys changed after it was fixed. Have the database checked."))
+
+
+def insist_alone(restore: Restore) -> None:
+    """Raise RestoreRefused while a bulk change writes some of these keys; a bulk change waits for restores, too."""
+    # Each start takes the same lock, so each of both sees the other.
+    Namespace.objects.select_for_update(no_key=True).get(pk=restore.namespace_id)
+    others = Restore.objects.writing_names_of(restore)
+    found = (others if restore.is_bulk else others.exclude(operation="")).order_by("pk").first()
+    if found is not None:
+        page = reverse("backups:bulk_change" if found.is_bulk else "backups:restore", args=[found.pk])
+        raise RestoreRefused(
+            say(_("Some of these keys are being written: %(page)s. Start when that is done."), page=page)
+        )
 
 
 def label(restore: Restore) -> str | Promise:

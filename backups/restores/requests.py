@@ -12,7 +12,16 @@ from audit import log
 from audit.actions import Action
 from backups.models import Generation, Restore
 from backups.restores import cross_environment, deletions, evidence as restore_evidence
-from backups.restores.moves import RESTORES, RestoreRefused, insist_names, insist_operator, label, locked, move
+from backups.restores.moves import (
+    RESTORES,
+    RestoreRefused,
+    insist_alone,
+    insist_names,
+    insist_operator,
+    label,
+    locked,
+    move,
+)
 from backups.restores.selection import insist_source
 from kvops import timing
 from kvops.approvals import evidence, gate as approval_gate
@@ -73,6 +82,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         if mine.state != State.APPROVED or mine.approval is None:
             raise RestoreRefused(say(_("The restore is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
+        insist_alone(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_names(mine)

@@ -15,6 +15,7 @@ from backups.changes.bulk.start import BulkWish
 from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import BulkChange, Generation, Restore
+from backups.restores import requests as restore_requests
 from backups.restores.moves import RestoreRefused
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
@@ -318,6 +319,33 @@ def test_somebody_without_the_role_begins_nothing(estate: make.Estate, people: m
     bulk_helpers.ready(estate)
     with pytest.raises(RestoreRefused, match="Only an operator"):
         bulk_start.begin(estate.qa, PREFIX, Scope.ALL, EXPIRY, by=people.auditor)
+
+
+# Beside other writes
+
+
+def test_a_restore_and_a_change_of_the_same_keys_wait_for_each_other(approved: ApprovedBulk) -> None:
+    estate, people = approved.estate, approved.people
+    estate.put(estate.qa, NAMES[0], b"newer")
+    over = restore_helpers.Policy.OVERWRITE
+    backup = approved.restore.generation
+    first, second = (
+        restore_helpers.approved(restore_helpers.prepared(backup, people, on_conflict=over), people) for _ in range(2)
+    )
+    restore_requests.start(first, by=people.operator)
+    with pytest.raises(RestoreRefused, match=f"are being written: /restores/{first.pk}/"):
+        approved.start()
+    make.work()
+    approved.start()
+    with pytest.raises(RestoreRefused, match=f"are being written: /changes/bulk/{approved.restore.pk}/"):
+        restore_requests.start(second, by=people.operator)
+
+
+def test_two_changes_of_the_same_keys_wait_for_each_other(approved: ApprovedBulk) -> None:
+    other = bulk_helpers.approved(bulk_helpers.prepared(approved.estate.qa, approved.people), approved.people)
+    approved.start()
+    with pytest.raises(RestoreRefused, match="are being written"):
+        bulk_requests.start(other, by=approved.people.operator)
 
 
 # Beside deletions

@@ -15,7 +15,14 @@ from backups.changes.bulk import evidence as bulk_evidence, qa
 from backups.changes.bulk.start import insist_writable
 from backups.cleanup.stages import worker_writing
 from backups.models import BulkChange, CleanupStage, Generation, Restore
-from backups.restores.moves import BULK_CHANGES, RestoreRefused, insist_names, label, record_restore
+from backups.restores.moves import (
+    BULK_CHANGES,
+    RestoreRefused,
+    insist_alone,
+    insist_names,
+    label,
+    record_restore,
+)
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.environments import hours
@@ -92,7 +99,8 @@ def start(restore: Restore, *, by: Person) -> Run:
             raise RestoreRefused(say(_("The bulk change is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
         _insist_time(mine)
-        _insist_alone(mine)
+        _insist_family_at_rest(mine)
+        insist_alone(mine)
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_prepared(mine)
@@ -119,7 +127,7 @@ def _insist_time(restore: Restore) -> None:
     insist_writable(restore.bulk.lifetime, restore.bulk.until)
 
 
-def _insist_alone(restore: Restore) -> None:
+def _insist_family_at_rest(restore: Restore) -> None:
     """Raise RestoreRefused while keys of the same family are deleted, or written by a Worker.
 
     A stale read would bring a key back.
