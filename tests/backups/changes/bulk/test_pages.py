@@ -119,6 +119,7 @@ def test_the_whole_way_on_the_pages(ready: make.Estate, people: make.People) -> 
     done = browser.get(address).content.decode()
     undo = f"/backups/{newest().generation_id}/restores/new/?on_conflict=overwrite"
     assert f'href="{undo}"' in done
+    assert "It also overwrites values that are newer" in done
     assert browser.get(undo).context["form"]["on_conflict"].value() == "overwrite"
     assert "pages load" in done
     assert 'href="?outcome=written#names">changed, and read back' in done
