@@ -46,7 +46,8 @@ BEGIN
     RETURN NEW;
   END IF;
   IF NEW.state IN ('prepared', 'submitted', 'writing') AND NOT EXISTS (
-      SELECT FROM backups_generation g WHERE g.id = NEW.generation_id AND g.status = 'verified') THEN
+      SELECT FROM backups_generation g WHERE g.id = NEW.generation_id AND g.status = 'verified'
+        AND g.namespace_id = NEW.namespace_id) THEN
     RAISE EXCEPTION 'a bulk change needs the verified backup of its keys' USING ERRCODE = 'restrict_violation';
   END IF;
   IF NEW.state IN ('submitted', 'writing') AND NOT EXISTS (
@@ -64,7 +65,12 @@ BEGIN
       JOIN kvops_environment earlier ON earlier.id = r.environment_id
       JOIN kvops_environment here ON here.id = NEW.environment_id
       WHERE b.restore_id = NEW.id AND q.accepted_at IS NOT NULL AND q.operation = b.operation
-        AND q.family_id = b.family_id AND q.member = b.member AND earlier."order" < here."order") THEN
+        AND q.family_id = b.family_id AND q.member = b.member AND earlier."order" < here."order"
+        AND (b.lifetime IS NULL OR q.lifetime IS NULL OR q.lifetime <= b.lifetime)
+        AND (NEW.state = 'writing' OR q.accepted_at >= now() - interval '7 days')
+        AND NOT EXISTS (
+          SELECT FROM backups_restore u WHERE u.generation_id = r.generation_id AND u.namespace_id = r.namespace_id
+            AND u.operation = '' AND (u.state = 'writing' OR u.state = 'done' AND u.written > 0))) THEN
     RAISE EXCEPTION 'a bulk change is accepted in QA before production' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;

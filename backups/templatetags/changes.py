@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _, ngettext
 
 from backups.changes import shown
 from backups.changes.propose import WARNINGS
-from backups.models import KeyChange, RestoreEntry
+from backups.models import BulkChange, KeyChange, RestoreEntry
 from kvops.wording import moment, say
 
 register = template.Library()
@@ -57,6 +57,12 @@ def bulk_outcome(outcome: str) -> str | Promise:
     """The result for a key of a bulk change, in words."""
     kind = RestoreEntry.Outcome(outcome)
     return BULK_OUTCOMES.get(kind, kind.label)
+
+
+@register.filter
+def bulk_scope(scope: str) -> str | Promise:
+    """The way in which the keys of a bulk change were chosen, in words."""
+    return BulkChange.Scope(scope).label
 
 
 @register.simple_tag

@@ -19,6 +19,9 @@ SENTENCES: dict[str, Promise] = {
     "references_other": _("I accept that the code that was searched is not the code that is deployed."),
     "references_not_known": _("I accept that it is not known whether the code that was searched is deployed."),
     "qa_not_repeated": _("I accept that this change was not made and tried in QA first, for the reason given."),
+    "bulk_qa_differs": _(
+        "I accept that the bulk change in QA was of other keys: of another prefix, or chosen in another way."
+    ),
     "legacy_found": _(
         "I accept that old keys become legacy master data: their data is in D1, no code writes them any more, and they "
         "may be deleted after the proof."

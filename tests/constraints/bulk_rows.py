@@ -1,5 +1,7 @@
 """The table's part about bulk changes, and bulk changes in every state."""
 
+from datetime import timedelta
+
 from django.db.models.functions import Now
 
 from backups.models import BulkChange, Generation, Restore
@@ -87,17 +89,32 @@ def of_production(w: BackupsWorld, state: str = "preparing") -> BulkChange:
     return bulk(w, state, **there, generation=w.generation("writing", **there))
 
 
-def repeating(w: BackupsWorld, *, accepted: bool = True, **values: object) -> BulkChange:
+def repeating(w: BackupsWorld, *, accepted: bool = True, days: int = 0, **values: object) -> BulkChange:
     """A prepared change in production that names one of QA."""
     found = of_production(w)
     earlier = beside(w, row(w), family=found.family, **values)
     for step in PATHS["done"]:
         move(w, earlier, step)
     if accepted:
-        change(earlier, accepted_at=Now(), accepted_by=w.operator, accepted_note="x")
+        at = Now() - timedelta(days=days)
+        change(earlier, accepted_at=at, accepted_by=w.operator, accepted_note="x")
     move(w, found, "prepared")
     change(found, repeats=earlier)
     return found
+
+
+def undone(w: BackupsWorld) -> None:
+    """A submit after a restore from the backup of the change in QA."""
+    found = repeating(w)
+    earlier = Restore.objects.get(bulk__repeated_by=found)
+    restores_rows.restore(w, "writing", generation=earlier.generation)
+    move(w, found, "submitted")
+
+
+def of_another_namespace(w: BackupsWorld) -> None:
+    """The backup is of the namespace of production."""
+    there = w.generation("writing", environment=w.production, namespace=w.namespace_of_production)
+    move(w, beside(w, row(w, generation=there)), "prepared")
 
 
 def uncached(w: BackupsWorld) -> None:
@@ -156,6 +173,10 @@ BULK_CHANGES = [
     RowAttempt(CACHE, uncached, "legacy since"),
     RowAttempt(QA, lambda w: of_production(w, "submitted"), "nothing named"),
     RowAttempt(QA, lambda w: move(w, repeating(w, accepted=False), "submitted"), "not accepted"),
+    RowAttempt(QA, lambda w: move(w, repeating(w, lifetime=86_401), "submitted"), "for a longer life"),
+    RowAttempt(QA, lambda w: move(w, repeating(w, days=8), "submitted"), "too long ago"),
+    RowAttempt(QA, undone, "undone"),
+    RowAttempt(VERIFIED, of_another_namespace, "of another namespace"),
     RowAttempt("a bulk change is never deleted", lambda w: bulk(w).delete()),
     RowAttempt(STARTS, lambda w: beside(w, restores_rows.restore(w)), "beside a restore"),
     RowAttempt(STARTS, lambda w: beside(w, row(w), expiration=9), "with a time"),

@@ -3,6 +3,7 @@
 These run on the fakes over HTTP: the calls are what the guards are about.
 """
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.changes.bulk import requests as bulk_requests, start as bulk_start
+from backups.changes.bulk import qa, requests as bulk_requests, start as bulk_start
 from backups.changes.bulk.start import BulkWish
 from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
@@ -19,6 +20,7 @@ from backups.restores import requests as restore_requests
 from backups.restores.moves import RestoreRefused
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
+from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Category, EmergencyStop, Environment, Person, Role, Run, Scan
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -221,10 +223,23 @@ def test_an_accepted_change_in_qa_opens_production(estate: make.Estate, people: 
     assert (restore.bulk.repeats_id, restore.written) == (earlier.pk, 3)
 
 
+LONGER = BulkWish(Operation.EXPIRATION, lifetime=DAY + 1)
 OTHER_QA: dict[str, Callable[[make.Estate, make.People], object]] = {
+    "a longer life": lambda estate, people: bulk_helpers.accepted(estate.qa, people, LONGER),
+    "a later time": lambda estate, people: bulk_helpers.accepted(estate.qa, people, in_two_days()),
+    "undone since": lambda estate, people: undo(bulk_helpers.accepted(estate.qa, people), people),
     "another family": lambda estate, people: bulk_helpers.accepted(estate.qa, people, MARK),
     "too long ago": lambda estate, people: age(bulk_helpers.accepted(estate.qa, people)),
 }
+
+
+def in_two_days() -> BulkWish:
+    return BulkWish(Operation.EXPIRATION, until=int(clock.now().timestamp()) + 2 * DAY)
+
+
+def undo(restore: Restore, people: make.People) -> None:
+    """Restore the keys from the backup of the change."""
+    restore_helpers.done(restore.generation, people, on_conflict=restore_helpers.Policy.OVERWRITE)
 
 
 def age(restore: Restore) -> None:
@@ -238,6 +253,28 @@ def test_another_acceptance_opens_nothing(estate: make.Estate, people: make.Peop
     OTHER_QA[what](estate, people)
     with pytest.raises(RestoreRefused, match="QA first"):
         bulk_helpers.submitted(bulk_helpers.prepared(estate.production, people), people)
+
+
+def test_a_change_whose_qa_was_undone_is_not_started(estate: make.Estate, people: make.People) -> None:
+    earlier = bulk_helpers.accepted(bulk_helpers.ready(estate).qa, people)
+    restore = bulk_helpers.approved(bulk_helpers.prepared(estate.production, people), people)
+    undo(earlier, people)
+    before = len(estate.cloudflare.calls("bulk_put"))
+    with pytest.raises(RestoreRefused, match="was undone"):
+        bulk_requests.start(restore, by=people.operator)
+    make.work()
+    assert len(estate.cloudflare.calls("bulk_put")) == before
+
+
+def test_other_keys_than_those_of_qa_are_a_risk_to_accept(estate: make.Estate, people: make.People) -> None:
+    one = bulk_helpers.done(bulk_helpers.ready(estate).qa, people, prefix=NAMES[0])
+    bulk_requests.accept(one, note="pages load", by=people.operator)
+    request = bulk_helpers.submitted(bulk_helpers.prepared(estate.production, people), people)
+    page = signed_in(people.reviewer).get(f"/approvals/{request.pk}/").content.decode()
+    assert f"{NAMES[0]}*" in re.sub(r"<[^>]*>", "", page)
+    with pytest.raises(ApprovalRefused, match="names risks"):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest, accepted=[qa.DIFFERS])
 
 
 def test_it_is_accepted_once_and_only_when_something_was_written(estate: make.Estate, people: make.People) -> None:

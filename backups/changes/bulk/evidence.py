@@ -1,6 +1,7 @@
 """The evidence of a bulk change, derived from stored rows only, so that the run can derive it again."""
 
 from backups import policy
+from backups.changes.bulk import qa
 from backups.execution import evidence as shared
 from backups.models import BulkChange, Generation, Restore
 from backups.restores.evidence import entries_root
@@ -50,6 +51,7 @@ def build(restore: Restore) -> dict[str, object]:
         "backed_up": evidence.moment(restore.compared_at),
         "generation": shared.backup(generation),
         "qa": _repeated(bulk.repeats),
+        "risks": [qa.DIFFERS] if bulk.repeats and qa.is_of_other_keys(bulk, bulk.repeats) else [],
         "warnings": [{"code": "bulk_expires"}] if bulk.operation == Restore.Operation.EXPIRATION else [],
     }
 
@@ -61,6 +63,8 @@ def _repeated(earlier: BulkChange | None) -> dict[str, object] | None:
     return {
         "change": earlier.pk,
         "environment": earlier.restore.environment.slug,
+        "prefix": earlier.restore.prefix,
+        "scope": earlier.scope,
         "lifetime": earlier.lifetime,
         "until": earlier.until,
         "value": earlier.value,

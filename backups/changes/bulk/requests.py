@@ -79,10 +79,13 @@ def _accepted_before(bulk: BulkChange) -> BulkChange | None:
     """The newest accepted change that this one repeats; None before production. Raises RestoreRefused."""
     if not qa.comes_first(bulk):
         return None
-    found = qa.accepted_before(bulk).first()
+    found = qa.accepted_before(bulk)
     if found is None:
         raise RestoreRefused(
-            _("QA first: the same operation on the same family must be done and accepted in QA within the last 7 days.")
+            _(
+                "QA first: the same operation on the same family must be done and accepted in QA within the last 7 "
+                "days, and not undone since. Its keys may not live longer there than here."
+            )
         )
     return found
 
@@ -104,6 +107,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_prepared(mine)
+        _insist_qa(mine.bulk)
         digest = evidence.digest_of(evidence.canonical_evidence(bulk_evidence.build(mine)))
         if digest == mine.approval.digest:
             label_ = str(mine)[:300]
@@ -113,6 +117,17 @@ def start(restore: Restore, *, by: Person) -> Run:
     stale = _("The keys to change differ from the approved ones.")
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise RestoreRefused(_("The keys to change differ from the approved ones. Give this up and choose them again."))
+
+
+def _insist_qa(bulk: BulkChange) -> None:
+    """Raise RestoreRefused if the change of QA was undone since, or its keys lived longer than these would by now."""
+    if not qa.still_counts(bulk):
+        raise RestoreRefused(
+            _(
+                "QA first: the change that this one repeats was undone, or its keys lived longer than these would. End "
+                "the request, and make the change in QA again."
+            )
+        )
 
 
 def _insist_time(restore: Restore) -> None:

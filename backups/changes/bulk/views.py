@@ -184,7 +184,7 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
         or (restore.state == State.WRITING and lies_still),
         "lies_still": lies_still,
         "results": [(kind, n) for kind in RestoreEntry.Outcome.values if (n := result.get(kind))],
-        "qa": qa.accepted_before(restore.bulk).first() if qa.comes_first(restore.bulk) else None,
+        "qa": qa.accepted_before(restore.bulk) if qa.comes_first(restore.bulk) else None,
         "planned": restore.generation.entries.order_by("index")[:SHOWN] if restore.state == State.PREPARING else [],
         "names_form": names,
         "entries": entries,

@@ -156,7 +156,7 @@ def test_each_state_has_a_page_for_everybody(
 def test_production_without_qa_says_so_on_the_page(ready: make.Estate, people: make.People) -> None:
     restore = bulk_helpers.prepared(ready.production, people)
     page = signed_in(people.operator).get(f"/changes/bulk/{restore.pk}/").content.decode()
-    assert "QA first: do the same on this family in QA and accept it there." in page
+    assert "Its keys may not live longer there than here." in page
 
 
 def test_a_failed_backup_is_resumed_from_the_page(ready: make.Estate, people: make.People) -> None:
