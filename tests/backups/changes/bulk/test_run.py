@@ -12,6 +12,7 @@ from backups.changes.bulk import requests as bulk_requests
 from backups.changes.bulk.start import BulkWish
 from backups.history import deleted_keys
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
+from backups.outside_changes import own_operations
 from backups.restores import chunks as restore_chunks
 from kvops import clock, timing
 from kvops.models import Category, Key, Run, Scan
@@ -273,6 +274,11 @@ def test_the_next_scan_knows_the_writes_as_ours(ready: make.Estate, people: make
     cleanup_helpers.scan(ready.qa)
     newest = Scan.objects.filter(namespace=ready.qa).latest("pk")
     assert (newest.changed, newest.unexplained, newest.unexpected) == (0, 0, 0)
+
+
+def test_its_backup_explains_no_later_change_of_a_key(ready: make.Estate, people: make.People) -> None:
+    restore = bulk_helpers.done(ready.qa, people)
+    assert own_operations.of_names(ready.qa, NAMES, restore.created_at, clock.now()) == {}
 
 
 def test_the_log_has_every_step_and_the_verification_compares_it(ready: make.Estate, people: make.People) -> None:
