@@ -143,16 +143,18 @@ def unchanged_since(
             break
         chain.append(before)
     since, changed = (chain[-1].first, len(chain) < len(same)) if chain else (None, False)
+    # What the newest backup does not hold any more was overwritten before it.
+    newest = spans[0].last if spans else None
     digests = {(span.digest_key, span.digest) for span in chain}
     written = [one for one in changes if "value" in one.parts or one.new_key]
-    moments = [one.settled_at for one in written if _holds(one, since, digests) and one.settled_at]
-    moments += [at for at in restored if since is None or at > since]
+    moments = [one.settled_at for one in written if _holds(one, newest, digests) and one.settled_at]
+    moments += [at for at in restored if newest is None or at > newest]
     return (max(moments), True) if moments else (since, changed)
 
 
-def _holds(change: KeyChange, since: datetime | None, digests: set[tuple[str, str]]) -> bool:
-    """Whether a change of ours is newer than the backups, or wrote the very entry that they hold."""
-    newer = since is None or (change.settled_at is not None and change.settled_at > since)
+def _holds(change: KeyChange, newest: datetime | None, digests: set[tuple[str, str]]) -> bool:
+    """Whether a change of ours is newer than the newest backup, or wrote the very entry that the backups hold."""
+    newer = newest is None or (change.settled_at is not None and change.settled_at > newest)
     return newer or (change.digest_key, change.digest_after) in digests
 
 
