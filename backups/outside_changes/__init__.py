@@ -10,5 +10,6 @@ Digests are compared only under the same key. The first backup after a rotation 
 
 On demand, a run compares one key with the last backup (`one_key`).
 
-A value that changed and changed back between two backups leaves no trace here.
+A value that somebody else changed and changed back between two backups leaves no trace here. If KVOps wrote or deleted
+the key in that time, the older content in the newer backup is a change outside KVOps.
 """

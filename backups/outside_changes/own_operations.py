@@ -67,6 +67,26 @@ _UNSENT = (
 """Outcomes of names that a deletion never sent."""
 
 
+TOUCHED = """
+SELECT name FROM backups_keychange
+ WHERE namespace_id = %(namespace)s AND attempt > 0 AND (finished_at IS NULL OR finished_at >= %(since)s)
+UNION
+SELECT p.name
+  FROM backups_restorechunk b
+  JOIN backups_restore r ON r.id = b.restore_id
+  JOIN backups_restoreentry p ON p.restore_id = r.id AND p.index BETWEEN b.first_index AND b.last_index
+ WHERE r.namespace_id = %(namespace)s AND b.intended_at <= %(until)s
+   AND (b.settled_at IS NULL OR b.settled_at >= %(since)s)
+UNION
+SELECT e.name
+  FROM backups_cleanupchunk c
+  JOIN backups_cleanupstage g ON g.id = c.stage_id
+  JOIN backups_cleanupentry e ON e.stage_id = g.id AND e.index BETWEEN c.first_index AND c.last_index
+ WHERE g.namespace_id = %(namespace)s AND c.intended_at <= %(until)s
+   AND (c.settled_at IS NULL OR c.settled_at >= %(since)s)"""
+"""SQL: the names of a namespace that an operation of `SOURCES` may have acted on in this time."""
+
+
 def of_names(
     namespace: Namespace, names: Collection[str], since: datetime, until: datetime
 ) -> Mapping[str, Sequence[OwnOperation]]:

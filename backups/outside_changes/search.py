@@ -7,7 +7,7 @@ before it leaves its run to the sweep. A run also does the searches that earlier
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,9 @@ _UNLIKE = (
     " r.expiration, l.name IS NOT NULL, r.name IS NOT NULL"
     f" FROM ({_SIDE.format(side='earlier', kept=_KEPT)}) AS l"
     f" FULL JOIN ({_SIDE.format(side='newer', kept=_KEPT)}) AS r ON r.name = l.name"
-    " WHERE l.{left} IS DISTINCT FROM r.{right} ORDER BY 1"  # the columns are `digest` or `older_digest`
+    # The columns are `digest` or `older_digest`. An equal key counts too if KVOps worked on it in between.
+    " WHERE l.{left} IS DISTINCT FROM r.{right}"
+    f" OR coalesce(l.name, r.name) IN ({own_operations.TOUCHED}) ORDER BY 1"
 )
 
 
@@ -121,6 +123,24 @@ def due(generation: Generation) -> list[Generation]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Span:
+    """Two backups, and the time in which an operation of KVOps may have changed a key from one to the other."""
+
+    earlier: Generation
+    newer: Generation
+    since: datetime
+    until: datetime
+    between: Between
+
+    @classmethod
+    def of(cls, earlier: Generation, newer: Generation) -> "_Span":
+        """The time of two backups, with the time for which KV may answer with an old entry."""
+        stale, end = timedelta(seconds=timing.STALE), newer.finished_at or newer.started_at
+        between = Between(earlier.finished_at or earlier.started_at, newer.started_at - stale, end)
+        return cls(earlier, newer, earlier.started_at - stale, end, between)
+
+
+@dataclass(frozen=True, slots=True)
 class _Unlike:
     """A key of settings with its contents in both backups."""
 
@@ -130,7 +150,13 @@ class _Unlike:
     newer: KeyContent
 
     @property
+    def differs(self) -> bool:
+        """Whether the two contents differ. If not, an operation of KVOps may have been undone in between."""
+        return self.earlier.absent or self.newer.absent or not self.earlier.may_be(self.newer)
+
+    @property
     def kind(self) -> OutsideChange.Kind:
+        """The kind of the change. An equal key, if no operation explains it, was changed back."""
         if self.earlier.absent:
             return Kind.NEW
         return Kind.GONE if self.newer.absent else Kind.CHANGED
@@ -146,8 +172,9 @@ def _search(newer: Generation) -> OutsideSearch:
     elif not (columns := _columns(earlier, newer)):
         made.outcome, made.reason = Outcome.NOT_COMPARABLE, Reason.DIGEST_KEY
     else:
-        for block in batched(_unlike(earlier, newer, columns), BLOCK):
-            changes += _not_ours(made, earlier, block)
+        span = _Span.of(earlier, newer)
+        for block in batched(_unlike(span, columns), BLOCK):
+            changes += _not_ours(made, span, block)
         counts = Counter(change.kind for change in changes)
         made.changed, made.new, made.gone = counts[Kind.CHANGED], counts[Kind.NEW], counts[Kind.GONE]
     announcements.keep_search(made, changes)
@@ -161,11 +188,15 @@ def _columns(earlier: Generation, newer: Generation) -> tuple[str, str] | None:
     return next(((left[key], right[key]) for key in right if key and key in left), None)
 
 
-def _unlike(earlier: Generation, newer: Generation, columns: tuple[str, str]) -> Iterator[_Unlike]:
-    """The keys whose entries differ and that are settings or unclassified now, in the order of their names."""
+def _unlike(span: _Span, columns: tuple[str, str]) -> Iterator[_Unlike]:
+    """The keys whose entries differ, or that KVOps worked on, and that are settings or unclassified now, by name."""
+    earlier, newer = span.earlier, span.newer
     families = Families.of(newer.namespace.binding)
+    params = {"earlier": earlier.pk, "newer": newer.pk, "namespace": newer.namespace_id}
     with connection.cursor() as cursor:
-        cursor.execute(_UNLIKE.format(left=columns[0], right=columns[1]), {"earlier": earlier.pk, "newer": newer.pk})
+        cursor.execute(
+            _UNLIKE.format(left=columns[0], right=columns[1]), {**params, "since": span.since, "until": span.until}
+        )
         rows = cursor.fetchall()
     for name, *facts, held, holds in rows:
         family = families.family(name)
@@ -186,18 +217,14 @@ def content_of(generation: Generation, entry: GenerationEntry) -> KeyContent:
     return _content(generation, (entry.digest, entry.older_digest, entry.expiration))
 
 
-def _not_ours(made: OutsideSearch, earlier: Generation, block: Sequence[_Unlike]) -> list[OutsideChange]:
+def _not_ours(made: OutsideSearch, span: _Span, block: Sequence[_Unlike]) -> list[OutsideChange]:
     """The changes among these keys that no operation of KVOps explains."""
-    newer, names = made.generation, [one.name for one in block]
-    stale = timedelta(seconds=timing.STALE)
-    end = newer.finished_at or newer.started_at
-    between = Between(earlier.finished_at or earlier.started_at, newer.started_at - stale, end)
-    own = own_operations.of_names(made.namespace, names, earlier.started_at - stale, end)
-    listed = _listed(made.namespace, earlier, [one.name for one in block if one.kind == Kind.GONE])
+    own = own_operations.of_names(made.namespace, [one.name for one in block], span.since, span.until)
+    listed = _listed(made.namespace, span.earlier, [one.name for one in block if one.kind == Kind.GONE])
     found = []
     for one in block:
-        if explained(one.earlier, own.get(one.name, ()), one.newer, between):
-            made.explained += 1
+        if explained(one.earlier, own.get(one.name, ()), one.newer, span.between):
+            made.explained += one.differs
         elif one.name in listed:
             made.listed += 1
         else:

@@ -148,6 +148,41 @@ def test_a_key_created_by_a_change_is_not_new_outside(mail: make.Estate, people:
     assert (found(made := backed_up(mail)), searched(made).explained) == ({}, 1)
 
 
+def test_the_older_value_put_back_after_a_change_of_ours_is_found(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 0.0)
+    change_helpers.done(mail.qa, people)
+    wrangler_put(mail, data=change_helpers.OLD)
+    made = backed_up(mail)
+    assert (found(made), searched(made).explained) == ({KEY: "changed"}, 0)
+    assert searched(made).changes.get().own_too
+
+
+def test_the_value_before_a_restore_put_back_is_found(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 0.0)
+    before = Generation.objects.get()
+    wrangler_put(mail)
+    backed_up(mail)
+    restore_helpers.done(before, people, on_conflict=Policy.OVERWRITE)
+    wrangler_put(mail)
+    assert found(backed_up(mail)) == {KEY: "changed"}
+
+
+def test_a_change_and_its_reverse_between_two_backups_are_no_change_outside(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 0.0)
+    back = reverse_change.prepare(change_helpers.done(mail.qa, people), by=people.operator)
+    make.work()
+    change_helpers.started(change_helpers.fresh(back), people)
+    make.work()
+    made = backed_up(mail)
+    assert (found(made), searched(made).explained) == ({}, 0)
+
+
 # Which backups are compared
 
 
