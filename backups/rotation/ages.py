@@ -1,14 +1,15 @@
 """Since when a settings value is unchanged, from the keyed digests of backups and from KVOps' own changes.
 
 A digest in Postgres is of the whole entry: value, metadata and expiration. Two backups that have the same digest of a
-key prove that none of the three differs. Only digests of the same digest key are compared: after a new digest key, a
-value counts as unchanged since the first backup with that key, although it may be older.
+key prove that none of the three differs. Only digests of the same digest key are compared. The first backup after a new
+digest key has those of the older key too, so the age goes on across it. Without them the value may be older than the
+first backup with the new key: such an age is *cut*, and never called fresh.
 
 A change of ours is exact to the second. If it changed metadata or expiration alone, the value keeps its age.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -30,7 +31,7 @@ class RotationState(TextChoices):
 
     OVERDUE = "overdue", _("overdue")
     DUE = "due", _("due within 14 days")
-    UNKNOWN = "unknown", _("not known: no backup yet")
+    UNKNOWN = "unknown", _("not known: no backup that tells it")
     FRESH = "fresh", _("fresh")
     UNRULED = "unruled", _("no rule")
 
@@ -48,7 +49,8 @@ class Span(NamedTuple):
 class ValueAge:
     """A settings key and the time since which its value is unchanged, as far as KVOps knows.
 
-    Without `changed`, the value was the same in the earliest backup that can be compared, so it may be older.
+    Without `changed`, the value was the same in the earliest backup that can be compared, so it may be older. With
+    `cut` there are still earlier backups, whose digests are of another key.
     """
 
     namespace: Namespace
@@ -58,6 +60,7 @@ class ValueAge:
     changed: bool
     seen: datetime | None
     now: datetime
+    cut: bool = False
 
     @property
     def environment(self) -> Environment:
@@ -83,7 +86,9 @@ class ValueAge:
             return RotationState.UNKNOWN
         if self.due_at <= self.now:
             return RotationState.OVERDUE
-        return RotationState.DUE if self.due_at <= self.now + DUE_SOON else RotationState.FRESH
+        if self.due_at <= self.now + DUE_SOON:
+            return RotationState.DUE
+        return RotationState.UNKNOWN if self.cut else RotationState.FRESH
 
     @property
     def look(self) -> str:
@@ -125,31 +130,51 @@ def of_namespace(namespace: Namespace, families: Mapping[int, Family], name: str
     spans, changes, restored = _spans(namespace, names), _changes(namespace, names), _restored(namespace, names)
     found = []
     for one, family in family_of.items():
-        since, changed = unchanged_since(spans[one], changes[one], restored[one])
+        since, changed, cut = unchanged_since(spans[one], changes[one], restored[one])
         seen = max((span.last for span in spans[one]), default=None)
-        found.append(ValueAge(namespace, families[family or 0], one, since, changed, seen, now))
+        found.append(ValueAge(namespace, families[family or 0], one, since, changed, seen, now, cut))
     return found
 
 
-def unchanged_since(
-    spans: Sequence[Span], changes: Sequence[KeyChange], restored: Sequence[datetime]
-) -> tuple[datetime | None, bool]:
-    """The time since which a value is unchanged, and whether a change was seen then. `spans` are newest first."""
-    same = [span for span in spans if span.digest_key == spans[0].digest_key]
+class Unchanged(NamedTuple):
+    """The time since which a value is unchanged, whether a change was seen then, and whether the age is cut there."""
+
+    since: datetime | None
+    changed: bool
+    cut: bool = False
+
+
+def unchanged_since(spans: Sequence[Span], changes: Sequence[KeyChange], restored: Sequence[datetime]) -> Unchanged:
+    """The time since which a value is unchanged. `spans` are newest first."""
     kept = {(one.digest_key, one.digest_after, one.digest_before) for one in changes if "value" not in one.parts}
-    chain = same[:1]
-    for before in same[1:]:
-        if (before.digest_key, chain[-1].digest, before.digest) not in kept:
-            break
-        chain.append(before)
-    since, changed = (chain[-1].first, len(chain) < len(same)) if chain else (None, False)
+    chain, changed = _chain(spans, kept)
+    since = chain[-1].first if chain else None
     # What the newest backup does not hold any more was overwritten before it.
     newest = spans[0].last if spans else None
     digests = {(span.digest_key, span.digest) for span in chain}
     written = [one for one in changes if "value" in one.parts or one.new_key]
     moments = [one.settled_at for one in written if _holds(one, newest, digests) and one.settled_at]
     moments += [at for at in restored if newest is None or at > newest]
-    return (max(moments), True) if moments else (since, changed)
+    if moments:
+        return Unchanged(max(moments), changed=True)
+    return Unchanged(since, changed, not changed and any(since is None or span.first < since for span in spans))
+
+
+def _chain(spans: Sequence[Span], kept: Collection[tuple[str, str, str]]) -> tuple[Sequence[Span], bool]:
+    """The spans with one value, newest first, and whether the span before them has another value."""
+    chain = list(spans[:1])
+    while chain:
+        oldest, keys = chain[-1], {span.digest_key for span in chain}
+        before = next((one for one in spans if one.digest_key == oldest.digest_key and one.last < oldest.first), None)
+        if before is not None and (before.digest_key, oldest.digest, before.digest) not in kept:
+            return chain, True
+        # The first backup after a new digest key is in a span of each key.
+        shared = (one for one in spans if one.digest_key not in keys and one.first <= oldest.first <= one.last)
+        before = before or next(shared, None)
+        if before is None:
+            break
+        chain.append(before)
+    return chain, False
 
 
 def _holds(change: KeyChange, newest: datetime | None, digests: set[tuple[str, str]]) -> bool:
@@ -160,24 +185,31 @@ def _holds(change: KeyChange, newest: datetime | None, digests: set[tuple[str, s
 
 # A backup that is being written has no time yet; one of master data holds rows of D1. What a later verification finds
 # wrong with objects of the bucket does not touch the digests, which are of KV's own answer.
-_SPANS = """
+_READ = """
+    SELECT e.name, g.{key} AS digest_key, e.{digest} AS digest, g.started_at, g.id, {older} AS older
+    FROM backups_generation g JOIN backups_generationentry e ON e.generation_id = g.id
+    WHERE g.namespace_id = %(namespace)s AND g.{key} <> '' AND g.status <> 'writing' AND g.purpose <> 'masters'
+      AND e.outcome = 'kept' AND e.name = ANY(%(names)s)"""
+_SPANS = f"""
 SELECT name, digest_key, encode(digest, 'hex'), min(started_at), max(started_at) FROM (
   SELECT *, count(*) FILTER (WHERE other) OVER (PARTITION BY name, digest_key ORDER BY started_at, id) AS span FROM (
-    SELECT e.name, g.digest_key, e.digest, g.started_at, g.id, e.digest IS DISTINCT FROM
-      lag(e.digest) OVER (PARTITION BY e.name, g.digest_key ORDER BY g.started_at, g.id) AS other
-    FROM backups_generation g JOIN backups_generationentry e ON e.generation_id = g.id
-    WHERE g.namespace_id = %s AND g.digest_key <> '' AND g.status <> 'writing' AND g.purpose <> 'masters'
-      AND e.outcome = 'kept' AND e.name = ANY(%s)
-  ) AS read
-) AS spans GROUP BY name, digest_key, digest, span ORDER BY name, max(started_at) DESC
-"""
+    SELECT *, digest IS DISTINCT FROM
+      lag(digest) OVER (PARTITION BY name, digest_key ORDER BY started_at, id) AS other
+    FROM (
+      {_READ.format(key="digest_key", digest="digest", older="false")}
+      UNION ALL
+      {_READ.format(key="older_digest_key", digest="older_digest", older="true")} AND e.older_digest IS NOT NULL
+    ) AS read
+  ) AS compared
+) AS spans GROUP BY name, digest_key, digest, span ORDER BY name, max(started_at) DESC, bool_or(older)
+"""  # noqa: S608  (constants of this module)
 
 
 def _spans(namespace: Namespace, names: list[str]) -> Mapping[str, list[Span]]:
     """For each key, the spans of equal digests in the encrypted backups, newest first."""
     found: dict[str, list[Span]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(_SPANS, [namespace.pk, names])
+        cursor.execute(_SPANS, {"namespace": namespace.pk, "names": names})
         for name, *span in cursor.fetchall():
             found[name].append(Span(*span))
     return found

@@ -160,7 +160,7 @@ LOOKS: dict[str, Look] = {
     "rotation_overdue": Look(_("Overdue"), *_CARE),
     "rotation_due": Look(_("Due soon"), *_WAITS),
     "rotation_fresh": Look(_("Fresh"), *_GOOD),
-    "rotation_unknown": Look(_("Not known: no backup yet"), *_QUIET),
+    "rotation_unknown": Look(_("Not known: no backup that tells it"), *_QUIET),
     "rotation_unruled": Look(_("No rule"), *_QUIET),
     "investigation_open": Look(pgettext_lazy("state", "Open"), *_STEP),
     "investigation_closed": Look(_("Closed, backup not deleted yet"), *_CARE),

@@ -44,6 +44,10 @@ def ours(at: int, before: str, after: str, *parts: str, key: str = "k") -> KeyCh
         ([span("a", 7, 9), span("b", 5, 6), span("a", 1, 4)], [], [], (day(7), True)),
         ([span("x", 6, 9, "new"), span("a", 1, 5)], [], [], (day(6), False)),
         ([span("x", 6, 9, "new"), span("a", 1, 5)], [ours(3, "w", "a")], [], (day(6), False)),
+        ([span("x", 6, 9, "new"), span("a", 1, 6)], [], [], (day(1), False)),
+        ([span("x", 6, 6, "new"), span("a", 1, 6)], [ours(1, "w", "a")], [], (day(1), True)),
+        ([span("x", 6, 9, "new"), span("b", 6, 6), span("a", 1, 5)], [], [], (day(6), True)),
+        ([span("y", 8, 9, "new"), span("x", 6, 7, "new"), span("a", 1, 6)], [], [], (day(8), True)),
         ([span("a", 1, 9)], [ours(10, "a", "b")], [], (day(10), True)),
         ([span("b", 5, 9), span("a", 1, 4)], [ours(4, "a", "b")], [], (day(4), True)),
         ([span("c", 5, 9), span("a", 1, 3)], [ours(4, "a", "b")], [], (day(5), True)),
@@ -63,6 +67,10 @@ def ours(at: int, before: str, after: str, *parts: str, key: str = "k") -> KeyCh
         "the same digest again after another",
         "another digest key is never compared",
         "nor is a change of ours with another digest key",
+        "the first backup with another digest key has the older digest too",
+        "with which a change of ours is exact",
+        "or shows a change",
+        "a change after another digest key",
         "a change of ours after the newest backup",
         "a change of ours that wrote what the backups hold",
         "a change of ours that was overwritten",
@@ -79,7 +87,7 @@ def ours(at: int, before: str, after: str, *parts: str, key: str = "k") -> KeyCh
 def test_the_time_since_which_a_value_is_unchanged(
     spans: list[Span], changes: list[KeyChange], restored: list[datetime], expected: tuple[datetime | None, bool]
 ) -> None:
-    assert unchanged_since(spans, changes, restored) == expected
+    assert unchanged_since(spans, changes, restored)[:2] == expected
 
 
 @pytest.mark.parametrize(
@@ -131,12 +139,33 @@ def test_equal_backups_keep_the_age_and_another_value_starts_it_anew(secret: mak
     assert (age_of(secret).since, age_of(secret).changed) == (third.started_at, True)
 
 
+def test_an_age_is_cut_where_no_digest_of_an_older_key_leads_on() -> None:
+    assert unchanged_since([span("x", 6, 9, "new"), span("a", 1, 5)], [], []).cut
+    assert not unchanged_since([span("x", 6, 9, "new"), span("a", 1, 6)], [], []).cut
+    assert not unchanged_since([span("y", 8, 9, "new"), span("x", 6, 7, "new"), span("a", 1, 5)], [], []).cut
+    assert not unchanged_since([span("x", 6, 9, "new"), span("a", 1, 5)], [ours(10, "", "z", key="new")], []).cut
+
+
 @pytest.mark.django_db
-def test_a_new_digest_key_is_no_change_and_no_proof(secret: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    restore_helpers.verified_backup(secret.qa, "system-root")
+def test_a_new_digest_key_does_not_change_the_age(secret: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = restore_helpers.verified_backup(secret.qa, "system-root")
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'new' * 20}\n{keys.DIGEST_KEY}")
+    restore_helpers.verified_backup(secret.qa, "system-root")
+    restore_helpers.verified_backup(secret.qa, "system-root")
+    assert (age_of(secret).since, age_of(secret).changed) == (first.started_at, False)
+    assert age_of(secret).state == RotationState.FRESH
+
+
+@pytest.mark.django_db
+def test_without_the_older_digest_key_an_age_is_not_called_fresh(
+    secret: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_helpers.verified_backup(secret.qa, "system-root")
+    monkeypatch.setenv("TEST_DIGEST_KEY", "new" * 20)
     second = restore_helpers.verified_backup(secret.qa, "system-root")
-    assert (age_of(secret).since, age_of(secret).changed) == (second.started_at, False)
+    assert (age_of(secret).since, age_of(secret).state) == (second.started_at, RotationState.UNKNOWN)
+    later(monkeypatch, 91)
+    assert age_of(secret).state == RotationState.OVERDUE
 
 
 @pytest.mark.django_db
