@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from backups.models import Generation, VaultDocument
 from backups.vault import standing
-from backups.vault.standing import Place
+from backups.vault.standing import Place, VaultLine
 from kvops.models import Environment, NotificationEvent
 from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun
@@ -34,7 +34,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Notify of each line whose newest settings backup is not in 1Password, once until one is kept again."""
     for line in standing.lines(environment):
         if line.place in TITLES:
-            last = str(line.document.pk) if line.document else "none"
+            last = _lost(line.document) if line.document and not line.waiting else _waiting(line)
             newest = moment(line.newest.finished_at)
             made = say(_("The newest verified backup is from %(date)s."), date=newest)
             _tell(line.newest, line.place, last, [made])
@@ -43,13 +43,23 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
 
 def lost(document: VaultDocument, found: VaultDocument.State) -> None:
     """Notify at once of a Document that a look found missing or changed, within the open transaction."""
+    document.refresh_from_db(fields=["lost_at"])
     kept = say(_("Kept on %(date)s by %(who)s."), date=moment(document.kept_at), who=document.actor)
-    _tell(document.generation, Place(found.value), str(document.pk), [kept])
+    _tell(document.generation, Place(found.value), _lost(document), [kept])
+
+
+def _lost(document: VaultDocument) -> str:
+    """The loss of a Document: one that came back and is lost again is told again."""
+    return f"{document.pk} {document.lost_at.isoformat() if document.lost_at else ''}"
+
+
+def _waiting(line: VaultLine) -> str:
+    """What a line waits for: the Document kept last, in the vault that the environment names now."""
+    return f"{line.document.pk if line.document else 'none'} in {_short(line.newest.environment.vault)}"
 
 
 def _tell(generation: Generation, place: Place, last: str, lines: list[str]) -> None:
     what = f"{generation.namespace} {' '.join(generation.shown_prefixes)}"
-    prefixes = sha256(repr(generation.prefixes).encode()).hexdigest()[:16]
     outbox.post(
         NotificationEvent.VAULT_LACKS,
         subject=f"namespace:{generation.namespace_id}",
@@ -57,5 +67,9 @@ def _tell(generation: Generation, place: Place, last: str, lines: list[str]) -> 
         lines=[*lines, say(NEXT[place])],
         link=reverse("backups:generation", args=[generation.pk]),
         environment=generation.environment,
-        occasion=f"{place} {prefixes} after {last}",
+        occasion=f"{place} {_short(repr(generation.prefixes))} after {last}",
     )
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

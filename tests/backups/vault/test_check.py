@@ -60,6 +60,19 @@ def test_a_document_that_is_back_is_kept_again(backup: Generation, account: OneP
     assert (looked(backup).state, Entry.objects.filter(action="vault.back").count()) == ("kept", 1)
 
 
+def test_a_document_that_is_lost_a_second_time_is_told_again(
+    backup: Generation, account: OnePassword, people: make.People
+) -> None:
+    kept(backup)
+    items = dict(account.items)
+    for _time in range(2):
+        account.items.clear()
+        assert looked(backup).state == "gone"
+        account.items.update(items)
+        assert looked(backup).state == "kept"
+    assert Notification.objects.filter(event="vault.lacks", person=people.operator).count() == 2
+
+
 def test_a_missing_document_is_put_again_by_hand(backup: Generation, account: OnePassword) -> None:
     kept(backup)
     account.items.clear()

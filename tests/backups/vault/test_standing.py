@@ -48,6 +48,16 @@ def test_a_late_backup_is_an_amber_alarm_and_told_once(
     assert (alarm.level, alarm.text) == ("warning", "qa/SETTINGS system-root* (late)")
 
 
+def test_a_backup_that_is_late_in_another_vault_is_told_again(
+    backup: Generation, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "VAULT_LATE", -1.0)
+    for vault in ("Operations", "Another"):
+        Environment.objects.filter(slug="qa").update(vault=vault)
+        told()
+    assert Notification.objects.filter(event="vault.lacks", person=people.operator).count() == 2
+
+
 def test_newer_backups_do_not_hide_that_none_is_kept(
     backup: Generation, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
