@@ -160,9 +160,10 @@ class Freezing:
             self.update(category=scope.category(families), older_digest_key=older, **sealed, **found)
 
     def _before(self) -> Generation | None:
-        """The newest verified routine backup of the same keys, which a routine backup is compared with."""
+        """The newest routine backup of the same keys that was verified, which a routine backup is compared with."""
         mine, routine = self.generation, Generation.Purpose.ROUTINE
-        same = Generation.objects.verified().filter(namespace=mine.namespace, prefixes=mine.prefixes, purpose=routine)
+        verified = Generation.objects.once_verified()
+        same = verified.filter(namespace=mine.namespace, prefixes=mine.prefixes, purpose=routine)
         return same.order_by("-started_at", "-pk").first() if mine.purpose == routine else None
 
     def sample(self) -> None:

@@ -22,6 +22,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Verified backups."""
         return self.filter(status=Generation.Status.VERIFIED)
 
+    def once_verified(self) -> "GenerationQuerySet":
+        """Backups that were verified at some time. Their digests are of KV's answer, whatever became of the objects."""
+        return self.filter(verified_at__isnull=False)
+
     def here(self) -> "GenerationQuerySet":
         """Backups in the current bucket of their environment; the others cannot be read. See `Generation.is_here`."""
         current = Q(endpoint=F("environment__r2_endpoint"), account_id=F("environment__account_id"))

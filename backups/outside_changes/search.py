@@ -1,4 +1,4 @@
-"""The search for changes outside KVOps: a verified backup of settings against the verified backup before it.
+"""The search for changes outside KVOps: a verified backup of settings against the one before it (`earlier`).
 
 Both sets of keyed digests are in Postgres. So a search is one join, reads no value, and is one transaction. A crash
 before it leaves its run to the sweep. A run also does the searches that earlier runs did not get to.
@@ -12,10 +12,10 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from backups.models import Generation, GenerationEntry, OutsideChange, OutsideSearch
 from backups.outside_changes import announcements, own_operations
+from backups.outside_changes.earlier import earlier_backup, left_to_another, same_keys, settings_backups
 from backups.outside_changes.explained import ABSENT, Between, KeyContent, explained
 from kvops import timing
 from kvops.inventory.families import Families
@@ -36,7 +36,7 @@ Reason = OutsideSearch.Reason
 
 _SIDE = (
     "SELECT name, digest, older_digest, expiration FROM backups_generationentry"
-    " WHERE generation_id = %({side})s AND outcome = '{kept}'"
+    " WHERE generation_id = %({side})s AND outcome = '{kept}' AND name ^@ ANY(%(prefixes)s)"
 )
 _KEPT = GenerationEntry.Outcome.KEPT.value
 _UNLIKE = (
@@ -68,7 +68,7 @@ def verify_finished(run: Run) -> None:
 
 def backup_finished(run: Run) -> None:
     """Hook: keep that a partial backup of settings cannot be compared. The next verified one is."""
-    partial = _settings().filter(run=run, status=Generation.Status.PARTIAL)
+    partial = settings_backups().filter(run=run, status=Generation.Status.PARTIAL)
     for generation in partial.select_related("namespace__environment"):
         announcements.keep_search(
             OutsideSearch(
@@ -96,27 +96,14 @@ def _subject(generation: Generation) -> str:
     return f"generation:{generation.pk}"
 
 
-def _settings() -> QuerySet[Generation]:
-    """Encrypted routine backups that may hold settings or unclassified keys."""
-    sensitive = [category for category in Category if category.sensitive]
-    routine = Generation.objects.filter(purpose=Generation.Purpose.ROUTINE, category__in=sensitive)
-    return routine.exclude(recipients=[])
-
-
-def same_keys(generation: Generation) -> QuerySet[Generation]:
-    """The verified encrypted backups of the same namespace and prefixes, newest first."""
-    same = {"namespace": generation.namespace_id, "prefixes": generation.prefixes, "exact": generation.exact}
-    return _settings().filter(status=Generation.Status.VERIFIED, **same).order_by("-started_at", "-pk")
-
-
 def due(generation: Generation) -> list[Generation]:
-    """The backups of the same keys that were not searched yet, oldest first.
+    """The verified backups of the same keys that were not searched yet, oldest first.
 
     A backup that is verified after a newer one was searched is left out: that search covered its time.
     """
     same = same_keys(generation)
     newest = same.filter(outside_search__isnull=False).first()
-    found = same.filter(outside_search__isnull=True)
+    found = same.filter(outside_search__isnull=True, status=Generation.Status.VERIFIED)
     if newest is not None:
         found = found.filter(started_at__gt=newest.started_at)
     return list(found.select_related("namespace__environment").reverse())
@@ -163,8 +150,8 @@ class _Unlike:
 
 
 def _search(newer: Generation) -> OutsideSearch:
-    """Compare one backup with the verified one before it, and keep the result."""
-    earlier = same_keys(newer).filter(started_at__lt=newer.started_at).first()
+    """Compare one backup with the one before it, and keep the result."""
+    earlier = earlier_backup(newer)
     made = OutsideSearch(generation=newer, earlier=earlier, namespace=newer.namespace, outcome=Outcome.COMPARED)
     changes: list[OutsideChange] = []
     if earlier is None:
@@ -191,8 +178,8 @@ def _columns(earlier: Generation, newer: Generation) -> tuple[str, str] | None:
 def _unlike(span: _Span, columns: tuple[str, str]) -> Iterator[_Unlike]:
     """The keys whose entries differ, or that KVOps worked on, and that are settings or unclassified now, by name."""
     earlier, newer = span.earlier, span.newer
-    families = Families.of(newer.namespace.binding)
-    params = {"earlier": earlier.pk, "newer": newer.pk, "namespace": newer.namespace_id}
+    families, left = Families.of(newer.namespace.binding), left_to_another(newer)
+    params = {"earlier": earlier.pk, "newer": newer.pk, "namespace": newer.namespace_id, "prefixes": newer.prefixes}
     with connection.cursor() as cursor:
         cursor.execute(
             _UNLIKE.format(left=columns[0], right=columns[1]), {**params, "since": span.since, "until": span.until}
@@ -201,7 +188,7 @@ def _unlike(span: _Span, columns: tuple[str, str]) -> Iterator[_Unlike]:
     for name, *facts, held, holds in rows:
         family = families.family(name)
         category = Category(family.category) if family else Category.UNCLASSIFIED
-        if category.sensitive:
+        if category.sensitive and not left(name, family):
             before = _content(earlier, facts[:3]) if held else ABSENT
             yield _Unlike(name, category, before, _content(newer, facts[3:]) if holds else ABSENT)
 

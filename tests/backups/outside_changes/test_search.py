@@ -192,6 +192,41 @@ def test_other_scopes_are_not_compared(mail: make.Estate) -> None:
     assert (searched(other).outcome, found(other)) == (OutsideSearch.Outcome.FIRST, {})
 
 
+def test_a_backup_that_became_damaged_is_still_the_one_before(mail: make.Estate) -> None:
+    wrangler_put(mail)
+    damaged = backed_up(mail)
+    Generation.objects.filter(pk=damaged.pk).update(status=Generation.Status.DAMAGED)
+    made = backed_up(mail)
+    assert (searched(made).earlier, found(made)) == (damaged, {})
+
+
+def test_a_key_of_two_nested_families_is_reported_once(mail: make.Estate) -> None:
+    make.family("mail:s", Category.SETTINGS)
+    make.change_families(interval_hours=24)
+    backed_up(mail, "mail:s")
+    wrangler_put(mail)
+    wrangler_put(mail, "mail:to")
+    assert found(backed_up(mail)) == {"mail:to": "changed"}
+    assert found(backed_up(mail, "mail:s")) == {KEY: "changed"}
+
+
+def test_without_a_backup_of_the_inner_family_the_outer_one_has_its_keys(mail: make.Estate) -> None:
+    make.family("mail:s", Category.SETTINGS)
+    make.change_families(interval_hours=24)
+    wrangler_put(mail)
+    assert found(backed_up(mail)) == {KEY: "changed"}
+
+
+def test_the_first_backup_of_a_narrower_family_is_compared_with_the_broader_one(mail: make.Estate) -> None:
+    broader = Generation.objects.get()
+    make.family("mail:s", Category.SETTINGS)
+    make.change_families(interval_hours=24)
+    wrangler_put(mail)
+    wrangler_put(mail, "mail:to")
+    made = backed_up(mail, "mail:s")
+    assert (searched(made).earlier, found(made)) == (broader, {KEY: "changed"})
+
+
 def test_keys_that_are_no_settings_any_more_are_not_reported(mail: make.Estate) -> None:
     estate = mail
     estate.put(estate.qa, "mystery", b"1")
