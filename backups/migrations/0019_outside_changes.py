@@ -184,6 +184,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("", "not compared yet"),
                             ("same", "same as in the last backup"),
+                            ("put_back", "same as in the last backup, but KVOps changed it since: someone put it back"),
                             ("different", "differs from the last backup"),
                             ("not_in_backup", "not in the last backup"),
                             ("gone", "in the last backup, and no longer in KV"),

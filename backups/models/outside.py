@@ -140,6 +140,7 @@ class SettingComparison(models.Model):
 
         UNKNOWN = "", _("not compared yet")
         SAME = "same", _("same as in the last backup")
+        PUT_BACK = "put_back", _("same as in the last backup, but KVOps changed it since: someone put it back")
         DIFFERENT = "different", _("differs from the last backup")
         NOT_IN_BACKUP = "not_in_backup", _("not in the last backup")
         GONE = "gone", _("in the last backup, and no longer in KV")

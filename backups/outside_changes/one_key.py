@@ -82,7 +82,9 @@ def compare_one(lease: Lease) -> None:
     live, at = _live(made), clock.now()
     kept = made.generation.entries.filter(name=made.name, outcome=GenerationEntry.Outcome.KEPT).first()
     result = _result(made.generation, kept, live)
-    ours = result in {Result.DIFFERENT, Result.NOT_IN_BACKUP, Result.GONE} and _explained(made, kept, live)
+    ours = result != Result.NOWHERE and _explained(made, kept, live)
+    if result == Result.SAME:
+        result, ours = Result.SAME if ours else Result.PUT_BACK, False
     with lease.checkpoint(Done({"generation": made.generation_id, "status": result.value}), done=1, note=""):
         mine = SettingComparison.objects.filter(pk=made.pk, finished_at=None)
         mine.update(result=result, explained=ours, finished_at=Now())
@@ -112,7 +114,7 @@ def _result(generation: Generation, kept: GenerationEntry | None, live: KvEntry 
 
 
 def _explained(made: SettingComparison, kept: GenerationEntry | None, live: KvEntry | None) -> bool:
-    """Whether KVOps' own operations since the backup explain the difference."""
+    """Whether KVOps' own operations since the backup may have left what KV has now."""
     backup, now, stale = made.generation, clock.now(), timedelta(seconds=timing.STALE)
     own = own_operations.of_names(made.namespace, [made.name], backup.started_at - stale, now)
     newer = ABSENT

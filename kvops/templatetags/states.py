@@ -211,6 +211,7 @@ LOOKS: dict[str, Look] = {
     "code_not_known": Look(_("Not known"), "orange", "circle-question-mark"),
     # one setting against the last backup
     "same": Look(_("Same as in the backup"), *_PROVEN),
+    "put_back": Look(_("Put back past KVOps"), *_BAD),
     "not_in_backup": Look(_("Not in the backup"), *_BAD),
     "gone": Look(_("No longer in KV"), *_BAD),
     "nowhere": Look(_("Neither in the backup nor in KV"), *_QUIET),

@@ -54,6 +54,16 @@ def test_a_difference_that_a_change_of_ours_made_is_explained(mail: make.Estate,
     assert not compared(mail, people).explained
 
 
+def test_the_older_value_put_back_after_a_change_of_ours_is_named(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 0.0)
+    change_helpers.done(mail.qa, people)
+    wrangler_put(mail, data=change_helpers.OLD)
+    made = compared(mail, people)
+    assert (made.result, made.explained) == ("put_back", False)
+
+
 def test_it_is_recorded_with_the_key_and_without_a_value_or_digest(mail: make.Estate, people: make.People) -> None:
     wrangler_put(mail)
     made = compared(mail, people)
