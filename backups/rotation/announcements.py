@@ -5,6 +5,7 @@ One round of the schedule is one bundle, so an owner of many families gets one m
 
 from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import sha256
 
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -12,8 +13,8 @@ from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from backups.rotation.ages import RotationState, ValueAge, ruled
-from kvops.inventory.family_owners import owners
-from kvops.models import Environment, Family, NotificationEvent
+from kvops.inventory.family_owners import owners, without_owner
+from kvops.models import Environment, Family, NotificationEvent, Role
 from kvops.names import visible
 from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun
@@ -28,7 +29,7 @@ EVENTS = {
 
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
-    """Notify of each family with values that are due or overdue, again whenever another value joins them."""
+    """Notify of each family with values that are due or overdue, again whenever they are other values."""
     found: dict[tuple[int, RotationState], list[ValueAge]] = defaultdict(list)
     for age in ruled(environment):
         if age.state in EVENTS:
@@ -39,7 +40,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
 
 
 def _tell(environment: Environment, family: Family, state: RotationState, values: Sequence[ValueAge]) -> None:
-    newest = max(value.due_at for value in values if value.due_at)
+    these = sha256(repr(sorted((value.name, str(value.due_at)) for value in values)).encode()).hexdigest()[:16]
     outbox.post(
         EVENTS[state],
         subject=f"family:{family.pk}",
@@ -47,7 +48,8 @@ def _tell(environment: Environment, family: Family, state: RotationState, values
         lines=[_line(value) for value in values[:NAMED]],
         link=f"{reverse('backups:rotation')}?family={family.pk}&environment={environment.slug}",
         environment=environment,
-        occasion=f"{environment.slug} {state} {newest.isoformat()}",
+        occasion=f"{environment.slug} {state} {these}",
+        roles=[Role.OPERATOR] if without_owner([family]) else [],
         to=owners([family]),
     )
 

@@ -1,9 +1,12 @@
 """Due and overdue values on the pages and in the owners' mail. No value is ever shown."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from audit import log
-from backups.rotation import announcements as rotation_announcements
+from backups.rotation import ages as value_ages, announcements as rotation_announcements
 from backups.templatetags.rotation import rotation_alarms
 from kvops.models import Environment, Notification, Person
 from tests import make
@@ -43,6 +46,27 @@ def test_a_due_value_is_told_to_its_owner_once(
     [alarm] = rotation_alarms()
     assert (alarm.level, alarm.text) == ("warning", "qa system-root")
     assert alarm.url == "/backups/rotation/?state=due"
+
+
+def test_a_due_value_of_a_family_without_an_owner_is_told_to_the_operators(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.change_families("system-root", owner="platform")
+    later(monkeypatch, 80)
+    assert {person for _title, person in told()} == {people.operator, people.operator2}
+
+
+def test_another_value_of_the_family_is_told_also_if_it_was_due_before(
+    backed_up: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = value_ages.ruled(backed_up.qa.environment)
+    earlier = replace(due[0], name="system-root2", since=due[0].since and due[0].since - timedelta(hours=1))
+    later(monkeypatch, 80)
+    told()
+    now = value_ages.clock.now()
+    both = [replace(one, now=now) for one in (due[0], earlier)]
+    monkeypatch.setattr(rotation_announcements, "ruled", lambda _environment: both)
+    assert [title for title, _person in told()][-1] == "qa system-root: 2 values are due for rotation"
 
 
 def test_an_overdue_value_is_told_to_the_operators_too(
