@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import OutsideChange, OutsideSearch
+from backups.models.outside import OutsideSearchQuerySet
 from backups.outside_changes.acknowledge import LONGEST
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models.inventory import beginning_with
@@ -18,14 +19,14 @@ class OutsideFilter(forms.Form):
     environment = EnvironmentFilter()
     after = PlaceField()
 
-    def searches(self) -> QuerySet[OutsideSearch]:
+    def searches(self) -> OutsideSearchQuerySet:
         """The matching searches that found a change or could not compare, newest first."""
         found = OutsideSearch.objects.shown().order_by("-pk")
         if not self.is_valid():
             return found.none()
         chosen = self.cleaned_data
         if chosen["state"]:
-            found = found.filter(acknowledged_at__isnull=chosen["state"] == "open")
+            found = found.unexplained() if chosen["state"] == "open" else found.filter(acknowledged_at__isnull=False)
         if chosen["environment"]:
             found = found.filter(namespace__environment=chosen["environment"])
         return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found

@@ -14,6 +14,7 @@ from kvops.inventory import past_kvops
 from kvops.refusals import Refused
 from kvops.runbook import entries as runbook_entries
 from tests import make
+from tests.audit.make import triggers_off
 from tests.backups.changes.helpers import KEY
 from tests.backups.outside_changes import helpers as outside_helpers
 from tests.backups.outside_changes.helpers import backed_up, searched, wrangler_delete, wrangler_put
@@ -78,6 +79,16 @@ def test_the_pages_list_filter_and_link(found: OutsideSearch, people: make.Peopl
     assert f"name={KEY}" not in shown
     for link in (f"/backups/{found.generation_id}/", f"/backups/{found.earlier_id}/", f"?subject={found.subject}"):
         assert link in shown
+
+
+def test_a_partial_backup_is_listed_and_not_open(found: OutsideSearch, people: make.People) -> None:
+    with triggers_off("backups_outsidesearch"):
+        nothing = {"changed": 0, "new": 0, "gone": 0, "explained": 0, "listed": 0}
+        OutsideSearch.objects.filter(pk=found.pk).update(outcome="not_comparable", reason="partial", **nothing)
+    auditor = signed_in(people.auditor)
+    page = f"/unexplained/settings/{found.pk}/"
+    assert "Shown among the backups" in auditor.get("/unexplained/settings/").text
+    assert page not in auditor.get("/unexplained/settings/?state=open").text
 
 
 def test_the_names_can_be_had_as_a_file(found: OutsideSearch, people: make.People) -> None:
