@@ -6,7 +6,7 @@ newer than the last one kept was finished more than 26 hours ago. The time count
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import TextChoices
@@ -17,7 +17,7 @@ from backups.exports import onepassword as onepassword_documents
 from backups.models import Generation, VaultDocument
 from backups.vault import documents
 from kvops import clock, timing
-from kvops.models import Category, Environment, Namespace
+from kvops.models import Category, Environment, Namespace, Run
 from kvops.wording import reason_of
 
 Document = VaultDocument.State
@@ -42,7 +42,10 @@ class Place(TextChoices):
 
 @dataclass(frozen=True)
 class VaultLine:
-    """The backups of a namespace and set of prefixes: the newest, the one kept last, and those not kept since."""
+    """The backups of a namespace and set of prefixes: the newest, the one kept last, and those not kept since.
+
+    `failed` are older than the one kept last, and a run could not keep them.
+    """
 
     newest: Generation
     document: VaultDocument | None
@@ -50,6 +53,7 @@ class VaultLine:
     place: Place
     since: datetime | None
     reason: str | Promise = ""
+    failed: Sequence[Generation] = ()
 
     @property
     def namespace(self) -> Namespace:
@@ -69,9 +73,8 @@ class VaultLine:
     @property
     def to_keep(self) -> Sequence[Generation]:
         """The backups that the schedule keeps next. Without an earlier Document it is only the newest."""
-        if self.place == Place.TOO_LARGE:
-            return []
-        return self.waiting if self.document else self.waiting[-1:]
+        waiting = self.waiting if self.document else self.waiting[-1:]
+        return [backup for backup in (*self.failed, *waiting) if not _why_not_keepable(backup)]
 
 
 def lines(environment: Environment) -> list[VaultLine]:
@@ -85,7 +88,10 @@ def lines(environment: Environment) -> list[VaultLine]:
     for backup in related.order_by("namespace__binding", "pk"):
         by_line.setdefault(_key(backup), []).append(backup)
     now = clock.now()
-    return [_line(found, kept.get(key), environment, now) for key, found in by_line.items()]
+    found = [_line(backups, kept.get(key), environment, now) for key, backups in by_line.items()]
+    failed = VaultDocument.objects.filter(vault=environment.vault, state=Document.WAITING, run__state__in=Run.RESUMABLE)
+    again = set(failed.values_list("generation", flat=True))
+    return [replace(line, failed=_older(by_line[_key(line.newest)], line, again)) for line in found]
 
 
 def all_lines() -> list[tuple[Environment, list[VaultLine]]]:
@@ -95,6 +101,19 @@ def all_lines() -> list[tuple[Environment, list[VaultLine]]]:
 
 def _key(generation: Generation) -> tuple[int, str]:
     return generation.namespace_id, repr(generation.prefixes)
+
+
+def _older(backups: Sequence[Generation], line: VaultLine, failed: set[int]) -> list[Generation]:
+    waiting = {backup.pk for backup in line.waiting}
+    return [backup for backup in backups if backup.pk in failed - waiting]
+
+
+def _why_not_keepable(backup: Generation) -> str | Promise:
+    try:
+        onepassword_documents.insist_keepable(backup)
+    except onepassword_documents.NotKept as refused:
+        return reason_of(refused)
+    return ""
 
 
 def _line(
@@ -109,10 +128,8 @@ def _line(
         place = places.get(Document(document.state), Place.KEPT)
         return VaultLine(newest, document, [], place, lost_at or document.kept_at)
     since = max(filter(None, [waiting[0].finished_at, environment.updated_at]))
-    try:
-        onepassword_documents.insist_keepable(newest)
-    except onepassword_documents.NotKept as refused:
-        return VaultLine(newest, document, waiting, Place.TOO_LARGE, newest.finished_at, reason_of(refused))
+    if too_large := _why_not_keepable(newest):
+        return VaultLine(newest, document, waiting, Place.TOO_LARGE, newest.finished_at, too_large)
     tried = newest.documents.filter(vault=environment.vault).select_related("run").first()
     if tried and tried.run and tried.run.state in tried.run.RESUMABLE:
         return VaultLine(newest, document, waiting, Place.REFUSED, tried.run.finished_at, tried.run.shown_error)

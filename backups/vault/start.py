@@ -9,7 +9,7 @@ from backups.exports import onepassword as onepassword_documents
 from backups.models import Generation, VaultDocument
 from backups.vault import documents, standing
 from kvops import timing
-from kvops.models import Category, Environment, Person, Run
+from kvops.models import Category, Environment, Person, Role, Run
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
@@ -71,6 +71,8 @@ def create_keeping(generation: Generation, *, actor: log.Actor, person: Person |
     Raises Refused.
     """
     log.insist()
+    if person is not None and not person.holds(Role.OPERATOR):
+        raise VaultRefused(_("Only an operator can start it."))
     Generation.objects.select_for_update(of=("self",), no_key=True).get(pk=generation.pk)
     _insist(generation)
     vault = generation.environment.vault

@@ -97,6 +97,36 @@ def test_only_settings_are_kept(backup: Generation, estate: make.Estate) -> None
     )
 
 
+def test_only_an_operator_starts_it(backup: Generation, people: make.People) -> None:
+    for person in (people.reviewer, people.auditor):
+        with pytest.raises(vault_start.VaultRefused, match="Only an operator can start it"):
+            vault_start.start_keeping(backup, actor=person.actor, person=person)
+    assert not Run.objects.filter(kind="vault").exists()
+
+
+def test_a_backup_that_failed_is_tried_again_after_a_newer_one_is_kept(backup: Generation, estate: make.Estate) -> None:
+    key = backup.object_keys()[0]
+    whole, estate.s3.objects[key] = estate.s3.objects[key], b"forged"
+    assert kept(backup).state == "waiting"
+    newer = restore_helpers.verified_backup(estate.qa, "system-root")
+    assert kept(Generation.objects.select_related("environment", "namespace").get(pk=newer.pk)).state == "kept"
+    estate.s3.objects[key] = whole
+    scheduled(backup)
+    make.work()
+    assert VaultDocument.objects.get(generation=backup).state == "kept"
+
+
+def test_too_large_a_backup_does_not_keep_smaller_ones_back(
+    backup: Generation, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(backup)
+    small = restore_helpers.verified_backup(estate.qa, "system-root")
+    estate.put(estate.qa, "system-root", b"x" * 5_000)
+    restore_helpers.verified_backup(estate.qa, "system-root")
+    monkeypatch.setattr(onepassword_store, "LIMIT", small.parts.get().size + 100)
+    assert [run.subject for run in scheduled(backup) if run.kind == "vault"] == [f"generation:{small.pk}"]
+
+
 def test_too_large_a_backup_is_refused_with_the_limit(backup: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onepassword_store, "LIMIT", 10)
     assert "at most 10 bytes" in refusal(backup)
