@@ -112,11 +112,13 @@ class Environments(Definition):
         Database.objects.all().delete()
         for environment in Environment.objects.exclude(slug__in=[d.slug for d in self.definitions]):
             remove(environment, _USED, what=environment)
+        before = {environment.slug: environment for environment in Environment.objects.all()}
         Environment.objects.update(order=F("order") + _APART)
         for definition in self.definitions:
-            environment, _created = Environment.objects.update_or_create(
-                slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
-            )
+            fields = definition.fields()
+            if any(getattr(before.get(definition.slug), name, None) != value for name, value in fields.items()):
+                fields["updated_at"] = Now()
+            environment, _created = Environment.objects.update_or_create(slug=definition.slug, defaults=fields)
             for kv in definition.kv:
                 values = {**asdict(kv), "title": self.titles[kv.namespace_id]}
                 if values.pop("scratch"):

@@ -245,6 +245,14 @@ def test_an_approved_change_takes_effect(applied: str, people: make.People) -> N
     assert Environment.objects.get(slug="production").order == 7
 
 
+def test_an_environment_that_stays_as_it_is_was_not_changed(applied: str, people: make.People) -> None:
+    before = dict(Environment.objects.values_list("slug", "updated_at"))
+    request = approved(prepared(applied.replace('name = "Qa"', 'name = "QA"')), people)
+    environments_apply.use_change(request, by=people.operator)
+    after = dict(Environment.objects.values_list("slug", "updated_at"))
+    assert [slug for slug in before if after[slug] != before[slug]] == ["qa"]
+
+
 def test_a_change_is_used_once(applied: str, people: make.People) -> None:
     request = approved(prepared(applied.replace("order = 2", "order = 7")), people)
     environments_apply.use_change(request, by=people.operator)
