@@ -88,9 +88,14 @@ def newest_digest_key() -> bytes:
     return _digest_keys()[0]
 
 
+def known_digest_key(key_id: str) -> bytes | None:
+    """The key with this id; None if this process lacks it."""
+    return next((key for key in _digest_keys() if archive.key_id(key) == key_id), None)
+
+
 def digest_key_of(key_id: str) -> bytes:
     """The key with this id, such as that of a change. Raises RunError if this process lacks it."""
-    found = next((key for key in _digest_keys() if archive.key_id(key) == key_id), None)
+    found = known_digest_key(key_id)
     if found is None:
         raise RunError(
             CODE, say(_("KVOPS_DIGEST_KEY does not name the key %(key)s. Add it and try again."), key=key_id)

@@ -83,7 +83,7 @@ class Export(Freezing):
     @cached_property
     def _older_key(self) -> bytes | None:
         named = self.generation.older_digest_key
-        return encryption.digest_key_of(named) if named else None
+        return encryption.known_digest_key(named) if named else None
 
     def _by_older_key(self, entry: KvEntry) -> bytes | None:
         """The digest by the key before a rotation; None for another backup than the first after it."""
@@ -196,6 +196,8 @@ class Export(Freezing):
                 expired=F("expired") + count[Outcome.EXPIRED],
                 vanished=F("vanished") + count[Outcome.VANISHED] + count[Outcome.UNREADABLE],
                 calls=self.lease.run.calls,
+                # If the older key went meanwhile, not all entries have a digest by it.
+                older_digest_key=self.generation.older_digest_key if self._older_key else "",
             )
 
     def _begin_to_close(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from audit.actions import Action
 from audit.models import Entry
 from backups import archive
+from backups.generations.export import Export
 from backups.models import OutsideSearch
 from kvops import timing
 from tests import keys, make
@@ -63,6 +64,22 @@ def test_without_it_they_are_not_comparable_and_nothing_is_called_changed(
     browser = signed_in(people.auditor)
     assert "not comparable with the one before" in browser.get("/").text
     assert "keep the older key below the new one" in browser.get(f"/unexplained/settings/{search.pk}/").text
+
+
+def test_a_backup_whose_older_key_goes_meanwhile_is_not_comparable(
+    mail: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotate(monkeypatch, keep=True)
+    sample = Export.sample
+
+    def without_older_key(export: Export) -> None:
+        assert export.generation.older_digest_key
+        rotate(monkeypatch, keep=False)
+        sample(export)
+
+    monkeypatch.setattr(Export, "sample", without_older_key)
+    made = backed_up(mail)
+    assert (made.older_digest_key, searched(made).reason, found(made)) == ("", "digest_key", {})
 
 
 def test_the_backup_after_it_is_comparable_again(mail: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
