@@ -63,7 +63,7 @@ def test_another_value_of_the_family_is_told_also_if_it_was_due_before(
     earlier = replace(due[0], name="system-root2", since=due[0].since and due[0].since - timedelta(hours=1))
     later(monkeypatch, 80)
     told()
-    now = value_ages.clock.now()
+    now = due[0].now + timedelta(days=80)
     both = [replace(one, now=now) for one in (due[0], earlier)]
     monkeypatch.setattr(rotation_announcements, "ruled", lambda _environment: both)
     assert [title for title, _person in told()][-1] == "qa system-root: 2 values are due for rotation"
