@@ -1,9 +1,11 @@
 """An encrypted backup, put into 1Password too: one Document with the object, and the recovery steps in its notes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
+from django.db import connection
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.bucket import access as bucket_access
@@ -54,7 +56,8 @@ def put_document(generation: Generation, vault: str, *, between: Callable[[], No
     place = DocumentStore(vault, notes=_notes(generation), between=between)
     if sha256(body).hexdigest() != part.sha256:
         raise NotKept(_("The object in the bucket differs from the one that was written. Verify the backup again."))
-    place.put(part.object_key, body)
+    with _alone(generation):
+        place.put(part.object_key, body)
     if place.get(part.object_key) != body:
         raise StoreError(
             Sentence(
@@ -64,6 +67,21 @@ def put_document(generation: Generation, vault: str, *, between: Callable[[], No
             )
         )
     return KeptObject(part.object_key, place.item(part.object_key), part.sha256, len(body))
+
+
+@contextmanager
+def _alone(generation: Generation) -> Iterator[None]:
+    """Let no other process put the backup meanwhile: 1Password would take two Documents with one title."""
+    lock = ("kvops vault", generation.pk % 2**31)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", lock)
+        if cursor.fetchone() != (True,):
+            raise NotKept(_("The backup is being put into 1Password now."))
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", lock)
 
 
 def _notes(generation: Generation) -> str:

@@ -1,14 +1,17 @@
 """A settings backup is put into 1Password by a run in the worker: by a click or by the schedule, once."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
 
 from audit import log
 from audit.models import Entry
 from backups.exports import onepassword as onepassword_documents, onepassword_store
+from backups.exports.onepassword_store import DocumentStore
 from backups.models import Generation, VaultDocument
 from backups.vault import start as vault_start
 from kvops.connections import onepassword
@@ -95,6 +98,29 @@ def test_only_settings_are_kept(backup: Generation, estate: make.Estate) -> None
     assert refusal(restore_helpers.verified_backup(estate.qa, "master:")) == (
         "Only backups of settings are kept in 1Password."
     )
+
+
+def test_two_processes_do_not_put_one_backup_at_once(
+    backup: Generation, account: OnePassword, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = DocumentStore.put
+
+    def with_another(store: DocumentStore, key: str, body: bytes) -> None:
+        refused = pytest.raises(onepassword_documents.NotKept, match="being put into 1Password now")
+        with ThreadPoolExecutor(1) as other, refused:
+            other.submit(elsewhere).result()
+        put(store, key, body)
+
+    def elsewhere() -> None:
+        try:
+            with onepassword_documents._alone(backup):
+                pass
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(DocumentStore, "put", with_another)
+    vault_start.keep_now(backup, "Operations", actor=make.SETUP)
+    assert len(account.items) == 1
 
 
 def test_only_an_operator_starts_it(backup: Generation, people: make.People) -> None:
