@@ -16,7 +16,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.models import Check, DifferenceCase
-from backups.models.cases import CaseQuerySet, source_of
+from backups.models.integrity import CaseQuerySet, source_of
 from kvops.models import Person, Role
 from kvops.refusals import Refused
 from kvops.runbook import todo

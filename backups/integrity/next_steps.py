@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.integrity import cases
 from backups.integrity.causes import Cause
 from backups.models import Check, DifferenceCase
-from backups.models.cases import source_of
+from backups.models.integrity import source_of
 
 
 class NextStep(TextChoices):

@@ -4,23 +4,20 @@ They are one layer below all features, because rows of one feature refer to rows
 docstring of a model lists its states and the allowed moves. Values of keys are never stored, only digests.
 """
 
-from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
-from backups.models.bucket_protection import BucketProtection
+from backups.models.bucket import BucketProtection, StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bulk_changes import BulkChange
-from backups.models.cases import DifferenceCase
 from backups.models.changes import KeyChange
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.clearing import Clearing, ClearingRound
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
-from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName
+from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName, Reappearance
 from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart
-from backups.models.integrity import Check, CheckRow, Difference
+from backups.models.integrity import Check, CheckRow, Difference, DifferenceCase
 from backups.models.investigations import Investigation
 from backups.models.outside import OutsideChange, OutsideSearch, SettingComparison
 from backups.models.plain_dumps import PlainDump
-from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest
 from backups.models.sharing import BackupShare

@@ -1,4 +1,4 @@
-"""The deletion of a stage: its frozen names, its chunks, and the exceptions among its names."""
+"""The deletion of a stage: its frozen names, its chunks, its exceptions, and deleted keys that reappeared."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models.chunks import Chunk
 from backups.models.cleanup import CleanupStage
+from kvops.models import Person
 
 
 class CleanupEntry(models.Model):
@@ -102,3 +103,45 @@ class CleanupException(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.outcome}"
+
+
+class ReappearanceQuerySet(models.QuerySet["Reappearance"]):
+    """Queries on reappearances."""
+
+    def unseen(self) -> "ReappearanceQuerySet":
+        """Reappearances without a person's acknowledgement."""
+        return self.filter(acknowledged_at=None)
+
+
+class Reappearance(models.Model):
+    """A deleted key that a later check found again. A person acknowledges it with a note.
+
+    It is never deleted again without a new clean-up and its approval.
+    """
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="reappearances")
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    same = models.BooleanField()
+    found_at = models.DateTimeField(db_default=Now())
+    note = models.TextField(blank=True)
+    acknowledged_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ReappearanceQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "index"], name="reappearance_once_per_name"),
+            models.CheckConstraint(
+                name="reappearance_acknowledged_with_a_note",
+                condition=Q(note="", acknowledged_by__isnull=True, acknowledged_at__isnull=True)
+                | (~Q(note="") & Q(acknowledged_by__isnull=False, acknowledged_at__isnull=False)),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["stage"], condition=Q(acknowledged_at=None), name="reappearance_unseen"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

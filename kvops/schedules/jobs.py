@@ -227,16 +227,15 @@ def too_often(schedule: Schedule) -> str:
 def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> None:
     """Write the outcome of the due time, and announce late and refused starts."""
     stored = columns("reason", joined(begun.refused))
-    reason = stored["reason"]
     if begun.runs:
         outcome, action = Firing.Outcome.STARTED, Action.SCHEDULE_FIRED
-    elif reason:
+    elif stored["reason"]:
         outcome, action = Firing.Outcome.REFUSED, Action.SCHEDULE_REFUSED
     else:
         outcome, action = Firing.Outcome.NOTHING, Action.SCHEDULE_FIRED
     Firing.objects.filter(pk=firing.pk).update(outcome=outcome, **stored)
     details: dict[str, JSON] = {"due": firing.due_at.isoformat(), "runs": [run.pk for run in begun.runs]}
-    _record(action, schedule, SYSTEM, {**details, "reason": reason[:500]})
+    _record(action, schedule, SYSTEM, {**details, "reason": stored["reason"][:500]})
     late = now - firing.due_at > timedelta(seconds=timing.FIRED_LATE)
     if firing.missed or late:
         missed: dict[str, JSON] = {"missed": firing.missed, "since": (firing.missed_since or firing.due_at).isoformat()}
