@@ -82,7 +82,7 @@ class Writable:
     values: Mapping[str, str | None]
     over: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, tuple[int | None, str | None]] | None = None
-    """Expiration and metadata that each written key must get; None if those of the copy are not compared here."""
+    """Expiration and metadata that each written key must get; None for rehearsals, which write elsewhere."""
 
 
 def problems(journal: Iterable[ApiCall], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
@@ -113,10 +113,10 @@ def _of_writes(call: ApiCall, sets: list[Writable]) -> Iterator[str]:
         before = call.replaced.get(name, value)
         if not mine:
             yield f"{name!r} of {call.namespace} was written and is in no approved set."
-        elif not any(one.beside is None or one.beside.get(name) == call.beside.get(name) for one in mine):
-            yield f"{name!r} of {call.namespace} was written with an expiration or metadata that nobody approved."
-        elif value not in [one.values[name] for one in mine]:
+        elif not (same := [one for one in mine if one.values[name] == value]):
             yield f"{name!r} of {call.namespace} was written with another value than its copy."
+        elif not any(one.beside is None or one.beside.get(name) == call.beside.get(name) for one in same):
+            yield f"{name!r} of {call.namespace} was written with an expiration or metadata that nobody approved."
         elif before not in {value, *(one.over.get(name) for one in mine)}:
             yield f"{name!r} of {call.namespace} was overwritten, and what it held is in no copy made for that."
 
@@ -125,13 +125,16 @@ def writable_sets(objects: Mapping[str, bytes]) -> list[Writable]:
     """What the used approvals of restores cover, and of deletions that were undone; `objects` are the bucket's."""
     used = ApprovalRequest.objects.filter(state=ApprovalRequest.State.USED, approver__isnull=False)
     undone = Run.objects.filter(kind=Run.Kind.UNDO).values("approval")
-    deleted = [_approved(one, objects) for one in used.filter(kind=ApprovalRequest.Kind.DELETE_KEYS, pk__in=undone)]
+    deleted = [
+        (_approved(one, objects), _copied_beside(json.loads(one.evidence)["generation"]["manifest"], objects))
+        for one in used.filter(kind=ApprovalRequest.Kind.DELETE_KEYS, pk__in=undone)
+    ]
     restores = used.filter(kind=ApprovalRequest.Kind.RESTORE)
     changes = used.filter(kind=ApprovalRequest.Kind.PUT_KEY)
     bulk = used.filter(kind=ApprovalRequest.Kind.BULK_CHANGE)
     drilled = [Writable(one.namespace, one.values) for one in _drilled(objects)]
     return [
-        *(Writable(one.namespace, one.values) for one in deleted),
+        *(Writable(one.namespace, one.values, beside=beside) for one, beside in deleted),
         *(_writable(one, objects) for one in restores),
         *(_changed(one, objects) for one in changes),
         *(_changed_in_bulk(one, objects) for one in bulk),
@@ -146,7 +149,8 @@ def _writable(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writabl
     values = _shown(request, names, objects)
     safety = restore.safety
     over = dict(_of_generation(safety, objects)) if safety and restore.on_conflict == "overwrite" else {}
-    return Writable(json.loads(request.evidence)["namespace_id"], values, over)
+    beside = _copied_beside(restore.generation.manifest_key, objects)
+    return Writable(json.loads(request.evidence)["namespace_id"], values, over, beside)
 
 
 def _changed(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable:
@@ -164,7 +168,9 @@ def _changed(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable
         manifest = objects.get(shown["generation"]["manifest"], b"{}")
         kept = dict(_backed_up(json.loads(manifest), objects)) if manifest != b"{}" else {}
         over = over if kept.get(name) == over[name] else {}
-    return Writable(shown["namespace_id"], {name: _sha(base64.b64decode(proposed["new"]["value"]))}, over)
+    new = proposed["new"]
+    beside = {name: (new["expiration"], _comparable(json.loads(new["metadata"] or "null")))}
+    return Writable(shown["namespace_id"], {name: _sha(base64.b64decode(new["value"]))}, over, beside)
 
 
 def _changed_in_bulk(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable:
@@ -197,7 +203,20 @@ def _beside(entry: Mapping[str, Any], bulk: BulkChange, at: int | None) -> tuple
     metadata = entry.get("metadata")
     if bulk.operation == "mark":
         return entry.get("expiration"), json.dumps({**(metadata or {}), bulk.member: bulk.value}, sort_keys=True)
-    return at, None if metadata is None else json.dumps(metadata, sort_keys=True)
+    return at, _comparable(metadata)
+
+
+def _copied_beside(manifest: str, objects: Mapping[str, bytes]) -> dict[str, tuple[int | None, str | None]]:
+    """The expiration and the metadata of each entry in the data objects of a copy."""
+    return {
+        entry["key"]: (entry.get("expiration"), _comparable(entry.get("metadata")))
+        for entry in _copied(json.loads(objects.get(manifest, b'{"parts": []}')), objects)
+    }
+
+
+def _comparable(metadata: object) -> str | None:
+    """Metadata as JSON with sorted members."""
+    return None if metadata is None else json.dumps(metadata, sort_keys=True)
 
 
 def _of_generation(generation: Generation, objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
@@ -274,12 +293,15 @@ def _shown(request: ApprovalRequest, names: list[str], objects: Mapping[str, byt
 
 def _backed_up(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of the value of every entry in the copy's data objects that are as the manifest says."""
+    return ((entry["key"], value_of(entry)) for entry in _copied(manifest, objects))
+
+
+def _copied(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Every entry in the copy's data objects that are as the manifest says."""
     for part in manifest["parts"]:
         body = objects.get(part["key"], b"")
-        if _sha(body) != part["sha256"]:
-            continue
-        for entry in _entries(part["key"], body):
-            yield entry["key"], value_of(entry)
+        if _sha(body) == part["sha256"]:
+            yield from _entries(part["key"], body)
 
 
 def _entries(key: str, body: bytes) -> list[dict[str, Any]]:

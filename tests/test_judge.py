@@ -101,6 +101,15 @@ def test_a_write_with_another_expiration_or_metadata_than_approved_is_caught(
     )
 
 
+def test_another_set_of_the_name_lets_no_other_expiration_pass() -> None:
+    call = write({NAME: VALUE}, {NAME: VALUE})
+    call.beside[NAME] = (8, '{"v": 1}')
+    another = judge.Writable("n1", {NAME: OLDER}, {NAME: OLDER}, {NAME: (8, '{"v": 1}')})
+    unread = judge.Writable("n1", {NAME: OLDER})
+    [sentence] = judge.problems([call], APPROVED, [*BESIDE, another, unread])
+    assert "an expiration or metadata that nobody approved" in sentence
+
+
 def test_an_approved_deletion_is_no_permission_to_write() -> None:
     [sentence] = judge.problems([write({NAME: VALUE})], APPROVED)
     assert "was written and is in no approved set" in sentence
