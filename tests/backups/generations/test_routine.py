@@ -69,6 +69,16 @@ def test_what_cannot_be_backed_up_says_why_and_the_rest_is_backed_up(qa: Environ
     assert NotificationEvent.SCHEDULE_REFUSED in told()
 
 
+def test_no_schedule_backs_up_a_cache(qa: Environment, estate: make.Estate) -> None:
+    estate.put(estate.qa, "mastercache:all", b"[]")
+    cleanup_helpers.scan(estate.qa)
+    make.change_families("mastercache:", **HOURS)
+    assert len(fire("backup")) == 1
+    assert [made.prefixes for made in Generation.objects.all()] == [["master:"]]
+    (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
+    assert "Caches are backed up only for an investigation" in firing.reason
+
+
 def test_the_newest_backup_is_read_back_again_and_checked_against_d1(qa: Environment) -> None:
     fire("backup")
     make.work()
