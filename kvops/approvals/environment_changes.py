@@ -30,6 +30,7 @@ _LABELS: dict[str, str | Promise] = {
     "language": gettext_lazy("Language"),
     "hours": gettext_lazy("Allowed hours"),
     "days": gettext_lazy("Allowed days"),
+    "vault": gettext_lazy("Vault"),
     "namespace": gettext_lazy("Namespace"),
     "unpaired": gettext_lazy("Reason without a pair"),
     "scratch": gettext_lazy("Scratch namespace"),
