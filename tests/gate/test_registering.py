@@ -1,4 +1,4 @@
-"""The registration of a family: what is refused, what the reviewer is shown, and when it must be submitted anew."""
+"""The registration of a family: its refusals, the evidence for the reviewer, and when it must be submitted anew."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is read at once equals what is read member by member, whatever the values."""
+"""Rows that are read at once equal rows that are read member by member, for every value."""
 
 import json
 from dataclasses import replace

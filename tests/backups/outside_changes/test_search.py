@@ -1,4 +1,4 @@
-"""What changed outside KVOps between two backups of settings is found by name; what KVOps did itself is not."""
+"""A change outside KVOps between two backups of settings is found by name; an operation of KVOps is not."""
 
 import time
 
