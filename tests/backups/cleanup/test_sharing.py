@@ -12,6 +12,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops.models import Environment, Notification, NotificationEvent
 from kvops.notifications import outbox
+from kvops.wording import moment
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Reply
@@ -71,7 +72,15 @@ def test_the_channel_is_told_who_backed_up_what_where(
     deliver()
     assert stage.generation is not None
     told = str(channel.taken)
-    parts = ("QA", "Operator", "master:*", "Keys: 3", stage.generation.manifest_key, stage.generation.manifest_sha256)
+    made = stage.generation
+    parts = (
+        "QA",
+        f"Made at {moment(made.finished_at)} by Operator",
+        "master:*",
+        "Keys: 3",
+        made.manifest_key,
+        made.manifest_sha256,
+    )
     assert [part for part in parts if part not in told] == []
     assert f"http://localhost:8000/backups/{stage.generation_id}/" in told
 

@@ -11,7 +11,7 @@ import pytest
 from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.generations import scope, start as generation_start
+from backups.generations import kv_reader, scope, start as generation_start
 from backups.generations.export import Export
 from backups.models import CleanupEntry, CleanupRequest, CleanupStage, Generation, GenerationEntry
 from kvops import timing
@@ -128,6 +128,13 @@ def test_a_lost_byte_order_mark_in_the_sample_makes_all_reads_exact(estate: make
     made = back_up(estate)
     assert made.read == "exact"
     assert backed_up(estate, made)["master:00029"].data == b"\xef\xbb\xbf29"
+
+
+@pytest.mark.parametrize(
+    ("keys", "read_both_ways"), [(0, 0), (3, 3), (20, 20), (1_999, 20), (2_000, 21), (100_000, 70)]
+)
+def test_twenty_keys_and_one_in_two_thousand_are_read_both_ways(keys: int, read_both_ways: int) -> None:
+    assert len(set(kv_reader.sample("seed", keys))) == read_both_ways
 
 
 def test_a_write_between_the_two_reads_of_the_sample_changes_nothing(estate: make.Estate) -> None:

@@ -74,6 +74,8 @@ def test_the_files_name_the_approval_and_its_end_but_no_key(
     configuration = page(people.operator, worker.rule.pk, name="worker_configuration")
     assert f'"APPROVAL": "{worker.approval}"' in configuration
     assert f'"id": "{estate.qa.namespace_id}"' in configuration
+    assert f'"triggers": {{ "crons": [ "{worker.rule.cron}" ] }}' in configuration
+    assert '"durable_objects": { "bindings": [ { "name": "ROUNDS", "class_name": "ExpiryRounds" } ] }' in configuration
     module = page(people.operator, worker.rule.pk, name="worker_module")
     assert '"pattern": "mastercache:"' in module
     assert helpers.KEY not in configuration + module

@@ -232,3 +232,9 @@ def test_no_name_can_turn_a_call_into_one_about_the_namespace(shared: FakeCloudf
         ("POST", "bulk_get"),
         ("POST", "bulk_delete"),
     }
+
+
+def test_the_client_has_one_call_that_deletes_and_two_that_write(shared: FakeCloudflare) -> None:
+    with writer(shared) as kv:
+        calls = {name for name in dir(kv) if not name.startswith("_") and callable(getattr(kv, name))}
+    assert calls == {"bulk_delete", "bulk_put", "put_value", "time", "close"}

@@ -11,7 +11,7 @@ from audit.models import Entry
 from backups import policy
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
-from kvops.models import Family, PolicyVersion, PreparedChange
+from kvops.models import Category, Family, PolicyVersion, PreparedChange
 from tests import make
 from tests.signing import signed_in
 
@@ -46,6 +46,22 @@ def test_families_stand_with_their_keys_in_every_environment(operator: Client, e
     assert 'href="/keys/qa/SETTINGS/?category=unclassified"> 1 </a>' in text
     assert "not scanned" in text
     assert "missing: cannot be deleted" in text
+
+
+@pytest.mark.parametrize(
+    ("category", "expiry", "shown"),
+    [
+        ("cache", "ttl:3600", ("Cache", "expires after 1 hour")),
+        ("cache", "regenerate", ("Cache", "written again when missing")),
+        ("settings", "none", ("Settings", "> none <")),
+    ],
+)
+def test_a_family_stands_with_its_category_and_its_expiry_design(
+    operator: Client, estate: make.Estate, category: Category, expiry: str, shown: tuple[str, str]
+) -> None:
+    make.change_families("mastercache:", category=category, expiry=expiry)
+    row = next(row for row in page(operator).split("<tr>") if "mastercache:" in row)
+    assert [part for part in shown if part not in row] == []
 
 
 def test_the_policy_names_its_version_and_who_applied_it(operator: Client, estate: make.Estate) -> None:

@@ -1,5 +1,7 @@
 """The page of the deployed code: known and unknown code, and a look now."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -39,6 +41,14 @@ def test_code_is_shown_with_its_commit_and_version(estate: make.Estate, reader: 
         assert text in shown
     assert "mailer" not in shown
     assert "is not known</h2>" not in shown
+
+
+def test_previews_that_bind_production_are_shown(estate: make.Estate, reader: Client) -> None:
+    code = estate.cloudflare.code(estate.production.environment.account_id)
+    code.project("shop", {}, "c" * 40).preview_kv = {"KV": estate.production.namespace_id}
+    code_look.look(estate.production.environment)
+    shown = re.sub(r"\s+", " ", reader.get("/references/production/deployed/").text)
+    assert re.search(r"<td[^>]*>Previews of the Pages project shop</td> <td> <code>KV</code>", shown)
 
 
 def test_a_missing_permission_is_said_with_its_name(estate: make.Estate, reader: Client) -> None:

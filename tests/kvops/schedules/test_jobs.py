@@ -187,6 +187,21 @@ def test_every_job_has_a_floor_which_its_own_due_times_keep(job: ScheduledJob) -
             cron.insist_apart(expression, job.apart)
 
 
+OFTEN = {
+    "masters": "every day at 02:13",
+    "clinics": "on Sunday at 02:33",
+    "vault": "every day at 02:57",
+    "look": "every hour",
+    "deadlines": "every day at 08:07",
+    "todos": "every day at 06:19",
+}
+
+
+@pytest.mark.parametrize("job", OFTEN)
+def test_a_job_is_due_as_often_as_the_policy_is_said_to_be_kept(job: str) -> None:
+    assert cron.words(REAL[job].expression).startswith(OFTEN[job])
+
+
 # How it stands
 
 
