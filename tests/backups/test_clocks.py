@@ -9,13 +9,16 @@ from django.utils import timezone
 
 from audit import log
 from audit.actions import Action
+from audit.models import Entry
 from backups.bucket import newest_manifest
+from backups.cleanup import requests as cleanup_requests
 from backups.generations import scope, start as generation_start
 from backups.models import CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.connections import skew
 from kvops.models import Run, Skew
-from kvops.runs import driver as run_driver
+from kvops.refusals import Refused
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -107,14 +110,37 @@ def test_the_clock_of_the_process_counts_for_nothing(
     assert abs(stage.generation.started_at - real_now()) < timedelta(minutes=5)
 
 
+def set_back() -> None:
+    """The audit log's newest entry is of an hour from now."""
+    with movable_clock.clock() as clock:
+        clock.move(3_600)
+        log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
+
+
 def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_backed_up(
     qa: make.Estate, people: make.People
 ) -> None:
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
-    with movable_clock.clock() as clock:
-        clock.move(3_600)
-        log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
+    set_back()
     with pytest.raises(approval_gate.ApprovalRefused, match="behind the newest entry"):
         cleanup_helpers.approve(stage, people)
     with pytest.raises(scope.BackupRefused, match="clock is behind"):
         generation_start.start_backup(qa.qa, prefixes=["master:zz"], actor=make.SETUP)
+
+
+def test_a_clock_that_went_back_starts_nothing(qa: make.Estate, people: make.People) -> None:
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    set_back()
+    with pytest.raises(Refused, match="behind the newest entry"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
+    assert not Run.objects.filter(kind=Run.Kind.DELETE).exists()
+
+
+def test_an_emergency_stop_is_recorded_all_the_same_with_the_time_of_the_newest_entry(
+    qa: make.Estate, people: make.People
+) -> None:
+    set_back()
+    newest = Entry.objects.latest("seq")
+    emergency.press(qa.qa.environment, by=people.auditor)
+    entry = Entry.objects.get(action=Action.EMERGENCY_STOPPED)
+    assert (entry.seq, entry.at) == (newest.seq + 1, newest.at)

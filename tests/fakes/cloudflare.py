@@ -219,6 +219,10 @@ class FakeCloudflare:
         """A bucket's guards, for the test to change them."""
         return self._api.buckets[account, name]
 
+    def lose_namespace(self, namespace_id: str) -> None:
+        """Somebody deletes a namespace in Cloudflare's dashboard."""
+        del self._api.namespaces[namespace_id]
+
     def namespace(self, namespace_id: str) -> FakeNamespace:
         """A namespace by its id."""
         return self._api.namespaces[namespace_id]

@@ -529,6 +529,20 @@ def test_ended_early_nothing_that_survived_is_sent_again(
     assert len(sent(estate)) == 1
 
 
+def test_an_early_end_says_that_its_namespace_is_gone_and_leaves_the_stage_open(
+    estate: make.Estate, people: make.People
+) -> None:
+    stage = ready(estate, people)
+    run_driver.request_stop(cleanup_requests.start_deletion(stage, by=people.operator), actor=make.SETUP)
+    make.work()
+    estate.cloudflare.lose_namespace(estate.qa.namespace_id)
+    ending.end_early(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    assert (run_of(stage).error_code, stage.state) == ("wrong_token", State.DELETING)
+    assert "namespace not found" in run_of(stage).error
+
+
 @pytest.mark.hazard("B26")
 def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch

@@ -118,6 +118,14 @@ def test_one_click_on_the_page_stops(qa: Environment, people: make.People) -> No
     assert "Reviewer pressed the emergency stop" in page.content.decode()
 
 
+@pytest.mark.parametrize("who", ["operator", "reviewer", "auditor"])
+def test_the_page_of_the_environments_has_the_button_for_every_role(
+    estate: make.Estate, people: make.People, who: str
+) -> None:
+    page = signed_in(getattr(people, who)).get("/environments/").content.decode()
+    assert [page.count(f'action="/environments/{slug}/stop"') for slug in ("qa", "production")] == [1, 1]
+
+
 @pytest.mark.parametrize("address", ["/", "/environments/", "/runs/", "/keys/qa/SETTINGS/", "/cleanup/", "/audit/"])
 def test_the_banner_is_on_the_pages(stop: EmergencyStop, people: make.People, address: str) -> None:
     text = signed_in(people.operator).get(address).content.decode()
