@@ -25,6 +25,7 @@ from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
 from tests.gate.world import tampered
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -119,12 +120,14 @@ def test_the_intent_is_committed_before_the_call(
     assert seen == [("intended", 3, stage.names_sha256)]
 
 
-def test_the_gap_between_reading_and_deleting_is_kept(estate: make.Estate, people: make.People) -> None:
+def test_the_gap_between_reading_and_deleting_is_kept_and_shown(estate: make.Estate, people: make.People) -> None:
     stage = delete(ready(estate, people), people)
     chunk = CleanupChunk.objects.get(stage=stage)
     assert chunk.gap_ms is not None
     assert chunk.state == "settled"
     assert (chunk.names, chunk.answer["done"]) == (3, 3)
+    page = signed_in(people.auditor).get(f"/cleanup/stages/{stage.pk}/?show=chunks").content.decode()
+    assert f'<td class="num">{chunk.gap_ms:,} ms</td>' in page
 
 
 def test_the_first_chunk_is_small(estate: make.Estate, people: make.People) -> None:

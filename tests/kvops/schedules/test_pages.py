@@ -1,13 +1,13 @@
 """The pages of the schedules: when, whether, the pause, and the runs that a schedule started."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.test import Client
 
 from kvops.models import Run, Schedule
-from kvops.schedules import jobs as schedule_jobs
+from kvops.schedules import jobs as schedule_jobs, punctuality
 from tests import make
 from tests.signing import signed_in
 
@@ -39,6 +39,12 @@ def test_before_there_is_an_environment_the_page_says_what_comes(operator: Clien
 def test_the_page_says_what_starts_when_and_whether_it_did(operator: Client, schedule: Schedule) -> None:
     page = text(operator)
     assert all(words in page for words in ("Scan of every namespace", "every day at 01:17", "Under way", "Not due yet"))
+
+
+def test_the_page_has_the_next_three_due_times(operator: Client, schedule: Schedule) -> None:
+    [standing] = punctuality.punctuality_of([Schedule.objects.get(pk=schedule.pk)])
+    page, due = text(operator), [f'datetime="{at.astimezone(UTC).isoformat()}"' for at in standing.following]
+    assert [len(due), *(one in page for one in due)] == [3, True, True, True]
 
 
 def test_all_times_of_the_page_are_in_the_zone_of_the_team(operator: Client, schedule: Schedule) -> None:
