@@ -1,5 +1,7 @@
 """Whether the Documents are still in the vault: seen, missing, changed, and back again."""
 
+from collections.abc import Callable
+
 import pytest
 
 from audit.models import Entry
@@ -9,6 +11,7 @@ from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.vault.test_start import kept, scheduled
 from tests.fakes.onepassword import OnePassword
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +52,24 @@ def test_a_changed_document_is_told_and_never_overwritten(
     assert looked(backup).state == "changed"
     assert Entry.objects.get(action="vault.changed").subject == f"generation:{backup.pk}"
     assert item.document.content == b"forged"
+
+
+LOST: dict[str, Callable[[OnePassword], object]] = {
+    "missing from 1Password": lambda account: account.items.clear(),
+    "changed in 1Password": lambda account: [setattr(one.document, "content", b"x") for one in account.items.values()],
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_the_list_and_the_overview_say_it(
+    backup: Generation, account: OnePassword, people: make.People, what: str
+) -> None:
+    kept(backup)
+    LOST[what](account)
+    looked(backup)
+    listed, overview = (signed_in(people.auditor).get(address).text for address in ("/backups/vault/", "/"))
+    assert f"{what[0].upper()}{what[1:]}</span>" in listed
+    assert f"({what})" in overview
 
 
 def test_a_document_that_is_back_is_kept_again(backup: Generation, account: OnePassword) -> None:

@@ -1,5 +1,7 @@
 """Late, too large and refused settings backups are told: on the page, on the overview and to the operators."""
 
+import re
+
 import pytest
 
 from audit import log
@@ -92,6 +94,23 @@ def test_a_refused_backup_is_told_by_its_run(backup: Generation, estate: make.Es
     assert (line.place, "differs from the one that was written" in str(line.reason)) == (Place.REFUSED, True)
     assert (told(), len(vault_alarms())) == ([], 1)
     assert Notification.objects.filter(event="run.failed").exists()
+
+
+@pytest.mark.parametrize("what", ["late", "too large", "could not be kept"])
+def test_the_list_and_the_overview_say_it(
+    backup: Generation, estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    match what:
+        case "late":
+            monkeypatch.setattr(timing, "VAULT_LATE", -1.0)
+        case "too large":
+            monkeypatch.setattr(onepassword_store, "LIMIT", 10)
+        case _:
+            estate.s3.objects[backup.object_keys()[0]] = b"forged"
+            kept(backup)
+    listed, overview = (signed_in(people.auditor).get(address).text for address in ("/backups/vault/", "/"))
+    assert re.search(rf"{what.capitalize()}[^<]*</span>", listed)
+    assert f"({what})" in overview
 
 
 def test_the_page_says_how_to_set_it_up(backup: Generation, people: make.People) -> None:
