@@ -21,6 +21,7 @@ from kvops.refusals import Refused
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.signing import signed_in
 from tests.torture import movable_clock
 
@@ -68,6 +69,16 @@ def test_the_buckets_clock_is_apart_and_nothing_is_deleted(
     qa.s3.dates = partial(apart, seconds)
     assert worked(run).error_code == skew.CODE
     assert not qa.cloudflare.calls("bulk_delete")
+
+
+@pytest.mark.parametrize("service", ["cloudflare", "s3"])
+def test_a_services_clock_is_apart_and_nothing_is_restored(qa: make.Estate, people: make.People, service: str) -> None:
+    generation = restore_helpers.verified_backup(qa.qa, "master:")
+    restore_helpers.wipe(qa, qa.qa)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
+    getattr(qa, service).dates = partial(apart, 3_600.0)
+    assert worked(run).error_code == skew.CODE
+    assert not qa.cloudflare.calls("bulk_put")
 
 
 def test_the_environments_page_shows_it(qa: make.Estate, people: make.People) -> None:

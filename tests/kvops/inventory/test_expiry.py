@@ -1,5 +1,7 @@
 """Keys without an expiration: counted with each scan, told when they lack what their family is designed for."""
 
+import re
+
 import pytest
 
 from audit.actions import Action
@@ -126,8 +128,9 @@ def test_the_trend_has_the_last_scan_of_each_day_for_the_caches_or_one_family(
     forgotten: Scan, people: make.People
 ) -> None:
     browser = signed_in(people.auditor)
-    points = browser.get("/expiry/").context["trend"]
-    assert [(environment.slug, number) for environment, _day, number in points] == [("qa", 2)]
+    page = browser.get("/expiry/")
+    assert [(environment.slug, number) for environment, _day, number in page.context["trend"]] == [("qa", 2)]
+    assert re.search(r'<td>QA</td>\s*<td class="num">2</td>', page.text)
     legacy = Family.objects.get(pattern="master:")
     assert [number for *_, number in browser.get("/expiry/", {"family": legacy.pk}).context["trend"]] == [1]
     assert [number for *_, number in browser.get("/expiry/", {"family": 0}).context["trend"]] == [2]
