@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from backups import policy
+from backups.cleanup import requests as cleanup_requests
+from backups.models import Dataset
 from backups.restores import requests as restore_requests, selection as restore_selection
 from backups.retention import requests as prune_requests
 from kvops.approvals import gate as approval_gate, prepared_changes
@@ -18,6 +20,7 @@ from kvops.approvals.gate import ApprovalRefused
 from kvops.environments.toml import DefinitionRefused
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange, Scan
+from kvops.refusals import Refused
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention import requesting
@@ -130,6 +133,16 @@ def test_a_row_changed_by_sql_is_an_alarm(estate: make.Estate, people: make.Peop
     shown = browser.get(address).content.decode()
     assert alarm in shown
     assert re.search(EDITED, shown)
+
+
+def test_a_dataset_changed_by_sql_is_an_alarm_and_stops_a_submit(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    Dataset.objects.update(ignore=["name"])
+    alarm = "The policy was changed without an approval"
+    assert [alarm in signed_in(people.auditor).get(page).text for page in ("/", "/categories/")] == [True, True]
+    with pytest.raises(Refused, match=r"differ from policy \d+: Dataset masters"):
+        cleanup_requests.submit(stage, by=people.operator)
 
 
 def test_a_row_changed_by_sql_stops_the_claim_of_a_change(estate: make.Estate, people: make.People) -> None:
