@@ -23,6 +23,11 @@ def looked(backup: Generation) -> VaultDocument:
     return VaultDocument.objects.get(generation=backup)
 
 
+def forged(account: OnePassword) -> None:
+    [item] = account.items.values()
+    item.document.content = b"forged"
+
+
 def test_a_document_that_is_there_is_seen_and_nobody_is_told(backup: Generation, people: make.People) -> None:
     before = kept(backup).seen_at
     after = looked(backup)
@@ -47,16 +52,15 @@ def test_a_changed_document_is_told_and_never_overwritten(
     backup: Generation, account: OnePassword, people: make.People
 ) -> None:
     kept(backup)
-    [item] = account.items.values()
-    item.document.content = b"forged"
+    forged(account)
     assert looked(backup).state == "changed"
     assert Entry.objects.get(action="vault.changed").subject == f"generation:{backup.pk}"
-    assert item.document.content == b"forged"
+    assert [item.document.content for item in account.items.values()] == [b"forged"]
 
 
 LOST: dict[str, Callable[[OnePassword], object]] = {
     "missing from 1Password": lambda account: account.items.clear(),
-    "changed in 1Password": lambda account: [setattr(one.document, "content", b"x") for one in account.items.values()],
+    "changed in 1Password": forged,
 }
 
 
