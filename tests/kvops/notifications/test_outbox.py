@@ -79,6 +79,15 @@ def test_a_name_writes_no_lines_of_its_own_into_a_mail(people: make.People) -> N
     assert "Object: a[U+000A]Approved by the reviewer.[U+202E]" in sent.body.splitlines()
 
 
+def test_a_name_writes_no_lines_of_its_own_into_a_title(people: make.People) -> None:
+    with log.transaction():
+        title = say("Backup of %(key)s", key="a\nApproved.\u202e")
+        outbox.post(NotificationEvent.GENERATION_MADE, subject="generation:1", title=title, to=[people.operator])
+    outbox.deliver(only().pk)
+    [sent] = mail.outbox
+    assert "Backup of a[U+000A]Approved.[U+202E]" in sent.subject
+
+
 def deliver() -> None:
     """A round of the sweep and of a worker, whenever the messages are due."""
     Notification.objects.filter(state=State.WAITING).update(next_at=Now())
