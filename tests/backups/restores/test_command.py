@@ -36,6 +36,7 @@ def test_it_counts_and_says_where_to_submit(estate: make.Estate, people: make.Pe
     restore = Restore.objects.get()
     assert "3 keys" in said
     assert "1 would be added" in said
+    assert restore.on_conflict == "skip"
     assert f"Submit it at http://localhost:8000/restores/{restore.pk}/" in said
     assert all(not call.written for call in estate.cloudflare.journal)
     assert restore_requests.submit(restore, reason="x", by=people.operator).state == "pending"

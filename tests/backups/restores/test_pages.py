@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from audit.models import Entry as AuditEntry
 from backups.models import Generation, Restore
-from backups.restores import requests as restore_requests, undo as stage_undo
+from backups.restores import requests as restore_requests, selection as restore_selection, undo as stage_undo
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
@@ -60,6 +60,12 @@ def test_a_verified_backup_offers_to_be_restored(browser: Client, generation: Ge
     address = reverse("backups:restore_new", args=[generation.pk])
     assert address in text(browser, reverse("backups:generation", args=[generation.pk]))
     assert address not in text(signed_in(people.reviewer), reverse("backups:generation", args=[generation.pk]))
+
+
+def test_what_differs_is_left_unless_another_way_is_chosen(browser: Client, generation: Generation) -> None:
+    form = browser.get(reverse("backups:restore_new", args=[generation.pk])).context["form"]
+    assert [str(one.data["value"]) for one in form["on_conflict"].subwidgets if one.data["selected"]] == ["skip"]
+    assert restore_selection.prepare_restore(generation, actor=make.SETUP).on_conflict == "skip"
 
 
 def test_from_the_form_to_the_result(
