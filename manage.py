@@ -13,6 +13,7 @@ def main() -> None:
 
         sys.exit(start.main(sys.argv[2:]))
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     from kvops.env import SettingError
 
@@ -20,6 +21,10 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except SettingError as error:
         sys.exit(str(error))
+    except OperationalError as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"The database of DATABASE_URL does not answer: {str(error).splitlines()[0]}")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pyrage import RecipientError, x25519
@@ -112,25 +113,79 @@ def hosts(name: str, default: str | None = None, environ: Mapping[str, str] = os
     return names
 
 
+def whole(name: str, default: int, environ: Mapping[str, str] = os.environ, *, least: int, most: int) -> int:
+    """A whole number from `least` to `most`."""
+    found = number(name, default, environ)
+    if found != int(found) or not least <= found <= most:
+        raise SettingError(f"{name} takes a whole number from {least} to {most}, not {found:g}.")
+    return int(found)
+
+
+def origin(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """An address without a path, such as https://kvops.example.com."""
+    return _origin(name, text(name, default, environ).rstrip("/"))
+
+
+def origins(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Comma-separated addresses without a path."""
+    return [_origin(name, item) for item in items(name, default, environ)]
+
+
+def _origin(name: str, value: str) -> str:
+    if not re.fullmatch(r"https?://(\*\.)?[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9A-Fa-f:]+\](:[0-9]+)?", value):
+        raise SettingError(f"{name} takes an address such as https://kvops.example.com, without a path, not {value!r}.")
+    return value
+
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+PASSED_ON = frozenset(
+    [
+        "channel_binding",
+        "gssencmode",
+        "krbsrvname",
+        "require_auth",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslrootcert",
+        "target_session_attrs",
+    ]
+)
+"""The parameters of a database URL that libpq gets as they are. Any other is refused, so that none is dropped."""
+
+
 def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
-    """Django's database settings from `postgres://user:password@host:port/name`."""
-    wrong = SettingError(f"{name} takes postgres://user:password@host:port/name.")
+    """Django's database settings from `postgres://user:password@host:port/name?sslmode=verify-full`.
+
+    The host may be the folder of a socket: `postgres://user@/name?host=/run/postgresql`.
+    """
+    wrong = SettingError(
+        f"{name} takes postgres://user:password@host:port/name. Write # ? / @ : and % of a password as %23 %3F %2F %40 "
+        "%3A and %25."
+    )
     try:
         parts = urlsplit(text(name, None, environ))
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise wrong from None
-    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/") or parts.fragment:
         raise wrong
     try:
         port = parts.port
     except ValueError as error:
-        raise SettingError(f"{name} has a port that is not a number.") from error
+        raise SettingError(f"{name} has a port that is not a number. {wrong}") from error
+    parameters = _parameters(name, given)
+    place = _host(parts)
+    if place and "host" in parameters:
+        raise SettingError(f"{name} names a host before the database and in ?host=: leave one out.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.strip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(parts.hostname or ""),
+        "HOST": parameters.pop("host", place),
         "PORT": str(port or ""),
         # Persistent connections, no pool: django-q2's forked workers would share a pool's sockets.
         "CONN_MAX_AGE": 60,
@@ -145,5 +200,31 @@ def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, ob
             # A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait
             # for.
             "options": "-c idle_in_transaction_session_timeout=60000",
+            **parameters,
         },
     }
+
+
+def _parameters(name: str, given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The parameters of a database URL. Raises SettingError for one that is not passed on."""
+    found: dict[str, str] = {}
+    for parameter, value in given:
+        if parameter not in PASSED_ON | {"host"}:
+            known = ", ".join(sorted(PASSED_ON | {"host"}))
+            raise SettingError(
+                f"{name} has the parameter {parameter!r}, which KVOps does not pass on. It takes: {known}."
+            )
+        if parameter in found or not value:
+            raise SettingError(f"{name} takes the parameter {parameter} once, with a value.")
+        found[parameter] = value
+    if found.get("sslmode", "prefer") not in SSL_MODES:
+        raise SettingError(f"{name} takes one of {', '.join(SSL_MODES)} for sslmode, not {found['sslmode']!r}.")
+    if not found.get("host", "/").startswith("/"):
+        raise SettingError(f"{name} takes the folder of a socket for host, such as ?host=/run/postgresql.")
+    return found
+
+
+def _host(parts: SplitResult) -> str:
+    """The host before the path; the folder of a socket is written in percent-encoding, and `hostname` lowers it."""
+    written = parts.netloc.rpartition("@")[2].partition(":")[0]
+    return unquote(written) if "%2f" in written.lower() else parts.hostname or ""

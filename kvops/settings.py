@@ -18,10 +18,10 @@ DEBUG = False
 SANDBOX = env.flag("KVOPS_SANDBOX")
 TESTING = env.flag("KVOPS_TESTING")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", "")
 KVOPS_ALLOWED_API_HOSTS = env.hosts("KVOPS_ALLOWED_API_HOSTS")
 KVOPS_MASTERS_API_HOSTS = env.hosts("KVOPS_MASTERS_API_HOSTS", "")
-KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
+KVOPS_MASTERS_API_TOKEN = env.reference("KVOPS_MASTERS_API_TOKEN")
 # Backups of settings are encrypted to the recipients. The identity that decrypts them and the key of their digests are
 # resolved only in a worker or a command that needs them. kvops.wsgi refuses to start with either.
 AGE_RECIPIENTS = env.recipients("KVOPS_AGE_RECIPIENTS")
@@ -30,7 +30,7 @@ DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
 # The identity that opens proposals of changes, and no backup. Only the web server has it.
 REVIEW_IDENTITY = env.reference("KVOPS_REVIEW_IDENTITY")
 KVOPS_ALLOWED_WEBHOOK_HOSTS = env.hosts("KVOPS_ALLOWED_WEBHOOK_HOSTS", "hooks.slack.com")
-BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
+BASE_URL = env.origin("KVOPS_BASE_URL", "http://localhost:8000")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):
     raise env.SettingError("KVOPS_BASE_URL takes the https:// address people use; plain http is for the sandbox.")
@@ -117,7 +117,7 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = timing.REAUTHENTICATE
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[KVOps] "
-ALLAUTH_TRUSTED_PROXY_COUNT = int(env.number("KVOPS_TRUSTED_PROXY_COUNT", 0))
+ALLAUTH_TRUSTED_PROXY_COUNT = env.whole("KVOPS_TRUSTED_PROXY_COUNT", 0, least=0, most=10)
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-kvops" if HTTPS else "kvops"
@@ -151,19 +151,23 @@ CACHES = {
     # often if the connection is lost.
     "nothing": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }
+SMTP_HOST = env.text("SMTP_HOST", "")
+if not SMTP_HOST and not (SANDBOX or TESTING):
+    # A log that holds the mails holds links that set a password, and nobody reads its notices.
+    raise env.SettingError("SMTP_HOST takes the host that sends mail; only the sandbox prints mails to its log.")
 MAILERS = {
     "default": {
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
         "OPTIONS": {
-            "host": env.text("SMTP_HOST", "localhost"),
-            "port": int(env.number("SMTP_PORT", 25)),
+            "host": SMTP_HOST,
+            "port": env.whole("SMTP_PORT", 25, least=1, most=65535),
             "username": env.text("SMTP_USER", ""),
             "password": env.text("SMTP_PASSWORD", ""),
             "use_tls": env.flag("SMTP_TLS"),
             "timeout": 20,
         },
     }
-    if env.text("SMTP_HOST", "")
+    if SMTP_HOST
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"},
 }
 DEFAULT_FROM_EMAIL = env.text("KVOPS_MAIL_FROM", "kvops@localhost")
@@ -184,13 +188,14 @@ STORAGES = {
 
 # The queue only carries wake-up tasks; the truth is in our own tables. So nothing waits inside a worker, the queue
 # retries nothing, and its scheduler is off.
+WORKERS = env.whole("KVOPS_WORKERS", 2, least=1, most=64)
 Q_CLUSTER = {
     "name": "kvops",
     "orm": "default",
-    "workers": int(env.number("KVOPS_WORKERS", 2)),
+    "workers": WORKERS,
     "timeout": 300,
     "retry": 900,
-    "queue_limit": int(env.number("KVOPS_WORKERS", 2)),
+    "queue_limit": WORKERS,
     "bulk": 1,
     "ack_failures": True,
     "max_attempts": 1,
