@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from kvops.approvals import kinds as approval_kinds
+from kvops.doctor import examination
 from kvops.inventory import reveal as key_reveal, story as key_story, unexplained as unexplained_deletions
 from kvops.notifications import outbox
 from kvops.runs import kinds
@@ -28,6 +29,7 @@ def _named() -> Iterator[str]:
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))
     yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
+    yield from (check.function for check in examination.CHECKS)
 
 
 @register()

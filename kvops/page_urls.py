@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from kvops.approvals import views as approval_views
+from kvops.doctor import views as doctor_views
 from kvops.environments import views as environment_views
 from kvops.inventory import key_views, unexplained_views, views as inventory_views
 from kvops.notifications import views as notification_views
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern] = [
     path("approvals/changes/<int:pk>/submit", approval_views.submit_change, name="change-submit"),
     path("categories/", inventory_views.categories, name="categories"),
     path("environments/", environment_views.index, name="environments"),
+    path("environments/doctor/", doctor_views.index, name="doctor"),
     path("environments/<slug:environment>/check", environment_views.check, name="environment-check"),
     path("environments/<slug:environment>/release", environment_views.release, name="environment-release"),
     path("environments/<slug:environment>/stop", environment_views.stop, name="environment-stop"),

@@ -249,6 +249,7 @@ DOORS: dict[str, Door] = {
     "approval-withdraw": operates(lambda world: [world.approval.pk]),
     "categories": page(),
     "change-submit": operates(lambda world: [world.change]),
+    "doctor": Door((LOGIN, 403, 200, 403, 403), (LOGIN, 403, 200, 403, 403)),
     "environment-check": operates(lambda _world: ["qa"]),
     "environments": page(),
     "expiry": page(query="?family=1"),

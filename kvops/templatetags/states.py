@@ -55,6 +55,10 @@ LOOKS: dict[str, Look] = {
     "runbook_operation": Look(_("By KVOps"), "azure", "server"),
     "runbook_read": Look(_("Masked value read"), "orange", "eye"),
     "runbook_stated": Look(_("Stated by a person"), "yellow", "user-pen"),
+    # the doctor's findings
+    "doctor_ok": Look(_("ok"), *_GOOD),
+    "doctor_wrong": Look(_("wrong"), *_BAD),
+    "doctor_unknown": Look(_("not known"), *_CARE),
     # backups
     "writing": Look(_("Writing"), *_BUSY),
     "partial": Look(_("Partial"), *_CARE),

@@ -1,0 +1,6 @@
+"""The doctor: whether an installation is complete, and the next step where it is not.
+
+Each app registers its checks in `examination`. A check yields findings: *ok*, *wrong* with what to do, or *not known*
+and why. `manage.py doctor` runs in the settings of one process, so it knows only the secrets of that process. The page
+`/environments/doctor/` runs in the web server. Nothing is repaired here.
+"""

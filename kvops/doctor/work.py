@@ -1,0 +1,75 @@
+"""The processes, the queue, the clock of the database, the read-only mode, and the people."""
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops import clock, queue, rollback, timing
+from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
+from kvops.models import Notification, Person, PolicyVersion, Role
+from kvops.supervision import heartbeats
+from kvops.wording import say
+
+_LIMITS = {
+    "worker": (_("Worker"), timing.CANARY_LATE, _("Start manage.py worker.")),
+    "sweep": (_("Sweep"), timing.CANARY_LATE, _("Start manage.py sweep.")),
+    "canary": (
+        _("Canary"),
+        timing.CANARY_LATE + timing.PART,
+        _("Restart manage.py worker, and read its log: its cluster executes nothing."),
+    ),
+}
+
+
+def processes(_examined: Examined) -> Iterator[Diagnosis]:
+    """Check that worker, sweep and cluster were seen, and that the queue and the clock are in order."""
+    for name, (about, limit, cure) in _LIMITS.items():
+        seen = heartbeats.age(name)
+        if seen is None:
+            yield wrong(about, say(_("It was never seen. %(cure)s"), cure=cure))
+        elif seen > limit:
+            sentence = _("It was last seen %(seconds)s s ago. %(cure)s")
+            yield wrong(about, say(sentence, seconds=round(seen), cure=cure))
+        else:
+            yield ok(about)
+    waiting = queue.length()
+    if waiting >= queue.FULL:
+        sentence = _("%(count)s tasks wait. Start manage.py worker, or more of them.")
+        yield wrong(_("Queue"), say(sentence, count=waiting))
+    else:
+        yield ok(_("Queue"), say(_("%(count)s tasks wait"), count=waiting))
+    if clock.went_back():
+        sentence = _("The database's clock is behind the newest entry of the audit log. Set the clock right.")
+        yield wrong(_("Database clock"), sentence)
+    if why := rollback.why_read_only():
+        yield wrong(_("Read-only mode"), why)
+
+
+def people(_examined: Examined) -> Iterator[Diagnosis]:
+    """Check that somebody can ask and somebody else can approve, that a policy is in force, and that mail arrives."""
+    holding = {
+        role: set(Person.objects.filter(grants__role=role, grants__revoked_at=None, logins__is_active=True))
+        for role in (Role.OPERATOR, Role.REVIEWER)
+    }
+    if not holding[Role.OPERATOR] or not holding[Role.REVIEWER] or len(set().union(*holding.values())) < 2:
+        sentence = _(
+            "A deletion takes an operator and another person who is a reviewer. Run manage.py setup_people --operator "
+            "ADDRESS --reviewer ADDRESS."
+        )
+        yield wrong(_("People"), sentence)
+    else:
+        yield ok(_("People"))
+    if PolicyVersion.objects.exists():
+        yield ok(_("Policy"))
+    else:
+        yield wrong(_("Policy"), _("No policy is in force. Run manage.py apply_policy."))
+    failed = Notification.objects.filter(state=Notification.State.FAILED).count()
+    if failed:
+        sentence = _(
+            "%(count)s notifications were not delivered. Read why on the page Notifications, and send them again."
+        )
+        yield wrong(_("Notifications"), say(sentence, count=failed))
+    elif Notification.objects.filter(state=Notification.State.DELIVERED).exists():
+        yield ok(_("Notifications"))
+    else:
+        yield unknown(_("Notifications"), _("No notification was sent yet."))
