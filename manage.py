@@ -7,6 +7,8 @@ import sys
 
 def main() -> None:
     """Run one management command."""
+    if sys.version_info < (3, 12):  # noqa: UP036  (an older one could not read the modules imported below)
+        sys.exit(f"KVOps needs Python 3.12 or newer; this is {sys.version.split()[0]}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kvops.settings")
     if sys.argv[1:2] == ["sandbox"]:
         from sandbox import start

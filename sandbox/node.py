@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,10 @@ from sandbox.processes import ProcessFailed, Supervisor
 WORKER = Path(__file__).parent / "worker"
 OLDEST = (22, 12)
 API = "/client/v4"
+BUNDLES = tuple(
+    map(Path, ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"))
+)
+"""The machine's certificate authorities on Debian, on Fedora and on macOS. Node has its own and ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,20 @@ def install(supervisor: Supervisor) -> Node:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         lock = sha256(lock_file.read()).hexdigest()
         if not (stamp.exists() and stamp.read_text() == lock):
-            env = {**os.environ, "PATH": f"{node.node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+            path = f"{node.node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+            env = {**trusting(os.environ), "PATH": path}
             quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
             supervisor.run("wrangler download", [*node.npm, "ci", *quiet], env=env, cwd=WORKER)
             stamp.write_text(lock)
     return node
+
+
+def trusting(environ: Mapping[str, str], bundles: Sequence[Path] = BUNDLES) -> dict[str, str]:
+    """The environment in which npm trusts the machine's authorities, as uv does, such as those of a TLS inspection."""
+    given = environ.get("SSL_CERT_FILE")
+    found = next((path for path in (*([Path(given)] if given else []), *bundles) if path.is_file()), None)
+    extra = {"NODE_EXTRA_CA_CERTS": str(found)} if found else {}
+    return {"NODE_USE_SYSTEM_CA": "1", **extra, **environ}
 
 
 def start(supervisor: Supervisor, node: Node, folder: Path, port: int) -> str:

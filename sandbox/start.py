@@ -63,7 +63,8 @@ def run(folder: Path, reset: bool) -> int:
             sandbox = _Sandbox(folder, supervisor, environment.ports(folder), database_url)
             sandbox.bring_up()
             _welcome(sandbox.ports, time.monotonic() - started)
-            sandbox.fill()
+            if sandbox.fill():
+                _welcome(sandbox.ports, time.monotonic() - started)
             sandbox.stay()
     except (ProcessFailed, seeding.SeedingFailed) as error:
         print(f"\n{error}", file=sys.stderr)
@@ -112,17 +113,23 @@ class _Sandbox:
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command), environment.for_worker(self._environ()))
 
-    def fill(self) -> None:
+    def fill(self) -> bool:
         """Scan what is there, so that the pages have content, seed the other sample keys, scan all and back up.
 
+        Return whether anything was missing: then much was printed since the address.
         The first scan is of `master:` only: a later new key of a legacy family that it had listed would be an alarm.
         """
-        self._once("look", partial(self._manage, LOOK))
-        self._once("first-scans", partial(self._scan, "--prefix", "master:"))
-        for account in environment.accounts():
-            self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
-        self._once("all-scans", self._scan)
-        self._once("backups", self._back_up)
+        done = [
+            self._once("look", partial(self._manage, LOOK)),
+            self._once("first-scans", partial(self._scan, "--prefix", "master:")),
+            *(
+                self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
+                for account in environment.accounts()
+            ),
+            self._once("all-scans", self._scan),
+            self._once("backups", self._back_up),
+        ]
+        return any(done)
 
     def stay(self) -> None:
         """Wait for a signal. Raises ProcessFailed if a process ends."""
@@ -163,12 +170,15 @@ class _Sandbox:
         for backup in (*BACKUPS, *COMPARED):
             self._manage(backup)
 
-    def _once(self, name: str, work: Callable[[], None]) -> None:
+    def _once(self, name: str, work: Callable[[], None]) -> bool:
+        """Do the work unless it was done before. Return whether it was done now."""
         done = self.folder / "done" / name
-        if not done.exists():
-            work()
-            done.parent.mkdir(exist_ok=True)
-            done.touch()
+        if done.exists():
+            return False
+        work()
+        done.parent.mkdir(exist_ok=True)
+        done.touch()
+        return True
 
     def _manage(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
         argv = [sys.executable, str(ROOT / "manage.py"), *command]

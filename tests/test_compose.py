@@ -58,7 +58,7 @@ class Composition:
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environ(name), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+            command, env=self.environ(name), cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
         )
 
     def start(self, name: str) -> None:
