@@ -113,10 +113,10 @@ def test_each_command_of_the_composition_runs_in_its_order_and_stops_in_time(com
     for name in ("web", "worker", "sweep"):
         until(f"{name} is healthy", lambda name=name: compose.healthy(name))  # type: ignore[misc]
     until("all is ready", lambda: compose.get("/readyz").text == "ok\n")
-    assert compose.get("/accounts/login/").status_code == 200
+    assert compose.get("/account/login/").status_code == 200
     people = ("--operator", "o@example.com", "--reviewer", "r@example.com")
     asked = compose.run("sweep", "python", "manage.py", "setup_people", *people)
-    assert f"https://{HOST}/accounts/password/reset/key/" in asked.stdout
+    assert f"https://{HOST}/account/password/reset/key/" in asked.stdout
     examined = compose.run("worker", "python", "manage.py", "doctor").stdout
     assert "ok        Database role: kvops_app" in examined
     assert "ok        Digest key" in examined

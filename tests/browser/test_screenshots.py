@@ -61,6 +61,7 @@ PAGES = {
     "family-bench-empty": "/categories/try/",
     "family-shapes": "/categories/shapes/",
     "environments": "/environments/",
+    "doctor": "/environments/doctor/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
     "backup-new-encrypted": "/backups/new/?env=qa&binding=SETTINGS&prefix=mail:",
