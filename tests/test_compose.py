@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -46,7 +47,7 @@ class Composition:
         self.recipients = f"{identity.to_public()},{x25519.Identity.generate().to_public()}"
 
     def environ(self, name: str) -> dict[str, str]:
-        given = {str(key): str(value) for key, value in dict(self.services[name]["environment"]).items()}  # type: ignore[call-overload]
+        given: dict[str, str] = self.services[name]["environment"]
         here = {key: value.replace("/run/secrets", str(self.folder / "secrets")) for key, value in given.items()}
         image = {"PORT": str(self.port), "KVOPS_STATIC_ROOT": str(self.folder / "static"), "HOME": str(self.folder)}
         path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"}
@@ -54,7 +55,7 @@ class Composition:
 
     def command(self, name: str) -> list[str]:
         own = [words for instruction, words in dockerfile() if instruction == "CMD"]
-        return list(self.services[name]["command"] or json.loads(own[-1]))  # type: ignore[call-overload]
+        return list(self.services[name]["command"] or json.loads(own[-1]))
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -69,7 +70,7 @@ class Composition:
 
     def healthy(self, name: str) -> bool:
         assert self.started[name].poll() is None, (self.folder / f"{name}.log").read_text()
-        check = list(dict(self.services[name]["healthcheck"])["test"])  # type: ignore[call-overload]
+        check: list[str] = self.services[name]["healthcheck"]["test"]
         assert check[0] == "CMD"
         return self.run(name, *check[1:]).returncode == 0
 
@@ -111,7 +112,7 @@ def test_each_command_of_the_composition_runs_in_its_order_and_stops_in_time(com
     for name in ("web", "worker", "sweep"):
         compose.start(name)
     for name in ("web", "worker", "sweep"):
-        until(f"{name} is healthy", lambda name=name: compose.healthy(name))  # type: ignore[misc]
+        until(f"{name} is healthy", partial(compose.healthy, name))
     until("all is ready", lambda: compose.get("/readyz").text == "ok\n")
     assert compose.get("/account/login/").status_code == 200
     people = ("--operator", "o@example.com", "--reviewer", "r@example.com")
@@ -126,7 +127,7 @@ def test_each_command_of_the_composition_runs_in_its_order_and_stops_in_time(com
 def test_a_process_that_is_not_there_is_not_healthy(compose: Composition) -> None:
     compose.run("migrate", *compose.command("migrate"))
     for name, sentence in (("web", "does not answer"), ("worker", "never seen"), ("sweep", "never seen")):
-        check = list(dict(compose.services[name]["healthcheck"])["test"])  # type: ignore[call-overload]
+        check = compose.services[name]["healthcheck"]["test"]
         found = compose.run(name, *check[1:])
         assert (found.returncode, found.stderr.count("\n")) == (1, 1)
         assert sentence in found.stderr

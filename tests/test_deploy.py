@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def run(*command: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def composition(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
+def composition(folder: Path) -> dict[str, dict[str, Any]]:
     """docker-compose.yml as Compose understands it, with the sample of its settings, in a folder of its own."""
     (folder / "config").mkdir()
     shutil.copy(ROOT / "docker-compose.yml", folder)
@@ -59,8 +60,8 @@ def test_caddy_accepts_its_file() -> None:
 
 def test_nginx_accepts_its_file(tmp_path: Path) -> None:
     key, certificate = tmp_path / "kvops.key", tmp_path / "kvops.pem"
-    made = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kvops", "-days", "2", "-keyout", key, "-out", certificate]
-    run("openssl", "req", "-x509", *made)
+    made: list[str | Path] = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kvops", "-days", "2"]
+    run("openssl", "req", "-x509", *made, "-keyout", key, "-out", certificate)
     text = (DEPLOY / "nginx.conf").read_text("utf-8")
     text = text.replace("/etc/ssl/certs/kvops.pem", str(certificate)).replace("/etc/ssl/private/kvops.key", str(key))
     (tmp_path / "kvops.conf").write_text(text)
@@ -84,7 +85,7 @@ def test_compose_accepts_its_file_and_every_service_is_confined(tmp_path: Path) 
 
 def test_only_the_worker_gets_what_deletes_and_decrypts(tmp_path: Path) -> None:
     services = composition(tmp_path)["services"]
-    given = {name: {one["source"] for one in services[name]["secrets"]} for name in SERVICES}  # type: ignore[attr-defined]
+    given = {name: {one["source"] for one in services[name]["secrets"]} for name in SERVICES}
     dangerous = {"age_identity", "digest_key", "qa_write_token", "production_write_token"}
     assert {name for name in SERVICES if given[name] & dangerous} == {"worker"}
     assert {name for name in SERVICES if "review_identity" in given[name]} == {"web"}
