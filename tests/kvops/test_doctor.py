@@ -77,16 +77,13 @@ def no_mail_server(one: Installation) -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     options = {"host": "127.0.0.1", "port": port, "timeout": 5}
-    one.settings.MAILERS = {
-        "default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options},
-    }
+    smtp = "django.core.mail.backends.smtp.EmailBackend"
+    one.settings.MAILERS = {"default": {"BACKEND": smtp, "OPTIONS": options}}
 
 
 def failed(one: Installation) -> None:
-    environment = one.estate.qa.environment
-    Notification.objects.create(
-        event="run.failed", subject="run:0", environment=environment, title="x", state="failed", error="x"
-    )
+    told = {"subject": "run:0", "environment": one.estate.qa.environment, "title": "x"}
+    Notification.objects.create(event="run.failed", state="failed", error="x", **told)
 
 
 def channel(one: Installation) -> None:
@@ -107,9 +104,7 @@ def sql(statement: str) -> None:
         cursor.execute(statement)
 
 
-type Plant = Callable[[Installation], object]
-
-FAULTS: dict[str, tuple[Plant, str, str]] = {
+FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
     "every host": (lambda one: setattr(one.settings, "ALLOWED_HOSTS", ["*"]), "Settings", "Name the hosts"),
     "a host that is not allowed": (
         lambda one: setattr(one.settings, "BASE_URL", "https://kvops.example.com"),
