@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
@@ -154,6 +155,38 @@ PASSED_ON = frozenset(
     ]
 )
 """The parameters of a database URL that libpq gets as they are. Any other is refused, so that none is dropped."""
+
+
+def networks(name: str, environ: Mapping[str, str] = os.environ) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Comma-separated addresses or networks, such as `10.0.0.7,10.1.0.0/16`, or none."""
+    try:
+        return tuple(ip_network(one) for one in items(name, "", environ))
+    except ValueError as error:
+        raise SettingError(f"{name} takes IP addresses or networks, comma-separated: {error}.") from error
+
+
+def bearer(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A token that callers send, at least 32 characters of ASCII without spaces, or nothing."""
+    token = text(name, "", environ)
+    if token and (len(token) < 32 or not token.isascii() or not token.isprintable() or " " in token):
+        raise SettingError(f"{name} takes at least 32 random characters without spaces, or nothing.")
+    return token
+
+
+def address(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """An https:// address, or plain http on this machine, or nothing. It may be a secret, so no error quotes it."""
+    found = text(name, "", environ)
+    if not found:
+        return ""
+    wrong = SettingError(f"{name} takes an https:// address; plain http is for this machine only.")
+    try:
+        parts = urlsplit(found)
+        local = parts.hostname in {"127.0.0.1", "localhost"}
+    except ValueError:
+        raise wrong from None
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise wrong
+    return found
 
 
 def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, object]:

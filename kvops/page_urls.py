@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     path("environments/<slug:environment>/stop", environment_views.stop, name="environment-stop"),
     path("expiry/", inventory_views.expiry, name="expiry"),
     path("healthz", health.healthz, name="healthz"),
+    path("healthz/work", health.work, name="healthz-work"),
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
     path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),

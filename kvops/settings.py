@@ -30,6 +30,11 @@ DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
 # The identity that opens proposals of changes, and no backup. Only the web server has it.
 REVIEW_IDENTITY = env.reference("KVOPS_REVIEW_IDENTITY")
 KVOPS_ALLOWED_WEBHOOK_HOSTS = env.hosts("KVOPS_ALLOWED_WEBHOOK_HOSTS", "hooks.slack.com")
+# Addresses that may read reasons on the health addresses and the metrics, besides those that send the token.
+KVOPS_METRICS_HOSTS = env.networks("KVOPS_METRICS_HOSTS")
+KVOPS_METRICS_TOKEN = env.bearer("KVOPS_METRICS_TOKEN")
+# The sweep calls it while all is well. It identifies the check, so it is kept like a secret.
+KVOPS_HEARTBEAT_URL = env.address("KVOPS_HEARTBEAT_URL")
 BASE_URL = env.origin("KVOPS_BASE_URL", "http://localhost:8000")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):
@@ -56,6 +61,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "kvops.site.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -127,7 +133,7 @@ CSRF_COOKIE_NAME = "__Host-kvops-csrf" if HTTPS else "kvops-csrf"
 CSRF_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^healthz/work$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ALLAUTH_TRUSTED_PROXY_COUNT else None
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS

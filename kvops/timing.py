@@ -37,6 +37,12 @@ STALE_WAKE_UP_TASK = 60.0 * SCALE
 CANARY = 20.0 * SCALE
 CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
 """Seconds. Even with the longest pauses between canaries and checks, a hanging cluster is noticed within a minute."""
+OUTAGE = CANARY_LATE + 25.0 * SCALE
+"""Seconds. If the worker is away for longer, the sweep mails operators and reviewers."""
+OUTAGE_RETRY = max(60.0 * SCALE, 1.0)
+"""Seconds until the sweep tries again to send that mail, if no mail server took it."""
+OUTSIDE_HEARTBEAT = max(60.0 * SCALE, 1.0)
+"""Seconds between two calls of KVOPS_HEARTBEAT_URL."""
 
 # Cloudflare. KV may return a stale read for 60 seconds after a write
 # (developers.cloudflare.com/kv/concepts/how-kv-works).
@@ -87,6 +93,8 @@ MESSAGE_LONGEST_RETRY = 900.0 * SCALE
 MESSAGE_HELD = 900.0 * SCALE
 """Seconds that a message waits at most for the other runs of one due time of a schedule."""
 MESSAGE_LATE = 900.0
+OUTBOX_LATE = MESSAGE_LATE + 60.0
+"""Seconds. An older message that waits means that nobody empties the outbox: a message may be held for 15 minutes."""
 MESSAGE_FOR = 24 * 3600.0
 """Seconds. A message is retried for this long; then a person must look at it."""
 DECIDE_SOON = 24 * 3600.0

@@ -1,4 +1,4 @@
-"""`manage.py worker` as a process of its own, and the processes of its cluster by what they do."""
+"""`manage.py worker` and `sweep` as processes of their own, and the processes of a cluster by what they do."""
 
 import os
 import subprocess
@@ -40,6 +40,27 @@ def _title(part: psutil.Process) -> str:
     """What a process of a cluster says it does; nothing once it has ended."""
     words = " ".join(part.cmdline()).split()
     return words[-1] if words else ""
+
+
+class Sweep:
+    """`manage.py sweep` on the database at hand."""
+
+    def __init__(self, output: Path, environ: dict[str, str]) -> None:
+        self.output = output
+        with output.open("wb") as stream:
+            self.process = psutil.Popen(
+                [sys.executable, str(MANAGE), "sweep"],
+                env={**os.environ, "DATABASE_URL": database_url(), **environ},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self) -> None:
+        """Kill it, whatever the test did."""
+        if alive(self.process):
+            self.process.kill()
+        self.process.wait()
+        print(self.output.read_text())
 
 
 class Worker:

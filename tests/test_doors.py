@@ -489,6 +489,7 @@ DOORS: dict[str, Door] = {
     "backups:worker_door_report": everybody(405, 403, lambda world: [world.worker]),
     # for everybody
     "healthz": everybody(200, 405),
+    "healthz-work": everybody(503, 405),
     "readyz": everybody(200, 405),
     "set_language": everybody(302, 302),
     "theme": everybody(405, 400),

@@ -126,7 +126,7 @@ def post(
     """
     log.insist()
     kind = EVENTS[event]
-    persons = {person.pk: person for person in (*_holding({*kind.roles, *roles}), *to)}
+    persons = {person.pk: person for person in (*holding({*kind.roles, *roles}), *to)}
     if but is not None:
         persons.pop(but.pk, None)
     recipients: list[tuple[Person | None, str]] = [
@@ -154,7 +154,8 @@ def post(
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _holding(roles: Iterable[Role]) -> Iterable[Person]:
+def holding(roles: Iterable[Role]) -> Iterable[Person]:
+    """The persons who hold one of the roles now and have a login that is active."""
     held = Person.objects.filter(grants__role__in=list(roles), grants__revoked_at__isnull=True, logins__is_active=True)
     return held.distinct()
 

@@ -43,7 +43,7 @@ class Unclear(NotDelivered):
 class Message:
     """A message in one language. `number` identifies a repetition; `again` is set if an earlier attempt is unclear."""
 
-    number: int
+    number: int | str
     title: str
     lines: Sequence[str]
     link: str

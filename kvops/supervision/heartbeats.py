@@ -1,4 +1,6 @@
-"""Heartbeats of `worker` and `sweep`: the overview names the missing one, and `/readyz` to a signed-in person."""
+"""Heartbeats of `worker` and `sweep`: the overview, `/readyz` and `/healthz/work` name the missing one."""
+
+from datetime import timedelta
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -20,6 +22,18 @@ def age(name: str) -> float | None:
         cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s", [name])
         row = cursor.fetchone()
     return float(row[0]) if row else None
+
+
+def claim(name: str, every: float) -> bool:
+    """Whether `name` may act now: the last to act did so more than `every` seconds ago. Only one caller gets it."""
+    late = Heartbeat.objects.filter(name=name, at__lt=Now() - timedelta(seconds=every))
+    return bool(late.update(at=Now())) or Heartbeat.objects.get_or_create(name=name, defaults={"at": Now()})[1]
+
+
+def worker_is_gone() -> bool:
+    """Whether the worker, or its last executed task, was seen so long ago that people are told."""
+    worker, canary = age("worker"), age("canary")
+    return worker is None or worker > timing.OUTAGE or canary is None or canary > timing.OUTAGE + timing.PART
 
 
 def missing() -> list[str]:

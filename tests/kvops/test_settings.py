@@ -27,6 +27,9 @@ WRONG = [
     ("LOG_LEVEL", "LOUD"),
     ("KVOPS_WORKERS", "nan"),
     ("SECRET_KEY", "short"),
+    ("KVOPS_METRICS_HOSTS", "prometheus"),
+    ("KVOPS_METRICS_TOKEN", "short"),
+    ("KVOPS_HEARTBEAT_URL", "http://hc.example.com/ping"),
 ]
 
 

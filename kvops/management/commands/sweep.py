@@ -1,4 +1,4 @@
-"""Wake due runs, take over lost ones, close expired requests. A process of its own."""
+"""Wake due runs, take over lost ones, close expired requests, tell of a worker that is gone. A process of its own."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from django.db import close_old_connections
 
 from kvops import timing
 from kvops.outages import AWAY
-from kvops.supervision import sweep
+from kvops.supervision import outage, sweep
 
 
 class Command(BaseCommand):
@@ -31,10 +31,12 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        watch = outage.Watch()
         while not over.is_set():
             close_old_connections()
             try:
                 self._sweep()
+                watch.look()
             except AWAY as error:
                 self.stderr.write(f"The database does not answer, trying again: {error}")
             over.wait(timing.SWEEP)
