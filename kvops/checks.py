@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from kvops.approvals import kinds as approval_kinds
 from kvops.doctor import examination
 from kvops.inventory import reveal as key_reveal, story as key_story, unexplained as unexplained_deletions
+from kvops.metrics import numbers as metrics_numbers
 from kvops.notifications import outbox
 from kvops.runs import kinds
 from kvops.schedules import jobs as schedule_jobs
@@ -25,6 +26,7 @@ def _named() -> Iterator[str]:
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
+    yield metrics_numbers.BACKUP_AGES
     yield from (*subject_tree.functions(), *key_story.TOLD_BY, key_reveal.UNFIT)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))

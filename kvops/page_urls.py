@@ -6,6 +6,7 @@ from kvops.approvals import views as approval_views
 from kvops.doctor import views as doctor_views
 from kvops.environments import views as environment_views
 from kvops.inventory import key_views, unexplained_views, views as inventory_views
+from kvops.metrics import views as metrics_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.references import deployed_views, views as reference_views
@@ -43,6 +44,7 @@ urlpatterns: list[URLPattern] = [
     path("unexplained/<int:pk>/acknowledge", unexplained_views.acknowledge, name="unexplained-acknowledge"),
     path("unexplained/<int:pk>/cloudflare", unexplained_views.ask_cloudflare, name="unexplained-cloudflare"),
     path("unexplained/<int:pk>/names", unexplained_views.download, name="unexplained-names"),
+    path("metrics", metrics_views.metrics, name="metrics"),
     path("notifications/", notification_views.index, name="notifications"),
     path("notifications/<int:pk>/again", notification_views.again, name="notification-again"),
     path("notifications/<int:pk>/drop", notification_views.drop, name="notification-drop"),

@@ -41,6 +41,8 @@ OUTAGE = CANARY_LATE + 25.0 * SCALE
 """Seconds. If the worker is away for longer, the sweep mails operators and reviewers."""
 OUTAGE_RETRY = max(60.0 * SCALE, 1.0)
 """Seconds until the sweep tries again to send that mail, if no mail server took it."""
+WAITING_TOLD = 900.0 * SCALE
+"""Seconds. A run that waits for a service without progress for longer is told."""
 OUTSIDE_HEARTBEAT = max(60.0 * SCALE, 1.0)
 """Seconds between two calls of KVOPS_HEARTBEAT_URL."""
 

@@ -491,6 +491,7 @@ DOORS: dict[str, Door] = {
     "healthz": everybody(200, 405),
     "healthz-work": everybody(503, 405),
     "readyz": everybody(200, 405),
+    "metrics": everybody(403, 405),
     "set_language": everybody(302, 302),
     "theme": everybody(405, 400),
 }

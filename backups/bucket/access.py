@@ -8,6 +8,7 @@ need.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from urllib.parse import quote
 
 from django.conf import settings
@@ -16,12 +17,20 @@ from django.utils import timezone
 
 from backups import archive
 from backups.bucket.r2 import R2Store
-from backups.bucket.store import AccessRefused, Elsewhere, ObjectConflict, ObjectInfo, StoreError, StoreUnavailable
+from backups.bucket.store import (
+    AccessRefused,
+    CredentialsRefused,
+    Elsewhere,
+    ObjectConflict,
+    ObjectInfo,
+    StoreError,
+    StoreUnavailable,
+)
 from backups.models import Generation, StoredObject
-from kvops.connections import credentials
-from kvops.models import Environment
+from kvops.connections import credentials, refused_tokens
+from kvops.models import Environment, Skew
 from kvops.refusals import Sentence, Sentence as _
-from kvops.runs.outcomes import RunError, TryLater
+from kvops.runs.outcomes import TOKEN_REFUSED, RunError, TryLater
 
 
 @contextmanager
@@ -47,6 +56,13 @@ def store(environment: Environment) -> Iterator[R2Store]:
     )
     try:
         yield bucket
+    except CredentialsRefused:
+        unknown = {"bucket": HTTPStatus.UNAUTHORIZED}
+        refused_tokens.note_refused(environment, environment.r2_access_key_id, unknown, Skew.Service.R2)
+        raise
+    else:
+        if bucket.time() is not None:
+            refused_tokens.note_accepted(environment, environment.r2_access_key_id, ["bucket"])
     finally:
         bucket.close()
 
@@ -96,6 +112,8 @@ def errors_for_a_run() -> Iterator[None]:
         raise TryLater(error) from error
     except ObjectConflict as error:
         raise RunError("conflict", error) from error
+    except CredentialsRefused as error:
+        raise RunError(TOKEN_REFUSED, error) from error
     except StoreError as error:
         raise RunError("store", error) from error
 

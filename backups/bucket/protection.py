@@ -247,7 +247,8 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
                     "words": words[:500],
                 },
             )
-            if not protection.good:
+            # A refused token has a message of its own.
+            if not protection.good and protection.problem != Problem.TOKEN:
                 _tell(protection)
     return protection
 
@@ -304,6 +305,8 @@ def _problem(error: CloudflareError) -> BucketProtection.Problem:
     match error:
         case _AnotherAccount():
             return Problem.ANOTHER_ACCOUNT
+        case AuthError(token_unknown=True):
+            return Problem.TOKEN
         case AuthError():
             return Problem.PERMISSION
         case NotFound():

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from backups.bucket.store import (
     AccessRefused,
+    CredentialsRefused,
     NotOffered,
     ObjectConflict,
     ObjectInfo,
@@ -42,6 +43,8 @@ READ_TIMEOUT = 60.0  # seconds
 ATTEMPTS = 3
 LOCKED = "ObjectLockedByBucketPolicy"
 """R2's code (10069) for a put or a delete of an object that a bucket lock keeps."""
+UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
+"""S3's codes for credentials that it does not know. R2 answers 401 to those of a token that was deleted."""
 _making_a_client = Lock()
 _LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -228,7 +231,8 @@ def _translated(error: ClientError, what: Sentence) -> StoreError:  # noqa: PLR0
             _("A lock of the bucket keeps the object: the %(what)s was refused (%(said)s).", what=what, said=said)
         )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessRefused(
+        unknown = status == HTTPStatus.UNAUTHORIZED or code in UNKNOWN
+        return (CredentialsRefused if unknown else AccessRefused)(
             _(
                 "The %(what)s was refused: check the R2 credentials and the bucket's locks (%(said)s).",
                 what=what,

@@ -5,6 +5,7 @@ StoreError
 ├── ObjectConflict     another object already has this name
 ├── NotOffered         this store has no such call
 ├── AccessRefused      these credentials may not, or this host may not be called
+│   ├── CredentialsRefused   the store does not know the credentials
 │   └── ObjectLocked   a bucket lock keeps the object that has this name
 └── StoreUnavailable   no answer, or not now; the effect of a write is unknown, putting again is safe
 """
@@ -29,6 +30,10 @@ class ObjectConflict(StoreError):
 
 class AccessRefused(StoreError):
     """The credentials, the host or a bucket lock do not allow this."""
+
+
+class CredentialsRefused(AccessRefused):
+    """The store does not know the credentials: they are mistyped, or their token was deleted."""
 
 
 class ObjectLocked(AccessRefused):

@@ -65,11 +65,12 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
     budget, meter = Prepaid(SharedBudget(environment.account_id)), QuotaMeter(environment)
-    reach = clients.connection(environment, budget, meter)
+    reading = clients.connection(environment, budget, meter)
+    writing = clients.connection(environment, budget, meter, reference=environment.write_token)
     with (
-        Cloudflare(token=read_token, **reach) as reader,
-        Cloudflare(token=write_token, **reach) as probe,
-        KVWriter(token=write_token, **reach) as writer,
+        Cloudflare(token=read_token, **reading) as reader,
+        Cloudflare(token=write_token, **writing) as probe,
+        KVWriter(token=write_token, **writing) as writer,
     ):
         try:
             yield Clients(reader, probe, writer, budget, meter)

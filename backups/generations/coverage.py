@@ -8,7 +8,7 @@ an alarm. So is a family with keys that was never backed up, or with less than 1
 A family without keys, or with `interval_hours = 0`, expects no backup.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -89,6 +89,21 @@ def of_all() -> list[Coverage]:
         if family.category != Category.CACHE or any(backup.generation for backup in backups):
             rows.append(Coverage(family, backups))
     return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
+
+
+def ages() -> Iterator[tuple[list[str], float]]:
+    """Environment, binding, pattern and light of each family that expects backups, with the newest one's age.
+
+    The age is in seconds, infinite without a backup. The metrics read it.
+    """
+    now = clock.now()
+    for row in of_all():
+        for backup in row.backups:
+            if backup.light != Light.UNEXPECTED:
+                made = backup.generation.started_at if backup.generation else None
+                age = (now - made).total_seconds() if made else float("inf")
+                environment = backup.namespace.environment.slug
+                yield [environment, backup.namespace.binding, row.family.pattern, str(backup.light)], age
 
 
 def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]]:

@@ -161,6 +161,10 @@ class BucketProtection(models.Model):
             "permission",
             _("The read token has no access. Give it the permission “Workers R2 Storage Read” in Cloudflare."),
         )
+        TOKEN = (
+            "token",
+            _("Cloudflare does not know the read token (401). Store a valid one where read_token points."),
+        )
         NO_BUCKET = (
             "no_bucket",
             _("The environment's account has no such bucket. Correct environments.toml."),

@@ -102,6 +102,11 @@ class ApiError(CloudflareError):
 class AuthError(ApiError):
     """The token is unknown or lacks the permission."""
 
+    @property
+    def token_unknown(self) -> bool:
+        """Whether Cloudflare does not accept the token at all: it is mistyped, expired, revoked or deleted."""
+        return self.status == HTTPStatus.UNAUTHORIZED
+
 
 class NotFound(ApiError):
     """No such namespace, database or key."""

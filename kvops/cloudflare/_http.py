@@ -19,7 +19,7 @@ from kvops.cloudflare._answers import failure, observed, received, unreadable
 from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
-from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
+from kvops.cloudflare._errors import ApiError, AuthError, ConfigurationError, RateLimited, TooLate, TransportError
 from kvops.cloudflare._hosts import insist_allowed_host
 from kvops.refusals import Sentence as _, said_by
 
@@ -87,8 +87,7 @@ class Transport:
         self._root_path = httpx.URL(self._root).raw_path.decode()
         self._routes = [(r, re.compile(re.escape(self._root_path) + r.pattern)) for r in routes]
         self._budget, self._meter = budget, meter
-        self._max_wait = max_wait
-        self._sleep = sleep
+        self._max_wait, self._sleep = max_wait, sleep
         insist_allowed_host(self._hosts, httpx.URL(self._root))
         self._timeout = timeout
         self._deadline = Deadline()
@@ -175,6 +174,7 @@ class Transport:
     def _once(self, request: httpx.Request, route: Route, by: By | None = None) -> httpx.Response:
         with self._counting:
             self.calls += 1
+        began = time.monotonic()
         try:
             with self._deadline.within(self._timeout, by):
                 answer = received(self._client.send(request, stream=True), route.most)
@@ -183,6 +183,7 @@ class Transport:
             raise TooLate(late) from None
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            self._meter.answered(route.name, 0, time.monotonic() - began)
             # Not chained: the cause holds the request, and with it the URL and the token.
             raise TransportError(
                 _(
@@ -193,10 +194,14 @@ class Transport:
                 ),
                 outcome_unknown=not never_left,
             ) from None
+        self._meter.answered(route.name, answer.status_code, time.monotonic() - began)
         self.clock.hear(answer.headers.get("date", ""))
         self._budget.observed(**observed(answer))
         if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
-            raise failure(answer)
+            error = failure(answer)
+            if isinstance(error, AuthError):
+                self._meter.refused(route.name, error.status)
+            raise error
         return answer
 
     def _wait_for_budget(self, failed: Exception | None) -> None:
@@ -216,12 +221,7 @@ class Transport:
         """Build the request, and check the final URL after the library's own rewriting."""
         # httpx's own encoding of a query writes a space as '+'.
         asked = f"?{urlencode(query, quote_via=quote, safe='')}" if query else ""
-        request = self._client.build_request(
-            method,
-            f"{self._root}{path}{asked}",
-            content=body,
-            headers=headers,
-        )
+        request = self._client.build_request(method, f"{self._root}{path}{asked}", content=body, headers=headers)
         insist_allowed_host(self._hosts, request.url)
         intended = f"{self._root_path}{path}"
         if request.url.raw_path.decode() == intended + asked:

@@ -8,6 +8,7 @@ from django.conf import settings
 from kvops import timing
 from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, RequestBudget
 from kvops.connections import credentials, quota
+from kvops.connections.answers import Answers
 from kvops.connections.budget import SharedBudget
 from kvops.models import Environment
 from kvops.refusals import Sentence as _
@@ -26,14 +27,21 @@ class Connection(TypedDict):
 
 
 def connection(
-    environment: Environment, budget: RequestBudget | None = None, meter: CallMeter | None = None
+    environment: Environment,
+    budget: RequestBudget | None = None,
+    meter: CallMeter | None = None,
+    *,
+    reference: str = "",
 ) -> Connection:
-    """The arguments for a client of an environment. Budget and meter are the account's, unless others are given."""
+    """The arguments for a client of an environment. Budget and meter are the account's, unless others are given.
+
+    `reference` names the client's token, by default the environment's read token.
+    """
     return {
         "account_id": environment.account_id,
         "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
         "budget": budget or SharedBudget(environment.account_id),
-        "meter": meter or quota.QuotaMeter(environment),
+        "meter": Answers(meter or quota.QuotaMeter(environment), environment, reference or environment.read_token),
         "base_url": environment.api_base_url,
         "max_wait": timing.LONGEST_WAIT,
         "timeout": timing.REQUEST_TIMEOUT,

@@ -75,6 +75,8 @@ def ask_between(
 
 def _sentence(error: CloudflareError) -> Promise:
     status = error.status if isinstance(error, ApiError) else None
+    if isinstance(error, AuthError) and error.token_unknown:
+        return _("Cloudflare does not know the read token (401). Store a valid one where read_token points.")
     if isinstance(error, AuthError) or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return _("The read token may not read Cloudflare's audit log. Give it the permission Account Settings Read.")
     return _("Cloudflare's audit log did not answer as documented. Ask again later.")

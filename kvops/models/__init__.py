@@ -6,7 +6,7 @@ model lists its states and the allowed moves.
 
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.categories import Category, Family, PolicyVersion, Read
-from kvops.models.connections import Budget, BudgetSpend, DailyUse, Skew
+from kvops.models.connections import AnswerCount, Budget, BudgetSpend, DailyUse, RefusedToken, Skew
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexpectedKey, UnexplainedDeletion
@@ -29,6 +29,7 @@ from kvops.models.schedules import Firing, Schedule
 
 __all__ = [
     "PREVIEW",
+    "AnswerCount",
     "ApprovalRequest",
     "Budget",
     "BudgetSpend",
@@ -54,6 +55,7 @@ __all__ = [
     "ReferenceAnswer",
     "ReferenceHit",
     "ReferenceSearch",
+    "RefusedToken",
     "Role",
     "RoleGrant",
     "Run",

@@ -1,6 +1,8 @@
-"""The request budget, the daily use of the free plan, and the skew of the services' clocks from the database's."""
+"""The connections to services: request budget, daily use, clock skew, refused tokens, and counts of answers."""
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
@@ -79,3 +81,51 @@ class Skew(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment.slug}: {self.seconds:.0f} s ahead of {self.service}"
+
+
+class RefusedToken(models.Model):
+    """A time in which a service refused the secret behind a reference of an environment; one row until it is accepted.
+
+    `status` is the answer: 401 for an unknown token, 403 for a missing permission. `route` is the refused call. An
+    unknown token is accepted again with any good answer, a missing permission with a good answer to that call.
+    """
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="refused_tokens")
+    reference = models.CharField(max_length=200)
+    service = models.CharField(max_length=20, choices=Skew.Service)
+    status = models.PositiveSmallIntegerField()
+    route = models.CharField(max_length=60)
+    since = models.DateTimeField(db_default=Now())
+    last_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True, blank=True)
+    over_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "reference"], condition=Q(over_at=None), name="refused_token_open_once"
+            ),
+            models.CheckConstraint(name="refused_token_names_a_reference", condition=~Q(reference="")),
+            models.CheckConstraint(name="refused_token_was_refused", condition=Q(status__in=[401, 403])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reference}: {self.status} since {self.since}"
+
+
+class AnswerCount(models.Model):
+    """How many answers to a call had a status and came within `within` seconds, for the metrics; status 0 is none."""
+
+    route = models.CharField(max_length=60)
+    status = models.PositiveSmallIntegerField()
+    within = models.FloatField()
+    answers = models.PositiveBigIntegerField()
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["route", "status", "within"], name="answer_count_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.status} within {self.within} s: {self.answers}"

@@ -18,6 +18,8 @@ class NotificationEvent(models.TextChoices):
     APPROVAL_EXPIRING = "approval.expiring", _("request about to expire")
     RUN_FINISHED = "run.finished", _("run finished")
     RUN_FAILED = "run.failed", _("run failed")
+    RUN_WAITING = "run.waiting", _("work waits for a service")
+    TOKEN_REFUSED = "token.refused", _("token refused")
     BACKUP_FOR_DELETION = "backup.for_deletion", _("backup made for a deletion")
     GENERATION_MADE = "generation.made", _("backup made")
     GENERATION_FAILED = "generation.failed", _("backup failed")

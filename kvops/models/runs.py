@@ -106,6 +106,7 @@ class Run(models.Model):
     task_sent_at = models.DateTimeField(db_default=Now())
     starts = models.PositiveIntegerField(default=0)
     tries = models.PositiveIntegerField(default=0)
+    waiting_since = models.DateTimeField(null=True, blank=True)
     stop_requested_by = models.CharField(max_length=200, blank=True)
 
     done = models.BigIntegerField(default=0)

@@ -62,6 +62,8 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),
     NotificationEvent.RUN_FINISHED: NotificationKind(),
     NotificationEvent.RUN_FAILED: NotificationKind(),
+    NotificationEvent.RUN_WAITING: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.TOKEN_REFUSED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.BACKUP_FOR_DELETION: NotificationKind(
         channel=True, delivered="backups.cleanup.sharing.delivered"
     ),

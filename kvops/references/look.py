@@ -127,7 +127,7 @@ def _told[T](forbidden: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except AuthError as error:
-        raise _Unknown(forbidden) from error
+        raise _Unknown(NO_TOKEN if error.token_unknown else forbidden) from error
     except ApiError as error:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise

@@ -41,6 +41,7 @@ NOT_LOOKED = gettext_noop("The deployed code is not known. Look at it first.")
 NOT_WHOLE = gettext_noop("Not all code that binds the namespace is a Worker with traces on and without sampling.")
 SILENT = gettext_noop("A Worker left no trace of any call of this namespace, so it proves nothing about these keys.")
 FORBIDDEN = gettext_noop("The read token may not read traces. Give it the permission Workers Observability.")
+NO_TOKEN = gettext_noop("Cloudflare does not know the read token (401). Store a valid one where read_token points.")
 ODD = gettext_noop("Cloudflare did not answer the query of the traces as documented. Ask again later.")
 
 
@@ -109,6 +110,8 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _problem(error: CloudflareError) -> str:
+    if isinstance(error, AuthError) and error.token_unknown:
+        return NO_TOKEN
     status = error.status if isinstance(error, ApiError) else None
     forbidden = isinstance(error, AuthError) or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     return FORBIDDEN if forbidden else ODD
@@ -127,7 +130,7 @@ def _store(query: TraceQuery, found: Sequence[KvSpans]) -> int:
         key = (one.script, one.version, str(ACCESS[one.span]))
         count, last = counts.get(key, (0, 0.0))
         counts[key] = (count + one.count, max(last, one.last))
-    if query.problem not in {FORBIDDEN, ODD, NOT_LOOKED}:
+    if query.problem not in {FORBIDDEN, NO_TOKEN, ODD, NOT_LOOKED}:
         gone = [read.pk for read in query.reads.all() if (read.worker, read.version, read.access) not in counts]
         query.reads.filter(pk__in=gone).delete()
     for (worker, version, access), (count, last) in counts.items():

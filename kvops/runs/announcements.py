@@ -7,10 +7,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from kvops import clock, timing
+from kvops.connections import refused_tokens
 from kvops.models import NotificationEvent, Role, Run
 from kvops.notifications import outbox
 from kvops.refusals import Sentence
+from kvops.runs.outcomes import TOKEN_REFUSED
 from kvops.wording import say, translated
+
+FOLDED = {TOKEN_REFUSED, "wrong_token"}
+"""The codes of failures that follow from a refused token."""
 
 
 def run_finished(run: Run) -> None:
@@ -19,12 +24,14 @@ def run_finished(run: Run) -> None:
         _tell_of(run, NotificationEvent.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
 
 
-def run_failed(run: Run, sentence: Sentence) -> None:
+def run_failed(run: Run, code: str, sentence: Sentence) -> None:
     """Announce a failed run to its starter and, if it is destructive or started by a schedule, to every operator.
 
-    A failed backup is announced to every operator, too.
+    A failed backup is announced to every operator, too. A failure that follows from a refused token is not announced:
+    people are told once of the token, in its own message.
     """
-    if not run.foreground:
+    folded = code in FOLDED and refused_tokens.refused_lately(run.environment)
+    if not run.foreground and not folded:
         backup = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
         everybody = backup or run.approval is not None or run.started_by is None
         event = NotificationEvent.GENERATION_FAILED if backup else NotificationEvent.RUN_FAILED

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from kvops import queue, rollback, timing
-from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
+from kvops.cloudflare import ApiError, AuthError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.names import visible
 from kvops.notifications import bundles
@@ -29,7 +29,7 @@ from kvops.refusals import Refused
 from kvops.runs import emergency
 from kvops.runs.kinds import KINDS
 from kvops.runs.lease import Lease, close_failed, take
-from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
+from kvops.runs.outcomes import TOKEN_REFUSED, Again, Done, LeaseLost, RunError, Stopped, TryLater
 from kvops.wording import Words, columns, say, sentence_of
 
 logger = logging.getLogger(__name__)
@@ -128,6 +128,8 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
             _try_later(lease, TryLater(gettext_noop("The database failed.")))
         case CloudflareError() | TryLater() if _transient(error):
             _try_later(lease, error)
+        case AuthError():
+            fail(lease, TOKEN_REFUSED, error)
         case CloudflareError():
             fail(lease, "cloudflare", error)
         case _:
@@ -177,6 +179,7 @@ def _pause(lease: Lease, wait: float, note: Words, *, tries: int) -> None:
     try:
         with log.transaction():
             lease.renew(note=note, starts=max(0, lease.run.starts - 1), tries=tries)
+            lease.held().filter(waiting_since=None).update(waiting_since=Now())
             lease._end(Again(wait=max(wait, 0.1), note=note))
     except Stopped as stopped:
         _stop(lease, stopped)
@@ -256,6 +259,7 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         epoch=F("epoch") + 1,
         starts=0,
         tries=0,
+        waiting_since=None,
         error_code="",
         **columns("error", ""),
         **columns("note", ""),

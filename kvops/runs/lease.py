@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 from django.db.models import F, Q, QuerySet
@@ -43,6 +43,11 @@ class RunProgress(TypedDict, total=False):
     note: Words
     starts: int
     tries: int
+    waiting_since: datetime | None
+
+
+_FURTHER: RunProgress = {"starts": 0, "tries": 0, "waiting_since": None}
+"""What progress resets."""
 
 
 def worker_name() -> str:
@@ -150,7 +155,7 @@ class Lease:
         before, trusted_until = dict(vars(self.run)), self._trusted_until
         try:
             with log.transaction():
-                self.renew(**({} if no_further else {"starts": 0, "tries": 0}), **values)
+                self.renew(**({} if no_further else _FURTHER), **values)
                 yield
                 if then is not None:
                     self._end(then)
@@ -256,6 +261,6 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, word
                 details={"code": code, "error": stored["error"][:500]},
             )
             if state == Run.State.FAILED:
-                run_announcements.run_failed(lease.run, sentence)
+                run_announcements.run_failed(lease.run, code, sentence)
     if not changed:
         logger.warning("Run %s was given back or taken over before it could be closed.", lease.run.pk)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from audit.chain import JSON
 from kvops.wording import Words, sentence_of
 
+TOKEN_REFUSED = "token_refused"  # noqa: S105  (a code)
+"""The code of a run that failed because a service refused the secret behind a reference."""
+
 
 class _StepEnd(Exception):
     """The end of a step with a sentence for people, which is English as text."""

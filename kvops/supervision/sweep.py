@@ -6,8 +6,8 @@ from django.utils.module_loading import import_string
 from kvops import queue, timing
 from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
-from kvops.notifications import outbox
-from kvops.runs import sweeping
+from kvops.notifications import outbox, refused_tokens
+from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
 
@@ -49,6 +49,8 @@ def _round() -> int:
     sweeping.close_abandoned()
     approval_gate.expire()
     announcements.expiring()
+    refused_tokens.tell()
+    waiting.tell()
     schedule_jobs.fire_due()
     tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:

@@ -10,6 +10,7 @@ from django.db.models import F, Model
 from django.db.models.functions import Now
 
 from kvops.models import (
+    AnswerCount,
     ApprovalRequest,
     Budget,
     BudgetSpend,
@@ -29,6 +30,7 @@ from kvops.models import (
     ReferenceAnswer,
     ReferenceHit,
     ReferenceSearch,
+    RefusedToken,
     RoleGrant,
     Run,
     Scan,
@@ -271,6 +273,16 @@ class Prerequisites:
     def skew(self) -> Skew:
         """A comparison of clocks."""
         return Skew.objects.create(environment=self.environment, service="r2", seconds=0, measured_at=Now())
+
+    def refused_token(self) -> RefusedToken:
+        """A token that Cloudflare does not know."""
+        return RefusedToken.objects.create(
+            environment=self.environment, reference="env:R", service="cloudflare", status=401, route="keys"
+        )
+
+    def answer_count(self) -> AnswerCount:
+        """Answers to a call."""
+        return AnswerCount.objects.create(route="keys", status=200, within=1.0, answers=1, seconds=0.5)
 
     def notification(self, **values: object) -> Notification:
         """A message to a person that waits to be sent."""
