@@ -17,8 +17,10 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    from kvops import logs
     from kvops.env import SettingError
 
+    logs.catch_all()
     try:
         execute_from_command_line(sys.argv)
     except SettingError as error:

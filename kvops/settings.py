@@ -33,6 +33,8 @@ KVOPS_ALLOWED_WEBHOOK_HOSTS = env.hosts("KVOPS_ALLOWED_WEBHOOK_HOSTS", "hooks.sl
 # Addresses that may read reasons on the health addresses and the metrics, besides those that send the token.
 KVOPS_METRICS_HOSTS = env.networks("KVOPS_METRICS_HOSTS")
 KVOPS_METRICS_TOKEN = env.bearer("KVOPS_METRICS_TOKEN")
+# A reference to the DSN of a Sentry project. Errors are reported without values (`kvops.site.sentry`).
+KVOPS_SENTRY_DSN = env.reference("KVOPS_SENTRY_DSN")
 # The sweep calls it while all is well. It identifies the check, so it is kept like a secret.
 KVOPS_HEARTBEAT_URL = env.address("KVOPS_HEARTBEAT_URL")
 BASE_URL = env.origin("KVOPS_BASE_URL", "http://localhost:8000")
@@ -61,6 +63,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "kvops.site.access.AccessMiddleware",
     "kvops.site.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -225,11 +228,14 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"()": "kvops.logs.Formatter", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
-    },
+    "formatters": {"line": {"()": "kvops.logs.formatter"}},
+    "filters": {"queue": {"()": "kvops.logs.QueueFilter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", LOG_LEVELS)},
     # At lower levels these libraries log addresses, and with them key names.
-    "loggers": {name: {"level": logging.WARNING} for name in ("httpx", "httpcore", "boto3", "botocore", "urllib3")},
+    "loggers": {
+        **{name: {"level": logging.WARNING} for name in ("httpx", "httpcore", "boto3", "botocore", "urllib3")},
+        # At lower levels the queue notes each canary and each task three times.
+        "django-q": {"level": "WARNING", "filters": ["queue"]},
+    },
 }

@@ -7,12 +7,14 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.module_loading import import_string
 
+from kvops import logs
 from kvops.env import SettingError
 from kvops.refusals import Refused
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kvops.settings")
 WORKER_BOOT_ERROR = 3  # gunicorn's exit status of a worker that shall not be started again
 
+logs.catch_all()
 try:
     if settings.AGE_IDENTITY or settings.DIGEST_KEY:
         raise SettingError("KVOPS_AGE_IDENTITY and KVOPS_DIGEST_KEY are for the worker: take them from the web server.")

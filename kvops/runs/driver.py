@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import queue, rollback, timing
+from kvops import logs, queue, rollback, timing
 from kvops.cloudflare import ApiError, AuthError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.names import visible
@@ -95,7 +95,7 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
     if lease is None:
         logger.info("Run %s is not due; the wake-up task is ignored.", run_id)
         return
-    with bundles.one_bundle(bundles.of_run(lease.run)):
+    with bundles.one_bundle(bundles.of_run(lease.run)), logs.bound(run=run_id):
         _work(lease)
 
 

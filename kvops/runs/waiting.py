@@ -48,7 +48,7 @@ def _tell(runs: Sequence[Run]) -> None:
         outbox.post(
             NotificationEvent.RUN_WAITING,
             subject=subject,
-            occasion=f"waiting {moment(first.waiting_since)} {first.pk}",
+            occasion=f"waiting {first.waiting_since.isoformat() if first.waiting_since else ''}",
             environment=environment,
             title=say(title, n=len(runs), environment=environment.name),
             lines=[line for run in runs[:NAMED] for line in _lines(run)],

@@ -33,13 +33,13 @@ def admitted(request: HttpRequest) -> bool:
     if expected and scheme.lower() == "bearer" and compare_digest(token.strip().encode(), expected.encode()):
         return True
     try:
-        caller = ip_address(_caller(request))
+        caller = ip_address(caller_of(request))
     except ValueError:
         return False
     return any(caller in network for network in settings.KVOPS_METRICS_HOSTS)
 
 
-def _caller(request: HttpRequest) -> str:
+def caller_of(request: HttpRequest) -> str:
     """The caller's address as the last trusted proxy saw it; empty if that is not known."""
     proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
     forwarded = [one.strip() for one in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if one.strip()]

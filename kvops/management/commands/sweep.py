@@ -1,5 +1,6 @@
 """Wake due runs, take over lost ones, close expired requests, tell of a worker that is gone. A process of its own."""
 
+import logging
 import signal
 import threading
 from argparse import ArgumentParser
@@ -13,6 +14,8 @@ from kvops import timing
 from kvops.outages import AWAY
 from kvops.supervision import outage, sweep
 
+logger = logging.getLogger(__name__)
+
 
 class Command(BaseCommand):
     help = "Wakes and rescues runs, closes expired approvals. Runs until it is stopped."
@@ -22,7 +25,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            self._sweep()
+            if woken := sweep.sweep_once():
+                self.stdout.write(f"woke {woken} runs")
             return
         over = threading.Event()
 
@@ -35,12 +39,9 @@ class Command(BaseCommand):
         while not over.is_set():
             close_old_connections()
             try:
-                self._sweep()
+                if woken := sweep.sweep_once():
+                    logger.info("Woke %s runs.", woken)
                 watch.look()
             except AWAY as error:
-                self.stderr.write(f"The database does not answer, trying again: {error}")
+                logger.warning("The database does not answer, trying again: %s", error)
             over.wait(timing.SWEEP)
-
-    def _sweep(self) -> None:
-        if woken := sweep.sweep_once():
-            self.stdout.write(f"woke {woken} runs")

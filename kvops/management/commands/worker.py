@@ -1,5 +1,6 @@
 """Run a qcluster and restart it if it stops executing tasks."""
 
+import logging
 import signal
 import threading
 from contextlib import suppress
@@ -14,6 +15,8 @@ from kvops import timing
 from kvops.connections import onepassword
 from kvops.outages import AWAY
 from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -51,11 +54,11 @@ class Command(BaseCommand):
             trouble = cluster.trouble()
             self._look_after_sweep()
         except AWAY as error:
-            self.stderr.write(f"The database does not answer, trying again: {error}")
+            logger.warning("The database does not answer, trying again: %s", error)
         # Restart also if the database went away, or a round failed, after the trouble was found: no later check finds
         # it again.
         if trouble:
-            self.stderr.write(f"{trouble} It is restarted.")
+            logger.error("%s It is restarted.", trouble)
             cluster.stop(self._meanwhile)
             if not self._over.is_set():
                 cluster.start()
@@ -72,4 +75,4 @@ class Command(BaseCommand):
     def _look_after_sweep(self) -> None:
         before, self._stands_in = self._stands_in, sweep.stand_in()
         if self._stands_in and not before:
-            self.stderr.write("The sweep is not seen; its rounds are done here until it is back.")
+            logger.warning("The sweep is not seen; its rounds are done here until it is back.")

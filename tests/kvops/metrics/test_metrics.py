@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from audit import log
+from kvops.approvals import gate as approval_gate
 from kvops.connections import clients, refused_tokens
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Heartbeat, NotificationEvent, Run
@@ -40,16 +41,17 @@ def scraped() -> str:
     return answer.content.decode()
 
 
-def number(name: str, **labels: str) -> float | None:
+def number(sample: str, /, **labels: str) -> float | None:
     """The value of a sample, by its name and labels."""
     samples = [one for family in text_string_to_metric_families(scraped()) for one in family.samples]
-    return next((one.value for one in samples if one.name == name and labels.items() <= one.labels.items()), None)
+    return next((one.value for one in samples if one.name == sample and labels.items() <= one.labels.items()), None)
 
 
 @pytest.fixture
 def busy(people: make.People, estate: make.Estate) -> make.Estate:
     """An installation in which each metric has a number."""
     estate.put(estate.qa, "master:1")
+    estate.put(estate.qa, "mail:smtp")
     inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     Run.objects.create(kind="scan", subject="x", label="x", actor="x", waiting_since=Now() - timedelta(seconds=60))
@@ -88,11 +90,10 @@ def test_work_that_stopped_is_a_number(busy: make.Estate) -> None:
 
 def test_waiting_requests_are_counted(busy: make.Estate, people: make.People) -> None:
     with log.transaction():
-        ApprovalRequest.objects.create(
-            kind="policy", subject="policy:1", title="x", evidence={}, digest="0" * 64, requester=people.operator,
-            decide_by=Now() + timedelta(hours=1),
-        )  # fmt: skip
-    assert number("kvops_approvals_waiting", kind="policy") == 1
+        approval_gate.submit(
+            ApprovalRequest.Kind.DELETE_KEYS, subject="stage:1", title="x", evidence={}, requester=people.operator
+        )
+    assert number("kvops_approvals_waiting", kind="delete_keys") == 1
 
 
 def test_no_label_has_the_name_of_a_key(busy: make.Estate) -> None:

@@ -104,7 +104,7 @@ def test_progress_ends_the_wait_and_another_wait_is_told_again(people: make.Peop
     assert run.waiting_since is None
     a_step(run, DOWN)
     assert len(told()) == 1
-    later()
+    later(timing.WAITING_TOLD + 60)
     assert len(told()) == 2
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from io import StringIO
 from pathlib import Path
 
 import psutil
@@ -182,15 +181,14 @@ def test_no_step_excuses_silence_for_ever(cluster: worker_cluster.Cluster) -> No
 
 @pytest.mark.hazard("B30")
 def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(
-    cluster: worker_cluster.Cluster, estate: make.Estate
+    cluster: worker_cluster.Cluster, estate: make.Estate, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = scan(estate)
     OrmQ.objects.all().delete()
     Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))
-    said = StringIO()
-    worker_command.Command(stderr=said)._look_after_sweep()
+    worker_command.Command()._look_after_sweep()
     assert [row.func() for row in OrmQ.objects.all()].count("kvops.tasks.step") == 1
-    assert "The sweep is not seen" in said.getvalue()
+    assert "The sweep is not seen" in caplog.text
     assert (state(run), heartbeats.age("sweep")) == ("queued", None)
 
 
@@ -282,7 +280,7 @@ def test_a_cluster_can_be_stopped_while_the_database_is_away(
 def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the_rounds(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = restart(worker_command.Command(stderr=StringIO()), cluster, monkeypatch)
+    seen = restart(worker_command.Command(), cluster, monkeypatch)
     assert seen.count("worker") > 2
     assert seen.count("a round") > 2
     assert main(cluster).is_running()
@@ -291,7 +289,7 @@ def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the
 def test_a_worker_that_is_terminated_while_it_waits_is_seen_no_more_and_starts_no_cluster(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = worker_command.Command(stderr=StringIO())
+    command = worker_command.Command()
     command._over.set()
     assert restart(command, cluster, monkeypatch) == ["worker", "a round"]
     assert cluster._process is None
@@ -318,26 +316,24 @@ def away(*_: object) -> str:
 
 
 def test_a_worker_does_not_judge_while_the_database_is_away(
-    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(heartbeats, "beat", away)
     child = sentinel(cluster)
-    said = StringIO()
-    worker_command.Command(stderr=said)._look_after(cluster)
-    assert "the connection is closed" in said.getvalue()
+    worker_command.Command()._look_after(cluster)
+    assert "the connection is closed" in caplog.text
     assert alive(child)
 
 
 def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
-    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     monkeypatch.setattr(heartbeats, "beat", lambda _: None)
     monkeypatch.setattr(sweep, "stand_in", away)
     child = sentinel(cluster)
-    said = StringIO()
-    worker_command.Command(stderr=said)._look_after(cluster)
-    assert "It is restarted" in said.getvalue()
+    worker_command.Command()._look_after(cluster)
+    assert "It is restarted" in caplog.text
     until("the child is gone", lambda: not alive(child))
 
 

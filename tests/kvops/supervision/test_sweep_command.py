@@ -173,7 +173,9 @@ def be_stopped() -> int:
 
 
 @pytest.mark.usefixtures("_signals")
-def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_goes_on_when_the_database_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     rounds: list[Callable[[], int | None]] = [be_stopped, ended, away]
 
     def next_round() -> int | None:
@@ -181,8 +183,8 @@ def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sweeping, "sweep_once", next_round)
     monkeypatch.setattr(timing, "SWEEP", 0.0)
-    out, err = StringIO(), StringIO()
-    call_command("sweep", stdout=out, stderr=err)
-    assert "trying again: the connection is closed" in err.getvalue()
-    assert "trying again: terminating connection" in err.getvalue()
-    assert out.getvalue() == "woke 7 runs\n"
+    caplog.set_level("INFO")
+    call_command("sweep")
+    assert "trying again: the connection is closed" in caplog.text
+    assert "trying again: terminating connection" in caplog.text
+    assert "Woke 7 runs." in caplog.text
