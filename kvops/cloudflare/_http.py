@@ -198,10 +198,10 @@ class Transport:
         self.clock.hear(answer.headers.get("date", ""))
         self._budget.observed(**observed(answer))
         if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
-            error = failure(answer)
-            if isinstance(error, AuthError):
-                self._meter.refused(route.name, error.status)
-            raise error
+            failed = failure(answer)
+            if isinstance(failed, AuthError):
+                self._meter.refused(route.name, failed.status)
+            raise failed
         return answer
 
     def _wait_for_budget(self, failed: Exception | None) -> None:
