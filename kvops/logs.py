@@ -76,7 +76,7 @@ class Formatter(logging.Formatter):
         return _exception(ei[1])
 
 
-class Lines(JsonFormatter):
+class JsonLines(JsonFormatter):
     """One line of JSON for each record."""
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def formatter() -> logging.Formatter:
     """The formatter of this process: plain on a terminal, else JSON."""
     if sys.stderr.isatty():
         return Formatter("{asctime} {levelname} {name} {message}", style="{")
-    return Lines(json_ensure_ascii=False)
+    return JsonLines(json_ensure_ascii=False)
 
 
 class QueueFilter(logging.Filter):

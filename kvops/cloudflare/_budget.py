@@ -24,20 +24,24 @@ class Unlimited:
         """Ignore the headers."""
 
 
-class CallMeter(Protocol):
-    """Counts operations as Cloudflare does for its daily quota, and hears each answer; in several threads at once."""
+class OperationMeter(Protocol):
+    """Counts operations as Cloudflare does for its daily quota; several threads may count at once."""
 
     def count(self, operation: str, keys: int) -> None:
         """Count an operation on `keys` keys before it is sent. Raises DailyLimitReached if it may not be sent."""
+
+    def keep(self) -> None:
+        """Store the counts. No thread counts any more."""
+
+
+class CallMeter(OperationMeter, Protocol):
+    """Counts operations and hears each answer, in several threads at once."""
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Note the status of an answer and the time until it was read; status 0 if none came."""
 
     def refused(self, route: str, status: int) -> None:
         """Note that the token was refused: it is unknown (401), or lacks a permission (403)."""
-
-    def keep(self) -> None:
-        """Store the counts. No thread counts any more."""
 
 
 class Unmetered:

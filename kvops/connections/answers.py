@@ -1,4 +1,4 @@
-"""What Cloudflare answered: counts by call, status and time for the metrics, and refused tokens.
+"""Answers of Cloudflare: counts by call, status and time for the metrics, and refused tokens.
 
 Threads only note; `keep` uses the database and belongs to the main thread, when the client is closed. A killed
 process forgets at most what its open clients noted.
@@ -10,7 +10,7 @@ from threading import Lock
 
 from django.db import connection
 
-from kvops.cloudflare import CallMeter
+from kvops.cloudflare import OperationMeter
 from kvops.connections import refused_tokens
 from kvops.models import Environment
 
@@ -27,7 +27,7 @@ ON CONFLICT (route, status, within) DO UPDATE SET
 class Answers:
     """The meter of one client with one token: it passes counts on, and keeps the answers."""
 
-    def __init__(self, meter: CallMeter, environment: Environment, reference: str) -> None:
+    def __init__(self, meter: OperationMeter, environment: Environment, reference: str) -> None:
         self._meter = meter
         self._environment = environment
         self._reference = reference

@@ -6,7 +6,7 @@ from typing import TypedDict
 from django.conf import settings
 
 from kvops import timing
-from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, RequestBudget
+from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, OperationMeter, RequestBudget
 from kvops.connections import credentials, quota
 from kvops.connections.answers import Answers
 from kvops.connections.budget import SharedBudget
@@ -29,7 +29,7 @@ class Connection(TypedDict):
 def connection(
     environment: Environment,
     budget: RequestBudget | None = None,
-    meter: CallMeter | None = None,
+    meter: OperationMeter | None = None,
     *,
     reference: str = "",
 ) -> Connection:

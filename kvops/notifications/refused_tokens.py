@@ -34,7 +34,7 @@ def _post(refused: RefusedToken) -> None:
             reference=refused.reference,
             environment=refused.environment.name,
         ),
-        lines=[*_cause(refused), _FOLDED],
+        lines=[*_cause(refused), say(_FOLDED)],
         link=reverse("environments"),
     )
 

@@ -46,10 +46,6 @@ class RunProgress(TypedDict, total=False):
     waiting_since: datetime | None
 
 
-_FURTHER: RunProgress = {"starts": 0, "tries": 0, "waiting_since": None}
-"""What progress resets."""
-
-
 def worker_name() -> str:
     """The current process, as the owner of a lease."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -155,7 +151,7 @@ class Lease:
         before, trusted_until = dict(vars(self.run)), self._trusted_until
         try:
             with log.transaction():
-                self.renew(**({} if no_further else _FURTHER), **values)
+                self.renew(**({} if no_further else {"starts": 0, "tries": 0, "waiting_since": None}), **values)
                 yield
                 if then is not None:
                     self._end(then)

@@ -36,7 +36,6 @@ def start() -> None:
         include_local_variables=False,
         include_source_context=False,
         max_request_body_size="never",
-        send_default_pii=False,
         max_breadcrumbs=0,
         auto_session_tracking=False,
     )

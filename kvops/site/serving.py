@@ -6,7 +6,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from kvops import logs
 
 
-class Logger(GunicornLogger):  # type: ignore[misc]  (gunicorn has no types)
+class Logger(GunicornLogger):  # type: ignore[misc]
     """Writes as the product does. The access log is `kvops.site.access`."""
 
     def setup(self, cfg: Config) -> None:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.test import Client
 
 from kvops import logs
-from kvops.logs import Formatter, Lines
+from kvops.logs import Formatter, JsonLines
 from tests import make
 from tests.signing import signed_in
 
@@ -40,7 +40,7 @@ def record(message: str = "Run %s failed.", *args: object, error: bool = False, 
 
 def line(made: logging.LogRecord) -> dict[str, object]:
     """The fields of the one line of JSON."""
-    text = Lines(json_ensure_ascii=False).format(made)
+    text = JsonLines(json_ensure_ascii=False).format(made)
     assert "\n" not in text
     found: dict[str, object] = json.loads(text)
     return found
@@ -62,7 +62,7 @@ def test_a_line_of_json_tells_the_same_of_an_exception() -> None:
     assert told.count("test_logs.py") == 2
 
 
-@pytest.mark.parametrize("formatted", [PLAIN.format, Lines().format])
+@pytest.mark.parametrize("formatted", [PLAIN.format, JsonLines().format])
 def test_what_another_handler_made_of_an_exception_is_left_out(formatted: Callable[[logging.LogRecord], str]) -> None:
     made = record(error=True)
     logging.Formatter().format(made)

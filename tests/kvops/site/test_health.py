@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from django.db import InterfaceError, OperationalError, connection
@@ -181,7 +182,7 @@ TOKEN = "metrics-token-" + "x" * 32
     ],
 )
 def test_reasons_are_for_known_hosts_and_for_the_token(
-    client: Client, db: None, settings: Settings, *, proxies: int, headers: dict[str, str], may: bool
+    client: Client, db: None, settings: Settings, *, proxies: int, headers: dict[str, Any], may: bool
 ) -> None:
     settings.KVOPS_METRICS_HOSTS = (ip_network("10.1.0.0/16"),)
     settings.KVOPS_METRICS_TOKEN = TOKEN

@@ -3,7 +3,7 @@
 import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from pytest_django import Settings
 from kvops import timing
 from kvops.models import Heartbeat
 from kvops.notifications import senders
+from kvops.refusals import Sentence
 from kvops.supervision import heartbeats
 from kvops.supervision.outage import TOLD, TRIED, Watch
 from tests import make
@@ -74,7 +75,7 @@ def beats() -> set[str]:
     return set(Heartbeat.objects.values_list("name", flat=True))
 
 
-def seen(name: str) -> object:
+def seen(name: str) -> datetime:
     return Heartbeat.objects.get(name=name).at
 
 
@@ -111,7 +112,7 @@ def look(watch: Watch) -> list[str]:
     watch.look()
     until("the mails are out", lambda: not watch._mailer.busy)
     watch._note_told()
-    return sorted({message.subject for message in mail.outbox})
+    return sorted({str(message.subject) for message in mail.outbox})
 
 
 def test_an_outage_is_told_once_to_operators_and_reviewers(watch: Watch) -> None:
@@ -141,7 +142,7 @@ def test_a_mail_that_no_server_took_is_sent_again(watch: Watch, monkeypatch: pyt
     gone()
 
     def refuse(*_: object) -> None:
-        raise senders.MessageTryLater("The mail server cannot be reached.")
+        raise senders.MessageTryLater(Sentence("The mail server cannot be reached."))
 
     with monkeypatch.context() as broken:
         broken.setattr(senders, "mail", refuse)
