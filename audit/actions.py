@@ -13,6 +13,14 @@ class Action(TextChoices):
     PERSON_CREATED = "person.created", _("Person created")
     PERSON_ROLE_GRANTED = "person.role_granted", _("Role granted")
     PERSON_ROLE_REVOKED = "person.role_revoked", _("Role revoked")
+    PERSON_CHANGE_REQUESTED = "person.change_requested", _("Change of a person's roles requested")
+    PERSON_INVITED = "person.invited", _("Invitation to be sent")
+    PERSON_PASSWORD_CHOSEN = "person.password_chosen", _("Password chosen")
+    PERSON_DEACTIVATED = "person.deactivated", _("Person deactivated")
+    PERSON_ACTIVATED = "person.activated", _("Person activated again")
+    RECOVERY_ASKED = "recovery.asked", _("Recovery of the reviewer asked for")
+    RECOVERY_GRANTED = "recovery.granted", _("Recovery of the reviewer in effect")
+    RECOVERY_CANCELLED = "recovery.cancelled", _("Recovery of the reviewer cancelled")
     SIGNIN_SUCCEEDED = "signin.succeeded", _("Signed in")
     SIGNIN_FAILED = "signin.failed", _("Sign-in failed")
 
@@ -224,6 +232,8 @@ class Action(TextChoices):
 ALARMING = frozenset(
     {
         Action.SIGNIN_FAILED,
+        Action.RECOVERY_ASKED,
+        Action.RECOVERY_GRANTED,
         Action.EMERGENCY_STOPPED,
         Action.CONTRADICTION_FOUND,
         Action.SCAN_FAILED,

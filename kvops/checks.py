@@ -22,14 +22,14 @@ def _named() -> Iterator[str]:
     for kind in kinds.KINDS.values():
         yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
     for gate in approval_kinds.KINDS.values():
-        yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not, gate.owners))
-    yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
+        yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not, gate.why_not_by, gate.owners))
+    yield from filter(None, (name for event in outbox.EVENTS.values() for name in (event.delivered, event.link)))
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
     yield from (*subject_tree.functions(), *key_story.TOLD_BY, key_reveal.UNFIT)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
-    yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))
+    yield from (*sweep.LOOKS, *sweep.ALSO, *(job.function for job in schedule_jobs.JOBS.values()))
     yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
     yield from (check.function for check in examination.CHECKS)
 

@@ -81,6 +81,8 @@ FROZEN: Mapping[str, frozenset[str]] = {
         ]
     ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
+    "kvops_reviewerrecovery": frozenset(["id", "email", "name", "reason", "asked_by", "asked_at", "effective_at"]),
+    "kvops_rolegrant": frozenset(["id", "person_id", "role", "granted_at", "granted_by", "approval_id", "recovery_id"]),
     "kvops_runbooktodo": frozenset(["id", "entry", "text", "owner_id", "due", "created_by_id", "created_at"]),
 }
 """Tables without a right to delete for the application, and the columns it cannot update."""

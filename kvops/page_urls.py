@@ -10,6 +10,7 @@ from kvops.metrics import views as metrics_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.references import deployed_views, views as reference_views
+from kvops.roles import views as role_views
 from kvops.runbook import views as runbook_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
@@ -48,6 +49,11 @@ urlpatterns: list[URLPattern] = [
     path("notifications/", notification_views.index, name="notifications"),
     path("notifications/<int:pk>/again", notification_views.again, name="notification-again"),
     path("notifications/<int:pk>/drop", notification_views.drop, name="notification-drop"),
+    path("people/", role_views.index, name="people"),
+    path("people/invite/", role_views.invite, name="person-invite"),
+    path("people/<int:pk>/", role_views.detail, name="person"),
+    path("people/<int:pk>/ask", role_views.ask, name="person-ask"),
+    path("people/<int:pk>/invite-again", role_views.invite_again, name="person-invite-again"),
     path("readyz", health.readyz, name="readyz"),
     path("references/<slug:environment>/deployed/", deployed_views.index, name="deployed-code"),
     path("references/<slug:environment>/deployed/look", deployed_views.look, name="deployed-look"),

@@ -13,6 +13,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "kvops.note": EVERYONE,
     "kvops.keep_runbook": frozenset({"operator", "reviewer"}),
     "kvops.acknowledge": frozenset({"operator", "reviewer"}),
+    "kvops.ask_for_roles": frozenset({"operator", "reviewer"}),
     "kvops.operate": frozenset({"operator"}),
     "kvops.review": frozenset({"reviewer"}),
 }

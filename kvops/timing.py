@@ -74,6 +74,10 @@ USE_WITHIN = 24 * 3600.0
 QA_EVIDENCE = 7 * 86400.0
 VERIFIED_FRESH = 24 * 3600.0
 SCAN_FRESH = 24 * 3600.0
+RECOVERY = 24 * 3600.0
+"""Seconds until a recovered reviewer's role takes effect. A trigger has the same limit."""
+INVITED = 3 * 86400
+"""Seconds for which a link to choose a password is good."""
 REAUTHENTICATE = 300
 REVEALED = 60
 """Seconds. After this time the page that reveals a masked value leaves it. Not scaled, because a person reads it."""

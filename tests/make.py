@@ -2,10 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from allauth.account.models import EmailAddress
+from django.db import connection
+from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django_q.models import OrmQ
 
@@ -50,8 +53,36 @@ def person(name: str, *roles: Role) -> Person:
     user = User.objects.create_login(found, PASSWORD)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     for role in roles:
-        RoleGrant.objects.create(person=found, role=role, granted_by="tests")
+        grant(found, role)
     return found
+
+
+@contextmanager
+def past_the_triggers() -> Iterator[None]:
+    """What only the owner of the database can do."""
+    with atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        yield
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def grant(person: Person, role: Role) -> None:
+    """The person has a role, without a request that asked for it."""
+    with past_the_triggers():
+        RoleGrant.objects.create(person=person, role=role, granted_by="tests")
+
+
+def revoke(person: Person, role: Role) -> None:
+    """The person has the role no longer, without a request that asked for it."""
+    with past_the_triggers():
+        held = RoleGrant.objects.filter(person=person, role=role, revoked_at=None)
+        held.update(revoked_at=Now(), revoked_by="tests")
+
+
+def deactivate(*people: Person) -> None:
+    """The people cannot sign in any more, without a request that asked for it."""
+    with past_the_triggers():
+        User.objects.filter(person__in=people).update(is_active=False)
 
 
 @dataclass(frozen=True)

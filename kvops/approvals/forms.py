@@ -31,7 +31,7 @@ OF_A_NAMESPACE = frozenset(
 
 
 def word_to_type(approval: ApprovalRequest) -> str:
-    """The text a reviewer types to approve: title, bucket, slugs, number of the policy, or pattern."""
+    """The text a reviewer types to approve: title, bucket, slugs, number of the policy, pattern, or address."""
     evidence = json.loads(approval.evidence)
     if approval.kind in OF_A_NAMESPACE:
         return str(evidence["namespace_title"])
@@ -39,8 +39,8 @@ def word_to_type(approval: ApprovalRequest) -> str:
         return str(evidence["bucket"])
     if approval.kind == Kind.ENVIRONMENT:
         return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
-    if approval.kind == Kind.RELEASE_STOP:
-        return str(evidence["environment"])
+    if approval.kind in {Kind.RELEASE_STOP, Kind.ROLE}:
+        return str(evidence["environment"] if approval.kind == Kind.RELEASE_STOP else evidence["person"]["email"])
     if approval.kind == Kind.FAMILY:
         return typeable(str(evidence["family"]["pattern"]))
     newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
@@ -55,6 +55,7 @@ TYPED = {
     Kind.RELEASE_STOP: _("Short name of the environment"),
     Kind.POLICY: _("New version of the policy"),
     Kind.FAMILY: _("Pattern of the family"),
+    Kind.ROLE: _("E-mail address of the person"),
 }
 """The label of the word to type. The form shows the word itself beside it."""
 

@@ -20,7 +20,7 @@ from audit.models import Entry
 from kvops import clock, rollback, timing
 from kvops.approvals import announcements, risks
 from kvops.approvals.evidence import canonical_evidence, digest_of
-from kvops.approvals.kinds import KINDS
+from kvops.approvals.kinds import KINDS, why_not_by
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.names import visible
 from kvops.refusals import Refused
@@ -51,7 +51,7 @@ def submit(
     """
     log.insist()
     insist_writable()
-    if not requester.holds(Role.OPERATOR):
+    if not KINDS[kind].has_asker(requester):
         raise ApprovalRefused(_("Only an operator can ask for an approval."))
     text = canonical_evidence(evidence)
     if len(text.encode()) > MAX_EVIDENCE:
@@ -101,8 +101,8 @@ def _decide(
         insist_writable()
         if not by.holds(Role.REVIEWER):
             raise ApprovalRefused(_("Only a reviewer can decide."))
-        if request.requester_id == by.pk:
-            raise ApprovalRefused(_("You asked for this yourself; another person must decide."))
+        if why := why_not_by(request, by):
+            raise ApprovalRefused(why)
         if shown != request.digest:
             raise ApprovalRefused(
                 _("The evidence on your page differs from the evidence of the request. Load the page again.")
@@ -136,7 +136,7 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: Words = "") -> Non
 def withdraw_within(request: ApprovalRequest, *, by: Person, reason: Words = "") -> None:
     """The same within the caller's transaction. Raises ApprovalRefused."""
     log.insist()
-    if not by.holds(Role.OPERATOR):
+    if not KINDS[request.kind].has_asker(by):
         raise ApprovalRefused(_("Only an operator can withdraw a request."))
     given = typed(reason.strip()) if isinstance(reason, str) else sentence_of(reason)
     changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
@@ -186,11 +186,11 @@ def claim(
     if request.environment:
         emergency.lock(request.environment)
     insist_not_stopped(request)
-    if not by.holds(Role.OPERATOR):
+    if not (of := KINDS[kind]).has_asker(by):
         raise ApprovalRefused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
         raise ApprovalRefused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
-    if not request.requester.holds(Role.OPERATOR):
+    if not of.has_asker(request.requester):
         raise ApprovalRefused(
             say(_("%(name)s asked for this and is no longer an operator. Ask again."), name=request.requester.name)
         )

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-from kvops.models import ApprovalRequest
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import ApprovalRequest, Person, Role
 
 
 @dataclass(frozen=True)
@@ -11,7 +15,9 @@ class ApprovalKind:
 
     `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
     the evidence of a prepared change. `why_not` takes a request and gives the reason why it cannot be approved now, or
-    an empty text. `owners` takes a request and gives the owners of its subject, who are told of it.
+    an empty text; `why_not_by` takes a person besides, who is to decide. `owners` takes a request and gives the owners
+    of its subject, who are told of it. One of the roles `askers` asks, starts and withdraws. With `at_once`, `use`
+    follows the approval without another click.
     """
 
     decided: str = ""
@@ -19,6 +25,13 @@ class ApprovalKind:
     use: str = ""
     evidence: str = ""
     owners: str = ""
+    why_not_by: str = ""
+    askers: tuple[Role, ...] = (Role.OPERATOR,)
+    at_once: bool = False
+
+    def has_asker(self, person: Person) -> bool:
+        """Whether the person may ask for such a request, start it and withdraw it."""
+        return any(person.holds(role) for role in self.askers)
 
 
 _EDITED = "backups.policy.why_edited"
@@ -65,5 +78,22 @@ KINDS: dict[str, ApprovalKind] = {
         owners="kvops.inventory.family_owners.owners_asked_about",
     ),
     ApprovalRequest.Kind.WORKER_EXPIRY: ApprovalKind(why_not=_EDITED),
+    ApprovalRequest.Kind.ROLE: ApprovalKind(
+        use="kvops.roles.requests.use",
+        why_not="kvops.roles.requests.why_not",
+        why_not_by="kvops.roles.requests.why_not_by",
+        owners="kvops.roles.requests.concerned",
+        askers=(Role.OPERATOR, Role.REVIEWER),
+        at_once=True,
+    ),
 }
 """Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
+
+
+def why_not_by(request: ApprovalRequest, person: Person) -> str | Promise:
+    """The reason why this person cannot decide on the request; empty if its kind has none."""
+    if request.requester_id == person.pk:
+        return _("You asked for this yourself; another person must decide.")
+    function = KINDS[request.kind].why_not_by
+    found: str | Promise = import_string(function)(request, person) if function else ""
+    return found

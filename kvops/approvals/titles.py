@@ -9,7 +9,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext as _, ngettext
 
 from kvops.approvals.environment_changes import change_in_words
-from kvops.models import ApprovalRequest, Category
+from kvops.models import ApprovalRequest, Category, Role
 from kvops.names import visible
 
 Kind = ApprovalRequest.Kind
@@ -57,6 +57,12 @@ def _worded(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
         return text % {"environment": environment, "title": shown["title"]}
     if asked.kind in OF_KEYS:
         return _of_keys(asked, shown, environment)
+    return _of_definition(asked, shown)
+
+
+def _of_definition(asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
+    if asked.kind == Kind.ROLE:
+        return _of_roles(shown)
     return _of_family(shown["family"]) if asked.kind == Kind.FAMILY else _of_policy(shown["difference"]["count"])
 
 
@@ -121,6 +127,17 @@ def _of_key(shown: Mapping[str, Any], environment: str) -> str:
         text = _("Create key %(key)s in %(environment)s %(namespace)s")
     facts = {"key": visible(shown["prefix"]), "environment": environment, "namespace": shown["namespace_title"]}
     return text % facts
+
+
+def _of_roles(shown: Mapping[str, Any]) -> str:
+    texts = {
+        "grant": _("Grant %(person)s the role %(roles)s"),
+        "revoke": _("Revoke the role %(roles)s of %(person)s"),
+        "invite": _("Invite %(person)s as %(roles)s"),
+        "deactivate": _("Deactivate %(person)s"),
+    }
+    roles = ", ".join(str(Role(role).label) for role in shown["roles"])
+    return texts[shown["action"]] % {"person": visible(shown["person"]["name"]), "roles": roles}
 
 
 def _of_policy(rules: int) -> str:

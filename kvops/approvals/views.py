@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -90,14 +91,19 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             approval_gate.reject(approval, **decision)
         messages.success(request, _("Your decision is recorded."))
+        if approval.state == State.APPROVED and approval_kinds.KINDS[approval.kind].at_once:
+            import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=approval.requester)
+            messages.success(request, _("The change is in force."))
     return redirect("approval", pk)
 
 
 @require_POST
-@permission_required("kvops.operate", raise_exception=True)
+@permission_required("kvops.view", raise_exception=True)
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """Withdraw the request."""
     approval = get_object_or_404(REQUESTS, pk=pk)
+    if not _may_withdraw(approval, person_of(request)):
+        raise PermissionDenied
     with refusals_shown(request, _on(approval)):
         approval_gate.withdraw(approval, by=person_of(request), reason=OptionalReasonForm(request.POST).given())
         messages.success(request, _("The request is withdrawn."))
@@ -143,6 +149,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "accepted": [risks.sentence(risk) for risk in approval.accepted],
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_withdraw": _may_withdraw(approval, person),
         "applies_itself": bool(approval_kinds.KINDS[approval.kind].use),
         "is_approver": approval.approver == person,
         "in_time": approval.use_by is not None and clock.seconds_until(approval.use_by) > 0,
@@ -168,13 +175,17 @@ def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> s
     """The reason why the person cannot decide now, in the reader's language; empty if they can."""
     if approval.state != State.PENDING:
         return _("There is nothing to decide any more.")
-    if approval.requester == person:
-        return _("You asked for this yourself; another person must decide.")
+    if reason := approval_kinds.why_not_by(approval, person):
+        return str(reason)
     if not may_review:
         return _("Only a reviewer can decide.")
     if clock.seconds_until(approval.decide_by) <= 0:
         return _("The deadline for the decision has passed. An operator can ask again.")
     return ""
+
+
+def _may_withdraw(approval: ApprovalRequest, person: Person) -> bool:
+    return approval_kinds.KINDS[approval.kind].has_asker(person)
 
 
 def _on(approval: ApprovalRequest) -> On:

@@ -11,7 +11,7 @@ from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexpectedKey, UnexplainedDeletion
 from kvops.models.notifications import Notification, NotificationEvent
-from kvops.models.people import Person, Role, RoleGrant, User
+from kvops.models.people import Person, ReviewerRecovery, Role, RoleGrant, User
 from kvops.models.references import (
     PREVIEW,
     DeployedCode,
@@ -56,6 +56,7 @@ __all__ = [
     "ReferenceHit",
     "ReferenceSearch",
     "RefusedToken",
+    "ReviewerRecovery",
     "Role",
     "RoleGrant",
     "Run",

@@ -21,8 +21,9 @@ class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
         return self.filter(state=ApprovalRequest.State.PENDING)
 
     def waiting_for(self, person: Person) -> "ApprovalQuerySet":
-        """Pending requests the person could decide, without their own."""
-        return self.pending().exclude(requester=person).filter(decide_by__gt=Now())
+        """Pending requests the person could decide, without their own and those about their own roles."""
+        own = Q(requester=person) | Q(kind=ApprovalRequest.Kind.ROLE, subject=f"person:{person.pk}")
+        return self.pending().exclude(own).filter(decide_by__gt=Now())
 
 
 STANDING = ["drill", "investigation", "clearing", "worker_expiry"]
@@ -56,6 +57,7 @@ class ApprovalRequest(models.Model):
         CLEARING = "clearing", _("scheduled clearing of a cache")
         BULK_CHANGE = "bulk_change", _("change many cache keys")
         WORKER_EXPIRY = "worker_expiry", _("expirations given by a Worker")
+        ROLE = "role", _("change the roles of a person")
 
     class State(models.TextChoices):
         """The state of the request."""

@@ -13,6 +13,9 @@ from kvops.wording import spoken, stored
 class NotificationEvent(models.TextChoices):
     """The closed list of events; `kvops.notifications.outbox.EVENTS` has their recipients."""
 
+    PERSON_INVITED = "person.invited", _("invitation")
+    PERSON_CHANGED = "person.changed", _("roles of a person changed")
+    REVIEWER_RECOVERY = "reviewer.recovery", _("recovery of the reviewer")
     APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")
     APPROVAL_DECIDED = "approval.decided", _("request decided")
     APPROVAL_EXPIRING = "approval.expiring", _("request about to expire")

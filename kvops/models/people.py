@@ -1,17 +1,19 @@
 """Persons, their logins and their roles. The gate compares persons, never logins."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.log import Actor
-from kvops import permissions
+from kvops import permissions, timing
 
 
 class Role(models.TextChoices):
@@ -22,6 +24,24 @@ class Role(models.TextChoices):
     AUDITOR = "auditor", _("auditor")
 
 
+class PersonQuerySet(models.QuerySet["Person"]):
+    """Queries for persons."""
+
+    def active(self) -> "PersonQuerySet":
+        """Persons who can sign in now: with an active login that has a password."""
+        able = User.objects.filter(is_active=True).exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+        return self.filter(pk__in=able.values("person"))
+
+    def active_reviewers(self) -> "PersonQuerySet":
+        """Persons who can sign in now and hold the role of a reviewer."""
+        held = RoleGrant.objects.filter(role=Role.REVIEWER, revoked_at__isnull=True)
+        return self.active().filter(pk__in=held.values("person"))
+
+    def known(self) -> "PersonQuerySet":
+        """Persons with a login or a role, now or earlier."""
+        return self.filter(Q(pk__in=User.objects.values("person")) | Q(pk__in=RoleGrant.objects.values("person")))
+
+
 class Person(models.Model):
     """One human being, known by a verified, case-folded e-mail address. Mails use the language chosen last."""
 
@@ -29,6 +49,8 @@ class Person(models.Model):
     email = models.EmailField(unique=True)
     language = models.CharField(max_length=10, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = PersonQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -57,15 +79,67 @@ class Person(models.Model):
         return [role for role in Role if role in held]
 
 
+class ReviewerRecovery(models.Model):
+    """A role of a reviewer that a command asked for while no reviewer was active. It takes effect after 24 hours.
+
+    It is granted or cancelled once. A trigger refuses it while a reviewer is active.
+    """
+
+    email = models.EmailField()
+    name = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500)
+    asked_by = models.CharField(max_length=200)
+    asked_at = models.DateTimeField(db_default=Now())
+    effective_at = models.DateTimeField()
+    granted_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "reviewer recoveries"
+        constraints = [
+            models.CheckConstraint(name="recovery_email_is_case_folded", condition=Q(email=Lower("email"))),
+            models.CheckConstraint(name="recovery_has_a_reason", condition=~Q(reason="")),
+            models.CheckConstraint(
+                name="recovery_waits_for_24_hours",
+                condition=Q(effective_at__gte=F("asked_at") + models.Value(timedelta(seconds=timing.RECOVERY))),
+            ),
+            models.CheckConstraint(
+                name="recovery_granted_or_cancelled",
+                condition=Q(granted_at__isnull=True) | Q(cancelled_at__isnull=True),
+            ),
+            models.UniqueConstraint(
+                models.Value(1),
+                condition=Q(granted_at__isnull=True, cancelled_at__isnull=True),
+                name="recovery_one_at_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"recovery {self.pk}: {self.email}"
+
+
 class RoleGrant(models.Model):
-    """A role given to a person, valid until it is revoked."""
+    """A role given to a person, valid until it is revoked.
+
+    `approval` is the request that granted it, `recovery` the recovery that did; the first people of an installation
+    have neither. `revocation` is the request that revoked it.
+    """
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="grants")
     role = models.CharField(max_length=20, choices=Role)
     granted_at = models.DateTimeField(db_default=Now())
     granted_by = models.CharField(max_length=200)
+    approval = models.ForeignKey(
+        "kvops.ApprovalRequest", on_delete=models.PROTECT, null=True, blank=True, related_name="granted"
+    )
+    recovery = models.OneToOneField(
+        ReviewerRecovery, on_delete=models.PROTECT, null=True, blank=True, related_name="grant"
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.CharField(max_length=200, blank=True)
+    revocation = models.ForeignKey(
+        "kvops.ApprovalRequest", on_delete=models.PROTECT, null=True, blank=True, related_name="revoked"
+    )
 
     class Meta:
         constraints = [

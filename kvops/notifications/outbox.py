@@ -15,7 +15,7 @@ repetition does less harm than silence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -48,15 +48,23 @@ NO_CHANNEL = gettext_noop(
 
 @dataclass(frozen=True)
 class NotificationKind:
-    """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery."""
+    """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery.
+
+    `link` takes a notification to a person and gives a secret link of its own, which is made when the message is sent:
+    no row holds it.
+    """
 
     roles: tuple[Role, ...] = ()
     channel: bool = False
     delivered: str = ""
+    link: str = ""
 
 
 _TEAM = (Role.OPERATOR, Role.REVIEWER)
 EVENTS: dict[NotificationEvent, NotificationKind] = {
+    NotificationEvent.PERSON_INVITED: NotificationKind(link="kvops.roles.invitations.link"),
+    NotificationEvent.PERSON_CHANGED: NotificationKind(roles=(Role.REVIEWER,)),
+    NotificationEvent.REVIEWER_RECOVERY: NotificationKind(roles=tuple(Role), channel=True),
     NotificationEvent.APPROVAL_WAITING: NotificationKind(roles=(Role.REVIEWER,), channel=True),
     NotificationEvent.APPROVAL_DECIDED: NotificationKind(),
     NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),
@@ -218,6 +226,8 @@ def _claim(one: Notification) -> list[Notification]:
 def _send(mine: Sequence[Notification]) -> None:
     first, message = mine[0], bundles.message_of(mine)
     if first.person is not None:
+        if own := EVENTS[NotificationEvent(first.event)].link:
+            message = replace(message, link=import_string(own)(first))
         senders.mail(message, first.person.email)
     elif first.environment is not None and first.environment.slack:
         senders.slack(message, credentials.resolve(first.environment.slack))

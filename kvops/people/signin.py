@@ -68,6 +68,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
             log.record(Action.SIGNIN_FAILED, actor=actor, details=self._origin(request))
         super().authentication_failed(request, **credentials)
 
+    def set_password(self, user: User, password: str) -> None:
+        """Record that the person chose a password; with the first one, they are active."""
+        with log.transaction():
+            super().set_password(user, password)
+            log.record(
+                Action.PERSON_PASSWORD_CHOSEN,
+                actor=log.Actor(user.person_id, str(user.person)),
+                subject=f"person:{user.person_id}",
+                subject_label=str(user.person),
+            )
+
     def _origin(self, request: HttpRequest) -> dict[str, JSON]:
         return {
             "address": str(self.get_client_ip(request))[:100],

@@ -34,6 +34,7 @@ BEGINNINGS = (
     Action.DISPOSAL_SUBMITTED,
     Action.CHANGE_PREPARED,
     Action.BULK_PREPARED,
+    Action.PERSON_CHANGE_REQUESTED,
 )
 """Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
 
@@ -49,6 +50,7 @@ _BEGUN = (
     "prune:",
     "keychange:",
     "bulkchange:",
+    "approval:",
     "stated:",
     "outside:",
 )

@@ -38,6 +38,7 @@ _PAGES = (
     ("notifications", "notifications/", "bell", _("Notifications")),
     ("audit", "audit/", "scroll-text", _("Audit")),
     ("environments", "environments/", "server", _("Environments")),
+    ("people", "people/", "users", _("People")),
 )
 THEMES = {"auto": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 

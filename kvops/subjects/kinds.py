@@ -38,6 +38,8 @@ KINDS: Mapping[str, SubjectKind] = {
     "approval": SubjectKind(
         _("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"], titled="kvops.approvals.titles.of_requests"
     ),
+    "person": SubjectKind(_("Person"), "person", "kvops.Person"),
+    "recovery": SubjectKind(_("Recovery of the reviewer"), "", "kvops.ReviewerRecovery"),
     "generation": SubjectKind(
         _("Backup"),
         "backups:generation",
@@ -113,5 +115,5 @@ KINDS: Mapping[str, SubjectKind] = {
 }
 """Kind -> how it lies in the tree. Everything is named by strings, so that `kvops` does not import the apps above it.
 
-A system check resolves each name. A subject of another kind, such as `person:1`, is a tree of its own.
+A system check resolves each name. A subject of another kind, such as `namespace:1`, is a tree of its own.
 """

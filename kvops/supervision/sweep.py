@@ -18,6 +18,8 @@ LOOKS = (
 )
 """The checks of a bucket, by name, so that `kvops` does not import the apps above it. A system check resolves each
 name."""
+ALSO = ("kvops.roles.recovery.settle",)
+"""What each round does besides, by name, so that this package does not import those above it."""
 TIDY = 3600.0
 
 
@@ -52,6 +54,8 @@ def _round() -> int:
     refused_tokens.tell()
     waiting.tell()
     schedule_jobs.fire_due()
+    for function in ALSO:
+        import_string(function)()
     tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         heartbeats.beat("tidied")

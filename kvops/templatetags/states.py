@@ -78,6 +78,10 @@ LOOKS: dict[str, Look] = {
     "withdrawn": Look(_("Withdrawn"), "secondary", "undo-2"),
     "expired": Look(_("Expired"), "secondary", "hourglass"),
     "used": Look(_("Used"), *_GOOD),
+    # people
+    "person_invited": Look(_("Invited"), *_WAITS),
+    "person_active": Look(_("Active"), *_GOOD),
+    "person_deactivated": Look(_("Deactivated"), *_OVER),
     # rules of a policy
     "rule_added": Look(pgettext_lazy("rule", "Added"), "green", "plus"),
     "rule_removed": Look(pgettext_lazy("rule", "Removed"), "red", "minus"),

@@ -13,7 +13,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.models import Family, Person, ReferenceAnswer, ReferenceHit
-from tests import searched
+from tests import make, searched
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
 
@@ -108,7 +108,7 @@ def test_a_follow_up_without_a_part_is_refused(
 
 
 def test_the_owner_of_a_follow_up_can_sign_in(world: GateWorld, stage: CleanupStage) -> None:
-    world.people.operator2.logins.update(is_active=False)
+    make.deactivate(world.people.operator2)
     with pytest.raises(CleanupRefused, match="needs an active account"):
         answered(world, stage, **follow_up(world))
     nobody = Person.objects.create(name="Gone", email="gone@example.com")

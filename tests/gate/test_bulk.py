@@ -86,10 +86,6 @@ def refused(approved: ApprovedBulk, run: Run, code: str) -> None:
     assert f'href="/changes/bulk/{approved.restore.pk}/"' in overview
 
 
-def revoke(person: Person, role: Role) -> None:
-    person.grants.filter(role=role, revoked_at=None).update(revoked_at=Now(), revoked_by="tests")
-
-
 def stop(approved: ApprovedBulk) -> None:
     emergency.press(approved.restore.environment, reason="x", by=approved.people.operator2)
 
@@ -120,8 +116,8 @@ def outside(approved: ApprovedBulk) -> None:
 NOT_STARTED: dict[str, Callable[[ApprovedBulk], object]] = {
     "another policy": lambda _approved: make.another_policy(),
     "another category": recategorize,
-    "operator revoked": lambda approved: revoke(approved.people.operator, Role.OPERATOR),
-    "reviewer revoked": lambda approved: revoke(approved.people.reviewer, Role.REVIEWER),
+    "operator revoked": lambda approved: make.revoke(approved.people.operator, Role.OPERATOR),
+    "reviewer revoked": lambda approved: make.revoke(approved.people.reviewer, Role.REVIEWER),
     "emergency stop": stop,
     "approval expired": expire,
     "backup damaged": damage,
@@ -143,8 +139,8 @@ def test_what_changed_since_the_approval_is_not_started(approved: ApprovedBulk, 
 
 STOPPED: dict[str, tuple[Callable[[ApprovedBulk], object], str]] = {
     "another policy": (lambda _approved: make.another_policy(), "stale"),
-    "operator revoked": (lambda approved: revoke(approved.people.operator, Role.OPERATOR), "rights_gone"),
-    "reviewer revoked": (lambda approved: revoke(approved.people.reviewer, Role.REVIEWER), "rights_gone"),
+    "operator revoked": (lambda approved: make.revoke(approved.people.operator, Role.OPERATOR), "rights_gone"),
+    "reviewer revoked": (lambda approved: make.revoke(approved.people.reviewer, Role.REVIEWER), "rights_gone"),
     "backup damaged": (damage, "stale"),
     "another list": (lambda approved: approved.edit(Restore, names_sha256="1" * 64), "wrong_set"),
     "another lifetime": (lambda approved: approved.edit(BulkChange, lifetime=3_600), "stale"),

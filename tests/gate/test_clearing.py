@@ -41,7 +41,6 @@ from kvops.models import (
     ReferenceAnswer,
     ReferenceHit,
     Role,
-    RoleGrant,
     Run,
     Scan,
     Schedule,
@@ -139,11 +138,11 @@ def revoked(world: GateWorld, clearing: Clearing) -> None:
 
 
 def no_operator(world: GateWorld, clearing: Clearing) -> None:
-    RoleGrant.objects.filter(person=world.people.operator, role=Role.OPERATOR).update(revoked_at=Now(), revoked_by="x")
+    make.revoke(world.people.operator, Role.OPERATOR)
 
 
 def no_reviewer(world: GateWorld, clearing: Clearing) -> None:
-    RoleGrant.objects.filter(person=world.people.reviewer, role=Role.REVIEWER).update(revoked_at=Now(), revoked_by="x")
+    make.revoke(world.people.reviewer, Role.REVIEWER)
 
 
 def cap_by_sql(world: GateWorld, clearing: Clearing) -> None:
@@ -310,7 +309,7 @@ def test_a_person_who_may_not_operate_starts_none(world: GateWorld, rule: Cleari
 
 
 def test_the_approver_does_not_start_it(world: GateWorld, rule: Clearing) -> None:
-    RoleGrant.objects.create(person=world.people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(world.people.reviewer, Role.OPERATOR)
     with pytest.raises(ClearingRefused, match="You approved this"):
         rounds.start(rule, by=world.people.reviewer)
 
@@ -330,7 +329,7 @@ def test_a_pending_approval_is_none(world: GateWorld) -> None:
 def test_nobody_approves_their_own_rule(world: GateWorld) -> None:
     clearing = made(world, world.qa)
     asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
-    RoleGrant.objects.create(person=world.people.operator, role=Role.REVIEWER, granted_by="tests")
+    make.grant(world.people.operator, Role.REVIEWER)
     with pytest.raises(ApprovalRefused, match="You asked for this yourself"):
         approval_gate.approve(asked, by=world.people.operator, shown=asked.digest)
 

@@ -16,8 +16,7 @@ from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, DatabaseRollback, Notification, Person, Role, User
-from kvops.people import setup as people_setup
+from kvops.models import ApprovalRequest, DatabaseRollback, Notification, Person, Role
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -57,7 +56,7 @@ def hours_ago(request: ApprovalRequest, hours: float) -> None:
 
 
 def revoke(person: Person, role: Role) -> None:
-    people_setup.revoke(person, role, actor=make.SETUP)
+    make.revoke(person, role)
 
 
 @pytest.fixture
@@ -373,7 +372,7 @@ def test_a_right_that_went_before_the_use(
     world: GateWorld, approved: ApprovalRequest, who: str, role: Role, how: str
 ) -> None:
     person, did = getattr(world.people, who), {"operator": "asked for", "reviewer": "approved"}[who]
-    revoke(person, role) if how == "role" else User.objects.filter(person=person).update(is_active=False)
+    revoke(person, role) if how == "role" else make.deactivate(person)
     with pytest.raises(ApprovalRefused, match=rf"^{person.name} {did} this and is no longer an? {role}\. Ask again\.$"):
         claim(approved, world.people.operator2)
 
@@ -594,7 +593,7 @@ def test_a_right_that_went_after_the_use(
 ) -> None:
     approval_gate.still_valid(used)
     person = getattr(world.people, who)
-    revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
+    revoke(person, Role(role)) if how == "role" else make.deactivate(person)
     with pytest.raises(ApprovalRefused, match=rf"^{person.name} (approved this and )?is no longer an? {role}\.$"):
         approval_gate.still_valid(used)
 

@@ -46,7 +46,6 @@ from backups.models import (
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
-from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
@@ -310,7 +309,7 @@ def test_rights_and_backup_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> No
 
 
 def test_a_right_that_is_gone_ends_it(world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
-    people_setup.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    make.revoke(world.people.reviewer, Role.REVIEWER)
     with pytest.raises(RunError, match=r"^Reviewer approved this and is no longer a reviewer\.$") as refused:
         job(stage, lease, kv)._insist_rights()
     assert refused.value.code == "rights_gone"
@@ -320,7 +319,7 @@ def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
     world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def derive(*_: object) -> None:
-        people_setup.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+        make.revoke(world.people.reviewer, Role.REVIEWER)
 
     monkeypatch.setattr(deletion_mandate, "insist_as_approved", derive)
     with pytest.raises(RunError) as refused:

@@ -15,8 +15,9 @@ from kvops.connections import clients
 from kvops.inventory import reveal
 from kvops.inventory.reveal import RevealRefused
 from kvops.inventory.value import Live
-from kvops.models import ApprovalRequest, Environment, Key, Namespace, Person, Role, RoleGrant, Run, Scan
+from kvops.models import ApprovalRequest, Environment, Key, Namespace, Person, Role, Run, Scan
 from kvops.runbook.writing import RunbookRefused
+from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv
 from tests.gate.world import GateWorld
@@ -165,11 +166,11 @@ def decided(world: GateWorld) -> None:
 
 
 def of_their_own(world: GateWorld) -> None:
-    RoleGrant.objects.create(person=world.people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(world.people.reviewer, Role.OPERATOR)
     request = asked(world)
     with gate.past_the_triggers():
         ApprovalRequest.objects.filter(pk=request.pk).update(requester=world.people.reviewer)
-        RoleGrant.objects.filter(person=world.people.reviewer, role=Role.OPERATOR).delete()
+        make.revoke(world.people.reviewer, Role.OPERATOR)
 
 
 def too_late(world: GateWorld) -> None:
@@ -180,7 +181,7 @@ def too_late(world: GateWorld) -> None:
 
 def no_longer_a_reviewer(world: GateWorld) -> None:
     asked(world)
-    RoleGrant.objects.filter(person=world.people.reviewer).update(revoked_at=Now(), revoked_by="x")
+    make.revoke(world.people.reviewer, Role.REVIEWER)
 
 
 OTHERS: list[Callable[[GateWorld], None]] = [

@@ -12,7 +12,7 @@ from audit.models import Entry
 from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, DatabaseRollback, Role, RoleGrant
+from kvops.models import ApprovalRequest, DatabaseRollback, Role
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -100,11 +100,11 @@ def over(world: GateWorld, request: ApprovalRequest) -> None:
 
 
 def no_operator(world: GateWorld, request: ApprovalRequest) -> None:
-    RoleGrant.objects.filter(person=world.people.operator, role=Role.OPERATOR).delete()
+    make.revoke(world.people.operator, Role.OPERATOR)
 
 
 def no_reviewer(world: GateWorld, request: ApprovalRequest) -> None:
-    RoleGrant.objects.filter(person=world.people.reviewer, role=Role.REVIEWER).delete()
+    make.revoke(world.people.reviewer, Role.REVIEWER)
 
 
 def stopped(world: GateWorld, request: ApprovalRequest) -> None:

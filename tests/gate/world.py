@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import md5, sha256
 
-from django.db import connection
 from django.db.models import F, Model
 from django.db.models.functions import Now
 from django.db.transaction import atomic, set_rollback
@@ -37,6 +36,7 @@ from tests import make, searched
 from tests.fakes.s3 import FakeS3
 
 State = CleanupStage.State
+past_the_triggers = make.past_the_triggers
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
 SHA = "0" * 64
 
@@ -285,15 +285,6 @@ def empty(world: GateWorld, request: CleanupRequest) -> CleanupStage:
     stage = frozen(stage_of(request), ())
     listed = {"first_listing_at": Now() - timedelta(minutes=2), "second_listing_at": Now()}
     return accept(world, go(stage, State.CONFIRMED, **listed))
-
-
-@contextmanager
-def past_the_triggers() -> Iterator[None]:
-    """What only the owner of the database can do."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        yield
-        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def tampered(row: Model, **values: object) -> None:

@@ -16,7 +16,6 @@ from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run
-from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from tests import make
 from tests.gate import world as gate
@@ -190,7 +189,7 @@ def replace_the_policy(_ground: RaceGround) -> Callable[[], object]:
 
 def revoke(ground: RaceGround) -> Callable[[], object]:
     """Whoever approved is no reviewer any more."""
-    return lambda: people_setup.revoke(ground.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    return lambda: make.revoke(ground.people.reviewer, Role.REVIEWER)
 
 
 def press(ground: RaceGround) -> Callable[[], object]:

@@ -14,7 +14,7 @@ from backups.cleanup import completion, references as code_references
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.models import ReferenceAnswer, ReferenceHit, User
+from kvops.models import ReferenceAnswer, ReferenceHit
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -96,7 +96,7 @@ def test_an_answer_is_refused_with(stage: CleanupStage, people: make.People, wha
 
 
 def test_an_owner_without_an_account_owns_nothing(stage: CleanupStage, people: make.People) -> None:
-    User.objects.filter(person=people.operator2).update(is_active=False)
+    make.deactivate(people.operator2)
     with pytest.raises(CleanupRefused, match="needs an active account"):
         code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people))
 

@@ -29,11 +29,9 @@ from kvops.models import (
     Environment,
     Namespace,
     Role,
-    RoleGrant,
     Run,
     Scan,
 )
-from kvops.people import setup as people_setup
 from tests import make
 from tests.audit.make import triggers_off
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -413,7 +411,7 @@ def test_only_an_operator_starts(request_: CleanupRequest, people: make.People, 
 
 def test_the_approver_does_not_start(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.approved(request_, people)
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     with pytest.raises(approval_gate.ApprovalRefused, match="You approved this"):
         cleanup_requests.start_deletion(stage, by=people.reviewer)
 
@@ -432,7 +430,7 @@ def test_a_role_taken_away_after_the_approval_is_noticed(
     request_: CleanupRequest, people: make.People, who: str
 ) -> None:
     stage = cleanup_helpers.approved(request_, people)
-    people_setup.revoke(getattr(people, who), Role(who), actor=make.SETUP)
+    make.revoke(getattr(people, who), Role(who))
     with pytest.raises(approval_gate.ApprovalRefused, match="no longer"):
         cleanup_requests.start_deletion(stage, by=people.operator2)
 

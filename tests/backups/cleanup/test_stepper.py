@@ -15,7 +15,7 @@ from backups.deletion.end import end_early
 from backups.generations import start as generation_start
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops import timing
-from kvops.models import Environment, Person, Role, RoleGrant, Run, Scan
+from kvops.models import Environment, Person, Role, Run, Scan
 from kvops.runs import driver as run_driver
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -170,7 +170,7 @@ def test_a_submitted_stage_leads_everybody_to_the_request(request_: CleanupReque
 
 def test_an_approved_stage_is_started_by_whoever_did_not_approve(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.approved(request_, people)
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     assert action(stage, people.operator).label == "Delete 3 keys"
     assert offered(stage, people.reviewer)[1] == "You approved this; another person must start it."
 

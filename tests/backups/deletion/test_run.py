@@ -18,8 +18,7 @@ from backups.execution import prepaid
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Environment, Role, RoleGrant, Run
-from kvops.people import setup as people_setup
+from kvops.models import Environment, Role, Run
 from kvops.runs import driver as run_driver, lease as run_lease, outcomes as run_outcomes
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -478,7 +477,7 @@ def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
     def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         outcome = real(self, namespace_id, names, until=until)
         if person.holds(Role(who)):
-            people_setup.revoke(person, Role(who), actor=make.SETUP)
+            make.revoke(person, Role(who))
         return outcome
 
     monkeypatch.setattr(KVWriter, "bulk_delete", revoke_meanwhile)
@@ -690,7 +689,7 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = waiting(estate, people, monkeypatch)
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     with pytest.raises(run_driver.NotResumable, match="You approved this"):
         run_driver.resume(run_of(stage), actor=people.reviewer.actor)
     with pytest.raises(run_driver.NotResumable, match="You approved this"):

@@ -17,7 +17,6 @@ from kvops.approvals import gate as approval_gate, standing
 from kvops.cloudflare import KvEntry
 from kvops.cloudflare.writes import KVWriter
 from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Role, Run, Scratch
-from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.deletion import cut_off
@@ -229,11 +228,11 @@ GONE: dict[str, tuple[Callable[[make.People, ApprovalRequest], object], str]] = 
         "The standing approval is no longer in force",
     ),
     "no operator": (
-        lambda p, _: people_setup.revoke(p.operator, Role.OPERATOR, actor=make.SETUP),
+        lambda p, _: make.revoke(p.operator, Role.OPERATOR),
         "no longer an operator",
     ),
     "no reviewer": (
-        lambda p, _: people_setup.revoke(p.reviewer, Role.REVIEWER, actor=make.SETUP),
+        lambda p, _: make.revoke(p.reviewer, Role.REVIEWER),
         "no longer a reviewer",
     ),
     "stopped": (lambda p, _: emergency.press(Environment.objects.get(slug="qa"), by=p.auditor), "is stopped"),

@@ -14,7 +14,7 @@ from backups.families.evidence import EffectChanged
 from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.approvals.gate import ApprovalRefused
 from kvops.environments.toml import DefinitionRefused
-from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange, RoleGrant
+from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, PreparedChange, Role
 from tests import make
 from tests.backups.families.registering import FORM, approved, asked, registration, scanned, text_of
 from tests.backups.test_policy_changes import NOW
@@ -54,7 +54,7 @@ def test_the_request_holds_only_its_family_and_the_version_it_was_made_from(
 
 
 def test_the_person_who_asked_does_not_decide(estate: make.Estate, people: make.People) -> None:
-    RoleGrant.objects.create(person=people.operator, role="reviewer", granted_by="tests")
+    make.grant(people.operator, Role.REVIEWER)
     request = asked(people)
     with pytest.raises(ApprovalRefused, match="You asked for this yourself"):
         approval_gate.approve(request, by=people.operator, shown=request.digest)

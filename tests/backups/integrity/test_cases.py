@@ -127,7 +127,7 @@ def test_a_case_needs_an_operator_an_active_owner_and_a_day_to_come(
 
 def test_an_owner_whose_account_is_switched_off_is_refused(estate: make.Estate, people: make.People) -> None:
     check = failed(estate)
-    people.operator2.logins.update(is_active=False)
+    make.deactivate(people.operator2)
     with pytest.raises(CaseRefused, match="active account"):
         assigned(check, people.operator2, people.operator)
 

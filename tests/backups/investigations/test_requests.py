@@ -24,7 +24,7 @@ from backups.retention.inputs import Retention
 from backups.retention.pins import PinRefused
 from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
-from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -274,7 +274,7 @@ def stopped(made: Investigation, people: make.People) -> None:
 
 
 def rights_gone(made: Investigation, people: make.People) -> None:
-    RoleGrant.objects.filter(person=people.reviewer, role=Role.REVIEWER).delete()
+    make.revoke(people.reviewer, Role.REVIEWER)
 
 
 def moved(made: Investigation, people: make.People) -> None:
@@ -313,7 +313,7 @@ def test_a_run_that_was_begun_looks_again(
 
 
 def test_whoever_approved_does_not_close_it(cached: make.Estate, people: make.People) -> None:
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     made = start(cached, people)
     approve(made, people)
     with pytest.raises(InvestigationRefused, match="another person"):

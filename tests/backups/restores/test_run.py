@@ -41,7 +41,6 @@ from kvops.models import (
     Notification,
     NotificationEvent,
     Role,
-    RoleGrant,
     Run,
 )
 from kvops.runs import driver as run_driver, emergency, lease as run_lease, outcomes
@@ -681,7 +680,7 @@ def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
 
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
+    make.grant(people.operator, Role.REVIEWER)
     request = restore_requests.submit(restore_helpers.prepared(generation, people), reason="x", by=people.operator)
     with pytest.raises(approval_gate.ApprovalRefused, match="You asked for this yourself"):
         approval_gate.approve(request, by=people.operator, shown=request.digest)
@@ -689,7 +688,7 @@ def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.P
 
 def test_nobody_starts_what_they_approved(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     with pytest.raises(approval_gate.ApprovalRefused, match="You approved this"):
         restore_requests.start(restore, by=people.reviewer)

@@ -16,7 +16,7 @@ from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
 from kvops.inventory import families as key_families
-from kvops.models import Key, Role, RoleGrant, Run
+from kvops.models import Key, Role, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -142,7 +142,7 @@ def test_not_before_it_is_proven_that_the_keys_are_gone(estate: make.Estate, peo
 
 def test_not_by_who_approved_the_deletion(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     with pytest.raises(CleanupRefused, match="You approved this"):
         stage_undo.start_undo(stage, by=people.reviewer)
 

@@ -20,7 +20,7 @@ from backups.retention import erasure, pins, requests as prune_requests
 from backups.retention.requests import PruneRefused
 from backups.retention.run import _PruneRun
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Family, Role, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -358,8 +358,8 @@ def test_no_page_deletes_a_backup_before_the_decision(estate: make.Estate, peopl
 def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     request = ApprovalRequest.objects.get(prune=asked(estate, people))
-    RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.operator, Role.REVIEWER)
+    make.grant(people.reviewer, Role.OPERATOR)
     with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
         approval_gate.approve(request, by=people.operator, shown=request.digest)
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)

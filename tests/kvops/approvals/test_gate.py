@@ -18,7 +18,6 @@ from kvops import timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
-from kvops.people import setup as people_setup
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.audit.make import sql, triggers_off
@@ -349,7 +348,7 @@ def test_an_approval_falls_with_the_rights_of_whoever_asked_or_approved(
     approved: ApprovalRequest, people: make.People, who: str, role: Role, how: str
 ) -> None:
     person = getattr(people, who)
-    revoke(person, role) if how == "role" else person.logins.update(is_active=False)
+    revoke(person, role) if how == "role" else make.deactivate(person)
     with pytest.raises(ApprovalRefused, match=f"{person.name} .* is no longer"):
         claim(approved, people.operator2)
 
@@ -538,4 +537,4 @@ def test_a_start_and_a_withdrawal_at_once_do_not_both_happen(people: make.People
 
 
 def revoke(person: Person, role: Role) -> None:
-    people_setup.revoke(person, role, actor=make.SETUP)
+    make.revoke(person, role)

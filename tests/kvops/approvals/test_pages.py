@@ -13,8 +13,7 @@ from audit import log
 from audit.models import Entry
 from kvops import timing
 from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes
-from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role, User
-from kvops.people.setup import revoke
+from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role
 from tests import make
 from tests.audit.make import sql, triggers_off
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -433,7 +432,7 @@ def test_what_changed_while_the_password_was_asked_for_is_seen(people: make.Peop
 def test_a_role_lost_while_the_password_was_asked_for_counts(people: make.People, asked: ApprovalRequest) -> None:
     browser = signed_in(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
-    revoke(people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    make.revoke(people.reviewer, Role.REVIEWER)
     browser.post(answer.headers["Location"], {"password": make.PASSWORD, "next": f"/approvals/{asked.pk}/decide"})
     assert state(asked) == State.PENDING
 
@@ -485,7 +484,7 @@ def test_one_persons_password_is_not_anothers(people: make.People, asked: Approv
 
 def test_a_deactivated_reviewer_is_signed_out(people: make.People, asked: ApprovalRequest) -> None:
     browser = fresh(people.reviewer)
-    User.objects.filter(person=people.reviewer).update(is_active=False)
+    make.deactivate(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
     assert answer.headers["Location"].startswith("/account/login/")
 

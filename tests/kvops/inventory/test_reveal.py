@@ -10,7 +10,7 @@ from django.test import Client
 from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests
 from kvops.inventory import scan as inventory_scan
-from kvops.models import Category, Role, RoleGrant
+from kvops.models import Category, Role
 from kvops.runbook import entries as runbook_entries
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -155,7 +155,7 @@ def test_the_requester_who_is_also_a_reviewer_cannot_by_the_own_request(
     scanned: make.Estate, people: make.People
 ) -> None:
     submitted(scanned, people)
-    RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
+    make.grant(people.operator, Role.REVIEWER)
     people.operator.grants.filter(role=Role.OPERATOR).update(revoked_at=people.operator.created_at, revoked_by="tests")
     refused(people.operator, "Only an operator, or the reviewer of a pending request about this key")
 

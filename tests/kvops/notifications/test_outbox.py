@@ -174,7 +174,7 @@ def test_a_failed_run_that_nobody_started_is_told_to_the_operators(people: make.
 
 
 def test_a_person_without_an_active_login_is_not_told(people: make.People) -> None:
-    people.operator2.logins.update(is_active=False)
+    make.deactivate(people.operator2)
     failed(None)
     assert told(NotificationEvent.RUN_FAILED) == {str(people.operator)}
 

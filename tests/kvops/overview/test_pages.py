@@ -22,7 +22,6 @@ from kvops.models import (
     Namespace,
     Person,
     Role,
-    RoleGrant,
     Run,
     Scan,
     ScanCount,
@@ -197,7 +196,7 @@ def test_an_approved_restore_waits_for_an_operator_who_did_not_approve_it(
     assert works(people.operator) == []
     restore_helpers.approved(restore, people)
     assert works(people.operator2) == [("Start the restore", f"/restores/{restore.pk}/")]
-    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    make.grant(people.reviewer, Role.OPERATOR)
     assert works(people.reviewer) == []
 
 

@@ -61,13 +61,13 @@ def test_a_link_does_not_sign_out(people: make.People) -> None:
 
 
 def test_a_deactivated_login_does_not_sign_in(client: Client, people: make.People) -> None:
-    User.objects.update(is_active=False)
+    make.deactivate(people.operator)
     assert not sign_in(client)
 
 
 def test_a_deactivated_login_is_signed_out_at_once(people: make.People) -> None:
     browser = signed_in(people.operator)
-    User.objects.update(is_active=False)
+    make.deactivate(people.operator)
     assert browser.get("/runs/").headers["Location"].startswith("/account/login/")
 
 

@@ -1,0 +1,99 @@
+"""The people of an installation as the pages show them: roles, state, last sign-in and pending requests."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import ApprovalRequest, Person, Role, RoleGrant, Run, User
+from kvops.roles import invitations, requests
+from kvops.roles.requests import DEACTIVATE, GRANT, REVOKE, RoleChange
+from kvops.wording import say
+
+State = ApprovalRequest.State
+RIGHTS = {
+    Role.OPERATOR: _("prepares and starts work, and asks for approvals"),
+    Role.REVIEWER: _("decides on requests of other people"),
+    Role.AUDITOR: _("sees every page and no value"),
+}
+"""What each role may do, in one line."""
+
+
+@dataclass(frozen=True)
+class ShownPerson:
+    """A person with everything that the list has of them."""
+
+    person: Person
+    grants: list[RoleGrant]
+    logins: list[User]
+    invitation: invitations.Invitation | None
+
+    @property
+    def state(self) -> str:
+        """Invited until a password was chosen; active; or deactivated."""
+        active = [user for user in self.logins if user.is_active]
+        if not active:
+            return "person_deactivated"
+        return "person_active" if any(user.has_usable_password() for user in active) else "person_invited"
+
+    @property
+    def last_login(self) -> datetime | None:
+        """The last sign-in; None if there was none."""
+        return max((user.last_login for user in self.logins if user.last_login), default=None)
+
+
+@dataclass(frozen=True)
+class AskedChange:
+    """A change that may be asked for, or the reason why not."""
+
+    change: RoleChange
+    label: str | Promise
+    why_not: str | Promise
+
+    @property
+    def key(self) -> str:
+        """The change as a form sends it."""
+        return ":".join([self.change.action, *self.change.roles])
+
+
+def everybody() -> list[ShownPerson]:
+    """Everybody with a login or a role, now or earlier, by name."""
+    return [shown(person) for person in Person.objects.known().order_by("name", "pk")]
+
+
+def shown(person: Person) -> ShownPerson:
+    """One person with roles, logins and the newest invitation."""
+    held = person.grants.filter(revoked_at=None).select_related("approval", "recovery").order_by("granted_at")
+    return ShownPerson(person, list(held), list(person.logins.all()), invitations.newest(person))
+
+
+def open_requests() -> Iterable[ApprovalRequest]:
+    """The requests about roles that wait for a decision, or to be put in force."""
+    found = ApprovalRequest.objects.filter(kind=requests.ROLE, state__in=[State.PENDING, State.APPROVED])
+    return found.select_related("environment", "requester").order_by("-pk")
+
+
+def changes(person: Person, *, by: Person) -> list[AskedChange]:
+    """The changes of the person, each with the reason why it cannot be asked for."""
+    held = person.roles()
+    found = [
+        *(
+            (RoleChange.of(REVOKE, person, role), say(_("Revoke the role %(role)s"), role=role.label))
+            if role in held
+            else (RoleChange.of(GRANT, person, role), say(_("Grant the role %(role)s"), role=role.label))
+            for role in Role
+        ),
+        (RoleChange.of(DEACTIVATE, person), _("Deactivate: all roles and sessions end")),
+    ]
+    return [AskedChange(change, label, requests.why_not_ask(change, by=by)) for change, label in found]
+
+
+def depends_on(person: Person) -> tuple[list[Run], list[ApprovalRequest]]:
+    """The open runs and the approvals that stop counting when the person loses the role they need."""
+    mine = Q(approval__requester=person) | Q(approval__approver=person) | Q(approval__starter=person)
+    runs = Run.objects.open().filter(mine).select_related("environment").order_by("pk")
+    part = Q(requester=person, state__in=[State.PENDING, State.APPROVED]) | Q(approver=person, state=State.APPROVED)
+    return list(runs[:50]), list(ApprovalRequest.objects.filter(part).select_related("environment").order_by("pk")[:50])
