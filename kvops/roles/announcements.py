@@ -44,7 +44,7 @@ def recovery(found: ReviewerRecovery, sentence: str | Promise, *, occasion: str)
             lines=[
                 say(_("Asked for by %(name)s."), name=found.asked_by),
                 say(_("Reason: %(reason)s"), reason=found.reason),
-                _("If you do not expect this, tell the owner of this installation at once."),
+                say(_("If you do not expect this, tell the owner of this installation at once.")),
             ],
             link=reverse("people"),
             to=everybody,

@@ -12,16 +12,17 @@ from kvops.roles.listing import AskedChange
 from kvops.roles.requests import RoleChange
 from kvops.wording import storable
 
-REASON = {
-    "label": _("Reason"),
-    "max_length": 2000,
-    "widget": forms.Textarea(attrs={"rows": 2}),
-    "help_text": _("The reviewer decides by it, and the audit log keeps it."),
-}
-
 
 class ReasonField(forms.CharField):
     """The reason for a change. Characters that cannot be stored are replaced."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Reason"),
+            max_length=2000,
+            widget=forms.Textarea(attrs={"rows": 2}),
+            help_text=_("The reviewer decides by it, and the audit log keeps it."),
+        )
 
     def to_python(self, value: Any) -> str:
         """The text as it can be stored."""
@@ -43,7 +44,7 @@ class InviteForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=_("One person may hold several, and still never approves a request of their own."),
     )
-    reason = ReasonField(**REASON)
+    reason = ReasonField()
 
     def chosen(self) -> list[Role]:
         """The roles in the order they are declared."""
@@ -54,7 +55,7 @@ class RolesForm(forms.Form):
     """A change of the roles of a person. Only what can be asked for is shown; the rest is refused with its reason."""
 
     change = forms.ChoiceField(label=_("Change"), widget=forms.RadioSelect)
-    reason = ReasonField(**REASON)
+    reason = ReasonField()
 
     def __init__(self, changes: Sequence[AskedChange], data: QueryDict | None = None) -> None:
         super().__init__(data)

@@ -79,7 +79,7 @@ def open_requests() -> Iterable[ApprovalRequest]:
 def changes(person: Person, *, by: Person) -> list[AskedChange]:
     """The changes of the person, each with the reason why it cannot be asked for."""
     held = person.roles()
-    found = [
+    found: list[tuple[RoleChange, str | Promise]] = [
         *(
             (RoleChange.of(REVOKE, person, role), say(_("Revoke the role %(role)s"), role=role.label))
             if role in held

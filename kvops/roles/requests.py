@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Self
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -78,7 +78,7 @@ class RoleChange:
     def takes_reviewer(self) -> bool:
         """Whether the person is an active reviewer before it and not after it."""
         goes = self.action == DEACTIVATE or (self.action == REVOKE and Role.REVIEWER in self.roles)
-        return goes and Person.objects.active_reviewers().filter(pk=self.person.pk if self.person else None).exists()
+        return goes and Person.objects.active_reviewers().filter(email=self.email).exists()
 
     def evidence(self, reason: str) -> dict[str, object]:
         """The evidence for the reviewer."""
@@ -122,7 +122,7 @@ def _no_decider(change: RoleChange, by: Person) -> str | Promise:
 def _why_not_now(change: RoleChange) -> str | Promise:
     """The reason why the change makes no sense or does harm now; empty if there is none."""
     person, name = change.person, change.name
-    active = bool(person) and person.logins.filter(is_active=True).exists()
+    active = person is not None and person.logins.filter(is_active=True).exists()
     held = set(person.roles()) if person else set()
     if change.action == INVITE:
         return say(_("%(name)s has a login. Ask for the role on the page of the person."), name=name) if active else ""
@@ -231,7 +231,7 @@ def _take_effect(change: RoleChange, used: ApprovalRequest) -> Person:
     return person
 
 
-def about(person: Person) -> Any:
+def about(person: Person) -> QuerySet[ApprovalRequest]:
     """The requests about the person, newest first."""
     mine = Q(subject=f"person:{person.pk}") | Q(granted__person=person) | Q(revoked__person=person)
     found = ApprovalRequest.objects.filter(mine, kind=ROLE).distinct().order_by("-pk")
