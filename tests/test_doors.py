@@ -36,7 +36,18 @@ from backups.models import (
 from backups.restores import selection as restore_selection
 from backups.retention import pins
 from kvops.approvals import gate as approval_gate
-from kvops.models import ApprovalRequest, Category, DeployedCode, Family, Notification, Role, Run, Scan, Schedule
+from kvops.models import (
+    ApprovalRequest,
+    Category,
+    DeployedCode,
+    Family,
+    Notification,
+    Person,
+    Role,
+    Run,
+    Scan,
+    Schedule,
+)
 from kvops.references import store as reference_store
 from kvops.runbook import entries as runbook_entries, todo as runbook_todo
 from kvops.runs import driver as run_driver
@@ -179,6 +190,11 @@ def deployed() -> int:
     return DeployedCode.objects.filter(environment__slug="qa").earliest("pk").pk
 
 
+def somebody() -> int:
+    """A person with a role."""
+    return Person.objects.known().earliest("pk").pk
+
+
 def stored() -> int:
     """An object of a copy."""
     return StoredObject.objects.order_by("pk").values_list("pk", flat=True)[0]
@@ -268,6 +284,11 @@ DOORS: dict[str, Door] = {
     "notification-again": operates(lambda world: [world.notification]),
     "notification-drop": operates(lambda world: [world.notification]),
     "notifications": page(),
+    "people": page(),
+    "person": page(lambda _world: [somebody()]),
+    "person-ask": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda _world: [somebody()]),
+    "person-invite": Door((LOGIN, 403, 200, 200, 403), (LOGIN, 403, 422, 422, 403)),
+    "person-invite-again": Door(NEVER, (LOGIN, 403, 302, 302, 403), lambda _world: [somebody()]),
     "deployed-code": page(lambda _world: ["qa"]),
     "deployed-look": operates(lambda _world: ["qa"]),
     "runbook": page(),

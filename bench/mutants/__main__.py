@@ -88,6 +88,12 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.qa": ("scope_digest",),
     },
     "leases": {"kvops.runs.lease": ()},
+    "people": {
+        "kvops.approvals.kinds": (),
+        "kvops.roles.requests": (),
+        "kvops.roles.recovery": (),
+        "kvops.people.setup": ("login_of", "grant", "revoke", "deactivate", "activate"),
+    },
 }  # fmt: skip
 """What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""
 

@@ -62,7 +62,7 @@ class RolesForm(forms.Form):
         self.all = {one.key: one for one in changes}
         field = self.fields["change"]
         field.choices = [(one.key, one.label) for one in changes]  # type: ignore[attr-defined]
-        field.widget.choices = [(one.key, one.label) for one in changes if not one.why_not]  # type: ignore[attr-defined]
+        field.widget.choices = [(one.key, one.label) for one in changes if not one.why_not]
 
     def chosen(self) -> RoleChange:
         """The change that was chosen."""

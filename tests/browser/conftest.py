@@ -77,8 +77,13 @@ class Product:
     def also_reviews(self, email: str) -> None:
         """Give somebody the reviewer's role besides, as one account may hold several."""
         self._shell(
-            "from audit import log; from kvops.models import Role; from kvops.people import setup\n"
-            f"with log.transaction(): setup.add({email!r}, Role.REVIEWER, actor=log.Actor(None, 'cli:tests'))"
+            "from kvops.approvals import gate; from kvops.models import Person, Role\n"
+            "from kvops.roles import requests\n"
+            f"change = requests.RoleChange.of('grant', Person.objects.get(email={email!r}), Role.REVIEWER)\n"
+            "by, other = Person.objects.get(name='operator2'), Person.objects.get(name='reviewer')\n"
+            "asked = requests.ask(change, by=by, reason='reviews too')\n"
+            "gate.approve(asked, by=other, shown=asked.digest)\n"
+            "requests.use(asked, by=by)"
         )
 
     def asks_for_another_policy(self) -> None:
