@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from audit.models import Entry
 from kvops.approvals import gate as approval_gate
+from kvops.approvals.evidence import digest_of
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, DatabaseRollback, Notification, Person, ReviewerRecovery, Role, RoleGrant
 from kvops.people.setup import SetupRefused
@@ -241,6 +242,12 @@ def test_the_person_and_all_reviewers_are_told(people: make.People, second: Pers
     assert {one.person for one in waiting} == {people.auditor, people.reviewer, second}
 
 
+def edited(asked: ApprovalRequest) -> None:
+    text = asked.evidence.replace('"roles":["operator"]', '"roles":["reviewer"]')
+    tampered(asked, evidence=text, digest=digest_of(text))
+    asked.refresh_from_db()
+
+
 def between(people: make.People, second: Person, asked: ApprovalRequest) -> dict[str, tuple[Callable[[], object], str]]:
     """What may happen between the approval and its effect."""
     return {
@@ -253,7 +260,7 @@ def between(people: make.People, second: Person, asked: ApprovalRequest) -> dict
         "asker deactivated": (lambda: make.deactivate(people.reviewer), "neither operator nor reviewer any more"),
         "withdrawn": (lambda: approval_gate.withdraw(asked, by=people.reviewer), "not approved: withdrawn"),
         "too late": (lambda: tampered(asked, use_by=Now() - timedelta(seconds=1)), "entry in the audit log|expired"),
-        "edited": (lambda: tampered(asked, evidence=asked.evidence.replace("grant", "revoke")), "does not hold"),
+        "edited": (lambda: edited(asked), "differs from its entry in the audit log"),
         "other roles": (lambda: make.grant(people.auditor, REVIEWER), "differs from the approved one"),
         "has it already": (lambda: make.grant(people.auditor, OPERATOR), "holds the role already"),
         "person deactivated": (lambda: make.deactivate(people.auditor), "Auditor is deactivated"),
