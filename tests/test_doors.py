@@ -600,7 +600,7 @@ def test_nothing_is_posted_from_another_site(world: DoorsWorld, visitor: str | N
 
 
 def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: DoorsWorld, people: make.People) -> None:
-    people.auditor.grants.update(revoked_at=people.auditor.created_at, revoked_by="tests")
+    make.revoke(people.auditor, Role.AUDITOR)
     found = knock(world, lambda address, _door: browser_of("auditor", people).get(address))
     assert found == {name: door.get[VISITORS.index("nobody")] for name, door in DOORS.items()}
 

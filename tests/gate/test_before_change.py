@@ -176,7 +176,7 @@ def test_roles_stop_and_backup_are_looked_at_before_each_write(change: KeyChange
 
 
 def test_a_removed_role_and_an_emergency_stop_are_told_apart(change: KeyChange, people: make.People) -> None:
-    people.reviewer.grants.filter(role=Role.REVIEWER).update(revoked_at="2026-01-01T00:00Z", revoked_by="x")
+    make.revoke(people.reviewer, Role.REVIEWER)
     with pytest.raises(RunError, match="is no longer a reviewer") as refused:
         before_write.insist_rights(change)
     assert refused.value.code == "rights_gone"

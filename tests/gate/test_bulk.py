@@ -21,7 +21,7 @@ from backups.restores.moves import RestoreRefused
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, Category, EmergencyStop, Environment, Person, Role, Run, Scan
+from kvops.models import ApprovalRequest, Category, EmergencyStop, Environment, Role, Run, Scan
 from kvops.refusals import Refused
 from kvops.runs import emergency
 from tests import make
@@ -179,7 +179,7 @@ def test_a_stopped_change_is_ended_early_and_what_was_sent_is_compared(approved:
 
 
 def test_the_approver_does_not_start_it(approved: ApprovedBulk) -> None:
-    Person.objects.get(pk=approved.people.reviewer.pk).grants.create(role=Role.OPERATOR, granted_by="tests")
+    make.grant(approved.people.reviewer, Role.OPERATOR)
     with pytest.raises(Refused):
         bulk_requests.start(approved.restore, by=approved.people.reviewer)
     nothing_written(approved.estate)

@@ -187,7 +187,7 @@ def test_a_backup_that_is_not_in_its_bucket_any_more_stops_it(approved: Approved
 def test_a_removed_role_stops_it(approved: ApprovedChange, who: str) -> None:
     run = change_requests.start(change_helpers.fresh(approved.change), by=approved.people.operator)
     person: Person = getattr(approved.people, who)
-    person.grants.filter(role=Role(who)).update(revoked_at=person.created_at, revoked_by="tests")
+    make.revoke(person, Role(who))
     change_helpers.refused(approved.worked(run), "rights_gone")
     nothing_written(approved)
     said(approved, f"is no longer {'an operator' if who == 'operator' else 'a reviewer'}.")

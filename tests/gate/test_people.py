@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models import F
@@ -18,6 +19,7 @@ from kvops.roles import recovery, requests
 from kvops.roles.requests import RoleChange, RolesRefused
 from tests import make
 from tests.gate.changing_roles import approve, ask, invite, take_effect
+from tests.gate.test_bypasses import at_once
 from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
@@ -477,3 +479,22 @@ def test_without_a_recovery_there_is_nothing_to_settle(people: make.People) -> N
     entries = Entry.objects.count()
     recovery.settle()
     assert Entry.objects.count() == entries
+
+
+# Two at once
+
+
+def used(asked: ApprovalRequest) -> None:
+    try:
+        requests.use(asked, by=asked.requester)
+    except RolesRefused as refused:
+        raise ApprovalRefused(str(refused)) from refused
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_revocations_at_once_leave_a_reviewer() -> None:
+    people, second = make.everybody(), make.person("second", REVIEWER)
+    one = approve(ask("revoke", people.reviewer, REVIEWER, by=people.operator), by=second)
+    other = approve(ask("deactivate", second, by=people.operator), by=people.reviewer)
+    assert sorted(at_once(partial(used, one), partial(used, other))) == [False, True]
+    assert Person.objects.active_reviewers().count() == 1

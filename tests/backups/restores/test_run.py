@@ -699,7 +699,7 @@ def test_nobody_starts_what_they_approved(estate: make.Estate, people: make.Peop
 def test_a_right_that_is_gone_stops_the_writing(estate: make.Estate, people: make.People, role: str) -> None:
     generation, _ = lost(estate)
     run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    getattr(people, role).grants.update(revoked_at=Now(), revoked_by="tests")
+    make.revoke(getattr(people, role), Role(role))
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("rights_gone", [])

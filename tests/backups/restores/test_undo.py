@@ -5,7 +5,6 @@ import re
 
 import pytest
 from django.db import IntegrityError
-from django.db.models.functions import Now
 
 from backups.cleanup import completion, evidence as cleanup_evidence, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
@@ -154,7 +153,7 @@ def test_not_by_somebody_who_is_no_operator(estate: make.Estate, people: make.Pe
 
 def test_not_when_the_approver_is_no_reviewer_any_more(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
-    people.reviewer.grants.update(revoked_at=Now(), revoked_by="tests")
+    make.revoke(people.reviewer, Role.REVIEWER)
     with pytest.raises(approval_gate.ApprovalRefused, match="no longer a reviewer"):
         stage_undo.start_undo(stage, by=people.operator)
 

@@ -285,7 +285,7 @@ def test_the_emergency_stop_holds_for_backups(estate: make.Estate, people: make.
 def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     started(estate, people)
-    people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+    make.revoke(people.reviewer, Role.REVIEWER)
     make.work()
     assert (deleted(estate), Run.objects.get(kind="prune").error_code) == ([], "rights_gone")
 
@@ -317,11 +317,11 @@ def test_what_somebody_started_who_lost_the_role_can_be_ended_early(
     def remove(store: R2Store, key: str) -> None:
         if objects:
             erase_permanently(store, key)
-        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+        make.revoke(people.reviewer, Role.REVIEWER)
 
     monkeypatch.setattr(erasure, "erase_permanently", remove)
     if not objects:
-        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+        make.revoke(people.reviewer, Role.REVIEWER)
     make.work()
     assert Run.objects.get(kind="prune").error_code == "rights_gone"
     monkeypatch.undo()

@@ -4,7 +4,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
@@ -104,7 +103,7 @@ def another_design(worker: helpers.SignedWorker, people: make.People) -> None:
 
 
 def lose_role(worker: helpers.SignedWorker, people: make.People) -> None:
-    people.reviewer.grants.filter(role=Role.REVIEWER).update(revoked_at=Now(), revoked_by="tests")
+    make.revoke(people.reviewer, Role.REVIEWER)
 
 
 NOES = [withdraw, expire, stop, change_cap, change_cron, retire, another_family, another_design, lose_role]
