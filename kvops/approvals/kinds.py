@@ -15,7 +15,7 @@ class ApprovalKind:
 
     `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
     the evidence of a prepared change. `why_not` takes a request and gives the reason why it cannot be approved now, or
-    an empty text; `why_not_by` takes a person besides, who is to decide. `owners` takes a request and gives the owners
+    an empty text; `why_not_by` takes the deciding person besides. `owners` takes a request and gives the owners
     of its subject, who are told of it. One of the roles `askers` asks, starts and withdraws. With `at_once`, `use`
     follows the approval without another click.
     """

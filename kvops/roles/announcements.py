@@ -32,7 +32,7 @@ def changed(person: Person, approval: ApprovalRequest) -> None:
 
 
 def recovery(found: ReviewerRecovery, sentence: str | Promise, *, occasion: str) -> None:
-    """Tell everybody who can sign in, and every channel, what became of a recovery."""
+    """Tell everybody with an active login, and every channel, about a recovery."""
     everybody = Person.objects.filter(logins__is_active=True).distinct()
     for environment in (None, *Environment.objects.exclude(slack="").order_by("order")):
         outbox.post(

@@ -209,7 +209,7 @@ def use(request: ApprovalRequest, *, by: Person) -> None:
 
 
 def _take_effect(change: RoleChange, used: ApprovalRequest) -> Person:
-    """Write the rows. The actor is the person who asked; the approval names the one who decided."""
+    """Write the rows. The actor is the requester; the approval names the approver."""
     actor = used.requester.actor
     if change.action == INVITE:
         user = people_setup.login_of(change.email, actor=actor, name=change.name)
