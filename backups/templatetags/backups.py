@@ -108,7 +108,7 @@ def _past_their_end() -> list[Alarm]:
     )
     text = _first([each.title for each in found])
     url, since = reverse("backups:investigations"), min(each.ends_at for each in found)
-    return [Alarm("warning", title % {"n": len(found)}, text, url, _("See details"), since)]
+    return [Alarm("warning", "investigation.past_end", title % {"n": len(found)}, text, url, _("See details"), since)]
 
 
 def _not_in_time() -> list[Alarm]:
@@ -122,14 +122,16 @@ def _not_in_time() -> list[Alarm]:
     found = []
     if overdue:
         title = ngettext("A backup of %(n)s family is overdue", "Backups of %(n)s families are overdue", len(overdue))
-        found.append(Alarm("danger", title % {"n": len(overdue)}, _first(overdue), url, see))
+        title %= {"n": len(overdue)}
+        found.append(Alarm("danger", "generation.overdue", title, _first(overdue), url, see))
     if short:
         title = ngettext(
             "%(n)s family has less than 14 days of restore history",
             "%(n)s families have less than 14 days of restore history",
             len(short),
         )
-        found.append(Alarm("warning", title % {"n": len(short)}, _first(short), url, see))
+        title %= {"n": len(short)}
+        found.append(Alarm("warning", "coverage.short", title, _first(short), url, see))
     return found
 
 
@@ -148,6 +150,7 @@ def _reappeared() -> list[Alarm]:
     return [
         Alarm(
             "danger",
+            "key.reappeared",
             ngettext("%(n)s deleted key reappeared", "%(n)s deleted keys reappeared", keys)
             % {"n": number_format(keys, force_grouping=True)},
             _("%(stage)s: inspect the keys, and note your findings.") % {"stage": stages[pk]},
@@ -167,6 +170,7 @@ def _differing() -> list[Alarm]:
     return [
         Alarm(
             "danger",
+            "stage.differs",
             ngettext(
                 "%(n)s difference with D1 after a clean-up",
                 "%(n)s differences with D1 after a clean-up",
@@ -187,6 +191,7 @@ def _unattended() -> list[Alarm]:
     return [
         Alarm(
             "danger",
+            "difference.unattended",
             ngettext(
                 "Nobody looks into %(n)s difference with D1",
                 "Nobody looks into %(n)s differences with D1",
@@ -207,6 +212,7 @@ def _overdue_cases() -> list[Alarm]:
     return [
         Alarm(
             "danger",
+            "difference.overdue",
             _("The cause of differences with D1 is overdue"),
             f"{case.environment.name}: {case.dataset.name}, {case.owner.name}",
             reverse("backups:check", args=[case.failed_id]),
@@ -219,16 +225,16 @@ def _overdue_cases() -> list[Alarm]:
 
 def _alarm(generation: Generation) -> Alarm:
     titles = {
-        Status.DAMAGED: _("The newest backup of %(what)s is damaged"),
-        Status.PARTIAL: _("The newest backup of %(what)s is partial"),
-        Status.COMPLETE: _("The newest backup of %(what)s was never verified"),
+        Status.DAMAGED: ("generation.damaged", _("The newest backup of %(what)s is damaged")),
+        Status.PARTIAL: ("generation.partial", _("The newest backup of %(what)s is partial")),
+        Status.COMPLETE: ("generation.unverified", _("The newest backup of %(what)s was never verified")),
     }
     what = f"{generation.namespace} {', '.join(generation.shown_prefixes)}"
     text = generation.shown_problem or _("No deletion may rely on this backup.")
     level = "danger" if generation.status == Status.DAMAGED else "warning"
     url = reverse("backups:generation", args=[generation.pk])
-    title = titles[Status(generation.status)] % {"what": what}
-    return Alarm(level, title, text, url, _("See details"), generation.finished_at)
+    code, title = titles[Status(generation.status)]
+    return Alarm(level, code, title % {"what": what}, text, url, _("See details"), generation.finished_at)
 
 
 @register.simple_tag

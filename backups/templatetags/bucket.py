@@ -44,13 +44,15 @@ def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
     if wrong := bucket.wrong:
         title = _("The bucket of %(environment)s differs from its backups") % name
         text = " · ".join(f"{look_of(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
-        level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
+        worst = next(one for one in (Status.MISSING, Status.CHANGED, Status.UNKNOWN) if one in wrong)
+        level = "warning" if worst == Status.UNKNOWN else "danger"
         url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
-        yield Alarm(level, title, text, url, _("See details"))
+        yield Alarm(level, f"object.{worst.value}", title, text, url, _("See details"))
     if bucket.uploads:
         title = _("The bucket of %(environment)s holds unfinished uploads") % name
         text = _("KVOps never uses multipart uploads, so something else writes under the prefix of the backups.")
-        yield Alarm("warning", title, text, f"{reverse('backups:storage')}#uploads", _("See details"))
+        url = f"{reverse('backups:storage')}#uploads"
+        yield Alarm("warning", "bucket.uploads", title, text, url, _("See details"))
 
 
 def _up_to(n: int) -> str:
@@ -67,7 +69,7 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
     )
     if not protection.known and protection.problem != Problem.NEVER:
         title = _("Bucket protection of %(environment)s is unknown")
-        yield Alarm("warning", title % name, protection.why, url, see)
+        yield Alarm("warning", "bucket.unknown", title % name, protection.why, url, see)
     titles = {
         Lock.MISSING: _("The bucket of %(environment)s does not lock the backups"),
         Lock.DISABLED: _("The lock on the backups of %(environment)s is disabled"),
@@ -76,19 +78,22 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
     }
     if unlocked := titles.get(Lock(protection.lock)):
         text = _("Anyone with the bucket's credentials can delete backups younger than %(days)s days.")
-        yield Alarm("danger", unlocked % name, text % {"days": timing.RETENTION_DAYS}, url, see)
+        text %= {"days": timing.RETENTION_DAYS}
+        yield Alarm("danger", "bucket.unprotected", unlocked % name, text, url, see)
     if protection.wider:
         title = _("A lock of %(environment)s covers more than the backups")
         text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
-        yield Alarm("warning", title % name, text % {"rules": ", ".join(protection.wider)}, url, see)
+        text %= {"rules": ", ".join(protection.wider)}
+        yield Alarm("warning", "bucket.wide_lock", title % name, text, url, see)
     if protection.deletes:
         title = _("Lifecycle rules of the bucket of %(environment)s delete backups")
         text = _("Lifecycle rules delete objects under the prefix of the backups: %(rules)s.")
-        yield Alarm("danger", title % name, text % {"rules": ", ".join(protection.deletes)}, url, see)
+        text %= {"rules": ", ".join(protection.deletes)}
+        yield Alarm("danger", "bucket.lifecycle", title % name, text, url, see)
     if protection.public:
         title = _("Anybody can read the bucket of %(environment)s")
         text = _("The bucket is public at %(hosts)s.") % {"hosts": ", ".join(protection.public)}
-        yield Alarm("danger", title % name, text, url, see)
+        yield Alarm("danger", "bucket.public", title % name, text, url, see)
 
 
 @register.inclusion_tag("storage/protection.html")

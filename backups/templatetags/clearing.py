@@ -50,7 +50,7 @@ def clearing_alarms() -> list[Alarm]:
         if newest is not None and newest.state == "stopped":
             title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
             url = reverse("backups:clearing", args=[one.pk])
-            found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
+            found.append(Alarm("danger", "clearing.stopped", title, newest.shown_reason, url, _("See details")))
     return found
 
 
@@ -64,5 +64,5 @@ def worker_alarms() -> list[Alarm]:
         if newest is not None and newest.state == "stopped":
             title = _("The expiry Worker of %(what)s stopped or is not heard") % {"what": one}
             url = reverse("backups:worker", args=[one.pk])
-            found.append(Alarm("danger", title, newest.shown_reason, url, _("See details")))
+            found.append(Alarm("danger", "worker.stopped", title, newest.shown_reason, url, _("See details")))
     return found

@@ -24,11 +24,13 @@ def outside_alarms() -> list[Alarm]:
         url, see = reverse("backups:outside", args=[search.pk]), _("See details")
         if search.found:
             text = " ".join([*map(str, announcements.lines(search)), str(announcements.ASK)])
-            found.append(Alarm("danger", str(announcements.title(search)), text, url, see, search.at))
+            title = str(announcements.title(search))
+            found.append(Alarm("danger", "setting.changed_outside", title, text, url, see, search.at))
         else:
             title = _("%(namespace)s: a backup of settings is not comparable with the one before")
             text = str(announcements.not_comparable(search))
-            found.append(Alarm("warning", title % {"namespace": search.namespace}, text, url, see, search.at))
+            title %= {"namespace": search.namespace}
+            found.append(Alarm("warning", "setting.not_comparable", title, text, url, see, search.at))
     return found
 
 

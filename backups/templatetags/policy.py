@@ -27,7 +27,7 @@ def policy_alarms() -> list[Alarm]:
     if not (sentence := policy.why_edited()):
         return []
     title, address = _("The policy was changed without an approval"), reverse("categories")
-    return [Alarm("danger", title, str(sentence), address, _("See details"))]
+    return [Alarm("danger", "policy.edited", title, str(sentence), address, _("See details"))]
 
 
 @register.inclusion_tag("includes/alarms.html")

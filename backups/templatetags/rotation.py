@@ -51,4 +51,5 @@ def _alarm(title: str, values: list[ValueAge], state: RotationState) -> Alarm:
     more = [f"+{len(values) - NAMED}"] if len(values) > NAMED else []
     url = f"{reverse('backups:rotation')}?state={state}"
     since = min(one.due_at for one in values if one.due_at)
-    return Alarm("warning", title % {"n": len(values)}, ", ".join(names + more), url, _("See details"), since)
+    text, see = ", ".join(names + more), _("See details")
+    return Alarm("warning", f"rotation.{state}", title % {"n": len(values)}, text, url, see, since)

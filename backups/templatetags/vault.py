@@ -54,4 +54,5 @@ def vault_alarms() -> list[Alarm]:
     more = [f"+{len(found) - NAMED}"] if len(found) > NAMED else []
     since = min(line.since or NEVER for line in found)
     url = reverse("backups:vault")
-    return [Alarm("warning", title % {"n": len(found)}, ", ".join(named + more), url, _("See details"), since)]
+    title %= {"n": len(found)}
+    return [Alarm("warning", "vault.lacks", title, ", ".join(named + more), url, _("See details"), since)]

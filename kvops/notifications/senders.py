@@ -41,19 +41,24 @@ class Unclear(NotDelivered):
 
 @dataclass(frozen=True)
 class Message:
-    """A message in one language. `number` identifies a repetition; `again` is set if an earlier attempt is unclear."""
+    """A message in one language. `number` identifies a repetition; `again` is set if an earlier attempt is unclear.
+
+    `help` has the addresses of the help for its alarms; it is empty for news.
+    """
 
     number: int | str
     title: str
     lines: Sequence[str]
     link: str
     open_it: str
+    help: str
     again: str
 
     @property
     def text(self) -> str:
         """The whole message as plain text."""
-        return "\n".join([self.title, "", *self.lines, "", self.link, self.again]).strip() + "\n"
+        parts = ("\n".join([self.title, "", *self.lines]), f"{self.link}\n{self.again}", self.help)
+        return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
 # docs.slack.dev/reference/block-kit/blocks: a header holds 150 characters, a section 3,000.
@@ -69,7 +74,7 @@ def blocks(message: Message) -> dict[str, object]:
     if body := "\n".join(message.lines)[:_SECTION]:
         found.append({"type": "section", "text": {"type": "plain_text", "text": body, "emoji": False}})
     notes = [f"<{_escaped(message.link)}|{_escaped(message.open_it)}>"] if message.link else []
-    notes += [_escaped(message.again)] if message.again else []
+    notes += [_escaped(note) for note in (message.help, message.again) if note]
     notes.append(f"KVOps #{message.number}")
     found.append({"type": "context", "elements": [{"type": "mrkdwn", "text": note} for note in notes]})
     return {"text": _escaped(message.title), "blocks": found}

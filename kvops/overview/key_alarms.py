@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
+from kvops.help import alarms as help_alarms
 from kvops.inventory import expiry as key_expiry
 from kvops.models import Namespace, Scan
 from kvops.names import visible
@@ -21,14 +22,20 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A problem that a person must look at, with its page."""
+    """A problem that a person must look at, with its page, and the code of its help (`kvops.help.alarms`)."""
 
     level: str
+    code: str
     title: str
     text: str
     url: str = ""
     action: str = ""
     since: datetime | None = None
+
+    @property
+    def help(self) -> str:
+        """The address of its help."""
+        return help_alarms.address(self.code)
 
 
 def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:
@@ -59,7 +66,7 @@ def _unexplained() -> list[Alarm]:
         ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
         text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
         url = reverse("unexplained-scan", args=[scan.pk])
-        found.append(Alarm("danger", title, text, url, _("See details"), scan.completed_at))
+        found.append(Alarm("danger", "deletion.unexplained", title, text, url, _("See details"), scan.completed_at))
     return found
 
 
@@ -69,7 +76,7 @@ def _unexpected(scan: Scan) -> Alarm:
     ) % {"namespace": scan.namespace, "count": spelled(scan.unexpected)}
     text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
     url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
-    return Alarm("danger", title, text, url, _("See details"), scan.completed_at)
+    return Alarm("danger", "key.unexpected", title, text, url, _("See details"), scan.completed_at)
 
 
 def _unclassified(counts: Iterable[tuple[Namespace, int, str, Scan | None]]) -> list[Alarm]:
@@ -84,7 +91,8 @@ def _unclassified(counts: Iterable[tuple[Namespace, int, str, Scan | None]]) -> 
             count,
         ) % {"count": spelled(count)}
         since = scan.completed_at if scan else None
-        found.append(Alarm("warning", title, text, f"{keys_url}?category=unclassified", _("See details"), since))
+        url = f"{keys_url}?category=unclassified"
+        found.append(Alarm("warning", "key.unclassified", title, text, url, _("See details"), since))
     return found
 
 
@@ -99,5 +107,6 @@ def _lacking() -> list[Alarm]:
         ) % {"namespace": scan.namespace, "count": spelled(count)}
         named = ", ".join(map(visible, families[:NAMED]))
         text = _("Their families are designed to expire, but these keys never do: %(families)s.") % {"families": named}
-        found.append(Alarm("warning", title, text, reverse("expiry"), _("See details"), scan.completed_at))
+        url, see = reverse("expiry"), _("See details")
+        found.append(Alarm("warning", "key.lacks_expiry", title, text, url, see, scan.completed_at))
     return found

@@ -186,13 +186,14 @@ def _processes() -> list[Alarm]:
     found = []
     if sweep := _late("sweep", timing.CANARY_LATE):
         text = f"{sweep} {_('Start manage.py sweep.')}"
-        found.append(Alarm("danger", _("The sweep does not run"), text, since=_seen("sweep")))
+        found.append(Alarm("danger", "process.sweep", _("The sweep does not run"), text, since=_seen("sweep")))
     # While a part of a backup is written, no task returns for as long as a part may take.
     worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
     if worker:
         text = f"{worker} {_('Start manage.py worker.')}"
         since = min(_seen("worker"), _seen("canary"))
-        found.append(Alarm("danger", _("The worker does not execute tasks"), text, since=since))
+        title = _("The worker does not execute tasks")
+        found.append(Alarm("danger", "process.worker", title, text, since=since))
     return found
 
 
@@ -231,7 +232,7 @@ def _failed() -> list[Alarm]:
     else:
         text = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
         url = f"{reverse('runs')}?state=failed"
-    return [Alarm("danger", title, text, url, _("See details"), failed[-1].finished_at)]
+    return [Alarm("danger", "run.failed", title, text, url, _("See details"), failed[-1].finished_at)]
 
 
 def _undelivered() -> list[Alarm]:
@@ -246,7 +247,8 @@ def _undelivered() -> list[Alarm]:
     error = str(found.order_by("-pk").values_list("error", flat=True)[0])
     text = said(error) or _("No worker sends it.")
     since = found.earliest("created_at").created_at
-    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See details"), since)]
+    url = f"{reverse('notifications')}?state=undelivered"
+    return [Alarm("danger", "message.undelivered", title, text, url, _("See details"), since)]
 
 
 def _overdue() -> list[Alarm]:
@@ -257,4 +259,5 @@ def _overdue() -> list[Alarm]:
     title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
     text = ", ".join(dict.fromkeys(one.label for one in found))
     since = min((one.newest.due_at for one in found if one.newest), default=None)
-    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See details"), since)]
+    title %= {"count": len(found)}
+    return [Alarm("danger", "schedule.missed", title, text, reverse("schedules"), _("See details"), since)]

@@ -107,6 +107,7 @@ PAGES = {
     "runbook": "/runbook/",
     "runbook-empty": "/runbook/?part=nothing-like-this",
     "runbook-by-hand": "/runbook/by-hand/new/",
+    "help-alarms": "/help/alarms/",
     "runbook-procedures": "/runbook/procedures/",
     "runbook-todos": "/runbook/todo/",
     "runs": "/runs/",

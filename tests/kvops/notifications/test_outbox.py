@@ -426,7 +426,9 @@ def test_the_page_shows_what_a_round_told(qa: Environment, people: make.People) 
 
 # The two services
 
-MESSAGE = Message(number=7, title="<!channel> & co", lines=["*bold*"], link="https://kvops/x", open_it="Open", again="")
+MESSAGE = Message(
+    number=7, title="<!channel> & co", lines=["*bold*"], link="https://kvops/x", open_it="Open", help="", again=""
+)
 
 
 def test_a_name_cannot_mention_anybody_in_slack() -> None:

@@ -1,0 +1,70 @@
+"""Alarms about KVOps itself: its processes, runs, schedules, messages and people's to-dos."""
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops.help.alarm_help import AlarmGroup, AlarmHelp
+
+WORK = AlarmGroup(
+    _("KVOps itself"),
+    (
+        AlarmHelp(
+            "process.worker",
+            _("The worker does not execute tasks"),
+            _("No backup, deletion or message goes on. Runs under way wait and lose nothing."),
+            _("Start manage.py worker, and read its log. Its runs go on by themselves where they were."),
+            "runs",
+        ),
+        AlarmHelp(
+            "process.sweep",
+            _("The sweep does not run"),
+            _("No schedule starts, no waiting run is woken, and no message is sent."),
+            _("Start manage.py sweep, and read its log. It catches up on what is due."),
+            "schedules",
+        ),
+        AlarmHelp(
+            "run.failed",
+            _("A run failed"),
+            _("The run stopped with an error. Its page says what is done and what is not."),
+            _("Read the sentence on the run's page, mend the cause, and press Resume, or start the work again."),
+            "runs",
+        ),
+        AlarmHelp(
+            "message.undelivered",
+            _("A notification could not be delivered"),
+            _("A mail or Slack message was refused, or has waited for more than a quarter of an hour."),
+            _("Correct the mail server, the webhook or the person's address. Then send it again, or give it up."),
+            "notifications",
+        ),
+        AlarmHelp(
+            "schedule.missed",
+            _("A schedule was missed or is overdue"),
+            _("Its work did not start in time, or did not succeed twice in a row."),
+            _("See on the schedule's page which runs failed and why. Start it once by hand after the repair."),
+            "schedules",
+        ),
+        AlarmHelp(
+            "schedule.refused",
+            _("A schedule could not start its work"),
+            _("A rule forbade the start, such as an emergency stop or a missing setting. Nothing was done."),
+            _("Read the reason on the schedule's page and remove it. The next due time tries again."),
+            "schedules",
+        ),
+        AlarmHelp(
+            "todo.overdue",
+            _("A to-do is overdue"),
+            _("A follow-up of an operation has passed its date, such as a plain file without an encrypted place."),
+            _("Do it, and tick it off in the runbook with a note."),
+            "runbook-todos",
+        ),
+        AlarmHelp(
+            "policy.edited",
+            _("The policy was changed without an approval"),
+            _("Families or datasets in the database are not as approved. Somebody changed them with SQL."),
+            _(
+                "Nothing is approved until they are as before. Find the change in the database's log, and put the rows"
+                " back, or ask for the change with manage.py apply_policy."
+            ),
+            "categories",
+        ),
+    ),
+)
