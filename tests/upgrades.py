@@ -6,7 +6,7 @@ CHANGELOG with the words `stop KVOps`, because the old code would fail on it.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import django
@@ -31,7 +31,7 @@ ADDING = (
 """RunSQL and RunPython are for people to judge; the others only add, or take a refusal away."""
 
 
-def breaking(operations: list[Operation]) -> Iterator[str]:
+def breaking(operations: Sequence[Operation]) -> Iterator[str]:
     """Each operation that the code of before would fail on, in words."""
     for one in operations:
         if isinstance(one, ADDING):
@@ -46,7 +46,7 @@ def _may_be_left_out(field: "models.Field[object, object]") -> bool:
     return field.null or field.has_db_default() or field.many_to_many is True
 
 
-def unannounced(app: str, name: str, operations: list[Operation], changelog: str) -> list[str]:
+def unannounced(app: str, name: str, operations: Sequence[Operation], changelog: str) -> list[str]:
     """The breaking operations of a migration, unless a line of the CHANGELOG names it and says `stop KVOps`."""
     said = any(f"{app} {name[:4]}" in line and "stop KVOps" in line for line in changelog.splitlines())
     return [] if said else [f"{app} {name}: {what}" for what in breaking(operations)]
