@@ -111,7 +111,7 @@ class TableReader:
         self._rows_read = 0
         self._counted = (0, 0)
         self._rule, self._database_id = rule, database_id
-        self._budget = Prepaid(SharedBudget(environment.account_id))
+        self._budget = Prepaid(SharedBudget.of(environment))
         self._paid_at = 0.0
         self._client = clients.reader(environment, self._budget)
         self._thread = ThreadPoolExecutor(1)

@@ -64,7 +64,7 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
         raise RunError("no_token", missing) from missing
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
-    budget, meter = Prepaid(SharedBudget(environment.account_id)), QuotaMeter(environment)
+    budget, meter = Prepaid(SharedBudget.of(environment)), QuotaMeter(environment)
     reading = clients.connection(environment, budget, meter)
     writing = clients.connection(environment, budget, meter, reference=environment.write_token)
     with (

@@ -27,7 +27,7 @@ _TOO_LARGE = gettext_noop(
 
 def read_now(namespace: Namespace, rule: Correspondence) -> Generator[tuple[int, Sequence[DatasetKey]]]:
     """The keys in batches, each with the calls made for it. Raises RunError, RateLimited and CloudflareError."""
-    budget = Prepaid(SharedBudget(namespace.environment.account_id))
+    budget = Prepaid(SharedBudget.of(namespace.environment))
     try:
         reserve(budget, LISTINGS + MOST // BULK_GET_LIMIT + SPARE)
         with clients.reader(namespace.environment, budget) as client:

@@ -7,7 +7,7 @@ to the five minutes that Cloudflare documents, because nobody could lift it.
 import re
 import time
 from http import HTTPStatus
-from typing import TypedDict
+from typing import NamedTuple
 
 import httpx
 
@@ -35,12 +35,24 @@ DAILY_LIMIT = 10048  # "your account has reached the free usage limit for this o
 DAY = 86_400.0  # seconds
 
 
-class Observed(TypedDict):
-    """The arguments of RequestBudget.observed."""
+MARGIN = 200
+"""Requests. With fewer left, ours wait until the reset, because colleagues and other tools share the user's limit."""
+MARGIN_OF = 1_200
+"""Requests. The limit that MARGIN is for (fundamentals/api/reference/limits); a smaller one keeps as large a part."""
 
-    remaining: int | None
-    reset: float | None
-    retry_after: float | None
+
+class ToldLimit(NamedTuple):
+    """One item of `Ratelimit`: requests left, seconds to the reset, and the quota of its policy if that is told."""
+
+    remaining: int
+    reset: float
+    quota: int | None
+
+    @property
+    def short(self) -> bool:
+        """Whether so little is left that ours must wait."""
+        margin = MARGIN if self.quota is None else min(MARGIN, self.quota * MARGIN // MARGIN_OF)
+        return self.remaining < max(margin, 1)
 
 
 def received(answer: httpx.Response, most: int) -> httpx.Response:
@@ -66,16 +78,34 @@ def received(answer: httpx.Response, most: int) -> httpx.Response:
     return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
 
 
-def observed(answer: httpx.Response) -> Observed:
-    """The contents of the rate-limit headers."""
-    limit = answer.headers.get("ratelimit", "")
-    remaining = re.search(r"\br=(\d{1,9})\b", limit)
-    reset = re.search(r"\bt=(\d{1,9})\b", limit)
-    return {
-        "remaining": int(remaining[1]) if remaining else None,
-        "reset": _sane(float(reset[1])) if reset else None,
-        "retry_after": retry_after(answer),
-    }
+def limits(answer: httpx.Response) -> list[ToldLimit]:
+    """The items of `Ratelimit` that can be read, each with its quota from `Ratelimit-Policy`."""
+    quotas = {name: found.get("q") for name, found in _items(answer.headers.get("ratelimit-policy", ""))}
+    return [
+        ToldLimit(found["r"], _sane(float(found["t"])), quotas.get(name))
+        for name, found in _items(answer.headers.get("ratelimit", ""))
+        if {"r", "t"} <= found.keys()
+    ]
+
+
+def _items(header: str) -> list[tuple[str, dict[str, int]]]:
+    """Name and numbers of each item of a list such as `"default";r=50;t=30, "burst";r=5;t=1`."""
+    found = []
+    for item in header.split(","):
+        name, _semicolon, rest = item.partition(";")
+        numbers = re.findall(r"\b([a-z]+)=(\d{1,9})(?!\d)", rest)
+        found.append((name.strip(), {key: int(number) for key, number in numbers}))
+    return found
+
+
+def asked_to_wait(answer: httpx.Response) -> float:
+    """Seconds to wait before the next request: `Retry-After`, or the reset of a limit with little left; else 0.0."""
+    return max([retry_after(answer) or 0.0, *(one.reset for one in limits(answer) if one.short)])
+
+
+def remaining(answer: httpx.Response) -> int | None:
+    """The requests left of the tightest limit; None if the answer does not tell."""
+    return min((one.remaining for one in limits(answer)), default=None)
 
 
 def retry_after(answer: httpx.Response) -> float | None:
@@ -140,9 +170,10 @@ def failure(answer: httpx.Response) -> CloudflareError:
             retry_after=DAY - _now(answer) % DAY,
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        said = observed(answer)
-        wait = said["retry_after"] if said["retry_after"] is not None else said["reset"]
-        wait = BLOCKED if wait is None else wait
+        said = retry_after(answer)
+        if said is None:
+            said = max((one.reset for one in limits(answer) if one.remaining == 0), default=None)
+        wait = BLOCKED if said is None else said
         return RateLimited(
             _(
                 "Cloudflare limits our requests (429); try again in %(wait)s s (request id %(request)s).",

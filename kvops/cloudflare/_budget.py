@@ -9,8 +9,8 @@ class RequestBudget(Protocol):
     def take(self, calls: int = 1) -> float:
         """Take `calls` requests. Return 0.0 if granted, else the seconds until they could be granted (none taken)."""
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """Note an answer's headers: requests left, seconds to the reset, seconds to wait."""
+    def observed(self, *, wait: float, remaining: int | None) -> None:
+        """Note an answer's headers: seconds to wait before the next request, and the requests left to the user."""
 
 
 class Unlimited:
@@ -20,7 +20,7 @@ class Unlimited:
         """Grant the requests at once."""
         return 0.0
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
+    def observed(self, *, wait: float, remaining: int | None) -> None:
         """Ignore the headers."""
 
 

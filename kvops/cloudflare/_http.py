@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._answers import failure, observed, received, unreadable
+from kvops.cloudflare._answers import asked_to_wait, failure, received, remaining, unreadable
 from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
@@ -196,7 +196,7 @@ class Transport:
             ) from None
         self._meter.answered(route.name, answer.status_code, time.monotonic() - began)
         self.clock.hear(answer.headers.get("date", ""))
-        self._budget.observed(**observed(answer))
+        self._budget.observed(wait=asked_to_wait(answer), remaining=remaining(answer))
         if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
             failed = failure(answer)
             if isinstance(failed, AuthError):

@@ -161,7 +161,9 @@ def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
     def read(envelope: _json.Object) -> BulkOutcome:
         result = _json.as_object(envelope.get("result"))
         count = _json.as_int(result.get("successful_key_count"))
-        failed = [_json.as_text(name) for name in _json.as_list(result.get("unsuccessful_keys"))]
+        # Absent or null is allowed (OpenAPI: optional, nullable). Then the count alone must say that all is done.
+        named = result.get("unsuccessful_keys")
+        failed = [] if named is None else [_json.as_text(name) for name in _json.as_list(named)]
         if count + len(set(failed)) != len(names) or not set(failed) <= set(names):
             strangers = ", ".join(repr(name[:60]) for name in sorted(set(failed) - set(names))[:SHOWN])
             sentence = _("Cloudflare's answer contradicts itself: %(done)s done and %(failed)s not, of %(sent)s sent.")

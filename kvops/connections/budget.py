@@ -1,7 +1,9 @@
 """Requests per 300 seconds, a sliding window in Postgres that all processes share.
 
-Cloudflare allows 1,200 in 5 minutes and then refuses everything for 5 more; we take at most 80 % of it
-(developers.cloudflare.com/fundamentals/api/reference/limits).
+Cloudflare allows a user 1,200 in 5 minutes, over all accounts, tools and the dashboard, and then refuses everything for
+5 more. We take at most 80 % of it (developers.cloudflare.com/fundamentals/api/reference/limits). Environments share one
+budget unless `environments.toml` says otherwise. If an answer tells that little is left, because colleagues work too,
+all processes wait until the reset.
 
 Requests count when they are taken. Prepaid requests count anew from the time they are known to be sent, and unsent
 ones are given back before more are paid. A second counts for one second longer than the window, so no window of 300 s
@@ -21,10 +23,13 @@ from django.db.models import F, Sum
 from django.db.models.functions import Greatest, Now
 
 from kvops import timing
-from kvops.models import Budget, BudgetSpend
+from kvops.models import Budget, BudgetSpend, Environment
 
 GOOD_FOR = 300.0
 """Seconds. Paid requests must be sent within this time: in Cloudflare's next window other processes have them."""
+
+TOLD_EVERY = 5.0
+"""Seconds between two times that a process stores the requests left, as an answer tells them."""
 
 # One statement under the budget's lock. A second counts until it is wholly outside the window, so that no window ever
 # holds more than the limit.
@@ -45,14 +50,19 @@ SELECT calls FROM spent
 
 @dataclass(frozen=True)
 class Left:
-    """The rest of a budget: requests that could be sent now, and the seconds Cloudflare asked to wait."""
+    """The rest of a budget: requests that could be sent now, of `most`, and the seconds Cloudflare asked to wait.
+
+    `told` are the requests that Cloudflare says are left to the user, colleagues included; None if it is not known.
+    """
 
     calls: int
+    most: int
     blocked: float
+    told: int | None
 
 
 class SharedBudget:
-    """The client's budget protocol over Postgres, for one name (an account)."""
+    """The client's budget protocol over Postgres, for one name."""
 
     def __init__(self, name: str, *, calls: int | None = None, window: float | None = None) -> None:
         """At most `calls` requests in `window` seconds; the defaults come from `timing`."""
@@ -60,8 +70,14 @@ class SharedBudget:
         self.calls = calls or timing.BUDGET_CALLS
         self.window = ceil((window or timing.BUDGET_WINDOW) + timing.BUDGET_DELAY)
         self._last = 0
+        self._tell_at = 0.0
         self.good_for = 0.0
         """Seconds. The last grant must be sent within this time after it was asked for, before its second ends."""
+
+    @classmethod
+    def of(cls, environment: Environment) -> "SharedBudget":
+        """The budget that the environment's requests count in."""
+        return cls(environment.budget, calls=min(environment.requests, timing.BUDGET_CALLS))
 
     def take(self, calls: int = 1) -> float:
         """Take `calls` requests. Return 0.0 if granted, else the seconds until they could be granted (none taken).
@@ -127,22 +143,31 @@ class SharedBudget:
                 return max(0.05, second + self.window + 1 - now)
         return float(self.window)
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """Note an answer's headers: `retry_after` blocks all processes, and so does a limit that is used up."""
-        wait = retry_after or (reset if remaining == 0 and reset else None)
+    def observed(self, *, wait: float, remaining: int | None) -> None:
+        """Note an answer's headers: a wait blocks all processes; the requests left are shown on `/environments/`."""
+        if not self.worth_noting(wait, remaining):
+            return
+        self._tell_at = time.monotonic() + TOLD_EVERY
+        Budget.objects.get_or_create(name=self.name)
+        found = Budget.objects.filter(name=self.name)
+        if remaining is not None:
+            found.update(told_left=remaining, told_at=Now())
         if wait:
-            Budget.objects.get_or_create(name=self.name)
-            Budget.objects.filter(name=self.name).update(
-                # Never shorten the wait of an earlier answer.
-                blocked_until=Greatest("blocked_until", Now() + timedelta(seconds=wait))
-            )
+            # Never shorten the wait of an earlier answer.
+            found.update(blocked_until=Greatest("blocked_until", Now() + timedelta(seconds=wait)))
+
+    def worth_noting(self, wait: float, remaining: int | None) -> bool:
+        """Whether an answer's headers are to be stored: each wait is; the requests left, every few seconds."""
+        return bool(wait) or (remaining is not None and time.monotonic() >= self._tell_at)
 
     def left(self) -> Left:
         """The rest of the budget now, for the pages; takes nothing."""
         with transaction.atomic():
             budget, now, blocked = self._lock()
             spent = budget.spends.filter(second__gte=int(now) - self.window).aggregate(sum=Sum("calls"))["sum"] or 0
-        return Left(calls=max(0, self.calls - spent), blocked=max(0.0, blocked))
+        fresh = budget.told_at is not None and now - budget.told_at.timestamp() < self.window
+        told = budget.told_left if fresh else None
+        return Left(calls=max(0, self.calls - spent), most=self.calls, blocked=max(0.0, blocked), told=told)
 
 
 class Prepaid:
@@ -157,6 +182,7 @@ class Prepaid:
         self._paid = 0
         self._good_until = 0.0
         self._asked_to_wait = 0.0
+        self._told: int | None = None
         self._lock = Lock()
         self.exhausted = False
 
@@ -194,11 +220,11 @@ class Prepaid:
             self._paid -= calls
             return 0.0
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
+    def observed(self, *, wait: float, remaining: int | None) -> None:
         """Remember an answer's headers."""
         with self._lock:
-            spent = reset if remaining == 0 and reset else 0.0
-            self._asked_to_wait = max(self._asked_to_wait, retry_after or 0.0, spent)
+            self._asked_to_wait = max(self._asked_to_wait, wait)
+            self._told = remaining
 
     def keep(self) -> None:
         """Let the requests sent so far count from now on, not from their payment. Call this between slow requests."""
@@ -214,6 +240,5 @@ class Prepaid:
         if self._granted:
             self._budget.restamp(self._granted, sent=self._granted - self._paid, kept=0)
             self._granted = self._paid = 0
-        if self._asked_to_wait:
-            self._budget.observed(remaining=None, reset=None, retry_after=self._asked_to_wait)
-            self._asked_to_wait = 0.0
+        self._budget.observed(wait=self._asked_to_wait, remaining=self._told)
+        self._asked_to_wait, self._told = 0.0, None

@@ -42,12 +42,12 @@ class _Relay:
         """As SharedBudget.take, from any thread."""
         return 0.0 if self._take_paid(calls) else self._ask(lambda: self._pay(calls))
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
+    def observed(self, *, wait: float, remaining: int | None) -> None:
         """As SharedBudget.observed, from any thread."""
-        if retry_after or remaining == 0:
+        if self._budget.worth_noting(wait, remaining):
 
             def tell() -> float:
-                self._budget.observed(remaining=remaining, reset=reset, retry_after=retry_after)
+                self._budget.observed(wait=wait, remaining=remaining)
                 return 0.0
 
             self._ask(tell)
@@ -137,7 +137,7 @@ class Calls:
         self._keep = keep
         self._patient = patient
         self._over = Event()
-        self._relay = _Relay(SharedBudget(environment.account_id))
+        self._relay = _Relay(SharedBudget.of(environment))
         self.client = Cloudflare(token=token, **clients.connection(environment, self._relay))
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         self._aside = ThreadPoolExecutor(1)  # for calls that cannot wait behind the submitted ones

@@ -40,7 +40,7 @@ def connection(
     return {
         "account_id": environment.account_id,
         "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
-        "budget": budget or SharedBudget(environment.account_id),
+        "budget": budget or SharedBudget.of(environment),
         "meter": Answers(meter or quota.QuotaMeter(environment), environment, reference or environment.read_token),
         "base_url": environment.api_base_url,
         "max_wait": timing.LONGEST_WAIT,
@@ -49,7 +49,7 @@ def connection(
 
 
 def reader(environment: Environment, budget: RequestBudget | None = None) -> Cloudflare:
-    """The reading client of an environment, to be used with `with`, on its account's budget or another.
+    """The reading client of an environment, to be used with `with`, on its budget or another.
 
     Raises ConfigurationError.
     """

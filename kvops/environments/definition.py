@@ -20,6 +20,9 @@ DEFAULT_API = "https://api.cloudflare.com/client/v4"
 DEFAULT_TEMPLATE = "backups"
 PLANS = ("paid", "free")
 LANGUAGES = ("en", "ja")
+BUDGET = r"[a-z0-9][a-z0-9-]*"
+FEWEST_REQUESTS, MOST_REQUESTS = 480, 960
+"""Requests in 300 seconds. Reading a block of keys may need 400 at once; Cloudflare allows a user 1,200."""
 HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]"
 
 
@@ -43,7 +46,7 @@ class D1Definition:
 
 @dataclass(frozen=True)
 class EnvironmentDefinition:
-    """One environment; the fields up to `vault` are those of the model."""
+    """One environment; the fields up to `requests` are those of the model."""
 
     slug: str
     name: str
@@ -64,6 +67,8 @@ class EnvironmentDefinition:
     hours: str
     days: str
     vault: str
+    budget: str
+    requests: int
     kv: tuple[KVDefinition, ...]
     d1: tuple[D1Definition, ...]
 
@@ -125,6 +130,8 @@ def _environment(table: TomlTable) -> EnvironmentDefinition:
         hours=_hours(table),
         days=_days(table),
         vault=table.text("vault", "", takes="takes the name of a 1Password vault", longest=100),
+        budget=table.text("budget", "shared", pattern=BUDGET, takes="takes a-z, 0-9 and -", longest=40),
+        requests=table.number("requests", MOST_REQUESTS, lowest=FEWEST_REQUESTS, highest=MOST_REQUESTS),
         kv=tuple(
             KVDefinition(
                 _binding(kv),
@@ -217,6 +224,12 @@ def _insist_rules(found: Sequence[EnvironmentDefinition]) -> None:
     for definition in found:
         if plans[definition.account_id] != definition.plan:
             raise DefinitionRefused(f"{definition.slug}: another environment of this account says another plan.")
+    requests = {d.budget: d.requests for d in found}
+    for definition in found:
+        if requests[definition.budget] != definition.requests:
+            raise DefinitionRefused(
+                f"{definition.slug}: another environment with the budget {definition.budget} says other `requests`."
+            )
     _insist_pairs(found)
     _insist_buckets(found)
 

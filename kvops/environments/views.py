@@ -28,10 +28,12 @@ def index(request: HttpRequest) -> HttpResponse:
         .select_related("scratch")
         .prefetch_related("namespaces", "databases", "skews")
     )
+    sharing = {
+        one.pk: ", ".join(other.name for other in found if other != one and other.budget == one.budget) for one in found
+    }
     context = {
-        "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
+        "environments": [(one, SharedBudget.of(one).left(), sharing[one.pk], quota.spent(one)) for one in found],
         "band": next((one for one in found if one.production), None),
-        "budget_calls": SharedBudget("").calls,
         "change": prepared_changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),
     }

@@ -10,10 +10,12 @@ from kvops.models.environments import Environment
 
 
 class Budget(models.Model):
-    """One limit, by default an account's. Its row is the lock; `blocked_until` comes from Cloudflare's answers."""
+    """One limit, by default of all environments. Its row is the lock; the rest comes from Cloudflare's answers."""
 
     name = models.CharField(max_length=100, unique=True)
     blocked_until = models.DateTimeField(null=True, blank=True)
+    told_left = models.IntegerField(null=True, blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

@@ -41,12 +41,20 @@ class Environment(models.Model):
     """The days of these hours, such as mon,tue; empty for all."""
     vault = models.CharField(max_length=100, blank=True, default="", db_default="")
     """The 1Password vault in which settings backups are kept too; empty for none."""
+    budget = models.CharField(max_length=40, default="shared", db_default="shared")
+    """The name of the request budget. Environments whose tokens belong to one user share a name."""
+    requests = models.PositiveIntegerField(default=960, db_default=960)
+    """Requests in 300 seconds that the budget allows."""
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="environment_plan_is_known", condition=Q(plan__in=["paid", "free"])),
             models.CheckConstraint(name="environment_language_is_known", condition=Q(language__in=["en", "ja"])),
+            models.CheckConstraint(name="environment_budget_is_named", condition=~Q(budget="")),
+            models.CheckConstraint(
+                name="environment_requests_are_possible", condition=Q(requests__gte=480, requests__lte=960)
+            ),
             models.CheckConstraint(name="environment_days_have_hours", condition=Q(days="") | ~Q(hours="")),
             models.CheckConstraint(name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))),
         ]

@@ -39,8 +39,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "run": run,
         "environment": run.environment,
         "subject_url": _subject_url(run),
-        "budget": SharedBudget(run.environment.account_id).left() if run.environment else None,
-        "budget_calls": SharedBudget("").calls,
+        "budget": SharedBudget.of(run.environment).left() if run.environment else None,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "runs/detail.html", context)

@@ -236,6 +236,8 @@ ENVIRONMENTS = [
     RowAttempt("role_held_once", lambda w: again(w.grant())),
     RowAttempt("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
     RowAttempt("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
+    RowAttempt("environment_budget_is_named", lambda w: change(w.environment, budget="")),
+    RowAttempt("environment_requests_are_possible", lambda w: change(w.environment, requests=961)),
     RowAttempt("environment_plan_is_known", lambda w: change(w.environment, plan="x")),
     RowAttempt("environment_days_have_hours", lambda w: change(w.environment, days="mon")),
     RowAttempt("environment_language_is_known", lambda w: change(w.environment, language="tlh")),

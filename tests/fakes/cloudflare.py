@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import formatdate
+from math import ceil
 from threading import RLock
 from types import TracebackType
 from typing import Literal, Self
@@ -95,7 +96,7 @@ class ApiCall:
 class FakeCloudflare:
     """Start it (or use it with `with`), add accounts' things, point a client at `base_url`.
 
-    `quota`: requests an account may make in 300 s before 429; None for no limit.
+    `quota`: requests that the user of all tokens may make in 300 s, over all accounts, before 429; None for no limit.
     """
 
     def __init__(self, *, quota: int | None = None) -> None:
@@ -108,7 +109,7 @@ class FakeCloudflare:
         self._tokens: dict[str, tuple[str, Permission]] = {}
         self._faults: list[faults.ApiFault] = []
         self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
-        self._recent: dict[str, deque[float]] = defaultdict(deque)
+        self._recent: deque[float] = deque()
         self._lock = RLock()
         self._server = Server(self._answer)
 
@@ -334,7 +335,7 @@ class FakeCloudflare:
                 reply = faults.failure(401, 10000, "Authentication error")
             elif owner != account or permission not in allowed:
                 reply = faults.failure(403, 10000, "Authentication error")
-            elif (left := self._left(account)) < 0:
+            elif (left := self._left()) < 0:
                 reply = faults.failure(429, 971, "Please wait")
                 reply.headers["Retry-After"] = f"{-left:.0f}"
             else:
@@ -345,25 +346,35 @@ class FakeCloudflare:
             reply.headers.setdefault("Date", formatdate(self.dates(), usegmt=True))
             reply.headers["cf-ray"] = f"{uuid4().hex[:16]}-FAKE"
             if "text/html" not in reply.headers.get("Content-Type", ""):
-                quota, recent = self.quota or 1200, len(self._recent[account])
-                reply.headers["Ratelimit"] = f'"default";r={max(quota - recent, 0)};t=300'
+                quota = self.quota or 1200
+                reply.headers["Ratelimit"] = f'"default";r={max(quota - len(self._recent), 0)};t={self._reset()}'
                 reply.headers["Ratelimit-Policy"] = f'"default";q={quota};w=300'
         return reply
 
     def _now(self) -> float:
         return self._api.clock()
 
-    def _left(self, account: str) -> float:
+    def colleague(self, calls: int) -> None:
+        """Let another tool of the same user make so many calls now."""
+        with self._lock:
+            for _call in range(calls):
+                self._left()
+
+    def _left(self) -> float:
         """Count a call; the calls left, or minus the seconds until there are some again."""
         if self.quota is None:
             return 1.0
-        now, recent = self.clock(), self._recent[account]
+        now, recent = self.clock(), self._recent
         while recent and recent[0] <= now - WINDOW:
             recent.popleft()
         if len(recent) >= self.quota:
             return -(recent[0] + WINDOW - now)
         recent.append(now)
         return float(self.quota - len(recent))
+
+    def _reset(self) -> int:
+        """Whole seconds until the oldest counted call leaves the window."""
+        return ceil(self._recent[0] + WINDOW - self.clock()) if self._recent else 300
 
     def _note(self, context: Context, route: str, reply: Reply) -> None:
         request = context.request

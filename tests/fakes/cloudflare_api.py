@@ -390,7 +390,14 @@ class Api:
             done -= len(failed)
         if context.has("named_twice"):
             failed, done = names[:1] * 2, len(names) - 2
-        return success(json.dumps({"successful_key_count": done, "unsuccessful_keys": failed}))
+        result: dict[str, object] = {"successful_key_count": done, "unsuccessful_keys": failed}
+        if context.has("names_null"):
+            result["unsuccessful_keys"] = None
+        if context.has("fewer_unnamed"):
+            result = {"successful_key_count": done - 1, "unsuccessful_keys": None}
+        if context.has("names_absent"):
+            del result["unsuccessful_keys"]
+        return success(json.dumps(result))
 
 
 def _some(fault: ApiFault | None, names: list[str]) -> list[str]:

@@ -98,7 +98,7 @@ def _fill(here: CleanupGround, rng: random.Random, *, tight: bool) -> list[str]:
 
 def _spend(here: CleanupGround, *, left: int) -> None:
     """Leave the account this many requests of the present window."""
-    budget = SharedBudget(here.estate.qa.environment.account_id)
+    budget = SharedBudget.of(here.estate.qa.environment)
     budget.take(max(0, budget.left().calls - left))
 
 

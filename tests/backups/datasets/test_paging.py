@@ -80,7 +80,7 @@ def test_an_error_of_d1_reaches_the_caller(masters: make.Estate) -> None:
 
 
 def test_without_room_in_the_request_limit_no_page_is_asked_for(masters: make.Estate) -> None:
-    budget = SharedBudget(masters.qa.environment.account_id)
+    budget = SharedBudget.of(masters.qa.environment)
     budget.take(budget.left().calls)
     with reader(masters) as table:
         assert table.ask() > 0

@@ -169,7 +169,7 @@ def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.
     while run.cursor.get("phase") != "delete":
         run_driver.drive(run.pk)
         run.refresh_from_db()
-    budget, reads = SharedBudget(estate.qa.environment.account_id), len(estate.cloudflare.calls("bulk_get"))
+    budget, reads = SharedBudget.of(estate.qa.environment), len(estate.cloudflare.calls("bulk_get"))
     budget.take(budget.left().calls - prepaid.SPARE)
     run_driver.drive(run.pk)
     run.refresh_from_db()

@@ -93,7 +93,7 @@ def test_requests_that_were_paid_and_not_sent_are_given_back(masters: make.Estat
 
 
 def test_without_room_in_the_request_limit_nothing_is_sent(masters: make.Estate) -> None:
-    budget = SharedBudget(masters.qa.environment.account_id)
+    budget = SharedBudget.of(masters.qa.environment)
     budget.take(budget.left().calls - 10)
     before = len(masters.cloudflare.journal)
     check = live.start_live_check(Dataset.objects.get(), masters.qa, actor=make.SETUP, person=None)

@@ -237,13 +237,13 @@ class Scripted(Unlimited):
 
     def __init__(self, waits: list[float]) -> None:
         self.waits = waits
-        self.told: list[tuple[int | None, float | None, float | None]] = []
+        self.told: list[tuple[float, int | None]] = []
 
     def take(self, calls: int = 1) -> float:
         return self.waits.pop(0) if self.waits else float(calls - 1)
 
-    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        self.told.append((remaining, reset, retry_after))
+    def observed(self, *, wait: float, remaining: int | None) -> None:
+        self.told.append((wait, remaining))
 
 
 def test_a_short_wait_for_the_budget_is_slept(fake: FakeCloudflare) -> None:
@@ -268,7 +268,7 @@ def test_the_budget_learns_what_the_headers_say(fake: FakeCloudflare) -> None:
     budget = Scripted([])
     with reader(fake, budget=budget) as cf:
         cf.value(NS, "k")
-    assert budget.told == [(10, 300.0, 1.0), (9, 300.0, None)]
+    assert budget.told == [(1.0, 10), (0.0, 9)]
 
 
 def test_every_repeat_takes_from_the_budget(fake: FakeCloudflare) -> None:

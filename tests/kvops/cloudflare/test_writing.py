@@ -58,6 +58,20 @@ def test_what_was_not_deleted_everywhere_is_named(fake: FakeCloudflare, kv: KVWr
     assert left(fake) == ["b"]
 
 
+@pytest.mark.parametrize("kind", ["names_null", "names_absent"])
+def test_an_answer_without_a_list_of_failures_is_believed_if_its_count_says_all(
+    fake: FakeCloudflare, kv: KVWriter, kind: str
+) -> None:
+    fake.fault("bulk_delete", kind)
+    outcome = kv.bulk_delete(NS, ["a", "b"])
+    assert (outcome.successful_count, outcome.unsuccessful, outcome.contradicts) == (2, [], False)
+
+
+def test_without_a_list_of_failures_a_smaller_count_contradicts(fake: FakeCloudflare, kv: KVWriter) -> None:
+    fake.fault("bulk_delete", "fewer_unnamed")
+    assert kv.bulk_delete(NS, ["a", "b"]).unknown == ["a", "b"]
+
+
 @pytest.mark.parametrize("kind", ["wrong_count", "unknown_names"])
 def test_an_answer_that_contradicts_itself_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
     fake.fault("bulk_delete", kind)

@@ -98,29 +98,37 @@ def test_what_is_left_is_told_without_taking() -> None:
 
 
 def test_retry_after_blocks_everybody() -> None:
-    small().observed(remaining=None, reset=None, retry_after=120)
+    small().observed(remaining=None, wait=120)
     assert small().take() == pytest.approx(120, abs=2)
     assert small().left().blocked == pytest.approx(120, abs=2)
 
 
-def test_a_limit_that_is_used_up_blocks_until_it_is_reset() -> None:
-    small().observed(remaining=0, reset=60, retry_after=None)
-    assert small().take() == pytest.approx(60, abs=2)
+def test_requests_left_block_nobody_and_are_shown() -> None:
+    small().observed(remaining=500, wait=0.0)
+    assert (small().take(), small().left().told) == (0.0, 500)
 
 
-def test_a_limit_with_something_left_blocks_nobody() -> None:
-    small().observed(remaining=5, reset=60, retry_after=None)
-    assert small().take() == 0.0
+def test_requests_left_are_stored_every_few_seconds_only() -> None:
+    budget = small()
+    budget.observed(remaining=500, wait=0.0)
+    budget.observed(remaining=400, wait=0.0)
+    assert small().left().told == 500
+
+
+def test_what_was_left_a_window_ago_is_not_shown() -> None:
+    small().observed(remaining=500, wait=0.0)
+    Budget.objects.update(told_at=F("told_at") - timedelta(seconds=302))
+    assert small().left().told is None
 
 
 def test_a_later_answer_does_not_shorten_a_block() -> None:
-    small().observed(remaining=None, reset=None, retry_after=120)
-    small().observed(remaining=0, reset=5, retry_after=None)
+    small().observed(remaining=None, wait=120)
+    small().observed(remaining=0, wait=5)
     assert small().take() == pytest.approx(120, abs=2)
 
 
 def test_a_block_ends_by_itself() -> None:
-    small().observed(remaining=None, reset=None, retry_after=120)
+    small().observed(remaining=None, wait=120)
     Budget.objects.update(blocked_until=F("blocked_until") - timedelta(seconds=121))
     assert small().take() == 0.0
 
@@ -209,7 +217,7 @@ def test_more_than_the_limit_is_refused_instead_of_waited_for() -> None:
 def test_a_wait_that_an_answer_asked_for_holds_for_the_next_reservation() -> None:
     prepaid = Prepaid(small())
     prepaid.reserve(4)
-    prepaid.observed(remaining=None, reset=None, retry_after=90)
+    prepaid.observed(remaining=None, wait=90)
     assert prepaid.reserve(4) == pytest.approx(90, abs=2)
     assert prepaid.paid == 0
 
@@ -223,8 +231,8 @@ def test_a_reservation_that_does_not_fit_says_how_long_to_wait() -> None:
 
 def test_what_threads_heard_is_told_when_they_are_done() -> None:
     prepaid = Prepaid(small())
-    prepaid.observed(remaining=None, reset=None, retry_after=90)
-    prepaid.observed(remaining=0, reset=30, retry_after=None)
+    prepaid.observed(remaining=None, wait=90)
+    prepaid.observed(remaining=0, wait=30)
     assert small().take() == 0.0
     prepaid.settle()
     assert small().take() == pytest.approx(90, abs=2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from kvops.cloudflare import DailyLimitReached, RateLimited
-from kvops.cloudflare._answers import BLOCKED, LONGEST_WAIT, failure, observed, retry_after
+from kvops.cloudflare._answers import BLOCKED, LONGEST_WAIT, asked_to_wait, failure, remaining, retry_after
 
 SKEWS = (-86_400, -300, 0, 300, 86_400)
 """Seconds by which Cloudflare's clock may differ from ours."""
@@ -60,7 +60,32 @@ def test_a_wait_that_cannot_be_meant_is_cut_to_the_longest_that_is_documented(he
 
 
 def test_a_reset_that_cannot_be_meant_is_cut_too() -> None:
-    assert observed(answer(ratelimit='"default";r=0;t=999999999'))["reset"] == BLOCKED
+    assert asked_to_wait(answer(ratelimit='"default";r=0;t=999999999')) == BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("ratelimit", "policy", "wait"),
+    [
+        ('"default";r=200;t=60', "", 0),
+        ('"default";r=199;t=60', "", 60),
+        ('"default";r=199;t=60', '"default";q=1200;w=300', 60),
+        ('"burst";r=4;t=2', '"burst";q=30;w=10', 2),
+        ('"burst";r=5;t=2', '"burst";q=30;w=10', 0),
+        ('"default";r=900;t=60, "burst";r=0;t=2', '"default";q=1200;w=300, "burst";q=30;w=10', 2),
+        ('"default";r=0;t=60, "burst";r=0;t=2', '"default";q=1200;w=300, "burst";q=3;w=1', 60),
+        ("r=0;t=60", "", 0),
+        ('"default";r=many;t=60', "", 0),
+        ('"default";r=0', "", 0),
+        ("", "", 0),
+    ],
+)
+def test_little_left_of_any_limit_is_a_wait_until_its_reset(ratelimit: str, policy: str, wait: int) -> None:
+    assert asked_to_wait(answer(ratelimit=ratelimit, ratelimit_policy=policy)) == wait
+
+
+def test_the_tightest_limit_tells_the_requests_left() -> None:
+    assert remaining(answer(ratelimit='"default";r=900;t=60, "burst";r=7;t=2')) == 7
+    assert remaining(answer()) is None
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40))

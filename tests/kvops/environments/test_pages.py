@@ -35,12 +35,19 @@ def test_the_page_shows_bindings_and_references_and_no_secret(operator: Client, 
 
 
 def test_the_page_says_how_many_requests_are_left(operator: Client, estate: make.Estate) -> None:
-    budget = SharedBudget(make.ACCOUNTS["qa"])
+    budget = SharedBudget("shared")
     budget.take(100)
-    budget.observed(remaining=None, reset=None, retry_after=90)
+    budget.observed(remaining=None, wait=90)
     text = page(operator)
     assert "860 of 960" in text
-    assert "Cloudflare asked to wait" in text
+    assert "or little is left: KVOps waits 90 s." in text
+
+
+def test_the_page_says_what_cloudflare_tells_and_who_shares_a_budget(operator: Client, estate: make.Estate) -> None:
+    SharedBudget("shared").observed(remaining=431, wait=0.0)
+    text = page(operator)
+    assert "Cloudflare says: 431 left to the user, other tools included." in text
+    assert "shared with Production" in text
 
 
 def test_without_environments_the_page_shows_a_file_to_begin_with(operator: Client) -> None:

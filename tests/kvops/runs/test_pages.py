@@ -110,11 +110,11 @@ def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, peo
             Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
         )
     assert "960 of 960" in signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
-    SharedBudget(make.ACCOUNTS["qa"]).take(60)
-    SharedBudget(make.ACCOUNTS["qa"]).observed(remaining=None, reset=None, retry_after=120)
+    SharedBudget("shared").take(60)
+    SharedBudget("shared").observed(remaining=None, wait=120)
     page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
     assert "900 of 960" in page
-    assert "Cloudflare asked to wait 120 s." in page
+    assert "KVOps waits 120 s." in page
 
 
 @pytest.mark.parametrize(("state", "button"), [("failed", "Try again"), ("stopped", "Go on"), ("running", "Stop")])
