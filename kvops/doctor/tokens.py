@@ -41,7 +41,7 @@ def separation(environment: Environment, examined: Examined) -> Iterator[Diagnos
 def budget(environment: Environment, _examined: Examined) -> Iterator[Diagnosis]:
     """Check that requests are left and that Cloudflare has not asked to wait."""
     about = say(_("%(environment)s: request budget"), environment=environment.slug)
-    shared = SharedBudget(environment.account_id)
+    shared = SharedBudget.of(environment)
     left = shared.left()
     if left.blocked:
         sentence = _("Cloudflare asked to wait %(seconds)s s. Find out which other tools use this user's tokens.")

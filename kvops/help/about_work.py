@@ -29,6 +29,27 @@ WORK = AlarmGroup(
             "runs",
         ),
         AlarmHelp(
+            "run.waiting",
+            _("Work waits for a service"),
+            _("A service has kept a run waiting for a quarter of an hour. Nothing is lost, and it tries again."),
+            _("See on Runs what it waits for. If a limit is the cause, end other work or wait."),
+            "runs",
+        ),
+        AlarmHelp(
+            "token.refused",
+            _("A token is refused"),
+            _("A service does not know a token, or the token lacks a permission. The message names its reference."),
+            _("Replace the secret, restart the processes that read it, and resume the failed runs."),
+            "environments",
+        ),
+        AlarmHelp(
+            "reviewer.recovery",
+            _("A recovery of the reviewer was started"),
+            _("Somebody at a shell asked for a new reviewer, as none is active. It takes effect after a day."),
+            _("If none of you asked for it, find out at once who uses the server, and stop the sweep."),
+            "people",
+        ),
+        AlarmHelp(
             "message.undelivered",
             _("A notification could not be delivered"),
             _("A mail or Slack message was refused, or has waited for more than a quarter of an hour."),

@@ -1,7 +1,10 @@
 """Every alarm and its help, by code."""
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from kvops.help.about_backups import BACKUPS
 from kvops.help.about_buckets import BUCKETS
@@ -17,7 +20,7 @@ def address(code: str) -> str:
     return f"{reverse('help-alarms')}#{code}" if code in BY_CODE else ""
 
 
-def link(code: str) -> str:
-    """The address of an alarm's help for a message, with scheme and host; empty for mere news."""
-    path = address(code)
-    return f"{settings.BASE_URL}{path}" if path else ""
+def in_message(codes: Iterable[str]) -> str:
+    """The lines of a message that lead to the help for its alarms; empty for mere news."""
+    links = [f"{settings.BASE_URL}{path}" for code in dict.fromkeys(codes) if (path := address(code))]
+    return "\n".join([_("Meaning and next step:"), *links]) if links else ""

@@ -95,7 +95,7 @@ def _budget() -> Metric:
         "kvops_request_budget_left", "Requests to Cloudflare that could be sent now.", labels=["environment"]
     )
     for environment in Environment.objects.order_by("order"):
-        left.add_metric([environment.slug], SharedBudget(environment.account_id).left().calls)
+        left.add_metric([environment.slug], SharedBudget.of(environment).left().calls)
     return left
 
 

@@ -162,7 +162,7 @@ CREATE TRIGGER recovery_guard_truncate BEFORE TRUNCATE ON kvops_reviewerrecovery
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0022_workers"),
+        ("kvops", "0023_watching"),
     ]
 
     operations = [

@@ -64,15 +64,9 @@ def message_of(mine: Sequence[Notification]) -> Message:
             lines=first.lines if alone else _lines(mine),
             link=f"{settings.BASE_URL}{link}" if link else "",
             open_it=_("Open it in KVOps"),
-            help=_help(mine),
+            help=help_alarms.in_message(one.event for one in mine),
             again=_("Sent again: an earlier attempt may have arrived.") if any(one.unclear for one in mine) else "",
         )
-
-
-def _help(mine: Sequence[Notification]) -> str:
-    """One line for each kind of alarm among them: the address of its help. News have none."""
-    links = [link for event in dict.fromkeys(one.event for one in mine) if (link := help_alarms.link(event))]
-    return "\n".join([_("Meaning and next step:"), *links]) if links else ""
 
 
 def _all_of(one: Notification) -> str:

@@ -21,6 +21,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from kvops import timing
+from kvops.help import alarms as help_alarms
 from kvops.models import Heartbeat, Role
 from kvops.notifications import outbox, senders
 from kvops.notifications.senders import Message, NotDelivered
@@ -119,7 +120,8 @@ def _mails(what: str, at: datetime | None) -> Mails:
             title, lines = _gone(at) if what == "gone" else _back(at)
             number = f"worker-{what}-{at:%Y%m%d%H%M%S}-{person.pk}" if at else f"worker-{what}-{person.pk}"
             link = f"{settings.BASE_URL}{reverse('home')}"
-            mails.append((Message(number, title, lines, link, _("Open it in KVOps"), ""), person.email))
+            help_ = help_alarms.in_message(["process.worker"]) if what == "gone" else ""
+            mails.append((Message(number, title, lines, link, _("Open it in KVOps"), help_, ""), person.email))
     return mails
 
 

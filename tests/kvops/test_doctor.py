@@ -212,7 +212,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
         "Set it right",
     ),
     "no requests left": (
-        lambda _one: SharedBudget(make.ACCOUNTS["qa"]).observed(remaining=None, reset=None, retry_after=90),
+        lambda _one: SharedBudget("shared").observed(remaining=None, wait=90),
         "qa: request budget",
         "other tools",
     ),

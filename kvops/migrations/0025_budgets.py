@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0022_workers"),
+        ("kvops", "0024_people"),
     ]
 
     operations = [
