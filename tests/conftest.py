@@ -2,19 +2,22 @@
 
 import gc
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
 from django.utils import translation
 from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
+from pytest_django.fixtures import Settings
 
+from kvops.models import Namespace
 from tests import judge, make, template
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 from tests.keys import encrypting
-from tests.prepared import Prepared, preparing
+from tests.prepared import Prepared, preparing, step
 from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
@@ -50,18 +53,31 @@ def django_db_modify_db_settings(
         connection.settings_dict["TEST"]["TEMPLATE"] = template.migrated()
 
 
+class Ports:
+    """Where the fakes of this process serve: the rows of a state that is put back name the same addresses."""
+
+    cloudflare = s3 = 0
+
+
 @pytest.fixture
 def cloudflare() -> Iterator[FakeCloudflare]:
     """An empty fake Cloudflare."""
-    with FakeCloudflare() as fake:
+    with FakeCloudflare(port=Ports.cloudflare) as fake:
+        Ports.cloudflare = port_of(fake.base_url)
         yield fake
 
 
 @pytest.fixture
 def s3() -> Iterator[FakeS3]:
     """An empty fake bucket."""
-    with FakeS3() as fake:
+    with FakeS3(port=Ports.s3) as fake:
+        Ports.s3 = port_of(fake.endpoint)
         yield fake
+
+
+def port_of(address: str) -> int:
+    """The port of an address that names one."""
+    return urlsplit(address).port or 0
 
 
 @pytest.fixture(autouse=True)
@@ -93,21 +109,27 @@ def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def prepared(db: None) -> Iterator[Prepared]:
+def prepared(db: None, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Prepared]:
     """The states that many tests begin with."""
-    with preparing() as found:
+    with preparing(monkeypatch, settings) as found:
         yield found
 
 
 @pytest.fixture
-def people(db: None) -> make.People:
+def people(prepared: Prepared) -> make.People:
     """The five people."""
-    return make.everybody()
+    return step("people", build=make.everybody)
 
 
 @pytest.fixture
-def estate(db: None, cloudflare: FakeCloudflare, s3: FakeS3) -> make.Estate:
+def estate(prepared: Prepared, cloudflare: FakeCloudflare, s3: FakeS3) -> make.Estate:
     """QA and production with SETTINGS and MASTERS_D1, and the policy."""
+    prepared.fakes = cloudflare, s3
+    qa, production = step("estate", build=lambda: _estate(cloudflare, s3))
+    return make.Estate(cloudflare, s3, qa, production)
+
+
+def _estate(cloudflare: FakeCloudflare, s3: FakeS3) -> tuple[Namespace, Namespace]:
     made = make.estate(cloudflare, s3)
     make.policy()
-    return made
+    return made.qa, made.production

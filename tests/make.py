@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from allauth.account.models import EmailAddress
 from django.db import connection
@@ -37,6 +38,7 @@ from kvops.models import (
 from kvops.runs import driver as run_driver
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
+from tests.prepared import step
 
 PASSWORD = "correct-horse-battery"
 SETUP = log.Actor.system("tests")
@@ -178,6 +180,11 @@ def scratch(estate: Estate, slug: str = "qa") -> Scratch:
 
 def family(pattern: str, category: Category, *, exact: bool = False, **more: str) -> Family:
     """A key family of SETTINGS; where there is a policy, it is in the next version."""
+    build = partial(_family, pattern, category, exact=exact, **more)
+    return step("family", pattern, category, exact, *sorted(more.items()), build=build)
+
+
+def _family(pattern: str, category: Category, *, exact: bool, **more: str) -> Family:
     values: Mapping[str, str] = {"owner": "platform", "expiry": "none", **more}
     made = Family.objects.create(binding="SETTINGS", pattern=pattern, category=category, exact=exact, **values)
     if PolicyVersion.objects.exists():

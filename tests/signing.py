@@ -1,16 +1,25 @@
 """Signed-in browsers for the tests of the pages."""
 
+from http.cookies import SimpleCookie
+
 from django.test import Client
 
 from kvops.models import Person
 from tests import make
+from tests.prepared import step
 
 
 def signed_in(person: Person) -> Client:
     """A browser in which the person is signed in, some time ago."""
     client = Client()
-    client.force_login(person.logins.get())
+    client.cookies = step("signed in", person, build=lambda: _cookies(person))
     return client
+
+
+def _cookies(person: Person) -> SimpleCookie:
+    client = Client()
+    client.force_login(person.logins.get())
+    return client.cookies
 
 
 def give_password(client: Client, password: str = make.PASSWORD) -> None:

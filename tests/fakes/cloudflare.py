@@ -97,9 +97,10 @@ class FakeCloudflare:
     """Start it (or use it with `with`), add accounts' things, point a client at `base_url`.
 
     `quota`: requests that the user of all tokens may make in 300 s, over all accounts, before 429; None for no limit.
+    `port`: where it serves if it can.
     """
 
-    def __init__(self, *, quota: int | None = None) -> None:
+    def __init__(self, *, quota: int | None = None, port: int = 0) -> None:
         self.journal: list[ApiCall] = []
         self.latency = 0.0  # seconds before each answer
         self.quota = quota
@@ -112,10 +113,11 @@ class FakeCloudflare:
         self._recent: deque[float] = deque()
         self._lock = RLock()
         self._server = Server(self._answer)
+        self._port = port
 
     def start(self) -> None:
-        """Serve on a free loopback port."""
-        self.base_url = self._server.start() + _BASE
+        """Serve on a loopback port."""
+        self.base_url = self._server.start(self._port) + _BASE
 
     def stop(self) -> None:
         """Stop serving; raises what went wrong inside the fake itself."""

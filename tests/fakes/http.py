@@ -41,9 +41,9 @@ class Server:
         self._open: set[socket.socket] = set()
         self._lock = Lock()
 
-    def start(self) -> str:
+    def start(self, port: int = 0) -> str:
         """Serve; the address comes back as http://127.0.0.1:<port>."""
-        self._listener = _FakeListener(self)
+        self._listener = _FakeListener(self, port)
         self._listener.start()
         return f"http://127.0.0.1:{self._listener.server_address[1]}"
 
@@ -90,6 +90,14 @@ class Listener(ThreadingHTTPServer):
 
     _stopping = False
 
+    def server_bind(self) -> None:
+        """At the port that is wished for, or at another one if somebody else is there."""
+        try:
+            super().server_bind()
+        except OSError:
+            self.server_address = ("127.0.0.1", 0)
+            super().server_bind()
+
     def start(self) -> None:
         """Take connections."""
         self._thread = Thread(target=self._take)
@@ -113,9 +121,9 @@ class Listener(ThreadingHTTPServer):
 class _FakeListener(Listener):
     daemon_threads = False  # so that stopping waits for them
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, port: int) -> None:
         self.fake = server
-        super().__init__(("127.0.0.1", 0), _FakeHandler)
+        super().__init__(("127.0.0.1", port), _FakeHandler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Note what broke; a client that hangs up is part of the play."""

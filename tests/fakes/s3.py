@@ -72,7 +72,7 @@ class Refusal(Exception):
 class FakeS3:
     """One bucket. Put into `objects` what should be there; `journal` holds every call."""
 
-    def __init__(self, bucket: str = "backups", *, page_size: int = 1000) -> None:
+    def __init__(self, bucket: str = "backups", *, page_size: int = 1000, port: int = 0) -> None:
         self.bucket = bucket
         self.access_key_id = "AKIDFAKE"
         self.secret_access_key = "fake-secret"
@@ -89,7 +89,7 @@ class FakeS3:
         self._hooks: list[Callable[[str, str], None]] = []
         self._started_at = datetime.now(UTC)
         self.lock = threading.Lock()
-        self._server = _S3Listener(("127.0.0.1", 0), type("Handler", (_S3Handler,), {"fake": self}))
+        self._server = _S3Listener(("127.0.0.1", port), type("Handler", (_S3Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self._server.block_on_close = False
 

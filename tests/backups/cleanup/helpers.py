@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from hashlib import sha256
 
 from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
-from kvops.models import ApprovalRequest, Namespace, Run
+from kvops.models import ApprovalRequest, Namespace, Person, Run
 from tests import make, searched
 from tests.backups.generations import helpers as generation_helpers
+from tests.prepared import step
 
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
@@ -35,6 +37,10 @@ def fill(estate: make.Estate, *names: str, slugs: Iterable[str] = ("qa", "produc
 
 def scan(*namespaces: Namespace) -> None:
     """A complete scan of each."""
+    step("scanned", *namespaces, build=lambda: _scan(*namespaces))
+
+
+def _scan(*namespaces: Namespace) -> None:
     for namespace in namespaces:
         inventory_scan.start_scan(namespace, actor=make.SETUP)
     make.work()
@@ -42,15 +48,20 @@ def scan(*namespaces: Namespace) -> None:
 
 def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> make.Estate:
     """QA and production, each with these masters in KV and D1, scanned."""
+    step("masters", *names, build=lambda: _masters(estate, *names))
+    return estate
+
+
+def _masters(estate: make.Estate, *names: str) -> None:
     generation_helpers.dataset()
     fill(estate, *names)
-    scan(estate.qa, estate.production)
-    return estate
+    _scan(estate.qa, estate.production)
 
 
 def asked(people: make.People, prefix: str = "master:") -> CleanupRequest:
     """The request for a clean-up."""
-    return cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=people.operator)
+    build = partial(cleanup_requests.request, binding="SETTINGS", prefix=prefix, reason="moved to D1")
+    return step("asked", prefix, people.operator, build=lambda: build(by=people.operator))
 
 
 def stage_of(request: CleanupRequest, slug: str = "qa") -> CleanupStage:
@@ -67,6 +78,10 @@ def search_code(request: CleanupRequest) -> None:
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """The stage with names, copy, read-back and (legacy) check, and the code searched."""
+    return step("prepared", request, people.operator, slug, build=lambda: _prepared(request, people, slug))
+
+
+def _prepared(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
     preparation.freeze_stage(stage_of(request, slug), by=people.operator)
     preparation.prepare_stage(stage_of(request, slug), by=people.operator)
     make.work()
@@ -83,12 +98,20 @@ def share(stage: CleanupStage, people: make.People) -> None:
 
 def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Prepared, and waiting for another person."""
+    return step("submitted", request, people.operator, slug, build=lambda: _submitted(request, people, slug))
+
+
+def _submitted(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
     cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
     return stage_of(request, slug)
 
 
 def approved(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Submitted, and approved by the reviewer."""
+    return step("approved", request, *_by(people), slug, build=lambda: _approved(request, people, slug))
+
+
+def _approved(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
     approve(submitted(request, people, slug), people)
     return stage_of(request, slug)
 
@@ -102,11 +125,19 @@ def approve(stage: CleanupStage, people: make.People) -> ApprovalRequest:
 
 def started(request: CleanupRequest, people: make.People, slug: str = "qa") -> Run:
     """Approved, and the deletion queued."""
+    return step("started", request, *_by(people), slug, build=lambda: _started(request, people, slug))
+
+
+def _started(request: CleanupRequest, people: make.People, slug: str) -> Run:
     return cleanup_requests.start_deletion(approved(request, people, slug), by=people.operator)
 
 
 def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted and proven."""
+    return step("confirmed", request, *_by(people), slug, build=lambda: _confirmed(request, people, slug))
+
+
+def _confirmed(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
     started(request, people, slug)
     make.work()
     return stage_of(request, slug)
@@ -114,9 +145,17 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
 
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
+    return step("accepted", request, *_by(people), slug, build=lambda: _accepted(request, people, slug))
+
+
+def _accepted(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
     stage = confirmed(request, people, slug)
     completion.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
     return stage_of(request, slug)
+
+
+def _by(people: make.People) -> tuple[Person, Person]:
+    return people.operator, people.reviewer
 
 
 def production(estate: make.Estate, people: make.People) -> CleanupStage:

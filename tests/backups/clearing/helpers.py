@@ -1,11 +1,14 @@
 """A rule of a scheduled clearing on its way."""
 
+from functools import partial
+
 from backups.clearing import requests as clearing_requests, rounds
 from backups.models import Clearing, ClearingRound
 from kvops.approvals import gate as approval_gate
 from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Family, Namespace
 from tests import make
+from tests.prepared import step
 
 WITHOUT = Selection(without_expiration=True)
 DAILY = "30 3 * * *"
@@ -44,6 +47,11 @@ def ran(clearing: Clearing, people: make.People) -> ClearingRound:
 
 def accepted(namespace: Namespace, people: make.People, **more: object) -> ClearingRound:
     """A rule in QA whose first round is accepted."""
+    build = partial(_accepted, namespace, people, **more)
+    return step("cleared", namespace, people.operator, people.reviewer, *sorted(more.items()), build=build)
+
+
+def _accepted(namespace: Namespace, people: make.People, **more: object) -> ClearingRound:
     clearing = rule(namespace, people, **more)
     approve(clearing, people)
     done = ran(clearing, people)

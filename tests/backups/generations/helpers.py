@@ -12,6 +12,7 @@ from backups.models import Dataset, Generation, GenerationPart
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Namespace, Run
 from tests import make
+from tests.prepared import step
 
 
 def dataset(**more: object) -> Dataset:
@@ -27,6 +28,10 @@ def dataset(**more: object) -> Dataset:
         "ignore": ["updated_at"],
         **more,
     }
+    return step("dataset", *values.items(), build=lambda: _dataset(values))
+
+
+def _dataset(values: Mapping[str, object]) -> Dataset:
     made = Dataset.objects.create(**values)
     make.keep_policy()
     return made

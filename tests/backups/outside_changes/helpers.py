@@ -5,6 +5,7 @@ from backups.models import Generation, OutsideSearch
 from tests import make
 from tests.backups.changes import helpers as change_helpers
 from tests.backups.changes.helpers import KEY, OLD
+from tests.prepared import step
 
 SECRET = b"wrangler-put-this-value"
 
@@ -20,11 +21,15 @@ def backed_up(estate: make.Estate, prefix: str = "mail:") -> Generation:
 
 def settings(estate: make.Estate) -> make.Estate:
     """Three keys of settings, scanned, and backed up for the first time."""
+    step("settings", build=lambda: _settings(estate))
+    return estate
+
+
+def _settings(estate: make.Estate) -> None:
     for name in ("mail:from", "mail:to"):
         estate.put(estate.qa, name, OLD, metadata='{"v":1}')
     change_helpers.ready(estate)
     backed_up(estate)
-    return estate
 
 
 def found(generation: Generation) -> dict[str, str]:

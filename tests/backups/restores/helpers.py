@@ -1,7 +1,8 @@
 """A restore on its way, for the tests of restores, undos and their pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -17,6 +18,7 @@ from kvops.models import ApprovalRequest, Namespace, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.namespaces import Item
+from tests.prepared import step
 
 Policy = Restore.OnConflict
 
@@ -29,6 +31,10 @@ def put(estate: make.Estate, namespace: Namespace, *entries: KvEntry) -> None:
 
 def verified_backup(namespace: Namespace, *prefixes: str) -> Generation:
     """A verified copy of what the namespace holds now."""
+    return step("backup", namespace, *prefixes, build=lambda: _verified_backup(namespace, prefixes))
+
+
+def _verified_backup(namespace: Namespace, prefixes: Sequence[str]) -> Generation:
     made = generation_start.start_backup(namespace, prefixes=prefixes or ["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
@@ -50,6 +56,11 @@ def held(estate: make.Estate, namespace: Namespace) -> dict[str, Item]:
 
 def prepared(generation: Generation, people: make.People, **more: object) -> Restore:
     """A restore that was compared with KV."""
+    build = partial(_prepared, generation, people, **more)
+    return step("compared", generation, people.operator, *sorted(more.items()), build=build)
+
+
+def _prepared(generation: Generation, people: make.People, **more: object) -> Restore:
     actor = log.Actor(people.operator.pk, str(people.operator))
     restore = restore_selection.prepare_restore(generation, actor=actor, person=people.operator, **more)  # type: ignore[arg-type]
     make.work()
@@ -58,6 +69,10 @@ def prepared(generation: Generation, people: make.People, **more: object) -> Res
 
 def approved(restore: Restore, people: make.People) -> Restore:
     """Submitted by the operator and approved by the reviewer."""
+    return step("approved", restore, people.operator, people.reviewer, build=lambda: _approved(restore, people))
+
+
+def _approved(restore: Restore, people: make.People) -> Restore:
     request = restore_requests.submit(restore, reason="lost by mistake", by=people.operator)
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return fresh(restore)
@@ -70,6 +85,11 @@ def started(restore: Restore, people: make.People) -> Run:
 
 def done(generation: Generation, people: make.People, **more: object) -> Restore:
     """Prepared, approved and written."""
+    build = partial(_done, generation, people, **more)
+    return step("restored", generation, people.operator, people.reviewer, *sorted(more.items()), build=build)
+
+
+def _done(generation: Generation, people: make.People, **more: object) -> Restore:
     restore = prepared(generation, people, **more)
     run = started(restore, people)
     make.work()

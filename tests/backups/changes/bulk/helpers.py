@@ -1,6 +1,7 @@
 """A bulk change on its way, for the tests of bulk changes, their pages and their gate."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from kvops.models import ApprovalRequest, Category, Namespace, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
+from tests.prepared import step
 
 PREFIX, MARKED = "mastercache:", "page:"
 NAMES = tuple(f"{PREFIX}{letter}" for letter in "abc")
@@ -26,12 +28,16 @@ outcomes, held = restore_helpers.outcomes, restore_helpers.held
 
 def ready(estate: make.Estate) -> make.Estate:
     """Three keys of each cache in QA and production, scanned; `page:` names a mark."""
+    step("keys of caches", build=lambda: _ready(estate))
+    return estate
+
+
+def _ready(estate: make.Estate) -> None:
     make.family(MARKED, Category.CACHE, expiry="regenerate:stale")
     for namespace in (estate.qa, estate.production):
         for name in (*NAMES, *PAGES):
             estate.put(namespace, name, b"\x00\xff" + name.encode(), metadata='{"v":1.0,"w":"x"}')
     cleanup_helpers.scan(estate.qa, estate.production)
-    return estate
 
 
 def prepared(
@@ -39,6 +45,11 @@ def prepared(
 ) -> Restore:
     """Chosen, backed up and verified."""
     chosen = prefix or (MARKED if wish.operation == Restore.Operation.MARK else PREFIX)
+    build = partial(_prepared, namespace, people, wish, chosen, scope)
+    return step("bulk change", namespace, people.operator, wish, chosen, scope, build=build)
+
+
+def _prepared(namespace: Namespace, people: make.People, wish: BulkWish, chosen: str, scope: Scope) -> Restore:
     restore = bulk_start.begin(namespace, chosen, scope, wish, by=people.operator)
     make.work()
     return fresh(restore)
@@ -51,6 +62,10 @@ def submitted(restore: Restore, people: make.People) -> ApprovalRequest:
 
 def approved(restore: Restore, people: make.People) -> Restore:
     """Submitted, and approved by the reviewer."""
+    return step("approved", restore, people.operator, people.reviewer, build=lambda: _approved(restore, people))
+
+
+def _approved(restore: Restore, people: make.People) -> Restore:
     request = submitted(restore, people)
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return fresh(restore)
@@ -63,6 +78,12 @@ def started(restore: Restore, people: make.People) -> Run:
 
 def done(namespace: Namespace, people: make.People, wish: BulkWish = EXPIRY, **more: object) -> Restore:
     """Chosen, approved, written and read back."""
+    by = people.operator, people.reviewer
+    build = partial(_done, namespace, people, wish, **more)
+    return step("changed in bulk", namespace, *by, wish, *sorted(more.items()), build=build)
+
+
+def _done(namespace: Namespace, people: make.People, wish: BulkWish, **more: object) -> Restore:
     restore = prepared(namespace, people, wish, **more)  # type: ignore[arg-type]
     run = started(restore, people)
     make.work()
