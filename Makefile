@@ -8,7 +8,9 @@ RUN := $(PY) -m sandbox.postgres .sandbox/tests
 PYTEST := $(PY) -m pytest --numprocesses 3 --dist worksteal
 BROWSER := .sandbox/browser.log
 # One place for all bytecode, so that a process that a test starts does not compile everything again.
+# It is written also where the environment says otherwise, as that of a container often does.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.sandbox/pycache
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check bench torture mutants screenshots lock format
 
