@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from backups import archive, policy
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import after_check, cost, shown_references
+from backups.cleanup import after_check, completion, cost, shown_references
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.execution import evidence as shared
 from backups.models import (
@@ -179,6 +179,7 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "names": found.names,
         "deleted": found.deleted,
         "skipped": found.skipped,
+        "leftovers": _leftovers(found),
         "note": found.accepted_note,
         "others": _others(found),
         "reappeared": found.reappearances.count(),
@@ -186,6 +187,16 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "checked_again": _checked_again(found),
         "by": str(found.accepted_by),
         "at": evidence.moment(found.accepted_at),
+    }
+
+
+def _leftovers(found: CleanupStage) -> dict[str, object]:
+    """The keys of the clean-up that were left although they exist, with a person's explanation."""
+    names = completion.leftovers(found).order_by("name")
+    return {
+        "count": names.count(),
+        "sample": list(names.values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+        "note": found.leftovers_note,
     }
 
 

@@ -197,7 +197,7 @@ def test_what_came_of_it_in_qa_is_shown(world: GateWorld, first: CleanupStage, s
         {
             "only_here": 1, "only_there": 1, "sample_here": ["master:c:1"], "sample_there": ["master:b:1"],
             "stage": first.pk, "environment": "qa", "scope_digest": first.scope_digest, "names": 3, "deleted": 3,
-            "skipped": 0, "note": "Opened the pages, all well",
+            "skipped": 0, "leftovers": {"count": 0, "sample": [], "note": ""}, "note": "Opened the pages, all well",
             "others": {"count": 0, "sample": [], "note": "", "by": ""}, "reappeared": 0, "reappeared_notes": [],
             "by": OPERATOR, "at": moment(first.accepted_at),
             "checked_again": [{"of": of, "check": None, "refused": False} for of in ("backup", "dataset")],

@@ -186,6 +186,20 @@ def test_the_reviewer_of_production_reads_them(not_empty: CleanupStage, people: 
     assert {"code": "qa_others", "environment": "QA", "count": 1} in shown["warnings"]  # type: ignore[operator]
 
 
+def test_the_reviewer_of_production_reads_the_leftovers(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    estate.put(estate.qa, "master:a:1", b"written after the backup")
+    cleanup_requests.start_deletion(stage, by=people.operator)
+    make.work()
+    completion.explain_leftovers(stage, note="the old job saved it again", by=people.operator)
+    accept(stage, people)
+    approval = cleanup_helpers.submitted(stage.request, people, "production").approval
+    page = signed_in(people.reviewer).get(f"/approvals/{approval and approval.pk}/").content.decode()
+    told = page.partition("Earlier clean-up of the same scope")[2].partition("Decision")[0]
+    assert [word for word in ("Leftover keys", "master:a:1", "the old job saved it again") if word not in told] == []
+
+
 def test_the_pages_say_how_many_keys_are_left(not_empty: CleanupStage, people: make.People) -> None:
     operator = signed_in(people.operator)
     address = f"/cleanup/{not_empty.request_id}/"
