@@ -13,7 +13,7 @@ from backups.models import CleanupException, CleanupRequest, CleanupStage, Reapp
 from kvops import timing
 from kvops.approvals import evidence
 from kvops.inventory import differences
-from kvops.models import Environment, PolicyVersion
+from kvops.models import Category, Environment, PolicyVersion
 from kvops.wording import say
 
 FORMAT = 1
@@ -135,6 +135,8 @@ def only_production(binding: str) -> str:
 
 def missing_qa(stage: CleanupStage) -> str:
     """The reason why it is not this stage's turn; empty if it is."""
+    if why := _other_category(stage):
+        return why
     before = stage.request.stages.filter(order__lt=stage.order, environment__production=False)
     if stage.environment.production and not before.exists():
         return only_production(stage.request.binding)
@@ -153,7 +155,12 @@ def missing_qa(stage: CleanupStage) -> str:
 
 
 def dead_end(stage: CleanupStage) -> str:
-    """The reason why the earlier stage of this clean-up can never count, so the clean-up ends; else empty."""
+    """The reason why this clean-up can never go on, so it ends; else empty.
+
+    The earlier stage can never count, or the family has another category now.
+    """
+    if why := _other_category(stage):
+        return why
     earlier = earlier_environment(stage)
     if earlier is None:
         return ""
@@ -173,6 +180,22 @@ def dead_end(stage: CleanupStage) -> str:
             changes=differences.sentence(changed),
         )
     return ""
+
+
+def _other_category(stage: CleanupStage) -> str:
+    """The reason why the clean-up was asked for under another category than its family's; else empty.
+
+    The category decides whether the backup must equal D1, and which risks the reviewer accepts.
+    """
+    request = stage.request
+    asked, now = Category(request.category), Category(request.family.category)
+    if asked == now:
+        return ""
+    sentence = _(
+        "%(family)s is in the category %(now)s, but this clean-up was asked for as %(asked)s. End this clean-up and "
+        "ask for it again."
+    )
+    return say(sentence, family=request.family, now=now.label, asked=asked.label)
 
 
 def proves_nothing(stage: CleanupStage) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from backups import policy
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa, references as code_references, sharing, shown_references
 from backups.cleanup.stages import (
@@ -67,6 +68,8 @@ def create_request(
     """Create the request within the caller's `audit.log.transaction()`. Raises CleanupRefused and SelectionRefused."""
     log.insist()
     insist_writable()
+    if edited := policy.why_edited():
+        raise CleanupRefused(edited)
     family = key_families.family_of(binding, prefix)
     if family is None:
         raise CleanupRefused(

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
-from backups import archive
+from backups import archive, policy
 from backups.bucket.r2 import R2Store
 from backups.generations import encryption, kv_reader, scope
 from backups.generations.kv_reader import KvReader, Name
@@ -151,6 +151,8 @@ class Freezing:
         if not families:  # without keys the backup is encrypted like one with keys, if that is possible
             reached = scope.reached(self.generation.namespace, self.generation.prefixes)
             families = [one for one in reached if encryption.possible() or not encryption.needed(one)]
+        if edited := policy.why_edited():  # a family may have lost its encryption without an approval
+            raise RunError("policy_edited", edited)
         seed = archive.names_sha256(self._all_names())
         cursor = {"phase": "sample", "seed": seed, "next": 0}
         sealed = encryption.seal(any(map(encryption.needed, families)))

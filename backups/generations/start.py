@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups import archive
+from backups import archive, policy
 from backups.archive import Damaged
 from backups.bucket import access as bucket_access
 from backups.generations import announcements as generation_announcements, encryption, scope
@@ -68,12 +68,14 @@ def create_backup(
     An investigation backup ends with its investigation.
 
     The run decides about encryption when it knows all names. If encryption is not set up, keys that need it make the
-    run fail before it reads a value. Raises BackupRefused if the newest scan knows such keys already, and
-    run_driver.AlreadyOpen.
+    run fail before it reads a value. Raises BackupRefused if the newest scan knows such keys already or
+    the policy was edited, and run_driver.AlreadyOpen.
     """
     log.insist()
     if why := rollback.why_read_only():
         raise BackupRefused(why)
+    if edited := policy.why_edited():
+        raise BackupRefused(edited)
     prefixes = distinct_of_keys(prefixes)
     given = any(one is not None for one in (stage, restore, only, chosen))
     families = [stage.request.family] if stage else [chosen.family] if chosen else scope.reached(namespace, prefixes)

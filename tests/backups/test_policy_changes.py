@@ -11,7 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from backups import policy
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup.next_action import next_action
+from backups.cleanup.stages import CleanupRefused
+from backups.generations import start as generation_start
+from backups.generations.scope import BackupRefused
 from backups.models import Dataset
 from backups.restores import requests as restore_requests, selection as restore_selection
 from backups.retention import requests as prune_requests
@@ -183,6 +187,45 @@ def test_a_row_changed_by_sql_stops_restores_and_prunes(
     cleanup_helpers.estate_with_masters(estate)
     with pytest.raises(policy.PolicyEdited, match="Note – → x"):
         ask(estate, people)
+
+
+def test_a_row_changed_by_sql_starts_no_clean_up(estate: make.Estate, people: make.People) -> None:
+    """It would keep the category of the edit, and a legacy family would go without its check against D1."""
+    cleanup_helpers.estate_with_masters(estate)
+    Family.objects.filter(pattern="master:").update(category="cache", expiry="ttl:3600")
+    with pytest.raises(CleanupRefused, match="Category legacy master → cache"):
+        cleanup_helpers.asked(people)
+
+
+def test_a_family_that_changed_its_category_ends_its_clean_up(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    make.change_families("master:", category="cache", expiry="ttl:3600")
+    request = cleanup_helpers.asked(people)
+    make.change_families("master:", category="legacy", expiry="none")
+    stage = cleanup_helpers.stage_of(request)
+    for step in (preparation.freeze_stage, cleanup_requests.submit):
+        with pytest.raises(CleanupRefused, match="legacy master, but this clean-up was asked for as cache"):
+            step(stage, by=people.operator)
+    action = next_action(stage, people.operator)
+    assert action is not None
+    assert action.label == "End this clean-up, then ask again"
+
+
+def test_a_row_changed_by_sql_starts_no_backup(estate: make.Estate) -> None:
+    """Settings would be stored unencrypted under the category of the edit."""
+    Family.objects.filter(pattern="system-root").update(category="legacy")
+    with pytest.raises(BackupRefused, match="Category settings → legacy master"):
+        generation_start.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
+
+
+def test_a_row_changed_by_sql_stops_a_backup_before_it_reads_a_value(estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:a")
+    run = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP).run
+    edit()
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == ("failed", "policy_edited")
+    assert estate.cloudflare.calls("bulk_get") == []
 
 
 def test_a_policy_that_is_replaced_between_two_reads_is_not_an_edit(

@@ -507,7 +507,7 @@ def test_if_its_value_must_be_read_singly_the_backup_is_partial_and_says_so(
     for name in ("master:a", "master:b"):
         estate.put(estate.qa, name, b"{}")
     estate.put(estate.qa, "master:...", b"{}" if exact else b"\xff\xfe")
-    Family.objects.filter(pattern="master:").update(read="exact" if exact else "bulk")
+    make.change_families("master:", read="exact" if exact else "bulk")
     estate.cloudflare.refuse_in_paths("master:...")
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
