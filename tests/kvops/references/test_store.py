@@ -167,6 +167,16 @@ def test_a_follow_up_stays_open_while_the_code_of_another_environment_has_its_pl
     assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by == last
 
 
+def test_a_follow_up_stays_open_while_a_deployed_script_has_its_hit(
+    qa: Environment, master: Family, people: make.People
+) -> None:
+    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
+    stored(qa, reports.report(HIT), worker="api", version="1")
+    stored(qa, reports.report(hours=1))
+    answer.refresh_from_db()
+    assert answer.closed_by is None
+
+
 def test_code_of_production_that_was_never_searched_keeps_no_follow_up_open(
     qa: Environment, production: Environment, master: Family, people: make.People
 ) -> None:
