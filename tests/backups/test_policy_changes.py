@@ -298,6 +298,8 @@ def test_the_reviewer_sees_how_many_keys_lose_what(estate: make.Estate, people: 
     shown = page(signed_in(people.reviewer), request)
     assert "never scanned as a whole: the number of keys is not known" in shown
     assert "No longer masked" in shown
+    assert '<span class="num">6</span>' in shown
+    assert shown.count('<span class="num text-danger fw-bold">2</span>') == 2  # masked, encrypted
 
 
 def test_the_newest_scan_is_one_of_the_whole_namespace(estate: make.Estate, people: make.People) -> None:
