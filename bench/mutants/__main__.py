@@ -1,8 +1,8 @@
 """`python -m bench.mutants [--part PART] [--only TEXT]`: break the gate in a thousand ways; does a test of it notice?
 
-The tests are those of `tests/gate`, which need nothing but a database. What was judged is kept in `.torture/` until all
-is done or something changes. The figures and survivors of each module that was judged as a whole go into
-`results/mutants.md`. Exit 1 on a missed target.
+The tests are those of `tests/gate`, which need nothing but a database. What was judged is kept in `.torture/`, and
+counts as long as neither the product nor the tests that judged it change. The figures and survivors of each module that
+was judged as a whole go into `results/mutants.md`. Exit 1 on a missed target.
 """
 
 import argparse
@@ -12,6 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
 
 from bench.place import ROOT
 
@@ -59,6 +62,38 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
+    },
+    "restores": {
+        "backups.restores.before_write": (),
+        "backups.restores.plan": (),
+        "backups.restores.moves": ("insist_names", "insist_alone"),
+        "backups.restores.write": (
+            "Putter.put", "Putter._plan", "Putter._outcome", "Putter._intend", "Putter._write", "Putter._write_singly",
+        ),
+        "backups.restores.verification": ("Settler._result_of", "Settler._missed"),
+        "backups.restores.run": (
+            "RestoreRun.begin", "RestoreRun.until_gone", "RestoreRun._look", "RestoreRun._put",
+            "RestoreRun._insist_evidence", "RestoreRun._next", "RestoreRun._insist_rights",
+        ),
+    },
+    "bulk": {
+        "backups.changes.bulk.entries": (),
+        "backups.changes.bulk.qa": (),
+        "backups.changes.bulk.requests": (
+            "submit", "insist_prepared", "_accepted_before", "start", "_insist_qa", "_insist_time",
+            "_insist_family_at_rest", "_fix_expiration", "accept",
+        ),
+        "backups.changes.bulk.run": (
+            "BulkPutter.to_write", "BulkSettler.expected", "BulkRun.begin", "BulkRun._put",
+            "BulkRun.insist_as_approved",
+        ),
+        "backups.changes.bulk.start": ("cache_family", "chosen_keys", "insist_writable", "_member", "verify_finished"),
+    },
+    "worker": {
+        "backups.worker_expiry.conditions": (),
+        "backups.worker_expiry.door": ("_answer", "_why_not", "_taken", "_too_many", "_length"),
+        "backups.worker_expiry.signing": (),
+        "backups.worker_expiry.rounds": ("_allow", "_begin", "_problem", "_of_rule", "accept"),
     },
     "clearing": {
         "backups.clearing.conditions": (),
@@ -124,7 +159,15 @@ def main() -> int:
     # Each test must meet what its set-up runs of the broken product.
     Prepared.used = False
 
-    made = [(part, one) for part, named in PARTS.items() for name, of in named.items() for one in mutants(name, of)]
+    modules = PARTS[options.part] if options.part else {*chain(*PARTS.values())}
+    modules = {name for name in modules if any(_begin_alike(name, begins) for begins in options.only)}
+    made = [
+        (part, one)
+        for part, named in PARTS.items()
+        for name, of in named.items()
+        if name in modules
+        for one in mutants(name, of)
+    ]
     all_ = {mutant.key: mutant for _, mutant in reversed(made)}
     of = {(mutant.module, mutant.function): part for part, mutant in reversed(made)}
     chosen = [
@@ -133,9 +176,9 @@ def main() -> int:
         for mutant in reversed(all_.values())
         if options.part in {None, of[mutant.module, mutant.function]} and mutant.key.startswith(begins)
     ]
-    kept = ROOT / ".torture" / f"mutants.{_state()}.jsonl"
+    kept = ROOT / ".torture" / "mutants.jsonl"
     kept.parent.mkdir(exist_ok=True)
-    done: dict[str, str] = dict(map(json.loads, kept.read_text("utf-8").splitlines())) if kept.exists() else {}
+    done, state = _still_true(kept), _state(options.tests)
     begun = time.monotonic()
 
     def found(mutant: Mutant, how: str) -> None:
@@ -145,7 +188,7 @@ def main() -> int:
             if options.tests != [TESTS]:
                 return
         with kept.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps([mutant.key, how])}\n")
+            file.write(f"{json.dumps([mutant.key, how, options.tests, state])}\n")
 
     done |= {mutant.key: "survived" for mutant in chosen if reason(mutant.key)}
     left = [mutant for mutant in chosen if mutant.key not in done]
@@ -154,8 +197,6 @@ def main() -> int:
         return 2
     judged = [table.Judged(of[one.module, one.function], one, done[one.key]) for one in chosen]
     missed = table.figures(judged, minutes=(time.monotonic() - begun) / 60)
-    if len(judged) == len(all_):
-        kept.unlink()
     if options.tests == [TESTS]:
         table.write(judged, all_.values())
     return 1 if missed else 0
@@ -173,12 +214,26 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _state() -> str:
-    """A digest of everything that decides whether a mutant survives."""
+def _begin_alike(module: str, begins: str) -> bool:
+    return module.startswith(begins) or begins.startswith(module)
+
+
+def _still_true(kept: Path) -> dict[str, str]:
+    """What became of mutants in a product, and by tests, that are the same now."""
+    lines = map(json.loads, kept.read_text("utf-8").splitlines()) if kept.exists() else ()
+    state = cache(lambda tests: _state(tests.split()))
+    return {key: how for key, how, tests, was in lines if state(" ".join(tests)) == was}
+
+
+def _state(tests: Sequence[str]) -> str:
+    """A digest of everything that decides whether these tests notice a mutant."""
     digest = hashlib.sha256()
-    for folder in ("audit", "kvops", "backups", "tests/gate", "bench/mutants"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
+    mine = [path for one in tests for path in ([ROOT / one] if one.endswith(".py") else (ROOT / one).rglob("*.py"))]
+    shared = [path for path in (ROOT / TESTS).glob("*.py") if not path.name.startswith("test_")]
+    tool = [ROOT / "bench" / "mutants" / name for name in ("making.py", "plugin.py")]
+    product = [path for folder in ("audit", "kvops", "backups") for path in (ROOT / folder).rglob("*.py")]
+    for path in sorted({*mine, *shared, *tool, *product}):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

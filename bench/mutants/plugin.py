@@ -1,7 +1,8 @@
 """Runs the gate's tests once to see which function each of them reaches, then on its mutants, each in a fork.
 
 First each test is prepared once, and its own lines run on every mutant that they reach: a fork goes on with the open
-transaction, and a savepoint takes back its writes. Whatever is left runs whole tests, with what prepares them.
+transaction, and a savepoint takes back its writes. The fakes stand still meanwhile: the fork answers from its own copy
+of them. Whatever is left runs whole tests, with what prepares them.
 """
 
 import os
@@ -16,6 +17,7 @@ import pytest
 from django.db import connection, connections
 
 from bench.mutants.making import Mutant, function
+from tests.fakes.http import Listener
 
 TOOL = sys.monitoring.PROFILER_ID
 PATIENCE = 10
@@ -111,12 +113,17 @@ class Plugin:
                 continue
             self._tried.add((mutant, item))
             _within_transaction("SAVEPOINT mutant")
+            fakes = list(Listener.taking)
+            for fake in fakes:
+                fake.pause()
             pid = os.fork()
             if not pid:
                 _become(mutant)
+                _start(fakes)
                 signal.alarm(self._patience(item))
                 return True
             how, _ = _outcome(pid)
+            _start(fakes)
             unnoticed[self._codes[mutant]] += 1 if how == SURVIVED else -self._few
             if how != SURVIVED:
                 del self._left[mutant]
@@ -192,6 +199,11 @@ def _become(mutant: Mutant) -> None:
         mutant.take_its_place()
     except BaseException:  # noqa: BLE001 # a mutant that is no code
         os._exit(LAST)
+
+
+def _start(fakes: Sequence[Listener]) -> None:
+    for fake in fakes:
+        fake.start()
 
 
 def _outcome(pid: int) -> tuple[str, int]:

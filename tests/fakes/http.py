@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def _shut(connection: socket.socket) -> None:
 class Listener(ThreadingHTTPServer):
     """Takes connections in a thread of its own until it is stopped, which waits for no turn of a loop."""
 
+    taking: ClassVar[set["Listener"]] = set()
+    """The listeners of this process that take connections."""
     _stopping = False
 
     def server_bind(self) -> None:
@@ -100,8 +103,32 @@ class Listener(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Take connections."""
+        self._stopping = False
+        self._talking: set[object] = set()
+        self._said = Condition()
+        self.taking.add(self)
         self._thread = Thread(target=self._take)
         self._thread.start()
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        """Remember the connection, and answer in a thread of its own."""
+        self._talking.add(request)
+        super().process_request(request, client_address)  # type: ignore[arg-type]
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        """Forget the connection."""
+        super().shutdown_request(request)
+        with self._said:
+            self._talking.discard(request)
+            self._said.notify_all()
+
+    def pause(self) -> None:
+        """Take no connection until the next start, and end those that are open. Then no thread holds a lock."""
+        self.stop()
+        for connection in list(self._talking):
+            _shut(connection)
+        with self._said:
+            self._said.wait_for(lambda: not self._talking)
 
     def _take(self) -> None:
         while True:
@@ -113,6 +140,7 @@ class Listener(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Take no more of them."""
+        self.taking.discard(self)
         self._stopping = True
         socket.create_connection(("127.0.0.1", self.server_port)).close()
         self._thread.join()
