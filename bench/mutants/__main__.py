@@ -78,22 +78,19 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "bulk": {
         "backups.changes.bulk.entries": (),
-        "backups.changes.bulk.qa": (),
-        "backups.changes.bulk.requests": (
-            "submit", "insist_prepared", "_accepted_before", "start", "_insist_qa", "_insist_time",
-            "_insist_family_at_rest", "_fix_expiration", "accept",
-        ),
+        "backups.changes.bulk.qa": ("accepted_before", "still_counts", "comes_first", "is_of_other_keys", "_life"),
+        "backups.changes.bulk.requests": ("_accepted_before", "_insist_qa", "_insist_time"),
         "backups.changes.bulk.run": (
             "BulkPutter.to_write", "BulkSettler.expected", "BulkRun.begin", "BulkRun._put",
             "BulkRun.insist_as_approved",
         ),
-        "backups.changes.bulk.start": ("cache_family", "chosen_keys", "insist_writable", "_member", "verify_finished"),
+        "backups.changes.bulk.start": ("cache_family", "insist_writable", "_member"),
     },
     "worker": {
-        "backups.worker_expiry.conditions": (),
-        "backups.worker_expiry.door": ("_answer", "_why_not", "_taken", "_too_many", "_length"),
+        "backups.worker_expiry.conditions": ("designed_ttl", "insist_hours", "not_accepted"),
+        "backups.worker_expiry.door": ("_why_not", "_taken", "_length"),
         "backups.worker_expiry.signing": (),
-        "backups.worker_expiry.rounds": ("_allow", "_begin", "_problem", "_of_rule", "accept"),
+        "backups.worker_expiry.rounds": ("_problem", "_of_rule"),
     },
     "clearing": {
         "backups.clearing.conditions": (),

@@ -14,7 +14,9 @@ REASONS: dict[str, str] = {
         "before any end stands the header; what has no end matches nothing"
     ),
     r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
-    r'hashed: - (.*)"sha256"\)\n\+ \1"SHA256"\)$': "a hash may be named either way",
+    r'(hashed|sign): - (.*)"sha256"\)(.*)\n\+ \2"SHA256"\)\3$': "a hash may be named either way",
+    r"designed_ttl: - (.*)\.partition(.*)\n\+ \1\.rpartition\2$": "the design of a ttl has one colon",
+    r'insist_backed_up: - .*kept\.digest or b"".*\n.*kept\.digest or b"XXXX"': "an entry that is kept has its digest",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
     r"verified_long_ago: - .* < fresh\n.* <= fresh$": "no clock is read twice in a microsecond",
     r"(verify_if_needed|settle\._record): - .*refresh_from_db\(fields=\[.*\n.*fields=None\)$": (
