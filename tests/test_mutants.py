@@ -1,9 +1,15 @@
 """What `make mutants` breaks is there, and each of its mutants can take its place."""
 
+import os
+
+import httpx
 import pytest
 
 from bench.mutants.__main__ import PARTS
 from bench.mutants.making import _code, function, mutants
+from bench.mutants.plugin import _start
+from tests.fakes.http import Listener
+from tests.fakes.slack import FakeSlack
 
 NAMED = [(module, name) for part in PARTS.values() for module, names in part.items() for name in names]
 
@@ -37,3 +43,20 @@ def test_a_mutant_of_a_default_is_another_default(monkeypatch: pytest.MonkeyPatc
     ]
     mutant.take_its_place()
     assert (of.__defaults__, of.__kwdefaults__) == ((), {"smaller": True})
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_answers_from_its_own_copy_of_a_fake() -> None:
+    with FakeSlack() as slack:
+        httpx.post(slack.webhook, json={"text": "before"})
+        fakes = list(Listener.taking)
+        for fake in fakes:
+            fake.pause()
+        if not (pid := os.fork()):
+            _start(fakes)
+            httpx.post(slack.webhook, json={"text": "in the fork"})
+            os._exit(len(slack.taken))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+        _start(fakes)
+        httpx.post(slack.webhook, json={"text": "after"})
+        assert slack.texts == ["before", "after"]

@@ -92,6 +92,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.worker_expiry.signing": (),
         "backups.worker_expiry.rounds": ("_problem", "_of_rule"),
     },
+    "outside": {"backups.outside_changes.explained": ()},
     "clearing": {
         "backups.clearing.conditions": (),
         "backups.clearing.mandate": (),

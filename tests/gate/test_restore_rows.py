@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
 from backups import archive
@@ -33,16 +32,15 @@ Left, Compared, State = RestoreEntry.Outcome, RestoreEntry.Compared, RestoreChun
 def restore_of(mine: deletion_run._Deletion, namespace: Namespace | None = None, **values: Any) -> Restore:
     """A restore of three keys into the namespace, from the backup of the stage."""
     stage = mine.stage
-    found = Restore.objects.create(
-        environment=stage.environment, namespace=namespace or stage.namespace,
-        generation=cast("Generation", stage.generation), prefix="master:", prepared_by="tests", names=3,
-        names_sha256=archive.names_sha256(NAMES),
-    )  # fmt: skip
-    RestoreEntry.objects.bulk_create(
-        RestoreEntry(restore=found, index=index, name=name, size=2) for index, name in enumerate(NAMES)
-    )
     with gate.past_the_triggers():
-        Restore.objects.filter(pk=found.pk).update(**values)
+        found = Restore.objects.create(
+            environment=stage.environment, namespace=namespace or stage.namespace,
+            generation=cast("Generation", stage.generation), prefix="master:", prepared_by="tests", names=3,
+            names_sha256=archive.names_sha256(NAMES), **values,
+        )  # fmt: skip
+        RestoreEntry.objects.bulk_create(
+            RestoreEntry(restore=found, index=index, name=name, size=2) for index, name in enumerate(NAMES)
+        )
     return Restore.objects.get(pk=found.pk)
 
 
@@ -62,6 +60,11 @@ def chunk_of(restore: Restore, number: int, first: int, last: int, **values: obj
     with gate.past_the_triggers():
         RestoreChunk.objects.filter(pk=found.pk).update(names_sha256="0" * 64, **values)
     return RestoreChunk.objects.get(pk=found.pk)
+
+
+def removed(model: type[CleanupChunk | RestoreChunk], **of: object) -> None:
+    with gate.past_the_triggers():
+        model.objects.filter(**of).delete()
 
 
 # Names, and other work on them
@@ -88,7 +91,7 @@ PAIRS = [({}, {}, ""), (BULK, {}, "restores"), ({}, BULK, "changes/bulk"), (BULK
 def test_a_bulk_change_and_any_other_write_of_the_same_keys_wait_for_each_other(
     mine: deletion_run._Deletion, world: GateWorld, values: dict[str, Any], others: dict[str, Any], page: str
 ) -> None:
-    run = {"approval_id": -1, "run_id": -1, "reason": "x", "compared_at": Now()}
+    run = {"approval_id": -1, "run_id": -1, "reason": "x", "compared_at": clock.now()}
     restore = restore_of(mine, **values)
     moves.insist_alone(restore)
     elsewhere = restore_of(mine, world.production, state="writing", **run, **others)
@@ -117,7 +120,7 @@ def sent(mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.setattr(clock, "now", lambda: at)
 
     def act(**ago: float | None) -> None:
-        CleanupChunk.objects.all().delete()
+        removed(CleanupChunk)
         found = CleanupChunk.objects.create(stage=mine.stage, number=1, first_index=0, last_index=2)
         times = {name: None if one is None else at - timedelta(seconds=one) for name, one in ago.items()}
         gate.tampered(found, state="sent", names=3, names_sha256="0" * 64, **times)
@@ -153,17 +156,17 @@ def test_planned_chunks_come_before_new_ones_in_the_order_of_their_names(restore
     found = run._next()
     assert found is not None
     assert (found.first_index, found.number) == (1, 2)
-    RestoreChunk.objects.filter(number=2).delete()
+    removed(RestoreChunk, number=2)
     chunk_of(restore, 5, 0, 0, state="planned", attempt=2)
     assert [one.number for one in (run._next(),) if one] == [5]
-    RestoreChunk.objects.filter(number=5).delete()
+    removed(RestoreChunk, number=5)
     assert run._next() == later
-    RestoreChunk.objects.all().delete()
+    removed(RestoreChunk)
     new = run._next()
     assert new is not None
     assert (new.restore, new.first_index, new.last_index, new.state) == (restore, 0, 2, State.PLANNED)
     chunk_of(restore, 8, 0, 2, state="settled")
-    new.delete()
+    removed(RestoreChunk, pk=new.pk)
     assert run._next() is None
 
 
@@ -187,48 +190,55 @@ class Intending(Putter):
 
 
 @pytest.fixture
-def intending(restore: Restore, mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch) -> Intending:
+def writing(mine: deletion_run._Deletion) -> Restore:
+    """A restore that is written, under an approval and in a run of another kind."""
+    run = {"approval": mine.stage.approval, "run": mine.lease.run}
+    return restore_of(mine, state="writing", reason="x", compared_at=clock.now(), **run)
+
+
+@pytest.fixture
+def intending(writing: Restore, mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch) -> Intending:
     held: list[object] = []
     monkeypatch.setattr(emergency, "hold", held.append)
-    found = Intending(restore, mine.lease)
+    found = Intending(writing, mine.lease)
     found.held = held  # type: ignore[attr-defined]
     return found
 
 
-def test_an_intent_is_committed_with_the_reasons_of_the_others(intending: Intending, restore: Restore) -> None:
-    chunk, at = chunk_of(restore, 1, 0, 2, state="planned"), clock.now()
+def test_an_intent_is_committed_with_the_reasons_of_the_others(intending: Intending, writing: Restore) -> None:
+    chunk, at = chunk_of(writing, 1, 0, 2, state="planned"), clock.now()
     plan = ChunkPlan(1.0, at, {}, bulk=[KvEntry(NAMES[1], b"", None, None)], indexes={NAMES[1]: 1, NAMES[0]: 0})
     plan.results = {2: (Left.EQUAL, Compared.UNKNOWN)}
     intending._intend(chunk, plan)
-    assert intending.held == [restore.environment]  # type: ignore[attr-defined]
+    assert intending.held == [writing.environment]  # type: ignore[attr-defined]
     assert (chunk.state, chunk.names, chunk.read_at, chunk.sent_at) == (State.INTENDED, 2, at, None)
     assert chunk.names_sha256 == archive.names_sha256(NAMES[:2])
     assert (chunk.epoch, chunk.intended_at is not None) == (intending.lease.epoch, True)
-    assert list(restore.entries.order_by("index").values_list("outcome", flat=True)) == ["planned", "planned", "equal"]
+    assert list(writing.entries.order_by("index").values_list("outcome", flat=True)) == ["planned", "planned", "equal"]
     newest = AuditEntry.objects.newest_first()[0]
     assert (newest.action, newest.digest) == ("restore.chunk_intended", chunk.names_sha256)
     assert newest.details == {"chunk": 1, "names": 2, "not_written": 1}
-    assert (newest.subject, newest.actor) == (f"restore:{restore.pk}", intending.lease.actor.text)
+    assert (newest.subject, newest.actor) == (f"restore:{writing.pk}", intending.lease.actor.text)
     with pytest.raises(RunError, match=r"^A chunk was moved by another worker\.$") as error:
         intending._intend(chunk, plan)
     assert error.value.code == "chunk_moved"
 
 
-def test_a_chunk_without_a_key_to_write_counts_as_sent(intending: Intending, restore: Restore) -> None:
-    chunk = chunk_of(restore, 1, 0, 2, state="planned")
+def test_a_chunk_without_a_key_to_write_counts_as_sent(intending: Intending, writing: Restore) -> None:
+    chunk = chunk_of(writing, 1, 0, 2, state="planned")
     intending._intend(chunk, ChunkPlan(1.0, clock.now(), {}, results={0: (Left.EQUAL, Compared.UNKNOWN)}))
     assert (chunk.state, chunk.names, chunk.sent_at is not None) == (State.SENT, 0, True)
     assert (intending.lease.run.done, intending.lease.run.calls) == (3, 9)
 
 
 def test_no_intent_is_committed_under_an_emergency_stop(
-    intending: Intending, restore: Restore, monkeypatch: pytest.MonkeyPatch
+    intending: Intending, writing: Restore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(_: object) -> None:
         raise Stopped(emergency.CODE, "stopped")
 
     monkeypatch.setattr(emergency, "hold", stopped)
-    chunk = chunk_of(restore, 1, 0, 2, state="planned")
+    chunk = chunk_of(writing, 1, 0, 2, state="planned")
     with pytest.raises(Stopped):
         intending._intend(chunk, ChunkPlan(1.0, clock.now(), {}, indexes={NAMES[0]: 0}))
     chunk.refresh_from_db()
