@@ -104,7 +104,7 @@ class Listener(ThreadingHTTPServer):
     def start(self) -> None:
         """Take connections."""
         self._stopping = False
-        self._talking: set[object] = set()
+        self._talking: set[socket.socket] = set()
         self._said = Condition()
         self.taking.add(self)
         self._thread = Thread(target=self._take)
@@ -113,7 +113,7 @@ class Listener(ThreadingHTTPServer):
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Remember the connection, and answer in a thread of its own."""
         self._talking.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
         """Forget the connection."""

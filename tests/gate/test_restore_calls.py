@@ -38,7 +38,8 @@ class Sending(Putter):
         self.restore, self.namespace_id = restore_of(), "b" * 32
         self.restore.generation.read = "bulk"
         self.reader = self.writer = self.lease = self.budget = cast("Any", self)
-        self.written_at, self.live, self.reason = 101.0, None, None
+        self.written_at = 101.0
+        self.reason: RestoreEntry.Outcome | None = None
 
     @contextmanager
     def fence(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Which keys of a chunk a restore may write, and what it makes of what it reads back: without a row or a call."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -184,10 +185,15 @@ def test_each_entry_of_a_chunk_is_planned_or_left_with_its_reason(
         return ((one, entries[9] if one.name == "j" else None) for one in names)
 
     monkeypatch.setattr(write, "live_values", live)
-    monkeypatch.setattr(safety_backup, "safety_digests", lambda *given: asked.append(given) or {"x": b"y"})
-    before = write.time.monotonic()
+
+    def digests(*given: object) -> dict[str, bytes]:
+        asked.append(given)
+        return {"x": b"y"}
+
+    monkeypatch.setattr(safety_backup, "safety_digests", digests)
+    before = time.monotonic()
     plan = putter._plan(RestoreChunk(attempt=1), names, entries)
-    assert before <= plan.since <= write.time.monotonic()
+    assert before <= plan.since <= time.monotonic()
     assert (plan.read_at, plan.safety_digests) == (NOW, {"x": b"y"})
     how = {index: how for index, (_, how) in enumerate(PLANNED, 10)}
     assert plan.results == {index: (one, Compared.UNKNOWN) for index, one in how.items() if isinstance(one, Left)}
@@ -245,7 +251,7 @@ class Played(Putter):
         if isinstance(PLAN[0], Exception):
             raise PLAN[0]
         note(self, "plan", chunk, names, backups)
-        return PLAN[0]
+        return cast("ChunkPlan", PLAN[0])
 
     def _make_smaller(self, chunk: RestoreChunk, names: Sequence[Wanted]) -> None:
         note(self, "smaller", chunk, names)
@@ -278,17 +284,18 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         putter.put(chunk)
         assert calls.asked[0] == ("renew",)
         for name, *given in calls.asked[1:]:
-            rest = {"plan": [wanted, [("value of", one) for one in wanted]], "smaller": [wanted]}.get(name, [plan])
-            assert given == [chunk, *rest]
+            rest: dict[object, list[Any]] = {"plan": [wanted, [("value of", one) for one in wanted]]}
+            rest["smaller"] = [wanted]
+            assert given == [chunk, *rest.get(name, [plan])]
         if reserved:
             assert reserved == [(putter.budget, 3 * len(plan.single) + 1)]
-        return [name for name, *_ in calls.asked[1:]] + ["paid"] * bool(reserved)
+        return [str(name) for name, *_ in calls.asked[1:]] + ["paid"] * bool(reserved)
 
     return act
 
 
 def plan_of(single: int = 0, *, since: float | None = None, indexes: int = 1) -> ChunkPlan:
-    found = ChunkPlan(write.time.monotonic() if since is None else since, NOW, {})
+    found = ChunkPlan(time.monotonic() if since is None else since, NOW, {})
     found.single = [(want(), BACKUP)] * single
     found.indexes = {str(index): index for index in range(indexes)}
     return found
@@ -376,6 +383,6 @@ def test_a_bulk_change_creates_no_key_again() -> None:
 
 def test_an_entry_that_cannot_be_made_again_is_equal_to_none() -> None:
     settler = settler_of()
-    settler.expected = lambda _: None  # type: ignore[method-assign]
+    settler.expected = lambda one: None  # type: ignore[method-assign]  # noqa: ARG005
     assert result(settler, BACKUP) == ("different", "different")
     assert result(settler, None) == ("again", "")
