@@ -15,6 +15,9 @@ REASONS: dict[str, str] = {
     ),
     r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
     r'(hashed|sign): - (.*)"sha256"\)(.*)\n\+ \2"SHA256"\)\3$': "a hash may be named either way",
+    r"_look: - (.*) if entry is not None else (.*)\n\+ \1 if \(entry is not None\) or True else \2$": (
+        "a key that is not in KV compares as absent"
+    ),
     r"designed_ttl: - (.*)\.partition(.*)\n\+ \1\.rpartition\2$": "the design of a ttl has one colon",
     r'insist_backed_up: - .*kept\.digest or b"".*\n.*kept\.digest or b"XXXX"': "an entry that is kept has its digest",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
@@ -40,7 +43,7 @@ REASONS: dict[str, str] = {
     ),
     r'(safety_digests|_expected): - .*(value|digest) or b"".*\n.*\2 or b"XXXX"': "what is kept has its digest",
     r"entries_root: - .*entry or b''.*\n.*entry or b'XXXX'": "an entry without a digest has another outcome",
-    r"(_expected|_entries_root): - .*\.iterator\((2|10)_000\).*\n.*\.iterator\((None|2001|10001)\)": (
+    r"(_expected|_entries_root|moves\.insist_names): - .*\.iterator\((2|10)_000\).*\n.*\((None|2001|10001)\)": (
         "it is read in batches of whatever size"
     ),
     r'ReadBack\.__init__: - .*get\("since", ""\)(.*)\n.*get\("since", (None)?\)\1$': "no moment is no moment",
