@@ -48,7 +48,7 @@ REASONS: dict[str, str] = {
     ),
     r'ReadBack\.__init__: - .*get\("since", ""\)(.*)\n.*get\("since", (None)?\)\1$': "no moment is no moment",
     r"ReadBack\._remember: - key__in=[^\n]*$": "they are looked up by name",
-    r"_finish: - (.*)no_key=True(.*)\n\+ \1no_key=(None|False)\2$": "the lock is a stronger one",
+    r"(?:_finish|insist_alone): - (.*)no_key=True(.*)\n\+ \1no_key=(None|False)\2$": "the lock is a stronger one",
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
