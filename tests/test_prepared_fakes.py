@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # for a test that begins w
 
 
 @dataclass
-class Steps:
+class EstateSteps:
     """An estate with one key and its verified backup, and how often each of both was built."""
 
     settings: Settings
@@ -62,14 +62,14 @@ class Steps:
 
 
 @pytest.fixture
-def steps(settings: Settings) -> Iterator[Steps]:
+def steps(settings: Settings) -> Iterator[EstateSteps]:
     """Nothing is kept yet, and nothing of this test afterwards."""
     Prepared._process = 0
-    yield Steps(settings)
+    yield EstateSteps(settings)
     Prepared._process = 0
 
 
-def test_rows_and_fakes_are_put_back_exactly_as_they_were_built(steps: Steps) -> None:
+def test_rows_and_fakes_are_put_back_exactly_as_they_were_built(steps: EstateSteps) -> None:
     found = []
     for _ in range(2):
         with steps.another_test() as (estate, _patch):
@@ -80,7 +80,7 @@ def test_rows_and_fakes_are_put_back_exactly_as_they_were_built(steps: Steps) ->
     assert found[0][2]
 
 
-def test_the_product_goes_on_from_what_was_put_back(steps: Steps) -> None:
+def test_the_product_goes_on_from_what_was_put_back(steps: EstateSteps) -> None:
     for _ in range(2):
         with steps.another_test() as (estate, _patch):
             steps.back_up(estate)
@@ -88,7 +88,7 @@ def test_the_product_goes_on_from_what_was_put_back(steps: Steps) -> None:
             assert restore_helpers.verified_backup(estate.qa).keys == 2
 
 
-def test_what_a_test_took_from_a_fake_stays_in_it(steps: Steps) -> None:
+def test_what_a_test_took_from_a_fake_stays_in_it(steps: EstateSteps) -> None:
     for _ in range(2):
         with steps.another_test() as (estate, _patch):
             namespace, objects = estate.cloudflare.namespace(estate.qa.namespace_id), estate.s3.objects
@@ -99,7 +99,7 @@ def test_what_a_test_took_from_a_fake_stays_in_it(steps: Steps) -> None:
 
 
 @pytest.mark.parametrize("what", ["put", "object", "row", "fault", "slow", "clock", "patch", "setting", "duration"])
-def test_another_estate_gets_another_state(steps: Steps, what: str) -> None:
+def test_another_estate_gets_another_state(steps: EstateSteps, what: str) -> None:
     with steps.another_test() as (estate, _patch):
         steps.back_up(estate)
     with steps.another_test() as (estate, patch):
