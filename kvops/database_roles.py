@@ -8,6 +8,7 @@
                   references and notes of the runbook,
                   only reading of `django_migrations`,
                   no TRUNCATE, no DDL, no temporary tables, no `setval`
+    web           the rights of the application, with shorter timeouts web, if KVOPS_WEB_DATABASE_URL is given
     verifier      SELECT of the audit log, and of the columns          `verify_audit`
                   that its verification compares with it
 
@@ -92,6 +93,14 @@ class GrantsRefused(Refused):
     """A role cannot get the intended rights; the message says how to correct it."""
 
 
+_PAUSED = {"idle_in_transaction_session_timeout": "60s"}
+"""A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait for."""
+_ASKED = {"statement_timeout": "30s", "lock_timeout": "10s", **_PAUSED}
+"""Of the web server: a page that waits longer fails, so that a few of them do not occupy every thread."""
+_MIGRATING = {"lock_timeout": "10s"}
+"""Of the owner: a migration that waits for a lock makes all later queries of that table wait behind it."""
+
+
 @dataclass(frozen=True)
 class Login:
     """A role and its password; an empty password leaves the stored one as it is."""
@@ -100,15 +109,17 @@ class Login:
     password: str
 
 
-def setup(application: Login, verifier: Login | None) -> None:
-    """Create missing roles and give each exactly its rights. Raises GrantsRefused.
+def setup(application: Login, verifier: Login | None = None, web: Login | None = None) -> None:
+    """Create missing roles and give each exactly its rights and timeouts. Raises GrantsRefused.
+
+    `web` has the rights of `application` and shorter timeouts; without it the web server works as `application`.
 
     Run it as the owner of the tables, after each `migrate`. One transaction, so that no role is without rights in
     between.
     """
     with transaction.atomic():
         owner, database, schema = _one("SELECT current_user, current_database(), current_schema()")
-        logins = [application, *([verifier] if verifier else [])]
+        logins = [application, *(login for login in (verifier, web) if login)]
         if len({owner, *(login.role for login in logins)}) <= len(logins):
             raise GrantsRefused(f"The roles must differ from each other and from the owner of the tables, {owner}.")
         _insist_owner(owner)
@@ -125,11 +136,24 @@ def setup(application: Login, verifier: Login | None) -> None:
             _run(f"GRANT {_application(table)} ON {{}} TO {{}}", table, application.role)
         # For the tables of later migrations, until this runs again.
         _run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{}} GRANT {EVERYTHING} ON TABLES TO {{}}", schema, application.role)
+        if web:
+            _run("GRANT {} TO {}", application.role, web.role)
+            _let_expire(database, web.role, _ASKED)
+        for role, timeouts in ((owner, _MIGRATING), (application.role, _PAUSED)):
+            _let_expire(database, role, timeouts)
         if verifier:
+            _let_expire(database, verifier.role, _PAUSED)
             for table in AUDIT_TABLES:
                 _run("GRANT SELECT ON {} TO {}", table, verifier.role)
             for table, columns in compared_columns().items():
                 _run(f"GRANT SELECT ({', '.join(sorted(columns))}) ON {{}} TO {{}}", table, verifier.role)
+
+
+def _let_expire(database: str, role: str, timeouts: Mapping[str, str]) -> None:
+    """Give a role its timeouts in this database, from its next connection on, and no other setting."""
+    _run("ALTER ROLE {} IN DATABASE {} RESET ALL", role, database)
+    for name, value in timeouts.items():
+        _run(f"ALTER ROLE {{}} IN DATABASE {{}} SET {name} = '{value}'", role, database)
 
 
 def compared_columns() -> dict[str, set[str]]:

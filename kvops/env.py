@@ -189,7 +189,15 @@ def address(name: str, environ: Mapping[str, str] = os.environ) -> str:
     return found
 
 
-def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+def process(argv: Sequence[str]) -> str:
+    """The name of this process for Postgres: `kvops worker` for `manage.py worker`, `kvops web` for the web server."""
+    command = argv[1] if len(argv) > 1 and Path(argv[0]).name == "manage.py" else "web"
+    return f"kvops {command}"[:63]
+
+
+def database(
+    name: str, environ: Mapping[str, str] = os.environ, *, application_name: str = "kvops"
+) -> dict[str, object]:
     """Django's database settings from `postgres://user:password@host:port/name?sslmode=verify-full`.
 
     The host may be the folder of a socket: `postgres://user@/name?host=/run/postgresql`.
@@ -230,9 +238,8 @@ def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, ob
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 50_000,
-            # A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait
-            # for.
-            "options": "-c idle_in_transaction_session_timeout=60000",
+            "application_name": application_name,
+            # Timeouts belong to the roles (`setup_roles`): a pool such as PgBouncer refuses start-up options.
             **parameters,
         },
     }

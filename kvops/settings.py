@@ -1,6 +1,7 @@
 """Settings, from the environment only. A wrong setting stops the process at start with its name."""
 
 import logging
+import sys
 from pathlib import Path
 
 from django.utils.csp import CSP
@@ -42,7 +43,13 @@ HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):
     raise env.SettingError("KVOPS_BASE_URL takes the https:// address people use; plain http is for the sandbox.")
 
-DATABASES = {"default": env.database("DATABASE_URL")}
+DATABASES = {
+    "default": {
+        **env.database("DATABASE_URL", application_name=env.process(sys.argv)),
+        # A cursor that outlives its transaction does not exist behind PgBouncer in transaction mode.
+        "DISABLE_SERVER_SIDE_CURSORS": env.flag("KVOPS_POOLED"),
+    }
+}
 if (SANDBOX or TESTING) and not set(KVOPS_ALLOWED_API_HOSTS) <= {"127.0.0.1", "localhost"}:
     raise env.SettingError("KVOPS_SANDBOX and KVOPS_TESTING allow loopback hosts only in KVOPS_ALLOWED_API_HOSTS.")
 

@@ -184,7 +184,7 @@ def for_worker(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def role_url(folder: Path, owner_url: str, role: str) -> str:
-    """The same database as a role that owns nothing: `app` for web, worker and sweep, `verifier` for `verify_audit`."""
+    """The same database as a role that owns nothing: `app` for worker and sweep, `web`, or `verifier`."""
     parts = urlsplit(owner_url)
     name, place = parts.path.strip("/"), parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{name}_{role}:{_secret(folder / f'{role}_password')}@{place}").geturl()

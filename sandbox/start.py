@@ -87,6 +87,11 @@ class _Sandbox:
         return environment.role_url(self.folder, self.owner_url, "app")
 
     @property
+    def web_url(self) -> str:
+        """The database URL for the web server, whose statements may not take long."""
+        return environment.role_url(self.folder, self.owner_url, "web")
+
+    @property
     def verifier_url(self) -> str:
         """The database URL for the command that verifies the audit log."""
         return environment.role_url(self.folder, self.owner_url, "verifier")
@@ -99,6 +104,7 @@ class _Sandbox:
         self._write_env()
         owner = self._environ() | {"DATABASE_URL": self.owner_url, "KVOPS_APP_DATABASE_URL": self.database_url}
         owner["KVOPS_VERIFIER_DATABASE_URL"] = self.verifier_url
+        owner["KVOPS_WEB_DATABASE_URL"] = self.web_url
         for step in OWNER:
             self._manage(step, owner)
         for step in ALWAYS:
@@ -108,7 +114,8 @@ class _Sandbox:
             self._once(
                 _name(step), partial(self._manage, [word.replace("{environments}", environments) for word in step])
             )
-        web, gunicorn = environment.for_web(self._environ()), [*GUNICORN, f"127.0.0.1:{self.ports.web}"]
+        web = environment.for_web(self._environ()) | {"DATABASE_URL": self.web_url}
+        gunicorn = [*GUNICORN, f"127.0.0.1:{self.ports.web}"]
         self._serve("web", gunicorn, web, ready=lambda: _serves(self.ports.web))
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command), environment.for_worker(self._environ()))

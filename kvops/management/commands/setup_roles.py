@@ -8,19 +8,21 @@ from django.db import ProgrammingError
 from kvops import database_roles, env
 
 APPLICATION, VERIFIER = "KVOPS_APP_DATABASE_URL", "KVOPS_VERIFIER_DATABASE_URL"
+WEB = "KVOPS_WEB_DATABASE_URL"
 
 
 class Command(BaseCommand):
     help = (
-        "Creates the roles of KVOPS_APP_DATABASE_URL and KVOPS_VERIFIER_DATABASE_URL and gives each exactly its rights."
+        "Creates the roles of KVOPS_APP_DATABASE_URL, KVOPS_VERIFIER_DATABASE_URL and KVOPS_WEB_DATABASE_URL, and gives"
+        " each exactly its rights and timeouts."
         " Run it after every migrate, with the DATABASE_URL of the tables' owner."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         application = _login(APPLICATION)
-        verifier = _login(VERIFIER) if env.text(VERIFIER, "") else None
+        verifier, web = (_login(name) if env.text(name, "") else None for name in (VERIFIER, WEB))
         try:
-            database_roles.setup(application, verifier)
+            database_roles.setup(application, verifier, web)
         except database_roles.GrantsRefused as refused:
             raise CommandError(str(refused)) from refused
         except ProgrammingError as error:
@@ -28,8 +30,8 @@ class Command(BaseCommand):
                 f"The owner may not do this: {str(error).strip()}. Let it create roles (ALTER ROLE … CREATEROLE),"
                 " or create them beforehand."
             ) from error
-        roles = [application.role, *([verifier.role] if verifier else [])]
-        self.stdout.write(f"{' and '.join(roles)} may do what {'they need' if verifier else 'it needs'}, and no more.")
+        roles = " and ".join(login.role for login in (application, verifier, web) if login)
+        self.stdout.write(f"{roles} may do what {'they need' if verifier or web else 'it needs'}, and no more.")
 
 
 def _login(name: str) -> database_roles.Login:
