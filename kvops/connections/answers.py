@@ -63,6 +63,8 @@ class Answers:
         with connection.cursor() as cursor:
             # In one order, so that two processes never wait for each other.
             cursor.executemany(_KEEP, [(*key, *values) for key, values in sorted(noted.items())])
+        if self._environment.pk is None:
+            return  # `apply_environments` asks Cloudflare before the environment has a row
         if refused:
             refused_tokens.note_refused(self._environment, self._reference, refused)
         elif good := {route for route, status, _within in noted if status == HTTPStatus.OK}:
