@@ -18,6 +18,11 @@ def commit() -> str:
     return f"{head}{'+' if changed else ''}" if head else "uncommitted"
 
 
+def at(commit: str, path: str) -> str:
+    """A file as it was at a commit; empty if it was not there."""
+    return _git("show", f"{commit}:{path}")
+
+
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()

@@ -189,6 +189,9 @@ def main() -> int:
             file.write(f"{json.dumps([mutant.key, how, options.tests, state])}\n")
 
     done |= {mutant.key: "survived" for mutant in chosen if reason(mutant.key)}
+    same = {name: table.unchanged(name) for name in modules} if options.changed else {}
+    carried = {one.key for one in chosen if one.key not in done and one.function in same.get(one.module, ())}
+    done |= dict.fromkeys(carried, "killed")
     left = [mutant for mutant in chosen if mutant.key not in done]
     print(f"{len(left)} of {len(all_)} mutants are to be judged.", file=sys.stderr)
     if left and pytest.main([*options.tests, *PYTEST, *QUIET], plugins=[Plugin(left, found)]) not in {0, 5}:
@@ -196,7 +199,7 @@ def main() -> int:
     judged = [table.Judged(of[one.module, one.function], one, done[one.key]) for one in chosen]
     missed = table.figures(judged, minutes=(time.monotonic() - begun) / 60)
     if options.tests == [TESTS]:
-        table.write(judged, all_.values())
+        table.write(judged, all_.values(), carried)
     return 1 if missed else 0
 
 
@@ -209,6 +212,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--tests", nargs="+", default=[TESTS], metavar="PATH", help="fewer tests, for a first look; no survivor is kept"
     )
+    parser.add_argument("--changed", action="store_true", help="only functions that changed since their module's row")
     return parser.parse_args()
 
 

@@ -1,12 +1,13 @@
 """What became of the mutants: the figures by part and by module, and each survivor with the reason."""
 
-from collections.abc import Iterable, Sequence
+import ast
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.mutants.making import Mutant
 from bench.mutants.reasons import reason
 from bench.place import ROOT
-from bench.table import commit, line
+from bench.table import at, commit, line
 
 RESULTS = ROOT / "bench" / "results" / "mutants.md"
 WORDS = "only words that people read"
@@ -76,14 +77,50 @@ def _counts(judged: Sequence[Judged]) -> list[str]:
     return [*map(str, counts), str(len(alive) - words - missing), str(missing)]
 
 
-def write(judged: Sequence[Judged], all_: Iterable[Mutant]) -> None:
-    """The figures and the survivors of the modules judged as a whole, in place of those of the last time."""
+def unchanged(module: str) -> set[str]:
+    """The functions of a module that were judged at the commit of its row and are the same now."""
+    rows, _ = _kept()
+    *_, missing, before = rows[module].strip("| \n").split(" | ") if module in rows else ("", "0", "")
+    before, path = before.rstrip("*+"), f"{module.replace('.', '/')}.py"
+    if not before or missing != "0":
+        return set()
+    then, now = _functions(at(before, path)), _functions((ROOT / path).read_text("utf-8"))
+    named = _named(at(before, "bench/mutants/__main__.py"), module)
+    return {name for name, code in now.items() if then.get(name) == code and (not named or name in named)}
+
+
+def _functions(source: str) -> dict[str, str]:
+    """The code of each function and method, without comments."""
+    found = {}
+    for one in ast.parse(source).body:
+        inner = [(f"{one.name}.", each) for each in one.body] if isinstance(one, ast.ClassDef) else [("", one)]
+        found.update({f"{of}{each.name}": ast.dump(each) for of, each in inner if isinstance(each, ast.FunctionDef)})
+    return found
+
+
+def _named(source: str, module: str) -> set[str]:
+    """The functions of the module that `PARTS` named in this source; none when it named all."""
+    [parts] = [
+        ast.literal_eval(one.value)
+        for one in ast.parse(source).body
+        if isinstance(one, ast.AnnAssign) and one.value and ast.unparse(one.target) == "PARTS"
+    ]
+    lists = [set(modules[module]) for modules in parts.values() if module in modules]
+    return set().union(*lists) if all(lists) else set()
+
+
+def write(judged: Sequence[Judged], all_: Iterable[Mutant], carried: Collection[str] = ()) -> None:
+    """The figures and the survivors of the modules judged as a whole, in place of those of the last time.
+
+    `carried` are the mutants whose verdict is of the time before.
+    """
     rows, survivors = _kept()
     keys = {one.mutant.key for one in judged}
     partly = {mutant.module for mutant in all_ if mutant.key not in keys}
     for module in {one.mutant.module for one in judged} - partly:
         mine = [one for one in judged if one.mutant.module == module]
-        rows[module] = line([f"`{module}`", *_counts(mine), commit()])
+        partly_at = "*" if any(one.mutant.key in carried for one in mine) else ""
+        rows[module] = line([f"`{module}`", *_counts(mine), f"{commit()}{partly_at}"])
         survivors[module] = "".join(_survivor(one) for one in mine if one.survived)
     columns = ("module", *COUNTS, "measured at")
     text = [INTRODUCTION, line(columns), line(["---"] * len(columns)), *(rows[module] for module in sorted(rows))]
