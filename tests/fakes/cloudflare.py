@@ -110,6 +110,7 @@ class FakeCloudflare:
         self._tokens: dict[str, tuple[str, Permission]] = {}
         self._faults: list[faults.ApiFault] = []
         self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
+        self._bends: dict[str, list[Callable[[Request, Reply], Reply]]] = defaultdict(list)
         self._recent: deque[float] = deque()
         self._lock = RLock()
         self._server = Server(self._answer)
@@ -294,10 +295,17 @@ class FakeCloudflare:
             raise ValueError(f"there is no route {route!r}")
         self._hooks[route].append(act)
 
+    def bend(self, route: str, act: Callable[[Request, Reply], Reply]) -> None:
+        """Let `act` change every answer of a route: the service behaves otherwise than documented."""
+        if route not in ROUTES:
+            raise ValueError(f"there is no route {route!r}")
+        self._bends[route].append(act)
+
     def heal(self) -> None:
-        """Take back every fault and hook."""
+        """Take back every fault, hook and bend."""
         with self._lock:
             self._faults.clear()
+            self._bends.clear()
             self._hooks.clear()
 
     def forget(self) -> None:
@@ -351,6 +359,8 @@ class FakeCloudflare:
                 quota = self.quota or 1200
                 reply.headers["Ratelimit"] = f'"default";r={max(quota - len(self._recent), 0)};t={self._reset()}'
                 reply.headers["Ratelimit-Policy"] = f'"default";q={quota};w=300'
+            for bend in self._bends[route]:
+                reply = bend(request, reply)
         return reply
 
     def _now(self) -> float:

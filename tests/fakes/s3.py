@@ -225,6 +225,21 @@ class FakeS3:
         head = f"<Bucket>{self.bucket}</Bucket><IsTruncated>false</IsTruncated>"
         return S3Answer(200, f"<ListMultipartUploadsResult>{head}{items}</ListMultipartUploadsResult>".encode())
 
+    def begin_upload(self, key: str) -> S3Answer:
+        """CreateMultipartUpload."""
+        upload_id = f"upload-{len(self.journal)}"
+        self.uploads.append((key, upload_id, datetime.now(UTC)))
+        named = f"<Bucket>{self.bucket}</Bucket><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId>"
+        return S3Answer(200, f"<InitiateMultipartUploadResult>{named}</InitiateMultipartUploadResult>".encode())
+
+    def abort_upload(self, key: str, upload_id: str) -> S3Answer:
+        """AbortMultipartUpload."""
+        left = [one for one in self.uploads if one[:2] != (key, upload_id)]
+        if len(left) == len(self.uploads):
+            raise Refusal(404, "NoSuchUpload")
+        self.uploads = left
+        return S3Answer(204)
+
     def _etag(self, key: str) -> str:
         return f'"{hashlib.md5(self.objects[key]).hexdigest()}"'
 
@@ -310,6 +325,10 @@ class _S3Handler(BaseHTTPRequestHandler):
                 return self.fake.list_uploads(query)
             case "GET" | "HEAD" if key and not query.keys() - {"x-id"}:
                 return self.fake.get(key, headers)
+            case "POST" if key and "uploads" in query:
+                return self.fake.begin_upload(key)
+            case "DELETE" if key and "uploadId" in query:
+                return self.fake.abort_upload(key, query["uploadId"])
             case "DELETE" if key and not query.keys() - {"x-id"}:
                 return self.fake.delete(key)
         raise Refusal(501, "NotImplemented")

@@ -1,0 +1,132 @@
+"""A behaviour that KVOps relies on, the state in which the probe found it, and the report."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from backups.bucket.store import NotOffered, StoreError, StoreUnavailable
+from backups.probe.allowance import RequestsSpent
+from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
+
+if TYPE_CHECKING:
+    from backups.probe.bench import Bench
+
+
+class State(StrEnum):
+    """The state of one behaviour."""
+
+    EXPECTED = "as expected"
+    DIFFERS = "differs"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The observation of one behaviour, in words."""
+
+    state: State
+    words: str
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One behaviour: its name, the expectation, what breaks if it differs, and how to look."""
+
+    name: str
+    expected: str
+    breaks: str
+    look: Callable[["Bench"], Seen]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the report. `consequence` is empty unless the behaviour differs."""
+
+    name: str
+    state: State
+    expected: str
+    seen: str
+    consequence: str = ""
+
+
+def same(words: str) -> Seen:
+    """The behaviour is as expected."""
+    return Seen(State.EXPECTED, words)
+
+
+def differs(words: str) -> Seen:
+    """The behaviour is another one."""
+    return Seen(State.DIFFERS, words)
+
+
+def unknown(why: str) -> Seen:
+    """The behaviour could not be seen."""
+    return Seen(State.UNKNOWN, why)
+
+
+def judged(good: object, words: str) -> Seen:
+    """As expected if `good`; `words` tell the observation."""
+    return same(words) if good else differs(words)
+
+
+def find(behaviour: Behaviour, bench: "Bench") -> Finding:
+    """Look at one behaviour. A refusal differs from what was expected; no answer leaves the behaviour unknown."""
+    try:
+        seen = behaviour.look(bench)
+    except (RequestsSpent, RateLimited, TransportError, StoreUnavailable, NotOffered) as error:
+        seen = unknown(str(error))
+    except ApiError as error:
+        server = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        seen = unknown(str(error)) if server else differs(str(error))
+    except (CloudflareError, StoreError) as error:
+        seen = differs(str(error))
+    consequence = behaviour.breaks if seen.state is State.DIFFERS else ""
+    return Finding(behaviour.name, seen.state, behaviour.expected, seen.words, consequence)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of a probe, with its target, its requests, and the names of what could not be removed."""
+
+    environment: str
+    namespace_id: str
+    bucket: str
+    prefix: str
+    findings: Sequence[Finding]
+    requests: int
+    left: Sequence[str]
+    locked: Sequence[str]
+    """Objects that only the end of a bucket lock lets anybody remove."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs and nothing was left behind."""
+        return not self.left and not any(one.state is State.DIFFERS for one in self.findings)
+
+    def counts(self) -> dict[str, int]:
+        """The number of rows by state."""
+        return {str(state): sum(one.state is state for one in self.findings) for state in State}
+
+    def as_json(self) -> str:
+        """The report as one JSON object."""
+        return json.dumps({**asdict(self), "ok": self.ok, "counts": self.counts()}, ensure_ascii=False, indent=2)
+
+    def lines(self) -> Iterable[str]:
+        """The report as text."""
+        yield f"Probe of {self.environment}: namespace {self.namespace_id}, bucket {self.bucket}, prefix {self.prefix}"
+        for one in self.findings:
+            yield f"{one.state:<12}{one.name}"
+            yield f"            expected: {one.expected}"
+            yield f"            seen: {one.seen}"
+            if one.consequence:
+                yield f"            consequence: {one.consequence}"
+        yield ", ".join(f"{number} {state}" for state, number in self.counts().items()) + f"; {self.requests} requests."
+        if self.left:
+            yield f"Left behind under {self.prefix}: {', '.join(map(repr, self.left))}"
+            yield f"Remove them: repeat the command with --clean {self.prefix}"
+        if self.locked:
+            yield f"The lock of the bucket keeps {', '.join(map(repr, self.locked))}"
+            yield f"When the lock is over, remove them: repeat the command with --clean {self.prefix}"
