@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +16,22 @@ from kvops.cloudflare import Cloudflare, KvEntry
 from kvops.cloudflare.writes import KVWriter
 from kvops.connections import clients
 from kvops.connections.budget import SharedBudget
+from kvops.connections.quota import QuotaMeter
 from kvops.refusals import Sentence
 
 PREFIX = "kvops-probe-"
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Parts of 60: after these parts of KV's propagation time a behaviour that may lag is looked at again."""
+
+
+class ProbeMeter(QuotaMeter):
+    """Counts operations for the daily quota, and notes no answers."""
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Note nothing."""
+
+    def refused(self, route: str, status: int) -> None:
+        """Note nothing."""
 
 
 class ProbeReader(Cloudflare):
@@ -54,7 +65,7 @@ class ProbeWriter(KVWriter):
 class ProbeStore(R2Store):
     """The bucket's client: each request counts, and is sent once."""
 
-    def __init__(self, target: Target, allowance: Allowance, *, allowed_hosts: Sequence[str]) -> None:
+    def __init__(self, target: Target, allowance: Allowance, *, allowed_hosts: Collection[str]) -> None:
         super().__init__(
             endpoint=target.environment.r2_endpoint,
             bucket=target.bucket,
@@ -120,22 +131,20 @@ class Bench:
 def opened(target: Target, prefix: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[Bench]:
     """All clients of a probe on one allowance. Raises ConfigurationError and StoreError."""
     allowance = Allowance(SharedBudget.of(target.environment))
-    reading = clients.connection(target.environment, allowance)
-    writing = clients.connection(target.environment, allowance, reference=target.write_reference)
-    # A refused token is the expectation here, so it must not be noted as the environment's.
-    unnoted = {name: value for name, value in reading.items() if name != "meter"}
+    # A token that is refused is a row of the report, so none is noted as the environment's.
+    shared = clients.connection(target.environment, allowance) | {"meter": ProbeMeter(target.environment)}
     with ExitStack() as stack:
         enter = stack.enter_context
-        store = ProbeStore(target, allowance, allowed_hosts=list(reading["allowed_hosts"]))
+        store = ProbeStore(target, allowance, allowed_hosts=shared["allowed_hosts"])
         stack.callback(store.close)
         yield Bench(
             target=target,
             prefix=prefix,
-            reader=enter(ProbeReader(token=target.read_token, **reading)),
-            writer=enter(ProbeWriter(token=target.write_token, **writing)),
-            by_write_token=enter(Cloudflare(token=target.write_token, **writing)),
-            unknown=enter(Cloudflare(token=f"{uuid4().hex}kvprobe0", **unnoted)),  # type: ignore[arg-type]
-            intruder=enter(KVWriter(token=target.read_token, **unnoted)),  # type: ignore[arg-type]
+            reader=enter(ProbeReader(token=target.read_token, **shared)),
+            writer=enter(ProbeWriter(token=target.write_token, **shared)),
+            by_write_token=enter(Cloudflare(token=target.write_token, **shared)),
+            unknown=enter(Cloudflare(token=f"{uuid4().hex}kvprobe0", **shared)),
+            intruder=enter(KVWriter(token=target.read_token, **shared)),
             store=store,
             allowance=allowance,
             sleep=sleep,

@@ -325,12 +325,16 @@ class _S3Handler(BaseHTTPRequestHandler):
                 return self.fake.list_uploads(query)
             case "GET" | "HEAD" if key and not query.keys() - {"x-id"}:
                 return self.fake.get(key, headers)
-            case "POST" if key and "uploads" in query:
-                return self.fake.begin_upload(key)
-            case "DELETE" if key and "uploadId" in query:
-                return self.fake.abort_upload(key, query["uploadId"])
             case "DELETE" if key and not query.keys() - {"x-id"}:
                 return self.fake.delete(key)
+        return self._upload(key, query)
+
+    def _upload(self, key: str, query: Mapping[str, str]) -> S3Answer:
+        """The calls about uploads in parts, as far as there are any."""
+        if key and self.command == "POST" and "uploads" in query:
+            return self.fake.begin_upload(key)
+        if key and self.command == "DELETE" and "uploadId" in query:
+            return self.fake.abort_upload(key, query["uploadId"])
         raise Refusal(501, "NotImplemented")
 
     def _note(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], status: int) -> None:

@@ -3,14 +3,15 @@
 import io
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from backups.probe import reading
 from tests import make
+from tests.fakes import cloudflare_api
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 
@@ -44,11 +45,13 @@ class Scratch:
 
 
 @pytest.fixture
-def scratch(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scratch]:
+def scratch(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> Scratch:
     account = estate.qa.environment.account_id
     estate.cloudflare.add_token("probe-write-token", account=account, permission="write")
     estate.cloudflare.add_namespace(account, SCRATCH, "kvops-probe")
     estate.cloudflare.add_bucket(account, BUCKET)
     monkeypatch.setitem(os.environ, "PROBE_WRITE", "probe-write-token")
     monkeypatch.setattr(estate.s3, "bucket", BUCKET)
-    yield Scratch(estate.cloudflare, estate.s3, estate)
+    monkeypatch.setattr(reading, "BIG", 1_300)  # two are over the limit of the fake, as two of 13 MiB are over KV's
+    monkeypatch.setattr(cloudflare_api, "BULK_GET_BYTES", 2_500)
+    return Scratch(estate.cloudflare, estate.s3, estate)
