@@ -157,7 +157,7 @@ DIFFERENCES: dict[str, tuple[Plant, str]] = {
     ),
     "a page is one name short": (answers("keys", _one_short), "list: cursor and prefix"),
     "the list is in the order of UTF-16": (answers("keys", _spelled_by_hand), "list: order"),
-    "a bad cursor is a server's number": (
+    "a bad cursor is not found": (
         refuses("keys", 404, 10001, when=lambda _request, reply: reply.status == 400),
         "list: bad cursor",
     ),
