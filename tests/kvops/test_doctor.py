@@ -67,6 +67,14 @@ def no_sender(one: Installation) -> None:
     one.settings.TESTING, one.settings.DEFAULT_FROM_EMAIL = False, "kvops@localhost"
 
 
+NEWEST = "SELECT max(name) FROM django_migrations WHERE app = 'kvops'"
+
+
+def no_reviewer(_one: "Installation") -> None:
+    with make.past_the_triggers():
+        RoleGrant.objects.filter(role="reviewer").delete()
+
+
 def no_policy(one: Installation) -> None:
     nothing = SimpleNamespace(objects=PolicyVersion.objects.none())
     one.monkeypatch.setattr("kvops.doctor.work.PolicyVersion", nothing)
@@ -124,7 +132,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
     "no sender": (no_sender, "Settings", "KVOPS_MAIL_FROM"),
     "the owner's role": (lambda _one: None, "Database role", "Run manage.py setup_roles"),
     "a missing migration": (
-        lambda _one: sql("DELETE FROM django_migrations WHERE app = 'kvops' AND name LIKE '0022%'"),
+        lambda _one: sql(f"DELETE FROM django_migrations WHERE app = 'kvops' AND name = ({NEWEST})"),
         "Migrations",
         "Run manage.py migrate",
     ),
@@ -148,7 +156,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
     "no canary": (lambda _one: late("canary"), "Canary", "Restart manage.py worker"),
     "a full queue": (lambda one: one.monkeypatch.setattr(queue, "FULL", 0), "Queue", "Start manage.py worker"),
     "no reviewer": (
-        lambda _one: RoleGrant.objects.filter(role="reviewer").delete(),
+        no_reviewer,
         "People",
         "Run manage.py setup_people",
     ),
@@ -256,7 +264,10 @@ FOLLOWING = {
     "one token for both": ["qa: write token"],
     "one token for QA and production": ["qa: read token", "qa: bucket lock", "production: separate tokens"],
     "a read token that Cloudflare refuses": ["qa: bucket lock"],
-    "no requests left": ["qa: read token", "qa: write token"],
+    "no requests left": [
+        *(f"{slug}: {thing}" for slug in ("qa", "production") for thing in ("read token", "write token")),
+        "production: request budget",
+    ],
     "R2 credentials that may not write": ["production: bucket"],
     "a clock that is wrong": ["production: clock of Cloudflare"],
 }

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[3]
 NEWS = {
     "approval.waiting", "approval.decided", "approval.expiring", "run.finished", "backup.for_deletion",
-    "generation.made", "person.changed",
+    "generation.made", "person.changed", "person.invited",
 }  # fmt: skip
 """Events that are no alarms."""
 
