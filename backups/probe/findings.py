@@ -73,7 +73,7 @@ def judged(good: object, words: str) -> Seen:
 
 
 def find(behaviour: Behaviour, bench: "Bench") -> Finding:
-    """Look at one behaviour. A refusal differs from what was expected; no answer leaves the behaviour unknown."""
+    """Look at one behaviour. A refusal, or an answer of another shape, differs; no answer leaves it unknown."""
     try:
         seen = behaviour.look(bench)
     except (RequestsSpent, RateLimited, TransportError, StoreUnavailable, NotOffered) as error:
@@ -83,6 +83,8 @@ def find(behaviour: Behaviour, bench: "Bench") -> Finding:
         seen = unknown(str(error)) if server else differs(str(error))
     except (CloudflareError, StoreError) as error:
         seen = differs(str(error))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        seen = differs(f"an answer of another shape ({type(error).__name__}: {error})")
     consequence = behaviour.breaks if seen.state is State.DIFFERS else ""
     return Finding(behaviour.name, seen.state, behaviour.expected, seen.words, consequence)
 

@@ -76,9 +76,9 @@ def _bulk_put(bench: Bench) -> Seen:
         bench.writer.put_answer(bench.namespace, [_pair(entry) for entry in bench.values.values()]), len(bench.values)
     )
     binary = KvEntry(bench.key("binary"), BINARY, None, None)
-    bench.writer.bulk_put(bench.namespace, [binary])
+    outcome = bench.writer.bulk_put(bench.namespace, [binary])
     bench.values[binary.name] = binary
-    return seen
+    return seen if outcome.successful_count == 1 else differs(f"base64: {outcome.problem or outcome.unsuccessful}")
 
 
 def _listed_after_put(bench: Bench) -> Seen:

@@ -189,6 +189,10 @@ DIFFERENCES: dict[str, tuple[Plant, str]] = {
         answers("keys", lambda found: _each(found, lambda item: item.pop("expiration", None))),
         "expiration",
     ),
+    "bulk get answers without a result": (
+        answers("bulk_get", lambda found: found.update(result=None)),
+        "bulk get: 100 names",
+    ),
     "no Ratelimit": (without_header("Ratelimit"), "Ratelimit"),
     "D1 gives numbers as text": (answers("query", _as_text), "D1: types"),
     "D1 has another code": (
