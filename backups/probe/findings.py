@@ -89,6 +89,12 @@ def find(behaviour: Behaviour, bench: "Bench") -> Finding:
     return Finding(behaviour.name, seen.state, behaviour.expected, seen.words, consequence)
 
 
+def without_keys(behaviour: Behaviour) -> Finding:
+    """The row of a behaviour that cannot be looked at, because the keys for it are not there."""
+    why = "The keys for it were not written, or are not listed."
+    return Finding(behaviour.name, State.UNKNOWN, behaviour.expected, why)
+
+
 @dataclass(frozen=True)
 class Report:
     """The rows of a probe, with its target, its requests, and the names of what could not be removed."""

@@ -10,7 +10,7 @@ from audit.chain import JSON
 from audit.models import Entry
 from backups.probe.bench import PREFIX, Bench, opened
 from backups.probe.databases import D1
-from backups.probe.findings import Finding, Report, find
+from backups.probe.findings import Finding, Report, State, find, without_keys
 from backups.probe.leftovers import Left, clean
 from backups.probe.objects import R2
 from backups.probe.reading import LAST_READS, READS
@@ -19,7 +19,8 @@ from backups.probe.writing import FIRST, WRITES
 from backups.retention.erasure import PROBED
 from kvops.cloudflare import ApiError
 
-BEHAVIOURS = (*FIRST, *READS, *WRITES, *D1, *R2, *LAST_READS)
+KEYS = (*READS, *WRITES)
+"""The behaviours that are looked at on the keys that the first ones wrote."""
 
 
 def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = time.sleep) -> Report:

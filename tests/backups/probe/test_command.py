@@ -79,6 +79,13 @@ def test_the_report_names_expectation_and_consequence_and_a_difference_is_exit_1
     assert "consequence: Restores and changes cannot settle their writes." in text
 
 
+def test_without_its_keys_a_behaviour_is_not_known_and_nothing_of_it_differs(scratch: Scratch) -> None:
+    scratch.cloudflare.fault("bulk_put", "reset", times=9)
+    states = {one["name"]: one["state"] for one in scratch.report()["findings"]}
+    assert (states["bulk put: answer"], states["list: order"], states["bulk delete: answer"]) == ("not known",) * 3
+    assert states["R2: put and get"] == "as expected"
+
+
 @pytest.mark.parametrize("slug", ["qa", "production"])
 def test_a_bound_namespace_is_refused(scratch: Scratch, slug: str) -> None:
     code, said = scratch.run(namespace=make.NAMESPACES[slug])

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from django.core.management import call_command
 
+from kvops import timing
 from kvops.models import Database, Environment
 from tests.sandbox_fixture import SandboxApi
 
@@ -16,6 +17,8 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.django_db]
 def test_cloudflares_own_runtime_behaves_as_kvops_relies_on(
     sandbox_api: SandboxApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timing, "REQUEST_TIMEOUT", 60.0)  # the runtime is slow on a busy machine
+    monkeypatch.setattr(timing, "SETTLE", 60.0)
     account = sandbox_api.production
     secrets = {
         "READ": account.read_token,
