@@ -36,8 +36,10 @@ def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = 
         findings: list[Finding] = []
         ended: dict[str, JSON] = {"ended": "broke off"}
         try:
-            for behaviour in BEHAVIOURS:
-                findings.append(find(behaviour, bench))
+            findings += [find(behaviour, bench) for behaviour in FIRST]
+            there = findings[-1].state is State.EXPECTED
+            findings += [find(one, bench) if there else without_keys(one) for one in KEYS]
+            findings += [find(behaviour, bench) for behaviour in (*D1, *R2, *LAST_READS)]
             ended = {"ended": "complete"}
         finally:
             report = _report(bench, findings, clean(bench))
