@@ -56,7 +56,9 @@ def _bad_cursor(bench: Bench) -> Seen:
 
 def _listed(bench: Bench) -> tuple[list[ListedKey], int]:
     """All keys of the list under test, in pages of 10, and the number of pages."""
-    keys, cursor, pages = [], None, 0
+    keys: list[ListedKey] = []
+    cursor: str | None = None
+    pages = 0
     while pages == 0 or (cursor and pages < LISTED):
         page = bench.reader.list_keys(bench.namespace, prefix=bench.key("list:"), cursor=cursor, limit=10)
         keys += page.keys
@@ -137,7 +139,7 @@ def _odd_bulk(bench: Bench) -> Seen:
 
 
 def _odd_paths(bench: Bench) -> Seen:
-    wrong = []
+    wrong: list[str] = []
     for tail in ODD:
         name = bench.key(f"odd:{tail}")
         try:
@@ -150,7 +152,8 @@ def _odd_paths(bench: Bench) -> Seen:
 
 
 def _refused_paths(bench: Bench) -> Seen:
-    refused, wrong = [], []
+    refused: list[str] = []
+    wrong: list[str] = []
     for tail in REFUSABLE:
         name = bench.key(f"odd:{tail}")
         try:

@@ -97,7 +97,7 @@ def _single_put(bench: Bench) -> Seen:
     outcome = bench.writer.put_value(bench.namespace, entry)
     if outcome.successful_count != 1:
         return differs(str(outcome.problem))
-    found = None
+    found: KvEntry | None = None
 
     def there() -> bool:
         nonlocal found
