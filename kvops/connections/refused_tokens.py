@@ -27,14 +27,19 @@ def note_refused(
     routes: Mapping[str, int],
     service: Skew.Service = Skew.Service.CLOUDFLARE,
 ) -> None:
-    """Note the refused calls and their statuses. A later refusal counts for the row that is open."""
+    """Note the refused calls and their statuses. A later refusal counts for the row that is open.
+
+    Cloudflare's codes for a refused token come with other statuses, too. Such an answer counts as a missing permission.
+    """
     # A missing permission counts only for calls without which nothing works.
     counted = {
         route: status for route, status in routes.items() if status == HTTPStatus.UNAUTHORIZED or route in NEEDED
     }
     if not counted or not reference:
         return
-    route, status = min(counted.items(), key=lambda one: one[1])
+    unknown = [route for route, status in counted.items() if status == HTTPStatus.UNAUTHORIZED]
+    status = HTTPStatus.UNAUTHORIZED if unknown else HTTPStatus.FORBIDDEN
+    route = min(unknown or counted)
     refused, new = RefusedToken.objects.get_or_create(
         environment=environment,
         reference=reference,

@@ -43,6 +43,13 @@ WORK = AlarmGroup(
             "environments",
         ),
         AlarmHelp(
+            "clock.apart",
+            _("Clocks differ"),
+            _("The clocks of the database and of a service differ by over a minute. Nothing is deleted or restored."),
+            _("Set the clock of the database's machine by NTP. The next request to the service measures it again."),
+            "environments",
+        ),
+        AlarmHelp(
             "reviewer.recovery",
             _("A recovery of the reviewer was started"),
             _("Somebody at a shell asked for a new reviewer, as none is active. It takes effect after a day."),

@@ -30,7 +30,7 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
-from kvops.overview import key_alarms
+from kvops.overview import key_alarms, service_alarms
 from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.schedules import punctuality
 from kvops.supervision import heartbeats
@@ -178,7 +178,8 @@ def alarms(shown: Sequence[Column]) -> list[Alarm]:
         for column in shown
         for held in column.holdings
     ]
-    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *key_alarms.alarms(unclassified)]
+    others = [*service_alarms.alarms(), *key_alarms.alarms(unclassified)]
+    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *others]
 
 
 def _processes() -> list[Alarm]:
