@@ -149,6 +149,23 @@ def test_every_setting_is_in_the_example() -> None:
     assert {name for name in named if not re.search(rf"\b{name}\b", example)} == set()
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["KVOPS_METRICS_HOSTS", "KVOPS_METRICS_TOKEN", "KVOPS_HEARTBEAT_URL", "KVOPS_SENTRY_DSN", "gunicorn.conf.py"]
+    + ["monitor.md", "operate.md", "/people/", "/healthz/work", "/help/alarms/", "requirements-sentry.txt"],
+)
+def test_the_document_names_how_it_is_watched_and_kept(word: str) -> None:
+    assert word in INSTALL
+
+
+@pytest.mark.parametrize("unit", ["web", "worker", "sweep"])
+def test_the_document_names_every_file_that_a_unit_reads(unit: str) -> None:
+    text = (DEPLOY / f"kvops-{unit}.service").read_text("utf-8")
+    files = re.findall(r"^EnvironmentFile=-?(.+)$", text, re.MULTILINE)
+    assert len(files) == 2
+    assert all(f"`{file}`" in INSTALL for file in files)
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in DEPLOY.iterdir()))
 def test_the_document_names_every_file(name: str) -> None:
     assert f"deploy/{name}" in INSTALL or f"deploy/{name.partition('-')[0]}-*.service" in INSTALL

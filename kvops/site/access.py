@@ -20,7 +20,8 @@ GIVEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 class AccessMiddleware:
     """Logs each request with its status and duration. Paths have no values; a query may name a key, so it is left out.
 
-    The answer has the id as `X-Request-ID`, so that a person can quote it. Probes are logged at DEBUG.
+    The answer has the id as `X-Request-ID`, so that a person can quote it. Probes are logged at DEBUG. An answer to
+    HEAD has no body: gunicorn warns of each one that has.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,6 +44,8 @@ class AccessMiddleware:
             level = logging.DEBUG if request.path_info in ADDRESSES else logging.INFO
             logger.log(level, "{method} {path} {status} {milliseconds} ms".format_map(facts), extra=facts)
         response["X-Request-ID"] = number
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""
         return response
 
 

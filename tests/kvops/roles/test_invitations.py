@@ -58,6 +58,13 @@ def test_an_invited_person_chooses_a_password_and_signs_in(mika: Person) -> None
     assert list(actions)[-3:] == ["person.invited", "person.password_chosen", "signin.succeeded"]
 
 
+def test_the_page_after_the_password_leads_to_the_sign_in(mika: Person) -> None:
+    browser = Client()
+    form = browser.get(delivered(mika), follow=True)
+    done = browser.post(form.redirect_chain[-1][0], {"password1": SECRET, "password2": SECRET}, follow=True)
+    assert '<a href="/account/login/">Sign in with your e-mail address' in done.content.decode()
+
+
 def test_a_link_works_once(mika: Person) -> None:
     link = delivered(mika)
     assert (choose(link), choose(link)) == ("", SORRY)

@@ -6,9 +6,10 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.core.wsgi import get_wsgi_application
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from audit import log
@@ -148,6 +149,13 @@ def test_a_probe_is_answered_under_any_host_and_by_head(client: Client, db: None
     assert client.get(address, HTTP_HOST=host).status_code == 200
     answer = client.head(address, HTTP_HOST=host)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/account/login/"])
+def test_head_gives_the_server_no_body(db: None, address: str) -> None:
+    environ = RequestFactory().head(address).environ
+    answer = get_wsgi_application()(environ, lambda _status, _headers: None)
+    assert b"".join(answer) == b""
 
 
 def test_any_other_page_wants_a_known_host(client: Client, db: None) -> None:
