@@ -19,6 +19,10 @@ ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 INSTALL = (ROOT / "docs" / "install.md").read_text("utf-8")
 SERVICES = ("migrate", "web", "worker", "sweep")
+WATCHED_AND_KEPT = (
+    *("KVOPS_METRICS_HOSTS", "KVOPS_METRICS_TOKEN", "KVOPS_HEARTBEAT_URL", "KVOPS_SENTRY_DSN", "gunicorn.conf.py"),
+    *("requirements-sentry.txt", "monitor.md", "operate.md", "/people/", "/healthz/work", "/help/alarms/"),
+)
 
 
 def run(*command: str | Path) -> str:
@@ -149,11 +153,7 @@ def test_every_setting_is_in_the_example() -> None:
     assert {name for name in named if not re.search(rf"\b{name}\b", example)} == set()
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["KVOPS_METRICS_HOSTS", "KVOPS_METRICS_TOKEN", "KVOPS_HEARTBEAT_URL", "KVOPS_SENTRY_DSN", "gunicorn.conf.py"]
-    + ["monitor.md", "operate.md", "/people/", "/healthz/work", "/help/alarms/", "requirements-sentry.txt"],
-)
+@pytest.mark.parametrize("word", WATCHED_AND_KEPT)
 def test_the_document_names_how_it_is_watched_and_kept(word: str) -> None:
     assert word in INSTALL
 
