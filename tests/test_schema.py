@@ -28,8 +28,13 @@ NEWER = {
     f"+ {table}: grant SELECT ({column}) TO verifier"
     for table, columns in database_roles.compared_columns().items()
     for column in columns
+} | {
+    "- kvops_rolegrant: grant DELETE, INSERT, SELECT, UPDATE TO application",
+    "+ kvops_rolegrant: grant INSERT, SELECT TO application",
+    "+ kvops_rolegrant: grant UPDATE (revoked_at) TO application",
+    "+ kvops_rolegrant: grant UPDATE (revoked_by) TO application",
 }
-"""Grants that `setup_roles` gives today, and did not give with the seventy."""
+"""Grants that `setup_roles` gives today, and did not give with the seventy; and one that it gave."""
 LATER = {"backups_keychange": set(), "backups_restore": {"operation"}}
 """What the verification of the audit log reads and the two migrations of each app do not make: tables, or columns."""
 

@@ -1,7 +1,7 @@
 """D1, read only: a SELECT of constants on the first database of the environment."""
 
 from backups.probe.bench import Bench
-from backups.probe.findings import Behaviour, Seen, differs, judged, same, unknown
+from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, same, unknown
 from kvops.cloudflare import ApiError, D1Rows
 from kvops.models import Database
 
@@ -38,7 +38,7 @@ def _query(bench: Bench, sql: str, *params: str) -> D1Rows | None:
     return None if found is None else bench.reader.query(found.database_id, sql, params)
 
 
-def _types(bench: Bench) -> Seen:
+def _types(bench: Bench) -> ProbeSeen:
     found = _query(bench, CONSTANTS, "1")
     if found is None:
         return unknown(NONE)
@@ -52,7 +52,7 @@ def _told(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def _paging(bench: Bench) -> Seen:
+def _paging(bench: Bench) -> ProbeSeen:
     seen: list[object] = []
     for _page in range(ROWS // 10 + 2):
         found = _query(bench, PAGE, str(seen[-1] if seen else 0))
@@ -64,7 +64,7 @@ def _paging(bench: Bench) -> Seen:
     return judged(seen == list(range(1, ROWS + 1)), f"{len(seen)} rows, the last {seen[-1:]}")
 
 
-def _refused(bench: Bench) -> Seen:
+def _refused(bench: Bench) -> ProbeSeen:
     try:
         found = _query(bench, "SELECT no_such_column")
     except ApiError as error:
@@ -72,7 +72,7 @@ def _refused(bench: Bench) -> Seen:
     return unknown(NONE) if found is None else differs(f"200 with {len(found.rows)} rows")
 
 
-def _rows_read(bench: Bench) -> Seen:
+def _rows_read(bench: Bench) -> ProbeSeen:
     found = _query(bench, "SELECT 1 AS one")
     if found is None:
         return unknown(NONE)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backups.probe.bench import Bench
 
 
-class State(StrEnum):
+class ProbeState(StrEnum):
     """The state of one behaviour."""
 
     EXPECTED = "as expected"
@@ -24,10 +24,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProbeSeen:
     """The observation of one behaviour, in words."""
 
-    state: State
+    state: ProbeState
     words: str
 
 
@@ -38,41 +38,41 @@ class Behaviour:
     name: str
     expected: str
     breaks: str
-    look: Callable[["Bench"], Seen]
+    look: Callable[["Bench"], ProbeSeen]
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProbeFinding:
     """One row of the report. `consequence` is empty unless the behaviour differs."""
 
     name: str
-    state: State
+    state: ProbeState
     expected: str
     seen: str
     consequence: str = ""
 
 
-def same(words: str) -> Seen:
+def same(words: str) -> ProbeSeen:
     """The behaviour is as expected."""
-    return Seen(State.EXPECTED, words)
+    return ProbeSeen(ProbeState.EXPECTED, words)
 
 
-def differs(words: str) -> Seen:
+def differs(words: str) -> ProbeSeen:
     """The behaviour is another one."""
-    return Seen(State.DIFFERS, words)
+    return ProbeSeen(ProbeState.DIFFERS, words)
 
 
-def unknown(why: str) -> Seen:
+def unknown(why: str) -> ProbeSeen:
     """The behaviour could not be seen."""
-    return Seen(State.UNKNOWN, why)
+    return ProbeSeen(ProbeState.UNKNOWN, why)
 
 
-def judged(good: object, words: str) -> Seen:
+def judged(good: object, words: str) -> ProbeSeen:
     """As expected if `good`; `words` tell the observation."""
     return same(words) if good else differs(words)
 
 
-def find(behaviour: Behaviour, bench: "Bench") -> Finding:
+def find(behaviour: Behaviour, bench: "Bench") -> ProbeFinding:
     """Look at one behaviour. A refusal, or an answer of another shape, differs; no answer leaves it unknown."""
     try:
         seen = behaviour.look(bench)
@@ -85,25 +85,25 @@ def find(behaviour: Behaviour, bench: "Bench") -> Finding:
         seen = differs(str(error))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         seen = differs(f"an answer of another shape ({type(error).__name__}: {error})")
-    consequence = behaviour.breaks if seen.state is State.DIFFERS else ""
-    return Finding(behaviour.name, seen.state, behaviour.expected, seen.words, consequence)
+    consequence = behaviour.breaks if seen.state is ProbeState.DIFFERS else ""
+    return ProbeFinding(behaviour.name, seen.state, behaviour.expected, seen.words, consequence)
 
 
-def without_keys(behaviour: Behaviour) -> Finding:
+def without_keys(behaviour: Behaviour) -> ProbeFinding:
     """The row of a behaviour that cannot be looked at, because the keys for it are not there."""
     why = "The keys for it were not written, or are not listed."
-    return Finding(behaviour.name, State.UNKNOWN, behaviour.expected, why)
+    return ProbeFinding(behaviour.name, ProbeState.UNKNOWN, behaviour.expected, why)
 
 
 @dataclass(frozen=True)
-class Report:
+class ProbeReport:
     """The rows of a probe, with its target, its requests, and the names of what could not be removed."""
 
     environment: str
     namespace_id: str
     bucket: str
     prefix: str
-    findings: Sequence[Finding]
+    findings: Sequence[ProbeFinding]
     requests: int
     left: Sequence[str]
     locked: Sequence[str]
@@ -112,11 +112,11 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether nothing differs and nothing was left behind."""
-        return not self.left and not any(one.state is State.DIFFERS for one in self.findings)
+        return not self.left and not any(one.state is ProbeState.DIFFERS for one in self.findings)
 
     def counts(self) -> dict[str, int]:
         """The number of rows by state."""
-        return {str(state): sum(one.state is state for one in self.findings) for state in State}
+        return {str(state): sum(one.state is state for one in self.findings) for state in ProbeState}
 
     def as_json(self) -> str:
         """The report as one JSON object."""

@@ -10,17 +10,17 @@ from kvops.cloudflare import CloudflareError
 
 
 @dataclass
-class Left:
+class ProbeLeftovers:
     """The names and objects that are still there after the removal, and the objects that a bucket lock keeps."""
 
     names: list[str] = field(default_factory=list)
     locked: list[str] = field(default_factory=list)
 
 
-def clean(bench: Bench) -> Left:
+def clean(bench: Bench) -> ProbeLeftovers:
     """Remove all names and objects under the prefix. If that is not known, the reason stands among the names."""
     bench.allowance.cleaning = True
-    left = Left()
+    left = ProbeLeftovers()
     for step in (_clean_keys, _clean_objects, _clean_uploads):
         try:
             step(bench, left)
@@ -29,7 +29,7 @@ def clean(bench: Bench) -> Left:
     return left
 
 
-def _clean_keys(bench: Bench, left: Left) -> None:
+def _clean_keys(bench: Bench, left: ProbeLeftovers) -> None:
     names: list[str] = []
 
     def gone() -> bool:
@@ -43,7 +43,7 @@ def _clean_keys(bench: Bench, left: Left) -> None:
     left.names += names
 
 
-def _clean_objects(bench: Bench, left: Left) -> None:
+def _clean_objects(bench: Bench, left: ProbeLeftovers) -> None:
     for found in bench.store.page(bench.object("")).objects:
         try:
             erase_probe_permanently(bench.store, bench.prefix, found.key)
@@ -53,7 +53,7 @@ def _clean_objects(bench: Bench, left: Left) -> None:
             left.names.append(found.key)
 
 
-def _clean_uploads(bench: Bench, _left: Left) -> None:
+def _clean_uploads(bench: Bench, _left: ProbeLeftovers) -> None:
     try:
         uploads = bench.store.uploads(bench.object(""))
     except NotOffered:

@@ -3,7 +3,7 @@
 from backups.bucket import lock_rules
 from backups.bucket.store import AccessRefused, ObjectConflict, ObjectLocked, ObjectMissing
 from backups.probe.bench import Bench
-from backups.probe.findings import Behaviour, Seen, differs, judged, unknown
+from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, unknown
 from backups.retention.erasure import erase_probe_permanently
 from kvops import clock
 from kvops.cloudflare import ApiError
@@ -19,14 +19,14 @@ def locks(bench: Bench) -> bool:
     return found.forever or found.until is not None
 
 
-def _put(bench: Bench) -> Seen:
+def _put(bench: Bench) -> ProbeSeen:
     key = bench.object("one.json")
     info = bench.store.put(key, ONE)
     got = bench.store.get(key)
     return judged(got == ONE and info.size == len(ONE), f"{info.size} bytes, read back {got == ONE}")
 
 
-def _conditional(bench: Bench) -> Seen:
+def _conditional(bench: Bench) -> ProbeSeen:
     key = bench.object("conditional.json")
     bench.store.put(key, ONE)
     try:
@@ -37,13 +37,13 @@ def _conditional(bench: Bench) -> Seen:
     return differs("the second put was accepted")
 
 
-def _again(bench: Bench) -> Seen:
+def _again(bench: Bench) -> ProbeSeen:
     key = bench.object("again.json")
     first, second = bench.store.put(key, ONE), bench.store.put(key, ONE)
     return judged(first == second, f"etag {first.etag}, then {second.etag}")
 
 
-def _missing(bench: Bench) -> Seen:
+def _missing(bench: Bench) -> ProbeSeen:
     try:
         bench.store.get(bench.object("missing.json"))
     except ObjectMissing as error:
@@ -51,7 +51,7 @@ def _missing(bench: Bench) -> Seen:
     return differs("200 with an object")
 
 
-def _listing(bench: Bench) -> Seen:
+def _listing(bench: Bench) -> ProbeSeen:
     keys = [bench.object(f"list/{n} 日本.json") for n in range(LISTED)]
     for key in reversed(keys):
         bench.store.put(key, ONE)
@@ -63,7 +63,7 @@ def _listing(bench: Bench) -> Seen:
     return judged(found == keys and first.more and not rest.more, words)
 
 
-def _uploads(bench: Bench) -> Seen:
+def _uploads(bench: Bench) -> ProbeSeen:
     key = bench.object("upload.json")
     upload = bench.store.begin_upload(key)
     try:
@@ -74,7 +74,7 @@ def _uploads(bench: Bench) -> Seen:
     return judged(listed == [(key, upload)] and not left, f"{len(listed)} listed, {len(left)} after the abort")
 
 
-def _locked(bench: Bench) -> Seen:
+def _locked(bench: Bench) -> ProbeSeen:
     try:
         if not locks(bench):
             return unknown("No lock of the bucket covers the objects of this probe.")
@@ -97,7 +97,7 @@ def _locked(bench: Bench) -> Seen:
     return differs("the locked object was overwritten")
 
 
-def _clock(bench: Bench) -> Seen:
+def _clock(bench: Bench) -> ProbeSeen:
     return judged(bench.store.time() is not None, "told" if bench.store.time() is not None else "not told")
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from uuid import uuid4
 
 from backups.probe.bench import Bench
-from backups.probe.findings import Behaviour, Seen, differs, judged, same, unknown
+from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, same, unknown
 from backups.probe.writing import BIG, BINARY, BOM, GOT, LISTED, ODD, REFUSABLE
 from kvops.cloudflare import (
     ApiError,
@@ -20,7 +20,7 @@ from kvops.cloudflare import (
 )
 
 
-def _missing_key(bench: Bench) -> Seen:
+def _missing_key(bench: Bench) -> ProbeSeen:
     try:
         bench.reader.value(bench.namespace, bench.key("missing"))
     except KeyNotFound as error:
@@ -28,7 +28,7 @@ def _missing_key(bench: Bench) -> Seen:
     return differs("200 with a value")
 
 
-def _missing_namespace(bench: Bench) -> Seen:
+def _missing_namespace(bench: Bench) -> ProbeSeen:
     try:
         bench.reader.list_keys(uuid4().hex)
     except KeyNotFound as error:
@@ -38,7 +38,7 @@ def _missing_namespace(bench: Bench) -> Seen:
     return differs("200 with a list")
 
 
-def _unknown_token(bench: Bench) -> Seen:
+def _unknown_token(bench: Bench) -> ProbeSeen:
     try:
         bench.unknown.namespace(bench.namespace)
     except AuthError as error:
@@ -46,7 +46,7 @@ def _unknown_token(bench: Bench) -> Seen:
     return differs("200")
 
 
-def _bad_cursor(bench: Bench) -> Seen:
+def _bad_cursor(bench: Bench) -> ProbeSeen:
     try:
         bench.reader.list_keys(bench.namespace, prefix=bench.prefix, cursor="not-a-cursor")
     except CursorRefused as error:
@@ -66,7 +66,7 @@ def _listed(bench: Bench) -> tuple[list[ListedKey], int]:
     return keys, pages
 
 
-def _pages(bench: Bench) -> Seen:
+def _pages(bench: Bench) -> ProbeSeen:
     keys, pages = _listed(bench)
     wanted = {name for name in bench.values if name.startswith(bench.key("list:"))}
     names = [key.name for key in keys]
@@ -75,13 +75,13 @@ def _pages(bench: Bench) -> Seen:
     )
 
 
-def _order(bench: Bench) -> Seen:
+def _order(bench: Bench) -> ProbeSeen:
     names = [key.name.encode() for key in _listed(bench)[0]]
     wrong = next(((a, b) for a, b in pairwise(names) if a >= b), None)
     return same("byte order of UTF-8") if wrong is None else differs(f"{wrong[0]!r} stands before {wrong[1]!r}")
 
 
-def _list_metadata(bench: Bench) -> Seen:
+def _list_metadata(bench: Bench) -> ProbeSeen:
     for key in bench.reader.list_keys(bench.namespace, prefix=bench.key("list:")).keys:
         wanted = bench.values[key.name].metadata
         if json.loads(key.metadata or "null") != json.loads(wanted or "null"):
@@ -89,7 +89,7 @@ def _list_metadata(bench: Bench) -> Seen:
     return same("each name has the metadata that was written")
 
 
-def _metadata(bench: Bench) -> Seen:
+def _metadata(bench: Bench) -> ProbeSeen:
     names = [bench.key(f"list:{n:03}") for n in range(5)]
     bulk = bench.reader.bulk_get(bench.namespace, names)
     for name in names:
@@ -102,14 +102,14 @@ def _metadata(bench: Bench) -> Seen:
     return same("object, text, numbers and false as written")
 
 
-def _hundred(bench: Bench) -> Seen:
+def _hundred(bench: Bench) -> ProbeSeen:
     names = [bench.key(f"get:{n:03}") for n in range(GOT)]
     values = bench.reader.bulk_answer(bench.namespace, names)["result"]["values"]
     good = [name for name in names if (values.get(name) or {}).get("value") == bench.values[name].data.decode()]
     return judged(len(good) == len(names), f"{len(good)} of {len(names)} values in one answer")
 
 
-def _too_many(bench: Bench) -> Seen:
+def _too_many(bench: Bench) -> ProbeSeen:
     try:
         answer = bench.reader.bulk_answer(bench.namespace, [bench.key(f"get:{n:03}") for n in range(GOT + 1)])
     except ApiError as error:
@@ -117,7 +117,7 @@ def _too_many(bench: Bench) -> Seen:
     return differs(f"200 with {len(answer['result']['values'])} values")
 
 
-def _null(bench: Bench) -> Seen:
+def _null(bench: Bench) -> ProbeSeen:
     there, missing = bench.key("get:050"), bench.key("missing-in-bulk")
     values = bench.reader.bulk_answer(bench.namespace, [there, missing])["result"]["values"]
     if missing not in values:
@@ -125,20 +125,20 @@ def _null(bench: Bench) -> Seen:
     return judged(values[missing] is None and values.get(there), f"the missing key is {values[missing]!r}")
 
 
-def _odd_lists(bench: Bench) -> Seen:
+def _odd_lists(bench: Bench) -> ProbeSeen:
     wanted = {bench.key(f"odd:{tail}") for tail in (*ODD, *REFUSABLE)}
     names = {key.name for key in bench.reader.list_keys(bench.namespace, prefix=bench.key("odd:")).keys}
     return judged(names == wanted, f"{len(names & wanted)} of {len(wanted)} names, {len(names - wanted)} others")
 
 
-def _odd_bulk(bench: Bench) -> Seen:
+def _odd_bulk(bench: Bench) -> ProbeSeen:
     names = [bench.key(f"odd:{tail}") for tail in (*ODD, *REFUSABLE)]
     found = bench.reader.bulk_get(bench.namespace, names)
     wrong = [name for name in names if found[name] != bench.values[name]]
     return judged(not wrong, f"wrong: {wrong}" if wrong else f"{len(names)} values as written")
 
 
-def _odd_paths(bench: Bench) -> Seen:
+def _odd_paths(bench: Bench) -> ProbeSeen:
     wrong: list[str] = []
     for tail in ODD:
         name = bench.key(f"odd:{tail}")
@@ -151,7 +151,7 @@ def _odd_paths(bench: Bench) -> Seen:
     return judged(not wrong, "wrong: " + ", ".join(wrong) if wrong else f"{len(ODD)} values as written")
 
 
-def _refused_paths(bench: Bench) -> Seen:
+def _refused_paths(bench: Bench) -> ProbeSeen:
     refused: list[str] = []
     wrong: list[str] = []
     for tail in REFUSABLE:
@@ -167,7 +167,7 @@ def _refused_paths(bench: Bench) -> Seen:
     return judged(not wrong, "wrong: " + ", ".join(wrong) if wrong else f"refused with a page: {refused}")
 
 
-def _bom(bench: Bench) -> Seen:
+def _bom(bench: Bench) -> ProbeSeen:
     name = bench.key("bom")
     single = bench.reader.value(bench.namespace, name).data
     bulk = bench.reader.bulk_get(bench.namespace, [name])[name]
@@ -176,14 +176,14 @@ def _bom(bench: Bench) -> Seen:
     return judged(single == BOM and lost != "another value", f"single read {single!r}, in bulk the mark is {lost}")
 
 
-def _binary(bench: Bench) -> Seen:
+def _binary(bench: Bench) -> ProbeSeen:
     name = bench.key("binary")
     text = bench.reader.bulk_answer(bench.namespace, [name])["result"]["values"][name]["value"]
     single = bench.reader.value(bench.namespace, name).data
     return judged(single == BINARY and "\ufffd" in text, f"single read {single!r}, in bulk {text!r}")
 
 
-def _big(bench: Bench) -> Seen:
+def _big(bench: Bench) -> ProbeSeen:
     names = [bench.key("big:1"), bench.key("big:2")]
     for name in names:
         bench.writer.put_value(bench.namespace, KvEntry(name, b"x" * BIG, None, None))
@@ -197,13 +197,13 @@ def _big(bench: Bench) -> Seen:
     return judged(sizes == [BIG, BIG], f"200 with {sizes} characters")
 
 
-def _ratelimit(bench: Bench) -> Seen:
+def _ratelimit(bench: Bench) -> ProbeSeen:
     told = [remaining for remaining in bench.allowance.told if remaining is not None]
     words = f"{len(told)} of {len(bench.allowance.told)} answers tell it"
     return judged(told, f"{words}; {min(told)} left at least" if told else words)
 
 
-def _date(bench: Bench) -> Seen:
+def _date(bench: Bench) -> ProbeSeen:
     return judged(bench.reader.time() is not None, "told" if bench.reader.time() is not None else "not told")
 
 

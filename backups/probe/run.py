@@ -10,8 +10,8 @@ from audit.chain import JSON
 from audit.models import Entry
 from backups.probe.bench import PREFIX, Bench, opened
 from backups.probe.databases import D1
-from backups.probe.findings import Finding, Report, State, find, without_keys
-from backups.probe.leftovers import Left, clean
+from backups.probe.findings import ProbeFinding, ProbeReport, ProbeState, find, without_keys
+from backups.probe.leftovers import ProbeLeftovers, clean
 from backups.probe.objects import R2
 from backups.probe.reading import LAST_READS, READS
 from backups.probe.target import Target, TargetRefused
@@ -23,7 +23,7 @@ KEYS = (*READS, *WRITES)
 """The behaviours that are looked at on the keys that the first ones wrote."""
 
 
-def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = time.sleep) -> Report:
+def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = time.sleep) -> ProbeReport:
     """Try each behaviour, remove what was made, and report.
 
     Raises TargetRefused before anything is written: a token does not see the namespace, or namespace or bucket are not
@@ -33,11 +33,11 @@ def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = 
     with opened(target, prefix, sleep) as bench:
         _insist_empty(bench)
         _record(Action.PROBE_STARTED, target, prefix, actor)
-        findings: list[Finding] = []
+        findings: list[ProbeFinding] = []
         ended: dict[str, JSON] = {"ended": "broke off"}
         try:
             findings += [find(behaviour, bench) for behaviour in FIRST]
-            there = findings[-1].state is State.EXPECTED
+            there = findings[-1].state is ProbeState.EXPECTED
             findings += [find(one, bench) if there else without_keys(one) for one in KEYS]
             findings += [find(behaviour, bench) for behaviour in (*D1, *R2, *LAST_READS)]
             ended = {"ended": "complete"}
@@ -47,7 +47,9 @@ def probe(target: Target, *, actor: log.Actor, sleep: Callable[[float], None] = 
     return report
 
 
-def clean_up(target: Target, prefix: str, *, actor: log.Actor, sleep: Callable[[float], None] = time.sleep) -> Left:
+def clean_up(
+    target: Target, prefix: str, *, actor: log.Actor, sleep: Callable[[float], None] = time.sleep
+) -> ProbeLeftovers:
     """Remove what an earlier probe left under its prefix, and return the names that are still there.
 
     Raises TargetRefused unless the start of a probe with this prefix and target is in the audit log.
@@ -117,9 +119,9 @@ def _record(action: Action, target: Target, prefix: str, actor: log.Actor, more:
         )
 
 
-def _report(bench: Bench, findings: Sequence[Finding], left: Left) -> Report:
+def _report(bench: Bench, findings: Sequence[ProbeFinding], left: ProbeLeftovers) -> ProbeReport:
     target = bench.target
-    return Report(
+    return ProbeReport(
         target.environment.slug,
         target.namespace_id,
         target.bucket,
@@ -131,7 +133,7 @@ def _report(bench: Bench, findings: Sequence[Finding], left: Left) -> Report:
     )
 
 
-def _outcome(report: Report) -> dict[str, JSON]:
+def _outcome(report: ProbeReport) -> dict[str, JSON]:
     return {
         "counts": dict(report.counts()),
         "differs": [one.name for one in report.findings if one.consequence],

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from backups.probe.bench import Bench
-from backups.probe.findings import Behaviour, Seen, differs, judged, same
+from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, same
 from kvops.cloudflare import ApiError, AuthError, KeyNotFound, KvEntry
 
 LISTED = 25
@@ -61,7 +61,7 @@ def _pair(entry: KvEntry) -> dict[str, object]:
     return pair
 
 
-def _judged_bulk(answer: dict[str, Any], sent: int) -> Seen:
+def _judged_bulk(answer: dict[str, Any], sent: int) -> ProbeSeen:
     """The answer of a bulk call of which everything was done."""
     result = answer.get("result") or {}
     named = "absent" if "unsuccessful_keys" not in result else repr(result["unsuccessful_keys"])
@@ -70,7 +70,7 @@ def _judged_bulk(answer: dict[str, Any], sent: int) -> Seen:
     return judged(good and not result.get("unsuccessful_keys"), words)
 
 
-def _bulk_put(bench: Bench) -> Seen:
+def _bulk_put(bench: Bench) -> ProbeSeen:
     bench.values = _seeds(bench)
     seen = _judged_bulk(
         bench.writer.put_answer(bench.namespace, [_pair(entry) for entry in bench.values.values()]), len(bench.values)
@@ -81,7 +81,7 @@ def _bulk_put(bench: Bench) -> Seen:
     return seen if outcome.successful_count == 1 else differs(f"base64: {outcome.problem or outcome.unsuccessful}")
 
 
-def _listed_after_put(bench: Bench) -> Seen:
+def _listed_after_put(bench: Bench) -> ProbeSeen:
     wanted = set(bench.values)
 
     def there() -> bool:
@@ -92,7 +92,7 @@ def _listed_after_put(bench: Bench) -> Seen:
     return differs("some names are still not listed") if after is None else same(f"all listed after {after:.1f} s")
 
 
-def _single_put(bench: Bench) -> Seen:
+def _single_put(bench: Bench) -> ProbeSeen:
     entry = KvEntry(bench.key("single"), BINARY, None, '{"a":[1.0,"日本"]}')
     outcome = bench.writer.put_value(bench.namespace, entry)
     if outcome.successful_count != 1:
@@ -111,7 +111,7 @@ def _single_put(bench: Bench) -> Seen:
     return judged(good and exact, f"{len(found.data)} bytes, metadata {found.metadata}")
 
 
-def _overwrite(bench: Bench) -> Seen:
+def _overwrite(bench: Bench) -> ProbeSeen:
     name = bench.key("over")
     bench.reader.value(bench.namespace, name)  # so that a cache may have the old value
     bench.writer.bulk_put(bench.namespace, [KvEntry(name, b"new", None, None)])
@@ -125,7 +125,7 @@ def _overwrite(bench: Bench) -> Seen:
     return same(f"value and metadata are new after {after:.1f} s")
 
 
-def _too_short(bench: Bench) -> Seen:
+def _too_short(bench: Bench) -> ProbeSeen:
     entry = KvEntry(bench.key("short"), b"v", int(time.time()) + 5, None)
     try:
         outcome = bench.writer.bulk_put(bench.namespace, [entry])
@@ -134,7 +134,7 @@ def _too_short(bench: Bench) -> Seen:
     return differs(f"accepted: {outcome.successful_count} written")
 
 
-def _expiration(bench: Bench) -> Seen:
+def _expiration(bench: Bench) -> ProbeSeen:
     name = bench.key("expiring")
     wanted = bench.values[name].expiration
     [listed] = bench.reader.list_keys(bench.namespace, prefix=name).keys
@@ -143,7 +143,7 @@ def _expiration(bench: Bench) -> Seen:
     return judged(told == (wanted, wanted, wanted), f"list {told[0]}, bulk get {told[1]}, header {told[2]}")
 
 
-def _read_token_writes(bench: Bench) -> Seen:
+def _read_token_writes(bench: Bench) -> ProbeSeen:
     name = bench.key("intruder")
     try:
         bench.intruder.bulk_put(bench.namespace, [KvEntry(name, b"v", None, None)])
@@ -152,13 +152,13 @@ def _read_token_writes(bench: Bench) -> Seen:
     return differs("the read token wrote a key")
 
 
-def _bulk_delete(bench: Bench) -> Seen:
+def _bulk_delete(bench: Bench) -> ProbeSeen:
     names = [bench.key(f"get:{n:03}") for n in range(10)]
     bench.reader.value(bench.namespace, names[0])  # so that a cache may have it
     return _judged_bulk(bench.writer.delete_answer(bench.namespace, names), len(names))
 
 
-def _gone(bench: Bench) -> Seen:
+def _gone(bench: Bench) -> ProbeSeen:
     names = [bench.key(f"get:{n:03}") for n in range(10)]
     after: dict[str, float] = {}
     begun = time.monotonic()
@@ -185,7 +185,7 @@ def _gone(bench: Bench) -> Seen:
     return judged(good, told)
 
 
-def _delete_missing(bench: Bench) -> Seen:
+def _delete_missing(bench: Bench) -> ProbeSeen:
     return _judged_bulk(bench.writer.delete_answer(bench.namespace, [bench.key("never-written")]), 1)
 
 

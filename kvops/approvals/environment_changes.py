@@ -31,6 +31,8 @@ _LABELS: dict[str, str | Promise] = {
     "hours": gettext_lazy("Allowed hours"),
     "days": gettext_lazy("Allowed days"),
     "vault": gettext_lazy("Vault"),
+    "budget": gettext_lazy("Request budget"),
+    "requests": gettext_lazy("Requests in 5 minutes"),
     "namespace": gettext_lazy("Namespace"),
     "unpaired": gettext_lazy("Reason without a pair"),
     "scratch": gettext_lazy("Scratch namespace"),

@@ -35,6 +35,12 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return found
 
 
+def noted(calls: list[Any], answer: Any, what: object, how: object) -> Any:
+    """The answer, after the call was noted."""
+    calls.append((what, how))
+    return answer
+
+
 def change_of(**values: Any) -> KeyChange:
     environment = Environment(pk=1, slug="qa", order=2)
     namespace = Namespace(pk=2, environment=environment, namespace_id="b" * 32, title="SETTINGS", binding="SET")
@@ -82,7 +88,7 @@ def test_a_change_that_is_over_erases_its_proposal(
     moved: list[object], monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
     change, asked = change_of(object_key="p" * 301), list[object]()
-    monkeypatch.setattr(run_driver, "create", lambda *what, **how: asked.append((what, how)) or "run")
+    monkeypatch.setattr(run_driver, "create", lambda *what, **how: noted(asked, "run", what, how))
 
     def filtered(**of: object) -> SimpleNamespace:
         return SimpleNamespace(update=lambda **values: asked.append((of, values)))
@@ -149,8 +155,8 @@ def test_the_approval_is_claimed_before_the_run_and_the_move(monkeypatch: pytest
     approval = SimpleNamespace(digest="d" * 64)
     change, asked = change_of(), cast("Any", object())
     gate = moves.CHANGES.claim_and_run.__globals__["approval_gate"]
-    monkeypatch.setattr(gate, "claim", lambda *what, **how: done.append((what, how)) or approval)
-    monkeypatch.setattr(run_driver, "create", lambda *what, **how: done.append((what, how)) or "run")
+    monkeypatch.setattr(gate, "claim", lambda *what, **how: noted(done, approval, what, how))
+    monkeypatch.setattr(run_driver, "create", lambda *what, **how: noted(done, "run", what, how))
     monkeypatch.setattr(Lifecycle, "move", lambda _self, *what, **how: done.append((what, how)))
     run = CHANGES.claim_and_run(change, asked, digest="e" * 64, label="label", total=1, by=cast("Any", by))
     assert run == cast("Any", "run")

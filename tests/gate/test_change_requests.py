@@ -29,7 +29,7 @@ AT = datetime(2026, 11, 30, tzinfo=UTC)
 SECRET = "AKIA1234ABCD5678EFGH"
 
 
-class Asked:
+class AskedQuery:
     """Queries that note how they were narrowed, and find these rows."""
 
     def __init__(self, *rows: object, updated: int = 1) -> None:
@@ -53,7 +53,7 @@ class Asked:
         return self.updated
 
 
-class Steps:
+class ChangeSteps:
     """What was done, in order, and whether a transaction was open."""
 
     def __init__(self) -> None:
@@ -101,9 +101,9 @@ def change() -> KeyChange:
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> Steps:
+def steps(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> ChangeSteps:
     """The steps around the conditions, noted; the row that is locked is the change."""
-    found = Steps()
+    found = ChangeSteps()
     monkeypatch.setattr(log, "transaction", found.transaction)
     monkeypatch.setattr(change_requests, "insist_operator", found.step("operator"))
     monkeypatch.setattr(change_requests, "locked", found.step("locked", change))
@@ -119,17 +119,17 @@ def steps(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> Steps:
 
 
 @pytest.fixture
-def generations(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def generations(monkeypatch: pytest.MonkeyPatch) -> AskedQuery:
     """The backups, of which the first is found."""
-    found = Asked(SimpleNamespace(encrypted=True, is_here=True))
+    found = AskedQuery(SimpleNamespace(encrypted=True, is_here=True))
     monkeypatch.setattr(Generation, "objects", found)
     return found
 
 
 @pytest.fixture
-def changes(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def changes(monkeypatch: pytest.MonkeyPatch) -> AskedQuery:
     """The changes; none is found."""
-    found = Asked()
+    found = AskedQuery()
     monkeypatch.setattr(KeyChange, "objects", found)
     return found
 
@@ -145,7 +145,7 @@ def refused(act: Callable[..., object], *what: Any, **how: Any) -> str:
 
 
 @pytest.mark.usefixtures("generations")
-def test_a_change_is_submitted_with_its_reason_and_evidence(change: KeyChange, steps: Steps) -> None:
+def test_a_change_is_submitted_with_its_reason_and_evidence(change: KeyChange, steps: ChangeSteps) -> None:
     given: Any = object()
     why = " hurry "
     found = change_requests.submit(given, reason=" the server moved ", no_qa_because=why, by=BY)
@@ -181,7 +181,7 @@ NO_QA = "Name the accepted change in QA that this one repeats, or give the reaso
     ],
 )  # fmt: skip
 def test_what_is_not_ready_is_not_submitted(
-    change: KeyChange, steps: Steps, values: dict[str, object], reason: str, sentence: str
+    change: KeyChange, steps: ChangeSteps, values: dict[str, object], reason: str, sentence: str
 ) -> None:
     for name, value in values.items():
         setattr(change, name, value)
@@ -196,7 +196,9 @@ def test_a_secret_in_a_reason_is_not_submitted(change: KeyChange, reason: str, b
         change_requests.submit(change, reason=reason, no_qa_because=because, by=BY)
 
 
-def test_the_old_value_is_in_a_verified_encrypted_backup_of_the_bucket(change: KeyChange, generations: Asked) -> None:
+def test_the_old_value_is_in_a_verified_encrypted_backup_of_the_bucket(
+    change: KeyChange, generations: AskedQuery
+) -> None:
     insist = change_requests.insist_prepared
     insist(change)
     assert generations.asked == [("verified",), ("filter", ("changes", change))]
@@ -215,15 +217,19 @@ def test_the_old_value_is_in_a_verified_encrypted_backup_of_the_bucket(change: K
 # QA
 
 
+def kept(change: KeyChange) -> tuple[KeyChange | None, str]:
+    return change.repeats, change.no_qa_because
+
+
 def test_outside_production_nothing_is_repeated_or_explained(change: KeyChange) -> None:
     change.environment.production, change.no_qa_because, change.repeats = False, "because", KeyChange(pk=3)
     change_requests._insist_qa(change, KeyChange(pk=3))
-    assert (change.repeats, change.no_qa_because) == (None, "")
+    assert kept(change) == (None, "")
 
 
 def test_production_repeats_an_accepted_change_that_counts(change: KeyChange, monkeypatch: pytest.MonkeyPatch) -> None:
     earlier, no_qa = KeyChange(pk=3), "because"
-    before = Asked(earlier)
+    before = AskedQuery(earlier)
     monkeypatch.setattr(qa, "accepted_before", lambda of: before if of is change else None)
     change.no_qa_because = no_qa
     change_requests._insist_qa(change, earlier)
@@ -237,7 +243,7 @@ def test_production_repeats_an_accepted_change_that_counts(change: KeyChange, mo
 def test_production_without_one_needs_a_reason_and_some_changes_have_none(change: KeyChange) -> None:
     change.no_qa_because, change.repeats = "hurry", KeyChange(pk=3)
     change_requests._insist_qa(change, None)
-    assert (change.repeats, change.no_qa_because) == (None, "hurry")
+    assert kept(change) == (None, "hurry")
     change.no_qa_because = ""
     assert refused(change_requests._insist_qa, change, None) == NO_QA
     change.no_qa_because, change.parts = "hurry", ["expiration"]
@@ -258,7 +264,7 @@ def approved(change: KeyChange) -> KeyChange:
 
 
 def test_what_was_approved_is_claimed_under_the_lock_of_its_backup(
-    approved: KeyChange, steps: Steps, generations: Asked
+    approved: KeyChange, steps: ChangeSteps, generations: AskedQuery
 ) -> None:
     given: Any = object()
     assert change_requests.start(given, by=BY) == cast("Any", "run")
@@ -272,7 +278,7 @@ def test_what_was_approved_is_claimed_under_the_lock_of_its_backup(
 
 
 def test_a_new_key_has_no_backup_to_lock_and_a_long_name_is_cut(
-    approved: KeyChange, steps: Steps, generations: Asked
+    approved: KeyChange, steps: ChangeSteps, generations: AskedQuery
 ) -> None:
     approved.generation_id, approved.name = None, "x" * 400
     change_requests.start(approved, by=BY)
@@ -292,7 +298,7 @@ def test_what_is_not_approved_is_not_started(approved: KeyChange) -> None:
 @pytest.mark.usefixtures("generations")
 @pytest.mark.parametrize("why", ["evidence", "reversed"])
 def test_what_differs_from_the_approved_change_is_withdrawn(
-    approved: KeyChange, steps: Steps, changes: Asked, why: str
+    approved: KeyChange, steps: ChangeSteps, changes: AskedQuery, why: str
 ) -> None:
     if why == "evidence":
         approved.reason = "other"
@@ -309,7 +315,7 @@ def test_what_differs_from_the_approved_change_is_withdrawn(
     )
 
 
-def test_qa_stands_until_it_is_reversed(change: KeyChange, changes: Asked) -> None:
+def test_qa_stands_until_it_is_reversed(change: KeyChange, changes: AskedQuery) -> None:
     assert change_requests._qa_stands(change)
     assert changes.asked == []
     change.repeats_id = 3
@@ -324,7 +330,7 @@ def test_qa_stands_until_it_is_reversed(change: KeyChange, changes: Asked) -> No
 # Ending and accepting
 
 
-def test_a_draft_is_given_up(change: KeyChange, steps: Steps) -> None:
+def test_a_draft_is_given_up(change: KeyChange, steps: ChangeSteps) -> None:
     given: Any = object()
     for run in (None, Run(state="succeeded")):
         change.prepare_run = run
@@ -341,13 +347,15 @@ def test_a_draft_is_given_up(change: KeyChange, steps: Steps) -> None:
     )
 
 
-def test_an_early_end_still_reads_back(change: KeyChange, steps: Steps) -> None:
+def test_an_early_end_still_reads_back(change: KeyChange, steps: ChangeSteps) -> None:
     change_requests.end_early(change, by=BY)
     [(_name, (given, ending), how, _open)] = cast("Any", steps.done)
     assert (given, ending(change, None), how) == (change, {"ending": True}, {"by": BY})
 
 
-def test_a_written_change_is_accepted_once_with_a_note(change: KeyChange, steps: Steps, changes: Asked) -> None:
+def test_a_written_change_is_accepted_once_with_a_note(
+    change: KeyChange, steps: ChangeSteps, changes: AskedQuery
+) -> None:
     given, note = cast("Any", object()), f" {'works ' * 90}"
     change_requests.accept(given, note=note, by=BY)
     kept = note.strip()
@@ -382,7 +390,7 @@ def test_an_acceptance_says_what_was_tried_and_no_secret(change: KeyChange) -> N
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> dict[str, object]:
     """The evidence of the change, as a reviewer is shown it."""
-    generations = Asked()
+    generations = AskedQuery()
     monkeypatch.setattr(Generation, "objects", generations)
     monkeypatch.setattr(shared, "backup", lambda of: {"backup": len(of.asked)} if of is generations else {})
     monkeypatch.setattr(policy, "shown", lambda: {"policy": 1})

@@ -35,7 +35,7 @@ def where(query: Any) -> str:
     return str(bare.query).split(" WHERE ", 1)[1]
 
 
-class Database:
+class CompletionDatabase:
     """Notes each query from its WHERE on; finds these rows."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Database:
 
 
 @pytest.fixture(autouse=True)
-def database(monkeypatch: pytest.MonkeyPatch) -> Database:
-    found = Database()
+def database(monkeypatch: pytest.MonkeyPatch) -> CompletionDatabase:
+    found = CompletionDatabase()
 
     @contextmanager
     def transaction() -> Any:
@@ -83,7 +83,7 @@ def refused(act: Callable[..., object], *what: Any, **how: Any) -> str:
     return str(error.value)
 
 
-def test_leftovers_are_explained_in_words_before_the_acceptance(database: Database) -> None:
+def test_leftovers_are_explained_in_words_before_the_acceptance(database: CompletionDatabase) -> None:
     stage = CleanupStage(pk=8)
     completion.explain_leftovers(stage, note=NOTE, by=BY)
     assert database.done == [
@@ -96,7 +96,7 @@ def test_leftovers_are_explained_in_words_before_the_acceptance(database: Databa
     assert refused(completion.explain_leftovers, stage, note="x", by=BY) == sentence
 
 
-def test_other_keys_are_explained_after_the_proof(database: Database) -> None:
+def test_other_keys_are_explained_after_the_proof(database: CompletionDatabase) -> None:
     stage = CleanupStage(pk=8, others=3)
     completion.explain_others(stage, note=NOTE, by=BY)
     details = {"keys": 3, "note": NOTE[:1000]}
@@ -118,7 +118,7 @@ def cleanup_of(**values: Any) -> CleanupRequest:
 
 
 def test_a_clean_up_is_ended_and_its_requests_are_withdrawn(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: CompletionDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CleanupRequest, "__str__", lambda _cleanup: "master:*")
     database.rows["ApprovalRequest"] = [SimpleNamespace(pk=3), SimpleNamespace(pk=4)]
@@ -145,7 +145,7 @@ SUBMITTED = "A stage was submitted just now. Load the page again."
 OF_A_RULE = "A round of a scheduled clearing ends with its rule. Look at the page of the rule."
 
 
-def test_a_clean_up_that_goes_on_is_not_ended(database: Database) -> None:
+def test_a_clean_up_that_goes_on_is_not_ended(database: CompletionDatabase) -> None:
     database.changed = 0
     assert refused(completion.end, cleanup_of(), reason="x", by=BY) == "The clean-up is already over."
     for state in ("submitted", "approved"):
@@ -160,7 +160,7 @@ def test_a_clean_up_that_goes_on_is_not_ended(database: Database) -> None:
     assert database.done == [("operator", BY)]
 
 
-def test_a_deletion_that_began_meanwhile_is_seen_under_the_lock(database: Database) -> None:
+def test_a_deletion_that_began_meanwhile_is_seen_under_the_lock(database: CompletionDatabase) -> None:
     def iterate(query: Any) -> Any:
         locked = query.query.select_for_update
         return iter([CleanupStage(state="deleting")] if locked else [])

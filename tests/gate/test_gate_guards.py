@@ -377,9 +377,12 @@ def test_all_open_requests_are_withdrawn_by_the_system(request_: ApprovalRequest
     other, actor = ApprovalRequest(pk=4, state="pending"), log.Actor.system("x")
     database.answers = [other, request_]
     updated = iter([0, 1])
-    database.update = lambda query, **values: (  # type: ignore[method-assign]
-        database.done.append(("update", database.where(query), values)) or next(updated)
-    )
+
+    def update(query: QuerySet[ApprovalRequest], **values: object) -> int:
+        database.done.append(("update", database.where(query), values))
+        return next(updated)
+
+    database.update = update  # type: ignore[method-assign]
     gate.withdraw_all(actor=actor, reason=Sentence("rolled back"))
     values = {"state": "withdrawn", "reason": "rolled back", "reason_sentence": {}}
     assert database.done == [

@@ -17,16 +17,16 @@ LONG = "x" * 1_001
 BY: Any = SimpleNamespace(pk=9, holds=lambda _role: True, actor="actor")
 
 
-class Rows:
+class LongRows:
     """The open requests; notes what is written to them."""
 
     def __init__(self) -> None:
         self.written, self.request = list[str](), ApprovalRequest(pk=3, kind="delete_keys", state="pending", digest="d")
 
-    def filter(self, **_: object) -> "Rows":
+    def filter(self, **_: object) -> "LongRows":
         return self
 
-    def exclude(self, **_: object) -> "Rows":
+    def exclude(self, **_: object) -> "LongRows":
         return self
 
     def update(self, **values: Any) -> int:
@@ -38,8 +38,8 @@ class Rows:
 
 
 @pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
-    found = Rows()
+def rows(monkeypatch: pytest.MonkeyPatch) -> LongRows:
+    found = LongRows()
     monkeypatch.setattr(gate, "ApprovalRequest", SimpleNamespace(objects=found))
     monkeypatch.setattr(log, "transaction", nullcontext)
     monkeypatch.setattr(log, "insist", lambda: None)
@@ -48,14 +48,14 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     return found
 
 
-def test_a_long_reason_is_kept_whole(rows: Rows) -> None:
+def test_a_long_reason_is_kept_whole(rows: LongRows) -> None:
     gate.withdraw_within(rows.request, by=BY, reason=LONG)
     gate.withdraw_all(actor=log.Actor.system("x"), reason=LONG)
     gate._decide(rows.request, gate.State.REJECTED, by=BY, shown="d", reason=LONG)
     assert rows.written == [LONG] * 3
 
 
-def test_an_approval_needs_no_reason(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approval_needs_no_reason(rows: LongRows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(risks, "risks_of", lambda _request: [])
     gate.approve(rows.request, by=BY, shown="d")
     assert rows.written == [""]
