@@ -113,5 +113,6 @@ function frameHeaders() {
     ["ratelimit", `"default";r=${QUOTA - calls};t=${reset}`],
     ["ratelimit-policy", `"default";q=${QUOTA};w=${WINDOW}`],
     ["cf-ray", `${ray}-LCL`],
+    ["date", new Date().toUTCString()],
   ];
 }

@@ -48,19 +48,24 @@ function listNamespaces(request, environment, url) {
   return ok(result, { count: result.length, page, per_page, total_count: environment.kv.length });
 }
 
+const CURSOR = "kv.";
+
 async function listKeys(store, url) {
   const limit = Number(url.searchParams.get("limit") ?? 1000);
   if (!Number.isInteger(limit) || limit < 10 || limit > 1000) {
     throw new ApiError(400, 10022, "limit must be a whole number from 10 to 1000");
   }
-  const cursor = url.searchParams.get("cursor") || undefined;
+  // The local KV takes any text as a cursor; Cloudflare takes only one that it gave.
+  const given = url.searchParams.get("cursor") ?? "";
+  if (given && !given.startsWith(CURSOR)) throw new ApiError(400, 10022, "cursor is not one that a list gave");
+  const cursor = given.slice(CURSOR.length) || undefined;
   const page = await refused(store.list({ limit, cursor, prefix: url.searchParams.get("prefix") || undefined }));
   const result = page.keys.map(({ name, expiration, metadata }) => ({
     name,
     ...(expiration !== undefined && { expiration }),
     ...(metadata !== undefined && { metadata: unpack(metadata) }),
   }));
-  return ok(result, { count: result.length, cursor: page.list_complete ? "" : page.cursor });
+  return ok(result, { count: result.length, cursor: page.list_complete ? "" : CURSOR + page.cursor });
 }
 
 async function getValue(store, key) {
