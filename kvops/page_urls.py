@@ -39,6 +39,7 @@ urlpatterns: list[URLPattern] = [
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
     path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),
+    path("keys/", inventory_views.namespaces, name="namespaces"),
     path("keys/<slug:environment>/<slug:binding>/", inventory_views.index, name="keys"),
     path("keys/<slug:environment>/<slug:binding>/names", inventory_views.download, name="keys-download"),
     path("keys/<slug:environment>/<slug:binding>/scan", inventory_views.scan, name="scan"),

@@ -274,6 +274,7 @@ DOORS: dict[str, Door] = {
     "key": page(lambda _world: ["qa", "SETTINGS"], "?name=master:a:1"),
     "key-reveal": Door((LOGIN, 403, 302, 302, 403), (LOGIN, 403, 302, 302, 403), lambda _world: ["qa", "SETTINGS"]),
     "key-value": value(lambda _world: ["qa", "SETTINGS"], query="?name=master:a:1"),
+    "namespaces": page(),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
     "unexplained": page(),

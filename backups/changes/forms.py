@@ -14,7 +14,7 @@ from backups.models import KeyChange
 from kvops import clock
 from kvops.cloudflare import metadata_text
 from kvops.inventory import reveal as key_reveal
-from kvops.web.fields import ConfirmForm, EnvironmentFilter, NameField, PlaceField
+from kvops.web.fields import ConfirmForm, EnvironmentFilter, MomentField, NameField, PlaceField
 
 REASON = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
@@ -44,11 +44,8 @@ class EditorForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, **_CODE}),
     )
     keep_expiration = forms.BooleanField(label=_("Leave the expiration as it is"), required=False)
-    expiration = forms.DateTimeField(
-        label=_("New expiration"),
-        required=False,
-        help_text=_("Empty for never. KV deletes the key at this time."),
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    expiration = MomentField(
+        label=_("New expiration"), required=False, help_text=_("Empty for never. KV deletes the key at this time.")
     )
     confirm = forms.BooleanField(label=_("This is meant: propose it all the same"), required=False)
 
@@ -137,6 +134,7 @@ class SubmitChangeForm(forms.Form):
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  (for the type checker)
         field.queryset = qa.accepted_before(change)
         field.empty_label = _("none")
+        field.initial = field.queryset.first()
         if not qa.reason_allowed(change):
             del self.fields["no_qa_because"]
 

@@ -18,7 +18,7 @@ from kvops.inventory import families as key_families
 from kvops.inventory.selection import Selection
 from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
 from kvops.names import storable
-from kvops.web.fields import ConfirmForm, NameField, PlaceField
+from kvops.web.fields import ConfirmForm, MomentField, NameField, PlaceField
 from kvops.wording import spelled
 
 CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
@@ -165,11 +165,10 @@ class ArrangeForm(forms.Form):
         validators=[URLValidator(schemes=["http", "https"])],
         help_text=_("An address that begins with https:// or http://."),
     )
-    frozen_until = forms.DateTimeField(
+    frozen_until = MomentField(
         label=_("Writers are frozen until"),
         required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text=_("In the team’s time zone. No deletion starts after this time; one that has started continues."),
+        help_text=_("No deletion starts after this time; one that has started continues."),
     )
     frozen_by = forms.CharField(label=_("Person or team that froze the writers"), required=False, max_length=200)
 

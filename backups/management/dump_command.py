@@ -37,7 +37,7 @@ class DumpCommand(BaseCommand):
         """Declare the flags of both commands."""
         target = parser.add_mutually_exclusive_group(required=True)
         target.add_argument("--output", type=Path, metavar="FILE", help="a new file, readable by you only")
-        target.add_argument("--to-r2", action="store_true", help="a generation in the environment's bucket")
+        target.add_argument("--to-r2", action="store_true", help="a backup in the environment's bucket")
         parser.add_argument("--dry-run", action="store_true", help="tell the numbers and read no value")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 

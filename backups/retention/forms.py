@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from django import forms
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
@@ -17,16 +18,16 @@ LONGEST = 2_000
 """Characters of a reason."""
 
 
-def _families(*, required: bool = True) -> FamilyField:
+def _families(empty_label: str | Promise, *, required: bool) -> FamilyField:
     found = Family.objects.order_by("binding", "pattern")
-    return FamilyField(found, label=_("Family"), empty_label=_("All families"), required=required)
+    return FamilyField(found, label=_("Family"), empty_label=empty_label, required=required)
 
 
 class RetentionFilter(forms.Form):
     """The filters of the backups; every field may be empty."""
 
     environment = EnvironmentFilter()
-    family = _families(required=False)
+    family = _families(_("All families"), required=False)
     state = ChoiceFilter(_("State"), _("All states"), *State.choices)
     after = PlaceField()
 
@@ -49,7 +50,7 @@ class RetentionFilter(forms.Form):
 class TryForm(forms.Form):
     """A rule for a family, to simulate its effect."""
 
-    family = _families()
+    family = _families(_("Choose a family"), required=True)
     days = forms.IntegerField(
         label=_("Days its backups are kept"),
         min_value=timing.RETENTION_DAYS,

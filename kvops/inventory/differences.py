@@ -171,6 +171,8 @@ def _word(field: str, value: object) -> str:
         return _("yes") if value else _("no")
     if _empty(value):
         return "–"
+    if field == "interval_hours" and not value:
+        return _("no backup is expected")
     if field == "expiry":
         return expiry_design(str(value))
     if isinstance(value, Mapping):

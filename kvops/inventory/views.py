@@ -47,6 +47,15 @@ class Branch:
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
+def namespaces(request: HttpRequest) -> HttpResponse:
+    """List the namespaces of all environments, each with the keys of its newest scan."""
+    found = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+    rows = [(one, browse.newest_scan(one), sum(row.keys for row in key_families.keys_by_family(one))) for one in found]
+    return render(request, "keys/namespaces.html", {"rows": rows})
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the keys of a namespace; filters and page come from the address."""
     namespace = named(environment, binding)

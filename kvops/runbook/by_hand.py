@@ -83,8 +83,8 @@ def _insist_names(names: Sequence[str]) -> None:
 def _insist_no_value(command: str, reason: str, names: Sequence[str]) -> None:
     """Refuse a command with a value, and whatever looks like a secret."""
     ids = Namespace.objects.values_list("namespace_id", flat=True)
-    accounts = Environment.objects.values_list("account_id", flat=True)
-    known = [*filter(None, (*ids, *accounts)), *names]
+    places = [one for row in Environment.objects.values_list("account_id", "api_base_url") for one in row]
+    known = [*filter(None, (*ids, *places)), *names]
     reasons = (
         secrets.value_in(command),
         secrets.secret_in(command, known),

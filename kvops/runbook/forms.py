@@ -13,7 +13,15 @@ from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family, Namespace, Person, StatedOperation
 from kvops.runbook import by_hand, notes as runbook_notes, procedures
 from kvops.runbook.entries import EntryKind, RunbookSearch
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, NameField, PlaceField, typed_names
+from kvops.web.fields import (
+    ChoiceFilter,
+    EnvironmentFilter,
+    FamilyField,
+    MomentField,
+    NameField,
+    PlaceField,
+    typed_names,
+)
 
 _TYPED = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 _YEARS = _("Choose days between 2000 and 2050.")
@@ -105,11 +113,7 @@ class ByHandForm(forms.Form):
     person = forms.ModelChoiceField(
         Person.objects.none(), label=_("Done by"), empty_label=None, help_text=_("The person who typed the command.")
     )
-    done_at = forms.DateTimeField(
-        label=_("Done at"),
-        help_text=_("In the team's time zone."),
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
-    )
+    done_at = MomentField(label=_("Done at"), seconds=True)
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"), label=_("Environment"), to_field_name="slug", empty_label=None
     )

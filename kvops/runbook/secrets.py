@@ -31,6 +31,14 @@ _WITH_ARGUMENT = frozenset(
 )
 _FLAGS = frozenset(["--preview", "--local", "--remote", "--force", "-f"])
 
+_FROM_FILE = re.compile(
+    r"""--metadata[ =]"\$\(cat [\w./-]+\)"|--data-binary @[\w./-]+|--form (?:value=@[\w./-]+|'metadata=<[\w./-]+')"""
+)
+"""Arguments that name the file of a value or of metadata, as the commands that KVOps shows have them."""
+
+_UNTIL = re.compile(r"[?&]expiration=\d+\b")
+"""An expiration in an address."""
+
 PUT_WITH_VALUE = _(
     "Leave the value out of the command: the runbook keeps it for ever, and everybody can read it. "
     "Write put with the name of the key alone, or with --path and the name of a file."
@@ -47,7 +55,7 @@ def mark_in(text: str) -> str | Promise:
 
 def secret_in(text: str, allowed: Collection[str] = ()) -> str | Promise:
     """As `mark_in`, also for whatever looks like a secret. `allowed` are known names and ids."""
-    rest = text
+    rest = _UNTIL.sub(" ", text)
     for known in sorted(allowed, key=len, reverse=True):
         rest = rest.replace(known, " ")
     if given := _GIVEN.search(rest):
@@ -57,7 +65,8 @@ def secret_in(text: str, allowed: Collection[str] = ()) -> str | Promise:
 
 
 def value_in(command: str) -> str | Promise:
-    """The reason why a command gives a value; empty if it gives none."""
+    """The reason why a command gives a value; empty if it gives none, or names the file that has it."""
+    command = _FROM_FILE.sub(" ", command)
     try:
         words = shlex.split(command)
     except ValueError:

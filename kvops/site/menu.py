@@ -13,7 +13,7 @@ from kvops.models import Namespace
 # The addresses of the main pages are part of the product, so the menu has them as text.
 _PAGES = (
     ("overview", "", "layout-dashboard", _("Overview")),
-    ("keys", None, "key-round", _("Keys")),
+    ("keys", "keys/", "key-round", _("Keys")),
     ("categories", "categories/", "tags", _("Categories")),
     ("expiry", "expiry/", "hourglass", _("Expiry")),
     ("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
@@ -45,7 +45,7 @@ THEMES = {"auto": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 
 @dataclass(frozen=True, slots=True)
 class NavItem:
-    """One entry of the menu; `href` is empty for Keys, whose entries are the namespaces."""
+    """One entry of the menu. The entry of the keys has the namespaces below it."""
 
     key: str
     href: str
@@ -95,8 +95,9 @@ def _environments() -> list[NavEnvironment]:
 def _nav(path: str) -> list[NavItem]:
     """The entries. One at most is current: the one with the longest address that begins the path."""
     prefix = get_script_prefix()
-    hrefs = {key: "" if address is None else prefix + address for key, address, _icon, _label in _PAGES}
-    begun = [href for href in hrefs.values() if href and path.startswith(href) and (href != prefix or path == href)]
+    hrefs = {key: prefix + address for key, address, _icon, _label in _PAGES}
+    alone = {prefix, hrefs["keys"]}
+    begun = [href for href in hrefs.values() if path.startswith(href) and (href not in alone or path == href)]
     here = max(begun, key=len, default=None)
     return [NavItem(key, hrefs[key], icon, label, hrefs[key] == here) for key, _address, icon, label in _PAGES]
 

@@ -5,8 +5,10 @@ from typing import Any
 from django import forms
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils import timezone
+from django.utils.functional import Promise, lazy
+from django.utils.text import format_lazy
+from django.utils.translation import gettext, gettext_lazy as _
 
 from kvops import names
 from kvops.cloudflare import MAX_NAME_BYTES
@@ -116,6 +118,21 @@ class ConfirmForm(forms.Form):
         if typed != self.expected:
             raise forms.ValidationError(_("Type it exactly as it is shown."))
         return typed
+
+
+def _zone() -> str:
+    return gettext("The time zone is %(zone)s.") % {"zone": timezone.get_default_timezone_name()}
+
+
+class MomentField(forms.DateTimeField):
+    """A moment in the team's time zone, which the hint names."""
+
+    def __init__(self, *, seconds: bool = False, help_text: str | Promise = "", **kwargs: Any) -> None:
+        step, form = ({"step": "1"}, "%Y-%m-%dT%H:%M:%S") if seconds else ({}, "%Y-%m-%dT%H:%M")
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local", **step}, format=form)
+        in_zone = lazy(_zone, str)()
+        hint = format_lazy("{} {}", help_text, in_zone) if help_text else in_zone
+        super().__init__(widget=widget, help_text=hint, **kwargs)
 
 
 class StorableField(forms.CharField):

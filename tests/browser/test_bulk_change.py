@@ -47,7 +47,7 @@ def test_forgotten_keys_get_an_expiration(product: Product, sign_in: SignIn) -> 
     assert {expiration for expiration, _ in before.values()} == {None}
     page.goto(f"/keys/qa/SETTINGS/?prefix={prefix}&expiring=none")
     follow(page.get_by_role("link", name="Set an expiration"))
-    page.fill("[name=lifetime]", str(DAY))
+    page.fill("[name=hours]", "24")
     follow(page.get_by_role("button", name="Fix the list and back it up"))
     approve_and_write(page, reviewer)
     after = product.beside(QA, prefix)
@@ -75,6 +75,6 @@ def test_keys_that_lack_their_mark_get_it(product: Product, sign_in: SignIn) -> 
         name: before[name] for name in before.keys() - lacking
     }
     page.goto("/changes/bulk/new/qa/SETTINGS/?prefix=mastercache:v1:page:2&scope=none&operation=expiration")
-    page.fill("[name=lifetime]", str(DAY))
+    page.fill("[name=hours]", "24")
     follow(page.get_by_role("button", name="Fix the list and back it up"))
     until_there(page, "Submit for approval")

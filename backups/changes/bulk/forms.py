@@ -11,7 +11,8 @@ from backups.changes.bulk.start import BulkWish
 from backups.models import BulkChange, Restore, RestoreEntry
 from backups.models.bulk_changes import LONGEST, SHORTEST
 from backups.restores.forms import LONGEST as REASON, RestoreNamesFilter, RestoreStartForm
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
+from kvops.inventory.selection import HOUR
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, MomentField, NameField, PlaceField
 
 Operation = Restore.Operation
 Scope = BulkChange.Scope
@@ -39,18 +40,17 @@ class BulkChangeForm(forms.Form):
         required=False, choices=Scope.choices, coerce=Scope, empty_value=Scope.ALL, widget=forms.HiddenInput
     )
     operation = forms.ChoiceField(label=_("What happens"), choices=OPERATIONS, widget=forms.RadioSelect)
-    lifetime = forms.IntegerField(
-        label=_("Seconds that each key still lives"),
+    hours = forms.IntegerField(
+        label=_("Hours that each key still lives"),
         required=False,
-        min_value=SHORTEST,
-        max_value=LONGEST,
-        help_text=_("For an expiration, counted from the start of the run: 86400 is one day."),
+        min_value=SHORTEST // HOUR,
+        max_value=LONGEST // HOUR,
+        help_text=_("For an expiration, counted from the start of the run. 168 hours are a week."),
     )
-    until = forms.DateTimeField(
+    until = MomentField(
         label=_("Or the time at which each key expires"),
         required=False,
         help_text=_("KV deletes the keys at this time."),
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     value = forms.CharField(
         label=_("Value of the mark"),
@@ -67,17 +67,18 @@ class BulkChangeForm(forms.Form):
         if chosen["operation"] == Operation.MARK:
             if not chosen["value"]:
                 self.add_error("value", _("Give the value of the mark."))
-        elif (chosen["lifetime"] is None) == (chosen["until"] is None):
-            self.add_error("lifetime", _("Give the seconds, or the time; not both."))
+        elif (chosen["hours"] is None) == (chosen["until"] is None):
+            self.add_error("hours", _("Give the hours, or the time; not both."))
         return chosen
 
     def wish(self) -> BulkWish:
         """What each key gets, from the cleaned fields."""
-        chosen, until = self.cleaned_data, self.cleaned_data["until"]
+        chosen, hours, until = self.cleaned_data, self.cleaned_data["hours"], self.cleaned_data["until"]
         operation = Operation(chosen["operation"])
         if operation == Operation.MARK:
             return BulkWish(operation, value=chosen["value"])
-        return BulkWish(operation, chosen["lifetime"], int(until.timestamp()) if isinstance(until, datetime) else None)
+        lifetime = None if hours is None else hours * HOUR
+        return BulkWish(operation, lifetime, int(until.timestamp()) if isinstance(until, datetime) else None)
 
 
 class SubmitBulkForm(forms.Form):

@@ -8,6 +8,7 @@ from django.utils import timezone
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
+from kvops.inventory import value as key_value
 from kvops.models import Person, StatedOperation
 from kvops.runbook import by_hand, secrets
 from kvops.runbook.entries import RunbookSearch
@@ -94,6 +95,8 @@ def test_a_stated_operation_is_found(
         "wrangler kv:key put --binding=SETTINGS system-root '{\"a\": 1}'",
         "wrangler kv key put system-root --unknown secret --binding SETTINGS",
         "wrangler kv key put system-root --path f --metadata '{}'",
+        "wrangler kv key put system-root --path f --metadata \"$(echo hunter2)\"",
+        "curl --form value=hunter2 https://api.cloudflare.com/x",
         "echo hunter2 | wrangler kv key put system-root",
         "wrangler kv key put system-root <<< hunter2",
         "curl -X PUT https://api.cloudflare.com/x --data hunter2",
@@ -128,6 +131,19 @@ def test_a_command_with_a_value_or_a_secret_is_refused_with_the_reason(
 def test_a_command_without_a_value_is_taken(estate: make.Estate, people: make.People, command: str) -> None:
     names = ["system-root", "session:q7GkP2vXz0Lw9RtYb4Nn"]
     assert state(estate, people.operator, command=command, names=names).command == command
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize("expiration", [None, 4_000_000_000])
+@pytest.mark.parametrize("name", ["system-root", "-dashed"])
+def test_the_commands_that_kvops_shows_are_taken(
+    estate: make.Estate, people: make.People, name: str, expiration: int | None, metadata: bool
+) -> None:
+    for command in (
+        key_value.put_command(estate.qa, name, expiration=expiration, metadata=metadata),
+        key_value.fetch_command(estate.qa, name),
+    ):
+        assert state(estate, people.operator, command=command, names=[name]).command == command
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_it_says_why_other_keys_are_not_changed(
 
 
 def test_an_expiration_is_asked_for_on_the_page(ready: make.Estate, people: make.People) -> None:
-    form = {"prefix": PREFIX, "scope": "", "operation": "expiration", "lifetime": "86400"}
+    form = {"prefix": PREFIX, "scope": "", "operation": "expiration", "hours": "24"}
     answer = signed_in(people.operator).post(NEW, form)
     assert answer.headers["Location"] == f"/changes/bulk/{newest().pk}/"
     assert (newest().bulk.lifetime, newest().bulk.chosen_names, newest().state) == (86_400, 3, State.PREPARING)
@@ -84,9 +84,9 @@ def test_a_time_is_asked_for_on_the_page(ready: make.Estate, people: make.People
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"operation": "expiration"}, "Give the seconds, or the time; not both."),
-        ({"operation": "expiration", "lifetime": "86400", "until": "2030-01-01T00:00"}, "not both"),
-        ({"operation": "expiration", "lifetime": "60"}, "greater than or equal to 3600"),
+        ({"operation": "expiration"}, "Give the hours, or the time; not both."),
+        ({"operation": "expiration", "hours": "24", "until": "2030-01-01T00:00"}, "not both"),
+        ({"operation": "expiration", "hours": "0"}, "greater than or equal to 1"),
         ({"operation": "mark"}, "Give the value of the mark."),
         ({"operation": "mark", "value": "x"}, "names no mark"),
     ],
