@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.db.models import QuerySet
 from django.http import QueryDict
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from backups.changes import qa
 from backups.changes.propose import LONGEST
@@ -15,6 +15,7 @@ from kvops import clock
 from kvops.cloudflare import metadata_text
 from kvops.inventory import reveal as key_reveal
 from kvops.web.fields import ConfirmForm, EnvironmentFilter, MomentField, NameField, PlaceField
+from kvops.wording import moment
 
 REASON = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
@@ -102,6 +103,16 @@ class LoadForm(RevealReasonForm):
     name = NameField(widget=forms.HiddenInput)
 
 
+class AcceptedField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """An accepted change of QA: changes of one key are told apart by number, time and person."""
+
+    def label_from_instance(self, obj: KeyChange) -> str:
+        """The change, when it was accepted and by whom."""
+        facts = {"pk": obj.pk, "environment": obj.environment.name, "person": obj.accepted_by}
+        sentence = gettext("Change %(pk)s in %(environment)s, accepted on %(time)s by %(person)s")
+        return sentence % {**facts, "time": moment(obj.accepted_at)}
+
+
 class SubmitChangeForm(forms.Form):
     """The reason for the change; in production also the change of QA, or the reason why QA does not apply."""
 
@@ -111,7 +122,7 @@ class SubmitChangeForm(forms.Form):
         max_length=REASON,
         widget=forms.Textarea(attrs={"rows": 3}),
     )
-    repeats = forms.ModelChoiceField(
+    repeats = AcceptedField(
         KeyChange.objects.none(),
         label=_("Accepted change in QA that this one repeats"),
         help_text=_("A change of the same key in the last 7 days that changed at least the same parts."),
@@ -139,8 +150,11 @@ class SubmitChangeForm(forms.Form):
             del self.fields["no_qa_because"]
 
     def clean(self) -> dict[str, Any]:
-        """The fields, with those left out as empty."""
-        return {"repeats": None, "no_qa_because": "", **(super().clean() or self.cleaned_data)}
+        """The fields, with those left out as empty. Refuse a reason beside a change, which would be dropped."""
+        chosen = {"repeats": None, "no_qa_because": "", **(super().clean() or self.cleaned_data)}
+        if chosen["repeats"] and chosen["no_qa_because"].strip():
+            self.add_error("no_qa_because", _("Choose “none” above and keep the reason, or leave the reason empty."))
+        return chosen
 
 
 class ChangeStartForm(ConfirmForm):

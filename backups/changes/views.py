@@ -165,7 +165,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page of a change; `form` is a submitted form with the person's input, `values` are revealed."""
-    person, run = person_of(request), _run(change)
+    person, run, turned = person_of(request), _run(change), change.reversed_by.order_by("-pk").first()
     key = (
         f"{reverse('key', args=[change.environment.slug, change.namespace.binding])}?{urlencode({'name': change.name})}"
     )
@@ -185,7 +185,8 @@ def _page(
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_reveal": bool(change.object_sha256) and change.is_open and shown.may_reveal(change, person),
         "lies_still": run is not None and run.state in Run.RESUMABLE and change.is_open,
-        "reverse": change.reversed_by.order_by("-pk").first(),
+        "reverse": turned,
+        "reversed": turned is not None and (turned.is_open or turned.outcome == KeyChange.Outcome.WRITTEN),
     }
     return render(request, "changes/detail.html", context, status=status)
 

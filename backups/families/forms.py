@@ -55,7 +55,11 @@ class FamilyForm(forms.Form):
     )
     design = forms.ChoiceField(label=_("Expiry design"), choices=DESIGNS)
     seconds = forms.IntegerField(
-        label=_("Seconds until a key expires"), required=False, min_value=60, max_value=LONGEST_TTL
+        label=_("Seconds until a key expires"),
+        required=False,
+        min_value=60,
+        max_value=LONGEST_TTL,
+        help_text=_("3600 is an hour, 86400 a day."),
     )
     rotate_days = forms.IntegerField(
         label=_("Days until a value is rotated"),

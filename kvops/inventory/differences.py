@@ -162,6 +162,7 @@ _CHOICES: dict[str, dict[str, Promise]] = {
         "array": gettext_lazy("an array of rows"),
         "object": gettext_lazy("an object of rows by id"),
     },
+    "interval_hours": {"0": gettext_lazy("no backup is expected")},
     "only_in_d1": {"block": gettext_lazy("is a difference"), "allow": gettext_lazy("is allowed")},
 }
 
@@ -171,8 +172,6 @@ def _word(field: str, value: object) -> str:
         return _("yes") if value else _("no")
     if _empty(value):
         return "–"
-    if field == "interval_hours" and not value:
-        return _("no backup is expected")
     if field == "expiry":
         return expiry_design(str(value))
     if isinstance(value, Mapping):

@@ -24,8 +24,12 @@ ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run"
     " --disable-background-networking --disable-component-update --disable-sync"
 )
+SDK = Path(__file__).parent / "sdk"
+"""A fake of 1Password's SDK, for the processes of the sandbox."""
 PATIENCE = 300_000
 """Milliseconds that anything may take: much longer than it does on a busy machine, shorter than a test may last."""
+WORKER_KEY = "an-hmac-key-of-a-browser-test-with-51-characters-ok"
+"""What the Worker of the first rule signs its calls with."""
 SCALE = "0.02"
 """The product's waits are a fifth of the demo's; a listing is current 6 s after a delete."""
 
@@ -63,6 +67,12 @@ class Product:
         """Change a key past the product, as an application would."""
         with self._kv(account) as kv:
             kv.put(f"values/{name}", content=value).raise_for_status()
+
+    def let_expire(self, account: SandboxAccount, name: str, seconds: int) -> None:
+        """Put the same value again with an expiration, as a Worker of the rules does."""
+        with self._kv(account) as kv:
+            value = kv.get(f"values/{name}").raise_for_status().content
+            kv.put(f"values/{name}", params={"expiration_ttl": seconds}, content=value).raise_for_status()
 
     def remove(self, account: SandboxAccount, name: str) -> None:
         """Delete a key past the product, as a script would."""
@@ -111,6 +121,13 @@ class Product:
         )
         return told.read_text("utf-8")
 
+    def names_a_vault(self, account: SandboxAccount, vault: str) -> None:
+        """Give an environment its 1Password vault, as an approved change of the environments does."""
+        self._shell(
+            "from kvops.models import Environment\n"
+            f"Environment.objects.filter(slug={account.slug!r}).update(vault={vault!r})"
+        )
+
     def alarm(self) -> None:
         """Press production's emergency stop, and let QA's bucket tell of a record that the database does not have."""
         self._shell(
@@ -149,6 +166,8 @@ def product() -> Iterator[Product]:
         env = {key: os.environ[key] for key in os.environ if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
         env["DJANGO_SETTINGS_MODULE"] = "kvops.settings"
         env["KVOPS_TIME_SCALE"] = SCALE
+        env |= {"KVOPS_WORKER_KEY_1": "env:FAKE_WORKER_KEY", "FAKE_WORKER_KEY": WORKER_KEY}
+        env |= {"PYTHONPATH": str(SDK), "OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "FAKE_1PASSWORD": f"{name}/documents"}
         with output.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env)
         try:

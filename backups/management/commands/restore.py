@@ -44,7 +44,7 @@ class Command(BaseCommand):
     help = "Prepares a restore of keys from a backup; another person approves it before anything is written."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("generation", type=int, metavar="GENERATION")
+        parser.add_argument("generation", type=int, metavar="BACKUP")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--prefix", default="", help="only keys that begin so")
         which.add_argument("--names", type=Path, metavar="FILE", help="only these: one JSON string a line")
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         generation = Generation.objects.select_related("namespace", "environment").filter(pk=options["generation"])
         source = generation.first()
         if source is None:
-            raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
+            raise CommandError(f"There is no backup {options['generation']}.", returncode=2)
         actor = Actor.command()
         try:
             restore = restore_selection.prepare_restore(

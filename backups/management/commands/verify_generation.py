@@ -18,7 +18,7 @@ from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
-    help = "Reads a generation back from R2 and compares every entry with what KV returned."
+    help = "Reads a backup back from R2 and compares every entry with what KV returned."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("generation", type=int, metavar="ID")
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         generation = Generation.objects.filter(pk=options["generation"]).first()
         if generation is None:
-            raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
+            raise CommandError(f"There is no backup {options['generation']}.", returncode=2)
         try:
             run = generation_start.start_verification(generation, actor=Actor.command(), foreground=True)
         except (generation_start.NotVerifiable, run_driver.AlreadyOpen) as error:

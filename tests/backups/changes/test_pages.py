@@ -9,9 +9,10 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from audit.models import Entry
+from backups.changes import requests as change_requests
 from backups.models import KeyChange
 from kvops import timing
-from kvops.approvals import kinds as approval_kinds
+from kvops.approvals import gate as approval_gate, kinds as approval_kinds
 from kvops.inventory import family_owners, story as key_story
 from kvops.models import ApprovalRequest
 from tests import make
@@ -280,6 +281,45 @@ def test_the_page_says_whether_the_proposal_is_not_made_yet_or_erased(mail: make
     assert "Its paths are not shown any more" in browser.get(f"/changes/{change.pk}/").content.decode()
     browser.post(f"/changes/{change.pk}/reverse")
     assert "The proposal is not made yet" in browser.get(f"/changes/{newest().pk}/").content.decode()
+
+
+def test_the_form_of_production_begins_with_the_accepted_change_of_qa(mail: make.Estate, people: make.People) -> None:
+    tried = change_helpers.done(mail.qa, people)
+    change = change_helpers.proposed(mail.production, people)
+    browser = signed_in(people.operator)
+    assert browser.get(f"/changes/{change.pk}/").context["form"]["repeats"].value() is None
+    change_requests.accept(tried, note="mails arrive", by=people.operator)
+    page = browser.get(f"/changes/{change.pk}/")
+    assert f'<option value="{tried.pk}" selected>Change {tried.pk} in QA, accepted on' in page.content.decode()
+    both = {"reason": "x", "repeats": tried.pk, "no_qa_because": "in a hurry"}
+    answer = browser.post(f"/changes/{change.pk}/submit", both)
+    assert (answer.status_code, newest().state) == (422, State.DRAFT)
+    assert "leave the reason empty" in answer.content.decode()
+
+
+def test_a_reversed_change_offers_no_second_reverse_change(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.done(mail.qa, people)
+    browser, button = signed_in(people.operator), "Prepare the reverse change"
+    address = f"/changes/{change.pk}/"
+    assert button in browser.get(address).content.decode()
+    browser.post(f"{address}reverse")
+    assert button not in browser.get(address).content.decode()
+    browser.post(f"/changes/{newest().pk}/end")
+    assert button in browser.get(address).content.decode()
+
+
+def test_a_rejected_change_leads_to_another_one_of_its_key(mail: make.Estate, people: make.People) -> None:
+    request = change_helpers.submitted(change_helpers.proposed(mail.qa, people), people)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="the host is wrong")
+    page = signed_in(people.operator).get(f"/changes/{newest().pk}/").content.decode()
+    assert f'href="{EDITOR}?name=mail%3Asmtp"' in page
+    assert f"/audit/?subject=keychange:{newest().pk}&amp;tree=on" in page
+    assert EDITOR not in signed_in(people.auditor).get(f"/changes/{newest().pk}/").content.decode()
+
+
+def test_the_time_of_an_expiration_names_its_zone(mail: make.Estate, people: make.People) -> None:
+    page = signed_in(people.operator).get(EDITOR, {"name": KEY}).content.decode()
+    assert "KV deletes the key at this time. The time zone is Asia/Tokyo." in page
 
 
 def test_the_owner_of_the_family_is_told_of_the_request(mail: make.Estate, people: make.People) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 
 from audit.models import Entry as AuditEntry
 from backups.exports.plain_file import RANDOM, TEMPORARY, PathRefused, PlainFile
@@ -25,6 +25,15 @@ from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.cloudflare import ApiCall
 from tests.fakes.http import Request
+
+
+def test_the_help_of_each_command_says_backup() -> None:
+    commands = [name for name, app in get_commands().items() if app == "backups"]
+    assert "kv_dump" in commands
+    for name in commands:
+        parser = load_command_class("backups", name).create_parser("manage.py", name)
+        said = [parser.description, *(action.help or action.metavar for action in parser._actions)]
+        assert "generation" not in " ".join(map(str, said)).lower(), name
 
 
 class DumpTerminal(StringIO):

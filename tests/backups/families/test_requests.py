@@ -235,6 +235,7 @@ def test_the_reviewer_sees_each_rule_that_differs_from_that_of_the_parent(
     shown = text_of(signed_in(people.reviewer), f"/approvals/{request.pk}/")
     for rule in ("Always encrypted: yes", "Days that backups are kept: 365", "Hours between backups: 24"):
         assert f"<div>{rule} → <strong>" in shown
+    assert "24 → <strong>no backup is expected</strong>" in shown
 
 
 def test_a_prefix_does_not_come_from_the_key_of_the_same_name(estate: make.Estate, people: make.People) -> None:

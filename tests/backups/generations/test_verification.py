@@ -185,7 +185,7 @@ def test_the_command_fails_on_damage(estate: make.Estate, backup: Generation) ->
 
 
 def test_the_command_refuses_an_unknown_generation_as_bad_usage(estate: make.Estate) -> None:
-    with pytest.raises(CommandError, match="no generation 99") as failure:
+    with pytest.raises(CommandError, match="no backup 99") as failure:
         command(99)
     assert failure.value.returncode == 2
 

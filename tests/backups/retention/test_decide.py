@@ -206,6 +206,12 @@ def test_the_simulator_refuses_less_than_14_days(estate: make.Estate, people: ma
     assert (page.status_code, "At least 14 days" in page.text) == (422, True)
 
 
+def test_the_simulator_asks_for_one_family(estate: make.Estate, people: make.People) -> None:
+    page = signed_in(people.auditor).get("/retention/try/").text
+    assert '<option value="" selected>Choose a family</option>' in page
+    assert "All families" not in page
+
+
 def test_the_page_filters_by_state_and_family(estate: make.Estate, people: make.People) -> None:
     due, waiting = backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20)
     backup_of_age(estate.qa, 1)

@@ -59,6 +59,17 @@ def test_a_namespace_that_was_never_scanned_says_what_comes_next(operator: Clien
     assert f'action="{SCAN}"' in text
 
 
+def test_the_address_above_the_namespaces_lists_them(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:a", "master:b")
+    text = page(operator, "/keys/")
+    assert [(one.environment.slug, keys) for one, _, keys in operator.get("/keys/").context["rows"]] == [
+        ("qa", 2),
+        ("production", 0),
+    ]
+    assert f'<a href="{QA}">SETTINGS</a>' in text
+    assert "Never scanned" in text
+
+
 def test_an_unknown_namespace_is_not_found(operator: Client, estate: make.Estate) -> None:
     assert operator.get("/keys/qa/NOTHING/").status_code == 404
 

@@ -95,7 +95,7 @@ def test_a_stated_operation_is_found(
         "wrangler kv:key put --binding=SETTINGS system-root '{\"a\": 1}'",
         "wrangler kv key put system-root --unknown secret --binding SETTINGS",
         "wrangler kv key put system-root --path f --metadata '{}'",
-        "wrangler kv key put system-root --path f --metadata \"$(echo hunter2)\"",
+        'wrangler kv key put system-root --path f --metadata "$(echo hunter2)"',
         "curl --form value=hunter2 https://api.cloudflare.com/x",
         "echo hunter2 | wrangler kv key put system-root",
         "wrangler kv key put system-root <<< hunter2",

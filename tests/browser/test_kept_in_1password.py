@@ -1,0 +1,31 @@
+"""A settings backup is kept in 1Password by a click. A fake of the SDK stands in for the account."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from sandbox import environment
+from tests.browser.conftest import Product, SignIn
+from tests.browser.job import POLL, follow
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+QA, _PRODUCTION = environment.accounts()
+
+
+def test_a_settings_backup_is_kept_in_1password(product: Product, sign_in: SignIn) -> None:
+    product.names_a_vault(QA, "Operations")
+    page, auditor = sign_in("operator"), sign_in("auditor")
+    page.goto("/backups/vault/")
+    follow(page.locator("main tbody a[href$='#vault']").first)
+    follow(page.get_by_role("button", name="Keep in 1Password"))
+    card = page.locator("#vault")
+    while "Kept in 1Password" not in card.inner_text():
+        page.wait_for_timeout(POLL)
+        page.reload()
+    reference = re.search(r"op://Operations/item-\d+", card.inner_text())
+    assert reference
+    expect(card.get_by_role("button", name="Keep in 1Password")).to_be_disabled()
+    auditor.goto("/backups/vault/")
+    expect(auditor.locator("main tbody")).to_contain_text(reference[0])
+    assert "AGE-SECRET" not in auditor.content()
