@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _, ngettext
 
 from backups.changes import shown
 from backups.changes.propose import WARNINGS
-from backups.models import BulkChange, KeyChange, RestoreEntry
+from backups.models import BulkChange, KeyChange, Restore, RestoreEntry
 from kvops.wording import moment, say
 
 register = template.Library()
@@ -50,6 +50,12 @@ def proposal_differences(context: Context, pk: int) -> dict[str, object]:
         "visible": visible,
         "found": shown.differences_of(change) if may and visible and change else None,
     }
+
+
+@register.filter
+def bulk_pattern(restore: Restore) -> str:
+    """The keys that a bulk change was chosen from: the prefix with a star, or one name."""
+    return restore.prefix if restore.bulk.family.exact else f"{restore.prefix}*"
 
 
 @register.filter
