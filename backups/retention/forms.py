@@ -1,9 +1,9 @@
 """The filters of the retention page, a rule for the simulator, and the reason of a pin."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from django import forms
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
@@ -18,7 +18,7 @@ LONGEST = 2_000
 """Characters of a reason."""
 
 
-def _families(empty_label: str | Promise, *, required: bool) -> FamilyField:
+def _families(empty_label: Any, *, required: bool) -> FamilyField:
     found = Family.objects.order_by("binding", "pattern")
     return FamilyField(found, label=_("Family"), empty_label=empty_label, required=required)
 

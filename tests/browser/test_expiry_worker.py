@@ -19,9 +19,9 @@ QA, _PRODUCTION = environment.accounts()
 MONTH = 30 * 86_400
 
 
-def call(product: Product, rule: str, what: str, **body: object) -> str:
+def call(product: Product, number: str, what: str, **body: object) -> str:
     """A signed call of the Worker, and its answer."""
-    path, sent, nonce = f"/hooks/expiry/{rule}/{what}", json.dumps(body), str(uuid4())
+    path, sent, nonce = f"/hooks/expiry/{number}/{what}", json.dumps(body), str(uuid4())
     at = str(int(time.time()))
     headers = {"X-Kvops-Timestamp": at, "X-Kvops-Nonce": nonce, "Content-Type": "application/json"}
     headers["X-Kvops-Signature"] = signing.sign(WORKER_KEY, "POST", path, at, nonce, sent)

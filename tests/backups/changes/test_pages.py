@@ -304,6 +304,7 @@ def test_a_reversed_change_offers_no_second_reverse_change(mail: make.Estate, pe
     assert button in browser.get(address).content.decode()
     browser.post(f"{address}reverse")
     assert button not in browser.get(address).content.decode()
+    make.work()
     browser.post(f"/changes/{newest().pk}/end")
     assert button in browser.get(address).content.decode()
 

@@ -213,6 +213,11 @@ def test_the_list_is_filtered(ready: make.Estate, people: make.People, filters: 
     assert bool(found) == (filters in ({"environment": "qa"}, {"state": "open"}))
 
 
+def test_the_list_names_the_keys_of_a_change_as_one_pattern(ready: make.Estate, people: make.People) -> None:
+    bulk_helpers.prepared(ready.qa, people)
+    assert ">mastercache:*</code>" in signed_in(people.auditor).get("/changes/bulk/").content.decode()
+
+
 def test_an_approval_that_expired_is_not_started(ready: make.Estate, people: make.People) -> None:
     restore = bulk_helpers.approved(bulk_helpers.prepared(ready.qa, people), people)
     with triggers_off("kvops_approvalrequest"):
