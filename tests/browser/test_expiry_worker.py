@@ -53,7 +53,7 @@ def test_a_round_of_a_worker_is_reported_followed_and_accepted(product: Product,
     script = page.request.get(f"/clearing/worker/{rule}/worker.js").text()
     digest = re.search(r'"digest":\s*"([0-9a-f]{64})"', script)
     assert digest
-    name = min(name for name, (at, _) in product.beside(QA, "mastercache:").items() if at is None)
+    name = min(name for name, (at, _) in product.beside(QA, "mastercache:v1:").items() if at is None)
     mine = {"round": str(uuid4()), "approval": approval}
     assert call(product, rule, "ask", **mine, rule=digest[1]) == "yes"
     product.let_expire(QA, name, MONTH)
