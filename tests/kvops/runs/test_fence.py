@@ -6,12 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from kvops import timing
 from kvops.models import Run
@@ -86,10 +84,3 @@ def test_the_fence_gives_the_clock_of_the_process_back() -> None:
         signal.signal(signal.SIGALRM, theirs)
         signal.setitimer(signal.ITIMER_REAL, *before)
     assert (99 < left <= 100, interval) == (True, 7)
-
-
-@pytest.mark.django_db
-def test_the_database_lets_go_of_who_is_paused_in_a_transaction() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
-        assert cursor.fetchone()[0] == timedelta(seconds=60)
