@@ -71,3 +71,5 @@ def test_a_round_of_a_worker_is_reported_followed_and_accepted(product: Product,
     assert call(product, rule, "ask", **other) == "no"
     page.reload()
     expect(page.locator("main")).to_contain_text("carries another rule than the approved one")
+    # As the scan before this test listed it, so that the others find the inventory true.
+    product.write(QA, name, product.read(QA, name))

@@ -134,7 +134,8 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Sets both, and puts what can be looked at in the place of the clients and the budget."""
     for name in ("Cloudflare", "KVWriter"):
         monkeypatch.setattr(clients, name, type(name, (NamespaceClient,), {}))
-    monkeypatch.setattr(clients, "SharedBudget", lambda account: f"that of {account}")
+    of = SimpleNamespace(of=lambda environment: f"that of {environment.budget}")
+    monkeypatch.setattr(clients, "SharedBudget", of)
     monkeypatch.setattr(clients, "Prepaid", ReservedBudget)
 
     def set_(read: str, write: str) -> None:
@@ -152,10 +153,10 @@ def test_each_client_has_its_token_and_all_share_a_budget(world: GateWorld, toke
         assert [type(one).__name__ for one in made] == ["Cloudflare", "Cloudflare", "KVWriter"]
         assert [one.reach["token"] for one in made] == ["reads", "writes", "writes"]
         assert {one.reach["budget"] for one in made} == {found.budget}
-        assert {one.reach["meter"] for one in made} == {found.meter}
+        assert {cast("Any", one.reach["meter"])._meter for one in made} == {found.meter}
         assert {one.reach["account_id"] for one in made} == {environment.account_id}
         budget = cast("ReservedBudget", found.budget)
-        assert (budget.of, budget.settled) == (f"that of {environment.account_id}", False)
+        assert (budget.of, budget.settled) == ("that of shared", False)
         assert isinstance(found.meter, quota.QuotaMeter)
         assert found.meter._account == quota.QuotaMeter(environment)._account
     assert (budget.settled, [one.open for one in made]) == (True, [False] * 3)
