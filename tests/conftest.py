@@ -22,9 +22,6 @@ from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
 
-OBJECTS = 20_000
-"""So many new objects until the garbage is looked for: with Python's 2,000 that takes a twentieth of all the tests."""
-
 # An example may take as long as a busy machine needs; pytest's time limit ends one that hangs.
 settings.register_profile("kvops", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvops")
@@ -38,7 +35,6 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(OBJECTS)
         gc.enable()
 
 
