@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
+from backups.bucket import newest_manifest
 from kvops.models import Namespace
 from tests import judge, make, template
 from tests.audit.flush import flush_despite_triggers
@@ -78,6 +79,12 @@ def s3() -> Iterator[FakeS3]:
 def port_of(address: str) -> int:
     """The port of an address that names one."""
     return urlsplit(address).port or 0
+
+
+@pytest.fixture(autouse=True)
+def just_started() -> None:
+    """Each test begins as a new process does: it has looked into no bucket yet, though ports and numbers come again."""
+    newest_manifest._looked.clear()
 
 
 @pytest.fixture(autouse=True)
