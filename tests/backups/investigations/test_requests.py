@@ -96,7 +96,7 @@ def test_people_are_told_of_the_backup_and_of_one_that_was_not_made(cached: make
     made = start(cached, people)
     told = Notification.objects.filter(event="generation.made", subject=f"generation:{made.generation_id}")
     assert [one.environment for one in told] == [made.environment]
-    cached.cloudflare.fault("bulk_get", "refusal", status=403, code=10000, times=99)
+    cached.cloudflare.fault("bulk_get", "refusal", status=400, code=10022, times=99)
     failed = start(cached, people, title="Once more").generation.run
     told = Notification.objects.filter(event="generation.failed", subject=f"run:{failed.pk}")
     assert {one.person for one in told} >= {people.operator, people.operator2}
