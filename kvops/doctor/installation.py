@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.http.request import validate_host
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops.doctor.findings import Diagnosis, Examined, ok, wrong
 from kvops.models import Environment
@@ -16,27 +16,29 @@ from kvops.wording import say
 
 MANIFEST = "staticfiles.json"
 
+SETTINGS = pgettext_lazy("installation", "Settings")
+
 
 def settings_fit(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that addresses, hosts and senders fit each other."""
     found = list(_misfits())
-    yield from found or [ok(_("Settings"), settings.BASE_URL)]
+    yield from found or [ok(SETTINGS, settings.BASE_URL)]
 
 
 def _misfits() -> Iterator[Diagnosis]:
     host = urlsplit(settings.BASE_URL).hostname or ""
     if "*" in settings.ALLOWED_HOSTS:
-        yield wrong(_("Settings"), _("ALLOWED_HOSTS allows every host. Name the hosts of KVOps instead of *."))
+        yield wrong(SETTINGS, _("ALLOWED_HOSTS allows every host. Name the hosts of KVOps instead of *."))
     elif not validate_host(host, settings.ALLOWED_HOSTS):
         yield wrong(
-            _("Settings"),
+            SETTINGS,
             say(
                 _("KVOPS_BASE_URL has the host %(host)s. Add it to ALLOWED_HOSTS, or every page is refused."), host=host
             ),
         )
     if settings.HTTPS and not settings.ALLAUTH_TRUSTED_PROXY_COUNT:
         yield wrong(
-            _("Settings"),
+            SETTINGS,
             _(
                 "KVOPS_TRUSTED_PROXY_COUNT is 0, so behind a proxy every page redirects to itself. Set it to the "
                 "number of proxies that set X-Forwarded-For and X-Forwarded-Proto."
@@ -44,13 +46,13 @@ def _misfits() -> Iterator[Diagnosis]:
         )
     sender = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
     if sender == "localhost" and not (settings.SANDBOX or settings.TESTING):
-        yield wrong(_("Settings"), _("KVOPS_MAIL_FROM is not set. Set it to an address that your mail server accepts."))
+        yield wrong(SETTINGS, _("KVOPS_MAIL_FROM is not set. Set it to an address that your mail server accepts."))
     for environment in Environment.objects.order_by("order"):
         for address in (environment.api_base_url, environment.r2_endpoint):
             needed = urlsplit(address).hostname
             if needed not in settings.KVOPS_ALLOWED_API_HOSTS:
                 yield wrong(
-                    _("Settings"),
+                    SETTINGS,
                     say(
                         _("%(environment)s uses the host %(host)s. Add it to KVOPS_ALLOWED_API_HOSTS."),
                         environment=environment.slug,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops import clock, queue, rollback, timing
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
@@ -11,7 +11,7 @@ from kvops.supervision import heartbeats
 from kvops.wording import say
 
 _LIMITS = {
-    "worker": (_("Worker"), timing.CANARY_LATE, _("Start manage.py worker.")),
+    "worker": (pgettext_lazy("process", "Worker"), timing.CANARY_LATE, _("Start manage.py worker.")),
     "sweep": (_("Sweep"), timing.CANARY_LATE, _("Start manage.py sweep.")),
     "canary": (
         _("Canary"),

@@ -1,4 +1,4 @@
-"""The gate, check by check, without a row: who may ask, decide, use and withdraw, and exactly what is written."""
+"""The gate without a row: the people who may ask, decide, use and withdraw, and each row that is written."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which keys of a chunk a restore may write, and what it makes of what it reads back: without a row or a call."""
+"""The keys of a chunk that a restore may write, and its verdict on each value that it reads back: without a row."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

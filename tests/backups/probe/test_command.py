@@ -1,4 +1,4 @@
-"""`manage.py probe_cloudflare`: the report, what it refuses, and what it leaves in the audit log."""
+"""`manage.py probe_cloudflare`: the report, the refusals, and the entries of the audit log."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads, and that the example rules and the dashboard name only what there is."""
+"""The metrics for Prometheus; the example rules and the dashboard name no other."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The people pages: who is there, what may be asked for, and the reasons why not."""
+"""The pages of people: each person, the possible requests, and the reasons against the others."""
 
 import re
 
