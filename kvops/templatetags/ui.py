@@ -21,6 +21,7 @@ from kvops import names, wording
 from kvops.approvals import environment_changes, titles
 from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
+from kvops.web import tables
 
 register = template.Library()
 
@@ -195,6 +196,21 @@ def fact(content: str, title: str) -> str:
         '<div class="datagrid-item"><dt class="datagrid-title">{}</dt><dd class="datagrid-content m-0">{}</dd></div>',
         title,
         content,
+    )
+
+
+@register.simple_block_tag
+def table(content: str, label: str, style: str = "table-vcenter card-table") -> str:
+    """A table that scrolls in itself, and folds on a phone: each row a block, each cell a line with its heading.
+
+    `{% table _("Runs") %}<thead>…</thead><tbody>…</tbody>{% endtable %}`; `label` names it to screen readers.
+    """
+    return format_html(
+        '<div class="table-responsive" tabindex="0" role="region" aria-label="{}">'
+        '<table class="table table-fold {}">{}</table></div>',
+        label,
+        style,
+        tables.labelled(content),
     )
 
 
