@@ -36,6 +36,7 @@ urlpatterns: list[URLPattern] = [
     path("healthz", health.healthz, name="healthz"),
     path("healthz/work", health.work, name="healthz-work"),
     path("help/alarms/", help_views.all_alarms, name="help-alarms"),
+    path("help/words/", help_views.all_words, name="help-words"),
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
     path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),

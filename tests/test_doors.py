@@ -299,6 +299,7 @@ DOORS: dict[str, Door] = {
     "runbook-file": page(),
     "runbook-note": Door(NEVER, (LOGIN, 403, 422, 422, 422), lambda world: [world.entry]),
     "help-alarms": page(),
+    "help-words": page(),
     "runbook-procedures": page(),
     "runbook-stated": Door((LOGIN, 403, 302, 302, 302), NEVER, lambda world: [world.stated]),
     "runbook-todo-add": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.entry]),

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from django import template
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils.html import format_html
 from django.utils.translation import gettext as _, ngettext, pgettext
 
@@ -20,7 +19,7 @@ def expires(expiration: int | None) -> str:
         return format_html('<span class="text-secondary">{}</span>', pgettext("expiration", "never"))
     try:
         moment = datetime.fromtimestamp(expiration, UTC)
-        return format_html('{} <small class="text-secondary">{}</small>', when(moment), naturaltime(moment))
+        return when(moment)
     except (OverflowError, ValueError, OSError):  # beyond the range of the calendar
         return format_html("{} <small>Unix</small>", expiration)
 

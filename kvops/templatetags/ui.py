@@ -21,7 +21,7 @@ from kvops import names, wording
 from kvops.approvals import environment_changes, titles
 from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
-from kvops.web import tables
+from kvops.web import tables, times
 
 register = template.Library()
 
@@ -110,18 +110,24 @@ def result_name(name: str) -> str:
 
 
 @register.simple_tag
-def when(value: datetime | None, seconds: bool = False) -> str:
-    """A moment in the team's time zone, with UTC on hover; a dash for none."""
+def when(value: datetime | None, seconds: bool = False, exact: bool = False) -> str:
+    """A moment: within a week in words, with the full time on tap; else the full time. UTC on hover; a dash for none.
+
+    `exact` is for a moment inside a sentence ("until …"), `seconds` for a record: both always show the full time.
+    """
     if value is None:
         return NOTHING
-    utc = value.astimezone(UTC)
-    local = timezone.localtime(value)
+    utc, local = value.astimezone(UTC), timezone.localtime(value)
+    written = f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}"
+    full = format_html('{} <small class="text-secondary">{}</small>', written, local.tzname() or "")
+    words = "" if seconds or exact else times.words(value, timezone.now())
     return format_html(
-        '<time class="text-nowrap" datetime="{}" title="{} UTC">{} <small class="text-secondary">{}</small></time>',
+        '<time class="{}" datetime="{}" title="{}"{}>{}</time>',
+        "when text-nowrap" if words else "text-nowrap",
         utc.isoformat(),
-        f"{utc:%Y-%m-%d %H:%M:%S}",
-        f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}",
-        local.tzname() or "",
+        f"{local:%Y-%m-%d %H:%M:%S %Z} = {utc:%Y-%m-%d %H:%M:%S} UTC" if words else f"{utc:%Y-%m-%d %H:%M:%S} UTC",
+        mark_safe(' tabindex="-1"') if words else "",
+        format_html('<span>{}</span> <span class="when-full">{}</span>', words, full) if words else full,
     )
 
 
@@ -200,15 +206,16 @@ def fact(content: str, title: str) -> str:
 
 
 @register.simple_block_tag
-def table(content: str, label: str, style: str = "table-vcenter card-table") -> str:
+def table(content: str, label: str, style: str = "table-vcenter card-table", of: object = "") -> str:
     """A table that scrolls in itself, and folds on a phone: each row a block, each cell a line with its heading.
 
-    `{% table _("Runs") %}<thead>…</thead><tbody>…</tbody>{% endtable %}`; `label` names it to screen readers.
+    `{% table _("Runs") %}<thead>…</thead><tbody>…</tbody>{% endtable %}`; `label` names it to screen readers, and
+    `of` the thing that it is about, where a page has several such tables.
     """
     return format_html(
         '<div class="table-responsive" tabindex="0" role="region" aria-label="{}">'
         '<table class="table table-fold {}">{}</table></div>',
-        label,
+        f"{label}: {of}" if of else label,
         style,
         tables.labelled(content),
     )

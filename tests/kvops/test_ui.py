@@ -1,13 +1,13 @@
 """The building blocks of the pages."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django import forms
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
-from django.utils import translation
+from django.utils import timezone, translation
 
 from kvops.templatetags.states import LOOKS
 
@@ -61,12 +61,29 @@ def test_a_count_has_separators_and_nothing_is_a_dash() -> None:
     assert "–" in shown("{{ it|count }}", it=None)
 
 
-def test_a_moment_is_in_the_teams_zone_with_utc_on_hover() -> None:
-    text = shown("{% when it %}", it=datetime(2026, 11, 25, 0, 12, 3, tzinfo=UTC))
-    assert 'datetime="2026-11-25T00:12:03+00:00"' in text
-    assert 'title="2026-11-25 00:12:03 UTC"' in text
-    assert "2026-11-25 09:12 <small" in text
+LONG_AGO = datetime(2026, 1, 25, 0, 12, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("form", ["{% when it %}", "{% when it exact=True %}"])
+def test_a_moment_is_in_the_teams_zone_with_utc_on_hover(form: str) -> None:
+    text = shown(form, it=LONG_AGO)
+    assert 'datetime="2026-01-25T00:12:03+00:00"' in text
+    assert 'title="2026-01-25 00:12:03 UTC"' in text
+    assert "2026-01-25 09:12 <small" in text
     assert "JST" in text
+
+
+def test_a_recent_moment_is_in_words_with_the_full_time_on_tap_and_hover() -> None:
+    at = timezone.now() - timedelta(hours=3, minutes=5)
+    text = shown("{% when it %}", it=at)
+    assert 'tabindex="-1"><span>3 hours ago</span>' in text
+    assert f'<span class="when-full">{timezone.localtime(at):%Y-%m-%d %H:%M} <small' in text
+    assert f'JST = {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"' in text
+
+
+@pytest.mark.parametrize("form", ["{% when it seconds=True %}", "{% when it exact=True %}"])
+def test_a_record_and_a_moment_in_a_sentence_are_never_in_words(form: str) -> None:
+    assert " ago" not in shown(form, it=timezone.now() - timedelta(hours=3))
 
 
 @pytest.mark.parametrize(
