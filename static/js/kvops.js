@@ -53,6 +53,15 @@ function focusAgain(place, otherwise) {
   found.focus({ preventScroll: true });
 }
 
+function remember(element, y) {
+  sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, place: placeOf(element), y }));
+}
+
+// A form that leads back to its page leaves the reader where they were.
+document.addEventListener("submit", (event) => {
+  if (event.target.method === "post") remember(event.submitter || document.activeElement, scrollY);
+});
+
 let before = null;
 document.addEventListener("htmx:before:swap", (event) => {
   before = { id: event.target.id, states: states(event.target), place: placeOf(document.activeElement) };
@@ -66,23 +75,52 @@ document.addEventListener("htmx:after:swap", () => {
 });
 document.addEventListener("htmx:before:response", (event) => {
   const context = event.detail.ctx;
-  if (context.hx.refresh === "true") {
-    sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, place: placeOf(document.activeElement) }));
-  }
+  if (context.hx.refresh === "true") remember(document.activeElement);
   // A poll that was sent elsewhere met the end of the session: the whole page goes to the sign-in then.
   if (!context.response.raw.redirected) return;
   event.preventDefault();
   location.reload();
 });
 
+// The message of a form is at the top. It stays in sight until the next key or click.
+function keepInSight(message) {
+  message.classList.add("stays");
+  const end = () => message.classList.remove("stays");
+  addEventListener("pointerdown", end, { once: true });
+  addEventListener("keydown", end, { once: true });
+}
+
 function comeBack() {
   const left = JSON.parse(sessionStorage.getItem(LEFT) || "null");
   sessionStorage.removeItem(LEFT);
-  if (!left || left.path !== location.pathname) return;
+  // The address of a part, or a mistake that has the focus, says better where to go on.
+  if (!left || left.path !== location.pathname || location.hash || document.querySelector("[autofocus]")) return;
   const main = document.getElementById("main");
+  const message = left.y === undefined ? null : document.querySelector("[data-message]");
+  if (left.y) scrollTo({ top: left.y, behavior: "instant" });
+  if (left.y && message) keepInSight(message);
   focusAgain(left.place, main);
   // A screen reader hears only what changes after the page is there.
-  setTimeout(() => announce(`${words(main.querySelector("h1"))} ${states(document.getElementById("live") || main)}`), 500);
+  const said = words(message) || `${words(main.querySelector("h1"))} ${states(document.getElementById("live") || main)}`;
+  setTimeout(() => announce(said), 500);
+}
+
+// Words for moments stay true while the page is open, by the clock of the server.
+const clock = document.querySelector("meta[name=now]");
+const ahead = clock ? Date.now() - 1000 * clock.content : 0;
+const distance = new Intl.RelativeTimeFormat(document.documentElement.lang);
+setInterval(() => document.querySelectorAll("time.when").forEach((time) => {
+  const seconds = (new Date(time.dateTime) - Date.now() + ahead) / 1000;
+  const size = Math.abs(seconds);
+  const [unit, length] = size < 3600 ? ["minute", 60] : size < 172800 ? ["hour", 3600] : ["day", 86400];
+  if (size >= 60) time.firstElementChild.textContent = distance.format(Math.trunc(seconds / length), unit);
+}), 60000);
+
+// Whether all moments are in full is this browser's choice.
+const full = document.getElementById("full-times");
+if (full) {
+  full.checked = localStorage.getItem("kvops-full-times") === "1";
+  full.addEventListener("change", () => localStorage.setItem("kvops-full-times", full.checked ? "1" : "0"));
 }
 
 // A revealed value leaves the page after its time. The header Refresh does the same where no script runs.

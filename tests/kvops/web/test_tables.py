@@ -28,3 +28,8 @@ def test_a_cell_over_several_columns_has_no_label_and_counts_as_them() -> None:
 def test_a_hidden_heading_is_no_label() -> None:
     head = '<thead><tr><th>Name</th><th><span class="visually-hidden">Actions</span></th></tr></thead>'
     assert labelled("<tr><td>a</td><td>Open</td></tr>", head) == "<tr><td>a</td><td>Open</td></tr>"
+
+
+def test_a_cell_with_a_mere_dash_is_marked() -> None:
+    rows = labelled('<tr><td>a</td><td><span class="text-secondary">–</span></td><td class="num"> – </td></tr>')
+    assert (rows.count(" data-none"), labelled("<tr><td>a</td><td>1–2</td></tr>").count(" data-none")) == (2, 0)
