@@ -10,6 +10,7 @@ from zlib import crc32
 from django import forms, template
 from django.forms.boundfield import BoundField
 from django.template import Context
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -141,6 +142,17 @@ def sha(digest: str) -> str:
 def copy_button(text: str) -> dict[str, object]:
     """A button that copies the text. It appears only if scripts run."""
     return {"text": text}
+
+
+@register.simple_block_tag
+def command(content: str) -> str:
+    """Commands or a file to copy: `{% command %}manage.py doctor{% endcommand %}`."""
+    return format_html(
+        '<div class="d-flex align-items-start gap-1">'
+        '<pre class="flex-fill mb-0" tabindex="0" translate="no">{}</pre>{}</div>',
+        mark_safe(content.strip()),  # noqa: S308 (a block of the template: it is escaped)
+        render_to_string("includes/copy_button.html", {"text": ""}),
+    )
 
 
 @register.simple_tag

@@ -24,7 +24,7 @@ function prepare(root) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
+  await navigator.clipboard.writeText(button.dataset.copy || button.previousElementSibling.textContent);
   button.classList.add("copied");
   announce(button.dataset.copied);
   setTimeout(() => button.classList.remove("copied"), 1500);
