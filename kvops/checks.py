@@ -14,6 +14,8 @@ from kvops.metrics import numbers as metrics_numbers
 from kvops.notifications import outbox
 from kvops.runs import kinds
 from kvops.schedules import jobs as schedule_jobs
+from kvops.search import kinds as search_kinds
+from kvops.site import badges as menu_badges
 from kvops.subjects import tree as subject_tree
 from kvops.supervision import sweep
 
@@ -32,6 +34,7 @@ def _named() -> Iterator[str]:
     yield from (*sweep.LOOKS, *sweep.ALSO, *(job.function for job in schedule_jobs.JOBS.values()))
     yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
     yield from (check.function for check in examination.CHECKS)
+    yield from (*search_kinds.functions(), *(count.rows for count in menu_badges.COUNTS))
 
 
 @register()

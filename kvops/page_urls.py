@@ -15,6 +15,7 @@ from kvops.roles import views as role_views
 from kvops.runbook import views as runbook_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
+from kvops.search import views as search_views
 from kvops.site import health
 
 urlpatterns: list[URLPattern] = [
@@ -85,6 +86,8 @@ urlpatterns: list[URLPattern] = [
     path("runs/<int:pk>/live", run_views.live, name="run-live"),
     path("runs/<int:pk>/resume", run_views.resume, name="run-resume"),
     path("runs/<int:pk>/stop", run_views.stop, name="run-stop"),
+    path("search/", search_views.index, name="search"),
+    path("search/palette", search_views.palette, name="search-results"),
     path("schedules/", schedule_views.index, name="schedules"),
     path("schedules/<int:pk>/", schedule_views.detail, name="schedule"),
     path("schedules/<int:pk>/change", schedule_views.change, name="schedule-change"),

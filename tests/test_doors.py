@@ -323,6 +323,8 @@ DOORS: dict[str, Door] = {
     "schedule-change": operates(lambda world: [world.schedule], done=422),
     "schedule-pause": operates(lambda world: [world.schedule], done=422),
     "schedule-unpause": operates(lambda world: [world.schedule]),
+    "search": page(query="?q=master:"),
+    "search-results": page(query="?q=master:"),
     "scan": operates(lambda _world: ["qa", "SETTINGS"]),
     # copies and clean-up
     "backups:backup_new": form(),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
@@ -226,4 +227,17 @@ def _accept(stage: CleanupStage) -> NextAction:
         "backups:stage_accept",
         stage.pk,
         str(after_check.wait_for(run)) if run else "",
+    )
+
+
+def operators_turn() -> QuerySet[CleanupStage]:
+    """The stages of open clean-ups whose next step is an operator's, and that have no open run."""
+    busy = Q()
+    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
+        busy |= Q(**{f"{run}__state__in": Run.OPEN})
+    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
+    return (
+        CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=OPERATORS_TURN)
+        .filter(request__ended_at=None, request__completed_at=None, scheduled=False)
+        .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
     )

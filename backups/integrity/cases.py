@@ -8,6 +8,7 @@ check that passes closes it, also one within a deletion.
 from collections.abc import Iterator
 from datetime import date
 
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -138,27 +139,25 @@ def as_todos() -> Iterator[todo.OpenTodo]:
 
 def unattended() -> list[Check]:
     """The newest checks of KV that failed, if nobody looks into them and no person settled them since."""
+    return list(without_a_case().select_related("dataset", "environment").order_by("environment", "pk"))
+
+
+def without_a_case() -> QuerySet[Check]:
+    """The checks of `unattended`. A case that is open, or that was closed after the check, attends to it."""
     finished = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = finished.order_by("dataset", "environment", "-pk").distinct("dataset", "environment").values("pk")
-    failed = Check.objects.filter(pk__in=newest, outcome=Check.Outcome.FAILED).order_by("environment", "pk")
-    cases = DifferenceCase.objects.filter(source=Check.Source.KV)
-    known = {(case.dataset_id, case.environment_id): case for case in cases.order_by("pk")}
-    return [
-        check
-        for check in failed.select_related("dataset", "environment")
-        if not _attended(check, known.get((check.dataset_id, check.environment_id)))
-    ]
+    attended = DifferenceCase.objects.filter(
+        Q(closed_at=None) | Q(closed_at__gte=OuterRef("finished_at")),
+        source=Check.Source.KV,
+        dataset=OuterRef("dataset"),
+        environment=OuterRef("environment"),
+    )
+    return Check.objects.filter(~Exists(attended), pk__in=newest, outcome=Check.Outcome.FAILED)
 
 
 def overdue() -> list[DifferenceCase]:
     """The open cases whose day is over."""
     return list(_named().still_open().filter(due__lt=todo.today()))
-
-
-def _attended(check: Check, newest: DifferenceCase | None) -> bool:
-    if newest is None:
-        return False
-    return newest.closed_at is None or check.finished_at is None or newest.closed_at >= check.finished_at
 
 
 def _named() -> CaseQuerySet:

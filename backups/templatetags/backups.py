@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django import template
-from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check
-from backups.cleanup.next_action import OPERATORS_TURN, next_label
+from backups.cleanup.next_action import next_label, operators_turn
 from backups.drills import requests as drill_requests
 from backups.generations import contents as generation_contents, coverage as family_coverage
 from backups.integrity import cases as difference_cases
@@ -240,17 +240,7 @@ def _alarm(generation: Generation) -> Alarm:
 @register.simple_tag
 def waiting_stages() -> list[tuple[CleanupStage, str]]:
     """The stages of open clean-ups that wait for an operator: it is their turn and they have no open run."""
-    busy = Q()
-    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
-        busy |= Q(**{f"{run}__state__in": Run.OPEN})
-    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
-    stages = (
-        CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=OPERATORS_TURN)
-        .filter(request__ended_at=None, request__completed_at=None, scheduled=False)
-        .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
-        .select_related("request__family", "environment")
-        .order_by("pk")[:SHOWN]
-    )
+    stages = operators_turn().select_related("request__family", "environment").order_by("pk")[:SHOWN]
     return [(stage, next_label(stage)) for stage in stages]
 
 

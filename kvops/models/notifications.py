@@ -1,10 +1,13 @@
 """The outbox: messages to people and channels, written in the transaction that decides them."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from kvops import timing
 from kvops.models.environments import Environment
 from kvops.models.people import Person
 from kvops.wording import spoken, stored
@@ -61,6 +64,11 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     def undelivered(self) -> "NotificationQuerySet":
         """Notifications that wait for delivery, or could not be delivered."""
         return self.filter(state__in=Notification.UNDELIVERED)
+
+    def late(self) -> "NotificationQuerySet":
+        """Notifications that failed, or that were written longer ago than delivery takes."""
+        written = Now() - timedelta(seconds=timing.MESSAGE_LATE)
+        return self.filter(Q(state=Notification.State.FAILED) | Q(created_at__lt=written))
 
     def bundled_with(self, one: "Notification") -> "NotificationQuerySet":
         """The notification, and the others of its bundle for the same recipient: they are sent as one message."""

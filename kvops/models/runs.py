@@ -1,7 +1,9 @@
 """Durable work. The row is the truth; a queued task is only a wake-up task."""
 
+from datetime import timedelta
+
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -24,6 +26,11 @@ class RunQuerySet(models.QuerySet["Run"]):
     def failed(self) -> "RunQuerySet":
         """Runs that stopped with an error and can be tried again."""
         return self.filter(state=Run.State.FAILED)
+
+    def unattended(self) -> "RunQuerySet":
+        """Failed runs of a week that were neither resumed nor followed by a newer run of the same work."""
+        newer = Run.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
+        return self.failed().filter(~Exists(newer), finished_at__gte=Now() - timedelta(days=7))
 
 
 CARRIED = ["drill", "prune_investigation", "clear", "worker_round"]

@@ -219,12 +219,7 @@ def _late(name: str, limit: float) -> str:
 
 def _failed() -> list[Alarm]:
     """One alarm for the failed runs of a week that were neither resumed nor followed by a newer run."""
-    newer = Run.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
-    failed = list(
-        Run.objects.failed()
-        .filter(~Exists(newer), finished_at__gte=Now() - timedelta(days=7))
-        .order_by("-pk")[: SHOWN + 1]
-    )
+    failed = list(Run.objects.unattended().order_by("-pk")[: SHOWN + 1])
     if not failed:
         return []
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
@@ -238,8 +233,7 @@ def _failed() -> list[Alarm]:
 
 def _undelivered() -> list[Alarm]:
     """One alarm for messages that could not be delivered, or have been under way for too long."""
-    late = Q(state=Notification.State.FAILED) | Q(created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_LATE))
-    found = Notification.objects.undelivered().filter(late)
+    found = Notification.objects.undelivered().late()
     if not (count := found.count()):
         return []
     title = ngettext(

@@ -1,4 +1,4 @@
-"""The context of every page: menu, theme and version. Namespaces are read only for a signed-in person's menu."""
+"""The context of every page: menu, theme and version. The database is read only for a signed-in person's menu."""
 
 from dataclasses import dataclass, field
 
@@ -6,40 +6,14 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from django.utils.functional import Promise, SimpleLazyObject
-from django.utils.translation import gettext_lazy as _, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from kvops.models import Namespace
+from kvops.models import EmergencyStop, Namespace
+from kvops.site import badges as menu_badges
+from kvops.site.pages import GROUPS, PAGES, SHORTCUTS
 
-# The addresses of the main pages are part of the product, so the menu has them as text.
-_PAGES = (
-    ("overview", "", "layout-dashboard", _("Overview")),
-    ("keys", "keys/", "key-round", _("Keys")),
-    ("categories", "categories/", "tags", _("Categories")),
-    ("expiry", "expiry/", "hourglass", _("Expiry")),
-    ("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
-    ("backups", "backups/", "archive", _("Backups")),
-    ("integrity", "integrity/", "scale", _("Integrity")),
-    ("references", "references/", "file-search", _("Code references")),
-    ("cleanup", "cleanup/", "eraser", _("Clean-up")),
-    ("changes", "changes/", "file-pen-line", pgettext_lazy("page", "Changes")),
-    ("clearing", "clearing/", "timer-reset", _("Scheduled clearing")),
-    ("approvals", "approvals/", "stamp", _("Approvals")),
-    ("restores", "restores/", "archive-restore", _("Restores")),
-    ("runs", "runs/", "activity", _("Runs")),
-    ("retention", "retention/", "calendar-clock", _("Retention")),
-    ("storage", "storage/", "hard-drive", _("Storage")),
-    ("history", "backups/history/", "history", _("Backup history")),
-    ("report", "backups/history/report/", "file-text", _("Retention report")),
-    ("masters", "backups/masters/", "database", _("Masters and clinics")),
-    ("investigations", "investigations/", "microscope", _("Investigations")),
-    ("drills", "drills/", "life-buoy", _("Drills")),
-    ("runbook", "runbook/", "notebook-pen", _("Runbook")),
-    ("schedules", "schedules/", "calendar-clock", _("Schedules")),
-    ("notifications", "notifications/", "bell", _("Notifications")),
-    ("audit", "audit/", "scroll-text", _("Audit")),
-    ("environments", "environments/", "server", _("Environments")),
-    ("people", "people/", "users", _("People")),
-)
+_SHORTCUTS = [(letter, page) for letter, key in SHORTCUTS.items() for page in PAGES if page.key == key]
+
 THEMES = {"auto": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 
 
@@ -55,6 +29,15 @@ class NavItem:
 
 
 @dataclass(frozen=True, slots=True)
+class NavGroup:
+    """Entries of the menu under one heading."""
+
+    key: str
+    label: str | Promise
+    items: list[NavItem]
+
+
+@dataclass(frozen=True, slots=True)
 class NavNamespace:
     """A namespace in the menu."""
 
@@ -66,6 +49,7 @@ class NavNamespace:
 class NavEnvironment:
     """An environment in the menu, with its namespaces."""
 
+    slug: str
     name: str
     production: bool
     namespaces: list[NavNamespace] = field(default_factory=list)
@@ -73,9 +57,16 @@ class NavEnvironment:
 
 def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
+    prefix = get_script_prefix()
+    badges = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
+    stops = SimpleLazyObject(_stops)
     return {
-        "nav": _nav(request.path),
+        "nav": SimpleLazyObject(lambda: _nav(request)),
         "nav_environments": SimpleLazyObject(_environments),
+        "badges": badges,
+        "stops_in_force": stops,
+        "has_alarm": SimpleLazyObject(lambda: any(one.alarm for some in badges.values() for one in some)),
+        "shortcuts": [(letter, prefix + page.address, page.label) for letter, page in _SHORTCUTS],
         "theme": _theme(request),
         "here": _here(request),
         "themes": THEMES,
@@ -83,23 +74,39 @@ def shell(request: HttpRequest) -> dict[str, object]:
     }
 
 
+def _stops() -> list[EmergencyStop]:
+    stops = EmergencyStop.objects.in_force().select_related("environment", "by")
+    return list(stops.order_by("environment__order"))
+
+
 def _environments() -> list[NavEnvironment]:
     found: dict[str, NavEnvironment] = {}
     for one in Namespace.objects.select_related("environment").order_by("environment__order", "binding"):
         slug = one.environment.slug
-        entry = found.setdefault(slug, NavEnvironment(one.environment.name, one.environment.production))
+        entry = found.setdefault(slug, NavEnvironment(slug, one.environment.name, one.environment.production))
         entry.namespaces.append(NavNamespace(one.binding, reverse("keys", args=[slug, one.binding])))
     return list(found.values())
 
 
-def _nav(path: str) -> list[NavItem]:
-    """The entries. One at most is current: the one with the longest address that begins the path."""
-    prefix = get_script_prefix()
-    hrefs = {key: prefix + address for key, address, _icon, _label in _PAGES}
+def _nav(request: HttpRequest) -> list[NavGroup]:
+    """The groups. One entry at most is current: the one with the longest address that begins the path."""
+    path, prefix, user = request.path, get_script_prefix(), getattr(request, "user", None)
+    hrefs = {page.key: prefix + page.address for page in PAGES}
     alone = {prefix, hrefs["keys"]}
     begun = [href for href in hrefs.values() if path.startswith(href) and (href not in alone or path == href)]
     here = max(begun, key=len, default=None)
-    return [NavItem(key, hrefs[key], icon, label, hrefs[key] == here) for key, _address, icon, label in _PAGES]
+    return [
+        NavGroup(
+            group.key,
+            group.label,
+            [
+                NavItem(page.key, hrefs[page.key], page.icon, page.label, hrefs[page.key] == here)
+                for page in group.pages
+                if page.permission == "kvops.view" or (user and user.has_perm(page.permission))
+            ],
+        )
+        for group in GROUPS
+    ]
 
 
 def _here(request: HttpRequest) -> str:

@@ -19,10 +19,9 @@ def emergency_banner(context: Context) -> dict[str, object]:
     """Every stop in force; on a page of one environment, only its stop."""
     if not _may(context, "kvops.view"):
         return {}
-    stops = EmergencyStop.objects.in_force().select_related("environment", "by").order_by("environment__order")
     environment = context.get("environment")
-    if isinstance(environment, Environment):
-        stops = stops.filter(environment=environment)
+    here = environment if isinstance(environment, Environment) else None
+    stops = [stop for stop in context["stops_in_force"] if here is None or stop.environment == here]
     return {"stops": [(stop, release_of(stop)) for stop in stops]}
 
 

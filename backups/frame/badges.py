@@ -1,0 +1,30 @@
+"""Numbers of the menu about backups and clean-ups, as rows to be counted."""
+
+from django.db.models import Q, QuerySet
+
+from backups.cleanup import next_action
+from backups.integrity import cases
+from backups.models import Check, CleanupStage, OutsideSearch, Reappearance
+from kvops.models import Person
+
+
+def waiting_stages(_person: Person) -> QuerySet[CleanupStage]:
+    """The stages of open clean-ups whose next step is an operator's."""
+    return next_action.operators_turn()
+
+
+def wrong_stages(_person: Person) -> QuerySet[CleanupStage]:
+    """The stages with reappeared keys, and those that differ from D1 until they are accepted."""
+    failed = Q(check_after__outcome=Check.Outcome.FAILED) | Q(dataset_check_after__outcome=Check.Outcome.FAILED)
+    reappeared = Q(pk__in=Reappearance.objects.unseen().values("stage"))
+    return CleanupStage.objects.filter(reappeared | failed & Q(state=CleanupStage.State.CONFIRMED))
+
+
+def unattended_checks(_person: Person) -> QuerySet[Check]:
+    """The newest checks of KV with differences that nobody looks into."""
+    return cases.without_a_case()
+
+
+def outside_searches(_person: Person) -> QuerySet[OutsideSearch]:
+    """The searches for changes of settings outside KVOps that nobody explained."""
+    return OutsideSearch.objects.unexplained()

@@ -1,0 +1,66 @@
+"""The rows of backups and clean-ups that a search finds. No column of these has a value of a key."""
+
+from typing import Any
+
+from django.db.models import F, Func, QuerySet, TextField, Value
+from django.db.models.functions import Concat
+
+from backups.models import (
+    BulkChange,
+    CleanupRequest,
+    Generation,
+    Investigation,
+    KeyChange,
+    PruneRequest,
+    Restore,
+)
+from kvops.search.matching import FoundRow, SearchText, matched, shown
+
+
+class Listed(Func):
+    """The texts of a JSON list, in one line."""
+
+    template = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
+    output_field = TextField()  # type: ignore[assignment]  # fixed, not computed
+
+
+def cleanups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Clean-ups by number, prefix or ticket."""
+    rows = matched(CleanupRequest.objects.filter(clearing=None), wanted, "prefix", "ticket")
+    return shown(rows, "cleanup", Concat("binding", Value(" "), "prefix"), most=most)
+
+
+def restores(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Restores by number or prefix."""
+    rows = matched(Restore.objects.restoring(), wanted, "prefix")
+    return shown(rows, "restore", "prefix", environment="environment", most=most)
+
+
+def changes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Changes of single keys by number or the name of the key."""
+    rows = matched(KeyChange.objects.all(), wanted, "name")
+    return shown(rows, "keychange", "name", environment="environment", most=most)
+
+
+def bulk_changes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Bulk changes by number or the pattern of their family."""
+    rows = matched(BulkChange.objects.all(), wanted, "family__pattern")
+    return shown(rows, "bulkchange", "family__pattern", environment="restore__environment", most=most)
+
+
+def prunes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Prune requests by number."""
+    return shown(matched(PruneRequest.objects.all(), wanted), "prune", Value(""), environment="environment", most=most)
+
+
+def investigations(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Investigations by number or title."""
+    rows = matched(Investigation.objects.all(), wanted, "title")
+    return shown(rows, "investigation", "title", environment="environment", most=most)
+
+
+def backups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """Backups by number or prefix."""
+    rows = matched(Generation.objects.all(), wanted, "prefixes")
+    text = Concat("namespace__binding", Value(" "), Listed(F("prefixes")), output_field=TextField())
+    return shown(rows, "generation", text, environment="environment", most=most)

@@ -1,0 +1,44 @@
+"""The groups of results that are subjects of the audit log, and the function that finds the rows of each kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True)
+class SearchGroup:
+    """Results under one heading: the kinds of subjects in it, each with the function that finds its rows, by name.
+
+    The function takes a `SearchText` and the number of rows, and gives what `matching.shown` gives. Titles and
+    addresses come from `kvops.subjects.kinds`.
+    """
+
+    title: Promise
+    kinds: Mapping[str, str]
+
+
+GROUPS = (
+    SearchGroup(
+        _("Requests"),
+        {
+            "approval": "kvops.search.rows.approvals",
+            "cleanup": "backups.frame.search.cleanups",
+            "restore": "backups.frame.search.restores",
+            "keychange": "backups.frame.search.changes",
+            "bulkchange": "backups.frame.search.bulk_changes",
+            "prune": "backups.frame.search.prunes",
+            "investigation": "backups.frame.search.investigations",
+        },
+    ),
+    SearchGroup(_("Backups"), {"generation": "backups.frame.search.backups"}),
+    SearchGroup(_("Runs"), {"run": "kvops.search.rows.runs"}),
+    SearchGroup(_("People"), {"person": "kvops.search.rows.people"}),
+)
+"""Everything is named by strings, so that `kvops` does not import the app above it. A system check resolves each."""
+
+
+def functions() -> list[str]:
+    """The functions that the groups name."""
+    return [function for group in GROUPS for function in group.kinds.values()]

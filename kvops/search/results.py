@@ -1,0 +1,116 @@
+"""The results of a search, in groups. Each group has the most that was asked for, and says if there are more."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.urls import get_script_prefix, reverse
+from django.utils.functional import Promise
+from django.utils.http import urlencode
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import Family, Namespace, User
+from kvops.names import typeable, visible
+from kvops.search import keys as found_keys
+from kvops.search.kinds import GROUPS
+from kvops.search.matching import FoundRow, SearchText
+from kvops.site.pages import PAGES
+from kvops.subjects import tree
+from kvops.subjects.kinds import KINDS
+from kvops.wording import english
+
+
+@dataclass(frozen=True)
+class FoundPlace:
+    """The environment of a result."""
+
+    name: str
+    production: bool
+
+
+@dataclass(frozen=True)
+class FoundItem:
+    """One result: its title, its page, the kind of thing it is, and its environment."""
+
+    title: str
+    url: str
+    kind: str = ""
+    place: FoundPlace | None = None
+
+
+@dataclass(frozen=True)
+class FoundGroup:
+    """Results under one heading. If `more`, there are others."""
+
+    title: str | Promise
+    items: Sequence[FoundItem]
+    more: bool
+
+
+def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
+    """The groups with results, each with at most so many. Without a text, the pages alone."""
+    groups: list[tuple[str | Promise, Iterable[FoundItem]]] = [(_("Pages"), _pages(wanted, user))]
+    if wanted.text:
+        namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
+        groups += [
+            (_("Keys"), _keys(namespaces, wanted, most)),
+            (_("Families"), _families(namespaces, wanted, most)),
+            *_subjects(wanted, most),
+        ]
+    listed = [(title, list(items)) for title, items in groups]
+    return [FoundGroup(title, items[:most], len(items) > most) for title, items in listed if items]
+
+
+def _pages(wanted: SearchText, user: User) -> Iterator[FoundItem]:
+    """The pages of the menu by their names, in the reader's language and in English."""
+    text = wanted.text.casefold()
+    for page in PAGES:
+        names = (str(page.label), english(page.label))
+        if any(text in name.casefold() for name in names) and user.has_perm(page.permission):
+            yield FoundItem(names[0], get_script_prefix() + page.address)
+
+
+def _keys(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundItem]:
+    for one in found_keys.find(namespaces, wanted, most + 1):
+        url = reverse("key", args=[one.namespace.environment.slug, one.namespace.binding])
+        yield _in(one.namespace, visible(one.name), f"{url}?{urlencode({'name': one.name})}")
+
+
+def _families(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundItem]:
+    """The families by their pattern or owner, once for each namespace with their binding."""
+    if not wanted.long_enough:
+        return
+    named = Q(pattern__icontains=wanted.text) | Q(owner__icontains=wanted.text)
+    for family in Family.objects.filter(named).order_by("pattern", "binding")[: most + 1]:
+        for one in namespaces:
+            if one.binding == family.binding:
+                url = reverse("keys", args=[one.environment.slug, one.binding])
+                yield _in(one, visible(str(family)), f"{url}?{urlencode({'prefix': typeable(family.pattern)})}")
+
+
+def _in(namespace: Namespace, title: str, url: str) -> FoundItem:
+    place = FoundPlace(namespace.environment.name, namespace.environment.production)
+    return FoundItem(title, url, namespace.binding, place)
+
+
+def _subjects(wanted: SearchText, most: int) -> Iterator[tuple[Promise, Iterable[FoundItem]]]:
+    """The groups of subjects: their rows in one query, and the titles of the kinds that word them."""
+    first, *others = [
+        import_string(function)(wanted, most + 1) for group in GROUPS for function in group.kinds.values()
+    ]
+    rows: dict[str, list[FoundRow]] = defaultdict(list)
+    for row in first.union(*others, all=True):
+        rows[row[0]].append(row)
+    titles = tree.titles(f"{kind}:{row[1]}" for kind, some in rows.items() for row in some)
+    for group in GROUPS:
+        yield group.title, [_subject(row, titles) for kind in group.kinds for row in rows[kind]]
+
+
+def _subject(row: FoundRow, titles: dict[str, str]) -> FoundItem:
+    kind, key, text, place, production = row
+    subject = f"{kind}:{key}"
+    named = f"{KINDS[kind].title} {key}" if kind != "person" else str(KINDS[kind].title)
+    shown_place = FoundPlace(place, production) if place else None
+    return FoundItem(titles.get(subject) or visible(text), tree.address(subject), named, shown_place)

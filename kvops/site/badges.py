@@ -1,0 +1,145 @@
+"""The numbers beside the entries of the menu: work that waits for the person, and what is wrong.
+
+All numbers come from one query, so they are of the same moment, and nothing is cached that could be out of date.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, IntegerField, Q, QuerySet, Value
+from django.db.models.functions import Now
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from kvops import timing
+from kvops.models import (
+    ApprovalRequest,
+    DatabaseRollback,
+    EmergencyStop,
+    Heartbeat,
+    Notification,
+    Person,
+    RefusedToken,
+    Run,
+    Scan,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadgeCount:
+    """A number beside an entry of the menu.
+
+    `rows` names the function that takes the person and gives the rows to be counted. With `expected`, the number is how
+    many of so many rows are missing. `alarm` makes the number red.
+    """
+
+    entry: str
+    rows: str
+    says: Promise
+    alarm: bool = True
+    permission: str = "kvops.view"
+    expected: int = 0
+
+
+COUNTS = (
+    BadgeCount(
+        "approvals", "kvops.site.badges.to_decide", _("waiting for you"), alarm=False, permission="kvops.review"
+    ),
+    BadgeCount(
+        "cleanup",
+        "backups.frame.badges.waiting_stages",
+        _("waiting for an operator"),
+        alarm=False,
+        permission="kvops.operate",
+    ),
+    BadgeCount("overview", "kvops.site.badges.alive", _("processes not running"), expected=3),
+    BadgeCount("overview", "kvops.site.badges.rolled_back", _("database rolled back")),
+    BadgeCount("cleanup", "backups.frame.badges.wrong_stages", _("with reappeared keys or differences")),
+    BadgeCount("integrity", "backups.frame.badges.unattended_checks", _("differ from D1")),
+    BadgeCount("runs", "kvops.site.badges.failed_runs", _("failed")),
+    BadgeCount("unexplained", "kvops.site.badges.unexplained_scans", _("not explained")),
+    BadgeCount("outside", "backups.frame.badges.outside_searches", _("not explained")),
+    BadgeCount("environments", "kvops.site.badges.stops", _("stopped")),
+    BadgeCount("environments", "kvops.site.badges.refused_tokens", _("tokens refused")),
+    BadgeCount("notifications", "kvops.site.badges.undelivered", _("not delivered")),
+)
+"""Every number of the menu. The functions are named by strings, so that `kvops` does not import the app above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A number of the menu that is not zero."""
+
+    count: int
+    says: Promise
+    alarm: bool
+
+
+def of(user: Any) -> Mapping[str, list[Badge]]:
+    """The numbers that the user may see, by entry of the menu, in one query."""
+    person: Person | None = getattr(user, "person", None)
+    shown = [one for one in COUNTS if person and user.has_perm(one.permission)]
+    if not shown or person is None:
+        return {}
+    first, *others = [_counted(number, import_string(one.rows)(person)) for number, one in enumerate(shown)]
+    numbers = dict(first.union(*others, all=True))
+    found: dict[str, list[Badge]] = defaultdict(list)
+    for number, one in enumerate(shown):
+        count = numbers.get(number, 0)
+        if one.expected:
+            count = max(one.expected - count, 0)
+        if count:
+            found[one.entry].append(Badge(count, one.says, one.alarm))
+    return dict(found)
+
+
+def _counted(number: int, rows: QuerySet[Any]) -> QuerySet[Any, tuple[int, int]]:
+    numbered = rows.order_by().annotate(badge=Value(number, IntegerField())).values("badge")
+    return numbered.annotate(badge_count=Count("pk")).values_list("badge", "badge_count")
+
+
+def to_decide(person: Person) -> QuerySet[ApprovalRequest]:
+    """The requests that the person could decide."""
+    return ApprovalRequest.objects.waiting_for(person)
+
+
+def alive(_person: Person) -> QuerySet[Heartbeat]:
+    """The processes that were seen in time. While a part of a backup is written, no task returns."""
+    late, slow = timedelta(seconds=timing.CANARY_LATE), timedelta(seconds=timing.CANARY_LATE + timing.PART)
+    return Heartbeat.objects.filter(
+        Q(name__in=["sweep", "worker"], at__gte=Now() - late) | Q(name="canary", at__gte=Now() - slow)
+    )
+
+
+def rolled_back(_person: Person) -> QuerySet[DatabaseRollback]:
+    """The rollbacks of the database in force."""
+    return DatabaseRollback.objects.in_force()
+
+
+def failed_runs(_person: Person) -> QuerySet[Run]:
+    """The failed runs of a week that were neither resumed nor followed by a newer run."""
+    return Run.objects.unattended()
+
+
+def unexplained_scans(_person: Person) -> QuerySet[Scan]:
+    """The scans with changes of keys that nobody explained."""
+    return Scan.objects.unexplained()
+
+
+def stops(_person: Person) -> QuerySet[EmergencyStop]:
+    """The emergency stops in force."""
+    return EmergencyStop.objects.in_force()
+
+
+def refused_tokens(_person: Person) -> QuerySet[RefusedToken]:
+    """The secrets that a service refuses now."""
+    return RefusedToken.objects.filter(over_at=None)
+
+
+def undelivered(_person: Person) -> QuerySet[Notification]:
+    """The notifications that could not be delivered, or that have been under way for too long."""
+    return Notification.objects.undelivered().late()
