@@ -174,6 +174,7 @@ urlpatterns: list[URLPattern] = [
     path("retention/prunes/<int:pk>/objects", prune_views.objects, name="prune_objects"),
     path("retention/prunes/<int:pk>/start", prune_views.step, {"step": "start"}, name="prune_start"),
     path("retention/try/", retention_views.simulate, name="retention_try"),
+    path("runs/<int:pk>/outcomes.csv", history_views.outcomes, name="run_outcomes"),
     path("storage/", bucket_views.index, name="storage"),
     path("storage/csv", bucket_views.table, name="storage_csv"),
     path("storage/note", bucket_views.note_all, name="storage_note_all"),

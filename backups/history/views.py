@@ -1,18 +1,18 @@
-"""The history of backups for auditors: timeline, table, files, and a report to print; and the deleted keys."""
+"""The history of backups for auditors: timeline, table, files, a report; the deleted keys; the outcomes of a run."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from audit.models import Head
-from backups.history import deleted_keys, events as history_events
+from backups.history import deleted_keys, events as history_events, run_outcomes
 from backups.history.events import BackupEvent
 from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
 from kvops import wording
 from kvops.inventory.views import named
-from kvops.models import PolicyVersion
+from kvops.models import PolicyVersion, Run
 from kvops.web import files as web_files
 from kvops.web.paging import page_of
 
@@ -93,6 +93,16 @@ def _cells(event: BackupEvent) -> list[web_files.Cell]:
         *(entry.actor, event.why, approval.pk if approval else None),
         *((str(approval.requester), str(approval.approver or "")) if approval else (None, None)),
     ]
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def outcomes(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """The outcome of a deletion, restore or bulk change for each key, as CSV."""
+    run = get_object_or_404(Run, pk=pk)
+    if not run_outcomes.has_outcomes(run):
+        raise Http404
+    return web_files.table_file("csv", f"run-{pk}-outcomes", {}, ("name", "outcome"), run_outcomes.outcomes_of(run))
 
 
 @require_safe

@@ -14,6 +14,7 @@ from backups.cleanup import after_check
 from backups.cleanup.next_action import next_label, operators_turn
 from backups.drills import requests as drill_requests
 from backups.generations import contents as generation_contents, coverage as family_coverage
+from backups.history import run_outcomes as history_outcomes
 from backups.integrity import cases as difference_cases
 from backups.investigations import requests as investigation_requests
 from backups.models import Check, CleanupStage, Comparison, Dataset, Generation, Reappearance
@@ -253,6 +254,12 @@ def run_products(run: Run) -> dict[str, object]:
         "checks": run.checks.all(),
         "comparison": comparison,
     }
+
+
+@register.inclusion_tag("runs/outcomes.html")
+def run_outcomes(run: Run) -> dict[str, object]:
+    """The file with the outcome of a run for each key, of a run that has one."""
+    return {"run": run, "kept": history_outcomes.has_outcomes(run)}
 
 
 @register.inclusion_tag("backups/holding.html")

@@ -8,17 +8,20 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from audit.models import Entry
 from audit.templatetags.audit import subject_url
 from kvops.connections.budget import SharedBudget
 from kvops.models import Namespace, Run
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.runs.forms import RunFilter
+from kvops.runs.shown import lines_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.live import live_part
-from kvops.web.paging import listed
 
 PAGE = 50
+STEPS = 20
+"""Entries of the audit log; the page of a run shows at most so many."""
 
 
 @require_safe
@@ -26,7 +29,8 @@ PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """List runs, newest first; filters and page come from the address."""
     form = RunFilter(request.GET)
-    context = listed(request, form, "runs", form.runs(), PAGE)
+    lines, after = lines_of(form.runs(), PAGE, fold=form.folds)
+    context = {"form": form, "lines": lines, "after": after, "filtered": any(request.GET.values())}
     return render(request, "runs/list.html", context)
 
 
@@ -40,6 +44,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "environment": run.environment,
         "subject_url": _subject_url(run),
         "budget": SharedBudget.of(run.environment).left() if run.environment else None,
+        "steps": Entry.objects.about([f"run:{pk}"])[:STEPS],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "runs/detail.html", context)

@@ -32,6 +32,7 @@ LOOKS: dict[str, Look] = {
     "succeeded": Look(_("Succeeded"), *_GOOD),
     "failed": Look(_("Failed"), *_BAD),
     "stopped": Look(_("Stopped"), "orange", "octagon-pause"),
+    "run_due": Look(_("Due later"), *_WAITS),
     # clean-up stages
     "waiting": Look(_("Waiting"), *_QUIET),
     "frozen": Look(_("List of keys fixed"), "azure", "snowflake"),

@@ -1,15 +1,19 @@
 """The pages of the runs."""
 
 import re
+from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from audit import log
 from audit.models import Entry
 from kvops.connections.budget import SharedBudget
 from kvops.models import Run
 from kvops.runs import driver as run_driver
+from kvops.templatetags.runs import lasted
 from tests import make
 from tests.signing import said, signed_in
 
@@ -43,7 +47,23 @@ def failed(people: make.People, code: str = "cloudflare") -> Run:
 
 
 def listed(people: make.People, query: str = "") -> list[int]:
-    return [run.pk for run in signed_in(people.auditor).get(f"/runs/{query}").context["runs"]]
+    return [line.run.pk for line in signed_in(people.auditor).get(f"/runs/{query}").context["lines"]]
+
+
+def scanned(estate: make.Estate, number: int = 3, **values: object) -> list[Run]:
+    """Succeeded scans of today."""
+    made = []
+    for subject in range(number):
+        with log.transaction():
+            run = run_driver.create(
+                Run.Kind.SCAN,
+                subject=f"namespace:{subject}",
+                label="qa/SETTINGS",
+                actor=make.SETUP,
+                environment=estate.qa.environment,
+            )
+        made.append(put(run, "succeeded", result={"keys": 1200, "added": 0, "gone": 3}, **values))
+    return made
 
 
 # The list
@@ -75,12 +95,113 @@ def test_a_long_list_is_read_in_pages(people: make.People, monkeypatch: pytest.M
     assert f"?kind=verify&amp;after={made[3]}" in page
 
 
-@pytest.mark.parametrize("query", ["?state=odd", "?after=x", f"?after={10**30}", "?environment=nowhere"])
+@pytest.mark.parametrize(
+    "query", ["?state=odd", "?after=x", f"?after={10**30}", "?environment=nowhere", "?started_by=x", "?started_by=0"]
+)
 def test_a_filter_that_cannot_be_read_shows_nothing_and_says_so(people: make.People, query: str) -> None:
     create(people)
     answer = signed_in(people.auditor).get(f"/runs/{query}")
-    assert answer.context["runs"] == []
+    assert answer.context["lines"] == []
     assert "A filter cannot be read" in answer.content.decode()
+
+
+def test_the_address_names_the_person(estate: make.Estate, people: make.People) -> None:
+    scanned(estate)
+    mine = create(people)
+    assert listed(people, f"?started_by={people.operator.pk}") == [mine.pk]
+    assert listed(people, f"?started_by={people.reviewer.pk}") == []
+
+
+def test_the_scans_of_a_day_share_a_line_that_opens(estate: make.Estate, people: make.People) -> None:
+    first, *_rest, newest = scanned(estate)
+    mine = create(people)
+    assert listed(people) == [mine.pk, newest.pk]
+    page = signed_in(people.auditor).get("/runs/").content.decode()
+    assert re.search(r"<summary>\s*3 scans of \d{4}-\d\d-\d\d\s*</summary>", page)
+    assert f'href="/runs/{first.pk}/"' in page
+
+
+def test_scans_that_were_asked_for_or_failed_have_a_line_each(estate: make.Estate, people: make.People) -> None:
+    scanned(estate)
+    assert len(listed(people, "?kind=scan")) == 3
+    with log.transaction():
+        run = run_driver.create(Run.Kind.SCAN, subject="namespace:9", label="x", actor=make.SETUP)
+    broken = put(run, "failed", error_code="cloudflare", error="Cloudflare answered 403.")
+    assert len(listed(people)) == 2
+    assert listed(people)[0] == broken.pk
+
+
+def test_folded_scans_never_lose_a_run_between_pages(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvops.runs.views.PAGE", 2)
+    made = [*scanned(estate, 2), create(people), create(people, "generation:2"), *scanned(estate, 2)]
+    seen, after = [], ""
+    while after is not None:
+        answer = signed_in(people.auditor).get(f"/runs/?after={after}")
+        seen += [run.pk for line in answer.context["lines"] for run in line.runs]
+        after = answer.context["after"]
+    assert sorted(seen) == sorted(run.pk for run in made)
+    assert len(seen) == len(made)
+
+
+def test_no_page_reads_more_scans_than_it_may(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvops.runs.shown.READ", 2)
+    scans = scanned(estate, 5)
+    answer = signed_in(people.auditor).get("/runs/")
+    assert [[run.pk for run in line.runs] for line in answer.context["lines"]] == [[run.pk for run in scans[:1:-1]]]
+    assert answer.context["after"] == scans[2].pk
+
+
+def test_an_ended_run_has_last_words_in_the_past_tense(estate: make.Estate, people: make.People) -> None:
+    scanned(estate, 1, note="Comparing with the inventory.")
+    page = signed_in(people.auditor).get("/runs/?kind=scan").content.decode()
+    assert "Finished. Keys: 1,200 · Keys gone: 3" in page
+    assert "Comparing with" not in page
+
+
+def test_a_run_says_how_long_it_took_and_who_started_it(people: make.People) -> None:
+    run = put(create(people), "running")
+    over = run.created_at + timedelta(minutes=3, seconds=20)
+    Run.objects.filter(pk=run.pk).update(state="succeeded", finished_at=over)
+    for address in ("/runs/", f"/runs/{run.pk}/"):
+        page = signed_in(people.auditor).get(address).content.decode()
+        assert "3 min 20 s" in page
+        assert people.operator.name in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "under 1 s"), (59, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"), (90000, "1 d 1 h")],
+)
+def test_a_duration_has_its_two_largest_units(seconds: int, words: str) -> None:
+    assert lasted(timedelta(seconds=seconds)) == words
+
+
+def test_a_late_check_that_waits_is_due_and_does_not_run(people: make.People) -> None:
+    run = create(people, "late:1", Run.Kind.LATE_CHECK)
+    run = put(run, "running", wake_at=Now() + timedelta(hours=20))
+    browser = signed_in(people.auditor)
+    assert "Due later" in browser.get("/runs/").content.decode()
+    assert "Next check due at" in browser.get(f"/runs/{run.pk}/").content.decode()
+    put(run, "running", owner="worker", lease_until=Now())
+    assert "Due later" not in browser.get("/runs/").content.decode()
+
+
+@pytest.mark.parametrize("number", [2, 40])
+def test_the_list_takes_few_queries_however_many_runs_there_are(
+    people: make.People, estate: make.Estate, number: int
+) -> None:
+    scanned(estate, number)
+    for subject in range(number):
+        create(people, f"generation:{subject}")
+    browser = signed_in(people.auditor)
+    with CaptureQueriesContext(connection) as queries:
+        answer = browser.get("/runs/")
+    assert len(queries) <= 12
+    assert len(answer.content) <= 300 * 1024
 
 
 def test_an_empty_list_says_what_comes_next(people: make.People) -> None:
@@ -115,6 +236,11 @@ def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, peo
     page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
     assert "900 of 960" in page
     assert "KVOps waits 120 s." in page
+
+
+def test_a_run_shows_its_last_steps(people: make.People) -> None:
+    page = signed_in(people.auditor).get(f"/runs/{create(people).pk}/").content.decode()
+    assert f'href="{Entry.objects.get(action="run.created").get_absolute_url()}"' in page
 
 
 @pytest.mark.parametrize(("state", "button"), [("failed", "Try again"), ("stopped", "Go on"), ("running", "Stop")])

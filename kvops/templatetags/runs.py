@@ -1,0 +1,77 @@
+"""A run in words: its state, the time it took, and its last words: `{% load runs %}`."""
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from kvops.models import Run
+from kvops.templatetags.states import RESULTS
+
+register = template.Library()
+
+FIGURES = 3
+"""Figures of a result in the last words of a run."""
+_IDS = frozenset({"generation", "check", "search", "calls"})
+"""Names of figures in a result that count nothing."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@register.filter
+def due_at(run: Run) -> datetime | None:
+    """The time of the next late check of an open run that only waits for it; None for any other run."""
+    resting = run.kind == Run.Kind.LATE_CHECK and run.state == Run.State.RUNNING and not run.owner
+    return run.wake_at if resting else None
+
+
+@register.filter
+def run_look(run: Run) -> str:
+    """The state as a page names it. A run that waits for its late check is due; it does not run for a day."""
+    return "run_due" if due_at(run) else run.state
+
+
+@register.filter
+def took(run: Run) -> str:
+    """The time from the request to the end, in words. A late check has none: nearly all of it is waiting."""
+    if run.finished_at is None or run.kind == Run.Kind.LATE_CHECK:
+        return ""
+    return lasted(run.finished_at - run.created_at)
+
+
+@register.filter
+def lasted(span: timedelta) -> str:
+    """A span of time in its two largest units."""
+    seconds = int(span.total_seconds())
+    if seconds < 1:
+        return _("under 1 s")
+    if seconds < _MINUTE:
+        return _("%(s)d s") % {"s": seconds}
+    if seconds < _HOUR:
+        return _("%(min)d min %(s)d s") % {"min": seconds // _MINUTE, "s": seconds % _MINUTE}
+    if seconds < _DAY:
+        return _("%(h)d h %(min)d min") % {"h": seconds // _HOUR, "min": seconds % _HOUR // _MINUTE}
+    return _("%(d)d d %(h)d h") % {"d": seconds // _DAY, "h": seconds % _DAY // _HOUR}
+
+
+@register.filter
+def last_words(run: Run) -> str:
+    """The work of an open run, or else how the run ended."""
+    if run.is_open:
+        return run.shown_note
+    if run.error:
+        return run.shown_error
+    if run.state == Run.State.STOPPED:
+        return _("It was stopped.")
+    figures = " · ".join(f"{name}: {number_format(value, force_grouping=True)}" for name, value in _figures(run))
+    return _("Finished. %(figures)s") % {"figures": figures} if figures else _("Finished.")
+
+
+def _figures(run: Run) -> list[tuple[str, int]]:
+    """The first figures of the result that count something; zeros only if nothing else is there."""
+    counted = [
+        (str(RESULTS[name]), value)
+        for name, value in run.result.items()
+        if name in RESULTS and name not in _IDS and isinstance(value, int) and not isinstance(value, bool)
+    ]
+    return ([one for one in counted if one[1]] or counted)[:FIGURES]
