@@ -229,6 +229,8 @@ class Action(TextChoices):
     PROBE_FINISHED = "probe.finished", _("Probe of Cloudflare finished")
     PROBE_CLEANED = "probe.cleaned", _("Leftovers of a probe removed")
 
+    AUDIT_VERIFIED = "audit.verified", _("Audit log verified")
+
     REFUSED = "refused", _("Refused")
 
 

@@ -6,11 +6,11 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
-from django.utils.functional import cached_property
+from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from audit.models import MAX_LENGTH, Entry, EntryQuerySet
+from audit.models import MANY_ACTORS, Entry, EntryQuerySet, actors, environments
 from audit.subjects import Tree, known
 
 NAME = 512
@@ -33,14 +33,54 @@ class _KeyField(forms.CharField):
         return known().typeable(value or "")
 
 
+class _ActorField(forms.ChoiceField):
+    """The actors of the log: people, commands and the product's own parts. The address may name any other actor."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Actor"),
+            required=False,
+            choices=_actor_choices,
+            help_text=_("Anybody else, such as a failed sign-in, is found with “Contains”."),
+        )
+
+    def valid_value(self, value: str) -> bool:
+        """Whether the value is an actor of the log."""
+        return super().valid_value(value) or Entry.objects.filter(actor=value).exists()
+
+
+def _actor_choices() -> list[tuple[str | Promise, str | Promise | list[tuple[str, str]]]]:
+    groups: dict[str | Promise, list[tuple[str, str]]] = {_("People"): [], _("Commands"): [], _("KVOps itself"): []}
+    people, commands, system = groups.values()
+    for actor in actors()[:MANY_ACTORS]:
+        if actor.startswith("cli:"):
+            commands.append((actor, actor.removeprefix("cli:")))
+        elif actor.startswith("system:"):
+            system.append((actor, actor.removeprefix("system:")))
+        elif "<" in actor:
+            people.append((actor, actor))
+    return [("", _("Everybody")), *((title, some) for title, some in groups.items() if some)]
+
+
+def _environment_choices() -> list[tuple[str, str | Promise]]:
+    names = {**known().environments()}
+    recorded = {slug: slug for slug in environments() if slug not in names}
+    return [("", _("All environments")), *names.items(), *recorded.items()]
+
+
 class FilterForm(forms.Form):
     """The filters for entries; every field may be empty. Dates are days in the current time zone."""
 
-    action = forms.ChoiceField(label=_("Action"), required=False, choices=[("", _("All actions")), *Action.choices])
-    actor = forms.CharField(
-        label=_("Actor"), required=False, max_length=MAX_LENGTH["actor"], help_text=_("A part of the name or address.")
+    text = forms.CharField(
+        label=_("Contains"),
+        required=False,
+        min_length=3,
+        max_length=200,
+        help_text=_("A part of the subject, its name, the actor or the details."),
     )
-    environment = forms.CharField(label=_("Environment"), required=False)
+    action = forms.ChoiceField(label=_("Action"), required=False, choices=[("", _("All actions")), *Action.choices])
+    actor = _ActorField()
+    environment = forms.ChoiceField(label=_("Environment"), required=False, choices=_environment_choices)
     subject = forms.CharField(
         label=_("Subject"),
         required=False,
@@ -74,12 +114,11 @@ class FilterForm(forms.Form):
             return Entry.objects.none()
         chosen = self.cleaned_data
         found = Entry.objects.newest_first()
-        if chosen["action"]:
-            found = found.filter(action=chosen["action"])
-        if chosen["actor"]:
-            found = found.by(chosen["actor"])
-        if text := chosen["environment"]:
-            found = found.filter(environment__in=[text, *known().environments(text)])
+        if chosen["text"]:
+            found = found.containing(chosen["text"])
+        for name in ("action", "actor", "environment"):
+            if chosen[name]:
+                found = found.filter(**{name: chosen[name]})
         if self.tree_of_subjects:
             found = found.about(self.tree_of_subjects.subjects)
         elif chosen["subject"]:
@@ -91,6 +130,16 @@ class FilterForm(forms.Form):
         if chosen["until"]:
             found = found.until(_midnight(chosen["until"] + timedelta(days=1)))
         return found
+
+    @property
+    def reads_everything(self) -> bool:
+        """Whether the filters look into every entry, so that a page looks into a part of the log."""
+        return self.is_valid() and bool(self.cleaned_data["text"])
+
+    @property
+    def folds(self) -> bool:
+        """Whether the entries of a run share a line; not if some kind of entries was asked for."""
+        return self.is_valid() and not any(self.cleaned_data[name] for name in ("text", "action", "subject", "key"))
 
     @cached_property
     def tree_of_subjects(self) -> Tree | None:

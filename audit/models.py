@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from django.db import connection, models
+from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -23,22 +24,32 @@ MAX_LENGTH = {
 
 MANY_ACTORS = 1_000
 
-_ACTORS = """
-WITH RECURSIVE step AS (
-  (SELECT actor FROM audit_entry ORDER BY actor LIMIT 1)
+# Each step reads the next value of the column from its index, so the cost is that of the values, not of the entries.
+_DISTINCT = """
+WITH RECURSIVE step (value) AS (
+  (SELECT {column} FROM audit_entry ORDER BY {column} LIMIT 1)
   UNION ALL
-  SELECT (SELECT e.actor FROM audit_entry e WHERE e.actor > step.actor ORDER BY e.actor LIMIT 1)
-    FROM step WHERE step.actor IS NOT NULL
+  SELECT (SELECT e.{column} FROM audit_entry e WHERE e.{column} > step.value ORDER BY e.{column} LIMIT 1)
+    FROM step WHERE step.value IS NOT NULL
 )
-SELECT actor FROM step WHERE strpos(upper(actor), upper(%s)) > 0 LIMIT %s
+SELECT value FROM step WHERE value <> '' AND strpos(upper(value), upper(%s)) > 0 LIMIT %s
 """
 
 
-def _actors(text: str) -> list[str]:
-    """The actors with this part, at most one more than `MANY_ACTORS`; a step of the index for each actor, not entry."""
+def _distinct(column: str, text: str = "") -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute(_ACTORS, [text, MANY_ACTORS + 1])
-        return [actor for (actor,) in cursor.fetchall()]
+        cursor.execute(_DISTINCT.format(column=column), [text, MANY_ACTORS + 1])
+        return [value for (value,) in cursor.fetchall()]
+
+
+def actors(text: str = "") -> list[str]:
+    """The actors of all entries with this part, at most one more than `MANY_ACTORS`."""
+    return _distinct("actor", text)
+
+
+def environments() -> list[str]:
+    """The environments of all entries, as they spell them."""
+    return _distinct("environment")
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -54,10 +65,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def by(self, text: str) -> Self:
         """The entries whose actor has this part, in upper or lower case."""
-        actors = _actors(text)
-        if len(actors) > MANY_ACTORS:
+        found = actors(text)
+        if len(found) > MANY_ACTORS:
             return self.filter(actor__icontains=text)  # so many are found soon, from the newest entry on
-        return self.filter(actor__in=actors)
+        return self.filter(actor__in=found)
 
     def of_key(self, name: str, subjects: Sequence[str]) -> Self:
         """The entries about these subjects, and the views of the key's value, by the indexes of 0004 and 0005."""
@@ -68,6 +79,14 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def about(self, subjects: Sequence[str]) -> Self:
         """The entries about these subjects."""
         return self.filter(subject__in=subjects)._few()
+
+    def containing(self, text: str) -> Self:
+        """The entries with this part in the subject, its name, the actor or the details. It reads every entry."""
+        told = self.annotate(told=Cast("details", models.TextField()))
+        found = models.Q()
+        for column in ("subject", "subject_label", "actor", "told"):
+            found |= models.Q(**{f"{column}__icontains": text})
+        return told.filter(found)
 
     def _few(self) -> Self:
         """Sorted after they are found. In the order of the table Postgres would look for them in every entry."""

@@ -45,8 +45,8 @@ class Subjects(Protocol):
     def typeable(self, name: str) -> str:
         """The name of a key as a field can show it."""
 
-    def environments(self, text: str) -> Sequence[str]:
-        """The environments whose shown name has this part, as entries spell them."""
+    def environments(self) -> Mapping[str, str]:
+        """The shown name of each environment, by its spelling in entries."""
 
 
 def known() -> Subjects:

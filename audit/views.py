@@ -6,12 +6,14 @@ from functools import wraps
 from typing import Concatenate
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from audit import reading
+from audit.files import csv_table, json_rows, streamed
 from audit.forms import FilterForm
-from audit.models import Entry
+from audit.models import Entry, Head
 from audit.subjects import known
 
 PAGE = 50
@@ -34,19 +36,37 @@ def _readers_only[**P](
 def entries(request: HttpRequest) -> HttpResponse:
     """List entries, newest first; filters and page come from the address."""
     form = FilterForm(request.GET)
-    found = form.entries()
-    if "after" in request.GET:
-        found = found.older_than(_sequence(request.GET["after"]))
-    page = list(found[: PAGE + 1])
+    before = _sequence(request.GET["after"]) if "after" in request.GET else None
+    page = reading.page(form, before=before, size=PAGE)
     context = {
         "form": form,
-        "entries": page[:PAGE],
-        "titles": known().titles(entry.subject for entry in page[:PAGE]),
-        "after": page[PAGE - 1].seq if len(page) > PAGE else None,
+        "lines": page.lines,
+        "titles": known().titles(entry.subject for entry in page.entries),
+        "after": page.after,
+        "searched": page.searched,
         "tree": form.tree_of_subjects,
         "filtered": any(request.GET.values()),
+        "head": Head.objects.first(),
+        "verified": reading.last_verification(),
     }
     return render(request, "audit/list.html", context)
+
+
+@require_safe
+@_readers_only
+def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
+    """The entries that match the filters of the address as a file; without filters, all of them."""
+    form = FilterForm(request.GET)
+    if not form.is_valid():
+        raise Http404
+    found = map(reading.cells, reading.rows(form))
+    if kind == "csv":
+        told = (
+            [json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict) else cell for cell in row] for row in found
+        )
+        return streamed(csv_table(reading.COLUMNS, told), "audit-log.csv", "text/csv")
+    objects = (dict(zip(reading.COLUMNS, row, strict=True)) for row in found)
+    return streamed(json_rows(objects), "audit-log.jsonl", "application/jsonl")
 
 
 @require_safe

@@ -500,6 +500,7 @@ DOORS: dict[str, Door] = {
     "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record
     "audit:entries": page(),
+    "audit:file": page(lambda _world: ["csv"]),
     "audit:entry": page(lambda _world: [1]),
     # one's own login; allauth's
     "account_change_password": account(200, 200),

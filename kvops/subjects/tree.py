@@ -87,9 +87,9 @@ typed = names.typed
 typeable = names.typeable
 
 
-def environments(text: str) -> list[str]:
-    """The slugs of the environments whose shown name has this part."""
-    return list(Environment.objects.filter(name__icontains=text).values_list("slug", flat=True))
+def environments() -> dict[str, str]:
+    """The shown name of each environment by its slug."""
+    return dict(Environment.objects.order_by("order").values_list("slug", "name"))
 
 
 def functions() -> Iterator[str]:

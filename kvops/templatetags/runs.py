@@ -70,8 +70,8 @@ def last_words(run: Run) -> str:
 def _figures(run: Run) -> list[tuple[str, int]]:
     """The first figures of the result that count something; zeros only if nothing else is there."""
     counted = [
-        (str(RESULTS[name]), value)
-        for name, value in run.result.items()
-        if name in RESULTS and name not in _IDS and isinstance(value, int) and not isinstance(value, bool)
+        (str(label), value)
+        for name, label in RESULTS.items()
+        if name not in _IDS and isinstance(value := run.result.get(name), int) and not isinstance(value, bool)
     ]
     return ([one for one in counted if one[1]] or counted)[:FIGURES]

@@ -1,34 +1,23 @@
 """Tables as files: CSV for spreadsheets, JSON for programs, streamed while they are read. Pure: no database."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""Characters at the start of a cell that make a spreadsheet read it as a formula."""
+from audit.files import Cell, csv_table, json_rows, streamed
 
-type Cell = str | int | None
+__all__ = ["Cell", "as_file", "csv_table", "json_lines", "json_table", "names_file", "streamed", "table_file"]
 
 
 def json_lines(names: Iterable[str]) -> Iterator[str]:
     """A line `{"name": …}` for each name, unchanged."""
-    for name in names:
-        yield json.dumps({"name": name}, ensure_ascii=False) + "\n"
+    return json_rows({"name": name} for name in names)
 
 
 def csv_lines(names: Iterable[str]) -> Iterator[str]:
     """Names as a table of one column."""
     return csv_table(["name"], ([name] for name in names))
-
-
-def csv_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """CSV with a heading and a byte order mark. A text that would be read as a formula gets a quote in front."""
-    yield "\ufeff" + _row(columns)
-    for row in rows:
-        yield _row([f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row])
 
 
 def json_table(head: Mapping[str, object], columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
@@ -39,12 +28,6 @@ def json_table(head: Mapping[str, object], columns: Sequence[str], rows: Iterabl
         yield before + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
         before = ",\n"
     yield "\n]}\n"
-
-
-def _row(cells: Sequence[Cell]) -> str:
-    line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL).writerow(cells)
-    return line.getvalue()
 
 
 def as_file(
@@ -68,9 +51,3 @@ def names_file(request: HttpRequest, name: str, names: Iterable[str]) -> Streami
     if request.GET.get("format") == "csv":
         return streamed(csv_lines(names), f"{name}.csv", "text/csv")
     return streamed(json_lines(names), f"{name}.jsonl", "application/jsonl")
-
-
-def streamed(lines: Iterable[str], name: str, kind: str) -> StreamingHttpResponse:
-    """Stream lines as a file with a name and a content type."""
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8", headers=disposition)

@@ -1,9 +1,15 @@
 """The record as people read it."""
 
+import json
 from datetime import UTC, datetime
+from io import StringIO
+from urllib.parse import quote
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from audit import log
@@ -34,7 +40,7 @@ def reader(client: Client) -> Client:
 def shown(reader: Client, query: str = "") -> list[int]:
     response = reader.get(f"/audit/{query}")
     assert response.status_code == 200
-    return [entry.seq for entry in response.context["entries"]]
+    return [entry.seq for line in response.context["lines"] for entry in line.rows]
 
 
 def test_nobody_reads_without_signing_in(client: Client) -> None:
@@ -78,7 +84,11 @@ def test_the_newest_entry_comes_first(reader: Client) -> None:
     [
         ("?action=scan.failed", [2]),
         ("?actor=operator@example.com", [3, 2, 1]),
-        ("?actor=nobody", []),
+        ("?text=PRODUCTION", []),
+        ("?text=scan:9", [3]),
+        ("?text=can:", [3, 2, 1]),
+        ("?text=operator@", [3, 2, 1]),
+        ("?text=100%25", []),
         ("?environment=production", [3]),
         ("?subject=scan:9", [3]),
         ("?subject=scan:9&action=scan.failed", []),
@@ -122,8 +132,17 @@ def test_days_are_days_of_the_teams_time_zone(
 def test_a_filter_that_cannot_be_read_is_said_and_shows_nothing(reader: Client) -> None:
     write()
     response = reader.get("/audit/?since=yesterday")
-    assert not response.context["entries"]
+    assert not response.context["lines"]
     assert b"Enter a valid date" in response.content
+
+
+@pytest.mark.parametrize("query", ["?actor=nobody", "?environment=moon", "?text=ab", "?text=%00abc"])
+def test_a_filter_that_names_nothing_is_said(reader: Client, query: str) -> None:
+    write()
+    response = reader.get(f"/audit/{query}")
+    assert not response.context["lines"]
+    assert "A filter cannot be read" in response.content.decode()
+    assert reader.get(f"/audit/entries.csv{query}").status_code == 404
 
 
 def test_a_long_record_is_read_in_pages(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,25 +187,145 @@ def test_a_subject_links_to_its_page_if_it_has_one(subject: str, address: str) -
     assert subject_url(subject) == address
 
 
-def test_an_actor_is_found_by_a_part(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_people_commands_and_parts_of_the_product_are_offered_as_actors(reader: Client) -> None:
+    person = "花子 <hanako@example.com>"
+    write(actor=log.Actor(1, person))
+    write(actor=log.Actor(None, "cli:ops@host"))
+    write(actor=log.Actor.system("sweep"))
+    write(actor=log.Actor(None, "tried@example.com"))
+    offered = [value for _group, some in FilterForm().fields["actor"].choices[1:] for value, _shown in some]  # type: ignore[attr-defined]
+    assert offered == [person, "cli:ops@host", "system:sweep"]
+    assert shown(reader, f"?actor={quote(person)}") == [1]
+    assert shown(reader, "?actor=tried@example.com") == [4]
+
+
+def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         write(actor=log.Actor(number, f"花子 <Hanako{number}@example.com>"))
     write(actor=log.Actor.system("sweep"))
-    assert shown(reader, "?actor=hanako") == [5, 4, 3, 2, 1]
-    assert shown(reader, "?actor=花子") == [5, 4, 3, 2, 1]
-    assert shown(reader, "?actor=hanako3@") == [4]
-    assert shown(reader, "?actor=%25") == []
+    for part, found in (("hanako", 5), ("花子", 5), ("hanako3@", 1), ("%", 0)):
+        assert Entry.objects.by(part).count() == found
     monkeypatch.setattr("audit.models.MANY_ACTORS", 2)
-    assert shown(reader, "?actor=hanako") == [5, 4, 3, 2, 1]
+    assert Entry.objects.by("hanako").count() == 5
 
 
-def test_an_environment_is_found_by_its_shown_name(reader: Client) -> None:
+def test_environments_are_offered_by_their_names_and_the_former_ones_as_recorded(reader: Client) -> None:
     Environment.objects.create(slug="prod", name="Production (Tokyo)", order=1, read_token="env:R", write_token="env:W")
     write(environment="prod")
-    write(environment="production")
+    write(environment="former")
+    write(environment="")
+    offered = list(FilterForm().fields["environment"].choices)[1:]  # type: ignore[attr-defined]
+    assert offered == [("prod", "Production (Tokyo)"), ("former", "former")]
     assert shown(reader, "?environment=prod") == [1]
-    assert shown(reader, "?environment=tokyo") == [1]
-    assert shown(reader, "?environment=production") == [2, 1]
+    assert shown(reader, "?environment=former") == [2]
+
+
+# Folding
+
+
+def test_the_entries_of_a_run_share_a_line_that_opens(reader: Client) -> None:
+    write(Action.RUN_CREATED, subject="run:1")
+    write(Action.RUN_CREATED, subject="run:2")
+    write(Action.RUN_FINISHED, subject="run:1")
+    write()
+    lines = reader.get("/audit/").context["lines"]
+    assert [[entry.seq for entry in line.rows] for line in lines] == [[4], [3, 1], [2]]
+    assert "1 earlier entry of this run" in reader.get("/audit/").content.decode()
+
+
+def test_an_entry_to_look_at_first_is_never_folded(reader: Client) -> None:
+    write(Action.RUN_CREATED, subject="run:1")
+    write(Action.RUN_FAILED, subject="run:1")
+    write(Action.RUN_STOPPED, subject="run:1")
+    lines = reader.get("/audit/").context["lines"]
+    assert [[entry.seq for entry in line.rows] for line in lines] == [[3, 1], [2]]
+
+
+@pytest.mark.parametrize("query", ["?subject=run:1", "?action=run.created", "?text=run"])
+def test_what_was_asked_for_is_not_folded(reader: Client, query: str) -> None:
+    for _ in range(2):
+        write(Action.RUN_CREATED, subject="run:1")
+    assert [len(line.rows) for line in reader.get(f"/audit/{query}").context["lines"]] == [1, 1]
+
+
+def test_folding_loses_no_entry_between_pages(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.views.PAGE", 2)
+    monkeypatch.setattr("audit.reading.READ", 4)
+    for number in (1, 2, 1, 3, 1, 1, 2, 2, 2):
+        write(Action.RUN_CREATED, subject=f"run:{number}")
+    seen, query = [], ""
+    while query is not None:
+        answer = reader.get(f"/audit/{query}")
+        seen += [entry.seq for line in answer.context["lines"] for entry in line.rows]
+        query = f"?after={answer.context['after']}" if answer.context["after"] else None
+    assert sorted(seen) == list(range(1, 10))
+
+
+# Search
+
+
+def test_a_search_looks_into_a_part_and_goes_on(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.reading.WINDOW", 3)
+    write(details={"note": "Wanted"})
+    for _ in range(6):
+        write()
+    first = reader.get("/audit/?text=wanted")
+    assert (first.context["lines"], first.context["searched"], first.context["after"]) == ([], (5, 7), 5)
+    assert "Search older entries" in first.content.decode()
+    assert shown(reader, "?text=wanted&after=5") == []
+    assert shown(reader, "?text=wanted&after=2") == [1]
+
+
+# Files
+
+
+def read(reader: Client, address: str) -> str:
+    answer = reader.get(address)
+    assert answer.status_code == 200
+    assert "no-store" in answer.headers["Cache-Control"]
+    return b"".join(answer).decode()
+
+
+@pytest.mark.parametrize("chunk", [1, 1_000])
+def test_all_entries_and_those_of_the_view_are_files(
+    reader: Client, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("audit.reading.CHUNK", chunk)
+    monkeypatch.setattr("audit.reading.WINDOW", chunk)
+    write(details={"binding": "設定"})
+    write(subject="=1+1", environment="production")
+    lines = [json.loads(line) for line in read(reader, "/audit/entries.jsonl").splitlines()]
+    assert [(line["number"], line["details"], line["hash"]) for line in lines] == [
+        (entry.seq, entry.details, entry.link().row_hash.hex()) for entry in Entry.objects.newest_first()
+    ]
+    assert len(read(reader, "/audit/entries.jsonl?environment=qa").splitlines()) == 1
+    assert len(read(reader, "/audit/entries.jsonl?text=設定").splitlines()) == 1
+    table = read(reader, "/audit/entries.csv")
+    assert '"\'=1+1"' in table
+    assert table.count("\r\n") == 3
+
+
+# Verification
+
+
+def test_the_page_names_the_last_verification(reader: Client) -> None:
+    assert "No verification of the chain is recorded" in reader.get("/audit/").content.decode()
+    write()
+    call_command("verify_audit", stdout=StringIO())
+    write()
+    page = " ".join(reader.get("/audit/").content.decode().split())
+    assert "Chain verified up to entry 1 </a>" in page
+    assert "newest entry: 3" in page
+
+
+def test_the_list_takes_few_queries_and_stays_small(reader: Client) -> None:
+    for number in range(400):
+        kind = ("run", "stage", "generation", "approval", "schedule", "check")[number % 6]
+        write(subject=f"{kind}:{number}", environment="qa")
+    with CaptureQueriesContext(connection) as queries:
+        answer = reader.get("/audit/")
+    assert len(queries) <= 12
+    assert len(answer.content) <= 300 * 1024
 
 
 def test_a_view_of_a_key_is_found_by_the_name_of_the_key(reader: Client) -> None:

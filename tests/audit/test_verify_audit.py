@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from audit import claims, log, verify
 from audit.actions import Action
 from audit.chain import ChainProblem
+from audit.models import Entry
 from tests.audit.make import OPERATOR, sql, triggers_off, write
 
 
@@ -28,11 +29,14 @@ def test_an_untouched_record_is_reported_as_it_is() -> None:
     write()
     head = verify.verify().head_hash
     assert run() == f"Entries: 2\nHead: 2 {head}\nHeads kept in backups: 0\n"
+    recorded = Entry.objects.get(action="audit.verified")
+    assert recorded.details == {"up_to": 2, "hash": head, "heads": 0, "not_compared": []}
     assert json.loads(run("--json")) == {
         "ok": True,
-        "entries": 2,
-        "head_sequence": 2,
-        "head_hash": head,
+        "recorded": True,
+        "entries": 3,
+        "head_sequence": 3,
+        "head_hash": recorded.link().row_hash.hex(),
         "problems": [],
         "heads": 0,
         "unread": [],
@@ -85,6 +89,7 @@ def test_the_command_fails_with_the_first_problem() -> None:
     with pytest.raises(CommandError, match="at entry 1: the columns differ") as failed:
         run("--json")
     assert failed.value.returncode == 1
+    assert not Entry.objects.filter(action="audit.verified").exists()
 
 
 @pytest.mark.django_db
@@ -132,3 +137,4 @@ def test_it_ends_with_1_and_says_what_could_not_be_compared(monkeypatch: pytest.
     with pytest.raises(CommandError):
         call_command("verify_audit", "--json", stdout=out)
     assert json.loads(out.getvalue())["ok"] is False
+    assert "no answer" in Entry.objects.filter(action="audit.verified").latest("seq").details["not_compared"][0]

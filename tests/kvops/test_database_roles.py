@@ -164,6 +164,7 @@ def test_the_verifier_verifies_all_but_the_manifests_which_it_may_not_read(roles
     ):
         call_command("verify_audit", stdout=out)
     assert "Entries: 1" in out.getvalue()
+    assert "Not recorded: this role of the database can only read the log." in out.getvalue()
     assert (end.value.returncode, str(end.value).count("may not read it")) == (1, 1)
     assert "heads_of_manifests: this role may not read it" in str(end.value)
 
