@@ -1,5 +1,6 @@
 """The filters of the audit page, as they stand in its address."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from audit.models import MANY_ACTORS, Entry, EntryQuerySet, actors, environments
+from audit.models import Entry, EntryQuerySet, actors_and_environments
 from audit.subjects import Tree, known
 
 NAME = 512
@@ -33,39 +34,31 @@ class _KeyField(forms.CharField):
         return known().typeable(value or "")
 
 
+type _Choices = list[tuple[str | Promise, str | Promise | list[tuple[str, str]]]]
+
+
 class _ActorField(forms.ChoiceField):
     """The actors of the log: people, commands and the product's own parts. The address may name any other actor."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            label=_("Actor"),
-            required=False,
-            choices=_actor_choices,
-            help_text=_("Anybody else, such as a failed sign-in, is found with “Contains”."),
-        )
 
     def valid_value(self, value: str) -> bool:
         """Whether the value is an actor of the log."""
         return super().valid_value(value) or Entry.objects.filter(actor=value).exists()
 
 
-def _actor_choices() -> list[tuple[str | Promise, str | Promise | list[tuple[str, str]]]]:
-    groups: dict[str | Promise, list[tuple[str, str]]] = {_("People"): [], _("Commands"): [], _("KVOps itself"): []}
-    people, commands, system = groups.values()
-    for actor in actors()[:MANY_ACTORS]:
-        if actor.startswith("cli:"):
-            commands.append((actor, actor.removeprefix("cli:")))
-        elif actor.startswith("system:"):
-            system.append((actor, actor.removeprefix("system:")))
-        elif "<" in actor:
-            people.append((actor, actor))
-    return [("", _("Everybody")), *((title, some) for title, some in groups.items() if some)]
-
-
-def _environment_choices() -> list[tuple[str, str | Promise]]:
-    names = {**known().environments()}
-    recorded = {slug: slug for slug in environments() if slug not in names}
-    return [("", _("All environments")), *names.items(), *recorded.items()]
+def _grouped(actors: Sequence[str], chosen: str) -> _Choices:
+    """The actors in groups. Others, such as those of failed sign-ins, are offered only if one is chosen."""
+    people = [(actor, actor) for actor in actors if "<" in actor]
+    commands = [(actor, actor.removeprefix("cli:")) for actor in actors if actor.startswith("cli:")]
+    system = [(actor, actor.removeprefix("system:")) for actor in actors if actor.startswith("system:")]
+    offered = {value for value, _shown in (*people, *commands, *system)}
+    other = [(chosen, chosen)] if chosen and chosen not in offered else []
+    groups: _Choices = [
+        (_("People"), people),
+        (_("Commands"), commands),
+        (_("KVOps itself"), system),
+        (_("Others"), other),
+    ]
+    return [("", _("Everybody")), *((title, some) for title, some in groups if some)]
 
 
 class FilterForm(forms.Form):
@@ -74,13 +67,17 @@ class FilterForm(forms.Form):
     text = forms.CharField(
         label=_("Contains"),
         required=False,
-        min_length=3,
+        min_length=2,
         max_length=200,
         help_text=_("A part of the subject, its name, the actor or the details."),
     )
     action = forms.ChoiceField(label=_("Action"), required=False, choices=[("", _("All actions")), *Action.choices])
-    actor = _ActorField()
-    environment = forms.ChoiceField(label=_("Environment"), required=False, choices=_environment_choices)
+    actor = _ActorField(
+        label=_("Actor"),
+        required=False,
+        help_text=_("Anybody else, such as a failed sign-in, is found with “Contains”."),
+    )
+    environment = forms.ChoiceField(label=_("Environment"), required=False)
     subject = forms.CharField(
         label=_("Subject"),
         required=False,
@@ -107,6 +104,15 @@ class FilterForm(forms.Form):
         validators=_WITHIN,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        actors, environments = actors_and_environments()
+        actor, environment = self.fields["actor"], self.fields["environment"]
+        assert isinstance(actor, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        assert isinstance(environment, forms.ChoiceField)  # noqa: S101
+        actor.choices = _grouped(actors, str(data.get("actor") or ""))
+        environment.choices = [("", _("All environments")), *((slug, slug) for slug in environments)]
 
     def entries(self) -> EntryQuerySet:
         """The entries that match the filters, newest first. If a filter is invalid, no entries."""

@@ -34,22 +34,24 @@ WITH RECURSIVE step (value) AS (
 )
 SELECT value FROM step WHERE value <> '' AND strpos(upper(value), upper(%s)) > 0 LIMIT %s
 """
+_BOTH = f"""
+SELECT ARRAY({_DISTINCT.format(column="actor")}), ARRAY({_DISTINCT.format(column="environment")})
+"""
 
 
-def _distinct(column: str, text: str = "") -> list[str]:
+def _actors(text: str) -> list[str]:
+    """The actors with this part, at most one more than `MANY_ACTORS`; a step of the index for each actor, not entry."""
     with connection.cursor() as cursor:
-        cursor.execute(_DISTINCT.format(column=column), [text, MANY_ACTORS + 1])
-        return [value for (value,) in cursor.fetchall()]
+        cursor.execute(_DISTINCT.format(column="actor"), [text, MANY_ACTORS + 1])
+        return [actor for (actor,) in cursor.fetchall()]
 
 
-def actors(text: str = "") -> list[str]:
-    """The actors of all entries with this part, at most one more than `MANY_ACTORS`."""
-    return _distinct("actor", text)
-
-
-def environments() -> list[str]:
-    """The environments of all entries, as they spell them."""
-    return _distinct("environment")
+def actors_and_environments() -> tuple[list[str], list[str]]:
+    """The actors and the environments of all entries, as they spell them; at most `MANY_ACTORS` of each."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BOTH, ["", MANY_ACTORS, "", MANY_ACTORS])
+        actors, environments = cursor.fetchone() or ([], [])
+    return actors, environments
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -65,7 +67,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def by(self, text: str) -> Self:
         """The entries whose actor has this part, in upper or lower case."""
-        found = actors(text)
+        found = _actors(text)
         if len(found) > MANY_ACTORS:
             return self.filter(actor__icontains=text)  # so many are found soon, from the newest entry on
         return self.filter(actor__in=found)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.db.models import Subquery
+
 from audit.actions import Action
 from audit.chain import JSON
 from audit.files import Cell
@@ -78,8 +80,9 @@ def cells(entry: Entry) -> list[Cell | JSON]:
 
 
 def last_verification() -> Entry | None:
-    """The entry of the last verification of the chain that found no problem."""
-    return Entry.objects.filter(action=Action.AUDIT_VERIFIED).newest_first().first()
+    """The entry of the last verification without a problem; `newest` is the number of the last entry of the log."""
+    found = Entry.objects.filter(action=Action.AUDIT_VERIFIED).newest_first()
+    return found.annotate(newest=Subquery(Head.objects.values("seq")[:1])).first()
 
 
 def _beyond() -> int:

@@ -45,9 +45,6 @@ class Subjects(Protocol):
     def typeable(self, name: str) -> str:
         """The name of a key as a field can show it."""
 
-    def environments(self) -> Mapping[str, str]:
-        """The shown name of each environment, by its spelling in entries."""
-
 
 def known() -> Subjects:
     """The project's module."""

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from audit import reading
 from audit.files import csv_table, json_rows, streamed
 from audit.forms import FilterForm
-from audit.models import Entry, Head
+from audit.models import Entry
 from audit.subjects import known
 
 PAGE = 50
@@ -46,7 +46,6 @@ def entries(request: HttpRequest) -> HttpResponse:
         "searched": page.searched,
         "tree": form.tree_of_subjects,
         "filtered": any(request.GET.values()),
-        "head": Head.objects.first(),
         "verified": reading.last_verification(),
     }
     return render(request, "audit/list.html", context)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from audit.folding import folded
 from audit.models import Entry
 from backups.bucket import notes as bucket_notes, protection as bucket_protection, reconcile as bucket_reconcile
 from backups.bucket.forms import NoteForm, ObjectFilter
@@ -19,10 +20,11 @@ from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web import files as web_files
 from kvops.web.acting import On, refusals_shown
-from kvops.web.paging import listed
 from kvops.wording import stepped
 
 PAGE = 50
+READ = 500
+"""Objects. A page reads at most so many, however many of them are of one backup."""
 UPLOADS = 20
 """Unfinished uploads; the page names at most this many."""
 ENTRIES = 20
@@ -41,8 +43,13 @@ def index(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpResponse:
     form = ObjectFilter(request.GET)
+    found = list(form.objects()[:READ])
+    lines, last, left = folded(found, PAGE, _backup_of)
     context = {
-        **listed(request, form, "objects", form.objects(), PAGE),
+        "form": form,
+        "lines": lines,
+        "after": last.pk if last and (left or len(found) == READ) else None,
+        "filtered": any(request.GET.values()),
         "note_form": note_form,
         "buckets": list(bucket_reconcile.buckets()),
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],
@@ -51,6 +58,11 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
         "may_note": request.user.has_perm("kvops.acknowledge"),
     }
     return render(request, "storage/list.html", context, status=status)
+
+
+def _backup_of(found: StoredObject) -> int | None:
+    """The backup whose line an object shares. An object that needs attention keeps its own line."""
+    return found.generation_id if found.status == StoredObject.Status.KNOWN else None
 
 
 @require_safe

@@ -36,7 +36,9 @@ class ComparisonForm(forms.Form):
             .order_by("environment__order")
         }
         self.backups = {f"backup:{one.pk}": one for one in _offered(generation, asked)}
-        before = next((key for key, one in self.backups.items() if one.started_at < generation.started_at), "")
+        earlier = [one for one in self.backups.values() if one.started_at < generation.started_at]
+        same = [one for one in earlier if _scope(one) == _scope(generation)]
+        before = next((f"backup:{one.pk}" for one in (*same, *earlier)), "")
         first = asked if asked in {*self.backups, *self.namespaces} else before or f"kv:{generation.namespace_id}"
         super().__init__(data, initial={"against": first})
         field = self.fields["against"]
@@ -50,6 +52,10 @@ class ComparisonForm(forms.Form):
         """The chosen backup or namespace."""
         chosen = self.cleaned_data["against"]
         return self.backups.get(chosen) or self.namespaces[chosen]
+
+
+def _scope(one: Generation) -> tuple[int, list[str], str]:
+    return one.namespace_id, one.prefixes, one.source
 
 
 def _offered(generation: Generation, asked: str) -> Sequence[Generation]:

@@ -23,7 +23,7 @@ from kvops.runs.outcomes import Again, Done
 from kvops.wording import say
 
 Status = Generation.Status
-COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
+COMPARABLE = Generation.COMPARABLE
 
 
 class ComparisonRefused(Refused):

@@ -1,12 +1,17 @@
 """The filters of the backups page, and the form of a new backup."""
 
+from datetime import date, datetime, time, timedelta
+
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from backups.generations import contents as generation_contents
 from backups.models import Generation, GenerationEntry
+from backups.models.generations import GenerationQuerySet
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
@@ -15,10 +20,15 @@ from kvops.names import typeable
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, typed_names
 
 MAX_PREFIXES = 20
+_DAYS = _("Choose days between 2000 and 2050.")
 STALE = "stale"
 
 Status = Generation.Status
 Outcome = GenerationEntry.Outcome
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 class GenerationFilter(forms.Form):
@@ -28,14 +38,23 @@ class GenerationFilter(forms.Form):
     status = ChoiceFilter(_("Status"), _("All statuses"), *Status.choices, (STALE, _("verified, but out of date")))
     purpose = ChoiceFilter(_("Purpose"), _("All purposes"), *Generation.Purpose.choices)
     prefix = PrefixFilter(_("Covers key or prefix"))  # type: ignore[assignment]  # not the form's own prefix
+    as_of = forms.DateField(
+        label=_("Could be restored on"),
+        required=False,
+        validators=[MinValueValidator(date(2000, 1, 1), _DAYS), MaxValueValidator(date(2050, 12, 31), _DAYS)],
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text=_("Backups that existed and were verified at the end of this day."),
+    )
     after = PlaceField()
 
-    def generations(self) -> QuerySet[Generation]:
+    def generations(self) -> GenerationQuerySet:
         """The matching backups, newest first; none if a filter is invalid."""
         if not self.is_valid():
             return Generation.objects.none()
         chosen = self.cleaned_data
         found = Generation.objects.select_related("environment", "namespace", "run", "made_by").order_by("-pk")
+        if chosen["as_of"]:
+            found = found.verified_at_the(_midnight(chosen["as_of"] + timedelta(days=1)))
         for name in ("environment", "purpose"):
             if chosen[name]:
                 found = found.filter(**{name: chosen[name]})

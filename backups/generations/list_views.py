@@ -40,11 +40,13 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show the coverage, the to-do list, and all backups, newest first."""
     form = GenerationFilter(request.GET)
     context = {
-        **listed(request, form, "generations", form.generations(), PAGE),
+        **listed(request, form, "generations", form.generations().with_previous(), PAGE),
         "stale_before": generation_contents.stale_before(),
         "coverage": family_coverage.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_compare": request.user.has_perm("kvops.view_values"),
+        "may_pin": request.user.has_perm("kvops.pin"),
     }
     return render(request, "backups/list.html", context)
 

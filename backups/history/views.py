@@ -6,6 +6,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from audit.folding import folded
 from audit.models import Head
 from backups.history import deleted_keys, events as history_events, run_outcomes
 from backups.history.events import BackupEvent
@@ -17,6 +18,8 @@ from kvops.web import files as web_files
 from kvops.web.paging import page_of
 
 PAGE = 50
+READ = 200
+"""Events. A page of the history reads at most so many, however many of them are of one backup."""
 REPORTED = 200
 """Backups on a page of the report."""
 
@@ -34,11 +37,11 @@ def index(request: HttpRequest) -> HttpResponse:
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
     if scope:
-        found = history_events.events(scope, before=form.cleaned_data["after"], limit=PAGE + 1)
-        events, after = page_of(found, PAGE, lambda event: event.entry.seq)
+        found = history_events.events(scope, before=form.cleaned_data["after"], limit=READ)
+        lines, last, left = folded(found, PAGE, lambda event: event.generation.pk)
         context |= {
-            "events": events,
-            "after": after,
+            "lines": lines,
+            "after": last.entry.seq if last and (left or len(found) == READ) else None,
             "counts": history_events.counts_by_day(scope),
             # A trend across different families would mean nothing.
             "trend": history_events.trend(scope) if scope.family else [],

@@ -1,6 +1,7 @@
 """The filters of the retention page, a rule for the simulator, and the reason of a pin."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -14,6 +15,8 @@ from kvops.inventory.families import LONGEST_RETENTION_DAYS
 from kvops.models import Category, Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, PlaceField
 
+SOON = "soon"
+SOON_DAYS = 14
 LONGEST = 2_000
 """Characters of a reason."""
 
@@ -28,10 +31,10 @@ class RetentionFilter(forms.Form):
 
     environment = EnvironmentFilter()
     family = _families(_("All families"), required=False)
-    state = ChoiceFilter(_("State"), _("All states"), *State.choices)
+    state = ChoiceFilter(_("State"), _("All states"), (SOON, _("can be deleted within 14 days")), *State.choices)
     after = PlaceField()
 
-    def backups(self) -> Iterator[Kept]:
+    def backups(self, retention: Retention) -> Iterator[Kept]:
         """The matching backups, oldest first; none if a filter is invalid."""
         if not self.is_valid():
             return
@@ -41,9 +44,14 @@ class RetentionFilter(forms.Form):
             found = found.filter(environment=chosen["environment"])
         if chosen["after"]:
             found = found.filter(pk__gt=chosen["after"])
-        for kept in Retention().over(found):
-            of_family = not chosen["family"] or any(r.family == chosen["family"].pk for r in kept.verdict.rules)
-            if of_family and chosen["state"] in {"", kept.verdict.state}:
+        soon = retention.now + timedelta(days=SOON_DAYS)
+        if chosen["state"] in {SOON, State.DUE}:  # no date of a backup is before the one stored with it
+            found = found.filter(finished_at__isnull=False, retain_until__lte=soon)
+        for kept in retention.over(found):
+            verdict = kept.verdict
+            of_family = not chosen["family"] or any(r.family == chosen["family"].pk for r in verdict.rules)
+            goes = bool(verdict.state.goes and verdict.due_at and verdict.due_at <= soon)
+            if of_family and (goes if chosen["state"] == SOON else chosen["state"] in {"", verdict.state}):
                 yield kept
 
 

@@ -64,10 +64,21 @@ def _facts(generation: Generation, locked: Locked | None = None) -> BackupFacts:
 
 @dataclass(frozen=True)
 class Kept:
-    """A backup with its retention verdict."""
+    """A backup with its retention verdict, and the protection of the bucket of its environment."""
 
     generation: Generation
     verdict: RetentionVerdict
+    protection: BucketProtection
+
+    @property
+    def lock(self) -> Locked | None:
+        """The end of R2's lock on the backup; None if it is not known."""
+        return bucket_protection.locked_until(self.generation, self.protection)
+
+    @property
+    def lock_is_known(self) -> bool:
+        """Whether the end of R2's lock on the backup is known."""
+        return self.lock is not None
 
 
 class Retention:
@@ -85,13 +96,16 @@ class Retention:
         held = holds.holds_of([each.pk for each in found])
         facts = (_facts(each, self._locked(each)) for each in found)
         verdicts = decide(facts, self.rules, self.successors, held, self.now)
-        return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+        return [Kept(each, verdict, self._protection(each)) for each, verdict in zip(found, verdicts, strict=True)]
 
-    def _locked(self, generation: Generation) -> Locked | None:
+    def _protection(self, generation: Generation) -> BucketProtection:
         environment = generation.environment
         if environment.pk not in self._protections:
             self._protections[environment.pk] = bucket_protection.known(environment)
-        return bucket_protection.last_locked_until(generation, self._protections[environment.pk])
+        return self._protections[environment.pk]
+
+    def _locked(self, generation: Generation) -> Locked | None:
+        return bucket_protection.last_locked_until(generation, self._protection(generation))
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
         """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""
@@ -118,7 +132,7 @@ def tried(family: Family, days: int) -> Iterator[Tried]:
             yield Tried(kept, *then.of([kept.generation]))
 
 
-def due(found: GenerationQuerySet) -> Iterator[Kept]:
+def due(found: GenerationQuerySet, retention: Retention | None = None) -> Iterator[Kept]:
     """Those of the backups that can be deleted now, oldest first."""
     old = found.filter(finished_at__lte=Now() - timedelta(days=timing.RETENTION_DAYS), retain_until__lte=Now())
-    return (kept for kept in Retention().over(old) if kept.verdict.state == State.DUE)
+    return (kept for kept in (retention or Retention()).over(old) if kept.verdict.state == State.DUE)

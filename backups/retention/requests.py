@@ -76,9 +76,10 @@ PRUNES = Lifecycle(
 decided, move = PRUNES.decided, PRUNES.move
 
 
-def due(environment: Environment) -> list[Kept]:
+def due(environment: Environment, retention: Retention | None = None) -> list[Kept]:
     """The oldest backups of the environment that can be deleted now, one more than a request takes."""
-    return list(islice(retention_inputs.due(Generation.objects.filter(environment=environment)), CAP + 1))
+    found = Generation.objects.filter(environment=environment)
+    return list(islice(retention_inputs.due(found, retention), CAP + 1))
 
 
 def open_prune(environment: Environment) -> PruneRequest | None:

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -13,12 +14,12 @@ from backups.models import Generation, Pin
 from backups.retention import inputs as retention_inputs, pins, requests as prune_requests
 from backups.retention.decide import State
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
-from backups.retention.inputs import Tried
+from backups.retention.inputs import Retention, Tried
 from kvops.inventory import family_owners
 from kvops.models import Environment, Family
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
-from kvops.web.fields import OptionalReasonForm
+from kvops.web.fields import NextForm, OptionalReasonForm
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
@@ -28,15 +29,17 @@ PAGE = 50
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
+    retention = Retention()
     form = RetentionFilter(request.GET)
     families = Family.objects.order_by("binding", "pattern")
     context = {
-        **listed(request, form, "backups", form.backups(), PAGE, place=lambda each: each.generation.pk),
+        **listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk),
         "pruning": [
-            (environment, prune_requests.due(environment), prune_requests.open_prune(environment))
+            (environment, prune_requests.due(environment, retention), prune_requests.open_prune(environment))
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_pin": request.user.has_perm("kvops.pin"),
         "families": families,
         "without_owner": family_owners.without_owner(families),
     }
@@ -82,9 +85,16 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
         with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
             pins.pin(generation, reason=form.cleaned_data["reason"], by=person_of(request))
             messages.success(request, _("The backup is pinned. It stays until the pin is removed."))
-        return redirect("backups:generation", pk)
+        return redirect(_list_of(request) or reverse("backups:generation", args=[pk]))
     context = {"form": form, "generation": generation, "environment": generation.environment, "here": request.path}
     return render(request, "backups/pin.html", context, status=422 if form.is_bound else 200)
+
+
+def _list_of(request: HttpRequest) -> str:
+    """The address of the list with the short form, with its filters; empty for the page of the form."""
+    came_from = NextForm(request.POST).address()
+    listed_at = reverse("backups:retention")
+    return came_from if came_from.partition("?")[0] == listed_at else ""
 
 
 @require_POST

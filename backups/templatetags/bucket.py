@@ -8,19 +8,26 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from audit.folding import Line
 from backups.bucket import access as bucket_access, protection as bucket_protection, reconcile as bucket_reconcile
-from backups.bucket.lock_rules import Locked
-from backups.models import BucketProtection, Generation, StoredObject
+from backups.models import BucketProtection, StoredObject
 from kvops import timing
 from kvops.cloudflare import LockRule
 from kvops.models import Environment
 from kvops.overview.key_alarms import Alarm, in_order
 from kvops.templatetags.states import look_of
-from kvops.templatetags.ui import state_badge
+from kvops.templatetags.ui import state_badge, value_size
 
 register = template.Library()
 
 Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredObject.Status
+
+
+@register.filter
+def total_size(line: Line[StoredObject]) -> str:
+    """The size of objects together. If one is encrypted, only the step is told, as of one value."""
+    masked = any(one.encrypted for one in line.rows)
+    return value_size(sum(one.size or 0 for one in line.rows), masked)
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -143,10 +150,3 @@ def lasts(rule: LockRule) -> str:
         return _("until %(date)s") % {"date": rule.date[:10]}
     days = number_format((rule.seconds or 0) / 86_400, 0 if (rule.seconds or 0) % 86_400 == 0 else 1)
     return _("%(days)s days each") % {"days": days}
-
-
-@register.inclusion_tag("storage/locked_until.html")
-def locked_until(generation: Generation) -> dict[str, object]:
-    """The end of R2's lock on a backup: a moment, never, not locked, or not known."""
-    found = bucket_protection.locked_until(generation)
-    return {"known": found is not None, "locked": found or Locked()}

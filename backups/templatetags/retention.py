@@ -14,15 +14,23 @@ SHOWN = 20
 
 
 @register.inclusion_tag("retention/_dates.html")
-def retention_dates(kept: Kept) -> dict[str, object]:
-    """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons."""
-    return {"kept": kept}
+def retention_dates(kept: Kept, folded: bool = False) -> dict[str, object]:
+    """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons, perhaps folded."""
+    return {"kept": kept, "folded": folded}
 
 
 @register.simple_tag
 def retention_of(generation: Generation) -> Kept | None:
     """The retention of one backup; None if it is deleted or being deleted."""
     return None if generation.status in Generation.GOING else Retention().of([generation])[0]
+
+
+@register.simple_tag
+def with_retention(generations: Sequence[Generation]) -> list[tuple[Generation, Kept | None]]:
+    """Backups with their retention; None for one that is deleted or being deleted."""
+    here = [each for each in generations if each.status not in Generation.GOING]
+    kept = {each.generation.pk: each for each in Retention().of(here)} if here else {}
+    return [(each, kept.get(each.pk)) for each in generations]
 
 
 @register.simple_tag

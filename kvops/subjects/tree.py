@@ -14,7 +14,6 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from kvops import names
-from kvops.models import Environment
 from kvops.subjects.kinds import KINDS
 
 MOST = 2_000
@@ -85,11 +84,6 @@ def of_key(name: str) -> SubjectTree:
 
 typed = names.typed
 typeable = names.typeable
-
-
-def environments() -> dict[str, str]:
-    """The shown name of each environment by its slug."""
-    return dict(Environment.objects.order_by("order").values_list("slug", "name"))
 
 
 def functions() -> Iterator[str]:

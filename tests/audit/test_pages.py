@@ -17,7 +17,6 @@ from audit.actions import Action
 from audit.forms import FilterForm
 from audit.models import Entry
 from audit.templatetags.audit import subject_url
-from kvops.models import Environment
 from kvops.models.people import Person, Role, RoleGrant, User
 from tests.audit.make import sql, triggers_off, write
 
@@ -136,7 +135,7 @@ def test_a_filter_that_cannot_be_read_is_said_and_shows_nothing(reader: Client) 
     assert b"Enter a valid date" in response.content
 
 
-@pytest.mark.parametrize("query", ["?actor=nobody", "?environment=moon", "?text=ab", "?text=%00abc"])
+@pytest.mark.parametrize("query", ["?actor=nobody", "?environment=moon", "?text=a", "?text=%00abc"])
 def test_a_filter_that_names_nothing_is_said(reader: Client, query: str) -> None:
     write()
     response = reader.get(f"/audit/{query}")
@@ -193,7 +192,8 @@ def test_the_people_commands_and_parts_of_the_product_are_offered_as_actors(read
     write(actor=log.Actor(None, "cli:ops@host"))
     write(actor=log.Actor.system("sweep"))
     write(actor=log.Actor(None, "tried@example.com"))
-    offered = [value for _group, some in FilterForm().fields["actor"].choices[1:] for value, _shown in some]  # type: ignore[attr-defined]
+    [_all, *groups] = FilterForm({}).fields["actor"].choices  # type: ignore[attr-defined]
+    offered = [value for _group, some in groups for value, _shown in some]
     assert offered == [person, "cli:ops@host", "system:sweep"]
     assert shown(reader, f"?actor={quote(person)}") == [1]
     assert shown(reader, "?actor=tried@example.com") == [4]
@@ -209,13 +209,12 @@ def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Entry.objects.by("hanako").count() == 5
 
 
-def test_environments_are_offered_by_their_names_and_the_former_ones_as_recorded(reader: Client) -> None:
-    Environment.objects.create(slug="prod", name="Production (Tokyo)", order=1, read_token="env:R", write_token="env:W")
+def test_the_environments_of_the_log_are_offered_also_the_former_ones(reader: Client) -> None:
     write(environment="prod")
     write(environment="former")
     write(environment="")
-    offered = list(FilterForm().fields["environment"].choices)[1:]  # type: ignore[attr-defined]
-    assert offered == [("prod", "Production (Tokyo)"), ("former", "former")]
+    [_all, *offered] = FilterForm({}).fields["environment"].choices  # type: ignore[attr-defined]
+    assert offered == [("former", "former"), ("prod", "prod")]
     assert shown(reader, "?environment=prod") == [1]
     assert shown(reader, "?environment=former") == [2]
 
@@ -320,7 +319,7 @@ def test_the_page_names_the_last_verification(reader: Client) -> None:
 
 def test_the_list_takes_few_queries_and_stays_small(reader: Client) -> None:
     for number in range(400):
-        kind = ("run", "stage", "generation", "approval", "schedule", "check")[number % 6]
+        kind = ("run", "stage", "generation", "schedule", "check")[number % 5]
         write(subject=f"{kind}:{number}", environment="qa")
     with CaptureQueriesContext(connection) as queries:
         answer = reader.get("/audit/")
