@@ -1,7 +1,9 @@
 """Signed-in browsers for the tests of the pages."""
 
+from collections.abc import Mapping
 from http.cookies import SimpleCookie
 
+from django.http import HttpResponse
 from django.test import Client
 
 from kvops.models import Person
@@ -33,6 +35,16 @@ def fresh(person: Person) -> Client:
     client = signed_in(person)
     give_password(client)
     return client
+
+
+def sent(
+    browser: Client, address: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """The answer to a form, or the page it leads to. The password is typed where it is asked for."""
+    answer = browser.post(address, form, headers=headers)
+    if answer.headers.get("Location", "").startswith("/account/reauthenticate/"):
+        answer = browser.post(answer.headers["Location"], {"password": make.PASSWORD, "next": address})
+    return browser.get(answer.headers["Location"]) if answer.status_code == 302 else answer
 
 
 def said(answer: object) -> list[str]:

@@ -21,7 +21,7 @@ from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prep
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange
-from kvops.people.signin import insist_fresh, person_of
+from kvops.people.signin import insist_fresh, insist_typed_for_this, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
 from kvops.web.paging import listed
@@ -77,12 +77,18 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _decide(request: HttpRequest, pk: int) -> HttpResponse:
-    """Decide. allauth sends this request again after asking for the password, so everything is checked again."""
-    insist_fresh(request)
+    """Decide. allauth sends this request again after asking for the password, so everything is checked again.
+
+    For production the password is asked for at each decision; elsewhere one of the last five minutes counts.
+    """
     approval = get_object_or_404(REQUESTS, pk=pk)
     form = DecisionForm(approval, request.POST.dict())
     if not form.is_valid():
         return _page(request, approval, form, status=422)
+    if approval.reaches_production:
+        insist_typed_for_this(request)
+    else:
+        insist_fresh(request)
     chosen = form.cleaned_data
     decision = {"by": person_of(request), "shown": chosen["shown"], "reason": chosen["reason"]}
     with refusals_shown(request, _on(approval), action=Action.APPROVAL_REFUSED):

@@ -150,6 +150,11 @@ class ApprovalRequest(models.Model):
         return f"{self.get_kind_display()}: {self.title}"
 
     @property
+    def reaches_production(self) -> bool:
+        """Whether it is for production, or for rules and roles that hold in every environment."""
+        return self.environment is None or self.environment.production
+
+    @property
     def why(self) -> Sentence:
         """The reason of the decision or withdrawal as a sentence."""
         return stored(self.reason, self.reason_sentence)

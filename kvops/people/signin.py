@@ -4,6 +4,7 @@ Five wrong passwords for an account from one address are the limit for both toge
 delay the account's sign-in, so nobody can lock another person out. A signed-in session is not touched.
 """
 
+import secrets
 import threading
 import time
 from datetime import timedelta
@@ -29,6 +30,8 @@ FREE, FULL = 5, 10
 """Failures over all addresses: up to the first number the answer is not delayed, from the second on the longest."""
 _delayed = threading.BoundedSemaphore(2)
 """Few threads of a web process wait at a time, so that a flood of sign-ins leaves threads for the emergency stop."""
+ASKED = "kvops_password_asked"
+"""Where a request that asked for its own password is marked, in the session and in the form that allauth repeats."""
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -115,6 +118,28 @@ def insist_fresh(request: HttpRequest) -> None:
     Raises ReauthenticationRequired, upon which allauth asks for the password and repeats the request. Raises
     PermissionDenied for a login without a password, which allauth itself would accept.
     """
+    if not _is_recent(_typed_at(request)):
+        raise ReauthenticationRequired
+
+
+def insist_typed_for_this(request: HttpRequest) -> None:
+    """Insist on a password that was typed for exactly this request: one that was typed before does not count.
+
+    Raises ReauthenticationRequired and PermissionDenied as `insist_fresh` does. The request that allauth repeats after
+    the password carries a mark. The session has it too, once, and no page shows it.
+    """
+    typed, asked = _typed_at(request), request.session.pop(ASKED, None) or {}
+    mine = asked and (request.POST.get(ASKED), request.path) == (asked["mark"], asked["path"])
+    if mine and asked["at"] <= typed and _is_recent(typed):
+        return
+    request.session[ASKED] = {"mark": secrets.token_hex(16), "path": request.path, "at": time.time()}
+    request.POST = request.POST.copy()  # type: ignore[assignment]  # allauth repeats what is in it
+    request.POST[ASKED] = request.session[ASKED]["mark"]  # type: ignore[index]  # a copy can be changed
+    raise ReauthenticationRequired
+
+
+def _typed_at(request: HttpRequest) -> float:
+    """The time at which the login last typed its own password again; 0 for never. Raises PermissionDenied."""
     user = request.user
     if not (isinstance(user, User) and user.is_active and user.has_usable_password()):
         raise PermissionDenied(_("This needs a password of your own. Choose one through “Forgot your password?”."))
@@ -123,5 +148,8 @@ def insist_fresh(request: HttpRequest) -> None:
         for record in get_authentication_records(request, user)
         if record.get("method") == "password" and record.get("reauthenticated")
     ]
-    if not typed or not 0 <= time.time() - typed[-1] < timing.REAUTHENTICATE:
-        raise ReauthenticationRequired
+    return typed[-1] if typed else 0.0
+
+
+def _is_recent(typed: float) -> bool:
+    return 0 <= time.time() - typed < timing.REAUTHENTICATE

@@ -36,7 +36,7 @@ class Browser:
             self._client.get(reverse("account_login"))
             self._post(reverse("account_login"), {"login": f"{self._name}@example.com", "password": make.PASSWORD})
         elif asked.startswith(reverse("account_reauthenticate")):
-            self._post(reverse("account_reauthenticate"), {"password": make.PASSWORD})
+            self._post(reverse("account_reauthenticate"), {"password": make.PASSWORD, "next": url})
         elif not answer.is_redirect:
             print(f"{self._name}: {url} answered {answer.status_code}", file=sys.stderr)
 

@@ -18,7 +18,7 @@ from kvops.models import ApprovalRequest, Category, Family, Key, PolicyVersion, 
 from tests import make
 from tests.backups.families.registering import FORM, approved, asked, registration, scanned, text_of
 from tests.backups.test_policy_changes import NOW
-from tests.signing import fresh, signed_in
+from tests.signing import fresh, sent, signed_in
 
 
 def used(request: ApprovalRequest, people: make.People) -> Family:
@@ -246,7 +246,7 @@ def test_a_prefix_does_not_come_from_the_key_of_the_same_name(estate: make.Estat
 def test_the_reviewer_decides_on_the_page_by_typing_the_pattern(estate: make.Estate, people: make.People) -> None:
     request = asked(people)
     answer = {"decision": "approve", "shown": request.digest, "confirm": "session:", "reason": ""}
-    fresh(people.reviewer).post(f"/approvals/{request.pk}/decide", answer)
+    sent(fresh(people.reviewer), f"/approvals/{request.pk}/decide", answer)
     signed_in(people.operator).post(f"/approvals/{request.pk}/apply")
     assert Family.objects.filter(pattern="session:").exists()
 

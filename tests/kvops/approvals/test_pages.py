@@ -14,11 +14,12 @@ from audit.models import Entry
 from kvops import timing
 from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role
+from kvops.people.signin import ASKED
 from tests import make
 from tests.audit.make import sql, triggers_off
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.kvops.approvals.evidence import EVIDENCE
-from tests.signing import fresh, give_password, said, signed_in
+from tests.signing import fresh, give_password, said, sent, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +30,15 @@ State = ApprovalRequest.State
 def production(db: None) -> Environment:
     return Environment.objects.create(
         slug="production", name="Production", order=2, production=True, account_id="b" * 32,
+        read_token="env:A", write_token="env:B", r2_endpoint="http://127.0.0.1", r2_bucket="the-bucket",
+        r2_access_key_id="env:C", r2_secret_access_key="env:D",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def qa(db: None) -> Environment:
+    return Environment.objects.create(
+        slug="qa", name="QA", order=1, production=False, account_id="a" * 32,
         read_token="env:A", write_token="env:B", r2_endpoint="http://127.0.0.1", r2_bucket="the-bucket",
         r2_access_key_id="env:C", r2_secret_access_key="env:D",
     )  # fmt: skip
@@ -49,6 +59,11 @@ def ask(by: Person, environment: Environment, subject: str = "stage:2", **more: 
 @pytest.fixture
 def asked(people: make.People, production: Environment) -> ApprovalRequest:
     return ask(people.operator, production)
+
+
+@pytest.fixture
+def asked_in_qa(people: make.People, qa: Environment) -> ApprovalRequest:
+    return ask(people.operator, qa, "stage:1")
 
 
 def decision(asked: ApprovalRequest, decision: str = "approve", **more: str) -> dict[str, str]:
@@ -255,21 +270,21 @@ def test_a_decided_request_offers_no_decision(people: make.People, asked: Approv
 
 
 def test_a_reviewer_approves(people: make.People, asked: ApprovalRequest) -> None:
-    answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked), follow=True)
+    answer = sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked))
     assert (state(asked), asked.approver) == (State.APPROVED, people.reviewer)
     assert said(answer) == ["Your decision is recorded."]
 
 
 def test_a_reviewer_rejects_with_a_reason_and_without_typing(people: make.People, asked: ApprovalRequest) -> None:
     form = decision(asked, "reject", confirm="", reason="The export reads them.")
-    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", form)
+    sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", form)
     assert (state(asked), asked.reason) == (State.REJECTED, "The export reads them.")
 
 
 @pytest.mark.parametrize("typed", ["", "Production-settings", "production-settings ", "qa-settings", "4300"])
 @pytest.mark.hazard("4.2.15")
 def test_an_approval_needs_the_exact_title(people: make.People, asked: ApprovalRequest, typed: str) -> None:
-    answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm=typed))
+    answer = sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked, confirm=typed))
     assert answer.status_code == 422
     assert "Type it exactly as it is shown." in answer.content.decode()
     assert state(asked) == State.PENDING
@@ -277,7 +292,7 @@ def test_an_approval_needs_the_exact_title(people: make.People, asked: ApprovalR
 
 @pytest.mark.parametrize("form", [{"decision": "reject"}, {"decision": "perhaps"}, {"decision": ""}, {"shown": ""}])
 def test_half_a_decision_is_none(people: make.People, asked: ApprovalRequest, form: dict[str, str]) -> None:
-    answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked) | form)
+    answer = sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked) | form)
     assert answer.status_code == 422
     assert state(asked) == State.PENDING
 
@@ -291,10 +306,10 @@ UNLOCKED: dict[str, Any] = {
 def test_a_risk_is_accepted_by_its_name_and_stays_on_the_page(people: make.People, production: Environment) -> None:
     asked = ask(people.operator, production, **UNLOCKED)
     assert "Not locked" in page(people.reviewer, asked)
-    answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked))
+    answer = sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked))
     assert answer.status_code == 422
     assert "Tick this to approve, or reject the request." in answer.content.decode()
-    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
+    sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
     assert (state(asked), asked.accepted) == (State.APPROVED, ["lock_missing"])
     assert "I accept that R2 does not lock the backup" in page(people.auditor, asked)
 
@@ -302,19 +317,19 @@ def test_a_risk_is_accepted_by_its_name_and_stays_on_the_page(people: make.Peopl
 def test_a_risk_need_not_be_accepted_to_reject(people: make.People, production: Environment) -> None:
     asked = ask(people.operator, production, **UNLOCKED)
     form = decision(asked, "reject", confirm="", reason="Lock the bucket first.")
-    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", form)
+    sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", form)
     assert (state(asked), asked.accepted) == (State.REJECTED, [])
 
 
 def test_a_box_for_a_risk_that_is_not_named_accepts_nothing(people: make.People, asked: ApprovalRequest) -> None:
-    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
+    sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
     assert (state(asked), asked.accepted) == (State.APPROVED, [])
 
 
 @pytest.mark.hazard("4.2.1", "4.2.15")
 def test_a_page_that_showed_other_evidence_decides_nothing(people: make.People, asked: ApprovalRequest) -> None:
     browser = fresh(people.reviewer)
-    answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked, shown="0" * 64), follow=True)
+    answer = sent(browser, f"/approvals/{asked.pk}/decide", decision(asked, shown="0" * 64))
     assert "The evidence on your page differs" in said(answer)[0]
     assert state(asked) == State.PENDING
     assert refused() == [("approval.refused", str(people.reviewer), f"approval:{asked.pk}")]
@@ -327,9 +342,7 @@ def test_who_asked_decides_nothing_whatever_the_form_says(people: make.People, p
     forged = decision(asked) | {
         "approver": str(people.reviewer.pk), "by": str(people.reviewer.pk), "user_id": str(people.reviewer.pk)
     }  # fmt: skip
-    answer = fresh(both).post(
-        f"/approvals/{asked.pk}/decide", forged, follow=True, headers={"Remote-User": "reviewer@example.com"}
-    )
+    answer = sent(fresh(both), f"/approvals/{asked.pk}/decide", forged, headers={"Remote-User": "reviewer@example.com"})
     assert "yourself" in said(answer)[0]
     assert state(asked) == State.PENDING
     assert refused() == [("approval.refused", str(both), f"approval:{asked.pk}")]
@@ -339,7 +352,7 @@ def test_who_asked_decides_nothing_whatever_the_form_says(people: make.People, p
 def test_a_second_decision_is_said_to_be_late(people: make.People, asked: ApprovalRequest) -> None:
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     late = make.person("reviewer2", Role.REVIEWER)
-    answer = fresh(late).post(f"/approvals/{asked.pk}/decide", decision(asked), follow=True)
+    answer = sent(fresh(late), f"/approvals/{asked.pk}/decide", decision(asked))
     assert "no longer waits" in said(answer)[0]
     assert (state(asked), asked.approver) == (State.APPROVED, people.reviewer)
 
@@ -447,20 +460,148 @@ def age_password(browser: Client, seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [timing.REAUTHENTICATE + 1, -60])
 def test_a_password_typed_long_ago_or_in_the_future_is_asked_for_again(
-    people: make.People, asked: ApprovalRequest, seconds: float
+    people: make.People, asked_in_qa: ApprovalRequest, seconds: float
 ) -> None:
     browser = fresh(people.reviewer)
     age_password(browser, seconds)
-    answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
-    assert answer.headers["Location"].startswith("/account/reauthenticate/")
+    answer = browser.post(f"/approvals/{asked_in_qa.pk}/decide", decision(asked_in_qa))
+    assert asks_for_the_password(answer)
+    assert state(asked_in_qa) == State.PENDING
+
+
+def asks_for_the_password(answer: object) -> bool:
+    return answer.headers.get("Location", "").startswith("/account/reauthenticate/")  # type: ignore[attr-defined]
+
+
+def test_in_qa_a_password_of_the_last_five_minutes_counts_for_several_decisions(
+    people: make.People, qa: Environment
+) -> None:
+    browser = fresh(people.reviewer)
+    age_password(browser, timing.REAUTHENTICATE - 60)
+    for one in (ask(people.operator, qa, "stage:1"), ask(people.operator, qa, "stage:2")):
+        browser.post(f"/approvals/{one.pk}/decide", decision(one))
+        assert state(one) == State.APPROVED
+
+
+def test_for_production_the_password_is_asked_for_although_it_was_just_typed(
+    people: make.People, asked: ApprovalRequest
+) -> None:
+    browser = fresh(people.reviewer)
+    assert asks_for_the_password(browser.post(f"/approvals/{asked.pk}/decide", decision(asked)))
     assert state(asked) == State.PENDING
 
 
-def test_signing_in_is_not_typing_the_password_again(people: make.People, asked: ApprovalRequest) -> None:
+def test_what_holds_in_every_environment_asks_for_the_password_as_production_does(people: make.People) -> None:
+    asked = prepared_changes.submit_change(prepared(), by=people.operator)
+    browser = fresh(people.reviewer)
+    answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa production"))
+    assert asks_for_the_password(answer)
+    assert state(asked) == State.PENDING
+
+
+def test_the_password_of_one_decision_for_production_does_not_count_for_a_second(
+    people: make.People, production: Environment
+) -> None:
+    browser = signed_in(people.reviewer)
+    first, second = ask(people.operator, production, "stage:1"), ask(people.operator, production, "stage:2")
+    sent(browser, f"/approvals/{first.pk}/decide", decision(first))
+    assert asks_for_the_password(browser.post(f"/approvals/{second.pk}/decide", decision(second)))
+    assert (state(first), state(second)) == (State.APPROVED, State.PENDING)
+
+
+def test_a_password_typed_for_something_else_meanwhile_does_not_count_for_production(
+    people: make.People, asked: ApprovalRequest
+) -> None:
+    browser = signed_in(people.reviewer)
+    browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
+    give_password(browser)
+    assert asks_for_the_password(browser.post(f"/approvals/{asked.pk}/decide", decision(asked)))
+    assert state(asked) == State.PENDING
+
+
+def test_the_password_of_one_page_does_not_count_for_the_decision_of_another(
+    people: make.People, production: Environment
+) -> None:
+    browser = signed_in(people.reviewer)
+    first, second = ask(people.operator, production, "stage:1"), ask(people.operator, production, "stage:2")
+    form = browser.post(f"/approvals/{first.pk}/decide", decision(first)).headers["Location"]
+    browser.post(f"/approvals/{second.pk}/decide", decision(second))
+    browser.post(form, {"password": make.PASSWORD, "next": f"/approvals/{first.pk}/decide"})
+    for one in (first, second):
+        assert asks_for_the_password(browser.post(f"/approvals/{one.pk}/decide", decision(one)))
+        assert state(one) == State.PENDING
+
+
+def marked(browser: Client, asked: ApprovalRequest) -> dict[str, str]:
+    """A decision that was sent and waits for its password, with the mark that only the session has."""
+    browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
+    return decision(asked) | {ASKED: browser.session[ASKED]["mark"]}
+
+
+def test_a_mark_decides_with_the_password_typed_after_it_and_once(people: make.People, asked: ApprovalRequest) -> None:
+    browser = signed_in(people.reviewer)
+    form = marked(browser, asked)
+    give_password(browser)
+    browser.post(f"/approvals/{asked.pk}/decide", form | {"shown": "0" * 64})
+    assert said(browser.get(f"/approvals/{asked.pk}/")) == [
+        "The evidence on your page differs from the evidence of the request. Load the page again."
+    ]
+    assert asks_for_the_password(browser.post(f"/approvals/{asked.pk}/decide", form))
+
+
+@pytest.mark.parametrize("change", ["none typed", "typed long ago", "clock back", "another request", "another mark"])
+def test_a_mark_alone_decides_nothing(people: make.People, asked: ApprovalRequest, change: str) -> None:
+    browser = signed_in(people.reviewer)
+    form = marked(browser, asked)
+    if change != "none typed":
+        give_password(browser)
+    session = browser.session
+    if change == "typed long ago":
+        session[ASKED] |= {"at": 0}
+        session.save()
+        age_password(browser, timing.REAUTHENTICATE + 1)
+    if change == "clock back":
+        session[ASKED] |= {"at": session[ASKED]["at"] + 3600}
+        session.save()
+    if change == "another request":
+        session[ASKED] |= {"path": f"/approvals/{asked.pk + 1}/decide"}
+        session.save()
+    if change == "another mark":
+        form[ASKED] = "0" * 32
+    assert asks_for_the_password(browser.post(f"/approvals/{asked.pk}/decide", form))
+    assert state(asked) == State.PENDING
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"confirm": "qa-settings"}, "Type it exactly as it is shown."),
+        ({"decision": "reject"}, "Give the reason, so that the operator can correct the request."),
+    ],
+)
+def test_what_cannot_be_recorded_is_said_before_the_password_is_asked_for(
+    people: make.People, asked: ApprovalRequest, chosen: dict[str, str], sentence: str
+) -> None:
+    answer = signed_in(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked) | chosen)
+    assert (answer.status_code, sentence in answer.content.decode()) == (422, True)
+
+
+def test_the_password_page_says_for_how_long_it_counts(
+    people: make.People, asked: ApprovalRequest, asked_in_qa: ApprovalRequest
+) -> None:
+    browser = signed_in(people.reviewer)
+    told = [
+        browser.get(browser.post(f"/approvals/{one.pk}/decide", decision(one)).headers["Location"]).content.decode()
+        for one in (asked, asked_in_qa)
+    ]
+    assert ["counts for this decision alone" in page for page in told] == [True, False]
+    assert ["counts for 5 minutes" in page for page in told] == [False, True]
+
+
+def test_signing_in_is_not_typing_the_password_again(people: make.People, asked_in_qa: ApprovalRequest) -> None:
     browser = Client()
     browser.post("/account/login/", {"login": "reviewer@example.com", "password": make.PASSWORD})
-    answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
-    assert answer.headers["Location"].startswith("/account/reauthenticate/")
+    assert asks_for_the_password(browser.post(f"/approvals/{asked_in_qa.pk}/decide", decision(asked_in_qa)))
 
 
 def test_a_login_without_a_password_never_decides(people: make.People, asked: ApprovalRequest) -> None:
@@ -475,10 +616,10 @@ def test_a_login_without_a_password_never_decides(people: make.People, asked: Ap
     assert state(asked) == State.PENDING
 
 
-def test_one_persons_password_is_not_anothers(people: make.People, asked: ApprovalRequest) -> None:
+def test_one_persons_password_is_not_anothers(people: make.People, asked_in_qa: ApprovalRequest) -> None:
     browser = fresh(people.operator)
     browser.force_login(people.reviewer.logins.get())
-    answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
+    answer = browser.post(f"/approvals/{asked_in_qa.pk}/decide", decision(asked_in_qa))
     assert answer.headers["Location"].startswith("/account/reauthenticate/")
 
 
@@ -525,16 +666,16 @@ def test_a_change_shows_its_summary_its_definition_and_who_prepared_it(people: m
 def test_a_change_of_environments_is_approved_by_their_names(people: make.People) -> None:
     asked = prepared_changes.submit_change(prepared(), by=people.operator)
     browser = fresh(people.reviewer)
-    browser.post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa"))
+    sent(browser, f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa"))
     assert state(asked) == State.PENDING
-    browser.post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa production"))
+    sent(browser, f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa production"))
     assert state(asked) == State.APPROVED
 
 
 def test_a_change_of_the_policy_is_approved_by_its_number(people: make.People) -> None:
     make.policy()
     asked = prepared_changes.submit_change(make.prepared_policy(), by=people.operator)
-    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="policy 2"))
+    sent(fresh(people.reviewer), f"/approvals/{asked.pk}/decide", decision(asked, confirm="policy 2"))
     assert state(asked) == State.APPROVED
 
 
@@ -582,9 +723,8 @@ def test_a_deletion_is_not_started_from_here(people: make.People, asked: Approva
     assert state(asked) == State.APPROVED
 
 
-def test_the_password_can_be_typed_beforehand(people: make.People, asked: ApprovalRequest) -> None:
+def test_the_password_can_be_typed_beforehand_in_qa(people: make.People, asked_in_qa: ApprovalRequest) -> None:
     browser = signed_in(people.reviewer)
     give_password(browser)
-    assert (
-        browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"] == f"/approvals/{asked.pk}/"
-    )
+    answer = browser.post(f"/approvals/{asked_in_qa.pk}/decide", decision(asked_in_qa))
+    assert answer.headers["Location"] == f"/approvals/{asked_in_qa.pk}/"

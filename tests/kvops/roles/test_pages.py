@@ -8,7 +8,7 @@ from django.test import Client
 from kvops.models import ApprovalRequest, Person, Role
 from tests import make
 from tests.gate.changing_roles import ask, invite, take_effect
-from tests.signing import fresh, said, signed_in
+from tests.signing import fresh, said, sent, signed_in
 
 pytestmark = pytest.mark.django_db
 OPERATOR, REVIEWER, AUDITOR = Role.OPERATOR, Role.REVIEWER, Role.AUDITOR
@@ -22,7 +22,7 @@ def text(browser: Client, path: str) -> str:
 
 def decide(browser: Client, asked: ApprovalRequest) -> object:
     form = {"decision": "approve", "shown": asked.digest, "confirm": _email(asked), "reason": ""}
-    return browser.post(f"/approvals/{asked.pk}/decide", form, follow=True)
+    return sent(browser, f"/approvals/{asked.pk}/decide", form)
 
 
 def _email(asked: ApprovalRequest) -> str:
