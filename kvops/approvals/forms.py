@@ -47,6 +47,8 @@ def word_to_type(approval: ApprovalRequest) -> str:
     return f"policy {newest + 1}"
 
 
+FORM = "decision"
+"""The id of the form on the page."""
 TYPED = {
     **dict.fromkeys(OF_A_NAMESPACE, _("Name of the namespace")),
     Kind.DELETE_GENERATIONS: _("Name of the bucket"),
@@ -65,12 +67,12 @@ class DecisionForm(forms.Form):
 
     decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
     shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
-    confirm = forms.CharField(required=False, strip=False, help_text=_("Needed to approve, not to reject."))
+    confirm = forms.CharField(required=False, strip=False)
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
         max_length=2000,
-        widget=forms.Textarea(attrs={"rows": 3}),
+        widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("Needed to reject: what should the operator change?"),
     )
 
@@ -80,7 +82,8 @@ class DecisionForm(forms.Form):
         self.fields["confirm"].label = TYPED[Kind(approval.kind)]
         self._risks = risks.risks_of(approval)
         for risk in self._risks:
-            self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)
+            tick = forms.CheckboxInput(attrs={"form": FORM})  # it stands above the bar with the buttons
+            self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False, widget=tick)
 
     def risks(self) -> list[BoundField]:
         """One checkbox for each risk that the evidence names."""

@@ -32,6 +32,11 @@ SHOWN = 100
 
 State = ApprovalRequest.State
 _TIMES = {"accepted_at", "at", "ends_at", "finished_at", "locked_until", "searched_at", "until"}
+_TEMPLATES = dict.fromkeys(
+    [ApprovalRequest.Kind.ENVIRONMENT, ApprovalRequest.Kind.POLICY, ApprovalRequest.Kind.FAMILY],
+    "approvals/_change.html",
+)
+"""The templates of the evidence that are not named after the kind."""
 REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "approver", "starter")
 
 
@@ -150,6 +155,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "band": approval.environment or Environment.objects.filter(production=True).last(),
         "evidence": evidence,
         "definition": json.dumps(json.loads(approval.evidence).get("definition"), indent=2, ensure_ascii=False),
+        "main": _TEMPLATES.get(approval.kind, f"approvals/_{approval.kind}.html"),
         "subject_id": approval.subject.partition(":")[2],
         "form": form,
         "accepted": [risks.sentence(risk) for risk in approval.accepted],
