@@ -14,11 +14,14 @@ from backups.cleanup.forms import (
     LeftoversForm,
     OthersForm,
     ReappearedForm,
-    ShareForm,
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
+from backups.cleanup.pages import presses, work
+from backups.cleanup.pages.forms import SubmitForm
+from backups.cleanup.pages.groups import NameGroup, groups_of
+from backups.cleanup.pages.phases import Phase, phases_of, position
 from backups.cleanup.stages import busy_run
-from backups.cleanup.stepper import StageStep, steps_of_stage
+from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
 from kvops.models import Environment, Notification, Person, Role, Run, Scan
 
@@ -34,10 +37,18 @@ class Card:
     """The data of a stage for its template; `run` is the working run, `form` belongs to the action."""
 
     stage: CleanupStage
-    steps: Sequence[StageStep]
+    shape: str
+    """`done` is one folded line, `ahead` waits for the environment before, `full` has the next action."""
+    phases: Sequence[Phase]
+    step: int
+    steps: int
     action: NextAction | None
     form: forms.Form | None
     run: Run | None
+    seconds_left: int | None
+    groups: Sequence[NameGroup]
+    share_text: str
+    following: CleanupStage | None
     scan: Scan | None
     message: Notification | None
     leftovers: int
@@ -99,13 +110,22 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
     may_freeze = stage.state in BEFORE_SUBMIT
     again = stage.reappearances.unseen().aggregate(keys=Count("pk"), last=Max("pk"))
-    is_freezing = action is not None and action.url_name == "backups:stage_freeze"
+    is_freezing = action is not None and action.url_name in {"backups:stage_freeze", "backups:stage_begin"}
+    steps = steps_of_stage(stage)
+    step, total = position(steps)
     return Card(
         stage=stage,
-        steps=steps_of_stage(stage),
+        shape=_shape(stage),
+        phases=phases_of(stage, steps),
+        step=step,
+        steps=total,
         action=action,
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
+        seconds_left=work.seconds_left(run) if run else None,
+        groups=groups_of(stage) if stage.state == State.DELETING else [],
+        share_text=work.share_text(stage) if may_freeze else "",
+        following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,
         scan=preparation.scan_of(stage) if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
@@ -117,6 +137,12 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )
+
+
+def _shape(stage: CleanupStage) -> str:
+    if stage.state in {State.ACCEPTED, State.ENDED}:
+        return "done"
+    return "ahead" if stage.state == State.WAITING and qa.missing_qa(stage) and not qa.dead_end(stage) else "full"
 
 
 def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last: int | None) -> forms.Form | None:
@@ -136,8 +162,8 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
         return DeletionStartForm(stage=stage)
     if action.url_name == "backups:stage_accept":
         return AcceptForm(stage=stage)
-    if action.url_name == "backups:stage_share":
-        return ShareForm()
+    if action.url_name == "backups:stage_submit":
+        return SubmitForm(stage=stage)
     if action.url_name == "backups:stage_others":
         return OthersForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
@@ -171,9 +197,15 @@ def remaining(found: Iterable[CleanupStage]) -> int:
 
 def band(stages: Iterable[CleanupStage]) -> Environment | None:
     """The environment in the band of the page: of the stage whose turn it is, else of the last one."""
+    found = at_hand(stages)
+    return found.environment if found else None
+
+
+def at_hand(stages: Iterable[CleanupStage]) -> CleanupStage | None:
+    """The stage whose turn it is, else the last one."""
     found = list(stages)
     ahead = [stage for stage in found if stage.state != State.ACCEPTED] or found[-1:]
-    return ahead[0].environment if ahead else None
+    return ahead[0] if ahead else None
 
 
 def may_end(request: CleanupRequest) -> bool:

@@ -100,6 +100,7 @@ class AskForm(forms.Form):
             for family in Family.objects.filter(category__in=CLEANABLE).order_by("binding", "pattern")
         }
         super().__init__(data, initial=self._asked_for(asked) if asked is not None else None)
+        self.asked_keys = _pattern(asked) if asked is not None else ""
         field = self.fields["family"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
         field.choices = [("", _("By the prefix below")), *_by_binding(self.families.values())]
@@ -132,6 +133,12 @@ class AskForm(forms.Form):
             chosen["prefix"] = family.pattern
         chosen["only"] = Selection(without_expiration=chosen.get("without_expiration", False))
         return chosen
+
+
+def _pattern(asked: QueryDict) -> str:
+    """The keys that a link asks for, as a pattern; empty if it names none."""
+    prefix = asked.get("prefix", "")
+    return prefix if not prefix or asked.get("exact", "") == "1" else f"{prefix}*"
 
 
 def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -283,6 +290,7 @@ class AcceptForm(forms.Form):
     """A person's test after the deletion; for a stage without names, the reason why there are none."""
 
     note = _Prose("")
+    go_on = forms.BooleanField(required=False)
 
     def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage) -> None:
         super().__init__(data)

@@ -122,7 +122,7 @@ def _why_not_by_backup(stage: CleanupStage) -> str:
 
 def _action(stage: CleanupStage) -> NextAction | None:
     actions = {
-        State.WAITING: _freeze,
+        State.WAITING: _begin,
         State.FROZEN: _frozen,
         State.BACKED_UP: _prepare,
         State.VERIFIED: _prepare if stage.request.needs_check else _submit,
@@ -144,8 +144,13 @@ def _ask_again(stage: CleanupStage, because: str) -> NextAction:
     return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment=ENDING, because=str(because))
 
 
+def _begin(stage: CleanupStage) -> NextAction:
+    label = _("Prepare %(environment)s") % {"environment": stage.environment.name}
+    return replace(_freeze(stage), label=label, url_name="backups:stage_begin")
+
+
 def _freeze(stage: CleanupStage) -> NextAction:
-    label = _("Fix the list of keys again") if stage.frozen_at else _("Fix the list of keys")
+    label = _("Fix the list of keys again")
     scan = preparation.scan_of(stage)
     late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
     reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
@@ -183,7 +188,7 @@ def _submit(stage: CleanupStage) -> NextAction:
     if not backup_is_fresh(stage):
         return NextAction(_("Verify the backup again"), "backups:stage_prepare", stage.pk)
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():
-        return NextAction(_("Record how the backup was shared"), "backups:stage_share", stage.pk)
+        return NextAction(_("Shared: record it and submit for approval"), "backups:stage_submit", stage.pk)
     return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 

@@ -1,9 +1,12 @@
 """The code references of one stage, and a person's answers to them."""
 
+from collections.abc import Sequence
+from http import HTTPStatus
+
 from django import forms
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
@@ -11,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.cleanup import cards, references as code_references
 from backups.cleanup.forms import AnswerForm, ListForm
 from backups.cleanup.next_action import next_action
-from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
+from backups.cleanup.references import BEFORE_SUBMIT, StageHit, StageReferences
 from backups.models import CleanupStage
 from kvops.models import ReferenceHit
 from kvops.people.signin import person_of
@@ -25,8 +28,20 @@ ANSWER: Step[CleanupStage] = Step(
     code_references.answer,
     _("Your answer is recorded."),
     fields=FIELDS,
-    form_of=lambda data, stage: AnswerForm(data, found=StageReferences.of(stage).found),
+    form_of=lambda data, stage: _answer_form(data, StageReferences.of(stage).found),
 )
+
+
+def _answer_form(data: QueryDict, found: Sequence[StageHit]) -> AnswerForm:
+    """The form as it was sent. With `all`, it answers each place without an answer; the page offers it if it shows all.
+
+    A place that came since the page was shown is not answered.
+    """
+    if "all" not in data:
+        return AnswerForm(data, found=found)
+    chosen, open_ones = data.copy(), {str(one.hit.pk) for one in found if one.answer is None}
+    chosen.setlist("hits", [pk for pk in data.getlist("open") if pk in open_ones])
+    return AnswerForm(chosen, found=found)
 
 
 @require_safe
@@ -41,7 +56,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def answer(request: HttpRequest, pk: int) -> HttpResponse:
     """Answer one or several code references."""
     stage = cards.stage_or_404(pk)
-    return act(
+    answered = act(
         request,
         ANSWER,
         stage,
@@ -49,6 +64,9 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
         to=reverse("backups:stage_references", args=[pk]),
         show=lambda form, status: _page(request, cards.stage_or_404(pk), form, status),
     )
+    if answered.status_code == HTTPStatus.FOUND and StageReferences.of(stage).done:
+        return redirect("backups:cleanup", stage.request_id)  # the next step is there
+    return answered
 
 
 def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, status: int) -> HttpResponse:
@@ -58,6 +76,7 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
     start = ListForm(request.GET).chosen()[1] or 0
     shown, after = page_of(list(enumerate(found, 1))[start:], PAGE, lambda row: row[0])
     texts = ReferenceHit.objects.in_bulk([one.hit.pk for _number, one in shown])
+    rows = [(one, texts[one.hit.pk]) for _number, one in shown]
     context = {
         "stage": stage,
         "environment": stage.environment,
@@ -67,8 +86,9 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "others": searches[1:],
         "deployed": deployed.state(search, stage.namespace, *searches[1:]) if search else None,
         "total": len(found),
-        "rows": [(one, texts[one.hit.pk]) for _number, one in shown],
+        "rows": rows,
         "chosen": typed["hits"].value() if typed else [],
+        "open_here": [one.hit.pk for one, _text in rows if one.answer is None],
         "after": after,
         "form": typed or AnswerForm(found=found),
         "may_answer": stage.state in BEFORE_SUBMIT and stage.request.is_open and request.user.has_perm("kvops.operate"),

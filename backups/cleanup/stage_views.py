@@ -13,8 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
-from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm, ShareForm
-from backups.cleanup.stages import CleanupRefused, run_of
+from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
+from backups.cleanup.pages import presses
+from backups.cleanup.pages.forms import SubmitForm
+from backups.cleanup.pages.summary import summary_of
+from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
 from backups.models import CleanupStage
 from kvops.models import Person
@@ -35,23 +38,43 @@ def _resume(stage: CleanupStage, *, by: Person) -> None:
     run_driver.resume(run, actor=by.actor)
 
 
+def _stop(stage: CleanupStage, *, by: Person) -> None:
+    """Ask the run that works for the stage to stop at its next checkpoint."""
+    run = busy_run(stage)
+    if run is None:
+        raise CleanupRefused(_("No run works for this stage now."))
+    run_driver.request_stop(run, actor=by.actor)
+
+
 STEPS: dict[str, Step[CleanupStage]] = {
+    "begin": Step(presses.begin, _("The list of keys is fixed, and its backup is under way.")),
     "freeze": Step(preparation.freeze_stage, _("The list of keys is fixed.")),
     "prepare": Step(preparation.prepare_stage, _("The work is under way.")),
-    "share": Step(sharing.state, _("The place where the backup was shared is recorded."), ShareForm, ("place",)),
-    "submit": Step(cleanup_requests.submit, _("Another person is asked to approve exactly this set.")),
+    "share": Step(
+        sharing.state,
+        _("The place where the backup was shared is recorded."),
+        fields=("place",),
+        form_of=lambda data, stage: SubmitForm(data, stage=stage),
+    ),
+    "submit": Step(
+        presses.submit,
+        _("Another person is asked to approve exactly this set."),
+        fields=("place",),
+        form_of=lambda data, stage: SubmitForm(data, stage=stage),
+    ),
     "start": Step(
         cleanup_requests.start_deletion,
         _("The deletion has begun."),
         form_of=lambda data, stage: DeletionStartForm(data, stage=stage),
     ),
+    "stop": Step(_stop, _("The run stops at its next checkpoint.")),
     "again": Step(_resume, _("The run resumes where it stopped.")),
     "leftovers": Step(completion.explain_leftovers, _("Your explanation is recorded."), LeftoversForm, ("note",)),
     "others": Step(completion.explain_others, _("Your explanation is recorded."), OthersForm, ("note",)),
     "accept": Step(
-        completion.accept_stage,
+        presses.accept,
         _("The stage is accepted."),
-        fields=("note",),
+        fields=("note", "go_on"),
         form_of=lambda data, stage: AcceptForm(data, stage=stage),
     ),
 }
@@ -69,6 +92,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "stage": stage,
         "environment": stage.environment,
         "card": cards.card(stage, person_of(request), {}),
+        "summary": summary_of(stage),
         "show": show,
         "found": found,
         "after": following,

@@ -1,7 +1,7 @@
 """The stepper of a stage: its finished steps, its present step, and its remaining steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.urls import reverse
@@ -16,12 +16,16 @@ from kvops.wording import spelled
 
 State = CleanupStage.State
 
+_PHASES: dict[object, int] = {State.APPROVED: 1, State.DELETED: 2, State.CONFIRMED: 3, State.ACCEPTED: 4}
 ORDER = (*CleanupStage.BEFORE_DELETION, State.DELETING, State.DELETED, State.CONFIRMED, State.ACCEPTED)
 
 
 @dataclass(frozen=True)
 class StageStep:
-    """One step of a stepper: `state` is done, current, todo or failed; `link` is the text for `url`."""
+    """One step of a stepper: `state` is done, current, todo or failed; `link` is the text for `url`.
+
+    `phase` counts the phases of a stage from 0 (`pages.phases`); steps beside the plan belong to the last one.
+    """
 
     title: str
     state: str
@@ -29,6 +33,7 @@ class StageStep:
     at: datetime | None = None
     url: str = ""
     link: str = ""
+    phase: int = 4
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,15 @@ def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
         done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
             text = describe(stage)
-            found.append(StageStep(title, "failed" if text.failed else "done", text.note, text.at, text.url, text.link))
+            step = StageStep(title, "failed" if text.failed else "done", text.note, text.at, text.url, text.link)
         elif waits:
-            found.append(StageStep(title, "todo"))
+            step = StageStep(title, "todo")
         elif describe is _references:
-            found.append(_unreferenced(stage, title))
-            waits = True
+            step = _unreferenced(stage, title)
         else:
-            found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
-            waits = True
+            step = _current(stage, title, is_run=not isinstance(reaches, bool))
+        waits = waits or not done
+        found.append(replace(step, phase=_PHASES.get(reaches, 0)))
     return [*found, *_checked_again(stage), *_brought_back(stage)]
 
 
@@ -142,10 +147,8 @@ def _names(n: int) -> str:
 
 
 def _frozen(stage: CleanupStage) -> _Done:
-    if stage.scan is None:
-        return _Done(_names(stage.names), stage.frozen_at)
-    address = reverse("run", args=[stage.scan.run_id])
-    return _Done(_names(stage.names), stage.frozen_at, address, _("Scan"))
+    address = reverse("run", args=[stage.scan.run_id]) if stage.scan else ""
+    return _Done(_names(stage.names), stage.frozen_at, address, _("Scan") if stage.scan else "")
 
 
 def _backed_up(stage: CleanupStage) -> _Done:
@@ -181,10 +184,7 @@ def _read_back(stage: CleanupStage) -> _Done:
 
 
 def _checked(stage: CleanupStage) -> _Done:
-    check = stage.check_passed
-    if check is None:
-        return _Done()
-    return _equal(check)
+    return _equal(stage.check_passed) if stage.check_passed else _Done()
 
 
 def _equal(check: Check) -> _Done:

@@ -22,6 +22,8 @@ from backups.cleanup import (
 )
 from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm
 from backups.cleanup.next_action import ENDING
+from backups.cleanup.pages import presses
+from backups.cleanup.pages.summary import summary_of
 from backups.models import CleanupRequest
 from kvops import clock
 from kvops.people.signin import person_of
@@ -73,7 +75,10 @@ def new(request: HttpRequest) -> HttpResponse:
         chosen = {name: form.cleaned_data[name] for name in ("binding", "prefix", "exact", "only", "reason")}
         with refusals_shown(request, On(None, f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}"), form=form):
             made = cleanup_requests.request(**chosen, by=person_of(request))
-            messages.success(request, _("The clean-up is requested. Its first step is to fix the list of keys."))
+            messages.success(request, _("The clean-up is requested."))
+            if "begin" in request.POST:
+                with refusals_shown(request, On(None, f"cleanup:{made.pk}")):
+                    presses.begin_first(made, by=person_of(request))
             return redirect("backups:cleanup", made.pk)
     return render(request, "cleanup/new.html", {"form": form}, status=422)
 
@@ -117,12 +122,15 @@ def page(
     stages = list(cards.stages().filter(request=mine).order_by("order"))
     by_hand = mine.is_open and mine.clearing_id is None
     shown = [cards.card(stage, person, typed) for stage in stages]
+    at_hand = cards.at_hand(stages)
     context = {
         "cleanup": mine,
         "band": cards.band(stages),
         "result": cards.result_of(mine, stages),
         "remaining": cards.remaining(stages),
         "cards": shown,
+        "at_hand": at_hand,
+        "summary": summary_of(at_hand) if at_hand else None,
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
         "arrange_typed": "arrange" in typed,

@@ -1,0 +1,82 @@
+"""The five phases of a stage: each with its state, one line, and its steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _, ngettext
+
+from backups.cleanup.stepper import StageStep
+from backups.models import CleanupStage
+from kvops.wording import spelled
+
+LAST = 4
+"""The phase of the person's test, and of the steps beside the plan: comparisons with D1, an undo, restores."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase: `state` is that of its steps, and `line` is its result or its present step."""
+
+    title: str
+    state: str
+    line: str
+    at: datetime | None
+    steps: Sequence[StageStep]
+
+
+def phases_of(stage: CleanupStage, steps: Sequence[StageStep]) -> list[Phase]:
+    """The phases of the stage, from its steps."""
+    found = []
+    for number, title in enumerate(_titles(stage)):
+        mine = [step for step in steps if step.phase == number]
+        if mine:
+            found.append(_phase(stage, title, mine))
+    return found
+
+
+def position(steps: Sequence[StageStep]) -> tuple[int, int]:
+    """The number of the present step, and of all steps of the plan."""
+    total = 1 + next((at for at, step in enumerate(steps) if step.phase == LAST), len(steps) - 1)
+    planned = steps[:total]
+    ahead = (at for at, step in enumerate(planned, 1) if step.state in {"current", "todo"})
+    return next(ahead, total), total
+
+
+def _titles(stage: CleanupStage) -> Sequence[str]:
+    proven = _("Proven gone") if stage.names or not stage.frozen_at else _("Proven that there are none")
+    return (_("Prepared"), _("Approved"), _("Deleting"), proven, _("Application checked"))
+
+
+def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
+    main = steps[:1] if steps[0].phase == LAST else steps
+    here = next((step for step in steps if step.state in {"failed", "current"}), None)
+    if here and here.state == "failed":
+        return Phase(title, "failed", _named(here, steps), here.at, steps)
+    if all(step.state == "done" for step in main):
+        return _finished(stage, title, steps)
+    return Phase(title, here.state if here else "todo", _named(here, steps) if here else "", here and here.at, steps)
+
+
+def _named(step: StageStep, steps: Sequence[StageStep]) -> str:
+    """The present step in words; without its title if the phase has no other step."""
+    return " · ".join(filter(None, [step.title if len(steps) > 1 else "", step.note]))
+
+
+def _finished(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
+    first, last = steps[0], steps[0] if steps[0].phase == LAST else steps[-1]
+    line = _preparation(stage) if first.phase == 0 else last.note
+    return Phase(_("Deleted") if first.phase == 2 else title, "done", line, last.at, steps)
+
+
+def _preparation(stage: CleanupStage) -> str:
+    """The preparation in one line; its steps have the details."""
+    if not stage.names:
+        return _("No such keys")
+    names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
+    parts = [names]
+    if stage.generation_id:
+        parts.append(_("backup %(pk)s verified") % {"pk": stage.generation_id})
+    if stage.check_passed_id:
+        parts.append(_("equals D1"))
+    return " · ".join([*parts, _("code searched"), _("shared")])

@@ -1,0 +1,48 @@
+"""One press for steps that follow each other. Each step stays a transaction of its own, with all of its conditions."""
+
+from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
+from backups.models import CleanupRequest, CleanupStage
+from kvops.models import Person, Run
+
+WAITING = CleanupStage.State.WAITING
+
+
+def begin(stage: CleanupStage, *, by: Person) -> Run:
+    """Fix the list of keys and start the backup. The verification and the check against D1 follow by themselves.
+
+    Raises CleanupRefused, BackupRefused and run_driver.AlreadyOpen. If the backup is refused, the list stays fixed.
+    """
+    preparation.freeze_stage(stage, by=by)
+    return preparation.prepare_stage(stage, by=by)
+
+
+def begin_first(cleanup: CleanupRequest, *, by: Person) -> Run:
+    """Begin the first stage of a new request. Raises as `begin` does."""
+    return begin(cleanup.stages.select_related("environment").earliest("order"), by=by)
+
+
+def submit(stage: CleanupStage, *, place: str, by: Person) -> None:
+    """Record the place where the backup was shared, if one is given, then submit the stage. Raises CleanupRefused.
+
+    If the submit is refused, the place stays recorded: the backup was shared.
+    """
+    if place:
+        sharing.state(stage, place=place, by=by)
+    cleanup_requests.submit(stage, by=by)
+
+
+def accept(stage: CleanupStage, *, note: str, go_on: bool, by: Person) -> None:
+    """Accept the stage, then begin the next one if `go_on`. Raises as the two steps do.
+
+    If the next stage is refused, the acceptance stays.
+    """
+    completion.accept_stage(stage, note=note, by=by)
+    following = next_stage(stage)
+    if go_on and following is not None:
+        begin(following, by=by)
+
+
+def next_stage(stage: CleanupStage) -> CleanupStage | None:
+    """The stage that can begin after this one; None if there is none."""
+    later = CleanupStage.objects.filter(request=stage.request_id, order__gt=stage.order, state=WAITING)
+    return later.select_related("request__family", "environment", "namespace").order_by("order").first()

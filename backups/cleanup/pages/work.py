@@ -1,0 +1,41 @@
+"""The work of a run on the page of its stage: its time left, and the text to share its backup with."""
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from backups.models import CleanupStage
+from kvops import clock
+from kvops.models import Run
+from kvops.wording import moment, spelled
+
+ENOUGH = 0.02
+"""The share of the work after which its pace tells the time left."""
+
+
+def seconds_left(run: Run) -> int | None:
+    """The seconds left at the pace so far; None while too little is done to tell."""
+    if not run.total or run.done < run.total * ENOUGH or run.done >= run.total or run.state != Run.State.RUNNING:
+        return None
+    gone = -clock.seconds_until(run.created_at)
+    return round(gone * (run.total - run.done) / run.done) if run.done else None
+
+
+def share_text(stage: CleanupStage) -> str:
+    """A message to the team about the stage's verified backup, to paste; empty without a backup."""
+    backup = stage.generation
+    if backup is None or backup.finished_at is None:
+        return ""
+    return _(
+        "Backup %(pk)s for a deletion in %(name)s: %(n)s keys under %(pattern)s of %(title)s, made %(time)s, verified. "
+        "SHA-256 of its manifest: %(digest)s. %(link)s"
+    ) % {
+        "pk": backup.pk,
+        "name": stage.environment.name,
+        "n": spelled(backup.keys),
+        "pattern": stage.request.pattern,
+        "title": stage.namespace.title,
+        "time": moment(backup.finished_at),
+        "digest": backup.manifest_sha256,
+        "link": f"{settings.BASE_URL}{reverse('backups:generation', args=[backup.pk])}",
+    }
