@@ -192,7 +192,10 @@ def stepper(steps: Iterable[StepperStep]) -> dict[str, object]:
     """Steps in order: done, current and open ones."""
     marks = {"done": "check", "current": "circle-dot", "todo": "circle-dashed", "failed": "x"}
     words = {"done": _("Done"), "current": _("Now"), "todo": _("Still to do"), "failed": _("Failed")}
-    return {"steps": [(step, marks[step.state], words[step.state]) for step in steps]}
+    colours = {"done": "bg-success text-white", "current": "bg-primary text-white", "failed": "bg-danger text-white"}
+    return {
+        "steps": [(one, marks[one.state], words[one.state], colours.get(one.state, "text-secondary")) for one in steps]
+    }
 
 
 @register.inclusion_tag("includes/disabled_button.html")

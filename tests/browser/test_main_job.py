@@ -93,6 +93,6 @@ def _smallest(page: Page) -> float:
     page.emulate_media(media="print")
     sizes: list[float] = page.locator("main *").evaluate_all(
         "all => all.filter(one => one.getClientRects().length && one.textContent.trim())"
-        ".map(one => parseFloat(getComputedStyle(one).fontSize))"
+        ".map(one => parseFloat(getComputedStyle(one).fontSize) * one.currentCSSZoom)"
     )
     return min(sizes) * 72 / 96
