@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db.models import F, Func, QuerySet, TextField, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Cast, Concat
 
 from backups.models import (
     BulkChange,
@@ -16,18 +16,18 @@ from backups.models import (
 )
 from kvops.search.matching import FoundRow, SearchText, matched, shown
 
+_LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
+"""The texts of a JSON list, in one line."""
 
-class Listed(Func):
-    """The texts of a JSON list, in one line."""
 
-    template = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
-    output_field = TextField()  # type: ignore[assignment]  # fixed, not computed
+def _after_binding(binding: str, text: str | Func) -> Concat:
+    return Concat(Cast(binding, TextField()), Value(" ", TextField()), Cast(text, TextField()))
 
 
 def cleanups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Clean-ups by number, prefix or ticket."""
     rows = matched(CleanupRequest.objects.filter(clearing=None), wanted, "prefix", "ticket")
-    return shown(rows, "cleanup", Concat("binding", Value(" "), "prefix"), most=most)
+    return shown(rows, "cleanup", _after_binding("binding", "prefix"), most=most)
 
 
 def restores(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
@@ -62,5 +62,5 @@ def investigations(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
 def backups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Backups by number or prefix."""
     rows = matched(Generation.objects.all(), wanted, "prefixes")
-    text = Concat("namespace__binding", Value(" "), Listed(F("prefixes")), output_field=TextField())
+    text = _after_binding("namespace__binding", Func(F("prefixes"), template=_LISTED, output_field=TextField()))
     return shown(rows, "generation", text, environment="environment", most=most)

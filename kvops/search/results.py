@@ -55,8 +55,8 @@ def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
     if wanted.text:
         namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
         groups += [
-            (_("Keys"), _keys(namespaces, wanted, most)),
             (_("Families"), _families(namespaces, wanted, most)),
+            (_("Keys"), _keys(namespaces, wanted, most)),
             *_subjects(wanted, most),
         ]
     listed = [(title, list(items)) for title, items in groups]

@@ -53,8 +53,8 @@ GROUPS = (
             MenuPage("cleanup", "cleanup/", "eraser", _("Clean-up")),
             MenuPage("restores", "restores/", "archive-restore", _("Restores")),
             MenuPage("changes", "changes/", "file-pen-line", pgettext_lazy("page", "Changes")),
-            MenuPage("bulk", "changes/bulk/", "files", _("Bulk changes")),
             MenuPage("clearing", "clearing/", "timer-reset", _("Scheduled clearing")),
+            MenuPage("workers", "clearing/worker/", "cloud-cog", _("Expiry Workers")),
         ),
     ),
     MenuGroup(
@@ -69,8 +69,6 @@ GROUPS = (
             MenuPage("storage", "storage/", "hard-drive", _("Storage")),
             MenuPage("drills", "drills/", "life-buoy", _("Drills")),
             MenuPage("investigations", "investigations/", "microscope", _("Investigations")),
-            MenuPage("vault", "backups/vault/", "vault", _("Settings in 1Password")),
-            MenuPage("rotation", "backups/rotation/", "refresh-cw", _("Rotation of settings")),
         ),
     ),
     MenuGroup(
@@ -79,7 +77,7 @@ GROUPS = (
         (
             MenuPage("runs", "runs/", "activity", _("Runs")),
             MenuPage("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
-            MenuPage("outside", "unexplained/settings/", "file-diff", _("Settings changed outside KVOps")),
+            MenuPage("outside", "unexplained/settings/", "file-diff", _("Outside KVOps")),
             MenuPage("schedules", "schedules/", "calendar-days", _("Schedules")),
             MenuPage("runbook", "runbook/", "notebook-pen", _("Runbook")),
             MenuPage("audit", "audit/", "scroll-text", _("Audit log")),

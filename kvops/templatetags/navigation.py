@@ -36,3 +36,9 @@ def under_way(context: Context) -> Run | None:
     """The open run that the page is about: its own, or that of its stage."""
     run = context.get("run") or getattr(context.get("card"), "run", None)
     return run if isinstance(run, Run) and run.is_open else None
+
+
+@register.simple_tag
+def tab_progress(run: Run | None) -> str:
+    """The beginning of the tab's title while a run is under way: its progress, if its total is known."""
+    return "" if run is None or run.percent is None else f"{run.percent} % · "

@@ -115,6 +115,11 @@
     });
   }
 
+  // The menu is scrolled to the entry of the page.
+  const here = document.querySelector("#nav [aria-current]");
+  const nav = document.getElementById("nav");
+  if (here && here.offsetTop > nav.clientHeight - here.offsetHeight) nav.scrollTop = here.offsetTop - nav.clientHeight / 2;
+
   // The tab of a page about work under way shows its progress; a failure that comes by a swap gives it the red dot.
   const title = document.title.replace(/^\d+ % · /, "");
   document.addEventListener("htmx:after:swap", () => {

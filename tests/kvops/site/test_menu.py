@@ -4,7 +4,7 @@ import pytest
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
-from kvops.site.menu import shell
+from kvops.site.menu import NavItem, shell
 from tests import make
 
 
@@ -12,16 +12,18 @@ def page(client: Client, address: str = "/nowhere/") -> str:
     return client.get(address).content.decode()
 
 
+def current(address: str) -> list[str]:
+    groups = shell(RequestFactory().get(address))["nav"]
+    items: list[NavItem] = [item for group in groups for item in group.items]  # type: ignore[attr-defined]
+    return [item.key for item in items if item.current]
+
+
 def test_the_menu_marks_the_page_one_is_on() -> None:
-    items = shell(RequestFactory().get("/approvals/12/"))["nav"]
-    assert isinstance(items, list)
-    assert [item.key for item in items if item.current] == ["approvals"]
+    assert current("/approvals/12/") == ["approvals"]
 
 
 def test_only_the_overview_itself_is_the_overview() -> None:
-    items = shell(RequestFactory().get("/runs/"))["nav"]
-    assert isinstance(items, list)
-    assert [item.key for item in items if item.current] == ["runs"]
+    assert current("/runs/") == ["runs"]
 
 
 @pytest.mark.parametrize(
@@ -32,17 +34,17 @@ def test_only_the_overview_itself_is_the_overview() -> None:
         ("/clearing/3/", "clearing"),
         ("/backups/3/", "backups"),
         ("/backups/history/", "history"),
-        ("/backups/history/report/", "report"),
+        ("/backups/history/report/", "history"),
         ("/backups/masters/", "masters"),
         ("/investigations/", "investigations"),
         ("/drills/2/", "drills"),
-        ("/runbook/todo/", "runbook"),
+        ("/runbook/todo/", "todos"),
+        ("/changes/bulk/3/", "changes"),
+        ("/unexplained/settings/3/", "outside"),
     ],
 )
 def test_every_list_is_in_the_menu_and_the_nearest_entry_is_marked(address: str, key: str) -> None:
-    items = shell(RequestFactory().get(address))["nav"]
-    assert isinstance(items, list)
-    assert [item.key for item in items if item.current] == [key]
+    assert current(address) == [key]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "auto"])

@@ -1,0 +1,187 @@
+"""The search over everything that has a page: what it finds, for whom, and with how few queries."""
+
+import re
+from html import unescape
+
+import pytest
+from django.db import connection
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from audit import log
+from kvops.models import Category, Key, Namespace, Person, Run
+from kvops.runs import driver as run_driver
+from kvops.search import keys, matching
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.signing import signed_in
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def know(namespace: Namespace, *names: str) -> None:
+    """The inventory has keys of these names."""
+    Key.objects.bulk_create(Key(namespace=namespace, name=name, first_seen_id=0) for name in names)
+
+
+def found(client: Client, text: str, address: str = "/search/") -> dict[str, list[tuple[str, str]]]:
+    """The titles and addresses of the results, by group."""
+    groups = client.get(address, {"q": text}).context["groups"]
+    return {str(group.title): [(item.title, item.url) for item in group.items] for group in groups}
+
+
+def titles(client: Client, text: str, group: str) -> list[str]:
+    return [title for title, _url in found(client, text).get(group, [])]
+
+
+def names(namespace: Namespace, text: str, most: int = 8) -> list[str]:
+    return [one.name for one in keys.find([namespace], matching.read(text), most)]
+
+
+def run(label: str) -> Run:
+    with log.transaction():
+        return run_driver.create(Run.Kind.VERIFY, subject="generation:0", label=label, actor=make.SETUP)
+
+
+def test_the_key_of_this_name_comes_first_then_its_beginnings_then_its_parts(estate: make.Estate) -> None:
+    know(estate.qa, "a:mail:smtp", "mail", "mail:bounce", "zmail", "other")
+    assert names(estate.qa, "mail") == ["mail", "mail:bounce", "a:mail:smtp", "zmail"]
+
+
+def test_a_part_is_found_behind_the_first_names_by_the_index_of_parts(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "WINDOW", 2)
+    know(estate.qa, "a", "b", "c:needle:1", "d:needle:2")
+    assert names(estate.qa, "needle") == ["c:needle:1", "d:needle:2"]
+
+
+def test_a_part_that_the_index_cannot_look_up_is_found_among_the_first_names_only(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "WINDOW", 2)
+    know(estate.qa, "a:::1", "b", "c:::2")
+    assert names(estate.qa, ":::") == ["a:::1"]
+
+
+def test_two_characters_find_only_the_key_of_this_very_name(estate: make.Estate) -> None:
+    know(estate.qa, "ab", "abc")
+    assert names(estate.qa, "ab") == ["ab"]
+
+
+@pytest.mark.parametrize("text", ["50%", "a_b", "a\\b", "施設:", "line[U+000A]break"])
+def test_a_name_is_found_as_it_is_typed(estate: make.Estate, text: str) -> None:
+    know(estate.qa, "50%", "a_b", "a\\b", "施設:東京", "line\nbreak", "500", "axb")
+    assert len(names(estate.qa, text)) == 1
+
+
+def test_a_key_is_found_in_each_environment_and_leads_to_its_page(estate: make.Estate, operator: Client) -> None:
+    know(estate.qa, "mail:a&b")
+    know(estate.production, "mail:a&b")
+    assert found(operator, "mail:a")["Keys"] == [
+        ("mail:a&b", "/key/qa/SETTINGS/?name=mail%3Aa%26b"),
+        ("mail:a&b", "/key/production/SETTINGS/?name=mail%3Aa%26b"),
+    ]
+
+
+def test_the_index_of_parts_serves_the_names_behind_the_first(estate: make.Estate) -> None:
+    rows = Key.objects.filter(namespace__in=[estate.qa.pk], name__contains="needle").order_by()[: keys.WINDOW]
+    sql, params = rows.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        cursor.execute(f"EXPLAIN {sql}", params)
+        assert "key_by_part" in str(cursor.fetchall())
+
+
+def test_a_family_leads_to_its_keys(estate: make.Estate, operator: Client) -> None:
+    make.family("mail:", Category.SETTINGS)
+    assert ("mail:*", "/keys/production/SETTINGS/?prefix=mail%3A") in found(operator, "mail")["Families"]
+
+
+def test_requests_are_found_by_their_prefix_and_worded_for_the_reader(
+    estate: make.Estate, people: make.People, operator: Client
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    assert found(operator, "master:")["Requests"] == [
+        ("Delete 3 keys master:* from QA qa-settings", f"/approvals/{stage.approval_id}/"),
+        ("SETTINGS master:", f"/cleanup/{stage.request_id}/"),
+    ]
+    operator.cookies["django_language"] = "ja"
+    assert "3" in titles(operator, "master:", "依頼")[0]
+    assert "Delete" not in titles(operator, "master:", "依頼")[0]
+
+
+def test_a_backup_is_found_by_its_number(estate: make.Estate, people: make.People, operator: Client) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    for text in (f"{stage.generation_id}", f"#{stage.generation_id}", f"backup {stage.generation_id}"):
+        assert found(operator, text)["Backups"] == [("SETTINGS master:", f"/backups/{stage.generation_id}/")]
+
+
+def test_runs_are_found_by_number_and_by_label(operator: Client) -> None:
+    made = run("QA mail:*")
+    assert found(operator, f"run {made.pk}")["Runs"] == [("QA mail:*", f"/runs/{made.pk}/")]
+    assert found(operator, "MAIL:")["Runs"] == [("QA mail:*", f"/runs/{made.pk}/")]
+    assert "Runs" not in found(operator, "nothing-like-this")
+
+
+def test_people_are_found_by_name_and_address(people: make.People, operator: Client) -> None:
+    assert titles(operator, "reviewer@", "People") == ["Reviewer"]
+    assert found(operator, "AUDIT")["People"] == [("Auditor", f"/people/{people.auditor.pk}/")]
+
+
+def test_pages_are_found_in_both_languages(operator: Client) -> None:
+    assert found(operator, "retent")["Pages"] == [("Retention", "/retention/")]
+    operator.cookies["django_language"] = "ja"
+    assert [url for _title, url in found(operator, "retent")["ページ"]] == ["/retention/"]
+
+
+def test_a_page_is_found_by_those_who_may_see_it(people: make.People, operator: Client) -> None:
+    assert titles(operator, "doctor", "Pages") == ["Doctor"]
+    assert found(signed_in(people.auditor), "doctor") == {}
+
+
+def test_without_a_text_the_palette_has_the_first_pages(operator: Client) -> None:
+    groups = found(operator, "", "/search/palette")
+    assert list(groups) == ["Pages"]
+    assert len(groups["Pages"]) == 8
+
+
+def test_a_group_of_the_palette_is_short_and_leads_to_all_results(estate: make.Estate, operator: Client) -> None:
+    know(estate.qa, *(f"mail:{number:02}" for number in range(20)))
+    text = operator.get("/search/palette", {"q": "mail:"}).content.decode()
+    assert text.count('role="option"') == 9
+    assert 'href="/search/?q=mail%3A"' in text
+    assert len(titles(operator, "mail:", "Keys")) == 20
+
+
+def test_every_option_of_the_palette_has_an_id_of_its_own(people: make.People, operator: Client) -> None:
+    text = operator.get("/search/palette", {"q": "er"}).content.decode()
+    ids = re.findall(r'role="option"[^>]*id="([^"]+)"', unescape(text))
+    assert len(ids) == len(set(ids)) > 1
+
+
+def test_the_palette_asks_the_database_twelve_times_at_most(
+    estate: make.Estate, people: make.People, operator: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    with django_assert_max_num_queries(12):
+        assert len(found(operator, "master:", "/search/palette")) == 4
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "%", "'", "\\", "x" * 513, "9" * 15, "\ud800", "<b>", "{{ 1 }}"])
+@pytest.mark.parametrize("address", ["/search/", "/search/palette"])
+def test_odd_texts_find_nothing(estate: make.Estate, operator: Client, text: str, address: str) -> None:
+    answer = operator.get(address, QUERY_STRING="q=" + "".join(f"%{b:02x}" for b in text.encode("utf-8", "replace")))
+    assert answer.status_code == 200
+    assert "<b>" not in answer.content.decode()
+
+
+def test_a_title_that_a_person_typed_is_escaped(estate: make.Estate, people: make.People, operator: Client) -> None:
+    Person.objects.filter(pk=people.auditor.pk).update(name="<script>x</script>")
+    assert "<script>x" not in operator.get("/search/palette", {"q": "script"}).content.decode()
