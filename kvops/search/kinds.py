@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SearchGroup:
 
 GROUPS = (
     SearchGroup(
-        _("Requests"),
+        pgettext_lazy("search", "Requests"),
         {
             "approval": "kvops.search.rows.approvals",
             "cleanup": "backups.frame.search.cleanups",
