@@ -116,6 +116,8 @@ PAGES = {
     "runs": "/runs/",
     "schedules": "/schedules/",
     "notifications": "/notifications/",
+    "search": "/search/?q=clinic:id:000",
+    "search-empty": "/search/?q=nothing-like-this",
     "audit": "/audit/",
     "missing": "/backups/999999/",
 }

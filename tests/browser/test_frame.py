@@ -1,0 +1,94 @@
+"""The frame of every page with a keyboard alone, without a script, and on a phone."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import SignIn
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
+
+
+def focused(page: Page) -> str:
+    """The id of the element that has the focus."""
+    found: str = page.evaluate("document.activeElement.id")
+    return found
+
+
+def test_the_palette_leads_to_a_key_by_part_of_its_name_with_the_keyboard_alone(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("nic:id:0001")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("clinic:id:0001")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("Production")
+    assert page.locator("#palette-input").get_attribute("aria-activedescendant")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/key/production/SETTINGS/?name=clinic%3Aid%3A0001")
+
+
+def test_escape_closes_the_palette_and_the_focus_returns(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.locator(".stop-button").focus()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert focused(page) == "palette-input"
+    page.keyboard.type("runs")
+    page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
+    expect(page.locator(".stop-button")).to_be_focused()
+
+
+def test_a_text_that_is_typed_into_the_header_goes_on_in_the_palette(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    page.locator(".topbar-search input").focus()
+    expect(page.locator("#palette")).to_be_hidden()
+    page.keyboard.type("reviewer@", delay=1)
+    expect(page.locator("#palette-input")).to_have_value("reviewer@")
+    expect(page.locator("#palette-status")).to_have_text("1 result")
+
+
+def test_letters_lead_to_pages_until_they_are_switched_off(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url("**/runs/")
+    page.keyboard.press("?")
+    page.get_by_label("Shortcuts of single characters are on").uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.keyboard.press("?")
+    page.keyboard.press("/")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.keyboard.press("Control+k")
+    expect(page.locator("#palette")).to_be_visible()
+
+
+def test_without_a_script_the_header_searches_and_offers_the_stop(sign_in: SignIn) -> None:
+    page = sign_in("auditor", java_script_enabled=False)
+    page.locator(".stop-button").click()
+    expect(page.get_by_role("button", name="Stop Production")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.fill(".topbar-search input", "clinic:id:0001")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search/?q=clinic%3Aid%3A0001")
+    expect(page.get_by_role("link", name="clinic:id:0001", exact=True)).to_have_count(2)
+    expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_hidden()
+
+
+def test_the_stop_is_on_the_first_screen_of_a_phone(sign_in: SignIn) -> None:
+    page = sign_in("auditor", viewport={"width": 390, "height": 844})
+    page.goto("/keys/production/SETTINGS/")
+    page.locator(".stop-button").click()
+    box = page.get_by_role("button", name="Stop Production").bounding_box()
+    assert box
+    assert box["y"] + box["height"] < 844
+    assert box["x"] + box["width"] <= 390
+
+
+def test_the_menu_of_a_phone_opens_without_a_script(sign_in: SignIn) -> None:
+    page = sign_in("auditor", viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    page.get_by_role("button", name="Menu").click()
+    page.locator("#nav").get_by_role("link", name="Storage").click()
+    page.wait_for_url("**/storage/")
