@@ -53,14 +53,15 @@ def find(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> list
 
 
 def _names(namespaces: list[int], wanted: SearchText, most: int) -> set[tuple[int, str]]:
-    keys = Key.objects.filter(namespace__in=namespaces).order_by().values_list("namespace", "name")
+    keys = Key.objects.order_by().values_list("namespace", "name")
     if not wanted.long_enough:
-        return set(keys.filter(name=wanted.text))
+        return set(keys.filter(namespace__in=namespaces, name=wanted.text))
     params = {"text": wanted.text, "beyond": after_prefix(wanted.text), "window": WINDOW, "most": most}
     with connection.cursor() as cursor:
         cursor.execute(_NAMES, {"namespaces": namespaces, **params})
         found = set(cursor.fetchall())
     if len(found) < most and _INDEXED.search(wanted.text):
-        # Unordered, so that Postgres uses the index of parts.
-        found |= set(keys.filter(name__contains=wanted.text)[:WINDOW])
+        # Unordered and in all namespaces, so that Postgres uses the index of parts.
+        further = keys.filter(name__contains=wanted.text)[:WINDOW]
+        found |= {(namespace, name) for namespace, name in further if namespace in namespaces}
     return found
