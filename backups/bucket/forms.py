@@ -8,6 +8,7 @@ from backups.models import StoredObject
 from kvops.models import Environment
 from kvops.models.inventory import beginning_with
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
+from kvops.web.ranges import Period, PeriodField
 
 WRONG = "wrong"
 Status = StoredObject.Status
@@ -27,6 +28,7 @@ class ObjectFilter(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "backups/kv/"}),
     )
     after = PlaceField()
+    days = PeriodField()
 
     def objects(self) -> QuerySet[StoredObject]:
         """The objects in the order of their names; none if a filter is invalid or no name can match."""
@@ -36,6 +38,12 @@ class ObjectFilter(forms.Form):
         last = StoredObject.objects.filter(pk=self.cleaned_data["after"]).first()
         # The plain bound on `key` lets the database start reading the index there.
         return found.filter(Q(key__gt=last.key) | Q(pk__gt=last.pk), key__gte=last.key) if last else found.none()
+
+    @property
+    def period(self) -> Period | None:
+        """The period of the chart, if one was asked for."""
+        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
+        return chosen
 
     def matching(self) -> QuerySet[StoredObject]:
         """All matching objects, on all pages."""

@@ -13,7 +13,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.folding import folded
 from audit.models import Entry
-from backups.bucket import notes as bucket_notes, protection as bucket_protection, reconcile as bucket_reconcile
+from backups.bucket import (
+    notes as bucket_notes,
+    protection as bucket_protection,
+    reconcile as bucket_reconcile,
+    size_by_day,
+)
 from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
 from kvops.models import Environment
@@ -50,6 +55,8 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
         "lines": lines,
         "after": last.pk if last and (left or len(found) == READ) else None,
         "filtered": any(request.GET.values()),
+        "period": form.period,
+        "series": size_by_day.by_day(form.period) if form.period else [],
         "note_form": note_form,
         "buckets": list(bucket_reconcile.buckets()),
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],

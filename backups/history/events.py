@@ -15,6 +15,7 @@ from django.db import connection, models
 from django.db.models import Exists, Max, OuterRef, Q, Value
 from django.db.models.functions import Cast, Concat, TruncDate
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
@@ -73,6 +74,16 @@ class Scope:
     def end(self) -> datetime:
         """The first moment after the period."""
         return _midnight(self.until + timedelta(days=1))
+
+    @cached_property
+    def sequence(self) -> tuple[int, int]:
+        """The number of the first entry in the period, and of the first entry after it."""
+        by_time = Entry.objects.order_by("at", "seq").values_list("seq", flat=True)
+        beyond = 2**62
+        return (
+            by_time.filter(at__gte=self.start).first() or beyond,
+            by_time.filter(at__gte=self.end).first() or beyond,
+        )
 
     @property
     def actions(self) -> list[str]:
@@ -172,7 +183,7 @@ WHERE e.action = ANY(%s) AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor
 
 def events(scope: Scope, *, before: int | None = None, limit: int) -> list[BackupEvent]:
     """The newest events of the scope; if an entry's number is given, those before it."""
-    first, beyond = _sequence(scope)
+    first, beyond = scope.sequence
     of, of_params = _ids(scope)
     params = [scope.actions, first, min(before or beyond, beyond), scope.actor, *of_params, limit, limit]
     rows = _fetch(_NEWEST.format(of=of), params)
@@ -217,7 +228,7 @@ def counts_by_day(scope: Scope) -> list[DayCount]:
     of, of_params = _ids(scope)
     everything = not (scope.family or scope.environment)
     effects = [action for action in scope.actions if action not in BEGINNINGS]
-    params = [zone, effects, *_sequence(scope), scope.actor, everything, *of_params]
+    params = [zone, effects, *scope.sequence, scope.actor, everything, *of_params]
     found: dict[tuple[date, TimelineLane], int] = {}
     lane_of = {action.value: lane for lane, actions in LANES.items() for action in actions}
     for at, action, number in _fetch(_COUNTS.format(of=of), params):
@@ -274,13 +285,3 @@ def _fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall())
-
-
-def _sequence(scope: Scope) -> tuple[int, int]:
-    """The number of the first entry in the period, and of the first entry after it."""
-    by_time = Entry.objects.order_by("at", "seq").values_list("seq", flat=True)
-    beyond = 2**62
-    return (
-        by_time.filter(at__gte=scope.start).first() or beyond,
-        by_time.filter(at__gte=scope.end).first() or beyond,
-    )

@@ -1,5 +1,6 @@
 """The filters of the history of backups, as they stand in its address."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 from backups.history.events import Scope, TimelineLane
 from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
+from kvops.web.ranges import Period, PeriodField
 
 DAYS = 90
 """Days, today included: the period that is shown if the address names none."""
@@ -45,7 +47,7 @@ class DeletedKeyFilter(forms.Form):
 class BackupHistoryFilter(forms.Form):
     """The filters of backups, period and actor; every field may be empty. Dates are days in the team's zone."""
 
-    family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
+    family = forms.ChoiceField(label=_("Family"), required=False)
     environment = EnvironmentFilter()
     lane = ChoiceFilter(
         pgettext_lazy("history", "Event"), pgettext_lazy("history", "All events"), *TimelineLane.choices
@@ -59,17 +61,33 @@ class BackupHistoryFilter(forms.Form):
         help_text=_("Part of a name, an email address or an actor, such as cli: or system:."),
     )
     after = PlaceField()
+    days = PeriodField()
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        family = self.fields["family"]
+        assert isinstance(family, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        family.choices = _families()  # once, not whenever the field is looked at
 
     def clean(self) -> dict[str, Any]:
         """A period needs both its days."""
         chosen = self.cleaned_data
         if "since" not in chosen or "until" not in chosen:
             return chosen
+        period = chosen.get("days")
+        if period and not (chosen["since"] or chosen["until"]):
+            return {**chosen, "since": period.since, "until": period.until}
         until = chosen["until"] or timezone.localdate()
         since = chosen["since"] or min(until, timezone.localdate()) - timedelta(days=DAYS - 1)
         if since > until:
             self.add_error("until", _("The period ends before it begins."))
         return {**chosen, "since": since, "until": until}
+
+    @property
+    def period(self) -> Period | None:
+        """The period that was chosen by its length."""
+        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
+        return chosen
 
     def scope(self) -> Scope | None:
         """The scope of the filters; None if one is invalid."""

@@ -36,6 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
     form = BackupHistoryFilter(request.GET)
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
+    context["period"] = form.period
     if scope:
         found = history_events.events(scope, before=form.cleaned_data["after"], limit=READ)
         lines, last, left = folded(found, PAGE, lambda event: event.generation.pk)

@@ -68,11 +68,10 @@ def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
     """Holds of runs: verifications, checks, drills and any other run about a backup."""
     about = Run.objects.open().filter(subject__in=[f"generation:{pk}" for pk in pks])
     pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
-    pairs += Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
-    pairs += Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
-    pairs += DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN).values_list(
-        "generation", "drill__run"
-    )
-    pairs += Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
+    verified = Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
+    checked = Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
+    drilled = DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN)
+    compared = Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
+    pairs += verified.union(checked, drilled.values_list("generation", "drill__run"), compared)
     for pk, run in sorted(set(pairs)):
         yield pk, Hold(say(_("Run %(pk)s reads it."), pk=run), reverse("run", args=[run]))

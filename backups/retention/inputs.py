@@ -1,6 +1,6 @@
 """Retention of the existing backups: the input of `decide.decide`, read from the database, a part at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -13,7 +13,7 @@ from backups.bucket.lock_rules import Locked
 from backups.models import BucketProtection, Generation, StoredObject
 from backups.models.generations import GenerationQuerySet
 from backups.retention import holds
-from backups.retention.decide import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
+from backups.retention.decide import BackupFacts, Hold, RetentionVerdict, Rule, State, Successors, decide
 from kvops import clock, timing
 from kvops.models import Category, Family
 
@@ -89,13 +89,17 @@ class Retention:
         self.rules = rules(instead)
         self.successors = successors()
         self._protections: dict[int, BucketProtection] = {}
+        self._held: dict[int, Sequence[Hold]] = {}
 
     def of(self, generations: Iterable[Generation]) -> list[Kept]:
         """The verdict on each of these existing backups, whose namespace and environment were fetched with them."""
         found = list(generations)
-        held = holds.holds_of([each.pk for each in found])
+        unseen = [each.pk for each in found if each.pk not in self._held]
+        if unseen:
+            held = holds.holds_of(unseen)
+            self._held.update((pk, held.get(pk, ())) for pk in unseen)
         facts = (_facts(each, self._locked(each)) for each in found)
-        verdicts = decide(facts, self.rules, self.successors, held, self.now)
+        verdicts = decide(facts, self.rules, self.successors, self._held, self.now)
         return [Kept(each, verdict, self._protection(each)) for each, verdict in zip(found, verdicts, strict=True)]
 
     def _protection(self, generation: Generation) -> BucketProtection:

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Person, Run
 from kvops.models.runs import RunQuerySet
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
+from kvops.web.ranges import Period, PeriodField
 
 
 class _PersonFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -28,6 +29,7 @@ class RunFilter(forms.Form):
     environment = EnvironmentFilter()
     started_by = _PersonFilter()
     after = PlaceField()
+    days = PeriodField()
 
     def runs(self) -> RunQuerySet:
         """The runs that match the filters, newest first, after the position. If a filter is invalid, no runs."""
@@ -35,10 +37,17 @@ class RunFilter(forms.Form):
             return Run.objects.none()
         chosen = dict(self.cleaned_data)
         after = chosen.pop("after")
+        del chosen["days"]
         found = Run.objects.select_related("environment", "started_by", "firing__schedule").order_by("-pk")
         if after:
             found = found.filter(pk__lt=after)
         return found.filter(**{name: value for name, value in chosen.items() if value})
+
+    @property
+    def period(self) -> Period | None:
+        """The period of the chart, if one was asked for."""
+        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
+        return chosen
 
     @property
     def folds(self) -> bool:

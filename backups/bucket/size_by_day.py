@@ -1,0 +1,44 @@
+"""The size of the stored backups at the end of each day, by environment."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+
+from django.db.models import BigIntegerField, Case, F, Q, Sum, Value, When
+from django.db.models.functions import TruncDate
+
+from backups.models import Generation
+from kvops.models import Environment
+from kvops.web.ranges import DaySeries, Period
+from kvops.wording import STEPS
+
+_TOLD = Case(
+    When(recipients=[], then=F("bytes")),
+    *(When(bytes__lte=step, then=Value(step)) for step in sorted(STEPS)),
+    default=F("bytes"),
+    output_field=BigIntegerField(),
+)
+"""The size of a backup. Of an encrypted one it is the step, so that no difference of two days tells a length."""
+
+
+def by_day(period: Period) -> list[DaySeries]:
+    """The bytes of the backups that existed at the end of each day."""
+    changes: dict[int, dict[date, int]] = defaultdict(lambda: defaultdict(int))
+    for moment, sign in (("finished_at", 1), ("deleted_at", -1)):
+        found = Generation.objects.filter(Q(**{f"{moment}__isnull": False})).annotate(day=TruncDate(moment))
+        for environment, day, size in found.values_list("environment", "day").annotate(size=Sum(_TOLD)):
+            changes[environment][day] += sign * size
+    return [
+        DaySeries(environment.name, _running(changes[environment.pk], period))
+        for environment in Environment.objects.order_by("order")
+        if environment.pk in changes
+    ]
+
+
+def _running(changes: dict[date, int], period: Period) -> dict[date, int]:
+    total = sum(size for day, size in changes.items() if day < period.since)
+    found = {}
+    for at in range(period.days):
+        day = period.since + timedelta(days=at)
+        total += changes.get(day, 0)
+        found[day] = total
+    return found
