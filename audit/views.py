@@ -41,6 +41,7 @@ def entries(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "lines": page.lines,
+        "entries": page.entries,
         "titles": known().titles(entry.subject for entry in page.entries),
         "after": page.after,
         "searched": page.searched,

@@ -11,10 +11,10 @@ from kvops.templatetags.states import RESULTS
 
 register = template.Library()
 
-FIGURES = 3
+FIGURES = 4
 """Figures of a result in the last words of a run."""
-_IDS = frozenset({"generation", "check", "search", "calls"})
-"""Names of figures in a result that count nothing."""
+_LEFT_OUT = frozenset({"generation", "check", "search", "calls", "rows_read"})
+"""Names of figures in a result that are numbers of pages, or costs."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -72,6 +72,6 @@ def _figures(run: Run) -> list[tuple[str, int]]:
     counted = [
         (str(label), value)
         for name, label in RESULTS.items()
-        if name not in _IDS and isinstance(value := run.result.get(name), int) and not isinstance(value, bool)
+        if name not in _LEFT_OUT and isinstance(value := run.result.get(name), int) and not isinstance(value, bool)
     ]
     return ([one for one in counted if one[1]] or counted)[:FIGURES]

@@ -252,6 +252,7 @@ RESULTS: dict[str, str | Promise] = {
     # checks
     "check": _("Check"),
     "rows": _("Rows"),
+    "kv_rows": _("Rows in KV"),
     "rows_read": _("Rows read"),
     "differences": _("Differences"),
     "only_in_d1": _("Only in D1"),

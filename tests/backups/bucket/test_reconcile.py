@@ -572,7 +572,7 @@ def test_without_a_difference_there_is_no_alarm(estate: make.Estate, operator: C
 
 
 def shown(operator: Client, query: str) -> list[str]:
-    return [row.key for row in operator.get(f"/storage/{query}").context["objects"]]
+    return [row.key for line in operator.get(f"/storage/{query}").context["lines"] for row in line.rows]
 
 
 def test_the_list_is_filtered_by_environment_status_and_name(estate: make.Estate, operator: Client) -> None:
@@ -595,11 +595,50 @@ def test_the_list_goes_on_page_by_page(estate: make.Estate, operator: Client, mo
     seen, query = [], ""
     while True:
         page = operator.get(f"/storage/{query}")
-        seen += [row.key for row in page.context["objects"]]
+        seen += [row.key for line in page.context["lines"] for row in line.rows]
         if page.context["after"] is None:
             break
         query = f"?after={page.context['after']}"
     assert seen == sorted(estate.s3.objects)
+
+
+def test_the_objects_of_a_backup_share_a_line_and_one_that_is_wrong_has_its_own(
+    estate: make.Estate, operator: Client
+) -> None:
+    made = back_up(estate)
+    del estate.s3.objects[made.manifest_key]
+    listed(estate)
+    answer = operator.get("/storage/")
+    folded = {line.rows[0].key: len(line.rows) for line in answer.context["lines"]}
+    assert folded.pop(made.manifest_key) == 1
+    assert list(folded.values()) == [3]
+    page = " ".join(answer.content.decode().split())
+    assert f"<summary> 3 objects of backup {made.pk} </summary>" in page
+
+
+def test_folded_objects_are_on_one_page_each(
+    estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.bucket.views.READ", 2)
+    back_up(estate)
+    seen, query = [], ""
+    while True:
+        page = operator.get(f"/storage/{query}")
+        seen += [row.key for line in page.context["lines"] for row in line.rows]
+        if page.context["after"] is None:
+            break
+        query = f"?after={page.context['after']}"
+    assert seen == sorted(estate.s3.objects)
+
+
+@pytest.mark.parametrize("days", [30, 90, 365])
+def test_the_size_of_the_backups_is_drawn_with_its_table(estate: make.Estate, operator: Client, days: int) -> None:
+    assert "<rect" not in operator.get("/storage/").content.decode().partition("<main")[2]
+    made = back_up(estate)
+    page = operator.get(f"/storage/?days={days}").content.decode().partition("<main")[2]
+    assert "chart-taken" in page
+    assert f'<td class="num">{made.bytes} B</td>' in page
+    assert f'aria-current="true"\n        href="?days={days}"' in page
 
 
 def test_the_manifest_knows_no_orphan(estate: make.Estate) -> None:

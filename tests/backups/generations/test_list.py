@@ -1,0 +1,109 @@
+"""The list of backups: a day in the past, the previous backup, the dates, and a bound for queries and size."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.models import Comparison, Generation
+from tests import make
+from tests.audit.make import sql, triggers_off
+from tests.backups.generations.test_pages import backed_up, filled, numbers
+from tests.backups.retention.backups_of_any_age import backup_of_age
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def page(client: Client, address: str = "/backups/") -> str:
+    return " ".join(client.get(address).content.decode().split())
+
+
+def test_a_day_shows_the_backups_that_could_be_restored_then(estate: make.Estate, operator: Client) -> None:
+    filled(estate)
+    verified = backed_up(estate)
+    backed_up(estate, verify=False)
+    today = timezone.localdate()
+    assert numbers(operator, f"?as_of={today}") == [verified.pk]
+    assert numbers(operator, f"?as_of={today - timedelta(days=1)}") == []
+
+
+def test_a_backup_that_was_deleted_since_is_shown_for_a_day_before(estate: make.Estate, operator: Client) -> None:
+    filled(estate)
+    made, today = backed_up(estate), timezone.localdate()
+    ago = timezone.now() - timedelta(days=3)
+    Generation.objects.filter(pk=made.pk).update(started_at=ago)
+    with triggers_off("audit_entry"):
+        sql("UPDATE audit_entry SET at = %s WHERE subject = %s", ago, f"generation:{made.pk}")
+    assert numbers(operator, f"?as_of={today - timedelta(days=2)}") == [made.pk]
+    with triggers_off("audit_entry"):
+        sql(
+            "UPDATE audit_entry SET action = 'generation.deleting', at = %s WHERE action = 'generation.started'",
+            timezone.now() - timedelta(days=1),
+        )
+    assert numbers(operator, f"?as_of={today - timedelta(days=2)}") == [made.pk]
+    assert numbers(operator, f"?as_of={today}") == []
+
+
+def test_the_newest_two_backups_are_compared_in_one_click(estate: make.Estate, operator: Client) -> None:
+    filled(estate)
+    first, other = backed_up(estate), backed_up(estate, "master:city:1")
+    second = backed_up(estate)
+    text = page(operator)
+    assert f'value="backup:{first.pk}" formaction="/backups/{second.pk}/compare/start"' in text
+    assert f'formaction="/backups/{other.pk}/compare/start"' not in text
+    assert f'name="against" value="backup:{first.pk}"' in page(operator, f"/backups/{second.pk}/")
+    answer = operator.post(f"/backups/{second.pk}/compare/start", {"against": f"backup:{first.pk}"})
+    made = Comparison.objects.get()
+    assert answer.headers["Location"] == f"/backups/{first.pk}/compare/{made.pk}/"
+    assert (made.generation, made.other) == (first, second)
+
+
+def test_an_auditor_sees_the_comparisons_and_starts_none(estate: make.Estate, people: make.People) -> None:
+    filled(estate)
+    backed_up(estate)
+    second = backed_up(estate)
+    text = page(signed_in(people.auditor))
+    assert "compare/start" not in text
+    assert f'href="/backups/{second.pk}/compare/"' in text
+
+
+def test_the_comparison_begins_with_the_previous_backup_of_the_same_scope(
+    estate: make.Estate, operator: Client
+) -> None:
+    filled(estate)
+    first = backed_up(estate)
+    backed_up(estate, "master:city:1")
+    second = backed_up(estate)
+    form = operator.get(f"/backups/{second.pk}/compare/").context["form"]
+    assert form.initial["against"] == f"backup:{first.pk}"
+
+
+def test_the_dates_have_the_words_of_the_retention_page(estate: make.Estate, operator: Client) -> None:
+    make.keep_policy()
+    backup_of_age(estate.qa, 3)
+    for address in ("/backups/", "/retention/"):
+        text = page(operator, address)
+        for words in ("Kept at least until", "Can be deleted from", "Locked by R2 until"):
+            assert words in text
+
+
+def test_the_list_takes_no_more_queries_for_more_backups_and_stays_small(estate: make.Estate, operator: Client) -> None:
+    backup_of_age(estate.qa, 3)
+    found = []
+    for more in (1, 50):
+        for number in range(more):
+            backup_of_age(estate.qa, 2, prefixes=[f"master:{number}:"])
+        with CaptureQueriesContext(connection) as queries:
+            answer = operator.get("/backups/")
+        found.append(len(queries))
+        assert len(answer.content) <= 300 * 1024
+    assert found[0] == found[1]

@@ -1,0 +1,63 @@
+"""The page of retention: the backups that go soon, and the short form that pins one."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from backups.models import Pin
+from tests import make
+from tests.backups.retention.backups_of_any_age import backup_of_age
+from tests.signing import said, signed_in
+
+pytestmark = pytest.mark.django_db
+SOON = "/retention/?state=soon"
+
+
+@pytest.fixture
+def auditor(people: make.People) -> Client:
+    return signed_in(people.auditor)
+
+
+def numbers(client: Client, address: str) -> list[int]:
+    return [kept.generation.pk for kept in client.get(address).context["backups"]]
+
+
+def test_the_backups_that_go_within_14_days_are_one_click_away(estate: make.Estate, auditor: Client) -> None:
+    make.change_families(retain_days=30)
+    due, soon = backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 17)
+    backup_of_age(estate.qa, 15)
+    backup_of_age(estate.qa, 1)
+    assert numbers(auditor, SOON) == [due.pk, soon.pk]
+    assert 'href="?state=soon"' in auditor.get("/retention/").content.decode()
+
+
+def test_one_is_pinned_from_the_list_and_the_list_is_shown_again(estate: make.Estate, auditor: Client) -> None:
+    due = backup_of_age(estate.qa, 40)
+    backup_of_age(estate.qa, 1)
+    assert f'action="/backups/{due.pk}/pin"' in auditor.get(SOON).content.decode()
+    answer = auditor.post(f"/backups/{due.pk}/pin", {"reason": "Still needed", "next": SOON}, follow=True)
+    assert answer.redirect_chain == [(SOON, 302)]
+    assert said(answer) == ["The backup is pinned. It stays until the pin is removed."]
+    assert Pin.objects.get().generation == due
+    assert numbers(auditor, SOON) == []
+
+
+@pytest.mark.parametrize("address", ["https://example.com/", "//example.com/retention/", "/retention/x", "/runs/", ""])
+def test_a_pin_leads_to_no_other_page(estate: make.Estate, auditor: Client, address: str) -> None:
+    made = backup_of_age(estate.qa, 1)
+    answer = auditor.post(f"/backups/{made.pk}/pin", {"reason": "x", "next": address})
+    assert answer.headers["Location"] == f"/backups/{made.pk}/"
+
+
+def test_the_page_takes_no_more_queries_for_more_backups_and_stays_small(estate: make.Estate, auditor: Client) -> None:
+    backup_of_age(estate.qa, 40)
+    found = []
+    for more in (1, 50):
+        for number in range(more):
+            backup_of_age(estate.qa, 35, prefixes=[f"master:{number}:"])
+        with CaptureQueriesContext(connection) as queries:
+            answer = auditor.get("/retention/")
+        found.append(len(queries))
+        assert len(answer.content) <= 300 * 1024
+    assert found[0] == found[1]

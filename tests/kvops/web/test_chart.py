@@ -1,0 +1,53 @@
+"""Charts over days: their period, their bars, and the same figures as a table."""
+
+from datetime import date, timedelta
+
+import pytest
+from django.template.loader import render_to_string
+
+from kvops.templatetags.chart import bars
+from kvops.web.ranges import DaySeries, Period
+from tests import make
+from tests.signing import signed_in
+
+TODAY = date(2026, 11, 30)
+
+
+def drawn(days: int, numbers: dict[date, int], unit: str = "") -> dict[str, object]:
+    return bars("Runs", Period(days, TODAY), [DaySeries("all", numbers)], "runs", unit)
+
+
+def test_a_period_includes_its_first_and_its_last_day() -> None:
+    assert Period(30, TODAY).since == date(2026, 11, 1)
+
+
+def test_each_day_has_a_bar_and_a_row() -> None:
+    found = drawn(30, {TODAY: 4, date(2026, 11, 1): 2, date(2026, 10, 31): 9})
+    assert [(bar.height, bar.text) for bar in found["bars"]] == [
+        (68.0, "2026-11-01 all: 2"),
+        (136.0, "2026-11-30 all: 4"),
+    ]  # type: ignore[attr-defined]
+    assert found["rows"] == [(TODAY, ["4"]), (date(2026, 11, 1), ["2"])]
+
+
+def test_a_year_has_a_bar_for_each_week() -> None:
+    numbers = {TODAY - timedelta(days=at): 1 for at in range(365)}
+    found = drawn(365, numbers)
+    assert len(found["bars"]) == 53  # type: ignore[arg-type]
+    assert {row[1][0] for row in found["rows"]} == {"7", "1"}  # type: ignore[attr-defined]
+
+
+def test_a_week_of_sizes_has_that_of_its_last_day() -> None:
+    numbers = {TODAY - timedelta(days=at): 365 - at for at in range(365)}
+    assert drawn(365, numbers, "bytes")["rows"][0] == (TODAY, ["365 B"])  # type: ignore[index]
+
+
+def test_a_period_without_anything_says_so() -> None:
+    assert "Nothing in this period" in render_to_string("includes/chart.html", drawn(30, {}))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["?days=7", "?days=x", "?days=-1"])
+def test_another_period_is_refused(people: make.People, query: str) -> None:
+    page = signed_in(people.auditor).get(f"/runs/{query}").content.decode()
+    assert "A filter cannot be read" in page
