@@ -5,11 +5,12 @@ longer fits.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from backups import archive, policy
 from backups.bucket import protection as bucket_protection
@@ -28,7 +29,7 @@ from kvops import timing
 from kvops.approvals import evidence
 from kvops.environments import hours
 from kvops.models import Category
-from kvops.wording import keys_of
+from kvops.wording import keys_of, say
 
 SAMPLE_OF_DIFFERENCE = 5
 LASTING = (Category.LEGACY, Category.SETTINGS)
@@ -108,6 +109,15 @@ def arranged(stage: CleanupStage) -> dict[str, Any]:
         "writers_frozen": {"until": evidence.moment(request.frozen_until), "by": request.frozen_by},
         "hours": hours.shown(stage.environment),
     }
+
+
+def lock_changed(generation: Generation, approved: Mapping[str, object]) -> str:
+    """A sentence if the lock on a backup that is in R2 is no longer the approved one, else empty."""
+    if not generation.is_here or bucket_protection.shown(generation) == approved:
+        return ""
+    if approved["state"] == bucket_protection.Lock.UNKNOWN:
+        return say(_("At the approval it was not known whether R2 locks the backup. Now it is known."))
+    return say(_("The lock of R2 on the backup differs from the approved one."))
 
 
 def _generation(generation: Generation) -> dict[str, object]:

@@ -228,7 +228,7 @@ def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mappin
     if not Generation.objects.verified().filter(pk=backup.pk).exists():
         return say(_("The backup is no longer verified."))
     same = approved["namespace_id"] == stage.namespace.namespace_id
-    if same and (changed := shown_references.changed(stage)):
+    if same and (changed := shown_references.changed(stage) or cleanup_evidence.lock_changed(backup, approved["lock"])):
         return changed
     return say(_("The keys to delete differ from the approved ones."))
 

@@ -120,6 +120,8 @@ def insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
 def _why_stale(stage: CleanupStage) -> str:
     """The reason why the approval no longer fits, with the next step."""
     changed = (policy_changed(stage.approval) or shown_references.changed(stage)) if stage.approval else ""
+    if stage.approval and stage.generation and not changed:
+        changed = cleanup_evidence.lock_changed(stage.generation, json.loads(stage.approval.evidence)["lock"])
     told = _("%(changed)s Nothing more is sent: end the deletion early and ask again.")
     return say(told, changed=changed) if changed else STALE
 

@@ -22,7 +22,7 @@ VALUES = 3
 
 @dataclass(frozen=True)
 class SubjectPage:
-    """The page of a request's subject, and its next step after the approval; `key`: the field with its key, if any."""
+    """The page of a request's subject, and its next step after the approval; `key` is the field with its key."""
 
     name: str
     link: str | Promise

@@ -55,6 +55,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "others": REQUESTS.pending().exclude(pk__in=mine.values("pk")).order_by("decide_by")[:SHOWN],
         "prepared": PreparedChange.objects.filter(approval=None, applied_at=None, discarded_at=None),
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_review": request.user.has_perm("kvops.review"),
     }
     return render(request, "approvals/list.html", context)
 

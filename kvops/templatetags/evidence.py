@@ -134,7 +134,7 @@ def _restorable(shown: Shown) -> EvidenceLine:
         said.append(_("an undo within %(n)s hours is approved with it") % {"n": hours})
     locked = lock == "held" or not any(str(risk).startswith("lock_") for risk in shown.get("risks") or [])
     fine = part(shown, "generation.status") == "verified" and locked
-    return EvidenceLine(_("Can be restored"), "; ".join(said), fine, "approvals/lines/_restorable.html")
+    return EvidenceLine(_("Can be restored"), _("; ").join(said), fine, "approvals/lines/_restorable.html")
 
 
 def _against_d1(shown: Shown) -> EvidenceLine:
@@ -155,7 +155,7 @@ def _done_in_qa(shown: Shown) -> EvidenceLine:
         said = _("this is the first environment in the order of clean-up")
         return EvidenceLine(_("First environment"), said, None, details)
     warnings = _warnings(shown, about_qa=True)
-    said = "; ".join(
+    said = _("; ").join(
         _("%(deleted)s of %(names)s deleted, %(n)s reappeared")
         % {"deleted": _number(qa["deleted"]), "names": _keys(qa["names"]), "n": _number(qa.get("reappeared") or 0)}
         for qa in found
@@ -178,10 +178,10 @@ def _code(shown: Shown) -> EvidenceLine:
     said = ngettext(
         "%(n)s place found, %(open)s without an answer", "%(n)s places found, %(open)s without an answer", hits
     ) % {"n": _number(hits), "open": _number(open_)}
-    said += f"; {code}" if code else ""
+    said += _("; ") + code if code else ""
     deployed = part(shown, "references.deployed.state") == "same"
     if not deployed:
-        said += f"; {_word('code_' + str(part(shown, 'references.deployed.state')))}"
+        said += _("; ") + _word(f"code_{part(shown, 'references.deployed.state')}")
     return EvidenceLine(title, said, deployed and not open_, details)
 
 
@@ -216,7 +216,7 @@ def _backed_up_first(shown: Shown) -> EvidenceLine:
 def _compared(shown: Shown) -> EvidenceLine:
     number = part(shown, "overwritten.count") or 0
     said = ngettext("%(n)s key is overwritten", "%(n)s keys are overwritten", number) % {"n": _number(number)}
-    said += "; " + _("compared at %(time)s") % {"time": _time(part(shown, "compared.at"))}
+    said += _("; ") + _("compared at %(time)s") % {"time": _time(part(shown, "compared.at"))}
     return EvidenceLine(_("Compared with KV"), said, not number, "approvals/lines/_compared.html")
 
 

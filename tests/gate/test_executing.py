@@ -1,5 +1,6 @@
 """The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -44,6 +45,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import clock, timing
+from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
 from kvops.runs import driver as run_driver, emergency
@@ -164,6 +166,26 @@ def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lea
     with pytest.raises(RunError) as refused:
         deletion_mandate.insist_as_approved(stage, lease)
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ("unknown", "At the approval it was not known whether R2 locks the backup. Now it is known."),
+        ("short", "The lock of R2 on the backup differs from the approved one."),
+    ],
+)
+def test_another_lock_is_not_called_another_list_of_keys(
+    stage: CleanupStage, lease: Lease, monkeypatch: pytest.MonkeyPatch, state: str, sentence: str
+) -> None:
+    asked = gate.approval_of(stage)
+    evidence = json.loads(asked.evidence)
+    text = canonical_evidence(evidence | {"lock": evidence["lock"] | {"state": state}})
+    gate.tampered(asked, evidence=text, digest=digest_of(text))
+    with pytest.raises(RunError) as refused:
+        deletion_mandate.insist_as_approved(fresh(stage), lease)
+    told = f"{sentence} Nothing more is sent: end the deletion early and ask again."
+    assert (refused.value.code, str(refused.value)) == ("stale", told)
 
 
 def test_a_clean_up_that_is_over_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:

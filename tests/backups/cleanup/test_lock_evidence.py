@@ -104,9 +104,20 @@ def test_a_lock_that_went_after_the_approval_starts_nothing(
     stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     bucket.rules.clear()
     bucket_protection.ask_cloudflare(qa.qa.environment)
-    with pytest.raises(stages.CleanupRefused, match="The keys to delete differ from the approved ones"):
+    with pytest.raises(stages.CleanupRefused, match="The lock of R2 on the backup differs from the approved one"):
         cleanup_requests.start_deletion(stage, by=people.operator)
     assert cleanup_helpers.stage_of(stage.request).state == CleanupStage.State.FROZEN
+
+
+def test_a_lock_that_was_not_known_and_is_known_now_is_no_other_list_of_keys(
+    qa: make.Estate, bucket: FakeBucket, people: make.People
+) -> None:
+    qa.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=99)
+    stage = approved(cleanup_helpers.submitted(cleanup_helpers.asked(people), people), people)
+    qa.cloudflare.heal()
+    bucket_protection.ask_cloudflare(qa.qa.environment)
+    with pytest.raises(stages.CleanupRefused, match="it was not known whether R2 locks the backup"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
 
 
 def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval(
