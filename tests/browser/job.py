@@ -1,7 +1,6 @@
 """The main job as three people do it with a browser: nothing here asks the database or decides by itself."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,10 +8,6 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
-
-POLL = 500
-"""Milliseconds until a page is loaded again, to see whether a run has ended."""
-
 
 def follow(link: Locator) -> None:
     """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there."""
@@ -51,21 +46,25 @@ class BrowserJob:
     reviewer: Page
     address: str = ""
 
-    def ask(self, prefix: str) -> None:
-        """Ask for a clean-up, and bring the report of a search of the code of each environment."""
+    def search_code(self, prefix: str) -> None:
+        """Bring the report of a search of the code of each environment."""
         page = self.operator
-        page.goto(f"/cleanup/new/?binding=SETTINGS&prefix={prefix}")
-        page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
-        follow(page.locator("button:has-text('Request the clean-up')"))
-        page.wait_for_url(re.compile(r"/cleanup/\d+/$"))
-        self.address = page.url
         for slug in ("qa", "production"):
             page.goto(f"/references/{slug}/")
             report = FilePayload(name="hits.json", mimeType="application/json", buffer=self._report(prefix))
             page.set_input_files("[name=report]", report)
             follow(page.get_by_role("button", name="Store this search"))
             page.wait_for_url(re.compile(rf"/references/{slug}/\d+/$"))
-        page.goto(self.address)
+
+    def ask(self, prefix: str) -> None:
+        """Ask for a clean-up of the keys on their page, and let QA be prepared at once."""
+        page = self.operator
+        page.goto(f"/keys/qa/SETTINGS/?prefix={prefix}")
+        follow(page.get_by_role("link", name="Request a clean-up").first)
+        page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
+        follow(page.get_by_role("button", name="Request it and prepare"))
+        page.wait_for_url(re.compile(r"/cleanup/\d+/$"))
+        self.address = page.url
 
     def _report(self, prefix: str) -> bytes:
         """Two places in the code that use the keys: one writes them, one may read them."""
@@ -76,48 +75,38 @@ class BrowserJob:
         return dumps(Report(CODE_COMMIT, 3, datetime.now(UTC), (reader, writer), ()))
 
     def answer(self) -> None:
-        """Answer every place of the list, and go on to the next step."""
+        """Answer every place of the list; the page of the next step follows."""
         page = self.operator
         page.check("[name=kind][value=falls_back]")
         page.fill("[name=reason]", "It reads D1 first.")
-        check_all(page.locator("[name=hits]"))
-        follow(page.get_by_role("button", name="Record the answer"))
-        follow(page.get_by_role("link", name="Next step:"))
+        follow(page.get_by_role("button", name=re.compile("^Record it for all")))
 
     def stage(self, title: str) -> Locator:
         """The card of the stage whose namespace has this title."""
         return self.operator.locator("[id^=stage-]", has_text=title)
 
     def click(self, title: str, label: str, *, exact: bool = True) -> None:
-        """Press the stage's button once it is there; the page is loaded again until it is."""
+        """Press the stage's button once it is there; the card is loaded again by itself until it is."""
         button = self.stage(title).get_by_role("button", name=label, exact=exact)
-        self._until(lambda: button.is_visible() and button.is_enabled())
+        expect(button).to_be_enabled()
         follow(button)
 
     def wait(self, title: str, words: str) -> None:
         """Until the stage says so."""
-        self._until(lambda: words in self.stage(title).inner_text())
-
-    def _until(self, true: Callable[[], bool]) -> None:
-        page = self.operator
-        page.goto(self.address)
-        while not true():
-            page.wait_for_timeout(POLL)
-            page.goto(self.address)
+        expect(self.stage(title)).to_contain_text(words)
 
     def prepare(self, title: str) -> None:
-        """Freeze, back up, verify and check; then submit."""
-        self.click(title, "Fix the list of keys")
-        self.click(title, "Back up and verify")
+        """Wait for the preparation, answer the places in the code, share the backup and submit."""
         places = self.stage(title).get_by_role("link", name="Answer the code references", exact=True)
-        button = self.stage(title).get_by_role("button", name="Record how the backup was shared", exact=True)
-        self._until(lambda: places.is_visible() or (button.is_visible() and button.is_enabled()))
+        submit = self.stage(title).get_by_role("button", name=re.compile("submit for approval", re.IGNORECASE))
+        expect(places.or_(submit).first).to_be_enabled()
         if places.is_visible():
             follow(places)
             self.answer()
-        self.stage(title).locator("[name=place]").fill("#kv-cleanup on Slack, with the reviewer")
-        follow(button)
-        self.click(title, "Submit for approval")
+        place = self.stage(title).locator("[name=place]")
+        if not place.input_value():
+            place.fill("#kv-cleanup on Slack, with the reviewer")
+        follow(submit)
 
     def approve(self, title: str) -> None:
         """The reviewer reads the evidence, types the title and gives the password again."""
@@ -131,14 +120,14 @@ class BrowserJob:
     def delete(self, title: str) -> None:
         """Type the title and start; in production let the run go on after its first keys."""
         page = self.operator
-        self.wait(title, "Delete ")
+        expect(page.locator("[name=confirm]")).to_be_visible()
         page.fill("[name=confirm]", title)
         follow(self.stage(title).get_by_role("button", name=re.compile(r"Delete [\d,]+ keys?")))
 
-    def accept(self, title: str, note: str) -> None:
-        """Note what was tried, and accept."""
-        button = self.stage(title).get_by_role("button", name="Application works: record it", exact=True)
-        self._until(lambda: button.is_visible() and button.is_enabled())
+    def accept(self, title: str, note: str, *, then: str = "Application works: record it") -> None:
+        """Note what was tried, and accept; with another button, go on with the next environment."""
+        button = self.stage(title).get_by_role("button", name=then, exact=True)
+        expect(button).to_be_enabled()
         self.stage(title).locator("[name=note]").fill(note)
         follow(button)
-        self.wait(title, "Accepted")
+        self.wait(title, "accepted")

@@ -1,0 +1,46 @@
+"""Counts the work of people on pages: clicks, fields, page loads, and the places of the buttons that lead on."""
+
+from dataclasses import dataclass, field
+
+from playwright.sync_api import Page
+
+LISTENING = """
+addEventListener("click", (event) => {
+  const pressed = event.target.closest("a, button, summary, input, label");
+  if (!event.isTrusted || !pressed || pressed.localName === "label") return;
+  const next = Boolean(pressed.closest(".next-box"));
+  const words = pressed.textContent.trim().replace(/\\s+/g, " ") || pressed.name;
+  window.tallied({what: "click", words, next, bottom: pressed.getBoundingClientRect().bottom + scrollY});
+}, true);
+const typed = new WeakSet();
+addEventListener("input", (event) => {
+  if (typed.has(event.target) || event.target.matches("[type=radio], [type=checkbox]")) return;
+  typed.add(event.target);
+  window.tallied({what: "field", words: event.target.name});
+}, true);
+"""
+
+
+@dataclass
+class Tally:
+    """The clicks by their words, the fields by their names, the addresses of the loads, and the buttons of *Next*."""
+
+    clicks: list[str] = field(default_factory=list)
+    fields: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    nexts: dict[str, float] = field(default_factory=dict)
+    """The lower edge of each, in pixels from the top of its page."""
+
+    def watch(self, page: Page) -> None:
+        """Count on this page from its next load on."""
+        page.expose_binding("tallied", lambda _source, told: self._note(told))
+        page.add_init_script(LISTENING)
+        page.on("domcontentloaded", lambda loaded: self.loads.append(loaded.url))
+
+    def _note(self, told: dict[str, str | float]) -> None:
+        if told["what"] == "field":
+            self.fields.append(str(told["words"]))
+            return
+        self.clicks.append(str(told["words"]))
+        if told["next"]:
+            self.nexts[f"{len(self.clicks)} {told['words']}"] = float(told["bottom"])
