@@ -9,6 +9,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
 
+
 def follow(link: Locator) -> None:
     """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there."""
     with link.page.expect_navigation():

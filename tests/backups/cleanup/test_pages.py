@@ -69,7 +69,7 @@ def test_an_empty_list_explains_the_way(operator: Client, people: make.People) -
 
 def test_the_list_says_what_each_waits_for(operator: Client, request_: CleanupRequest) -> None:
     page = shown(operator, "/cleanup/")
-    assert "Fix the list of keys" in page
+    assert "Prepare QA" in page
     assert "moved to D1" in page
 
 
@@ -426,7 +426,7 @@ def test_exceptions_say_why(
 
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
     stage = cleanup_helpers.stage_of(request_)
-    assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Fix the list of keys")]
+    assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Prepare QA")]
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
     assert waiting_stages() == []

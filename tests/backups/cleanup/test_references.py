@@ -174,15 +174,31 @@ def test_each_answer_says_when_it_is_right(
     assert beside["falls_back"].startswith(sentences[1])
 
 
-def test_from_the_hits_to_the_next_step_in_two_clicks(
+def test_the_last_answer_leads_to_the_next_step(
     request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
 ) -> None:
     cleanup_helpers.prepared(request_, people)
     address = f"/cleanup/stages/{stage.pk}/references/"
-    page = operator.post(f"{address}answer", {"hits": hits(stage), **REASON}, follow=True).content.decode()
-    assert "Every code reference has an answer." in page
-    assert f'href="/cleanup/{request_.pk}/#stage-{stage.pk}"' in page
-    assert "Submit for approval" in page
+    first, second = hits(stage)
+    answer = operator.post(f"{address}answer", {"hits": [first], **REASON}, follow=True)
+    assert answer.redirect_chain[-1][0] == address
+    answer = operator.post(f"{address}answer", {"hits": [second], **REASON}, follow=True)
+    assert answer.redirect_chain[-1][0] == f"/cleanup/{request_.pk}/"
+    assert "Submit for approval" in answer.content.decode()
+    assert "Every code reference has an answer." in operator.get(address).content.decode()
+
+
+def test_one_press_answers_all_places_without_an_answer_that_the_page_shows(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    address = f"/cleanup/stages/{stage.pk}/references/"
+    assert "Record it for all 2 places" in operator.get(address).content.decode()
+    first, second = hits(stage)
+    code_references.answer(stage, hits=[first], by=people.operator, kind="unrelated", reason="only a comment")
+    operator.post(f"{address}answer", {"all": "on", "open": [first, second], **REASON})
+    kinds = {one.hit_id: one.kind for one in ReferenceAnswer.objects.all()}
+    assert kinds == {first: "unrelated", second: REASON["kind"]}
+    assert "Record it for all" not in operator.get(address).content.decode()
 
 
 def test_a_wrong_answer_stays_typed_with_its_errors(stage: CleanupStage, operator: Client) -> None:

@@ -72,7 +72,7 @@ def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: mak
     stage = cleanup_helpers.stage_of(request_)
     assert [step.title for step in steps_of_stage(stage)] == TITLES
     assert marks(stage) == "ctttttttttt"
-    assert offered(stage, people.operator) == ("stage_freeze", "")
+    assert offered(stage, people.operator) == ("stage_begin", "")
 
 
 def test_production_waits_for_qa(request_: CleanupRequest, people: make.People) -> None:
@@ -313,7 +313,7 @@ def test_every_place_says_to_end_a_clean_up_whose_qa_proves_nothing(
     for address in ("/", "/cleanup/", f"/cleanup/{request_.pk}/", f"/cleanup/stages/{production.pk}/"):
         page = client.get(address).content.decode()
         assert END in page, address
-        assert f">{TITLES[0]}</button>" not in page, address
+        assert "Prepare Production" not in page, address
 
 
 @pytest.mark.parametrize("spoil", [nothing_deleted, keys_written_back])

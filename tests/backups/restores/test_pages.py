@@ -334,7 +334,7 @@ def test_after_72_hours_the_page_says_what_to_do_instead(
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
     shown = text(browser, reverse("backups:stage", args=[stage.pk]))
     assert f'href="{reverse("backups:restore_new", args=[stage.generation_id])}"' in shown
-    assert "Restore the deleted keys" not in shown
+    assert "Restore the 3 deleted keys" not in shown
     auditor = text(signed_in(people.auditor), reverse("backups:stage", args=[stage.pk]))
     assert "The backup can still be restored, with another approval" in auditor
 

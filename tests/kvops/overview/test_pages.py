@@ -164,8 +164,8 @@ def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
 def test_a_stage_waits_for_an_operator_with_its_next_step(estate: make.Estate, people: make.People) -> None:
     cleanup_helpers.estate_with_masters(estate)
     request = cleanup_helpers.asked(people)
-    assert page(people.operator).count("Fix the list of keys") == 1
-    assert "Fix the list of keys" not in page(people.reviewer)
+    assert page(people.operator).count("Prepare QA") == 1
+    assert "Prepare QA" not in page(people.reviewer)
     cleanup_helpers.prepared(request, people)
     assert "Submit for approval" in page(people.operator)
 

@@ -1,0 +1,94 @@
+"""The five phases of a stage, its position, and the time left."""
+
+from datetime import timedelta
+
+import pytest
+
+from backups.cleanup.pages import work
+from backups.cleanup.pages.phases import phases_of, position
+from backups.cleanup.stepper import steps_of_stage
+from backups.models import CleanupRequest, CleanupStage
+from backups.templatetags.cleanup import time_left
+from kvops import clock, timing
+from kvops.models import Run
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.asked(people)
+
+
+def marks(stage: CleanupStage) -> str:
+    """A letter per phase: done, current, todo, failed."""
+    return "".join(phase.state[0] for phase in phases_of(stage, steps_of_stage(stage)))
+
+
+@pytest.mark.parametrize(
+    ("reached", "letters", "step"),
+    [
+        ("stage_of", "ctttt", 1),
+        ("prepared", "ctttt", 7),
+        ("submitted", "dcttt", 8),
+        ("approved", "ddctt", 9),
+        ("confirmed", "ddddc", 11),
+        ("accepted", "ddddd", 11),
+    ],
+)
+def test_the_phases_follow_the_steps(
+    request_: CleanupRequest, people: make.People, reached: str, letters: str, step: int
+) -> None:
+    build = getattr(cleanup_helpers, reached)
+    stage = build(request_) if reached == "stage_of" else build(request_, people)
+    stage = cleanup_helpers.stage_of(stage.request)
+    assert marks(stage) == letters
+    assert position(steps_of_stage(stage)) == (step, 11)
+
+
+def test_a_finished_phase_says_its_result_in_one_line(request_: CleanupRequest, people: make.People) -> None:
+    stage = cleanup_helpers.accepted(request_, people)
+    prepared, approved, deleted, _proven, checked = phases_of(stage, steps_of_stage(stage))
+    assert prepared.line == f"3 names · backup {stage.generation_id} verified · equals D1 · code searched · shared"
+    assert (approved.line, deleted.title, deleted.line) == ("Reviewer", "Deleted", "3 deleted, 0 not")
+    assert "Opened the pages, all well" in checked.line
+
+
+def test_a_phase_says_its_state_in_words_too(request_: CleanupRequest, people: make.People) -> None:
+    cleanup_helpers.approved(request_, people)
+    page = signed_in(people.auditor).get(f"/cleanup/{request_.pk}/").content.decode()
+    for word in ("(Done)", "(Now)", "(Still to do)"):
+        assert f'<span class="visually-hidden">{word}</span>' in page
+
+
+def test_a_stage_that_is_done_is_one_folded_line(request_: CleanupRequest, people: make.People) -> None:
+    cleanup_helpers.accepted(request_, people)
+    page = signed_in(people.operator).get(f"/cleanup/{request_.pk}/").content.decode()
+    assert "3 keys deleted" in page
+    assert "All 11 steps" in page
+    assert page.index("All 11 steps") < page.index("Prepare Production")
+
+
+def test_the_pace_so_far_tells_the_time_left() -> None:
+    begun = clock.now() - timedelta(seconds=60)
+    run = Run(state=Run.State.RUNNING, done=250, total=1000, created_at=begun)
+    assert work.seconds_left(run) == pytest.approx(180, abs=2)
+    assert work.seconds_left(Run(state=Run.State.RUNNING, done=1, total=1000, created_at=begun)) is None
+    assert work.seconds_left(Run(state=Run.State.QUEUED, done=250, total=1000, created_at=begun)) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59, "less than a minute left"), (60, "about 1 minute left"), (3600, "about 60 minutes left"), (9000, "2 hours")],
+)
+def test_the_time_left_is_said_in_words(seconds: int, words: str) -> None:
+    assert words in time_left(seconds)
