@@ -1,10 +1,10 @@
 """The policy: key families and datasets as one versioned definition (`policy.toml`)."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from django.db.models import Max
 from django.utils.functional import Promise
@@ -22,6 +22,7 @@ from kvops.inventory import differences, families as key_families, impact
 from kvops.inventory.registration import FamilyRegistration, registered
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
 from kvops.names import visible
+from kvops.refusals import Sentence
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
@@ -59,8 +60,13 @@ class Policy(Definition):
     def in_force(cls) -> Self:
         """The families and datasets in force."""
         rows = Dataset.objects.values(*DatasetDefinition.__dataclass_fields__)
-        datasets = map(DatasetDefinition.stored, rows)
-        return cls(key_families.families_in_force(), tuple(sorted(datasets, key=lambda d: d.name)))
+        return cls.stored(Family.objects.values(*key_families.FamilyDefinition.__dataclass_fields__), rows)
+
+    @classmethod
+    def stored(cls, families: Iterable[Mapping[str, Any]], datasets: Iterable[Mapping[str, Any]]) -> Self:
+        """The policy of these rows of families and datasets."""
+        found = sorted(map(DatasetDefinition.stored, datasets), key=lambda d: d.name)
+        return cls(key_families.stored_families(families), tuple(found))
 
     @classmethod
     def exists(cls) -> bool:
@@ -232,21 +238,27 @@ def shown() -> dict[str, object]:
     Raises PolicyVersion.DoesNotExist without a policy, and PolicyEdited if the rows differ from its newest version.
     """
     newest = PolicyVersion.objects.latest("number")
-    text = text_in_force()
-    edited = differences.between(rules_of(newest.definition), rules_of(text)) if text != newest.definition else []
+    edited = why_not_as(newest.number, newest.definition, Policy.in_force())
     if not edited:
         return {"version": newest.number, "digest": newest.digest}
     if PolicyVersion.objects.filter(number__gt=newest.number).exists():  # it was replaced between the two reads
         return shown()
-    raise PolicyEdited(
-        say(
-            _(
-                "The rules in the database differ from policy %(number)s: %(changes)s. Nobody approved this. Nothing "
-                "goes on until they are as in policy %(number)s again; have the database checked."
-            ),
-            number=newest.number,
-            changes=differences.sentence(edited),
-        )
+    raise PolicyEdited(edited)
+
+
+def why_not_as(number: int, definition: str, now: Policy) -> Sentence:
+    """The sentence of PolicyEdited if the policy differs from the text of its version; else empty."""
+    text = evidence.canonical_evidence(now.as_data())
+    edited = differences.between(rules_of(definition), rules_of(text)) if text != definition else []
+    if not edited:
+        return ""
+    return say(
+        _(
+            "The rules in the database differ from policy %(number)s: %(changes)s. Nobody approved this. Nothing "
+            "goes on until they are as in policy %(number)s again; have the database checked."
+        ),
+        number=number,
+        changes=differences.sentence(edited),
     )
 
 

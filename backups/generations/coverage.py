@@ -8,7 +8,7 @@ an alarm. So is a family with keys that was never backed up, or with less than 1
 A family without keys, or with `interval_hours = 0`, expects no backup.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -77,12 +77,30 @@ def of_all() -> list[Coverage]:
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
     verified = _of_each(Generation.objects.of_kv().verified().here())
     ever = _of_each(Generation.objects.of_kv().exclude(status=Generation.Status.WRITING))
-    now = clock.now()
-    keys = _keys()
+    now, has_keys = clock.now(), _has_keys()
+    families = Family.objects.order_by("binding", "pattern")
+    return coverage_of(families, namespaces, verified=verified, ever=ever, has_keys=has_keys, now=now)
+
+
+def coverage_of(
+    families: Iterable[Family],
+    namespaces: Sequence[Namespace],
+    *,
+    verified: Sequence["KindOfBackup"],
+    ever: Sequence["KindOfBackup"],
+    has_keys: Mapping[tuple[int, int], bool],
+    now: datetime,
+) -> list[Coverage]:
+    """The coverage by what was read: the verified backups, all that were ever finished, and which families have keys.
+
+    `has_keys` has an entry for each namespace and family that was scanned.
+    """
     rows = []
-    for family in Family.objects.order_by("binding", "pattern"):
+    for family in families:
         backups = [
-            _newest_backup(family, namespace, (verified, ever), now, has_keys=keys.get((namespace.pk, family.pk), True))
+            _newest_backup(
+                family, namespace, (verified, ever), now, has_keys=has_keys.get((namespace.pk, family.pk), True)
+            )
             for namespace in namespaces
             if namespace.binding == family.binding
         ]
@@ -117,24 +135,24 @@ def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]
 
 
 @dataclass(frozen=True)
-class _Backups:
+class KindOfBackup:
     """The newest backup of a set of prefixes, and the moment of the oldest."""
 
     newest: Generation
     since: datetime
 
 
-def _of_each(backups: GenerationQuerySet) -> list[_Backups]:
+def _of_each(backups: GenerationQuerySet) -> list[KindOfBackup]:
     """These backups by set of prefixes, newest first, in two queries: one selects the newest, the other reads them."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     lasting = backups.exclude(purpose=Purpose.INVESTIGATION)
     found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
     since = {row["newest"]: row["since"] for row in found}
     generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
-    return [_Backups(generation, since[generation.pk]) for generation in generations]
+    return [KindOfBackup(generation, since[generation.pk]) for generation in generations]
 
 
-def _keys() -> Mapping[tuple[int, int], bool]:
+def _has_keys() -> Mapping[tuple[int, int], bool]:
     """Whether a family had keys in a namespace at the newest scan; no entry before the first scan."""
     return {
         (holding.namespace.pk, row.family.pk): holding.keys > 0
@@ -148,14 +166,14 @@ def _keys() -> Mapping[tuple[int, int], bool]:
 def _newest_backup(
     family: Family,
     namespace: Namespace,
-    backups: tuple[Sequence[_Backups], Sequence[_Backups]],
+    backups: tuple[Sequence[KindOfBackup], Sequence[KindOfBackup]],
     now: datetime,
     *,
     has_keys: bool,
 ) -> NewestBackup:
     """`backups` are the verified ones, and all that were ever finished."""
     verified, ever = (
-        [each for each in some if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]
+        [each for each in some if each.newest.namespace_id == namespace.pk and covers(each.newest, family)]
         for some in backups
     )
     newest = verified[0].newest if verified else None
@@ -188,7 +206,8 @@ def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys
     return Light.LATE if age <= timedelta(hours=family.interval_hours + family.grace_hours) else Light.OVERDUE
 
 
-def _covers(generation: Generation, family: Family) -> bool:
+def covers(generation: Generation, family: Family) -> bool:
+    """Whether a backup was made of all keys of a family."""
     if generation.purpose in {Purpose.RESTORE, Purpose.CHANGE}:
         return False  # a backup before a restore or a change does not cover the family
     under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)

@@ -6,7 +6,7 @@ check that passes closes it, also one within a deletion.
 """
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -137,13 +137,19 @@ def as_todos() -> Iterator[todo.OpenTodo]:
         )
 
 
-def unattended() -> list[Check]:
-    """The newest checks of KV that failed, if nobody looks into them and no person settled them since."""
-    return list(without_a_case().select_related("dataset", "environment").order_by("environment", "pk"))
+def newest_of_each() -> CaseQuerySet:
+    """The newest case of KV for each dataset and environment."""
+    found = DifferenceCase.objects.filter(source=Check.Source.KV)
+    return found.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+
+
+def is_attended(finished_at: datetime | None, closed_at: datetime | None) -> bool:
+    """Whether the newest case, closed at this time or not, is about a check that failed at `finished_at`."""
+    return closed_at is None or finished_at is None or closed_at >= finished_at
 
 
 def without_a_case() -> QuerySet[Check]:
-    """The checks of `unattended`. A case that is open, or that was closed after the check, attends to it."""
+    """The newest checks of KV that failed. A case that is open, or that was closed after the check, attends to it."""
     finished = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = finished.order_by("dataset", "environment", "-pk").distinct("dataset", "environment").values("pk")
     attended = DifferenceCase.objects.filter(

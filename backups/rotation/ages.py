@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import TextChoices
+from django.db.models import DurationField, Exists, ExpressionWrapper, OuterRef, QuerySet, TextChoices, Value
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from backups.history import deleted_keys
-from backups.models import KeyChange, RestoreEntry
+from backups.models import Generation, KeyChange, RestoreEntry
 from kvops import clock
 from kvops.models import Category, Environment, Family, Key, Namespace
 
@@ -116,6 +117,20 @@ def ages(families: Iterable[Family], environment: Environment | None = None) -> 
 def ruled(environment: Environment | None = None) -> list[ValueAge]:
     """The age of each key of a family with `rotate_days`, the most urgent first."""
     return ages(Family.objects.filter(rotate_days__gt=0), environment)
+
+
+def perhaps_due() -> QuerySet[Family]:
+    """The families of which a value may be due: a backup or a change of ours is old enough for the rule.
+
+    No value is older than the oldest backup with digests, or than the change that made its key. So while none of them
+    is as old as the rule less 14 days, there is no need to read digests.
+    """
+    days = ExpressionWrapper(OuterRef("rotate_days") * Value(timedelta(days=1)), output_field=DurationField())
+    old = Now() + Value(DUE_SOON) - days
+    backups = Generation.objects.filter(namespace__binding=OuterRef("binding"), started_at__lte=old)
+    changes = KeyChange.objects.applied().filter(namespace__binding=OuterRef("binding"), settled_at__lte=old)
+    digested = backups.exclude(digest_key="")
+    return Family.objects.filter(Exists(digested) | Exists(changes), rotate_days__gt=0)
 
 
 def of_namespace(namespace: Namespace, families: Mapping[int, Family], name: str | None = None) -> list[ValueAge]:

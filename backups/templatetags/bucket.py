@@ -38,12 +38,18 @@ def bucket_alarms() -> dict[str, object]:
 
 def alarms() -> list[Alarm]:
     """Alarms for buckets that differ from the backups, are not locked, are not private or are not known."""
-    found: list[Alarm] = []
-    for bucket in bucket_reconcile.buckets():
-        found += _differences(bucket)
-    for environment in Environment.objects.order_by("order"):
-        found += _unprotected(environment, bucket_protection.known(environment))
-    return found
+    return [*differing(), *unprotected()]
+
+
+def differing() -> list[Alarm]:
+    """Alarms for buckets that differ from the backups."""
+    return [alarm for bucket in bucket_reconcile.buckets() for alarm in _differences(bucket)]
+
+
+def unprotected() -> list[Alarm]:
+    """Alarms for buckets that are not locked, are not private or are not known."""
+    environments = Environment.objects.order_by("order")
+    return [alarm for one in environments for alarm in _unprotected(one, bucket_protection.known(one))]
 
 
 def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
@@ -54,12 +60,12 @@ def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
         worst = next(one for one in (Status.MISSING, Status.CHANGED, Status.UNKNOWN) if one in wrong)
         level = "warning" if worst == Status.UNKNOWN else "danger"
         url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
-        yield Alarm(level, f"object.{worst.value}", title, text, url, _("See details"))
+        yield Alarm(level, f"object.{worst.value}", title, text, url, _("See details"), environment=bucket.environment)
     if bucket.uploads:
         title = _("The bucket of %(environment)s holds unfinished uploads") % name
         text = _("KVOps never uses multipart uploads, so something else writes under the prefix of the backups.")
         url = f"{reverse('backups:storage')}#uploads"
-        yield Alarm("warning", "bucket.uploads", title, text, url, _("See details"))
+        yield Alarm("warning", "bucket.uploads", title, text, url, _("See details"), environment=bucket.environment)
 
 
 def _up_to(n: int) -> str:
@@ -76,7 +82,7 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
     )
     if not protection.known and protection.problem != Problem.NEVER:
         title = _("Bucket protection of %(environment)s is unknown")
-        yield Alarm("warning", "bucket.unknown", title % name, protection.why, url, see)
+        yield Alarm("warning", "bucket.unknown", title % name, protection.why, url, see, environment=environment)
     titles = {
         Lock.MISSING: _("The bucket of %(environment)s does not lock the backups"),
         Lock.DISABLED: _("The lock on the backups of %(environment)s is disabled"),
@@ -86,21 +92,21 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
     if unlocked := titles.get(Lock(protection.lock)):
         text = _("Anyone with the bucket's credentials can delete backups younger than %(days)s days.")
         text %= {"days": timing.RETENTION_DAYS}
-        yield Alarm("danger", "bucket.unprotected", unlocked % name, text, url, see)
+        yield Alarm("danger", "bucket.unprotected", unlocked % name, text, url, see, environment=environment)
     if protection.wider:
         title = _("A lock of %(environment)s covers more than the backups")
         text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
         text %= {"rules": ", ".join(protection.wider)}
-        yield Alarm("warning", "bucket.wide_lock", title % name, text, url, see)
+        yield Alarm("warning", "bucket.wide_lock", title % name, text, url, see, environment=environment)
     if protection.deletes:
         title = _("Lifecycle rules of the bucket of %(environment)s delete backups")
         text = _("Lifecycle rules delete objects under the prefix of the backups: %(rules)s.")
         text %= {"rules": ", ".join(protection.deletes)}
-        yield Alarm("danger", "bucket.lifecycle", title % name, text, url, see)
+        yield Alarm("danger", "bucket.lifecycle", title % name, text, url, see, environment=environment)
     if protection.public:
         title = _("Anybody can read the bucket of %(environment)s")
         text = _("The bucket is public at %(hosts)s.") % {"hosts": ", ".join(protection.public)}
-        yield Alarm("danger", "bucket.public", title % name, text, url, see)
+        yield Alarm("danger", "bucket.public", title % name, text, url, see, environment=environment)
 
 
 @register.inclusion_tag("storage/protection.html")
@@ -118,19 +124,6 @@ def bucket_protection_card(environment: Environment) -> dict[str, object]:
         "days": timing.RETENTION_DAYS,
         "needs_lock": protection.known and not protection.held,
         "unenforced": settings.SANDBOX and bool(protection.rules),
-    }
-
-
-@register.inclusion_tag("storage/light.html")
-def bucket_light(environment: Environment) -> dict[str, object]:
-    """The state of the environment's bucket in one line: locked, private, and equal to the backups."""
-    bucket = next(one for one in bucket_reconcile.buckets() if one.environment == environment)
-    looks = "object_known" if bucket.listed else "bucket_unknown"
-    return {
-        "environment": environment,
-        "protection": bucket_protection.known(environment),
-        "listed": bucket.listed,
-        "state": "bucket_differs" if bucket.wrong or bucket.uploads else looks,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django import template
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from backups import policy
@@ -22,9 +23,9 @@ SHOWN = 20
 """Families and datasets; the rest unfolds."""
 
 
-def policy_alarms() -> list[Alarm]:
-    """An alarm if families or datasets in the database are not as approved."""
-    if not (sentence := policy.why_edited()):
+def policy_alarms(sentence: str | Promise) -> list[Alarm]:
+    """An alarm if there is a sentence that says how families or datasets are not as approved."""
+    if not sentence:
         return []
     title, address = _("The policy was changed without an approval"), reverse("categories")
     return [Alarm("danger", "policy.edited", title, str(sentence), address, _("See details"))]
@@ -33,7 +34,7 @@ def policy_alarms() -> list[Alarm]:
 @register.inclusion_tag("includes/alarms.html")
 def policy_edited() -> dict[str, object]:
     """The alarm on the page of the policy itself."""
-    return {"alarms": [replace(one, url="") for one in policy_alarms()]}
+    return {"alarms": [replace(one, url="") for one in policy_alarms(policy.why_edited())]}
 
 
 @register.inclusion_tag("approvals/_rules.html")

@@ -1,5 +1,7 @@
 """The rotation of settings values on other pages: `{% load rotation %}`."""
 
+from collections.abc import Sequence
+
 from django import template
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
@@ -24,9 +26,8 @@ def rotation_of(namespace: Namespace, name: str, family: Family | None) -> Value
     return next(iter(value_ages.of_namespace(namespace, {family.pk: family}, name)), None)
 
 
-def rotation_alarms() -> list[Alarm]:
+def rotation_alarms(found: Sequence[ValueAge]) -> list[Alarm]:
     """One alarm for the values that are overdue for rotation, and one for those that are due within 14 days."""
-    found = value_ages.ruled()
     overdue = [one for one in found if one.state == RotationState.OVERDUE]
     due = [one for one in found if one.state == RotationState.DUE]
     alarms = []

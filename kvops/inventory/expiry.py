@@ -149,17 +149,6 @@ def trend(family: Family | None) -> list[tuple[Environment, date, int]]:
     return [(environment, day, number) for (environment, day), number in ordered]
 
 
-def lacking_now() -> list[tuple[Scan, int, list[str]]]:
-    """The newest scans with keys that lack the expiry of their design: the number of keys, and the families."""
-    found = []
-    for namespace in Namespace.objects.select_related("environment").order_by("environment__order", "binding"):
-        scan = Scan.objects.newest(namespace)
-        counts = list(scan.counts.filter(lacking__gt=0).order_by("-lacking")) if scan else []
-        if scan and counts:
-            found.append((scan, sum(one.lacking or 0 for one in counts), [one.pattern for one in counts]))
-    return found
-
-
 def report(scan: Scan, *, actor: log.Actor) -> None:
     """Record and announce the families with more keys that lack their expiry than at the scan before, in its merge."""
     before = Scan.objects.complete().filter(namespace=scan.namespace_id).exclude(pk=scan.pk).order_by("-completed_at")

@@ -5,8 +5,9 @@ binary search, here and in Postgres (`width_bucket`), however many keys and fami
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from django.db import connection
 from django.utils.translation import gettext_lazy as _
@@ -111,7 +112,11 @@ def _family(table: TomlTable) -> FamilyDefinition:
 
 def families_in_force() -> tuple[FamilyDefinition, ...]:
     """The families in force, sorted."""
-    rows = Family.objects.values(*FamilyDefinition.__dataclass_fields__)
+    return stored_families(Family.objects.values(*FamilyDefinition.__dataclass_fields__))
+
+
+def stored_families(rows: Iterable[Mapping[str, Any]]) -> tuple[FamilyDefinition, ...]:
+    """The families of these rows, sorted."""
     found = (FamilyDefinition(**{**row, "notice_days": tuple(row["notice_days"])}) for row in rows)
     return tuple(sorted(found, key=lambda d: d.key))
 

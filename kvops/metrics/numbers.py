@@ -14,7 +14,7 @@ from kvops import clock
 from kvops.connections.answers import WITHIN
 from kvops.connections.budget import SharedBudget
 from kvops.models import AnswerCount, ApprovalRequest, Environment, Notification, RefusedToken, Run
-from kvops.overview import status
+from kvops.overview import estate, gather
 from kvops.supervision import heartbeats, work
 
 BACKUP_AGES = "backups.generations.coverage.ages"
@@ -72,7 +72,7 @@ def _waiting_runs() -> Metric:
 
 def _keys() -> Metric:
     keys = GaugeMetricFamily("kvops_keys", "Keys at the newest scan.", labels=["environment", "binding", "category"])
-    for column in status.columns():
+    for column in estate.Estate(gather.ask(estate.questions(), {})).columns:
         for held in column.holdings:
             for category, count in held.categories:
                 keys.add_metric([column.environment.slug, held.namespace.binding, category], count)

@@ -1,6 +1,6 @@
 """The alarms about keys: unexplained changes, unclassified keys, and keys that lack the expiry of their family."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops.help import alarms as help_alarms
-from kvops.inventory import expiry as key_expiry
-from kvops.models import Namespace, Scan
+from kvops.models import Environment, Scan
 from kvops.names import visible
+from kvops.overview.estate import Estate, Holdings
 from kvops.wording import spelled
 
 SHOWN = 20
@@ -22,7 +22,11 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A problem that a person must look at, with its page, and the code of its help (`kvops.help.alarms`)."""
+    """A problem that a person must look at, with its page, and the code of its help (`kvops.help.alarms`).
+
+    `also` are the other environments that it is about. The overview makes one line of alarms that have the same code
+    and `group`: of the same thing in several environments. `together` is the title of that line, for the sum of their `n`.
+    """
 
     level: str
     code: str
@@ -31,6 +35,11 @@ class Alarm:
     url: str = ""
     action: str = ""
     since: datetime | None = None
+    environment: Environment | None = None
+    also: Sequence[Environment] = ()
+    group: str = ""
+    n: int = 0
+    together: Callable[[int], str] | None = None
 
     @property
     def help(self) -> str:
@@ -43,70 +52,121 @@ def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda one: (one.level != "danger", one.since is None, one.since or NEVER))
 
 
-def alarms(unclassified: Iterable[tuple[Namespace, int, str, Scan | None]]) -> list[Alarm]:
-    """All alarms about keys.
-
-    `unclassified` has each namespace with its number of such keys, its page of keys, and its newest scan.
-    """
-    return [*_unexplained(), *_unclassified(unclassified), *_lacking()]
-
-
-def _unexplained() -> list[Alarm]:
+def unexplained() -> list[Alarm]:
     """Alarms for each scan with unexplained deletions or unexpected keys, until a person has acknowledged it."""
     found = []
     for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
         if scan.unexpected:
             found.append(_unexpected(scan))
-        if not scan.unexplained:
-            continue
-        title = ngettext(
-            "%(namespace)s: %(count)s unexplained deletion",
-            "%(namespace)s: %(count)s unexplained deletions",
-            scan.unexplained,
-        ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
-        text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
-        url = reverse("unexplained-scan", args=[scan.pk])
-        found.append(Alarm("danger", "deletion.unexplained", title, text, url, _("See details"), scan.completed_at))
+        if scan.unexplained:
+            found.append(_deleted(scan))
     return found
+
+
+def _deleted(scan: Scan) -> Alarm:
+    title = ngettext(
+        "%(namespace)s: %(count)s unexplained deletion",
+        "%(namespace)s: %(count)s unexplained deletions",
+        scan.unexplained,
+    ) % {"namespace": scan.namespace, "count": spelled(scan.unexplained)}
+    return Alarm(
+        "danger",
+        "deletion.unexplained",
+        title,
+        _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval."),
+        reverse("unexplained-scan", args=[scan.pk]),
+        _("See details"),
+        scan.completed_at,
+        scan.namespace.environment,
+        group="all",
+        n=scan.unexplained,
+        together=lambda n: ngettext("%(n)s unexplained deletion", "%(n)s unexplained deletions", n) % {"n": spelled(n)},
+    )
 
 
 def _unexpected(scan: Scan) -> Alarm:
     title = ngettext(
         "%(namespace)s: %(count)s unexpected key", "%(namespace)s: %(count)s unexpected keys", scan.unexpected
     ) % {"namespace": scan.namespace, "count": spelled(scan.unexpected)}
-    text = _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it.")
-    url = f"{reverse('unexplained-scan', args=[scan.pk])}?show=new"
-    return Alarm("danger", "key.unexpected", title, text, url, _("See details"), scan.completed_at)
+    return Alarm(
+        "danger",
+        "key.unexpected",
+        title,
+        _("A legacy family, or a prefix that a clean-up emptied, must get no new key. Find out who wrote it."),
+        f"{reverse('unexplained-scan', args=[scan.pk])}?show=new",
+        _("See details"),
+        scan.completed_at,
+        scan.namespace.environment,
+        group="all",
+        n=scan.unexpected,
+        together=lambda n: ngettext("%(n)s unexpected key", "%(n)s unexpected keys", n) % {"n": spelled(n)},
+    )
 
 
-def _unclassified(counts: Iterable[tuple[Namespace, int, str, Scan | None]]) -> list[Alarm]:
+def unclassified(holdings: Iterable[Holdings]) -> list[Alarm]:
+    """One alarm for each namespace with keys that belong to no family."""
     found = []
-    for namespace, count, keys_url, scan in counts:
-        if not count:
+    for held in holdings:
+        if not held.unclassified:
             continue
-        title = _("%(namespace)s has unclassified keys") % {"namespace": namespace}
         text = ngettext(
             "%(count)s key is treated like a setting until it has a family.",
             "%(count)s keys are treated like settings until they have a family.",
-            count,
-        ) % {"count": spelled(count)}
-        since = scan.completed_at if scan else None
-        url = f"{keys_url}?category=unclassified"
-        found.append(Alarm("warning", "key.unclassified", title, text, url, _("See details"), since))
+            held.unclassified,
+        ) % {"count": spelled(held.unclassified)}
+        found.append(
+            Alarm(
+                "warning",
+                "key.unclassified",
+                _("%(namespace)s has unclassified keys") % {"namespace": held.namespace},
+                text,
+                f"{held.keys_url}?category=unclassified",
+                _("See details"),
+                held.scanned_at,
+                held.namespace.environment,
+                group="all",
+                n=held.unclassified,
+                together=lambda n: ngettext("%(n)s unclassified key", "%(n)s unclassified keys", n) % {"n": spelled(n)},
+            )
+        )
     return found
 
 
-def _lacking() -> list[Alarm]:
+def lacking(estate: Estate) -> list[Alarm]:
     """One alarm for each namespace with keys that lack the expiry of their family, while the newest scan has any."""
     found = []
-    for scan, count, families in key_expiry.lacking_now():
+    for held in estate.holdings:
+        counts = [(one, held.count(one)) for one in estate.families if one.binding == held.namespace.binding]
+        families = [(count.lacking, family) for family, count in counts if count and count.lacking]
+        if not families:
+            continue
+        n = sum(keys for keys, _family in families)
         title = ngettext(
             "%(namespace)s: %(count)s key lacks the expiry of its family",
             "%(namespace)s: %(count)s keys lack the expiry of their family",
-            count,
-        ) % {"namespace": scan.namespace, "count": spelled(count)}
-        named = ", ".join(map(visible, families[:NAMED]))
-        text = _("Their families are designed to expire, but these keys never do: %(families)s.") % {"families": named}
-        url, see = reverse("expiry"), _("See details")
-        found.append(Alarm("warning", "key.lacks_expiry", title, text, url, see, scan.completed_at))
+            n,
+        ) % {"namespace": held.namespace, "count": spelled(n)}
+        most = sorted(families, key=lambda one: -one[0])[:NAMED]
+        named = ", ".join(visible(str(family)) for _keys, family in most)
+        found.append(
+            Alarm(
+                "warning",
+                "key.lacks_expiry",
+                title,
+                _("Their families are designed to expire, but these keys never do: %(families)s.")
+                % {"families": named},
+                reverse("expiry"),
+                _("See details"),
+                held.scanned_at,
+                held.namespace.environment,
+                group="all",
+                n=n,
+                together=lambda n: (
+                    ngettext(
+                        "%(n)s key lacks the expiry of its family", "%(n)s keys lack the expiry of their family", n
+                    )
+                    % {"n": spelled(n)}
+                ),
+            )
+        )
     return found

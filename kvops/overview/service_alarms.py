@@ -2,19 +2,39 @@
 
 from datetime import timedelta
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
 from kvops.models import Environment, RefusedToken, Run, Skew
+from kvops.models.runs import RunQuerySet
+from kvops.overview.gather import Answers, Question
 from kvops.overview.key_alarms import Alarm
 
 
-def alarms() -> list[Alarm]:
+def questions() -> dict[str, Question]:
+    """Whether a token is refused now, a clock differs, or a run has waited for long."""
+    return {
+        "refused": RefusedToken.objects.filter(over_at=None),
+        "apart": Skew.objects.filter(Q(seconds__gt=timing.SKEW) | Q(seconds__lt=-timing.SKEW)),
+        "waiting": _late(),
+    }
+
+
+def alarms(answers: Answers) -> list[Alarm]:
     """All alarms about services."""
-    return [*_refused(), *_apart(), *_waiting()]
+    return [
+        *(_refused() if "refused" in answers else ()),
+        *(_apart() if "apart" in answers else ()),
+        *(_waiting() if "waiting" in answers else ()),
+    ]
+
+
+def _late() -> RunQuerySet:
+    """The runs that have waited long for a service."""
+    return Run.objects.open().filter(waiting_since__lt=Now() - timedelta(seconds=timing.WAITING_TOLD))
 
 
 def _refused() -> list[Alarm]:
@@ -28,7 +48,16 @@ def _refused() -> list[Alarm]:
         }
         text = _("Every run that needs it fails. Replace the secret, or give the token its permission.")
         found.append(
-            Alarm("danger", "token.refused", title, text, reverse("environments"), _("See details"), one.since)
+            Alarm(
+                "danger",
+                "token.refused",
+                title,
+                text,
+                reverse("environments"),
+                _("See details"),
+                one.since,
+                one.environment,
+            )
         )
     return found
 
@@ -49,6 +78,7 @@ def _apart() -> list[Alarm]:
             reverse("environments"),
             _("See details"),
             one.measured_at,
+            one.environment,
         )
         for one in Skew.objects.select_related("environment").order_by("environment__order", "service")
         if one.too_large
@@ -57,21 +87,21 @@ def _apart() -> list[Alarm]:
 
 def _waiting() -> list[Alarm]:
     """One alarm for each environment with runs that have waited long for a service."""
-    late = Run.objects.open().filter(waiting_since__lt=Now() - timedelta(seconds=timing.WAITING_TOLD))
-    waiting = late.values("environment").annotate(runs=Count("pk"), since=Min("waiting_since")).order_by("environment")
-    names = dict(Environment.objects.values_list("pk", "name"))
+    waiting = _late().values("environment").annotate(runs=Count("pk"), since=Min("waiting_since"))
+    environments = Environment.objects.in_bulk()
     title = _("Work of %(environment)s waits for a service")
     return [
         Alarm(
             "warning",
             "run.waiting",
-            title % {"environment": names[one["environment"]]},
+            title % {"environment": environments[one["environment"]].name},
             ngettext("%(n)s run waits and tries again.", "%(n)s runs wait and try again.", one["runs"])
             % {"n": one["runs"]},
             reverse("runs"),
             _("See details"),
             one["since"],
+            environments[one["environment"]],
         )
-        for one in waiting
+        for one in waiting.order_by("environment")
         if one["environment"]
     ]

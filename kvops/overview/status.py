@@ -1,43 +1,50 @@
-"""The state of every environment for the overview: open work, waiting requests, alarms.
+"""What this floor tells the overview: waiting requests and to-dos, work under way, and what is wrong.
 
 It counts no keys; the scans did.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Now
+from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Cast, Concat, Now
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
 from kvops.approvals import kinds as approval_kinds
+from kvops.approvals.titles import title_of
 from kvops.models import (
     ApprovalRequest,
-    Category,
     EmergencyStop,
-    Environment,
+    Firing,
     Heartbeat,
-    Namespace,
     Notification,
     Person,
     PolicyVersion,
+    ReferenceAnswer,
     Role,
     Run,
+    RunbookTodo,
     Scan,
-    ScanCount,
+    Schedule,
 )
-from kvops.overview import key_alarms, service_alarms
+from kvops.names import visible
+from kvops.overview import coming as coming_events, estate as key_estate, key_alarms, service_alarms
+from kvops.overview.estate import Column, Estate
+from kvops.overview.gather import Answers, Question, moment
 from kvops.overview.key_alarms import NEVER, Alarm
-from kvops.schedules import punctuality
-from kvops.supervision import heartbeats
-from kvops.wording import said
+from kvops.overview.lines import Line, Urgency
+from kvops.overview.sources import Reader, Source, register
+from kvops.runbook import todo
+from kvops.schedules import jobs as schedule_jobs, punctuality
+from kvops.wording import said, spelled
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
+NOTED_DAYS = 7
+"""Days. What a person has acknowledged stays on the overview for so long, folded."""
 
 
 @dataclass(frozen=True)
@@ -49,75 +56,33 @@ class SetupStep:
     note: str
 
 
-@dataclass(frozen=True)
-class Holdings:
-    """A namespace with the counts of its newest scan."""
-
-    namespace: Namespace
-    scan: Scan | None
-    scanning: Run | None
-    counts: dict[str, int]
-
-    @property
-    def categories(self) -> list[tuple[str, int]]:
-        """Keys per category, in the order of the policy."""
-        return [(category.value, self.counts[category]) for category in Category if self.counts.get(category)]
-
-    @property
-    def total(self) -> int:
-        """All keys."""
-        return sum(self.counts.values())
-
-    @property
-    def keys_url(self) -> str:
-        """The page of the keys."""
-        return _address("keys", self.namespace)
-
-    @property
-    def scan_url(self) -> str:
-        """The address that starts a scan."""
-        return _address("scan", self.namespace)
+def _lists(_reader: Reader, as_of: datetime | None) -> Mapping[str, Question]:
+    lists = key_estate.questions()
+    if as_of:
+        return lists
+    beats = Heartbeat.objects.filter(name__in=["sweep", "worker", "canary"]).values_list("name", "at")
+    versions = PolicyVersion.objects.order_by("-number").values_list("number", "definition")[:1]
+    return {**lists, **coming_events.questions(), "beats": beats, "policies": versions}
 
 
-@dataclass(frozen=True)
-class Column:
-    """An environment and its namespaces."""
-
-    environment: Environment
-    holdings: list[Holdings] = field(default_factory=list)
-
-
-def _address(name: str, namespace: Namespace) -> str:
-    return reverse(name, args=[namespace.environment.slug, namespace.binding])
-
-
-def columns() -> list[Column]:
-    """Every environment in the order of clean-up, with the counts of the newest scans."""
-    found = {one.pk: Column(one) for one in Environment.objects.order_by("order")}
-    namespaces = list(Namespace.objects.select_related("environment").order_by("binding"))
-    # One short index read per namespace; DISTINCT ON would read every scan there ever was.
-    newest = {one.pk: Scan.objects.newest(one) for one in namespaces}
-    counts: dict[int, dict[str, int]] = defaultdict(dict)
-    for scan, category, keys in (
-        ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values() if scan])
-        .values_list("scan", "category")
-        .annotate(Sum("keys"))
-    ):
-        counts[scan][category] = keys
-    scanning = {
-        run.subject: run
-        for run in Run.objects.open().filter(
-            kind=Run.Kind.SCAN, subject__in=[f"namespace:{one.pk}" for one in namespaces]
-        )
+def _whether(reader: Reader) -> Mapping[str, Question]:
+    return {
+        **service_alarms.questions(),
+        "failed": _failed_runs(),
+        "undelivered": _late_messages(),
+        "missed": _perhaps_overdue(),
+        "unexplained": Scan.objects.unexplained(),
+        "acknowledged": _acknowledged(),
+        "waiting_requests": requests_for(reader.person, reader.roles),
+        "running": running(),
+        "my_todos": RunbookTodo.objects.filter(done_at=None, owner=reader.person),
+        "my_follow_ups": ReferenceAnswer.objects.filter(
+            kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None, owner=reader.person
+        ),
     }
-    for one in namespaces:
-        scan = newest[one.pk]
-        holdings = Holdings(one, scan, scanning.get(f"namespace:{one.pk}"), counts[scan.pk] if scan else {})
-        found[one.environment_id].holdings.append(holdings)
-    return list(found.values())
 
 
-def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
+def requests_for(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
     """The requests that wait for the person: to decide, to put an approved change in force, or to answer a rejection.
 
     A rejection of a deletion is left out, because its stage waits; so is the release of a stop that is over.
@@ -137,22 +102,22 @@ def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[Approval
             kind__in=[name for name, kind in approval_kinds.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
-    in_force = [f"stop:{pk}" for pk in EmergencyStop.objects.in_force().values_list("pk", flat=True)]
+    subject = Concat(Value("stop:"), Cast("pk", CharField()))
+    in_force = EmergencyStop.objects.in_force().annotate(named=subject).values("named")
     released = Q(kind=ApprovalRequest.Kind.RELEASE_STOP) & ~Q(subject__in=in_force)
-    found = requests.exclude(released).select_related("environment", "requester", "approver")
-    return found.order_by("decide_by")[:SHOWN]
+    return requests.exclude(released).select_related("environment", "requester", "approver").order_by("decide_by")
 
 
 def running() -> QuerySet[Run]:
     """The runs that are not over, oldest first; a late check only while a worker holds it."""
     asleep = Q(kind=Run.Kind.LATE_CHECK, owner="")
-    return Run.objects.open().exclude(asleep).select_related("environment").order_by("pk")[:SHOWN]
+    return Run.objects.open().exclude(asleep).select_related("environment", "started_by").order_by("pk")
 
 
-def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
+def first_steps(shown: Sequence[Column], *, has_policy: bool) -> list[SetupStep]:
     """The set-up steps; empty once every environment was scanned."""
-    scans = [holdings.scan for column in shown for holdings in column.holdings]
-    done = [bool(shown), PolicyVersion.objects.exists(), bool(scans) and all(scans)]
+    scans = [holdings.scanned_at for column in shown for holdings in column.holdings]
+    done = [bool(shown), has_policy, bool(scans) and all(scans)]
     if all(done):
         return []
     texts = [
@@ -171,55 +136,97 @@ def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
     return [SetupStep(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
 
 
-def alarms(shown: Sequence[Column]) -> list[Alarm]:
-    """All alarms: processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
-    unclassified = [
-        (held.namespace, held.counts.get(Category.UNCLASSIFIED, 0), held.keys_url, held.scan)
-        for column in shown
-        for held in column.holdings
-    ]
-    others = [*service_alarms.alarms(), *key_alarms.alarms(unclassified)]
-    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *others]
-
-
-def _processes() -> list[Alarm]:
-    """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
+def _steps(answers: Answers, reader: Reader, _estate: Estate) -> list[Line]:
     found = []
-    if sweep := _late("sweep", timing.CANARY_LATE):
+    if "waiting_requests" in answers:
+        found += [_request(one) for one in requests_for(reader.person, reader.roles)[:SHOWN]]
+    if "my_todos" in answers or "my_follow_ups" in answers or "my_cases" in answers:
+        today = todo.today()
+        for one in todo.open_todos(reader.person)[:SHOWN]:
+            late = one.due < today
+            label = _("overdue since") if late else _("due")
+            places = [(one.environment, one.address)] if one.environment else []
+            found.append(
+                Line(
+                    Urgency.RED if late else Urgency.STEP,
+                    visible(one.title),
+                    f"{label} {one.due}",
+                    one.address,
+                    _("Open"),
+                    places,
+                )
+            )
+    return found
+
+
+def _request(request: ApprovalRequest) -> Line:
+    url = reverse("approval", args=[request.pk])
+    places = [(request.environment, url)] if request.environment else []
+    title, text = title_of(request), request.requester.name
+    step = Urgency.STEP
+    if request.state == ApprovalRequest.State.PENDING:
+        return Line(step, title, text, url, _("Decide"), places, request.decide_by, _("Decide by"), request.decide_by)
+    if request.state == ApprovalRequest.State.REJECTED:
+        sentence = _("Rejected by %(name)s: %(reason)s") % {
+            "name": request.approver.name if request.approver else "",
+            "reason": request.reason[:120],
+        }
+        return Line(step, title, sentence, url, _("See the reason"), places, request.decided_at)
+    return Line(step, title, text, url, _("Apply"), places, request.use_by, _("Apply by"), request.use_by)
+
+
+def _alarms(answers: Answers, estate: Estate) -> list[Alarm]:
+    """Alarms for processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
+    return [
+        *_processes(answers),
+        *(_failed() if "failed" in answers else ()),
+        *(_undelivered() if "undelivered" in answers else ()),
+        *(_overdue() if "missed" in answers else ()),
+        *service_alarms.alarms(answers),
+        *(key_alarms.unexplained() if "unexplained" in answers else ()),
+        *key_alarms.unclassified(estate.holdings),
+        *key_alarms.lacking(estate),
+    ]
+
+
+def _processes(answers: Answers) -> list[Alarm]:
+    """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
+    seen = {name: moment(at) or NEVER for name, at in answers["beats"]}
+    found = []
+
+    def late(name: str, limit: float) -> str:
+        """The time since a process was last seen, in words; empty if it is within `limit` seconds."""
+        if name not in seen:
+            return _("It was never seen.")
+        seconds = (answers.now - seen[name]).total_seconds()
+        if seconds <= limit:
+            return ""
+        minutes = int(seconds // 60)
+        return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {
+            "n": minutes
+        }
+
+    if sweep := late("sweep", timing.CANARY_LATE):
         text = f"{sweep} {_('Start manage.py sweep.')}"
-        found.append(Alarm("danger", "process.sweep", _("The sweep does not run"), text, since=_seen("sweep")))
+        since = seen.get("sweep", NEVER)
+        found.append(Alarm("danger", "process.sweep", _("The sweep does not run"), text, since=since))
     # While a part of a backup is written, no task returns for as long as a part may take.
-    worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
+    worker = late("worker", timing.CANARY_LATE) or late("canary", timing.CANARY_LATE + timing.PART)
     if worker:
         text = f"{worker} {_('Start manage.py worker.')}"
-        since = min(_seen("worker"), _seen("canary"))
+        since = min(seen.get("worker", NEVER), seen.get("canary", NEVER))
         title = _("The worker does not execute tasks")
         found.append(Alarm("danger", "process.worker", title, text, since=since))
     return found
 
 
-def _seen(name: str) -> datetime:
-    """The time when a process was last seen; long ago if it never was."""
-    seen = Heartbeat.objects.filter(name=name).values_list("at", flat=True).first()
-    return seen or NEVER
-
-
-def _late(name: str, limit: float) -> str:
-    """The time since a process was last seen, in words; empty if it is within `limit` seconds."""
-    seconds = heartbeats.age(name)
-    if seconds is None:
-        return _("It was never seen.")
-    if seconds <= limit:
-        return ""
-    minutes = int(seconds // 60)
-    return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {
-        "n": minutes
-    }
+def _failed_runs() -> QuerySet[Run]:
+    return Run.objects.unattended().order_by("-pk")
 
 
 def _failed() -> list[Alarm]:
-    """One alarm for the failed runs of a week that were neither resumed nor followed by a newer run."""
-    failed = list(Run.objects.unattended().order_by("-pk")[: SHOWN + 1])
+    """One alarm for the failed runs."""
+    failed = list(_failed_runs().select_related("environment")[: SHOWN + 1])
     if not failed:
         return []
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
@@ -228,14 +235,19 @@ def _failed() -> list[Alarm]:
     else:
         text = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
         url = f"{reverse('runs')}?state=failed"
-    return [Alarm("danger", "run.failed", title, text, url, _("See details"), failed[-1].finished_at)]
+    environment = failed[0].environment if len({run.environment_id for run in failed}) == 1 else None
+    since = failed[-1].finished_at
+    return [Alarm("danger", "run.failed", title, text, url, _("See details"), since, environment)]
+
+
+def _late_messages() -> QuerySet[Notification]:
+    return Notification.objects.undelivered().late()
 
 
 def _undelivered() -> list[Alarm]:
     """One alarm for messages that could not be delivered, or have been under way for too long."""
-    found = Notification.objects.undelivered().late()
-    if not (count := found.count()):
-        return []
+    found = _late_messages()
+    count = found.count()
     title = ngettext(
         "%(count)s notification could not be delivered", "%(count)s notifications could not be delivered", count
     ) % {"count": count}
@@ -244,6 +256,15 @@ def _undelivered() -> list[Alarm]:
     since = found.earliest("created_at").created_at
     url = f"{reverse('notifications')}?state=undelivered"
     return [Alarm("danger", "message.undelivered", title, text, url, _("See details"), since)]
+
+
+def _perhaps_overdue() -> QuerySet[Schedule]:
+    """The schedules whose newest due time did not succeed; `punctuality` knows which of them are overdue."""
+    newest = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at")
+    good = punctuality.good(Firing.objects.filter(pk=OuterRef("newest")))
+    known = Schedule.objects.filter(job__in=schedule_jobs.JOBS, paused_at=None)
+    with_newest = known.annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
+    return with_newest.filter(~Exists(good))
 
 
 def _overdue() -> list[Alarm]:
@@ -256,3 +277,26 @@ def _overdue() -> list[Alarm]:
     since = min((one.newest.due_at for one in found if one.newest), default=None)
     title %= {"count": len(found)}
     return [Alarm("danger", "schedule.missed", title, text, reverse("schedules"), _("See details"), since)]
+
+
+def _acknowledged() -> QuerySet[Scan]:
+    return Scan.objects.odd().filter(acknowledged_at__gt=Now() - timedelta(days=NOTED_DAYS))
+
+
+def _known(answers: Answers, _reader: Reader) -> list[Line]:
+    """The unexplained changes that a person acknowledged within the last days, with the note."""
+    if "acknowledged" not in answers:
+        return []
+    found = []
+    for scan in _acknowledged().select_related("namespace__environment", "acknowledged_by").order_by("-pk")[:SHOWN]:
+        n = scan.unexplained + scan.unexpected
+        title = ngettext("%(n)s unexplained change", "%(n)s unexplained changes", n) % {"n": spelled(n)}
+        person = scan.acknowledged_by.name if scan.acknowledged_by else ""
+        url = reverse("unexplained-scan", args=[scan.pk])
+        places = [(scan.namespace.environment, url)]
+        text = f"{person}: {scan.acknowledged_note[:120]}"
+        found.append(Line(Urgency.KNOWN, title, text, url, _("See details"), places, scan.acknowledged_at))
+    return found
+
+
+SOURCE = register(Source(_lists, _whether, _alarms, _steps, coming_events.coming, _known))

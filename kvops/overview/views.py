@@ -1,38 +1,47 @@
-"""The first page: the state of every environment, and waiting work by person."""
+"""The first page: a verdict, what is to be done, what is under way and coming, and what can be restored."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from kvops.overview import status as overview_status
+from kvops import clock
+from kvops.models import Role
+from kvops.overview import page as overview_page, status
+from kvops.overview.forms import AsOfForm
+from kvops.overview.sources import Reader
 from kvops.people.signin import person_of
-from kvops.runbook import todo
 from kvops.web.live import live_part
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show every environment, the person's waiting requests, the running work and the alarms."""
-    person = person_of(request)
-    shown = overview_status.columns()
+    """Show where everything stands; with a past day, what could be restored at its end."""
+    form = AsOfForm(request.GET if "as_of" in request.GET else None)
+    wrong = form.is_bound and not form.is_valid()
+    as_of = form.moment() if form.is_bound else None
+    overview = overview_page.overview_for(_reader(request), as_of)
     context = {
-        "columns": shown,
-        "waiting": overview_status.waiting_requests(person, person.roles()),
-        "todos": todo.open_todos(person)[: overview_status.SHOWN],
-        "today": todo.today(),
-        "running": overview_status.running(),
-        "first_steps": overview_status.first_steps(shown),
-        "alarms": overview_status.alarms(shown),
-        "may_operate": request.user.has_perm("kvops.operate"),
+        "overview": overview,
+        "form": form,
+        "as_of": form.cleaned_data["as_of"] if as_of else None,
+        "running": [] if as_of else overview.running,
+        "may_operate": overview.reader.may_operate,
     }
-    return render(request, "overview/index.html", context)
+    template = "overview/as_of.html" if as_of else "overview/index.html"
+    return render(request, template, context, status=422 if wrong else 200)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest) -> HttpResponse:
     """Show the work under way. If there is none, load the whole page again."""
-    running = overview_status.running()
+    running = overview_page.under_way(status.running()[: status.SHOWN], clock.now())
     return live_part(request, "overview/index.html", {"running": running}, moving=bool(running))
+
+
+def _reader(request: HttpRequest) -> Reader:
+    held = {Role.OPERATOR: "kvops.operate", Role.REVIEWER: "kvops.review"}
+    roles = frozenset(role for role, permission in held.items() if request.user.has_perm(permission))
+    return Reader(person_of(request), roles)

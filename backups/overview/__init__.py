@@ -1,0 +1,1 @@
+"""What backups and clean-ups tell the overview: alarms, an operator's steps, what is coming, and the families."""

@@ -1,0 +1,264 @@
+"""The families on the overview: what can be restored now, or could be at the end of a past day, and how D1 agrees.
+
+A backup counts for a past day if it was finished by then, not deleted before the day was over, and verified at any
+time: its objects never change, so one that was read back whole later was whole before.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Exists, Max, Min, OuterRef, Q, Value
+from django.db.models.functions import Now, TruncDate
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from backups.datasets.definition import DatasetDefinition
+from backups.generations import coverage as family_coverage
+from backups.generations.coverage import KindOfBackup, NewestBackup
+from backups.models import Check, Dataset, Generation
+from kvops.models import Category, Family
+from kvops.overview.board import (
+    Agreement,
+    Board,
+    FamilyCell,
+    FamilyLine,
+    Forever,
+    ShownBackup,
+    Strip,
+    drawn,
+)
+from kvops.overview.estate import Column, Estate, Holdings
+from kvops.overview.gather import Answers, Question, Row, moment
+
+STRIP_DAYS = 14
+
+DATASET_FIELDS = tuple(DatasetDefinition.__dataclass_fields__)
+Status, Purpose = Generation.Status, Generation.Purpose
+
+
+def questions(as_of: datetime | None) -> dict[str, Question]:
+    """The newest backup of each set of prefixes, and the newest check of each dataset. `as_of` is a past moment."""
+    routine = Generation.objects.filter(purpose__in=[Purpose.ROUTINE, Purpose.CLEANUP])
+    good = Q(pk__in=Generation.objects.verified().here().values("pk"))
+    recent = Now() - timedelta(days=STRIP_DAYS + 1)
+    then = Q(verified_at__isnull=False, finished_at__lte=as_of or Now()) & (
+        Q(deleted_at=None) | Q(deleted_at__gt=as_of or Now())
+    )
+    kinds = routine.order_by().values("namespace_id", "prefixes", "patterns", "purpose").annotate(
+        newest=Max("pk", filter=then if as_of else good),
+        since=Min("started_at", filter=good),
+        ever=Min("started_at", filter=~Q(status=Status.WRITING)),
+        days=ArrayAgg(
+            TruncDate("started_at"),
+            distinct=True,
+            filter=good & Q(started_at__gt=recent),
+            default=Value([]),
+        ),
+        before=Max("started_at", filter=good & Q(started_at__lte=recent)),
+    )  # fmt: skip
+    shown = Generation.objects.filter(pk__in=kinds.values("newest"))
+    here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
+    checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
+    newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+    return {
+        "kinds": kinds.values_list(
+            "namespace_id", "prefixes", "patterns", "purpose", "newest", "since", "ever", "days", "before"
+        ),
+        "generations": shown.values_list("pk", "started_at", "verified_at", "status", here),
+        "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
+        "checks": newest.values_list("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at"),
+    }
+
+
+def newest_of_each() -> Question:
+    """The newest verified backup of each namespace, set of prefixes and purpose."""
+    found = Generation.objects.verified().here().order_by().values("namespace_id", "prefixes", "patterns", "purpose")
+    return found.annotate(newest=Max("pk")).values("newest")
+
+
+class _Read:
+    """The backups of the answers."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.now = answers.now
+        self.generations = {row[0]: row for row in answers["generations"]}
+        self.kinds = [(self._like(row), row) for row in answers["kinds"]]
+
+    def _like(self, row: Row) -> Generation:
+        """A backup of this kind, with what coverage needs of the newest one."""
+        namespace, prefixes, patterns, purpose, newest, *_rest = row
+        _pk, started_at, verified_at, status, _here = self.generations.get(newest, [None] * 5)
+        return Generation(
+            pk=newest,
+            namespace_id=namespace,
+            prefixes=prefixes,
+            patterns=patterns,
+            purpose=purpose,
+            started_at=moment(started_at),
+            verified_at=moment(verified_at),
+            status=status or "",
+        )
+
+    def coverage(self, estate: Estate) -> list[family_coverage.Coverage]:
+        """The coverage of each family, as `coverage.of_all` has it."""
+        verified = [
+            KindOfBackup(like, since) for like, row in self.kinds if row[4] and (since := moment(row[5])) is not None
+        ]
+        ever = [KindOfBackup(like, first) for like, row in self.kinds if (first := moment(row[6])) is not None]
+        verified.sort(key=lambda one: -one.newest.pk)
+        counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
+        return family_coverage.coverage_of(
+            estate.families,
+            [held.namespace for held in estate.holdings],
+            verified=verified,
+            ever=ever,
+            has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
+            now=self.now,
+        )
+
+    def made(self, held: Holdings, family: Family) -> tuple[set[date], date | None]:
+        """The days of the verified backups of a family, and the last day before the strip with one."""
+        days: set[date] = set()
+        before = []
+        for like, row in self.kinds:
+            if like.namespace_id == held.namespace.pk and family_coverage.covers(like, family):
+                days |= {date.fromisoformat(day) for day in row[7]}
+                before += [timezone.localdate(at) for at in [moment(row[8])] if at]
+        return days, max(before, default=None)
+
+    def newest(self, held: Holdings, family: Family) -> ShownBackup | None:
+        """The newest of the backups that were asked for, with what became of it."""
+        mine = [
+            like.pk
+            for like, _row in self.kinds
+            if like.pk and like.namespace_id == held.namespace.pk and family_coverage.covers(like, family)
+        ]
+        if not mine:
+            return None
+        pk, started_at, verified_at, status, here = self.generations[max(mine)]
+        fate = "" if status == Status.VERIFIED else status
+        return ShownBackup(
+            pk, moment(started_at) or self.now, moment(verified_at), fate or ("" if here else "elsewhere")
+        )
+
+
+def coverage_of(answers: Answers, estate: Estate) -> list[family_coverage.Coverage]:
+    """The coverage of each family by the answers."""
+    return answers.once("coverage", lambda: _Read(answers).coverage(estate))
+
+
+def board(answers: Answers, estate: Estate) -> Board:
+    """The table of the families, as of the moment that was asked about."""
+    table = _Table(_Read(answers), coverage_of(answers, estate))
+    lines = []
+    for family in estate.families:
+        cells = [table.cell(column, family) for column in estate.columns]
+        lines.append(
+            FamilyLine(
+                family,
+                family.binding,
+                cells,
+                drawn(_trend(estate, family.binding, family)),
+                _agreements(answers, estate, family),
+                [one for cell in cells if cell.holdings for one in _forever(cell.holdings, family)],
+            )
+        )
+    order = {category: at for at, category in enumerate(family_coverage.ORDER)}
+    lines.sort(key=lambda line: order[Category(line.family.category)] if line.family else 0)
+    return Board(lines, _unclassified(estate))
+
+
+class _Table:
+    """What the cells of the table are made of."""
+
+    def __init__(self, read: _Read, covered: Sequence[family_coverage.Coverage]) -> None:
+        self._read = read
+        self._today = timezone.localdate(read.now)
+        self._covered: Mapping[tuple[int | None, int], NewestBackup] = {
+            (row.family.pk, backup.namespace.pk): backup for row in covered for backup in row.backups
+        }
+
+    def cell(self, column: Column, family: Family) -> FamilyCell:
+        """A family in one environment."""
+        environment = column.environment
+        held = next((one for one in column.holdings if one.namespace.binding == family.binding), None)
+        if held is None:
+            return FamilyCell(environment, None)
+        count, backup = held.count(family), self._covered.get((family.pk, held.namespace.pk))
+        query = {"env": environment.slug, "binding": family.binding, "prefix": family.pattern}
+        light = str(backup.light) if backup else "unexpected"
+        return FamilyCell(
+            environment,
+            held,
+            count.keys if count else None,
+            f"{held.keys_url}?family={family.pk}",
+            self._read.newest(held, family),
+            light,
+            bool(backup and backup.short),
+            _strip(self._read.made(held, family), family, self._today) if light != "unexpected" else None,
+            f"{reverse('backups:backup_new')}?{urlencode(query)}",
+        )
+
+
+def _strip(made: tuple[set[date], date | None], family: Family, today: date) -> Strip:
+    days, last = made
+    allowed = timedelta(hours=max(24, family.interval_hours))
+    found = []
+    for at in reversed(range(STRIP_DAYS)):
+        day = today - timedelta(days=at)
+        last = max([one for one in (*days, last) if one and one <= day], default=None)
+        found.append("none" if last is None else "on_time" if day - last <= allowed else "late")
+    return Strip(found)
+
+
+def _trend(estate: Estate, binding: str, family: Family | None) -> Sequence[tuple[date, int]]:
+    """The trend of production's keys, or of the last environment's without production."""
+    holdings = [held for held in estate.holdings if held.namespace.binding == binding]
+    production = [held for held in holdings if held.namespace.environment.production] or holdings[-1:]
+    return estate.trend([held.namespace for held in production], family)
+
+
+def _agreements(answers: Answers, estate: Estate, family: Family) -> list[Agreement]:
+    """The newest check of each dataset of the family, by environment."""
+    checks = {(dataset, environment): row for dataset, environment, *row in answers["checks"]}
+    found = []
+    for pk, *fields in answers["datasets"]:
+        dataset = dict(zip(DATASET_FIELDS, fields, strict=True))
+        if dataset["binding"] != family.binding or not family.matches(dataset["prefix"]):
+            continue
+        for environment in estate.environments.values():
+            check, outcome, differences, _at = checks.get((pk, environment.pk), (None, "", 0, None))
+            if check is None:
+                found.append(Agreement(environment, "never", 0, reverse("backups:integrity")))
+            else:
+                state = "equal" if outcome == Check.Outcome.PASSED else "differs"
+                found.append(Agreement(environment, state, differences, reverse("backups:check", args=[check])))
+    return found
+
+
+def _forever(held: Holdings, family: Family) -> list[Forever]:
+    """The keys without an expiration: of a cache all, of another family those that should have one."""
+    count = held.count(family)
+    if count is None:
+        return []
+    n, expiring = (count.lacking, "lacking") if family.is_to_expire else (count.forever, "none")
+    if not n or (family.category != Category.CACHE and not family.is_to_expire):
+        return []
+    return [Forever(held.namespace.environment, n, f"{held.keys_url}?family={family.pk}&expiring={expiring}")]
+
+
+def _unclassified(estate: Estate) -> list[FamilyLine]:
+    """A line for each binding with keys that belong to no family."""
+    found = []
+    for binding in dict.fromkeys(held.namespace.binding for held in estate.holdings):
+        cells = []
+        for column in estate.columns:
+            held = next((one for one in column.holdings if one.namespace.binding == binding), None)
+            keys = held.unclassified if held and held.scanned_at else None
+            url = f"{held.keys_url}?category=unclassified" if held else ""
+            cells.append(FamilyCell(column.environment, held, keys, url))
+        if any(cell.keys for cell in cells):
+            found.append(FamilyLine(None, binding, cells, drawn(_trend(estate, binding, None))))
+    return found

@@ -1,0 +1,251 @@
+"""An operator's next steps on the overview: clean-ups, restores, changes, prunes, drills and standing approvals.
+
+A person who approved a request cannot start it, so it is left out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat, Now
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _, ngettext
+
+from backups.cleanup.next_action import OPERATORS_TURN, next_label
+from backups.models import (
+    CleanupStage,
+    Clearing,
+    DifferenceCase,
+    Drill,
+    Generation,
+    Investigation,
+    KeyChange,
+    PruneRequest,
+    Restore,
+    WorkerRule,
+)
+from kvops import timing
+from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
+from kvops.names import visible
+from kvops.overview.estate import Estate
+from kvops.overview.gather import Answers, Question
+from kvops.overview.lines import Line, Urgency
+from kvops.overview.sources import Reader
+
+SHOWN = 20
+"""Rows. The overview lists at most this many of each kind."""
+
+Approval = ApprovalRequest.State
+State = CleanupStage.State
+
+
+def questions(reader: Reader) -> Mapping[str, Question]:
+    """For each kind of step, whether there is one; for those who are no operators, only their cases."""
+    cases = {"my_cases": DifferenceCase.objects.filter(closed_at=None, owner=reader.person)}
+    if not reader.may_operate:
+        return cases
+    person = reader.person
+    return {
+        **cases,
+        "stages": _stages(),
+        "restores": _restores(person),
+        "changes": _changes(person),
+        "bulk_changes": _bulk_changes(person),
+        "prunes": _prunes(person),
+        "uncovered_investigations": _investigations(),
+        "uncovered_clearings": _clearings(),
+        "uncovered_workers": _workers(),
+    }
+
+
+def drills() -> Question:
+    """The environments whose drill is late, and whether their standing approval is in force."""
+    subject = Concat(Value("drill:"), OuterRef("environment__slug"))
+    asked = ApprovalRequest.objects.filter(kind=ApprovalRequest.Kind.DRILL, subject=subject)
+    mine = Drill.objects.filter(environment=OuterRef("environment"))
+    passed = mine.filter(passed=True, finished_at__gt=Now() - timedelta(seconds=timing.DRILL_LATE))
+    late = Scratch.objects.filter(
+        ~Exists(passed),
+        ~Exists(mine.filter(run__state__in=Run.OPEN)),
+        ~Exists(asked.filter(state=Approval.PENDING)),
+        Exists(Generation.objects.verified().filter(environment=OuterRef("environment"))),
+    )
+    approved = Exists(asked.filter(state=Approval.APPROVED, standing_until__gt=Now()))
+    return late.order_by("environment__order").values_list("environment_id", "environment__slug", "binding", approved)
+
+
+def steps(answers: Answers, reader: Reader, estate: Estate) -> Sequence[Line]:
+    """The steps that the person can take now."""
+    if not reader.may_operate:
+        return []
+    person = reader.person
+    kinds: Mapping[str, Callable[[], list[Line]]] = {
+        "stages": _stage_lines,
+        "restores": lambda: [_restore(one) for one in _restores(person)[:SHOWN]],
+        "changes": lambda: [_change(one) for one in _changes(person)[:SHOWN]],
+        "bulk_changes": lambda: [_bulk_change(one) for one in _bulk_changes(person)[:SHOWN]],
+        "prunes": lambda: [_prune(one) for one in _prunes(person)[:SHOWN]],
+        "uncovered_investigations": lambda: [_investigation(one) for one in _investigations()[:SHOWN]],
+        "uncovered_clearings": lambda: [_rule(one, "clearing") for one in _clearings()[:SHOWN]],
+        "uncovered_workers": lambda: [_rule(one, "worker") for one in _workers()[:SHOWN]],
+    }
+    found = [line for name, lines_of in kinds.items() if name in answers for line in lines_of()]
+    return [*found, *_drills(answers, estate)]
+
+
+def _line(
+    environment: Environment,
+    title: str,
+    subject: str,
+    url: str,
+    *,
+    since: datetime | None = None,
+    by: datetime | None = None,
+) -> Line:
+    """A step. `by` is the last moment at which the approval can be used."""
+    label = _("Approval ends") if by else ""
+    return Line(Urgency.STEP, title, subject, url, _("Open"), [(environment, url)], since, label, by)
+
+
+def _stages() -> QuerySet[CleanupStage]:
+    """The stages of open clean-ups that wait for an operator: it is their turn and they have no open run."""
+    busy = Q()
+    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
+        busy |= Q(**{f"{run}__state__in": Run.OPEN})
+    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
+    stages = CleanupStage.objects.filter(
+        ~Exists(earlier.exclude(state=State.ACCEPTED)),
+        state__in=OPERATORS_TURN,
+        request__ended_at=None,
+        request__completed_at=None,
+        scheduled=False,
+    )
+    waiting = stages.exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
+    return waiting.select_related("request__family", "environment", "approval").order_by("pk")
+
+
+def _stage_lines() -> list[Line]:
+    found = []
+    for stage in _stages()[:SHOWN]:
+        text = _("Clean-up %(what)s") % {"what": stage.request}
+        if stage.returned_because:
+            text = f"{text} · {stage.shown_returned_because}"
+        approved = stage.state == State.APPROVED and stage.approval
+        url = reverse("backups:stage", args=[stage.pk])
+        by = stage.approval.use_by if approved and stage.approval else None
+        found.append(_line(stage.environment, next_label(stage), text, url, since=stage.request.created_at, by=by))
+    return found
+
+
+def _restores(person: Person) -> QuerySet[Restore]:
+    found = Restore.objects.restoring().filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    return found.exclude(approval__approver=person).select_related("environment", "approval").order_by("pk")
+
+
+def _restore(one: Restore) -> Line:
+    subject = ngettext("%(n)s key from backup %(pk)s", "%(n)s keys from backup %(pk)s", one.names) % {
+        "n": number_format(one.names, force_grouping=True),
+        "pk": one.generation_id,
+    }
+    url = reverse("backups:restore", args=[one.pk])
+    by = one.approval.use_by if one.approval else None
+    return _line(one.environment, _("Start the restore"), subject, url, since=one.created_at, by=by)
+
+
+def _changes(person: Person) -> QuerySet[KeyChange]:
+    """Approved changes, and those whose run failed or was stopped: the key is not as it was, or a right is gone."""
+    approved = Q(state=KeyChange.State.APPROVED, approval__use_by__gt=Now())
+    resting = Q(state=KeyChange.State.WRITING, run__state__in=Run.RESUMABLE)
+    found = KeyChange.objects.filter(approved | resting).exclude(approval__approver=person)
+    return found.select_related("environment", "approval").order_by("pk")
+
+
+def _change(one: KeyChange) -> Line:
+    approved = one.state == KeyChange.State.APPROVED
+    title = _("Write the key") if approved else _("See why the change stopped")
+    url = reverse("backups:change", args=[one.pk])
+    by = one.approval.use_by if approved and one.approval else None
+    return _line(one.environment, title, visible(one.name), url, since=one.created_at, by=by)
+
+
+def _bulk_changes(person: Person) -> QuerySet[Restore]:
+    """Approved bulk changes, and those whose run failed or was stopped."""
+    approved = Q(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    resting = Q(state=Restore.State.WRITING, run__state__in=Run.RESUMABLE)
+    found = Restore.objects.filter(approved | resting).exclude(operation="").exclude(approval__approver=person)
+    return found.select_related("environment", "approval").order_by("pk")
+
+
+def _bulk_change(one: Restore) -> Line:
+    approved = one.state == Restore.State.APPROVED
+    title = _("Start the bulk change") if approved else _("See why the bulk change stopped")
+    subject = ngettext("%(n)s key", "%(n)s keys", one.names) % {"n": number_format(one.names, force_grouping=True)}
+    url = reverse("backups:bulk_change", args=[one.pk])
+    by = one.approval.use_by if approved and one.approval else None
+    return _line(one.environment, title, subject, url, since=one.created_at, by=by)
+
+
+def _prunes(person: Person) -> QuerySet[PruneRequest]:
+    found = PruneRequest.objects.filter(state=PruneRequest.State.APPROVED, approval__use_by__gt=Now())
+    return found.exclude(approval__approver=person).select_related("environment", "approval").order_by("pk")
+
+
+def _prune(one: PruneRequest) -> Line:
+    subject = ngettext("%(n)d backup", "%(n)d backups", one.generations) % {"n": one.generations}
+    url = reverse("backups:prune", args=[one.pk])
+    by = one.approval.use_by if one.approval else None
+    return _line(one.environment, _("Start the prune run"), subject, url, since=one.created_at, by=by)
+
+
+def _covered(kind: ApprovalRequest.Kind, page: str) -> QuerySet[ApprovalRequest]:
+    """The requests about the subject of the outer query that are pending or in force."""
+    return ApprovalRequest.objects.filter(
+        Q(state=Approval.PENDING) | Q(state=Approval.APPROVED, standing_until__gt=Now()),
+        kind=kind,
+        subject=Concat(Value(f"{page}:"), Cast(OuterRef("pk"), CharField())),
+    )
+
+
+def _investigations() -> QuerySet[Investigation]:
+    """Investigations whose backup nobody may delete at their end: no approval is asked for or in force."""
+    covered = _covered(ApprovalRequest.Kind.INVESTIGATION, "investigation")
+    return Investigation.objects.there().filter(~Exists(covered)).select_related("environment").order_by("pk")
+
+
+def _investigation(one: Investigation) -> Line:
+    label, url = _("Ask for the approval to delete its backup"), reverse("backups:investigation", args=[one.pk])
+    return _line(one.environment, label, one.title, url, since=one.created_at)
+
+
+def _clearings() -> QuerySet[Clearing]:
+    """Rules of scheduled clearings that no approval is asked for or in force for: they do not run."""
+    covered = _covered(ApprovalRequest.Kind.CLEARING, "clearing")
+    found = Clearing.objects.filter(~Exists(covered), retired_at=None)
+    return found.select_related("namespace__environment", "family").order_by("pk")
+
+
+def _workers() -> QuerySet[WorkerRule]:
+    """The same for the rules of expiry Workers."""
+    covered = _covered(ApprovalRequest.Kind.WORKER_EXPIRY, "worker")
+    found = WorkerRule.objects.filter(~Exists(covered), retired_at=None)
+    return found.select_related("namespace__environment", "family").order_by("pk")
+
+
+def _rule(one: Clearing | WorkerRule, page: str) -> Line:
+    label, url = _("Ask for the approval of the rule"), reverse(f"backups:{page}", args=[one.pk])
+    return _line(one.namespace.environment, label, str(one), url, since=one.created_at)
+
+
+def _drills(answers: Answers, estate: Estate) -> list[Line]:
+    """Overdue drills of environments with a scratch namespace and a verified backup, unless one is under way."""
+    url = reverse("backups:drills")
+    return [
+        _line(
+            estate.environments[environment],
+            _("Start a restore drill") if approved else _("Ask for the approval of restore drills"),
+            f"{slug}/{binding}",
+            url,
+        )
+        for environment, slug, binding, approved in answers["drills"]
+    ]

@@ -1,0 +1,195 @@
+"""The table of the families: what can be restored, whether it agrees with D1, and how many keys there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from kvops.models import Environment, Family
+from kvops.overview.estate import Holdings
+
+SHOWN = 12
+"""Families. The others fold."""
+WIDTH, HEIGHT = 60, 14
+"""Pixels of the drawing of a trend."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The last 14 days, oldest first: whether the family could be restored at the end of each day.
+
+    A day is on_time, late (only to an older state than the interval of the family says) or none.
+    """
+
+    days: Sequence[str]
+
+    @property
+    def on_time(self) -> int:
+        """The days on time."""
+        return self.days.count("on_time")
+
+    @property
+    def late(self) -> int:
+        """The late days."""
+        return self.days.count("late")
+
+    @property
+    def none(self) -> int:
+        """The days without a backup."""
+        return self.days.count("none")
+
+    @property
+    def marks(self) -> Sequence[tuple[str, str]]:
+        """For each state its marks as a path: high ones for on time, lower ones for late, the lowest for none."""
+        tops = {"on_time": 0, "late": 5, "none": 11}
+        paths = {
+            state: "".join(f"M{at * 6} {top}h5v{HEIGHT - top}h-5z" for at, day in enumerate(self.days) if day == state)
+            for state, top in tops.items()
+        }
+        return [(state, path) for state, path in paths.items() if path]
+
+
+@dataclass(frozen=True)
+class ShownBackup:
+    """A backup of the table. `fate` is empty while it exists, else the state that it has today."""
+
+    pk: int
+    started_at: datetime
+    verified_at: datetime | None
+    fate: str = ""
+
+
+@dataclass(frozen=True)
+class FamilyCell:
+    """A family in one environment; `holdings` is None if nothing is bound there."""
+
+    environment: Environment
+    holdings: Holdings | None
+    keys: int | None = None
+    keys_url: str = ""
+    backup: ShownBackup | None = None
+    light: str = "unexpected"
+    short: bool = False
+    strip: Strip | None = None
+    back_up_url: str = ""
+
+    @property
+    def expected(self) -> bool:
+        """Whether a backup is expected."""
+        return self.light != "unexpected"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The newest check of a family's keys against D1 in one environment: equal, differs or never."""
+
+    environment: Environment
+    state: str
+    differences: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Forever:
+    """The keys of a family without an expiration in one environment."""
+
+    environment: Environment
+    keys: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The keys at the last scan of each day, drawn as a line."""
+
+    points: str
+    first: int
+    last: int
+    day: date
+
+
+@dataclass(frozen=True)
+class FamilyLine:
+    """A line of the table; without a family, of the keys that have none."""
+
+    family: Family | None
+    binding: str
+    cells: Sequence[FamilyCell]
+    trend: Trend | None = None
+    agreements: Sequence[Agreement] = ()
+    forever: Sequence[Forever] = ()
+
+    @property
+    def agreements_shown(self) -> Sequence[Agreement]:
+        """The checks; one for all environments if their results are the same and none differs, production's."""
+        if len({one.state for one in self.agreements}) > 1 or any(one.differences for one in self.agreements):
+            return self.agreements
+        return sorted(self.agreements, key=lambda one: not one.environment.production)[:1]
+
+    @property
+    def expected(self) -> bool:
+        """Whether a backup is expected in any environment."""
+        return any(cell.expected for cell in self.cells)
+
+    @property
+    def restorable(self) -> bool:
+        """Whether there is a backup wherever one is expected."""
+        return all(cell.backup for cell in self.cells if cell.expected)
+
+    @property
+    def keys(self) -> int:
+        """The keys in all environments."""
+        return sum(cell.keys or 0 for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Board:
+    """The lines of all families, and those of the keys without one."""
+
+    lines: Sequence[FamilyLine]
+    unclassified: Sequence[FamilyLine]
+
+    @property
+    def shown(self) -> Sequence[FamilyLine]:
+        """The first lines, and those of the keys without a family."""
+        return [*self.lines[:SHOWN], *self.unclassified]
+
+    @property
+    def more(self) -> Sequence[FamilyLine]:
+        """The lines that fold."""
+        return self.lines[SHOWN:]
+
+    @property
+    def expected(self) -> Sequence[FamilyLine]:
+        """The families of which backups are expected."""
+        return [line for line in self.lines if line.expected]
+
+    @property
+    def restorable(self) -> Sequence[FamilyLine]:
+        """Those of them that can be restored in every environment."""
+        return [line for line in self.expected if line.restorable]
+
+    @property
+    def still_there(self) -> int:
+        """The number of restorable families all of whose backups exist today."""
+        cells = ([cell.backup for cell in line.cells if cell.expected] for line in self.restorable)
+        return sum(not any(backup.fate for backup in backups if backup) for backups in cells)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The time of the oldest of the newest backups."""
+        cells = [cell for line in self.restorable for cell in line.cells if cell.expected]
+        return min((cell.backup.started_at for cell in cells if cell.backup), default=None)
+
+
+def drawn(counts: Sequence[tuple[date, int]]) -> Trend | None:
+    """The trend as a line; None without two days."""
+    if len(counts) < 2:
+        return None
+    low, high = min(n for _day, n in counts), max(n for _day, n in counts)
+    span, first = (counts[-1][0] - counts[0][0]).days or 1, counts[0][0]
+    points = " ".join(
+        f"{1 + (WIDTH - 2) * (day - first).days / span:.0f},"
+        f"{HEIGHT - 2 - (HEIGHT - 4) * ((n - low) / (high - low) if high > low else 0.5):.0f}"
+        for day, n in counts
+    )
+    return Trend(points, counts[0][1], counts[-1][1], first)

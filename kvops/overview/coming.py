@@ -1,0 +1,72 @@
+"""The next 14 days: the next scans, backups and drills, and the approvals that end."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from kvops.models import ApprovalRequest, Environment, Schedule
+from kvops.overview.estate import Estate
+from kvops.overview.gather import Answers, Question, moment
+from kvops.overview.sources import DAYS_AHEAD, ComingEvent
+from kvops.schedules import jobs as schedule_jobs
+
+JOBS = ("scan", "backup", "drill")
+"""The schedules whose next due times are shown."""
+State = ApprovalRequest.State
+
+
+def questions() -> dict[str, Question]:
+    """The due times of the shown schedules, and the approvals that end within the next 14 days."""
+    until = Now() + timedelta(days=DAYS_AHEAD)
+    schedules = Schedule.objects.filter(job__in=JOBS, paused_at=None, next_at__lte=until)
+    ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(
+        state=State.APPROVED, use_by__range=(Now(), until)
+    )
+    approvals = ApprovalRequest.objects.filter(ends)
+    return {
+        "schedules": schedules.order_by("next_at", "environment__order").values_list(
+            "pk", "job", "environment_id", "next_at"
+        ),
+        "ending": approvals.order_by("pk").values_list(
+            "pk", "kind", "state", "environment_id", "decide_by", "use_by", "standing_until"
+        ),
+    }
+
+
+def coming(answers: Answers, estate: Estate) -> list[ComingEvent]:
+    """The due times, and the approvals that end."""
+    found, environments = [], estate.environments
+    for pk, job, environment, at in answers["schedules"]:
+        label, when = str(schedule_jobs.job_label(job)), moment(at)
+        if when:
+            found.append(ComingEvent(when, label, reverse("schedule", args=[pk]), environments.get(environment)))
+    for pk, kind, state, environment, decide_by, use_by, standing_until in answers["ending"]:
+        what = capfirst(ApprovalRequest.Kind(kind).label)
+        if state == State.PENDING:
+            text, end = _("Last day to decide: %(what)s"), decide_by
+        else:
+            text, end = (
+                (_("The standing approval ends: %(what)s"), standing_until)
+                if standing_until
+                else (_("The approval ends: %(what)s"), use_by)
+            )
+        when, url = moment(end), reverse("approval", args=[pk])
+        if when:
+            found.append(ComingEvent(when, text % {"what": what}, url, environments.get(environment)))
+    return found
+
+
+def in_order(events: Iterable[ComingEvent]) -> list[tuple[ComingEvent, Sequence[Environment]]]:
+    """The events, the next first; those of one minute and text are one, with their environments."""
+    merged: dict[object, tuple[ComingEvent, list[Environment]]] = {}
+    for event in sorted(events, key=lambda one: one.at):
+        key = (event.at.replace(second=0, microsecond=0), event.text)
+        _first, environments = merged.setdefault(key, (event, []))
+        if event.environment and event.environment not in environments:
+            environments.append(event.environment)
+    return list(merged.values())

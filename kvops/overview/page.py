@@ -1,0 +1,160 @@
+"""The overview, put together from what all sources tell."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from kvops.models import Environment, Run
+from kvops.overview import coming as coming_events, lines as overview_lines, sources, status
+from kvops.overview.board import Board
+from kvops.overview.estate import Column, Estate
+from kvops.overview.gather import Answers
+from kvops.overview.lines import Line, Verdict
+from kvops.overview.sources import ComingEvent, Reader
+from kvops.overview.status import SetupStep
+
+EVENING, MORNING = 18, 9
+"""Hours. A backup made between them is called that of last night, until the next evening."""
+EVENTS = 5
+"""Events. Those after them fold."""
+
+
+@dataclass(frozen=True)
+class RunUnderWay:
+    """A run with the seconds that it probably still takes; None if that cannot be told yet."""
+
+    run: Run
+    seconds_left: int | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that the page shows, for one reader at one moment, or as of the end of a past day."""
+
+    reader: Reader
+    answers: Answers
+    as_of: datetime | None = None
+
+    @cached_property
+    def estate(self) -> Estate:
+        """The environments with their keys."""
+        return Estate(self.answers)
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Every environment with its namespaces."""
+        return self.estate.columns
+
+    @cached_property
+    def board(self) -> Board:
+        """The table of the families."""
+        boards = [source.board for source in sources.all_sources() if source.board]
+        return boards[0](self.answers, self.estate) if boards else Board((), ())
+
+    @cached_property
+    def lines(self) -> Sequence[Line]:
+        """What is to be done, the worst first."""
+        alarms = [one for source in sources.all_sources() for one in source.alarms(self.answers, self.estate)]
+        steps = [
+            one for source in sources.all_sources() for one in source.steps(self.answers, self.reader, self.estate)
+        ]
+        return overview_lines.in_order([*steps, *overview_lines.from_alarms(alarms)])
+
+    @property
+    def shown(self) -> Sequence[Line]:
+        """The worst lines."""
+        return self.lines[: overview_lines.SHOWN]
+
+    @property
+    def more(self) -> Sequence[Line]:
+        """The lines that fold."""
+        return self.lines[overview_lines.SHOWN :]
+
+    @cached_property
+    def known(self) -> Sequence[Line]:
+        """What a person has noted or looks into."""
+        return [one for source in sources.all_sources() for one in source.known(self.answers, self.reader)]
+
+    @cached_property
+    def events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
+        """What the next 14 days bring."""
+        found = [one for source in sources.all_sources() for one in source.coming(self.answers, self.estate)]
+        return coming_events.in_order(found)
+
+    @property
+    def next_events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
+        """The first events."""
+        return self.events[:EVENTS]
+
+    @property
+    def later_events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
+        """The events that fold."""
+        return self.events[EVENTS:]
+
+    @cached_property
+    def running(self) -> Sequence[RunUnderWay]:
+        """The work under way."""
+        return under_way(status.running()[: status.SHOWN], self.answers.now) if "running" in self.answers else []
+
+    @property
+    def first_steps(self) -> Sequence[SetupStep]:
+        """The steps of setting up that are left."""
+        return status.first_steps(self.columns, has_policy=bool(self.answers["policies"]))
+
+    @property
+    def oldest(self) -> str:
+        """The time to which even the family with the oldest backup can be restored, in words; empty for none."""
+        return in_words(self.board.oldest, self.answers.now) if self.board.oldest else ""
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The first sentence."""
+        return overview_lines.verdict(
+            self.lines,
+            restorable=len(self.board.restorable),
+            families=len(self.board.expected),
+            oldest=self.oldest,
+            may_operate=self.reader.may_operate,
+        )
+
+    @property
+    def counted(self) -> Column | None:
+        """The environment whose keys are counted in the first line: production, else the last one."""
+        columns = [column for column in self.columns if column.holdings]
+        return next((one for one in columns if one.environment.production), columns[-1] if columns else None)
+
+
+def overview_for(reader: Reader, as_of: datetime | None = None) -> Overview:
+    """The overview for a reader, in one query as far as nothing waits."""
+    return Overview(reader, sources.answers_for(reader, as_of), as_of)
+
+
+def under_way(runs: Iterable[Run], now: datetime) -> Sequence[RunUnderWay]:
+    """The runs with the time they probably still take, by their progress so far."""
+    found = []
+    for run in runs:
+        left = None
+        if run.total and run.done and run.state == Run.State.RUNNING:
+            so_far = (now - run.created_at).total_seconds()
+            left = max(0, round(so_far * (run.total - run.done) / run.done))
+        found.append(RunUnderWay(run, left))
+    return found
+
+
+def in_words(at: datetime, now: datetime) -> str:
+    """A time of a backup in a sentence: last night, today or a date."""
+    local, today = timezone.localtime(at), timezone.localtime(now)
+    clock = f"{local:%H:%M}"
+    yesterday = today.date() - timedelta(days=1)
+    night = (local.date() == today.date() and local.hour < MORNING) or (
+        local.date() == yesterday and local.hour >= EVENING
+    )
+    if night:
+        return _("last night, %(time)s") % {"time": clock}
+    if local.date() == today.date():
+        return _("today, %(time)s") % {"time": clock}
+    return f"{local:%Y-%m-%d %H:%M}"
