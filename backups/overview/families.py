@@ -244,7 +244,7 @@ def _forever(held: Holdings, family: Family) -> list[Forever]:
     if count is None:
         return []
     n, expiring = (count.lacking, "lacking") if family.is_to_expire else (count.forever, "none")
-    if not n or (family.category != Category.CACHE and not family.is_to_expire):
+    if family.category != Category.CACHE and not family.is_to_expire:
         return []
     return [Forever(held.namespace.environment, n, f"{held.keys_url}?family={family.pk}&expiring={expiring}")]
 

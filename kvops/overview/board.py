@@ -42,7 +42,7 @@ class Strip:
         """For each state its marks as a path: high ones for on time, lower ones for late, the lowest for none."""
         tops = {"on_time": 0, "late": 5, "none": 11}
         paths = {
-            state: "".join(f"M{at * 6} {top}h5v{HEIGHT - top}h-5z" for at, day in enumerate(self.days) if day == state)
+            state: "".join(f"M{at * 5} {top}h4v{HEIGHT - top}h-4z" for at, day in enumerate(self.days) if day == state)
             for state, top in tops.items()
         }
         return [(state, path) for state, path in paths.items() if path]
@@ -120,10 +120,18 @@ class FamilyLine:
 
     @property
     def agreements_shown(self) -> Sequence[Agreement]:
-        """The checks; one for all environments if their results are the same and none differs, production's."""
-        if len({one.state for one in self.agreements}) > 1 or any(one.differences for one in self.agreements):
-            return self.agreements
-        return sorted(self.agreements, key=lambda one: not one.environment.production)[:1]
+        """The checks with the worst result, production's first; one for all if all have the same and none differs."""
+        worst = next(
+            (one for one in ("differs", "never") if any(each.state == one for each in self.agreements)), "equal"
+        )
+        found = [each for each in self.agreements if each.state == worst]
+        found.sort(key=lambda one: not one.environment.production)
+        return found[:1] if worst != "differs" and len(found) == len(self.agreements) else found
+
+    @property
+    def names_environments(self) -> bool:
+        """Whether the result of the checks differs by environment."""
+        return len({each.state for each in self.agreements}) > 1 or len(self.agreements_shown) > 1
 
     @property
     def expected(self) -> bool:

@@ -25,7 +25,8 @@ class Alarm:
     """A problem that a person must look at, with its page, and the code of its help (`kvops.help.alarms`).
 
     `also` are the other environments that it is about. The overview makes one line of alarms that have the same code
-    and `group`: of the same thing in several environments. `together` is the title of that line, for the sum of their `n`.
+    and `group`: of the same thing in several environments. `together` is the title of that line, for the sum of `n`,
+    and `shared` its text if those of the alarms are not enough.
     """
 
     level: str
@@ -40,6 +41,7 @@ class Alarm:
     group: str = ""
     n: int = 0
     together: Callable[[int], str] | None = None
+    shared: str = ""
 
     @property
     def help(self) -> str:

@@ -82,7 +82,7 @@ def _line(group: Sequence[Alarm]) -> Line:
     return Line(
         Urgency.RED if first.level == "danger" else Urgency.AMBER,
         title,
-        " · ".join(texts),
+        (len(group) > 1 and first.shared) or " · ".join(texts),
         first.url,
         first.action,
         tuple({environment.pk: (environment, url) for environment, url in places}.values()),
