@@ -134,7 +134,7 @@ def verdict(lines: Sequence[Line], *, restorable: int, families: int, oldest: st
         return Verdict(_("Nothing waits"), "success")
     if restorable == families:
         sentence = ngettext(
-            "The only family can be restored to %(oldest)s; nothing waits",
+            "%(n)s family can be restored to %(oldest)s; nothing waits",
             "All %(n)s families can be restored to %(oldest)s; nothing waits",
             families,
         )
