@@ -53,8 +53,11 @@ Status = Generation.Status
 
 
 def lists() -> Mapping[str, Question]:
-    """The newest case of each dataset and environment, closed or open."""
-    return {"cases": difference_cases.newest_of_each().values_list("dataset_id", "environment_id", "closed_at")}
+    """The newest case of each dataset and environment, closed or open, and the lock of each bucket."""
+    return {
+        "cases": difference_cases.newest_of_each().values_list("dataset_id", "environment_id", "closed_at"),
+        "locks": BucketProtection.objects.values_list("environment_id", "lock"),
+    }
 
 
 def questions() -> Mapping[str, Question]:

@@ -29,11 +29,15 @@ SHOWN = 20
 
 
 def _lists(_reader: Reader, as_of: datetime | None) -> Mapping[str, Question]:
-    return (
-        families.questions(as_of)
-        if as_of
-        else {**families.questions(None), **backup_alarms.lists(), "drills": steps.drills(), "going": _going()}
-    )
+    if as_of:
+        return families.questions(as_of)
+    return {
+        **families.questions(None),
+        **backup_alarms.lists(),
+        "drills": steps.drills(),
+        "passed_drills": steps.passed_drills(),
+        "going": _going(),
+    }
 
 
 def _whether(reader: Reader) -> Mapping[str, Question]:

@@ -75,13 +75,19 @@ def drills() -> Question:
     return late.order_by("environment__order").values_list("environment_id", "environment__slug", "binding", approved)
 
 
+def passed_drills() -> Question:
+    """The last drill that passed in each environment, with its end."""
+    passed = Drill.objects.filter(passed=True).order_by("environment", "-pk").distinct("environment")
+    return passed.values_list("environment_id", "pk", "finished_at")
+
+
 def steps(answers: Answers, reader: Reader, estate: Estate) -> Sequence[Line]:
     """The steps that the person can take now."""
     if not reader.may_operate:
         return []
     person = reader.person
     kinds: Mapping[str, Callable[[], list[Line]]] = {
-        "stages": _stage_lines,
+        "stages": stage_lines,
         "restores": lambda: [_restore(one) for one in _restores(person)[:SHOWN]],
         "changes": lambda: [_change(one) for one in _changes(person)[:SHOWN]],
         "bulk_changes": lambda: [_bulk_change(one) for one in _bulk_changes(person)[:SHOWN]],
@@ -125,7 +131,8 @@ def _stages() -> QuerySet[CleanupStage]:
     return waiting.select_related("request__family", "environment", "approval").order_by("pk")
 
 
-def _stage_lines() -> list[Line]:
+def stage_lines() -> list[Line]:
+    """The stages that wait for an operator, each with its next step."""
     found = []
     for stage in _stages()[:SHOWN]:
         text = _("Clean-up %(what)s") % {"what": stage.request}

@@ -315,11 +315,11 @@ def test_people_are_told_of_each_drift(
     assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
 
 
-def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: FakeBucket, operator: Client) -> None:
+def test_the_overview_folds_the_lock_of_each_bucket(qa: Environment, bucket: FakeBucket, operator: Client) -> None:
     bucket_protection.ask_cloudflare(qa)
-    page = operator.get("/").content.decode()
-    assert page.count("Public access") == 2
-    assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
+    page = operator.get("/").text.partition("Namespaces, scans, buckets and drills")[2]
+    assert page.count(">Bucket</a>") == 2
+    assert all(f'<span class="text-secondary">{word}</span>' in page for word in ("locked", "not known"))
 
 
 def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environment, bucket: FakeBucket) -> None:

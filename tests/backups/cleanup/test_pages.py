@@ -12,7 +12,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.models import CleanupRequest, CleanupStage
-from backups.templatetags.backups import waiting_stages
+from backups.overview.steps import stage_lines
 from kvops import timing
 from kvops.models import Category, Family, ReferenceHit, Run, Scan
 from kvops.runs import driver as run_driver
@@ -426,10 +426,10 @@ def test_exceptions_say_why(
 
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
     stage = cleanup_helpers.stage_of(request_)
-    assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Prepare QA")]
+    assert [(line.url, line.title) for line in stage_lines()] == [(f"/cleanup/stages/{stage.pk}/", "Prepare QA")]
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
-    assert waiting_stages() == []
+    assert stage_lines() == []
 
 
 def test_an_old_scan_is_said_to_be_old(operator: Client, request_: CleanupRequest) -> None:

@@ -82,7 +82,7 @@ def test_a_rule_is_made_approved_run_and_accepted_on_the_pages(
     outcome = schedules.partition(f'href="/clearing/{rule.pk}/">')[2].partition("</div>")[0]
     assert "Cleared" in outcome
     assert "Reviewer" in schedules
-    assert "Keys deleted by hand and by a schedule" in operator.get("/").text
+    assert 'href="/clearing/">Keys deleted by hand and by a schedule' in operator.get("/").text
     assert "/cleanup/1/" not in operator.get("/cleanup/").text
     assert operator.get(f"/cleanup/stages/{done.stage_id}/").status_code == 200
 

@@ -1,19 +1,21 @@
 """The first page: where everything stands, what waits for whom, what is wrong."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from backups.bucket import protection as bucket_protection
 from backups.drills import requests as drill_requests
 from backups.investigations import requests as investigation_requests
-from backups.templatetags.waiting import waiting_work
-from kvops import timing
+from kvops import clock, timing
 from kvops.approvals import emergency_release, gate as approval_gate, prepared_changes
 from kvops.models import (
     ApprovalRequest,
@@ -26,7 +28,10 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
+from kvops.overview import page as overview_page
+from kvops.overview.lines import Line, Urgency
 from kvops.runs import driver as run_driver, emergency
+from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -68,8 +73,17 @@ def scanned(namespace: Namespace, **counts: int) -> Scan:
     return scan
 
 
+def lines(person: Person) -> Sequence[Line]:
+    """What the page says is to be done, alarms and steps."""
+    return cast("overview_page.Overview", signed_in(person).get("/").context["overview"]).lines
+
+
+def alarms(person: Person) -> Sequence[Line]:
+    return [line for line in lines(person) if line.urgency != Urgency.STEP]
+
+
 def titles(person: Person) -> list[str]:
-    return [str(alarm.title) for alarm in signed_in(person).get("/").context["alarms"]]
+    return [line.title for line in alarms(person)]
 
 
 # Where everything stands
@@ -110,7 +124,7 @@ def test_a_fresh_installation_says_what_to_do_first(people: make.People) -> None
 
 def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make.People) -> None:
     def states() -> list[str]:
-        return [step.state for step in signed_in(people.operator).get("/").context["first_steps"]]
+        return [step.state for step in signed_in(people.operator).get("/").context["overview"].first_steps]
 
     assert states() == ["done", "done", "current"]
     for namespace in (estate.qa, estate.production):
@@ -119,7 +133,7 @@ def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make
 
 
 def test_the_newest_verified_backup_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
-    assert "No: there is no verified backup." in page(people.auditor)
+    assert ">never</span>" in page(people.auditor)
     old, new, other = backup_of_age(estate.qa, 2), backup_of_age(estate.qa, 1), backup_of_age(estate.production, 1)
     shown = page(people.auditor)
     assert f'href="/backups/{new.pk}/"' in shown
@@ -131,7 +145,8 @@ def test_the_newest_verified_backup_of_every_family_is_shown(estate: make.Estate
 
 
 def waits(person: Person) -> list[int]:
-    return [request.pk for request in signed_in(person).get("/").context["waiting"]]
+    addresses = [re.fullmatch(r"/approvals/(\d+)/", line.url) for line in lines(person)]
+    return [int(address[1]) for address in addresses if address]
 
 
 @pytest.fixture
@@ -173,17 +188,18 @@ def test_a_stage_waits_for_an_operator_with_its_next_step(estate: make.Estate, p
 def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make.Estate, people: make.People) -> None:
     cleanup_helpers.estate_with_masters(estate)
     cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
-    assert "Nothing waits for you." in page(people.operator)
+    assert works(people.operator) == []
     asked = ApprovalRequest.objects.get()
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert "Delete 3 keys" in page(people.operator)
 
 
 def works(person: Person) -> list[tuple[str, str]]:
-    """What else waits for an operator, with its page."""
-    found, shown = waiting_work(person), page(person)
-    assert all(f'href="{work.url}"' in shown and work.next in shown for work in found)
-    return [(work.next, work.url) for work in found]
+    """The person's next steps but decisions, with their pages."""
+    steps = [line for line in lines(person) if line.urgency == Urgency.STEP and "/approvals/" not in line.url]
+    shown = page(person)
+    assert all(f'href="{line.url}"' in shown and line.title in shown for line in steps)
+    return [(line.title, line.url) for line in steps]
 
 
 def test_an_approved_restore_waits_for_an_operator_who_did_not_approve_it(
@@ -240,7 +256,7 @@ def test_a_rejected_request_waits_for_whoever_asked_until_they_ask_again(people:
     asked = ask()
     approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="the owner is missing")
     assert waits(people.operator) == [asked.pk]
-    assert "Rejected by Reviewer: the owner is missing" in " ".join(page(people.operator).split())
+    assert "Rejected by Reviewer: the owner is missing" in page(people.operator)
     assert waits(people.operator2) == waits(people.reviewer) == []
     ask()
     assert waits(people.operator) == []
@@ -297,7 +313,7 @@ def fail(subject: str, **more: object) -> Run:
 
 def test_a_failed_run_is_an_alarm_with_its_sentence(people: make.People) -> None:
     run = fail("generation:1")
-    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    [alarm] = alarms(people.auditor)
     assert "Something odd." in alarm.text
     assert alarm.url == f"/runs/{run.pk}/"
 
@@ -305,7 +321,7 @@ def test_a_failed_run_is_an_alarm_with_its_sentence(people: make.People) -> None
 def test_several_failed_runs_are_one_alarm(people: make.People) -> None:
     fail("generation:1")
     fail("generation:2")
-    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    [alarm] = alarms(people.auditor)
     assert (alarm.title, alarm.url) == ("2 runs failed", "/runs/?state=failed")
 
 
@@ -320,7 +336,7 @@ def test_a_failure_that_was_tried_again_or_is_old_is_no_alarm(people: make.Peopl
 
 def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.People) -> None:
     scanned(estate.qa, unclassified=1203)
-    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    [alarm] = alarms(people.auditor)
     assert "1,203 keys" in alarm.text
     assert alarm.url == "/keys/qa/SETTINGS/?category=unclassified"
 
@@ -374,7 +390,7 @@ def test_only_an_operator_is_offered_to_back_a_family_up(
 ) -> None:
     page = signed_in(getattr(people, who)).get("/").content.decode()
     assert ("Back up" in page) is offered
-    assert "there is no verified backup" in page
+    assert ">never</span>" in page
 
 
 def test_the_unused_release_of_a_stop_that_is_over_waits_for_nobody(estate: make.Estate, people: make.People) -> None:
@@ -395,12 +411,91 @@ def test_red_alarms_stand_above_amber_ones_and_the_oldest_first(estate: make.Est
     for prefix, age in (("b:", timedelta(hours=1)), ("c:", timedelta(days=2))):
         finished = Now() - age
         generation_helpers.backup_of(estate, prefixes=[prefix], status="damaged", problem="x", finished_at=finished)
-    found = re.findall(r'alert-(danger|warning)">.*?alert-heading h4">([^<]*)<', page(people.auditor), re.DOTALL)
+    found = [(line.look, line.title) for line in alarms(people.auditor)]
     newest = "The newest backup of qa/SETTINGS"
-    assert [(level, title) for level, title in found if "restore history" not in title] == [
-        ("danger", f"{newest} c:* is damaged"),
-        ("danger", "1 run failed"),
-        ("danger", f"{newest} b:* is damaged"),
-        ("warning", f"{newest} a:* is partial"),
-        ("warning", "qa/SETTINGS has unclassified keys"),
+    assert [one for one in found if "restore history" not in one[1] and "are overdue" not in one[1]] == [
+        ("red", f"{newest} c:* is damaged"),
+        ("red", "1 run failed"),
+        ("red", f"{newest} b:* is damaged"),
+        ("amber", f"{newest} a:* is partial"),
+        ("amber", "qa/SETTINGS has unclassified keys"),
     ]
+
+
+@pytest.mark.parametrize("who", ["operator", "reviewer", "auditor"])
+def test_the_page_costs_at_most_twelve_queries(
+    estate: make.Estate, people: make.People, django_assert_max_num_queries: DjangoAssertNumQueries, who: str
+) -> None:
+    for namespace in (estate.qa, estate.production):
+        scanned(namespace, legacy=3, unclassified=2)
+        backup_of_age(namespace, 1)
+        make.scratch(estate, namespace.environment.slug)
+    browser = signed_in(getattr(people, who))
+    with django_assert_max_num_queries(12):
+        assert browser.get("/").status_code == 200
+
+
+def test_an_auditor_has_a_calm_page_without_buttons(estate: make.Estate, people: make.People) -> None:
+    scanned(estate.qa, unclassified=3)
+    shown = page(people.auditor).partition('id="do-now"')[2].partition('id="families"')[0]
+    assert "qa/SETTINGS has unclassified keys" in shown
+    assert "<button" not in shown
+    assert 'class="btn' not in shown
+    assert 'class="btn btn-sm' in page(people.operator).partition('id="do-now"')[2]
+
+
+def test_what_a_person_has_acknowledged_is_folded(estate: make.Estate, people: make.People) -> None:
+    scan = scanned(estate.qa, legacy=3)
+    Scan.objects.filter(pk=scan.pk).update(unexplained=2)
+    assert "qa/SETTINGS: 2 unexplained deletions" in titles(people.operator)
+    Scan.objects.filter(pk=scan.pk).update(
+        acknowledged_at=Now(), acknowledged_by=people.operator, acknowledged_note="Jane did it by hand."
+    )
+    assert "qa/SETTINGS: 2 unexplained deletions" not in titles(people.operator)
+    folded = page(people.operator).partition("1 known and noted")[2].partition("</details>")[0]
+    assert "Operator: Jane did it by hand." in folded
+
+
+def test_more_than_six_lines_fold(people: make.People, estate: make.Estate) -> None:
+    for number in range(8):
+        generation_helpers.backup_of(estate, prefixes=[f"{number}:"], status="damaged", problem="x")
+    overview = cast("overview_page.Overview", signed_in(people.operator).get("/").context["overview"])
+    assert len(overview.shown) == 6
+    assert overview.more
+    assert f"and {len(overview.more)} more" in page(people.operator)
+
+
+def test_one_finding_in_qa_and_production_is_one_line(estate: make.Estate, people: make.People) -> None:
+    for namespace in (estate.qa, estate.production):
+        scanned(namespace, unclassified=1203)
+    [line] = [line for line in lines(people.operator) if "unclassified" in line.title]
+    assert line.title == "2,406 unclassified keys"
+    assert line.url == "/keys/production/SETTINGS/?category=unclassified"
+    assert [environment.slug for environment in line.environments] == ["production", "qa"]
+    assert 'href="/keys/qa/SETTINGS/?category=unclassified"' in page(people.operator)
+
+
+def test_the_next_14_days_have_scans_drills_and_the_ends_of_approvals(
+    estate: make.Estate, people: make.People, asked: ApprovalRequest
+) -> None:
+    schedule_jobs.provide()
+    shown = page(people.auditor).partition("Next 14 days")[2].partition('id="families"')[0]
+    assert "Scan of every namespace" in shown
+    assert f'href="/approvals/{asked.pk}/">Last day to decide: Delete keys' in shown
+    assert shown.count("Scan of every namespace") == 1  # both environments
+
+
+def test_a_backup_whose_minimum_time_ends_soon_can_be_pinned_from_here(
+    estate: make.Estate, people: make.People
+) -> None:
+    old, newest = backup_of_age(estate.qa, 12), backup_of_age(estate.qa, 1)
+    shown = page(people.operator)
+    assert "1 backup of master:* is kept at least until then" in shown
+    assert f'href="/backups/{old.pk}/pin"' in shown
+    assert f'href="/backups/{newest.pk}/pin"' not in shown  # nothing replaces it
+
+
+def test_the_work_under_way_has_its_time_left(people: make.People) -> None:
+    run = Run(state="running", done=25, total=100, created_at=clock.now() - timedelta(seconds=10))
+    [told] = overview_page.under_way([run], run.created_at + timedelta(seconds=10))
+    assert told.seconds_left == 30

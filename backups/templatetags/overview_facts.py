@@ -1,0 +1,28 @@
+"""What the overview folds about an environment: its bucket and its last restore drill: `{% load overview_facts %}`."""
+
+from datetime import timedelta
+
+from django import template
+
+from backups.models import BucketProtection
+from kvops import timing
+from kvops.models import Environment
+from kvops.overview.gather import Answers, moment
+
+register = template.Library()
+
+
+@register.inclusion_tag("overview/_facts.html")
+def environment_facts(answers: Answers, environment: Environment) -> dict[str, object]:
+    """The lock of the bucket, and the last drill that passed."""
+    locks = {pk: BucketProtection.Lock(lock).label for pk, lock in answers["locks"]}
+    drills = {pk: (drill, moment(at)) for pk, drill, at in answers["passed_drills"]}
+    drill, at = drills.get(environment.pk, (None, None))
+    late = at is None or answers.now - at > timedelta(seconds=timing.DRILL_LATE)
+    return {
+        "environment": environment,
+        "lock": locks.get(environment.pk, BucketProtection.Lock.UNKNOWN.label),
+        "drill": drill,
+        "passed_at": at,
+        "late": late,
+    }

@@ -1,0 +1,31 @@
+"""Many questions in one statement."""
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from kvops.models import Heartbeat, Run
+from kvops.overview import gather
+from kvops.supervision import heartbeats
+
+pytestmark = pytest.mark.django_db
+
+
+def test_all_questions_are_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    heartbeats.beat("sweep")
+    beats = Heartbeat.objects.filter(name="sweep").values_list("name", "at")
+    with django_assert_num_queries(1):
+        found = gather.ask({"beats": beats}, {"runs": Run.objects.open(), "all": Heartbeat.objects.order_by("-at")})
+    [(name, at)] = found["beats"]
+    assert (name, gather.moment(at)) == ("sweep", Heartbeat.objects.get(name="sweep").at)
+    assert ("runs" in found, "all" in found) == (False, True)
+
+
+def test_a_question_that_cannot_have_an_answer_has_none() -> None:
+    found = gather.ask({"none": Run.objects.none().values_list("pk")}, {"never": Run.objects.filter(pk__in=[])})
+    assert list(found["none"]) == []
+    assert "never" not in found
+
+
+def test_what_several_parts_need_is_made_once() -> None:
+    found, made = gather.ask({}, {}), []
+    assert [found.once("x", lambda: made.append(1) or len(made)) for _ in range(2)] == [1, 1]
