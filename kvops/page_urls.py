@@ -16,7 +16,7 @@ from kvops.runbook import views as runbook_views
 from kvops.runs import views as run_views
 from kvops.schedules import views as schedule_views
 from kvops.search import views as search_views
-from kvops.site import health
+from kvops.site import health, style
 
 urlpatterns: list[URLPattern] = [
     path("", overview_views.index, name="home"),
@@ -45,6 +45,7 @@ urlpatterns: list[URLPattern] = [
     path("keys/<slug:environment>/<slug:binding>/", inventory_views.index, name="keys"),
     path("keys/<slug:environment>/<slug:binding>/names", inventory_views.download, name="keys-download"),
     path("keys/<slug:environment>/<slug:binding>/scan", inventory_views.scan, name="scan"),
+    path("style/", style.components, name="style"),
     path("unexplained/", unexplained_views.index, name="unexplained"),
     path("unexplained/<int:pk>/", unexplained_views.detail, name="unexplained-scan"),
     path("unexplained/<int:pk>/acknowledge", unexplained_views.acknowledge, name="unexplained-acknowledge"),

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from kvops.site import language, theme
 
 handler403 = "kvops.site.errors.forbidden"
+handler500 = "kvops.site.errors.failed"
 
 urlpatterns = [
     path("", include("kvops.page_urls")),

@@ -293,6 +293,7 @@ DOORS: dict[str, Door] = {
     "notification-drop": operates(lambda world: [world.notification]),
     "notifications": page(),
     "people": page(),
+    "style": Door((LOGIN, 403, 404, 404, 404), NEVER),
     "person": page(lambda _world: [somebody()]),
     "person-ask": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda _world: [somebody()]),
     "person-invite": Door((LOGIN, 403, 200, 200, 403), (LOGIN, 403, 422, 422, 403)),

@@ -111,6 +111,8 @@ PAGES = {
     "runbook-empty": "/runbook/?part=nothing-like-this",
     "runbook-by-hand": "/runbook/by-hand/new/",
     "help-alarms": "/help/alarms/",
+    "help-words": "/help/words/",
+    "style": "/style/",
     "runbook-procedures": "/runbook/procedures/",
     "runbook-todos": "/runbook/todo/",
     "runs": "/runs/",
