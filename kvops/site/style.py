@@ -39,7 +39,7 @@ COMPONENTS = (
     ),
     Component(
         "Facts",
-        "{% datagrid %}\n  {% fact 'Owner' %}Team A{% endfact %}\n  {% fact 'Keys' %}12{% endfact %}\n{% enddatagrid %}",
+        "{% datagrid %}{% fact 'Owner' %}Team A{% endfact %}\n  {% fact 'Keys' %}1{% endfact %}\n{% enddatagrid %}",
     ),
     Component("Steps", "{% stepper steps %}"),
     Component("Button", '<button type="button" class="btn btn-primary">Delete 462 keys</button>'),

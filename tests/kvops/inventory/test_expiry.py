@@ -130,7 +130,7 @@ def test_the_trend_has_the_last_scan_of_each_day_for_the_caches_or_one_family(
     browser = signed_in(people.auditor)
     page = browser.get("/expiry/")
     assert [(environment.slug, number) for environment, _day, number in page.context["trend"]] == [("qa", 2)]
-    assert re.search(r'<td>QA</td>\s*<td class="num">2</td>', page.text)
+    assert re.search(r"<td[^>]*>QA</td>\s*<td[^>]*>2</td>", page.text)
     legacy = Family.objects.get(pattern="master:")
     assert [number for *_, number in browser.get("/expiry/", {"family": legacy.pk}).context["trend"]] == [1]
     assert [number for *_, number in browser.get("/expiry/", {"family": 0}).context["trend"]] == [2]

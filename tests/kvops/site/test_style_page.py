@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from django.test import Client, override_settings
 
 from kvops.site import style
 from tests import make
@@ -21,8 +20,8 @@ def operator(people: make.People) -> Client:
     return signed_in(people.operator)
 
 
-def test_each_component_is_there_in_both_themes(operator: Client, settings: SettingsWrapper) -> None:
-    settings.SANDBOX = True
+@override_settings(SANDBOX=True)
+def test_each_component_is_there_in_both_themes(operator: Client) -> None:
     page = operator.get("/style/").content.decode()
     assert page.count('data-bs-theme="dark"') == page.count('data-bs-theme="light"') == len(style.COMPONENTS)
     ids = re.findall(r' id="([^"]+)"', page)
