@@ -60,7 +60,8 @@ def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase
 
 def _named(step: StageStep, steps: Sequence[StageStep]) -> str:
     """The present step in words; without its title if the phase has no other step."""
-    return " · ".join(filter(None, [step.title if len(steps) > 1 else "", step.note]))
+    parts = (step.title if len(steps) > 1 else "", step.note)
+    return " · ".join(str(part) for part in parts if part)
 
 
 def _finished(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
