@@ -188,7 +188,7 @@ def _submit(stage: CleanupStage) -> NextAction:
     if not backup_is_fresh(stage):
         return NextAction(_("Verify the backup again"), "backups:stage_prepare", stage.pk)
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():
-        return NextAction(_("Shared: record it and submit for approval"), "backups:stage_submit", stage.pk)
+        return NextAction(_("Record the share and submit for approval"), "backups:stage_submit", stage.pk)
     return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 

@@ -79,11 +79,11 @@ def _backup(stage: CleanupStage) -> list[EvidenceLine]:
     facts = {"pk": backup.pk, "state": backup.get_status_display()}
     address = reverse("backups:generation", args=[backup.pk])
     verified = backup.status == Generation.Status.VERIFIED and backup.is_here
-    lines = [EvidenceLine(verified, _("Backup %(pk)s: %(state)s") % facts, address, _("open"))]
+    lines = [EvidenceLine(verified, _("Backup %(pk)s: %(state)s") % facts, address, _("see it"))]
     if backup.finished_at:
         held = bucket_protection.lock_of(backup) == BucketProtection.Lock.HELD
         words = _("Locked by R2 for its retention") if held else _("No lock of R2 is known for its retention")
-        lines.append(EvidenceLine(held, words, address, _("open")))
+        lines.append(EvidenceLine(held, words, address, _("see it")))
     return lines
 
 
@@ -95,13 +95,13 @@ def _check(stage: CleanupStage) -> list[EvidenceLine]:
         return [EvidenceLine(fits=False, words=_("Not yet compared with D1"))]
     facts = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
     words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % facts
-    return [EvidenceLine(True, words, reverse("backups:check", args=[check.pk]), _("open"))]
+    return [EvidenceLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 
 def _code(stage: CleanupStage) -> EvidenceLine:
     found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
     words = found.in_words if found.done else found.wanting
-    return EvidenceLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("open"))
+    return EvidenceLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))
 
 
 def _shared(stage: CleanupStage) -> list[EvidenceLine]:

@@ -136,7 +136,7 @@ def test_a_new_backup_is_shared_anew(request_: CleanupRequest, people: make.Peop
 def test_the_page_asks_for_it_and_says_why(request_: CleanupRequest, people: make.People) -> None:
     stage, operator = checked(request_, people), signed_in(people.operator)
     page = operator.get(f"/cleanup/{request_.pk}/").content.decode()
-    assert all(words in page for words in ("Shared: record it and submit", "QA has no Slack channel"))
+    assert all(words in page for words in ("Record the share and submit", "QA has no Slack channel"))
     answer = operator.post(f"/cleanup/stages/{stage.pk}/share", {"place": "#kv-cleanup"}, follow=True)
     assert all(words in answer.content.decode() for words in ("Operator: #kv-cleanup", "Submit for approval"))
 
