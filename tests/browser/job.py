@@ -8,6 +8,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
+
 POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 

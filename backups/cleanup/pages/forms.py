@@ -17,6 +17,6 @@ class SubmitForm(ShareForm):
         place = shares.order_by("-pk").values_list("place", flat=True).first() or ""
         super().__init__(data, initial={"place": place})
         backup = stage.generation
-        is_shared = backup is None or BackupShare.objects.filter(generation=backup).exists()
-        self.asks = not is_shared
-        self.fields["place"].required = self.asks and backup.status == Generation.Status.VERIFIED
+        self.asks = backup is not None and not BackupShare.objects.filter(generation=backup).exists()
+        is_verified = backup is not None and backup.status == Generation.Status.VERIFIED
+        self.fields["place"].required = self.asks and is_verified
