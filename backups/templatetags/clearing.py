@@ -6,7 +6,7 @@ from django import template
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from backups.clearing import history, rules
+from backups.clearing import rules
 from backups.models import Clearing, WorkerRule
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
@@ -34,12 +34,6 @@ def clearing_of(schedule: Schedule) -> dict[str, object]:
         "in_force": standing.approval_in_force(rules.KIND, one.subject),
         "newest": one.newest_round,
     }
-
-
-@register.inclusion_tag("clearing/_months.html")
-def deletions_by_month() -> dict[str, object]:
-    """The keys deleted by hand against those deleted by a schedule, month by month."""
-    return {"months": history.by_month()}
 
 
 def clearing_alarms() -> list[Alarm]:

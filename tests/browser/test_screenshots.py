@@ -42,6 +42,7 @@ EACH_COLOUR_ONCE = """() => {
 """Lets axe read each colour once. It reads the few of a page thousands of times, a third of all that it does."""
 PAGES = {
     "overview": "/",
+    "overview-as-of": "/?as_of=2026-11-20",
     "namespaces": "/keys/",
     "keys": "/keys/production/SETTINGS/",
     "keys-prefix": "/keys/qa/SETTINGS/?prefix=mastercache:",
