@@ -198,7 +198,7 @@ class _Table:
             light,
             bool(backup and backup.short),
             _strip(self._read.made(held, family), family, self._today) if light != "unexpected" else None,
-            f"{reverse('backups:backup_new')}?{urlencode(query)}",
+            "" if family.category == Category.CACHE else f"{reverse('backups:backup_new')}?{urlencode(query)}",
         )
 
 

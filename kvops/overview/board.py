@@ -73,6 +73,11 @@ class FamilyCell:
     back_up_url: str = ""
 
     @property
+    def offers_backup(self) -> bool:
+        """Whether there is no backup, but could be one: of a cache none is needed."""
+        return self.backup is None and bool(self.back_up_url)
+
+    @property
     def expected(self) -> bool:
         """Whether a backup is expected."""
         return self.light != "unexpected"
