@@ -261,7 +261,7 @@ def _no_run_resumes(_shown: Shown) -> EvidenceLine:
 
 
 def _reviewed_design(shown: Shown) -> EvidenceLine:
-    said = f"{part(shown, 'family.owner') or '–'}"
+    said = _("owner: %(owner)s") % {"owner": part(shown, "family.owner") or "–"}
     return EvidenceLine(_("Design reviewed"), said, bool(shown.get("review")), "approvals/lines/_design.html")
 
 

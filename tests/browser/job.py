@@ -4,11 +4,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, ViewportSize, expect
 
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
 
+PHONE = ViewportSize(width=390, height=844)
+TALLEST = 1300
+"""Pixels. The page of an approval with all of its evidence folded, in a window of 1280 pixels."""
 POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 
@@ -113,12 +116,16 @@ class BrowserJob:
         follow(submit)
 
     def approve(self, title: str) -> None:
-        """The reviewer reads the evidence, types the title and gives the password again."""
+        """The reviewer reads the evidence, types the title and gives the password again. The decision is always in sight."""
         self.wait(title, "Open the request")
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")
         follow(page.locator(f"main a[href='{request.get_attribute('href')}']").first)
         expect(page.locator("main")).to_contain_text(CODE_COMMIT)
+        assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST
+        for window in (PHONE, page.viewport_size or PHONE):
+            page.set_viewport_size(window)
+            expect(page.locator("button[value=approve]")).to_be_in_viewport()
         decide(page, title)
 
     def delete(self, title: str) -> None:
