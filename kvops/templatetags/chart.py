@@ -1,8 +1,9 @@
 """Bars over days as SVG, drawn on the server, with a table of the same figures: `{% load chart %}`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import cycle
 
 from django import template
 
@@ -46,27 +47,29 @@ def bars(title: str, period: Period, series: Sequence[DaySeries], name: str, uni
     most = max([*(sum(numbers) for _start, numbers in rows), 1])
     base = HEIGHT - BOTTOM
     step = (WIDTH - LEFT) / len(rows)
-    drawn = []
-    for at, (start, numbers) in enumerate(rows):
-        y = float(base)
-        for number, mark, each in zip(numbers, MARKS, series, strict=False):
-            height = (base - TOP) * number / most
-            y -= height
-            if number:
-                text = f"{start} {each.title}: {shown(number)}"
-                drawn.append(
-                    ChartBar(
-                        round(LEFT + step * at, 1), round(y, 1), round(step * 0.8, 1), round(height, 1), mark, text
-                    )
-                )
+    scale = (base - TOP) / most
+    marks = [(str(each.title), mark) for each, mark in zip(series, cycle(MARKS), strict=False)]
     every = max(1, len(rows) // TICKS)
     return {
         "name": name,
         "title": title,
         "period": period,
-        "bars": drawn,
-        "series": [(each.title, mark) for each, mark in zip(series, MARKS, strict=False)],
-        "rows": [(start, [shown(number) for number in numbers]) for start, numbers in reversed(rows) if any(numbers)],
+        "bars": [
+            bar
+            for at, (start, numbers) in enumerate(rows)
+            for bar in _stack(
+                at * step,
+                step,
+                start,
+                [(*mark, number * scale, shown(number)) for mark, number in zip(marks, numbers, strict=True)],
+            )
+        ],
+        "series": marks,
+        "rows": [
+            (start, [(each.title, shown(number)) for each, number in zip(series, numbers, strict=True)])
+            for start, numbers in reversed(rows)
+            if any(numbers)
+        ],
         "ticks": [
             (round(LEFT + step * (at + 0.4), 1), start) for at, (start, _n) in enumerate(rows) if at % every == 0
         ],
@@ -77,6 +80,16 @@ def bars(title: str, period: Period, series: Sequence[DaySeries], name: str, uni
         "base": base,
         "weeks": period.days > MOST_BARS,
     }
+
+
+def _stack(x: float, step: float, start: date, parts: Sequence[tuple[str, str, float, str]]) -> Iterator[ChartBar]:
+    """The rectangles of one day or week, from the base up: title, class, height and figure of each series."""
+    y = float(HEIGHT - BOTTOM)
+    for title, mark, height, text in parts:
+        y -= height
+        if height:
+            place = (round(LEFT + x, 1), round(y, 1), round(step * 0.8, 1), round(height, 1))
+            yield ChartBar(*place, mark, f"{start} {title}: {text}")
 
 
 def _starts(period: Period) -> list[tuple[date, date]]:
@@ -90,5 +103,6 @@ def _starts(period: Period) -> list[tuple[date, date]]:
 
 
 def _of(series: DaySeries, start: date, upto: date, *, last: bool) -> int:
-    numbers = [series.by_day.get(start + timedelta(days=at), 0) for at in range((upto - start).days)]
-    return next((number for number in reversed(numbers) if number), 0) if last else sum(numbers)
+    days = (start + timedelta(days=at) for at in range((upto - start).days))
+    numbers = [series.by_day[day] for day in days if day in series.by_day]
+    return numbers[-1] if last and numbers else sum(numbers)

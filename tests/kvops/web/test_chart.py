@@ -27,19 +27,19 @@ def test_each_day_has_a_bar_and_a_row() -> None:
         (68.0, "2026-11-01 all: 2"),
         (136.0, "2026-11-30 all: 4"),
     ]  # type: ignore[attr-defined]
-    assert found["rows"] == [(TODAY, ["4"]), (date(2026, 11, 1), ["2"])]
+    assert found["rows"] == [(TODAY, [("all", "4")]), (date(2026, 11, 1), [("all", "2")])]
 
 
 def test_a_year_has_a_bar_for_each_week() -> None:
     numbers = {TODAY - timedelta(days=at): 1 for at in range(365)}
     found = drawn(365, numbers)
     assert len(found["bars"]) == 53  # type: ignore[arg-type]
-    assert {row[1][0] for row in found["rows"]} == {"7", "1"}  # type: ignore[attr-defined]
+    assert {row[1][0][1] for row in found["rows"]} == {"7", "1"}  # type: ignore[attr-defined]
 
 
 def test_a_week_of_sizes_has_that_of_its_last_day() -> None:
     numbers = {TODAY - timedelta(days=at): 365 - at for at in range(365)}
-    assert drawn(365, numbers, "bytes")["rows"][0] == (TODAY, ["365 B"])  # type: ignore[index]
+    assert drawn(365, numbers, "bytes")["rows"][0] == (TODAY, [("all", "365 B")])  # type: ignore[index]
 
 
 def test_a_period_without_anything_says_so() -> None:
