@@ -7,8 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import CharField, Exists, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Cast, Concat
 
+from audit.actions import Action
+from audit.models import Entry
 from backups.generations import encryption
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.models.generations import GenerationQuerySet
@@ -21,6 +24,8 @@ CAP = 10_000
 """Keys. A page counts the keys under a prefix up to this many; for a whole family the scan has the number."""
 
 SHOWN = 20
+PREVIOUS_WITHIN = 1_000
+"""Backups. The previous one of the same scope is looked for among so many, so that a list of backups stays fast."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,21 @@ def restored_from(generation: Generation) -> Sequence[Restore]:
     """The restores and undos that read keys from this backup, newest first."""
     found = generation.restores.naming().restoring().select_related("environment", "namespace")
     return list(found.order_by("-pk")[:SHOWN])
+
+
+def verified_at_the(found: GenerationQuerySet, moment: datetime) -> GenerationQuerySet:
+    """Backups that existed at a moment and had passed their last verification before it, by the audit log."""
+    subject = Concat(Value("generation:"), Cast(OuterRef("pk"), CharField()))
+    judged = [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED]
+    last = Entry.objects.filter(subject=subject, action__in=judged, at__lt=moment).order_by("-seq")
+    gone = Entry.objects.filter(subject=subject, action=Action.GENERATION_DELETING, at__lt=moment)
+    started = found.filter(started_at__lt=moment).exclude(Exists(gone))
+    return started.annotate(judged=Subquery(last.values("action")[:1])).filter(judged=Action.GENERATION_VERIFIED)
+
+
+def with_previous(found: GenerationQuerySet) -> GenerationQuerySet:
+    """Backups with `previous`: the number of the comparable backup of the same scope before this one, if near."""
+    same = {name: OuterRef(name) for name in ("namespace", "prefixes", "exact", "source")}
+    before = Generation.objects.filter(**same, status__in=Generation.COMPARABLE)
+    before = before.filter(pk__lt=OuterRef("pk"), pk__gte=OuterRef("pk") - PREVIOUS_WITHIN)
+    return found.annotate(previous=Subquery(before.order_by("-pk").values("pk")[:1]))

@@ -54,7 +54,7 @@ class GenerationFilter(forms.Form):
         chosen = self.cleaned_data
         found = Generation.objects.select_related("environment", "namespace", "run", "made_by").order_by("-pk")
         if chosen["as_of"]:
-            found = found.verified_at_the(_midnight(chosen["as_of"] + timedelta(days=1)))
+            found = generation_contents.verified_at_the(found, _midnight(chosen["as_of"] + timedelta(days=1)))
         for name in ("environment", "purpose"):
             if chosen[name]:
                 found = found.filter(**{name: chosen[name]})

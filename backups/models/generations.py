@@ -1,15 +1,13 @@
 """Generations: backups in R2, with the digests computed from KV's answers. Values are never here."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Cast, Concat, Now
+from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
-from audit.actions import Action
-from audit.models import Entry
 from kvops import timing
 from kvops.models import Category, Environment, Namespace, Person, Read, Run
 from kvops.prefixes import patterns
@@ -44,21 +42,6 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
     def verifiable(self) -> "GenerationQuerySet":
         """Complete backups: they can be verified. A verification that passes heals a damaged one."""
         return self.filter(status__in=Generation.VERIFIABLE)
-
-    def verified_at_the(self, moment: datetime) -> "GenerationQuerySet":
-        """Backups that existed at a moment and had passed their last verification before it, by the audit log."""
-        subject = Concat(Value("generation:"), Cast(OuterRef("pk"), models.CharField()))
-        found = [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED]
-        last = Entry.objects.filter(subject=subject, action__in=found, at__lt=moment).order_by("-seq")
-        gone = Entry.objects.filter(subject=subject, action=Action.GENERATION_DELETING, at__lt=moment)
-        started = self.filter(started_at__lt=moment).exclude(Exists(gone))
-        return started.annotate(judged=Subquery(last.values("action")[:1])).filter(judged=Action.GENERATION_VERIFIED)
-
-    def with_previous(self) -> "GenerationQuerySet":
-        """Backups with `previous`: the number of the comparable backup of the same scope before this one."""
-        same = {name: OuterRef(name) for name in ("namespace", "prefixes", "exact", "source")}
-        before = Generation.objects.filter(**same, status__in=Generation.COMPARABLE, pk__lt=OuterRef("pk"))
-        return self.annotate(previous=Subquery(before.order_by("-pk").values("pk")[:1]))
 
     def of_kv(self) -> "GenerationQuerySet":
         """Backups of KV. Master data is left out, because its keys are made from rows."""
@@ -132,7 +115,6 @@ class Generation(models.Model):
 
     COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
     """States of a backup that can be compared."""
-
     GOING = (Status.DELETING, Status.DELETED)
     """States of a backup that nothing can rely on any more."""
 
@@ -241,13 +223,6 @@ class Generation(models.Model):
     def shown_problem(self) -> str:
         """The problem in the reader's language."""
         return spoken(self.why)
-
-    @property
-    def kept_at_least_until(self) -> datetime:
-        """The earliest moment of a deletion, whatever the rules of its families."""
-        if self.finished_at is None:
-            return self.retain_until
-        return max(self.retain_until, self.finished_at + timedelta(days=timing.RETENTION_DAYS))
 
     @property
     def work(self) -> Run:

@@ -1,11 +1,13 @@
 """The parts of the pages of retention: `{% load retention %}`."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django import template
 
 from backups.models import Generation, Pin, PruneEntry
 from backups.retention.inputs import Kept, Retention
+from kvops import timing
 from kvops.models import Person, Role
 
 register = template.Library()
@@ -17,6 +19,13 @@ SHOWN = 20
 def retention_dates(kept: Kept, folded: bool = False) -> dict[str, object]:
     """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons, perhaps folded."""
     return {"kept": kept, "folded": folded}
+
+
+@register.filter
+def kept_at_least_until(generation: Generation) -> datetime:
+    """The earliest moment of a deletion, whatever the rules of the families of the backup."""
+    least = (generation.finished_at or generation.started_at) + timedelta(days=timing.RETENTION_DAYS)
+    return max(generation.retain_until, least)
 
 
 @register.simple_tag
