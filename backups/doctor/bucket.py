@@ -47,7 +47,13 @@ def objects(environment: Environment, _examined: Examined) -> Iterator[Diagnosis
         yield wrong(about, say(sentence, key=key))
     why = skew.measure(environment, Skew.Service.R2, theirs)
     clocks = say(_("%(environment)s: clock of R2"), environment=environment.slug)
-    yield wrong(clocks, why) if why else ok(clocks)
+    if why:
+        yield wrong(clocks, why)
+    elif theirs is None:
+        sentence = _("The answers of R2 tell no time. Only the clock of Cloudflare's API is compared.")
+        yield unknown(clocks, say(sentence))
+    else:
+        yield ok(clocks)
 
 
 def rules(environment: Environment, _examined: Examined) -> Iterator[Diagnosis]:

@@ -3,13 +3,17 @@
 from backups.bucket import lock_rules
 from backups.bucket.store import AccessRefused, ObjectConflict, ObjectLocked, ObjectMissing
 from backups.probe.bench import Bench
-from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, unknown
+from backups.probe.findings import Behaviour, ProbeSeen, differs, judged, same, unknown
 from backups.retention.erasure import erase_probe_permanently
 from kvops import clock
 from kvops.cloudflare import ApiError
 
 ONE, OTHER = b'{"kvops": "probe"}', b'{"kvops": "other"}'
 LISTED = 5
+UNTIMED = (
+    "The endpoint sends no Date. Nothing stops for it, but only the clock of Cloudflare's API is compared with the"
+    " database's."
+)
 
 
 def locks(bench: Bench) -> bool:
@@ -98,7 +102,7 @@ def _locked(bench: Bench) -> ProbeSeen:
 
 
 def _clock(bench: Bench) -> ProbeSeen:
-    return judged(bench.store.time() is not None, "told" if bench.store.time() is not None else "not told")
+    return same("told") if bench.store.time() is not None else unknown(UNTIMED)
 
 
 R2 = (
@@ -129,7 +133,5 @@ R2 = (
         "Backups are not protected. KVOps must not delete keys with such a bucket.",
         _locked,
     ),
-    Behaviour(
-        "R2: Date", "answers tell the time", "The difference of the clocks is not known: deletions stop.", _clock
-    ),
+    Behaviour("R2: Date", "answers tell the time", "The clock of R2 is compared with nothing.", _clock),
 )

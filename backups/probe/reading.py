@@ -293,6 +293,6 @@ LAST_READS = (
         "KVOps does not make room for colleagues who use the same user's limit.",
         _ratelimit,
     ),
-    Behaviour("Date", "answers tell the time", "The difference of the clocks is not known: deletions stop.", _date),
+    Behaviour("Date", "answers tell the time", "A wrong clock is not noticed, and deletions go on with it.", _date),
 )
 """The headers of all answers, looked at when the others are over."""
