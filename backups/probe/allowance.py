@@ -1,6 +1,9 @@
-"""The requests that a probe may send: at most 200, of which some are kept for cleaning."""
+"""The requests that a probe may send: at most 200, of which some are kept for cleaning, and none during a stop."""
 
+from kvops import rollback
 from kvops.cloudflare import RequestBudget
+from kvops.models import EmergencyStop
+from kvops.runs import emergency
 
 MOST = 200
 """Requests of one probe, to the API and to R2 together."""
@@ -9,7 +12,13 @@ FOR_CLEANING = 40
 
 
 class RequestsSpent(Exception):
-    """The probe has sent all the requests that it may send."""
+    """The probe has sent all the requests that it may send, or an emergency stop or a rollback holds it back."""
+
+
+def why_held() -> str:
+    """One sentence if an emergency stop of any environment or a rollback is in force; empty otherwise."""
+    stop = EmergencyStop.objects.in_force().select_related("environment").order_by("at").first()
+    return emergency.why_stopped(stop.environment) if stop else rollback.why_read_only()
 
 
 class Allowance:
@@ -42,5 +51,7 @@ class Allowance:
         self._budget.observed(wait=wait, remaining=remaining)
 
     def _insist(self, calls: int) -> None:
+        if why := why_held():
+            raise RequestsSpent(why)
         if self.sent + calls > self._most - (0 if self.cleaning else FOR_CLEANING):
             raise RequestsSpent(f"The probe may send {self._most} requests, and these are spent.")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from backups.models import Generation
+from backups.probe.allowance import why_held
 from kvops.connections import credentials
 from kvops.models import Environment, Namespace, Scratch
 from kvops.refusals import Refused
@@ -37,9 +38,11 @@ def target_of(
 ) -> Target:
     """The target, with its secrets read. References that are empty are the environment's.
 
-    Raises TargetRefused for a namespace or bucket that an environment uses or used, and for tokens that are missing or
-    not the probe's own.
+    Raises TargetRefused for a namespace or bucket that an environment uses or used, for tokens that are missing or not
+    the probe's own, and while an emergency stop or a rollback is in force.
     """
+    if why := why_held():
+        raise TargetRefused(why)
     _insist_unused(namespace_id, bucket)
     if Environment.objects.filter(write_token=write_token).exists():
         raise TargetRefused(

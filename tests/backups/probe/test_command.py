@@ -1,14 +1,20 @@
 """`manage.py probe_cloudflare`: the report, the refusals, and the entries of the audit log."""
 
+import json
 import os
+from collections.abc import Callable
 
 import pytest
+from django.db.models.functions import Now
 
 from audit.models import Entry
 from backups.bucket.r2 import R2Store
 from backups.probe import allowance, run
+from backups.probe.bench import Bench
+from backups.probe.findings import Behaviour, ProbeFinding, find
 from backups.retention.erasure import erase_probe_permanently
-from kvops.models import Environment
+from kvops.models import DatabaseRollback, Environment
+from kvops.runs import emergency
 from kvops.runs.outcomes import RunError
 from tests import make
 from tests.backups.probe.conftest import BUCKET, SCRATCH, Scratch
@@ -158,6 +164,64 @@ def test_after_a_crash_the_next_run_names_what_is_left_and_clean_removes_it(
     assert (list(scratch.cloudflare.namespace(SCRATCH).walk("", None)), entries("probe.finished")) == ([], [])
     assert entries("probe.cleaned")[0]["left"] == []
     assert scratch.run()[0] == 0
+
+
+def _stopped(scratch: Scratch, people: make.People) -> None:
+    emergency.press(scratch.estate.production.environment, by=people.auditor, reason="look first")
+
+
+def _rolled_back(scratch: Scratch, _people: make.People) -> None:
+    DatabaseRollback.objects.create(
+        environment=scratch.estate.production.environment,
+        manifest_key="backups/kv/x.manifest.json",
+        modified_at=Now(),
+        sequence=10_000,
+        hash="ab" * 32,
+        our_sequence=1,
+    )
+
+
+@pytest.mark.parametrize(("hold", "why"), [(_stopped, "look first"), (_rolled_back, "Read-only")])
+def test_a_stop_of_any_environment_and_a_rollback_hold_the_probe_and_its_cleaning_back(
+    scratch: Scratch, people: make.People, hold: Callable[[Scratch, make.People], None], why: str
+) -> None:
+    prefix = scratch.report()["prefix"]
+    hold(scratch, people)
+    asked = len(scratch.cloudflare.journal)
+    for more in ([], ["--clean", prefix]):
+        code, said = scratch.run(*more)
+        assert (code, why in said, len(scratch.cloudflare.journal)) == (2, True, asked)
+
+
+def test_a_stop_ends_a_probe_before_its_next_request(
+    scratch: Scratch, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def pressed(behaviour: Behaviour, bench: Bench) -> ProbeFinding:
+        if behaviour.name == "list: order":
+            _stopped(scratch, people)
+            asked.append(len(scratch.cloudflare.journal))
+        return find(behaviour, bench)
+
+    monkeypatch.setattr(run, "find", pressed)
+    code, text = scratch.run("--json")
+    report = json.loads(text)
+    assert (code, [len(scratch.cloudflare.journal)], scratch.s3.calls("PUT")) == (1, asked, [])
+    row = next(one for one in report["findings"] if one["name"] == "list: order")
+    assert row["state"] == "not known"
+    assert "look first" in row["seen"]
+    assert "look first" in report["left"][0]
+
+
+def test_without_a_date_the_clock_of_r2_is_not_known_and_nothing_differs(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(R2Store, "time", lambda _store: None)
+    report = scratch.report()
+    [row] = [one for one in report["findings"] if one["name"] == "R2: Date"]
+    assert (row["state"], report["ok"]) == ("not known", True)
+    assert "only the clock of Cloudflare's API is compared" in row["seen"]
 
 
 def test_what_cannot_be_removed_is_named(scratch: Scratch) -> None:
