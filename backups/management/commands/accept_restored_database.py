@@ -15,6 +15,12 @@ from kvops.approvals import restored_database
 from kvops.models import Environment
 
 
+def look_into_each_bucket() -> bool:
+    """Compare the newest manifest of every environment. Whether one shows a rollback. Raises StoreError."""
+    looks = [newest_manifest.compare_newest_manifest(one) for one in Environment.objects.order_by("order")]
+    return any(looks)
+
+
 class Command(BaseCommand):
     help = (
         "Accepts a restored database: open requests are withdrawn and destructive runs are over; work begins anew from"
@@ -28,10 +34,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            # All environments, so that the acceptance covers everything.
-            for environment in Environment.objects.order_by("order"):
-                newest_manifest.compare_newest_manifest(environment)
+            look_into_each_bucket()
             found = restored_database.accept_restored_database(actor=Actor.command(), reason=options["reason"])
+            # A rollback keeps the manifest that showed it first. A newer one in the bucket is accepted as well.
+            if look_into_each_bucket():
+                found += restored_database.accept_restored_database(actor=Actor.command(), reason=options["reason"])
         except (StoreError, restored_database.NothingToAccept) as refused:
             raise CommandError(str(refused)) from refused
         for one in found:

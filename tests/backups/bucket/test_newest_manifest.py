@@ -215,6 +215,23 @@ def test_accepted_it_goes_on_and_nothing_of_before_revives(
 
 
 @RESTORES
+def test_a_newer_backup_of_the_lost_database_is_accepted_at_the_same_time(qa: make.Estate) -> None:
+    with yesterday.dumped() as dump:
+        back_up(qa)
+        make.work()
+        first = set(qa.s3.objects)
+        back_up(qa)
+        make.work()
+        dump.restore()
+    newer = {key: qa.s3.objects.pop(key) for key in set(qa.s3.objects) - first}
+    assert look(qa)
+    qa.s3.objects.update(newer)
+    accept()
+    assert (look(qa), rollback.why_read_only()) == (None, "")
+    assert Entry.objects.filter(action=Action.CONTRADICTION_ACCEPTED).count() == 2
+
+
+@RESTORES
 def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: make.People) -> None:
     request = cleanup_helpers.asked(people)
     run = cleanup_helpers.started(request, people)
