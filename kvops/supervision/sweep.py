@@ -6,7 +6,7 @@ from django.utils.module_loading import import_string
 from kvops import queue, timing
 from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
-from kvops.notifications import outbox, refused_tokens
+from kvops.notifications import clocks_apart, outbox, refused_tokens
 from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
@@ -52,6 +52,7 @@ def _round() -> int:
     approval_gate.expire()
     announcements.expiring()
     refused_tokens.tell()
+    clocks_apart.tell()
     waiting.tell()
     schedule_jobs.fire_due()
     for function in ALSO:
