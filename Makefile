@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 MESSAGES := locale/ja/LC_MESSAGES/django.mo
 
 demo: .venv/installed $(MESSAGES)
-	$(PY) manage.py sandbox $(if $(RESET),--reset)
+	$(PY) manage.py sandbox $(if $(RESET),--reset) $(if $(CLOUDFLARE),--cloudflare)
 
 test: .venv/installed system $(MESSAGES)
 ifdef TESTS

@@ -195,6 +195,27 @@ def environments_toml(ports: Ports) -> str:
     return "\n".join(_environment_toml(account, ports) for account in accounts())
 
 
+def for_an_installation(environments: Path) -> str:
+    """The lines that an installation of KVOps on this machine needs to use these accounts (docs/install.md)."""
+    both = [
+        f"{account.prefix}_{name}={value}"
+        for account in accounts()
+        for name, value in (("KV_READ_TOKEN", account.read_token), ("R2_KEY", account.r2_key))
+    ]
+    both += [f"{account.prefix}_R2_SECRET={account.r2_secret}" for account in accounts()]
+    writes = [f"{account.prefix}_KV_WRITE_TOKEN={account.write_token}" for account in accounts()]
+    return "\n".join(
+        (
+            "\nCloudflare's runtime serves QA and production. These lines are for kvops.env:\n",
+            "KVOPS_ALLOWED_API_HOSTS=127.0.0.1",
+            *both,
+            "\nThese are for worker.env:\n",
+            *writes,
+            f"\nEnvironments: {environments}\nPolicy: {ROOT / 'sandbox' / 'policy.toml'}\n",
+        )
+    )
+
+
 def _environment_toml(account: SandboxAccount, ports: Ports) -> str:
     return f"""\
 [[environment]]

@@ -49,29 +49,43 @@ GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
 
 
-def run(folder: Path, reset: bool) -> int:
-    """Start everything. Return 0 after Ctrl-C and 1 after a failure; `reset` deletes the sandbox's data first."""
+def run(folder: Path, reset: bool, *, only_cloudflare: bool = False) -> int:
+    """Start everything, or only Cloudflare. Return 0 after Ctrl-C and 1 after a failure.
+
+    `reset` deletes the sandbox's data first.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    started = time.monotonic()
     folder = folder.resolve()
     try:
-        with (
-            _only_one(folder, reset),
-            postgres.running(folder / "postgres") as database_url,
-            Supervisor(folder / "logs") as supervisor,
-        ):
-            sandbox = _Sandbox(folder, supervisor, environment.ports(folder), database_url)
-            sandbox.bring_up()
-            _welcome(sandbox.ports, time.monotonic() - started)
-            if sandbox.fill():
-                _welcome(sandbox.ports, time.monotonic() - started)
-            sandbox.stay()
+        with _only_one(folder, reset):
+            (_cloudflare if only_cloudflare else _everything)(folder)
     except (ProcessFailed, seeding.SeedingFailed) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("stopped; `make demo` starts it again with its data")
+        say("stopped; the same command starts it again with its data")
     return 0
+
+
+def _everything(folder: Path) -> None:
+    started = time.monotonic()
+    with postgres.running(folder / "postgres") as database_url, Supervisor(folder / "logs") as supervisor:
+        sandbox = _Sandbox(folder, supervisor, environment.ports(folder), database_url)
+        sandbox.bring_up()
+        _welcome(sandbox.ports, time.monotonic() - started)
+        if sandbox.fill():
+            _welcome(sandbox.ports, time.monotonic() - started)
+        sandbox.stay()
+
+
+def _cloudflare(folder: Path) -> None:
+    """Cloudflare's runtime with the sample keys, for an installation of KVOps elsewhere on this machine."""
+    with Supervisor(folder / "logs") as supervisor:
+        sandbox = _Sandbox(folder, supervisor, environment.ports(folder), "")
+        environments = sandbox.start_cloudflare()
+        sandbox.seed()
+        print(environment.for_an_installation(environments), flush=True)
+        sandbox.stay()
 
 
 @dataclass(slots=True)
@@ -97,10 +111,8 @@ class _Sandbox:
         return environment.role_url(self.folder, self.owner_url, "verifier")
 
     def bring_up(self) -> None:
-        """Start Cloudflare, set Django up, seed `master:` and D1, then start web, worker and sweep."""
-        runtime = node.install(self.supervisor)
-        node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
-        environments = str(self._environments())
+        """Start Cloudflare, set Django up, then start web, worker and sweep."""
+        environments = str(self.start_cloudflare())
         self._write_env()
         owner = self._environ() | {"DATABASE_URL": self.owner_url, "KVOPS_APP_DATABASE_URL": self.database_url}
         owner["KVOPS_VERIFIER_DATABASE_URL"] = self.verifier_url
@@ -109,7 +121,6 @@ class _Sandbox:
             self._manage(step, owner)
         for step in ALWAYS:
             self._manage(step)
-        self._once("first-keys", self._seed_first)
         for step in FIRST:
             self._once(
                 _name(step), partial(self._manage, [word.replace("{environments}", environments) for word in step])
@@ -120,6 +131,20 @@ class _Sandbox:
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command), environment.for_worker(self._environ()))
 
+    def start_cloudflare(self) -> Path:
+        """Start Cloudflare, seed `master:` and D1, and return the file with the two environments."""
+        runtime = node.install(self.supervisor)
+        node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
+        self._once("first-keys", self._seed_first)
+        return self._environments()
+
+    def seed(self) -> list[bool]:
+        """Seed the other sample keys. Return for each account whether any were missing."""
+        return [
+            self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
+            for account in environment.accounts()
+        ]
+
     def fill(self) -> bool:
         """Scan what is there, so that the pages have content, seed the other sample keys, scan all and back up.
 
@@ -129,10 +154,7 @@ class _Sandbox:
         done = [
             self._once("look", partial(self._manage, LOOK)),
             self._once("first-scans", partial(self._scan, "--prefix", "master:")),
-            *(
-                self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
-                for account in environment.accounts()
-            ),
+            *self.seed(),
             self._once("all-scans", self._scan),
             self._once("backups", self._back_up),
         ]
@@ -256,4 +278,10 @@ def main(argv: Sequence[str]) -> int:
     """The command line of `manage.py sandbox`."""
     parser = argparse.ArgumentParser(prog="manage.py sandbox", description=__doc__)
     parser.add_argument("--reset", action="store_true", help="throw the sandbox's data away first")
-    return run(FOLDER, parser.parse_args(argv).reset)
+    parser.add_argument(
+        "--cloudflare",
+        action="store_true",
+        help="only Cloudflare's runtime with the sample keys, to try an installation against (docs/install.md)",
+    )
+    asked = parser.parse_args(argv)
+    return run(FOLDER, asked.reset, only_cloudflare=asked.cloudflare)

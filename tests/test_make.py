@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import node, start
-from sandbox.environment import PEOPLE, Ports
+from sandbox.environment import PEOPLE, Ports, environments_toml, for_an_installation
 
 ROOT = Path(__file__).parent.parent
 VENV = (ROOT / ".ci" / "venv").read_text("utf-8")
@@ -66,3 +66,24 @@ def test_the_address_is_printed_again_only_after_sample_data(
     printed = capsys.readouterr().out
     assert "KVOps is at http://localhost:8000" in printed
     assert all(mail in printed for mail in PEOPLE)
+
+
+def test_cloudflare_alone_starts_neither_postgres_nor_kvops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for where, names in ((start._Sandbox, ("_seed_first", "_seed_rest", "stay")), (node, ("install", "start"))):
+        for name in names:
+            monkeypatch.setattr(where, name, lambda *_words, did=name: done.append(did))
+    monkeypatch.setattr(start.postgres, "running", None)
+    monkeypatch.setattr(start, "FOLDER", tmp_path)
+    assert start.main(["--cloudflare"]) == 0
+    assert done == ["install", "start", "_seed_first", "_seed_rest", "_seed_rest", "stay"]
+
+
+def test_an_installation_gets_each_secret_that_its_environments_name_and_the_web_server_no_write_token(
+    tmp_path: Path,
+) -> None:
+    environments = environments_toml(Ports(1, 2))
+    everybody, worker = for_an_installation(tmp_path / "environments.toml").split("worker.env")
+    named = {word.removeprefix("env:") for word in environments.split('"') if word.startswith("env:")}
+    assert {name for name in named if f"\n{name}=" in worker} == {"QA_KV_WRITE_TOKEN", "PROD_KV_WRITE_TOKEN"}
+    assert {name for name in named if f"\n{name}=" in everybody} == {one for one in named if "WRITE" not in one}
