@@ -49,6 +49,13 @@ COMPONENTS = (
 )
 
 
+@dataclass(frozen=True)
+class _Step:
+    title: str
+    state: str
+    note: str = ""
+
+
 THEMES = ("light", "dark")
 
 
@@ -60,7 +67,7 @@ def shown(component: Component, theme: str) -> SafeString:
         "qa": {"name": "QA", "production": False},
         "recently": timezone.now() - timedelta(hours=3),
         "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        "steps": [{"title": state.capitalize(), "state": state} for state in ("done", "failed", "current", "todo")],
+        "steps": [_Step(state.capitalize(), state) for state in ("done", "failed", "current", "todo")],
     }
     made = Template("{% load ui %}" + component.source).render(Context(context))
     return mark_safe(made.replace("why-", f"why-{theme}-"))  # noqa: S308 (as the template made it)
