@@ -4,9 +4,7 @@ import re
 from html import unescape
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from audit import log
@@ -86,15 +84,6 @@ def test_a_key_is_found_in_each_environment_and_leads_to_its_page(estate: make.E
         ("mail:a&b", "/key/qa/SETTINGS/?name=mail%3Aa%26b"),
         ("mail:a&b", "/key/production/SETTINGS/?name=mail%3Aa%26b"),
     ]
-
-
-def test_the_index_of_parts_serves_the_names_behind_the_first(estate: make.Estate) -> None:
-    know(estate.qa, "needle")
-    with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
-        names(estate.qa, "needle")
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {asked[-1]['sql']}")
-        assert "key_by_part" in str(cursor.fetchall())
 
 
 def test_a_family_leads_to_its_keys(estate: make.Estate, operator: Client) -> None:
