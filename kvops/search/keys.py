@@ -53,7 +53,7 @@ def find(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> list
 
 
 def _names(namespaces: list[int], wanted: SearchText, most: int) -> set[tuple[int, str]]:
-    keys = Key.objects.order_by().values_list("namespace", "name")
+    keys = Key.objects.order_by().values_list("namespace_id", "name")
     if not wanted.long_enough:
         return set(keys.filter(namespace__in=namespaces, name=wanted.text))
     params = {"text": wanted.text, "beyond": after_prefix(wanted.text), "window": WINDOW, "most": most}

@@ -55,7 +55,7 @@ def shown(
     """The newest of the rows, in the columns that the rows of all kinds have."""
     place = Coalesce(F(f"{environment}__name"), Value("")) if environment else Value("")
     production = Coalesce(F(f"{environment}__production"), Value(False)) if environment else Value(False)
-    return (
+    found: QuerySet[Any, FoundRow] = (
         rows.order_by("-pk")
         .annotate(
             found_kind=Cast(Value(kind), TextField()),
@@ -65,3 +65,4 @@ def shown(
         )
         .values_list("found_kind", "pk", "found_text", "found_place", "found_production")[:most]
     )
+    return found

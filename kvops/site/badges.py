@@ -99,7 +99,10 @@ def of(user: Any) -> Mapping[str, list[Badge]]:
 
 def _counted(number: int, rows: QuerySet[Any]) -> QuerySet[Any, tuple[int, int]]:
     numbered = rows.order_by().annotate(badge=Value(number, IntegerField())).values("badge")
-    return numbered.annotate(badge_count=Count("pk")).values_list("badge", "badge_count")
+    counted: QuerySet[Any, tuple[int, int]] = numbered.annotate(badge_count=Count("pk")).values_list(
+        "badge", "badge_count"
+    )
+    return counted
 
 
 def to_decide(person: Person) -> QuerySet[ApprovalRequest]:

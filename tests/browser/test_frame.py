@@ -46,7 +46,7 @@ def test_a_text_that_is_typed_into_the_header_goes_on_in_the_palette(sign_in: Si
     expect(page.locator("#palette")).to_be_hidden()
     page.keyboard.type("reviewer@", delay=1)
     expect(page.locator("#palette-input")).to_have_value("reviewer@")
-    expect(page.locator("#palette-status")).to_have_text("1 result")
+    expect(page.get_by_role("option", name="reviewer Person")).to_be_visible()
 
 
 def test_letters_lead_to_pages_until_they_are_switched_off(sign_in: SignIn) -> None:
