@@ -45,14 +45,15 @@ class Answers:
 def ask(lists: Mapping[str, Question], whether: Mapping[str, Question]) -> Answers:
     """The rows of each list, a queryset of `values_list()`, and for each of the others whether it has a row."""
     named = {**lists, **{name: each.order_by().values_list("pk")[:1] for name, each in whether.items()}}
-    columns, params = ["clock_timestamp()"], []
+    columns = ["clock_timestamp()"]
+    params: list[Any] = []
     asked = []
     for name, question in named.items():
         try:
             sql, mine = question.query.sql_with_params()
         except EmptyResultSet:
             continue
-        cells = ", ".join(f"c{at}" for at in range(len(question.query.selected)))
+        cells = ", ".join(f"c{at}" for at in range(len(question.query.selected or ())))
         columns.append(f"(SELECT json_agg(json_build_array({cells})) FROM ({sql}) AS q ({cells}))")  # noqa: S608
         params += mine
         asked.append(name)

@@ -129,6 +129,7 @@ def unclassified(holdings: Iterable[Holdings]) -> list[Alarm]:
                 group="all",
                 n=held.unclassified,
                 together=lambda n: ngettext("%(n)s unclassified key", "%(n)s unclassified keys", n) % {"n": spelled(n)},
+                shared=_("They are treated like settings until they have a family."),
             )
         )
     return found
