@@ -91,7 +91,7 @@ def coverage_of(
     has_keys: Mapping[tuple[int, int], bool],
     now: datetime,
 ) -> list[Coverage]:
-    """The coverage by what was read: the verified backups, all that were ever finished, and which families have keys.
+    """The coverage by these backups: the verified ones, all that were ever finished, and which families have keys.
 
     `has_keys` has an entry for each namespace and family that was scanned.
     """

@@ -1,1 +1,1 @@
-"""What backups and clean-ups tell the overview: alarms, an operator's steps, what is coming, and the families."""
+"""The part of backups and clean-ups in the overview: alarms, an operator's steps, coming events, and the families."""

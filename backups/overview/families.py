@@ -1,4 +1,4 @@
-"""The families on the overview: what can be restored now, or could be at the end of a past day, and how D1 agrees.
+"""The families on the overview: the newest backup now or at the end of a past day, and the agreement with D1.
 
 A backup counts for a past day if it was finished by then, not deleted before the day was over, and verified at any
 time: its objects never change, so one that was read back whole later was whole before.
@@ -87,7 +87,7 @@ class _Read:
         self.kinds = [(self._like(row), row) for row in answers["kinds"]]
 
     def _like(self, row: Row) -> Generation:
-        """A backup of this kind, with what coverage needs of the newest one."""
+        """A backup of this kind, with the fields of the newest one that coverage needs."""
         namespace, prefixes, patterns, purpose, newest, *_rest = row
         _pk, started_at, verified_at, status, _here = self.generations.get(newest, [None] * 5)
         return Generation(
@@ -129,7 +129,7 @@ class _Read:
         return days, max(before, default=None)
 
     def newest(self, held: Holdings, family: Family) -> ShownBackup | None:
-        """The newest of the backups that were asked for, with what became of it."""
+        """The newest of the backups that were asked for, with its fate."""
         mine = [
             like.pk
             for like, _row in self.kinds
@@ -171,7 +171,7 @@ def board(answers: Answers, estate: Estate) -> Board:
 
 
 class _Table:
-    """What the cells of the table are made of."""
+    """The facts of the cells of the table."""
 
     def __init__(self, read: _Read, covered: Sequence[family_coverage.Coverage]) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""What the overview folds about an environment: its bucket and its last restore drill: `{% load overview_facts %}`."""
+"""The bucket and the last restore drill of an environment, folded on the overview: `{% load overview_facts %}`."""
 
 from datetime import timedelta
 

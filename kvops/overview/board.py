@@ -1,4 +1,4 @@
-"""The table of the families: what can be restored, whether it agrees with D1, and how many keys there are."""
+"""The table of the families: backups, agreement with D1, and numbers of keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ class Answers:
     _made: dict[str, Any] = field(default_factory=dict)
 
     def once[Made](self, name: str, make: Callable[[], Made]) -> Made:
-        """What several parts of the page need, made by the first of them."""
+        """A value that several parts of the page need; the first of them makes it."""
         if name not in self._made:
             self._made[name] = make()
         made: Made = self._made[name]

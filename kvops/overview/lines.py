@@ -1,4 +1,4 @@
-"""What is to be done, as lines in one order: the person's own steps and the alarms, the worst first.
+"""The things to do, as lines in one order: the person's own steps and the alarms, the worst first.
 
 Alarms of one kind that differ only by environment are one line. Its button leads to production's page, and the badge
 of each environment to its own.
@@ -119,7 +119,7 @@ class Verdict:
 
 
 def verdict(lines: Sequence[Line], *, restorable: int, families: int, oldest: str, may_operate: bool) -> Verdict:
-    """The sentence about the lines, those of production first; without lines, about what can be restored.
+    """The sentence about the lines, those of production first; without lines, about the families.
 
     `oldest` is the time to which even the family with the oldest backup can be restored.
     """

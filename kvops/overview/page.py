@@ -1,4 +1,4 @@
-"""The overview, put together from what all sources tell."""
+"""The overview, put together from all sources."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Overview:
 
     @cached_property
     def lines(self) -> Sequence[Line]:
-        """What is to be done, the worst first."""
+        """The alarms and the steps, the worst first."""
         alarms = [one for source in sources.all_sources() for one in source.alarms(self.answers, self.estate)]
         steps = [
             one for source in sources.all_sources() for one in source.steps(self.answers, self.reader, self.estate)
@@ -76,12 +76,12 @@ class Overview:
 
     @cached_property
     def known(self) -> Sequence[Line]:
-        """What a person has noted or looks into."""
+        """The findings that a person has noted or looks into."""
         return [one for source in sources.all_sources() for one in source.known(self.answers, self.reader)]
 
     @cached_property
     def events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
-        """What the next 14 days bring."""
+        """The events of the next 14 days."""
         found = [one for source in sources.all_sources() for one in source.coming(self.answers, self.estate)]
         return coming_events.in_order(found)
 

@@ -1,4 +1,4 @@
-"""What the overview shows is asked for by sources, one for each app; an app adds its own when it is ready.
+"""The sources of the overview, one for each app; an app adds its own when it is ready.
 
 A source names its questions, `lists` and `whether`, and gets the answers of all. It reads more only where an answer
 says that there is something to read, so a page on which nothing waits costs few queries.
@@ -53,7 +53,7 @@ def _nothing(_answers: Answers, _reader: Reader) -> list[Line]:
 
 @dataclass(frozen=True)
 class Source:
-    """The questions of an app, and what it makes of the answers. `as_of` is the end of a past day."""
+    """The questions of an app, and the parts of the page that it makes of the answers. `as_of` is the end of a past day."""
 
     lists: Callable[[Reader, datetime | None], Mapping[str, Question]]
     whether: Callable[[Reader], Mapping[str, Question]]
@@ -68,7 +68,7 @@ _SOURCES: list[Source] = []
 
 
 def register(source: Source) -> Source:
-    """Let the overview show what an app knows."""
+    """Add the source of an app."""
     if source not in _SOURCES:
         _SOURCES.append(source)
     return source

@@ -1,4 +1,4 @@
-"""What this floor tells the overview: waiting requests and to-dos, work under way, and what is wrong.
+"""The source of the overview for this floor: waiting requests and to-dos, work under way, and alarms.
 
 It counts no keys; the scans did.
 """

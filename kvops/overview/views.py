@@ -1,4 +1,4 @@
-"""The first page: a verdict, what is to be done, what is under way and coming, and what can be restored."""
+"""The first page: a verdict, things to do, work under way and coming, and the table of the families."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +17,7 @@ from kvops.web.live import live_part
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show where everything stands; with a past day, what could be restored at its end."""
+    """Show where everything stands; with a past day, the backups that existed at its end."""
     form = AsOfForm(request.GET if "as_of" in request.GET else None)
     wrong = form.is_bound and not form.is_valid()
     as_of = form.moment() if form.is_bound else None
