@@ -22,7 +22,6 @@ from kvops.inventory import differences, families as key_families, impact
 from kvops.inventory.registration import FamilyRegistration, registered
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
 from kvops.names import visible
-from kvops.refusals import Sentence
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
@@ -246,7 +245,7 @@ def shown() -> dict[str, object]:
     raise PolicyEdited(edited)
 
 
-def why_not_as(number: int, definition: str, now: Policy) -> Sentence:
+def why_not_as(number: int, definition: str, now: Policy) -> str:
     """The sentence of PolicyEdited if the policy differs from the text of its version; else empty."""
     text = evidence.canonical_evidence(now.as_data())
     edited = differences.between(rules_of(definition), rules_of(text)) if text != definition else []

@@ -1,4 +1,4 @@
-"""The source of the overview for backups and clean-ups: its questions, and the parts of the page made of the answers."""
+"""The source of the overview for backups and clean-ups: its questions, and the use of the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta

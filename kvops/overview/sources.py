@@ -53,7 +53,7 @@ def _nothing(_answers: Answers, _reader: Reader) -> list[Line]:
 
 @dataclass(frozen=True)
 class Source:
-    """The questions of an app, and the parts of the page that it makes of the answers. `as_of` is the end of a past day."""
+    """The questions of an app, and the parts of the page made of the answers. `as_of` is the end of a past day."""
 
     lists: Callable[[Reader, datetime | None], Mapping[str, Question]]
     whether: Callable[[Reader], Mapping[str, Question]]
