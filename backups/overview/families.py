@@ -96,7 +96,7 @@ class _Read:
             prefixes=prefixes,
             patterns=patterns,
             purpose=purpose,
-            started_at=moment(started_at),
+            started_at=moment(started_at) or self.now,
             verified_at=moment(verified_at),
             status=status or "",
         )

@@ -241,7 +241,7 @@ def _workers() -> QuerySet[WorkerRule]:
 
 def _rule(one: Clearing | WorkerRule, page: str) -> Line:
     label, url = _("Ask for the approval of the rule"), reverse(f"backups:{page}", args=[one.pk])
-    return _line(one.namespace.environment, label, str(one), url, since=one.created_at)
+    return _line(one.namespace.environment, label, str(one), url, since=one.made_at)
 
 
 def _drills(answers: Answers, estate: Estate) -> list[Line]:
