@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from audit import log
+from backups.models import Generation
 from backups.rotation import ages as value_ages, announcements as rotation_announcements
 from backups.templatetags.rotation import rotation_alarms
 from kvops.models import Environment, Notification, Person
@@ -35,7 +37,7 @@ def told() -> list[tuple[str, Person | None]]:
 
 
 def test_a_fresh_value_is_no_alarm(backed_up: make.Estate) -> None:
-    assert (told(), rotation_alarms()) == ([], [])
+    assert (told(), rotation_alarms(value_ages.ruled())) == ([], [])
 
 
 def test_a_due_value_is_told_to_its_owner_once(
@@ -43,9 +45,19 @@ def test_a_due_value_is_told_to_its_owner_once(
 ) -> None:
     later(monkeypatch, 80)
     assert told() == told() == [("qa system-root: 1 value is due for rotation", people.auditor)]
-    [alarm] = rotation_alarms()
+    [alarm] = rotation_alarms(value_ages.ruled())
     assert (alarm.level, alarm.text) == ("warning", "qa system-root")
     assert alarm.url == "/backups/rotation/?state=due"
+
+
+def test_the_overview_reads_digests_only_if_a_backup_is_nearly_as_old_as_the_rule(
+    backed_up: make.Estate, people: make.People
+) -> None:
+    assert not value_ages.perhaps_due().exists()
+    with make.past_the_triggers():
+        Generation.objects.update(started_at=Now() - timedelta(days=80))
+    assert list(map(str, value_ages.perhaps_due())) == ["system-root"]
+    assert "1 settings value is due for rotation within 14 days" in signed_in(people.auditor).get("/").text
 
 
 def test_a_due_value_of_a_family_without_an_owner_is_told_to_the_operators(
