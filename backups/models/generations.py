@@ -15,6 +15,11 @@ from kvops.refusals import Sentence
 from kvops.wording import spoken, stored
 
 
+_PLACE = Q(endpoint=F("environment__r2_endpoint"), account_id=F("environment__account_id"))
+IN_CURRENT_BUCKET = (Q(endpoint="") | _PLACE) & Q(bucket=F("environment__r2_bucket"))
+"""The backups in the current bucket of their environment."""
+
+
 class GenerationQuerySet(models.QuerySet["Generation"]):
     """Queries on backups."""
 
@@ -28,8 +33,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 
     def here(self) -> "GenerationQuerySet":
         """Backups in the current bucket of their environment; the others cannot be read. See `Generation.is_here`."""
-        current = Q(endpoint=F("environment__r2_endpoint"), account_id=F("environment__account_id"))
-        return self.filter(Q(endpoint="") | current, bucket=F("environment__r2_bucket"))
+        return self.filter(IN_CURRENT_BUCKET)
 
     def there(self) -> "GenerationQuerySet":
         """Backups that are neither deleted nor being deleted."""

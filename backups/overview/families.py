@@ -18,6 +18,7 @@ from backups.datasets.definition import DatasetDefinition
 from backups.generations import coverage as family_coverage
 from backups.generations.coverage import KindOfBackup, NewestBackup
 from backups.models import Check, Dataset, Generation
+from backups.models.generations import IN_CURRENT_BUCKET
 from kvops.models import Category, Family
 from kvops.overview.board import (
     Agreement,
@@ -41,7 +42,7 @@ Status, Purpose = Generation.Status, Generation.Purpose
 def questions(as_of: datetime | None) -> dict[str, Question]:
     """The newest backup of each set of prefixes, and the newest check of each dataset. `as_of` is a past moment."""
     routine = Generation.objects.filter(purpose__in=[Purpose.ROUTINE, Purpose.CLEANUP])
-    good = Q(pk__in=Generation.objects.verified().here().values("pk"))
+    good = Q(status=Status.VERIFIED) & IN_CURRENT_BUCKET
     recent = Now() - timedelta(days=STRIP_DAYS + 1)
     then = Q(verified_at__isnull=False, finished_at__lte=as_of or Now()) & (
         Q(deleted_at=None) | Q(deleted_at__gt=as_of or Now())
