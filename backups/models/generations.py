@@ -14,10 +14,8 @@ from kvops.prefixes import patterns
 from kvops.refusals import Sentence
 from kvops.wording import spoken, stored
 
-
 _PLACE = Q(endpoint=F("environment__r2_endpoint"), account_id=F("environment__account_id"))
 IN_CURRENT_BUCKET = (Q(endpoint="") | _PLACE) & Q(bucket=F("environment__r2_bucket"))
-"""The backups in the current bucket of their environment."""
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -116,7 +114,6 @@ class Generation(models.Model):
     """Purposes whose names are given, not listed."""
     VERIFIABLE = (Status.COMPLETE, Status.VERIFIED, Status.DAMAGED)
     """States of a backup that a verification can read."""
-
     COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
     """States of a backup that can be compared."""
     GOING = (Status.DELETING, Status.DELETED)
