@@ -60,9 +60,9 @@ def test_the_groups_say_what_is_gone_kept_and_still_there(estate: make.Estate, p
     make.work()
     stage = cleanup_helpers.stage_of(request)
     assert groups_of(stage) == [NameGroup("master:a:", 2, 0, 0), NameGroup("master:b:", 1, 0, 0)]
-    chunk = CleanupChunk.objects.create(
-        stage=stage, number=1, first_index=0, last_index=1, names=1, names_sha256="a" * 64, state="sent"
-    )
+    chunk = CleanupChunk.objects.create(stage=stage, number=1, first_index=0, last_index=1)
+    for state in ("intended", "sent"):
+        CleanupChunk.objects.filter(pk=chunk.pk).update(state=state, names=1, names_sha256="a" * 64)
     CleanupException.objects.create(stage=stage, chunk=chunk, index=1, name="master:a:2", outcome="changed")
     assert groups_of(stage) == [NameGroup("master:a:", 2, 1, 1), NameGroup("master:b:", 1, 0, 0)]
     assert [group.left for group in groups_of(stage)] == [0, 1]
