@@ -51,11 +51,11 @@ def _titles(stage: CleanupStage) -> Sequence[str]:
 def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
     main = steps[:1] if steps[0].phase == LAST else steps
     here = next((step for step in steps if step.state in {"failed", "current"}), None)
-    if here and here.state == "failed":
-        return Phase(title, "failed", _named(here, steps), here.at, steps)
-    if all(step.state == "done" for step in main):
+    if all(step.state == "done" for step in main) and not (here and here.state == "failed"):
         return _finished(stage, title, steps)
-    return Phase(title, here.state if here else "todo", _named(here, steps) if here else "", here and here.at, steps)
+    if here is None:
+        return Phase(title, "todo", "", None, steps)
+    return Phase(title, here.state, _named(here, steps), here.at, steps)
 
 
 def _named(step: StageStep, steps: Sequence[StageStep]) -> str:
