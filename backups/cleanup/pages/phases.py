@@ -50,7 +50,7 @@ def _titles(stage: CleanupStage) -> Sequence[str]:
 
 def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
     main = steps[:1] if steps[0].phase == LAST else steps
-    here = next((step for step in steps if step.state in {"failed", "current"}), None)
+    here = next((step for state in ("failed", "current") for step in steps if step.state == state), None)
     if all(step.state == "done" for step in main) and not (here and here.state == "failed"):
         return _finished(stage, title, steps)
     if here is None:
