@@ -45,6 +45,8 @@ class Card:
     action: NextAction | None
     form: forms.Form | None
     run: Run | None
+    moves: bool
+    """Whether the card is loaded again: a run works, a decision is awaited, or the stage moved meanwhile."""
     seconds_left: int | None
     groups: Sequence[NameGroup]
     share_text: str
@@ -103,7 +105,8 @@ def stage_or_404(pk: int) -> CleanupStage:
 
 def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:
     """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
-    action, run = next_action(stage, person), busy_run(stage) or after_check.open_run(stage)
+    run = busy_run(stage) or after_check.open_run(stage)  # first: what a run changes before its end is read after it
+    action = next_action(stage, person)
     may_operate = person.holds(Role.OPERATOR)
     by_hand = not stage.scheduled
     idle = may_operate and run is None
@@ -122,6 +125,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         action=action,
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
+        moves=run is not None or stage.state == State.SUBMITTED or _moved(stage),
         seconds_left=work.seconds_left(run) if run else None,
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",
@@ -137,6 +141,11 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )
+
+
+def _moved(stage: CleanupStage) -> bool:
+    """Whether the stage has another state than when it was read."""
+    return not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
 
 
 def _shape(stage: CleanupStage) -> str:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from backups.cleanup.pages import work
+from backups.cleanup import cards
+from backups.cleanup.pages import presses, work
 from backups.cleanup.pages.phases import phases_of, position
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
@@ -76,6 +77,17 @@ def test_a_stage_that_is_done_is_one_folded_line(request_: CleanupRequest, peopl
     assert "3 keys deleted" in page
     assert "All 11 steps" in page
     assert page.index("All 11 steps") < page.index("Prepare Production")
+
+
+def test_a_card_that_was_read_before_its_run_ended_is_loaded_again(
+    request_: CleanupRequest, people: make.People
+) -> None:
+    presses.begin(cleanup_helpers.stage_of(request_), by=people.operator)
+    read_before = cleanup_helpers.stage_of(request_)
+    make.work()
+    card = cards.card(read_before, people.operator, {})
+    assert (card.run, card.moves) == (None, True)
+    assert not cards.card(cleanup_helpers.stage_of(request_), people.operator, {}).moves
 
 
 def test_the_pace_so_far_tells_the_time_left() -> None:
