@@ -49,10 +49,10 @@ def by_subprefix(work: CleanupStage | Restore, prefix: str, *, delimiter: str = 
     with connection.cursor() as cursor:
         cursor.execute(query, params)
         rows = cursor.fetchall()
-    ends = [index for _, index in rows[1:]] + [work.names]
+    ends = [*(index for _, index in rows[1:]), work.names]
     found = [
         SubPrefix(name, end - index, name.endswith(delimiter) and len(name) > len(prefix))
-        for (name, index), end in zip(rows, ends, strict=True)
+        for (name, index), end in zip(rows, ends, strict=False)  # without a name there is an end alone
     ]
     rest = sum(one.keys for one in found[MOST:])
     return found[:MOST], rest

@@ -116,7 +116,7 @@ class BrowserJob:
         follow(submit)
 
     def approve(self, title: str) -> None:
-        """The reviewer reads the evidence, types the title and gives the password again. The decision is always in sight."""
+        """The reviewer reads the evidence, decides in the bar that stays in sight, and gives the password again."""
         self.wait(title, "Open the request")
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")

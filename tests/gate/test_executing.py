@@ -20,7 +20,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.cleanup import requests as cleanup_requests, stages
+from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests, stages
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import (
     mandate as deletion_mandate,
@@ -186,6 +186,14 @@ def test_another_lock_is_not_called_another_list_of_keys(
         deletion_mandate.insist_as_approved(fresh(stage), lease)
     told = f"{sentence} Nothing more is sent: end the deletion early and ask again."
     assert (refused.value.code, str(refused.value)) == ("stale", told)
+
+
+def test_a_backup_in_another_bucket_is_not_called_another_lock(stage: CleanupStage) -> None:
+    generation = Generation.objects.get(stages=stage)
+    approved = {"state": "short", "forever": False, "locked_until": "", "rules": []}
+    assert cleanup_evidence.lock_changed(generation, approved)
+    set_environment(stage, r2_bucket="other")
+    assert cleanup_evidence.lock_changed(Generation.objects.get(stages=stage), approved) == ""
 
 
 def test_a_clean_up_that_is_over_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
