@@ -267,7 +267,7 @@ DOORS: dict[str, Door] = {
     "approval": page(lambda world: [world.approval.pk]),
     "approval-apply": operates(lambda world: [world.approval.pk], done=404),
     "approval-decide": Door(
-        (LOGIN, 403, 403, 302, 403), (LOGIN, 403, 403, 302, 403), lambda world: [world.approval.pk]
+        (LOGIN, 403, 403, 302, 403), (LOGIN, 403, 403, 422, 403), lambda world: [world.approval.pk]
     ),
     "approval-withdraw": operates(lambda world: [world.approval.pk]),
     "categories": page(),
