@@ -22,18 +22,17 @@ VALUES = 3
 
 @dataclass(frozen=True)
 class SubjectPage:
-    """The page of a request's subject, and its next step after the approval; `key` is the field with its key."""
+    """The page of a request's subject, and its next step after the approval. With `for_all` there is one for all."""
 
     name: str
     link: str | Promise
     in_time: str | Promise
     late: str | Promise
-    key: str = ""
+    for_all: bool = False
 
-    def url(self, asked: ApprovalRequest, shown: Mapping[str, Any]) -> str:
+    def url(self, asked: ApprovalRequest) -> str:
         """Its address."""
-        key = shown.get(self.key) if self.key else asked.subject.partition(":")[2]
-        return reverse(self.name, args=[key] if str(key).isdecimal() else [])
+        return reverse(self.name, args=[] if self.for_all else [asked.subject.partition(":")[2]])
 
 
 _EXPIRED = _("The approval has expired. Ask again.")
@@ -69,14 +68,14 @@ PAGES: dict[str, SubjectPage] = {
         _("An operator starts the prune run on the page of the prune request."),
         _("The deadline for using the approval has passed. Withdraw it and collect the backups again."),
     ),
-    Kind.CLEARING: SubjectPage("backups:clearing", _("Go to the rule"), _ROUNDS, _EXPIRED, "clearing"),
-    Kind.WORKER_EXPIRY: SubjectPage("backups:worker", _("Go to the rule"), _ROUNDS, _EXPIRED, "worker_rule"),
+    Kind.CLEARING: SubjectPage("backups:clearing", _("Go to the rule"), _ROUNDS, _EXPIRED),
+    Kind.WORKER_EXPIRY: SubjectPage("backups:worker", _("Go to the rule"), _ROUNDS, _EXPIRED),
     Kind.DRILL: SubjectPage(
         "backups:drills",
         _("Go to the drills"),
         _("The approval is in force: each drill until then uses it."),
         _EXPIRED,
-        "no_page_of_its_own",
+        for_all=True,
     ),
     Kind.INVESTIGATION: SubjectPage(
         "backups:investigation",
@@ -92,15 +91,14 @@ PAGES: dict[str, SubjectPage] = {
 
 
 @register.simple_tag
-def subject_page(asked: ApprovalRequest, shown: Mapping[str, Any]) -> dict[str, object] | None:
+def subject_page(asked: ApprovalRequest) -> dict[str, object] | None:
     """The page a request belongs to: its address, the text of the link, and the next step once it is approved."""
     page = PAGES.get(asked.kind)
     if page is None:
         return None
-    found: dict[str, object] = {"url": page.url(asked, shown), "link": page.link, "page": page}
+    found: dict[str, object] = {"url": page.url(asked), "link": page.link, "page": page}
     if asked.kind == Kind.DELETE_KEYS:
-        stage = CleanupStage.objects.filter(approval=asked).values_list("request_id", flat=True).first()
-        found["cleanup"] = stage
+        found["cleanup"] = CleanupStage.objects.filter(approval=asked).values_list("request_id", flat=True).first()
     return found
 
 
