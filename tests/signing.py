@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
+from typing import TYPE_CHECKING
 
-from django.http import HttpResponse
 from django.test import Client
 
 from kvops.models import Person
 from tests import make
 from tests.prepared import step
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
 
 def signed_in(person: Person) -> Client:
@@ -37,9 +40,7 @@ def fresh(person: Person) -> Client:
     return client
 
 
-def sent(
-    browser: Client, address: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+def sent(browser: Client, address: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> "Answer":
     """The answer to a form, or the page it leads to. The password is typed where it is asked for."""
     answer = browser.post(address, form, headers=headers)
     if answer.headers.get("Location", "").startswith("/account/reauthenticate/"):

@@ -32,7 +32,7 @@ SHOWN = 100
 
 State = ApprovalRequest.State
 _TIMES = {"accepted_at", "at", "ends_at", "finished_at", "locked_until", "searched_at", "until"}
-_TEMPLATES = dict.fromkeys(
+_TEMPLATES: dict[str, str] = dict.fromkeys(
     [ApprovalRequest.Kind.ENVIRONMENT, ApprovalRequest.Kind.POLICY, ApprovalRequest.Kind.FAMILY],
     "approvals/_change.html",
 )

@@ -132,9 +132,10 @@ def insist_typed_for_this(request: HttpRequest) -> None:
     mine = asked and (request.POST.get(ASKED), request.path) == (asked["mark"], asked["path"])
     if mine and asked["at"] <= typed and _is_recent(typed):
         return
-    request.session[ASKED] = {"mark": secrets.token_hex(16), "path": request.path, "at": time.time()}
-    request.POST = request.POST.copy()  # type: ignore[assignment]  # allauth repeats what is in it
-    request.POST[ASKED] = request.session[ASKED]["mark"]  # type: ignore[index]  # a copy can be changed
+    form, mark = request.POST.copy(), secrets.token_hex(16)
+    form[ASKED] = mark
+    request.POST = form  # type: ignore[assignment]  # allauth repeats what is in it
+    request.session[ASKED] = {"mark": mark, "path": request.path, "at": time.time()}
     raise ReauthenticationRequired
 
 

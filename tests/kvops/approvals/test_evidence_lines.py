@@ -65,7 +65,7 @@ def test_a_cache_needs_no_lock_and_has_no_rows_and_the_first_environment_no_exam
 
 
 def test_a_restore_that_overwrites_asks_for_a_look() -> None:
-    compared = {"at": None, "found": {}}
+    compared: dict[str, Any] = {"at": None, "found": {}}
     for number, fine in ((0, True), (2, False)):
         found = of(Kind.RESTORE, compared=compared, overwritten={"count": number, "sha256": ""})
         assert found["Compared with KV"].fine is fine
