@@ -45,7 +45,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import clock, timing
-from kvops.approvals.evidence import canonical_evidence, digest_of
+from kvops.approvals.evidence import canonical_evidence
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
 from kvops.runs import driver as run_driver, emergency
@@ -169,19 +169,19 @@ def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lea
 
 
 @pytest.mark.parametrize(
-    ("state", "sentence"),
+    ("approved", "sentence"),
     [
         ("unknown", "At the approval it was not known whether R2 locks the backup. Now it is known."),
-        ("short", "The lock of R2 on the backup differs from the approved one."),
+        ("held", "The lock of R2 on the backup differs from the approved one."),
     ],
 )
 def test_another_lock_is_not_called_another_list_of_keys(
-    stage: CleanupStage, lease: Lease, monkeypatch: pytest.MonkeyPatch, state: str, sentence: str
+    stage: CleanupStage, lease: Lease, approved: str, sentence: str
 ) -> None:
     asked = gate.approval_of(stage)
     evidence = json.loads(asked.evidence)
-    text = canonical_evidence(evidence | {"lock": evidence["lock"] | {"state": state}})
-    gate.tampered(asked, evidence=text, digest=digest_of(text))
+    gate.tampered(asked, evidence=canonical_evidence(evidence | {"lock": evidence["lock"] | {"state": approved}}))
+    BucketProtection.objects.update(rules=[])
     with pytest.raises(RunError) as refused:
         deletion_mandate.insist_as_approved(fresh(stage), lease)
     told = f"{sentence} Nothing more is sent: end the deletion early and ask again."
