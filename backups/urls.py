@@ -15,6 +15,7 @@ from backups.families import views as family_views
 from backups.generations import list_views, views as generation_views
 from backups.history import views as history_views
 from backups.integrity import difference_views, live_views as live_check_views, views as check_views
+from backups.integrity.of_key import views as key_check_views
 from backups.investigations import views as investigation_views
 from backups.masters import views as masters_views
 from backups.outside_changes import views as outside_views
@@ -154,6 +155,7 @@ urlpatterns: list[URLPattern] = [
     path("investigations/<int:pk>/ask", investigation_views.step, {"step": "ask"}, name="investigation_ask"),
     path("investigations/<int:pk>/close", investigation_views.step, {"step": "close"}, name="investigation_close"),
     path("investigations/<int:pk>/live", investigation_views.live, name="investigation_live"),
+    path("key/<slug:environment>/<slug:binding>/d1", key_check_views.compare, name="key_d1"),
     path("keys/<slug:environment>/<slug:binding>/deleted/", history_views.deleted, name="deleted_keys"),
     path("restores/", restore_views.index, name="restores"),
     path("restores/<int:pk>/", restore_views.detail, name="restore"),

@@ -9,7 +9,13 @@ from django.utils.module_loading import import_string
 
 from kvops.approvals import kinds as approval_kinds
 from kvops.doctor import examination
-from kvops.inventory import reveal as key_reveal, story as key_story, unexplained as unexplained_deletions
+from kvops.inventory import (
+    reveal as key_reveal,
+    story as key_story,
+    unexplained as unexplained_deletions,
+    value as key_value,
+)
+from kvops.inventory.key_list import rows as key_rows
 from kvops.metrics import numbers as metrics_numbers
 from kvops.notifications import outbox
 from kvops.runs import kinds
@@ -29,7 +35,13 @@ def _named() -> Iterator[str]:
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
-    yield from (*subject_tree.functions(), *key_story.TOLD_BY, key_reveal.UNFIT)
+    yield from (
+        *subject_tree.functions(),
+        *key_story.TOLD_BY,
+        key_reveal.UNFIT,
+        key_value.POLICY_EDITED,
+        key_rows.SIZED_BY,
+    )
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *sweep.ALSO, *(job.function for job in schedule_jobs.JOBS.values()))
     yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))

@@ -7,6 +7,7 @@ from kvops.doctor import views as doctor_views
 from kvops.environments import views as environment_views
 from kvops.help import views as help_views
 from kvops.inventory import key_views, unexplained_views, views as inventory_views
+from kvops.inventory.key_list import views as key_list_views
 from kvops.metrics import views as metrics_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
@@ -43,6 +44,10 @@ urlpatterns: list[URLPattern] = [
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),
     path("keys/", inventory_views.namespaces, name="namespaces"),
     path("keys/<slug:environment>/<slug:binding>/", inventory_views.index, name="keys"),
+    path("keys/<slug:environment>/<slug:binding>/compare/<slug:other>/", key_list_views.compare, name="keys-compare"),
+    path("keys/<slug:environment>/<slug:binding>/filters", key_list_views.save_filter, name="filter-save"),
+    path("keys/<slug:environment>/<slug:binding>/filters/<int:pk>", key_list_views.change_filter, name="filter-change"),
+    path("keys/<slug:environment>/<slug:binding>/ticked", key_list_views.ticked, name="keys-ticked"),
     path("keys/<slug:environment>/<slug:binding>/names", inventory_views.download, name="keys-download"),
     path("keys/<slug:environment>/<slug:binding>/scan", inventory_views.scan, name="scan"),
     path("style/", style.components, name="style"),

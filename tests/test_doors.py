@@ -283,7 +283,13 @@ DOORS: dict[str, Door] = {
     "key-value": value(lambda _world: ["qa", "SETTINGS"], query="?name=master:a:1"),
     "namespaces": page(),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),
+    "keys-compare": page(lambda _world: ["qa", "SETTINGS", "production"]),
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
+    "keys-ticked": Door(
+        (LOGIN, 403, 302, 403, 403), NEVER, lambda _world: ["qa", "SETTINGS"], query="?do=backup&key=master:a:1"
+    ),
+    "filter-change": Door(NEVER, (LOGIN, 403, 404, 404, 404), lambda _world: ["qa", "SETTINGS", 1]),
+    "filter-save": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda _world: ["qa", "SETTINGS"]),
     "unexplained": page(),
     "unexplained-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
     "unexplained-cloudflare": operates(lambda world: [world.missing]),
@@ -493,6 +499,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
     "backups:deleted_keys": page(lambda _world: ["qa", "SETTINGS"]),
+    "backups:key_d1": value(lambda _world: ["qa", "SETTINGS"], done=302, query="?name=master:a:1"),
     "backups:storage": page(),
     "backups:vault": page(),
     "backups:storage_csv": page(),

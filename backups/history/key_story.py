@@ -1,14 +1,15 @@
 """The events of one key that deletions, restores and late checks know; the page of the key asks by name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, Q, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from backups.history import deleted_keys
-from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, RestoreEntry
+from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, Reappearance, RestoreEntry
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
 
@@ -24,39 +25,51 @@ def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
 
     A change that was refused, or that reading showed to have written nothing, is no event of the key.
     """
+    for give, found in _there(namespace, _sources(namespace, name)):
+        for row in found[:SHOWN]:
+            yield from give(row)
+
+
+type _Source = tuple[Callable[[Any], Iterator[KeyEvent]], QuerySet[Any]]
+"""A function that gives the events of a row, and the rows about the key, the newest first."""
+
+
+def _sources(namespace: Namespace, name: str) -> Sequence[_Source]:
     found, deleted = deleted_keys.deletions(namespace)
     related = ("stage__run__started_by", "stage__approval__approver", "stage__generation", "stage__request")
-    for entry in found.filter(deleted, name=name).select_related(*related).order_by("-stage")[:SHOWN]:
-        yield from _deletion(entry)
-    restores = deleted_keys.restores(namespace, [name]).select_related(
-        "restore__run__started_by", "restore__approval__approver", "restore__generation"
-    )
-    for back in restores.order_by("-restore")[:SHOWN]:
-        yield from _restore(back)
-    for changed in deleted_keys.bulk_changes(namespace, name).select_related(
-        "restore__run__started_by", "restore__approval__approver", "restore__generation", "restore__bulk"
-    )[:SHOWN]:
-        yield from _bulk_change(changed)
+    written = ("restore__run__started_by", "restore__approval__approver", "restore__generation")
     sent = Q(outcome__in=[KeyChange.Outcome.WRITTEN, KeyChange.Outcome.DIFFERENT]) | Q(outcome="", settled_at=None)
     changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0)
-    for change in changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")[:SHOWN]:
-        yield from _change(change)
-    for one in deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")[:SHOWN]:
-        yield KeyEvent(
-            at=one.found_at,
-            kind=KeyEventKind.REAPPEARED,
-            by=str(one.acknowledged_by or ""),
-            note=one.note or (_("with its old value") if one.same else _("with another value")),
-            links=[(_("Stage"), f"{reverse('backups:stage', args=[one.stage_id])}?show=reappeared#lists")],
-        )
-    found_outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
-    for outside in found_outside.select_related("search__acknowledged_by").order_by("-search")[:SHOWN]:
-        yield _outside(outside)
+    outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
+    return [
+        (_deletion, found.filter(deleted, name=name).select_related(*related).order_by("-stage")),
+        (_restore, deleted_keys.restores(namespace, [name]).select_related(*written).order_by("-restore")),
+        (_bulk_change, deleted_keys.bulk_changes(namespace, name).select_related(*written, "restore__bulk")),
+        (_change, changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")),
+        (_reappearance, deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")),
+        (_outside, outside.select_related("search__acknowledged_by").order_by("-search")),
+    ]
 
 
-def _outside(changed: OutsideChange) -> KeyEvent:
+def _there(namespace: Namespace, sources: Sequence[_Source]) -> list[_Source]:
+    """The sources that have a row. One query asks all of them: most keys have few events, or none."""
+    there = Namespace.objects.filter(pk=namespace.pk).values_list(*(Exists(found) for _give, found in sources)).get()
+    return [source for source, has in zip(sources, there, strict=True) if has]
+
+
+def _reappearance(one: Reappearance) -> Iterator[KeyEvent]:
+    yield KeyEvent(
+        at=one.found_at,
+        kind=KeyEventKind.REAPPEARED,
+        by=str(one.acknowledged_by or ""),
+        note=one.note or (_("with its old value") if one.same else _("with another value")),
+        links=[(_("Stage"), f"{reverse('backups:stage', args=[one.stage_id])}?show=reappeared#lists")],
+    )
+
+
+def _outside(changed: OutsideChange) -> Iterator[KeyEvent]:
     search = changed.search
-    return KeyEvent(
+    yield KeyEvent(
         at=search.at,
         kind=_OUTSIDE[OutsideChange.Kind(changed.kind)],
         by=str(search.acknowledged_by or ""),

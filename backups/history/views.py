@@ -12,6 +12,7 @@ from backups.history import deleted_keys, events as history_events, run_outcomes
 from backups.history.events import BackupEvent
 from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
 from kvops import wording
+from kvops.inventory.key_list import side_by_side
 from kvops.inventory.views import named
 from kvops.models import PolicyVersion, Run
 from kvops.web import files as web_files
@@ -65,6 +66,7 @@ def deleted(request: HttpRequest, environment: str, binding: str) -> HttpRespons
         "after": after,
         "page_size": PAGE,
         "filtered": any(request.GET.values()),
+        "others": side_by_side.others(namespace),
     }
     return render(request, "keys/deleted.html", context)
 

@@ -93,7 +93,7 @@ def view_values(difference: Difference, *, by: Person) -> BothValues:
     if namespace is None or key_value.category_of(namespace, difference.name).sensitive:
         return BothValues(difference, hidden=MASKED, likely=_cause_by_name(difference))
     try:
-        return _Reading(difference, namespace).values()
+        return SideReading(difference, namespace).values()
     except CloudflareError as problem:  # no token to ask with
         raise ValueHidden(*problem.args) from problem
 
@@ -147,7 +147,7 @@ def _cause_by_name(difference: Difference) -> LikelyCause:
     return causes.by_name(difference.check_run, [difference]).get(difference.pk, causes.UNKNOWN)
 
 
-class _Reading:
+class SideReading:
     """One difference, read on all sides."""
 
     def __init__(self, difference: Difference, namespace: Namespace) -> None:
@@ -164,14 +164,29 @@ class _Reading:
 
     def values(self) -> BothValues:
         """Read the sides and compare them."""
+        kept, live, d1 = self.sides()
+        ours = live or kept or d1
+        differing = self.differing(ours, d1)
+        sides = [side for side in (kept, live, d1) if side is not None]
+        return BothValues(
+            self.difference,
+            sides=sides,
+            lines=self.lines(sides, differing),
+            differs=self._still(ours, d1, differing),
+            likely=self._likely(ours, kept),
+            rows=len(self.found),
+        )
+
+    def sides(self) -> tuple[ReadSide | None, ReadSide | None, ReadSide]:
+        """The value in the backup, the value in KV and the row of D1, as far as the check is of them."""
         kept = self._kept()
         with clients.reader(self.check.environment) as client:
             live = self._live(client) if self.check.is_of_kv else None
-            d1 = self._d1(client)
-        sides = [side for side in (kept, live, d1) if side is not None]
-        ours = live or kept or d1
-        differing = self._differing(ours, d1)
-        lines = [
+            return kept, live, self._d1(client)
+
+    def lines(self, sides: Sequence[ReadSide], differing: set[str] | None) -> list[FieldLine]:
+        """The fields in order, each on all sides."""
+        return [
             FieldLine(
                 name,
                 column,
@@ -180,14 +195,6 @@ class _Reading:
             )
             for name, column in self.fields.items()
         ]
-        return BothValues(
-            self.difference,
-            sides=sides,
-            lines=lines,
-            differs=self._still(ours, d1, differing),
-            likely=self._likely(ours, kept),
-            rows=len(self.found),
-        )
 
     # The sides
 
@@ -243,7 +250,7 @@ class _Reading:
 
     # What they tell
 
-    def _differing(self, ours: ReadSide, d1: ReadSide) -> set[str] | None:
+    def differing(self, ours: ReadSide, d1: ReadSide) -> set[str] | None:
         """The fields that differ now; None if the two cannot be compared by field."""
         if ours.data is None or not self.found or d1.problem:
             return None

@@ -21,12 +21,12 @@ from kvops.names import after_prefix, storable
 _GROUPS = """
 WITH RECURSIVE step AS (
   (SELECT name, {group} AS found, 1 AS steps, ({group} IS NOT NULL)::int AS groups
-     FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= %(low)s AND {below} ORDER BY name LIMIT 1)
+     FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= %(low)s AND {below}{kind} ORDER BY name LIMIT 1)
   UNION ALL
   SELECT k.name, k.found, step.steps + 1, step.groups + (k.found IS NOT NULL)::int
     FROM step, LATERAL (
       SELECT name, {group} AS found FROM kvops_key
-       WHERE namespace_id = %(namespace)s AND {below}
+       WHERE namespace_id = %(namespace)s AND {below}{kind}
          AND name >= coalesce(left(step.found, -1) || %(above)s, step.name || chr(1)) COLLATE "C"
        ORDER BY name LIMIT 1) k
    WHERE step.steps < %(max_steps)s AND step.groups < %(max_groups)s
@@ -35,11 +35,12 @@ found AS (SELECT found, %(counted)s / count(*) OVER () AS cap FROM step WHERE fo
 SELECT found, cap, (
   SELECT count(*) FROM (
     SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= found
-       AND name < (left(found, -1) || %(above)s) COLLATE "C" LIMIT cap + 1) capped)
+       AND name < (left(found, -1) || %(above)s) COLLATE "C"{kind} LIMIT cap + 1) capped)
   FROM found ORDER BY found
 """.format(  # noqa: S608  (constants of this module)
     group="left(name, nullif(strpos(substr(name, length(%(low)s) + 1), %(delimiter)s), 0) + length(%(low)s))",
     below="(%(high)s IS NULL OR name < %(high)s)",
+    kind="{kind}",
 )
 MAX_GROUPS = 200
 GROUP_CAP = 1_000
@@ -105,7 +106,7 @@ def keys(
     """
     kind = Q(category=category) if category else Q()
     kind &= Q(family=family) if family else Q()
-    found = namespace.key_set.under(prefix).after(after).select_related("family").order_by("name")
+    found = namespace.key_set.under(prefix).after(after).select_related("family", "first_seen").order_by("name")
     if expiring == Expiring.LACKING and (family is None or not family.is_to_expire):
         return Found([], None)  # each design needs its own test
     if expiring in {Expiring.ANY, Expiring.SOON}:
@@ -194,8 +195,18 @@ class Group(NamedTuple):
     more: bool
 
 
-def groups(namespace: Namespace, prefix: str = "", *, delimiter: str = ":") -> Sequence[Group]:
-    """The next level of the names under a prefix, at most 200 groups; `delimiter` is one character."""
+def groups(
+    namespace: Namespace,
+    prefix: str = "",
+    *,
+    category: Category | None = None,
+    family: Family | None = None,
+    delimiter: str = ":",
+) -> Sequence[Group]:
+    """The next level of the names under a prefix, at most 200 groups; `delimiter` is one character.
+
+    With a category or a family, only of its keys.
+    """
     if prefix and not storable(prefix):
         return []
     params: dict[str, int | str | None] = {
@@ -208,7 +219,12 @@ def groups(namespace: Namespace, prefix: str = "", *, delimiter: str = ":") -> S
         "max_groups": MAX_GROUPS,
         "counted": _COUNTED,
     }
+    kind = ""
+    if category:
+        params["category"], kind = category, " AND category = %(category)s"
+    if family:
+        params["family"], kind = family.pk, f"{kind} AND family_id = %(family)s"
     with connection.cursor() as cursor:
-        cursor.execute(_GROUPS, params)
+        cursor.execute(_GROUPS.replace("{kind}", kind), params)
         rows = cursor.fetchall()
     return [Group(found, min(keys, cap), keys > cap) for found, cap, keys in rows]

@@ -229,6 +229,14 @@ def keys_by_family(namespace: Namespace) -> Sequence[ScanCount]:
     return list(newest.counts.select_related("family").order_by("category", "pattern"))
 
 
+def newest_counts(namespace: Namespace) -> tuple[Scan | None, Sequence[ScanCount]]:
+    """The newest scan with its counts, as in `keys_by_family`; in one query if the scan found a key."""
+    newest = Scan.objects.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").values("pk")[:1]
+    found = ScanCount.objects.filter(scan=newest).select_related("scan", "family").order_by("category", "pattern")
+    counts = list(found)
+    return (counts[0].scan if counts else Scan.objects.newest(namespace)), counts
+
+
 @dataclass(frozen=True)
 class Holding:
     """The number of keys that a namespace's newest scan counted for a family; None before the first scan."""

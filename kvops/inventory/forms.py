@@ -1,5 +1,7 @@
 """The filters of the pages of keys and of unexplained changes, as they stand in the address, and their forms."""
 
+from functools import cached_property
+
 from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
@@ -7,10 +9,17 @@ from django.utils.translation import gettext_lazy as _
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import browse, families as key_families, reveal, unexplained as unexplained_deletions
 from kvops.inventory.browse import Expiring
+from kvops.inventory.key_list import matching, order as key_order
+from kvops.inventory.key_list.matching import Matches
+from kvops.inventory.key_list.order import KeyOrder, KeyPlace
+from kvops.inventory.key_list.query import KeyQuery
 from kvops.inventory.unexplained import OddKey
 from kvops.models import Category, Family, Namespace, Scan
 from kvops.names import storable
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, NameField, PlaceField
+
+SHORTEST_PART = 3
+"""Characters. The trigram index finds no shorter part of a name."""
 
 
 class KeyForm(forms.Form):
@@ -67,12 +76,33 @@ class KeyFilter(forms.Form):
         widget=forms.HiddenInput,
     )
     family = forms.ModelChoiceField(Family.objects.none(), required=False, widget=forms.HiddenInput)
+    sort = forms.TypedChoiceField(
+        required=False, choices=KeyOrder.choices, coerce=KeyOrder, empty_value=KeyOrder.NAME, widget=forms.HiddenInput
+    )
     after = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
 
     def __init__(self, namespace: Namespace, data: dict[str, str]) -> None:
         super().__init__(data)
         self.namespace = namespace
+        self.fields["part"].widget.attrs["placeholder"] = _("at least 3 characters")
+        self._matches: dict[float, Matches] = {}
         self.fields["family"].queryset = Family.objects.filter(binding=namespace.binding)  # type: ignore[attr-defined]
+
+    def clean_part(self) -> str:
+        """Refuse a part that no index can look up."""
+        part: str = self.cleaned_data["part"]
+        if part and len(part) < SHORTEST_PART:
+            raise forms.ValidationError(
+                _("Type at least three characters, or the beginning of the name in the field before.")
+            )
+        return part
+
+    def clean(self) -> dict[str, object]:
+        """Refuse a place that the chosen order does not have."""
+        chosen = super().clean() or self.cleaned_data
+        if chosen.get("sort") and chosen.get("after") and KeyPlace.read(chosen["after"]) is None:
+            self.add_error(None, _("This page of the list does not exist. Go back to its start."))
+        return chosen
 
     @property
     def chosen_prefix(self) -> str:
@@ -90,13 +120,18 @@ class KeyFilter(forms.Form):
         """The prefix on display: the one that was typed, or the chosen family's pattern."""
         return self.chosen_prefix or (self.chosen_family.pattern if self.chosen_family else "")
 
+    @cached_property
+    def owner(self) -> Family | None:
+        """The family of the scope; None without a scope."""
+        return key_families.family_of(self.namespace.binding, self.scope) if self.scope else None
+
     @property
     def is_clearable(self) -> bool:
         """Whether a clean-up of a cache can be of exactly these keys: those without an expiration under a prefix."""
         if not self.is_valid() or not self.scope or self.cleaned_data["part"]:
             return False
         # Under a prefix of a nested family the chosen family has other keys than the clean-up would have.
-        owner = key_families.family_of(self.namespace.binding, self.scope)
+        owner = self.owner
         own = owner is not None and owner.category == Category.CACHE and self.chosen_family in {None, owner}
         without = self.cleaned_data["expiring"]
         same = without == Expiring.NEVER or (without == Expiring.LACKING and owner is not None and not owner.mark)
@@ -107,7 +142,7 @@ class KeyFilter(forms.Form):
         """The scope of a bulk change of exactly these keys of a cache; None if no bulk change can be of them."""
         if not self.is_valid() or not self.scope or self.cleaned_data["part"]:
             return None
-        owner = key_families.family_of(self.namespace.binding, self.scope)
+        owner = self.owner
         own = owner is not None and owner.category == Category.CACHE and self.chosen_family in {None, owner}
         expiring = self.cleaned_data["expiring"]
         if (
@@ -121,17 +156,45 @@ class KeyFilter(forms.Form):
     @property
     def is_markable(self) -> bool:
         """Whether the family of the keys names a mark for regeneration."""
-        owner = key_families.family_of(self.namespace.binding, self.scope)
-        return owner is not None and owner.mark != ""
+        return self.owner is not None and self.owner.mark != ""
+
+    @property
+    def order(self) -> KeyOrder:
+        """The order of the list; that of the names if a filter is invalid."""
+        return KeyOrder(self.cleaned_data["sort"]) if self.is_valid() else KeyOrder.NAME
+
+    @property
+    def query_is_of_names(self) -> bool:
+        """Whether an index answers all filters, so that the tree is of all matches."""
+        query = self.query(0.0)
+        return query is not None and query.is_of_names
+
+    def query(self, now: float) -> KeyQuery | None:
+        """The filters of the list; None if one is invalid. `now` is the base for a soon expiration."""
+        if not self.is_valid():
+            return None
+        chosen = {name: self.cleaned_data[name] for name in ("prefix", "part", "category", "family", "expiring")}
+        return KeyQuery(self.namespace, now=now, **chosen)
+
+    def matches(self, now: float) -> Matches | None:
+        """The keys that match, counted once; None without a filter, or if one is invalid."""
+        query = self.query(now)
+        if query is None or query.is_everything:
+            return None
+        if now not in self._matches:
+            self._matches[now] = matching.count(query, places=bool(self.order))
+        return self._matches[now]
 
     def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
         """The keys that match the filters, from the position `after`. If a filter is invalid, no keys."""
-        if not self.is_valid():
+        query = self.query(now)
+        if query is None:
             return browse.Found([], None)
-        chosen = dict(self.cleaned_data)
-        if after is not None:
-            chosen["after"] = after
-        return browse.keys(self.namespace, now=now, limit=limit, **chosen)
+        place = self.cleaned_data["after"] if after is None else after
+        if self.order:
+            return key_order.page(query, self.matches(now), self.order, after=KeyPlace.read(place), limit=limit)
+        chosen = {name: self.cleaned_data[name] for name in ("prefix", "part", "category", "family", "expiring")}
+        return browse.keys(self.namespace, now=now, limit=limit, after=place, **chosen)
 
 
 class ExpiryFilter(forms.Form):

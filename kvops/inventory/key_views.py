@@ -13,8 +13,9 @@ from kvops import timing
 from kvops.cloudflare import CloudflareError
 from kvops.inventory import families as key_families, reveal as key_reveal, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
+from kvops.inventory.key_list import twins as key_twins
 from kvops.inventory.views import named
-from kvops.models import Category, Key, Namespace, Scan
+from kvops.models import Category, Namespace
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.wording import reason_of
@@ -104,24 +105,27 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page; `live` is the value, `revealed` the seconds for which a masked one is shown."""
-    key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
-    family = key_families.family_of(namespace.binding, name)
-    category = Category(family.category) if family else Category.UNCLASSIFIED
-    story, scan = key_story.of_key(namespace, name), Scan.objects.covering(name).newest(namespace)
+    here, twins = key_twins.sides_of(namespace, name)
+    key, scan = here.key, here.scan
+    family, edited = key_families.family_of(namespace.binding, name), key_value.why_policy_edited()
+    category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
+    story = key_story.of_key(namespace, name)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "name": name,
         "key": key,
+        "twins": twins,
         "family": family,
         "category": category,
+        "edited": edited,
         "scan": scan,
         "story": story,
         "fate": key_story.fate(story, listed_at=scan.created_at if key and scan else None),
         "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),
-        "may_reveal": category.sensitive and _may_reveal(request, namespace, name),
+        "may_reveal": category.sensitive and not edited and _may_reveal(request, namespace, name),
         "live": live,
         "failure": failure,
         "revealed": revealed,

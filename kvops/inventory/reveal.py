@@ -34,6 +34,8 @@ def reveal(
     """The live value of a masked key; None if the key no longer exists. Raises RevealRefused and CloudflareError."""
     approval = insist_allowed(namespace, name, by=by)
     insist_reason(reason)
+    if edited := key_value.why_policy_edited():
+        raise RevealRefused(edited)
     if not key_value.category_of(namespace, name).sensitive:
         raise RevealRefused(_("This value is not masked: show it without a reason."))
     with clients.reader(namespace.environment) as client:

@@ -1,17 +1,17 @@
 """A key's own story: deleted, restored, vanished, newly found, viewed; it outlives the key's row in the inventory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, TextChoices
+from django.db.models import Exists, OuterRef, Q, TextChoices
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.models import Namespace, UnexpectedKey, UnexplainedDeletion
+from kvops.models import Namespace, Scan, UnexpectedKey, UnexplainedDeletion
 
 TOLD_BY = ("backups.history.key_story.events",)
 """Functions of (namespace, name) by name that give events, so that `kvops` does not import the apps above it."""
@@ -60,8 +60,7 @@ def of_key(namespace: Namespace, name: str) -> list[KeyEvent]:
     """Everything that KVOps knows of the past of a key, newest first."""
     told = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
     found = [*told, *_views(namespace, name)]
-    found += _odd(UnexplainedDeletion, KeyEventKind.UNEXPLAINED, namespace, name)
-    found += _odd(UnexpectedKey, KeyEventKind.UNEXPECTED, namespace, name)
+    found += _odd(namespace, name)
     return sorted(found, key=lambda event: event.at, reverse=True)
 
 
@@ -77,27 +76,28 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
 
 
-def _odd(
-    model: type[UnexplainedDeletion | UnexpectedKey], kind: KeyEventKind, namespace: Namespace, name: str
-) -> list[KeyEvent]:
+def _odd(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     """The scans that found the key gone, or new, without an explanation."""
-    found = model.objects.filter(name=name, scan__namespace=namespace, scan__completed_at__isnull=False).select_related(
-        "scan__acknowledged_by"
-    )
-    label, query = gettext("Unexplained deletions"), ""
-    if kind == KeyEventKind.UNEXPECTED:
-        label, query = gettext("Unexpected keys"), "?show=new"
-    return [
-        KeyEvent(
-            at=one.scan.completed_at,
-            kind=kind,
-            by=str(one.scan.acknowledged_by or ""),
-            note=one.scan.acknowledged_note,
-            links=[(label, reverse("unexplained-scan", args=[one.scan_id]) + query)],
+    gone, new = UnexplainedDeletion.objects.filter(name=name), UnexpectedKey.objects.filter(name=name)
+    scans = Scan.objects.complete().odd().filter(namespace=namespace)
+    scans = scans.filter(Q(pk__in=gone.values("scan")) | Q(pk__in=new.values("scan")))
+    scans = scans.annotate(found_gone=Exists(gone.filter(scan=OuterRef("pk"))))
+    for scan in scans.select_related("acknowledged_by").order_by("-pk")[:SHOWN]:
+        if scan.completed_at is None:
+            continue
+        unexplained = scan.found_gone  # type: ignore[attr-defined]  # annotated above
+        yield KeyEvent(
+            at=scan.completed_at,
+            kind=KeyEventKind.UNEXPLAINED if unexplained else KeyEventKind.UNEXPECTED,
+            by=str(scan.acknowledged_by or ""),
+            note=scan.acknowledged_note,
+            links=[
+                (
+                    gettext("Unexplained deletions") if unexplained else gettext("Unexpected keys"),
+                    reverse("unexplained-scan", args=[scan.pk]) + ("" if unexplained else "?show=new"),
+                )
+            ],
         )
-        for one in found.order_by("-scan")[:SHOWN]
-        if one.scan.completed_at
-    ]
 
 
 def _views(namespace: Namespace, name: str) -> list[KeyEvent]:

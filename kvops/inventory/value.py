@@ -7,6 +7,7 @@ from shlex import quote as shell
 from urllib.parse import quote
 
 from django.db.models import TextChoices
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -18,6 +19,9 @@ from kvops.models import Category, Key, Namespace, Person
 
 SHOWN = 64 * 1024
 """Bytes. The longest part of a text that the page shows."""
+
+POLICY_EDITED = "backups.policy.why_edited"
+"""The function, by name, that says whether the rules in the database differ from the approved policy."""
 
 SHOWN_IN_HEX = 2 * 1024
 _LINE = 16
@@ -53,8 +57,19 @@ class Live:
     """The metadata of a revealed key; other pages take it from the inventory."""
 
 
+def why_policy_edited() -> str:
+    """The reason why no value is shown: the rules were changed past the policy. Empty while they are as approved."""
+    return str(import_string(POLICY_EDITED)())
+
+
 def category_of(namespace: Namespace, name: str) -> Category:
-    """The category of a name by the policy in force."""
+    """The category of a name by the policy in force.
+
+    While the rules in the database differ from it, every name counts as unclassified: rules that nobody approved must
+    not unmask a value.
+    """
+    if why_policy_edited():
+        return Category.UNCLASSIFIED
     family = key_families.family_of(namespace.binding, name)
     return Category(family.category) if family else Category.UNCLASSIFIED
 

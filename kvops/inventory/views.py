@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
@@ -14,15 +14,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.approvals import prepared_changes
-from kvops.inventory import (
-    browse,
-    expiry as key_expiry,
-    families as key_families,
-    scan as inventory_scan,
-    value as key_value,
-)
+from kvops.inventory import browse, expiry as key_expiry, families as key_families, scan as inventory_scan
 from kvops.inventory.forms import ExpiryFilter, KeyFilter
-from kvops.models import ApprovalRequest, Category, Namespace, PolicyVersion, Run, ScanCount
+from kvops.inventory.key_list import (
+    actions as list_actions,
+    matching,
+    rows as list_rows,
+    saved as saved_filters,
+    side_by_side,
+)
+from kvops.inventory.key_list.matching import Matches
+from kvops.models import ApprovalRequest, Category, Namespace, PolicyVersion, Run, Scan, ScanCount
 from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
@@ -57,25 +59,40 @@ def namespaces(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show the keys of a namespace; filters and page come from the address."""
-    namespace = named(environment, binding)
-    form = KeyFilter(namespace, request.GET.dict())
-    counts = key_families.keys_by_family(namespace)
+    """Show the keys of a namespace; filters, order and page come from the address."""
+    namespaces = side_by_side.of_binding(binding)
+    namespace = next((one for one in namespaces if one.environment.slug == environment), None)
+    if namespace is None:
+        raise Http404
+    form, now = KeyFilter(namespace, request.GET.dict()), time.time()
+    scan, counts = key_families.newest_counts(namespace)
+    page, matches = form.page(now=now, limit=PAGE), form.matches(now)
+    shared, rows, sized = list_rows.of_page(namespace, page.keys)
+    offers = list_actions.for_matches(form) if rows and matches else []
+    total = sum(row.keys for row in counts)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "form": form,
-        "page": form.page(now=time.time(), limit=PAGE),
-        "filtered": any(request.GET.values()),
-        "scan": browse.newest_scan(namespace),
-        "run": _scans(namespace).order_by("-pk").first(),
-        "total": sum(row.keys for row in counts),
+        "page": page,
+        "rows": rows,
+        "shared": shared,
+        "sized": sized,
+        "matches": matches,
+        "filtered": matches is not None or bool(form.errors),
+        "scan": scan,
+        "run": _newest_run(namespace, scan),
+        "total": total,
         "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],
         "families": [row for row in counts if row.family],
         "path": _path(form.chosen_prefix),
-        "tree": _tree(namespace, form.chosen_prefix, counts),
+        "tree": _tree(form, now, matches, counts, total),
+        "offers": [one for one in offers if one.url],
+        "why_not": [one for one in offers if not one.url],
         "clearable": form.is_clearable,
-        "cleanable": form.scope and not key_value.category_of(namespace, form.scope).sensitive,
+        "others": [one for one in namespaces if one != namespace],
+        "saved": saved_filters.of_person(person_of(request), namespace),
+        "query": request.GET.urlencode(),
         "may_operate": request.user.has_perm("kvops.operate"),
         "page_size": PAGE,
         "most": MOST,
@@ -119,6 +136,12 @@ def _scans(namespace: Namespace) -> RunQuerySet:
     return Run.objects.filter(kind=Run.Kind.SCAN, subject=f"namespace:{namespace.pk}")
 
 
+def _newest_run(namespace: Namespace, scan: Scan | None) -> Run | None:
+    """The newest run of a scan; None if it is the one that the page shows anyway."""
+    found = _scans(namespace).order_by("-pk")
+    return found.filter(pk__gt=scan.run_id).first() if scan else found.first()
+
+
 def _names(form: KeyFilter) -> Iterator[str]:
     now, after, left = time.time(), None, MOST
     while left:
@@ -135,17 +158,26 @@ def _path(prefix: str) -> list[tuple[str, str]]:
     return [("".join(steps[: number + 1]), step) for number, step in enumerate(steps)]
 
 
-def _tree(namespace: Namespace, prefix: str, counts: Sequence[ScanCount]) -> list[Branch]:
-    """The next level of the names, each group's share of the namespace, and the exact count for a whole family."""
-    total = sum(row.keys for row in counts)
-    branches = []
-    for group in browse.groups(namespace, prefix):
+def _tree(
+    form: KeyFilter, now: float, matches: Matches | None, counts: Sequence[ScanCount], total: int
+) -> list[Branch]:
+    """The next level of the names that match, each group's share of them, and the exact count for a whole family."""
+    query, branches = form.query(now), []
+    if query is None:
+        return []
+    found = browse.groups(query.namespace) if matches is None else matching.tree(query, matches)
+    whole = total if matches is None or matches.more else matches.keys
+    for group in found:
         keys, more = group.keys, group.more
-        if more and any(row.family and not row.family.exact and row.family.pattern == group.prefix for row in counts):
+        if more and (matches is None or query.is_prefix_only) and _is_family(counts, group.prefix):
             keys, more = sum(row.keys for row in counts if row.pattern.startswith(group.prefix)), False
-        percent = min(100.0, keys * 100 / total) if total else 0.0
-        branches.append(Branch(group.prefix, group.prefix.removeprefix(prefix), keys, more, percent))
+        percent = min(100.0, keys * 100 / whole) if whole else 0.0
+        branches.append(Branch(group.prefix, group.prefix.removeprefix(query.prefix), keys, more, percent))
     return branches
+
+
+def _is_family(counts: Sequence[ScanCount], prefix: str) -> bool:
+    return any(row.family and not row.family.exact and row.family.pattern == prefix for row in counts)
 
 
 @require_safe

@@ -25,6 +25,7 @@ from kvops.models.references import (
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
 from kvops.models.runs import Heartbeat, Run
+from kvops.models.saved_filters import SavedFilter
 from kvops.models.schedules import Firing, Schedule
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Run",
     "RunbookNote",
     "RunbookTodo",
+    "SavedFilter",
     "Scan",
     "ScanCount",
     "Schedule",

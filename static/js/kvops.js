@@ -135,5 +135,19 @@ if (revealed) {
   addEventListener("pagehide", () => revealed.replaceChildren());
 }
 
+// Keys: shift and a click tick a range, the first box ticks the page, and the number of ticked keys stands below.
+let lastTick = null;
+document.addEventListener("click", (event) => {
+  const box = event.target.closest("[data-tick], [data-tick-all]");
+  if (!box) return;
+  const all = [...box.form.querySelectorAll("[data-tick]")];
+  const between = "tickAll" in box.dataset ? [0, all.length]
+    : event.shiftKey && lastTick ? [all.indexOf(lastTick), all.indexOf(box)].sort((a, b) => a - b) : [0, -1];
+  all.slice(between[0], between[1] + 1).forEach((one) => { one.checked = box.checked; });
+  if ("tick" in box.dataset) lastTick = box;
+  box.form.querySelector("[data-ticked]").textContent = all.filter((one) => one.checked).length;
+});
+document.querySelectorAll("[data-tick-all]").forEach((box) => { box.hidden = false; });
+
 prepare(document);
 comeBack();

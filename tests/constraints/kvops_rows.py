@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from django.db.models.functions import Now
 
-from kvops.models import ApprovalRequest, DatabaseRollback, EmergencyStop, Key, Run, StagedKey, User
+from kvops.models import ApprovalRequest, DatabaseRollback, EmergencyStop, Key, Run, SavedFilter, StagedKey, User
 from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
@@ -32,6 +32,13 @@ RUN_FROZEN: dict[str, object] = {
     "started_by_id": None,
     "environment_id": None,
 }
+
+
+def saved(w: BackupsWorld, **values: object) -> SavedFilter:
+    """Filters that the operator keeps."""
+    kept = {"person": w.operator, "binding": "SETTINGS", "name": "x", "query": "prefix=a", **values}
+    return SavedFilter.objects.create(**kept)
+
 
 ALL_RISKS = "every risk that the evidence names is accepted, and no other"
 
@@ -301,6 +308,9 @@ ENVIRONMENTS = [
     ),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_by=w.operator), "no note"),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_note="x"), "nobody"),
+    RowAttempt("saved_filter_name_once", lambda w: again(saved(w))),
+    RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, name=""), "no name"),
+    RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, query=""), "no filter"),
     RowAttempt("unexplained_once_per_scan", lambda w: again(w.missing())),
     RowAttempt("unexpected_once_per_scan", lambda w: again(w.unexpected())),
     RowAttempt("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),

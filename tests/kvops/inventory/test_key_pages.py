@@ -13,7 +13,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
 from kvops.inventory.value import SHOWN, put_command
-from kvops.models import Scan
+from kvops.models import Family, Scan
 from tests import make
 from tests.signing import signed_in
 
@@ -225,6 +225,29 @@ def test_the_put_of_a_name_wrangler_would_take_for_an_option_has_metadata_and_ex
     assert words[:6] == ["curl", "--fail", "--request", "PUT", "--form", "value=@value"]
     assert words[6:8] == ["--form", "metadata=<metadata"]
     assert words[-1].endswith("/values/-a%2Fb?expiration=4000000000")
+
+
+def test_no_value_is_shown_while_sql_makes_a_setting_a_cache(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "system-root", b"hush-hush", metadata='{"token":"pl41n"}')
+    Family.objects.filter(pattern="system-root").update(category="cache", expiry="ttl:60")
+    page = operator.get(KEY, {"name": "system-root"}).content.decode()
+    answer = asked(operator, "system-root").content.decode()
+    for text in (page, answer):
+        assert "No value is shown." in text
+        assert "Nobody approved this." in text
+        assert "hush-hush" not in text
+        assert "pl41n" not in text
+    assert Entry.objects.get(action=Action.VALUE_VIEWED).details["masked"] is True
+
+
+def test_no_value_is_revealed_while_the_rules_differ_from_the_policy(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "system-root", b"hush-hush")
+    Family.objects.filter(pattern="system-root").update(category="cache", expiry="ttl:60")
+    sent = {"name": "system-root", "reason": "The mail did not go out."}
+    answer = operator.post("/key/qa/SETTINGS/reveal", sent)
+    assert answer.status_code == 409
+    assert "hush-hush" not in answer.content.decode()
+    assert not Entry.objects.filter(action=Action.VALUE_REVEALED).exists()
 
 
 def test_the_page_takes_few_queries(

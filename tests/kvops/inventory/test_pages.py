@@ -77,7 +77,7 @@ def test_an_unknown_namespace_is_not_found(operator: Client, estate: make.Estate
 def test_the_list_names_category_family_expiration_and_metadata(operator: Client, estate: make.Estate) -> None:
     scanned(estate, "master:1", expiration=4_000_000_000, metadata='{"a": 1}')
     text = page(operator, QA)
-    for part in ("Legacy master", "master:*", "2096-10-02", "yes"):
+    for part in ("Legacy master", "master:*", "2096-10-02", "with metadata"):
         assert part in text
 
 

@@ -1,0 +1,54 @@
+"""The list of keys in a browser: one line per key, ticks over a range, and what becomes of all matches."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import SignIn
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
+LIST = "/keys/qa/SETTINGS/?prefix=mastercache:"
+HIGHEST = 36
+"""Pixels of a row, at a window of 1280."""
+
+
+@pytest.fixture
+def page(sign_in: SignIn) -> Page:
+    return sign_in("operator", viewport={"width": 1280, "height": 900})
+
+
+@pytest.mark.parametrize("address", [LIST, "/keys/qa/SETTINGS/", "/keys/qa/SETTINGS/compare/production/"])
+def test_a_key_takes_one_line(page: Page, address: str) -> None:
+    page.goto(address)
+    rows = page.locator("table.keys tbody tr")
+    heights = rows.evaluate_all("rows => rows.map(row => row.getBoundingClientRect().height)")
+    assert len(heights) == 50
+    assert max(heights) <= HIGHEST
+
+
+def test_shift_and_a_click_tick_a_range(page: Page) -> None:
+    page.goto(LIST)
+    boxes, number = page.locator("[data-tick]"), page.locator("[data-ticked]")
+    boxes.nth(2).click()
+    boxes.nth(6).click(modifiers=["Shift"])
+    expect(number).to_have_text("5")
+    boxes.nth(9).click()
+    boxes.nth(8).click(modifiers=["Shift"])
+    expect(number).to_have_text("7")
+    page.get_by_label("Tick all keys of this page").check()
+    expect(number).to_have_text("50")
+
+
+def test_one_ticked_key_leads_to_its_clean_up(page: Page) -> None:
+    page.goto(LIST)
+    page.locator("[data-tick]").nth(1).check()
+    page.get_by_role("button", name="Clean up…").click()
+    page.wait_for_url(re.compile(r"/cleanup/new/\?binding=SETTINGS&prefix=mastercache.+&exact=1"))
+    expect(page.get_by_label("Only the key with exactly this name")).to_be_checked()
+
+
+def test_all_matches_lead_to_a_clean_up_in_one_click(page: Page) -> None:
+    page.goto(LIST)
+    page.locator("#matches").get_by_role("link", name="Request a clean-up").click()
+    page.wait_for_url(re.compile(r"/cleanup/new/\?binding=SETTINGS&prefix=mastercache%3A$"))

@@ -1,0 +1,109 @@
+"""Two environments side by side, and a key with its twin."""
+
+import pytest
+from django.test import Client
+
+from kvops.inventory import browse, scan as inventory_scan
+from kvops.inventory.key_list import matching, side_by_side
+from kvops.inventory.key_list.side_by_side import PairKind
+from tests import make
+from tests.signing import signed_in
+
+COMPARE = "/keys/qa/SETTINGS/compare/production/"
+FAR = 4_000_000_000
+
+
+@pytest.fixture
+def auditor(people: make.People) -> Client:
+    return signed_in(people.auditor)
+
+
+@pytest.fixture
+def both(estate: make.Estate) -> make.Estate:
+    """One key of each kind, and two settings that differ in metadata only."""
+    for namespace, own in ((estate.qa, "master:1"), (estate.production, "master:9")):
+        there = namespace == estate.production
+        estate.put(namespace, own)
+        estate.put(namespace, "master:same", expiration=FAR)
+        estate.put(namespace, "master:time", expiration=FAR + there)
+        estate.put(namespace, "master:mark", metadata='{"v":2}' if there else '{"v":1}')
+        estate.put(namespace, "system-root", metadata='{"token":"there"}' if there else '{"token":"here"}')
+        inventory_scan.start_scan(namespace, actor=make.SETUP)
+    make.work()
+    return estate
+
+
+def shown(client: Client, **filters: str) -> list[str]:
+    return [row.name for row in client.get(COMPARE, filters).context["page"].rows]
+
+
+def test_the_page_counts_and_lists_each_kind(auditor: Client, both: make.Estate) -> None:
+    counts = {count.kind: (count.keys, count.more) for count in auditor.get(COMPARE).context["counts"]}
+    assert counts == {"here": (1, False), "there": (1, False), "both": (4, False), "differing": (2, False)}
+    assert shown(auditor, show="here") == ["master:1"]
+    assert shown(auditor, show="there") == ["master:9"]
+    assert shown(auditor, show="both") == ["master:mark", "master:same", "master:time", "system-root"]
+    assert shown(auditor, show="differing") == ["master:mark", "master:time"]
+    assert shown(auditor, prefix="master:m") == ["master:mark"]
+    assert shown(auditor, prefix="nul[U+0000]") == []
+
+
+def test_metadata_of_settings_is_not_compared(auditor: Client, both: make.Estate) -> None:
+    text = auditor.get(COMPARE, {"show": "both"}).content.decode()
+    assert "Metadata of settings and unclassified keys is left out." in text
+    assert "&quot;token" not in text
+
+
+def test_the_page_says_that_values_are_not_compared_and_where_they_are(auditor: Client, both: make.Estate) -> None:
+    text = auditor.get(COMPARE, {"prefix": "master:"}).content.decode()
+    assert "values are not" in text
+    assert "/backups/?environment=qa&amp;prefix=master%3A" in text
+
+
+def test_pages_follow_each_other_and_each_looks_through_a_bounded_number_of_names(
+    both: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "WINDOW", 2)
+    names, after = list[str](), ""
+    for _page in range(9):
+        page = side_by_side.pairs(both.qa, both.production, kind=PairKind.DIFFERING, after=after, limit=1)
+        names += [row.name for row in page.rows]
+        if page.after is None:
+            break
+        after = page.after
+    assert names == ["master:mark", "master:time"]
+    assert browse.WINDOW > 2
+
+
+def test_a_count_that_did_not_look_through_all_names_says_so(
+    auditor: Client, both: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "LOOKED", 3)
+    assert all(count.more for count in auditor.get(COMPARE).context["counts"])
+    monkeypatch.setattr(side_by_side, "LOOKED", matching.LOOKED)
+    monkeypatch.setattr(side_by_side, "CAP", 1)
+    found = {count.kind: (count.keys, count.more) for count in auditor.get(COMPARE).context["counts"]}
+    assert found["both"] == (1, True)
+    assert found["here"] == (1, False)
+
+
+@pytest.mark.parametrize("address", ["/keys/qa/SETTINGS/compare/qa/", "/keys/qa/SETTINGS/compare/nowhere/"])
+def test_a_namespace_has_no_other_side_in_itself(auditor: Client, both: make.Estate, address: str) -> None:
+    assert auditor.get(address).status_code == 404
+
+
+def test_an_empty_comparison_says_what_comes_next(auditor: Client, estate: make.Estate) -> None:
+    assert "Scan both namespaces first" in auditor.get(COMPARE).content.decode()
+
+
+def test_the_list_leads_to_the_comparison(auditor: Client, both: make.Estate) -> None:
+    assert f'href="{COMPARE}"' in auditor.get("/keys/qa/SETTINGS/").content.decode()
+    assert f'href="{COMPARE}"' in auditor.get("/keys/qa/SETTINGS/deleted/").content.decode()
+
+
+def test_a_key_shows_its_twin(auditor: Client, both: make.Estate) -> None:
+    text = auditor.get("/key/qa/SETTINGS/", {"name": "master:time"}).content.decode()
+    assert "In Production" in text
+    assert "Differs from here." in text
+    assert "/key/production/SETTINGS/?name=master%3Atime" in text
+    assert "did not list this key" in auditor.get("/key/qa/SETTINGS/", {"name": "master:1"}).content.decode()
