@@ -24,4 +24,5 @@ def sizes_of(namespace: Namespace, names: Sequence[str]) -> dict[str, int]:
     kept = GenerationEntry.objects.filter(
         generation__in=newest, name__in=names, outcome=GenerationEntry.Outcome.KEPT, size__isnull=False
     )
-    return dict(kept.order_by("generation_id").values_list("name", "size"))
+    rows = kept.order_by("generation_id").values_list("name", "size")
+    return {name: size for name, size in rows if size is not None}

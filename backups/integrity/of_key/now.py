@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.datasets import registry as dataset_registry
-from backups.datasets.mapping import BadDataset
+from backups.datasets.definition_parts import BadDataset
 from backups.integrity.values import MASKED, FieldLine, ReadSide, SideReading
 from backups.models import Check, Dataset, Difference
 from kvops.cloudflare import CloudflareError

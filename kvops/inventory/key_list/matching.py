@@ -86,7 +86,8 @@ def _planned_whole(found: KeyQuerySet) -> list[Place]:
             f"WITH matching AS MATERIALIZED ({sql}) SELECT * FROM matching LIMIT {CAP + 1}",  # noqa: S608  (our query)
             params,
         )
-        return cursor.fetchall()
+        rows: list[Place] = cursor.fetchall()
+        return rows
 
 
 def tree(query: KeyQuery, matches: Matches, *, delimiter: str = ":") -> Sequence[Group]:

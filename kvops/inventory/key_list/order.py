@@ -71,12 +71,13 @@ def page(query: KeyQuery, matches: Matches | None, order: KeyOrder, *, after: Ke
 
 def _sorted(query: KeyQuery, places: Sequence[Place], order: KeyOrder, after: KeyPlace | None, limit: int) -> Found:
     """A page of at most 10,000 matches, sorted here."""
-    at = 0 if order.column == "expiration" else 1
+    by_expiration = order.column == "expiration"
 
     def rank(value: int | None, name: str) -> tuple[bool, int, str]:
         return value is None, value or 0, name
 
-    ranked = sorted((rank(place[at], place[2]) for place in places), reverse=order.descends)
+    by = ((expiration if by_expiration else scan, name) for expiration, scan, name in places)
+    ranked = sorted((rank(value, name) for value, name in by), reverse=order.descends)
     if after is not None:
         start = rank(after.value, after.name)
         ranked = [one for one in ranked if (one < start if order.descends else one > start)]

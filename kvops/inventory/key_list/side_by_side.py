@@ -125,7 +125,9 @@ def pairs(
     return PairPage(rows, found[0][0])
 
 
-def _params(here: Namespace, there: Namespace, prefix: str, after: str, most: int) -> dict[str, object]:
+def _params(
+    here: Namespace, there: Namespace, prefix: str, after: str, most: int
+) -> dict[str, int | str | list[str] | None]:
     return {
         "here": here.pk,
         "there": there.pk,

@@ -37,8 +37,7 @@ def many(namespace: Namespace, number: int, **more: object) -> None:
     """Keys of the inventory, past the scan."""
     first_seen = Scan.objects.latest("pk")
     Key.objects.bulk_create(
-        Key(namespace=namespace, name=f"many:{at % 7}:{at:05}", first_seen=first_seen, **more)  # type: ignore[misc]
-        for at in range(number)
+        Key(namespace=namespace, name=f"many:{at % 7}:{at:05}", first_seen=first_seen, **more) for at in range(number)
     )
 
 
@@ -47,13 +46,13 @@ def matched(namespace: Namespace, **filters: object) -> tuple[int, bool]:
     return found.keys, found.more
 
 
-def in_order(namespace: Namespace, order: KeyOrder, limit: int = 2, **filters: object) -> list[str]:
+def in_order(namespace: Namespace, order: KeyOrder, **filters: object) -> list[str]:
     """The names of all pages in an order, two a page."""
     query = KeyQuery(namespace, **filters)  # type: ignore[arg-type]
     matches = None if query.is_everything else matching.count(query, places=True)
     names, after = list[str](), None
     while True:
-        page = key_order.page(query, matches, order, after=after, limit=limit)
+        page = key_order.page(query, matches, order, after=after, limit=2)
         names += [key.name for key in page.keys]
         if page.after is None:
             return names
