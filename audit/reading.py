@@ -1,5 +1,6 @@
 """Pages and files of entries: a page reads a bounded part of the log, a file reads all of it in parts."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,12 +71,21 @@ def rows(form: FilterForm) -> Iterator[Entry]:
         before = part[-1].seq
 
 
-def cells(entry: Entry) -> list[Cell | JSON]:
-    """An entry in the order of `COLUMNS`."""
-    return [
+def fields(entry: Entry) -> dict[str, JSON]:
+    """An entry by the names of `COLUMNS`."""
+    values: list[JSON] = [
         *(entry.seq, entry.at.isoformat(), entry.action, entry.actor, entry.environment),
         *(entry.subject, entry.subject_label, entry.digest, entry.details),
         *(bytes(entry.prev_hash).hex(), bytes(entry.row_hash).hex()),
+    ]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def cells(entry: Entry) -> list[Cell]:
+    """An entry in the order of `COLUMNS`; its details as a text of JSON."""
+    return [
+        value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
+        for value in fields(entry).values()
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Concatenate
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
@@ -20,10 +21,10 @@ PAGE = 50
 
 
 def _readers_only[**P](
-    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.has_perm("audit.view_entry"):
             raise PermissionDenied
         return view(request, *args, **kwargs)
@@ -59,14 +60,10 @@ def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     form = FilterForm(request.GET)
     if not form.is_valid():
         raise Http404
-    found = map(reading.cells, reading.rows(form))
+    found = reading.rows(form)
     if kind == "csv":
-        told = (
-            [json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict) else cell for cell in row] for row in found
-        )
-        return streamed(csv_table(reading.COLUMNS, told), "audit-log.csv", "text/csv")
-    objects = (dict(zip(reading.COLUMNS, row, strict=True)) for row in found)
-    return streamed(json_rows(objects), "audit-log.jsonl", "application/jsonl")
+        return streamed(csv_table(reading.COLUMNS, map(reading.cells, found)), "audit-log.csv", "text/csv")
+    return streamed(json_rows(map(reading.fields, found)), "audit-log.jsonl", "application/jsonl")
 
 
 @require_safe

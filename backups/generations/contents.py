@@ -108,6 +108,12 @@ def verified_at_the(found: GenerationQuerySet, moment: datetime) -> GenerationQu
     return started.annotate(judged=Subquery(last.values("action")[:1])).filter(judged=Action.GENERATION_VERIFIED)
 
 
+def previous_of(generation: Generation) -> int | None:
+    """The number of the comparable backup of the same scope before this one, if near."""
+    found = with_previous(Generation.objects.filter(pk=generation.pk))
+    return found.values_list("previous", flat=True).get()  # type: ignore[misc]  # an annotation
+
+
 def with_previous(found: GenerationQuerySet) -> GenerationQuerySet:
     """Backups with `previous`: the number of the comparable backup of the same scope before this one, if near."""
     same = {name: OuterRef(name) for name in ("namespace", "prefixes", "exact", "source")}

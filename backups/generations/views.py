@@ -43,7 +43,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         **listed(request, form, "entries", form.entries(generation), PAGE, place=attrgetter("name")),
         "generation": generation,
         "environment": generation.environment,
-        "previous": generation_contents.with_previous(Generation.objects.filter(pk=pk)).get().previous,
+        "previous": generation_contents.previous_of(generation),
         "run": generation.work,
         "found": _found(generation.work),
         "stale_before": generation_contents.stale_before(),

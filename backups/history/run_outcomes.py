@@ -21,8 +21,8 @@ def has_outcomes(run: Run) -> bool:
 def outcomes_of(run: Run) -> Iterator[tuple[str, str]]:
     """Each name with its outcome, in the order of the run."""
     for restore in _restore(run):
-        entries = RestoreEntry.objects.filter(restore=restore).order_by("index")
-        yield from entries.values_list("name", "outcome").iterator(CHUNK)
+        written = RestoreEntry.objects.filter(restore=restore).order_by("index")
+        yield from written.values_list("name", "outcome").iterator(CHUNK)
     for stage in _stage(run):
         excepted = CleanupException.objects.filter(stage=stage, index=OuterRef("index")).values("outcome")[:1]
         entries = CleanupEntry.objects.filter(stage=stage).order_by("index").annotate(outcome=Subquery(excepted))
