@@ -111,7 +111,8 @@ def verified_at_the(found: GenerationQuerySet, moment: datetime) -> GenerationQu
 def previous_of(generation: Generation) -> int | None:
     """The number of the comparable backup of the same scope before this one, if near."""
     found = with_previous(Generation.objects.filter(pk=generation.pk))
-    return found.values_list("previous", flat=True).get()  # type: ignore[misc]  # an annotation
+    previous: int | None = found.values_list("previous", flat=True).get()  # type: ignore[misc]  # an annotation
+    return previous
 
 
 def with_previous(found: GenerationQuerySet) -> GenerationQuerySet:
