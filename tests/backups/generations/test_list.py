@@ -8,9 +8,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from audit.actions import Action
 from backups.models import Comparison, Generation
 from tests import make
-from tests.audit.make import sql, triggers_off
+from tests.audit.make import sql, triggers_off, write
+from tests.backups.generations import helpers as generation_helpers
 from tests.backups.generations.test_pages import backed_up, filled, numbers
 from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.signing import signed_in
@@ -29,28 +31,32 @@ def page(client: Client, address: str = "/backups/") -> str:
 
 def test_a_day_shows_the_backups_that_could_be_restored_then(estate: make.Estate, operator: Client) -> None:
     filled(estate)
-    verified = backed_up(estate)
-    backed_up(estate, verify=False)
+    verified = backed_up(estate, verify=False)
+    generation_helpers.backup_of(estate)
     today = timezone.localdate()
     assert numbers(operator, f"?as_of={today}") == [verified.pk]
     assert numbers(operator, f"?as_of={today - timedelta(days=1)}") == []
 
 
-def test_a_backup_that_was_deleted_since_is_shown_for_a_day_before(estate: make.Estate, operator: Client) -> None:
-    filled(estate)
-    made, today = backed_up(estate), timezone.localdate()
-    ago = timezone.now() - timedelta(days=3)
-    Generation.objects.filter(pk=made.pk).update(started_at=ago)
-    with triggers_off("audit_entry"):
-        sql("UPDATE audit_entry SET at = %s WHERE subject = %s", ago, f"generation:{made.pk}")
-    assert numbers(operator, f"?as_of={today - timedelta(days=2)}") == [made.pk]
+def told(action: Action, made: Generation, days: int) -> None:
+    """An entry about a backup, of so many days ago."""
+    write(action, subject=f"generation:{made.pk}")
     with triggers_off("audit_entry"):
         sql(
-            "UPDATE audit_entry SET action = 'generation.deleting', at = %s WHERE action = 'generation.started'",
-            timezone.now() - timedelta(days=1),
+            "UPDATE audit_entry SET at = %s WHERE seq = (SELECT max(seq) FROM audit_entry)",
+            timezone.now() - timedelta(days=days),
         )
-    assert numbers(operator, f"?as_of={today - timedelta(days=2)}") == [made.pk]
-    assert numbers(operator, f"?as_of={today}") == []
+
+
+@pytest.mark.parametrize("end", [Action.GENERATION_DELETING, Action.GENERATION_DAMAGED])
+def test_a_backup_that_ended_since_is_shown_for_a_day_before(
+    estate: make.Estate, operator: Client, end: Action
+) -> None:
+    made, today = backup_of_age(estate.qa, 5), timezone.localdate()
+    told(Action.GENERATION_VERIFIED, made, 4)
+    told(end, made, 1)
+    for days, found in ((6, []), (4, [made.pk]), (2, [made.pk]), (0, [])):
+        assert numbers(operator, f"?as_of={today - timedelta(days=days)}") == found
 
 
 def test_the_newest_two_backups_are_compared_in_one_click(estate: make.Estate, operator: Client) -> None:
