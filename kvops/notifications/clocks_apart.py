@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops.models import Notification, NotificationEvent, Skew
-from kvops.notifications import outbox
+from kvops.notifications import bundles, outbox
 from kvops.wording import moment, say
 
 
@@ -13,7 +13,9 @@ def tell() -> None:
     """Write a message about each clock that differs too much, unless one of the same day did. `sweep` calls it."""
     for skew in Skew.objects.select_related("environment").order_by("pk"):
         if skew.too_large:
-            _tell(skew)
+            # One wrong clock differs from those of all services: that is one message.
+            with bundles.one_bundle(f"clocks {skew.measured_at:%Y-%m-%d}"):
+                _tell(skew)
 
 
 def _tell(skew: Skew) -> None:

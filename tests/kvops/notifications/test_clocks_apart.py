@@ -44,6 +44,17 @@ def test_a_clock_that_is_wrong_is_told_once_a_day_to_the_team_and_the_channel(
     assert len(messages()) == 2 * len(told)
 
 
+def test_a_clock_that_differs_from_all_services_is_one_message_to_each(
+    estate: make.Estate, people: make.People
+) -> None:
+    for environment in (estate.qa.environment, estate.production.environment):
+        measure(environment, 61.0)
+    sweep.sweep_once()
+    found = Notification.objects.filter(event="clock.apart")
+    assert set(found.values_list("bundle", flat=True)) == {"clocks 2026-11-30"}
+    assert found.filter(person=people.operator.pk).count() == 2
+
+
 def test_a_clock_that_is_right_is_told_to_nobody(estate: make.Estate, people: make.People) -> None:
     measure(estate.qa.environment, 59.0)
     sweep.sweep_once()
