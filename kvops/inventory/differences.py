@@ -163,6 +163,7 @@ _CHOICES: dict[str, dict[str, Promise]] = {
         "object": gettext_lazy("an object of rows by id"),
     },
     "interval_hours": {"0": gettext_lazy("no backup is expected")},
+    "rotate_days": {"0": gettext_lazy("never rotated")},
     "only_in_d1": {"block": gettext_lazy("is a difference"), "allow": gettext_lazy("is allowed")},
 }
 
