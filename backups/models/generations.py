@@ -112,10 +112,9 @@ class Generation(models.Model):
 
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE, Purpose.CHANGE)
     """Purposes whose names are given, not listed."""
+    COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
     VERIFIABLE = (Status.COMPLETE, Status.VERIFIED, Status.DAMAGED)
     """States of a backup that a verification can read."""
-    COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
-    """States of a backup that can be compared."""
     GOING = (Status.DELETING, Status.DELETED)
     """States of a backup that nothing can rely on any more."""
 
