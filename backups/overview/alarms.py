@@ -39,7 +39,7 @@ from backups.templatetags.vault import vault_alarms
 from kvops import timing
 from kvops.models import Environment
 from kvops.overview.estate import FAMILY_FIELDS, Estate
-from kvops.overview.gather import Answers, Question, moment
+from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.key_alarms import Alarm
 
 SHOWN = 20
@@ -82,7 +82,7 @@ def questions() -> Mapping[str, Question]:
     }
 
 
-def alarms(answers: Answers, estate: Estate) -> list[Alarm]:
+def alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
     """Alarms for backups that are damaged, partial or not verified in time, for stages that need a look, and so on."""
     found = [*_edited(answers), *_not_in_time(answers, estate), *_unattended(answers, estate)]
     kinds = {
@@ -118,7 +118,7 @@ def _newest() -> GenerationQuerySet:
     )
 
 
-def _edited(answers: Answers) -> list[Alarm]:
+def _edited(answers: Gathered) -> list[Alarm]:
     """An alarm if families or datasets in the database are not as approved."""
     for number, definition in answers["policies"]:
         families = (dict(zip(FAMILY_FIELDS, fields, strict=True)) for _pk, *fields in answers["families"])
@@ -155,7 +155,7 @@ def _past_their_end() -> list[Alarm]:
     return [Alarm("warning", "investigation.past_end", title % {"n": len(found)}, text, url, _("See details"), since)]
 
 
-def _not_in_time(answers: Answers, estate: Estate) -> list[Alarm]:
+def _not_in_time(answers: Gathered, estate: Estate) -> list[Alarm]:
     """One alarm for families whose backup is overdue, and one for families with too short a restore history."""
     backups = [(str(row.family), one) for row in coverage_of(answers, estate) for one in row.backups]
     overdue = [(name, one.namespace.environment) for name, one in backups if one.light.alarming]
@@ -241,7 +241,7 @@ def _differing() -> list[Alarm]:
     ]
 
 
-def _unattended(answers: Answers, estate: Estate) -> list[Alarm]:
+def _unattended(answers: Gathered, estate: Estate) -> list[Alarm]:
     """One alarm for each newest check of KV with differences that nobody looks into."""
     datasets = {pk: fields[DATASET_FIELDS.index("name")] for pk, *fields in answers["datasets"]}
     cases = {(dataset, environment): moment(closed_at) for dataset, environment, closed_at in answers["cases"]}

@@ -21,8 +21,8 @@ from backups.models import Check, Dataset, Generation
 from backups.models.generations import IN_CURRENT_BUCKET
 from kvops.models import Category, Family
 from kvops.overview.board import (
-    Agreement,
     Board,
+    D1Result,
     FamilyCell,
     FamilyLine,
     Forever,
@@ -31,7 +31,7 @@ from kvops.overview.board import (
     drawn,
 )
 from kvops.overview.estate import Column, Estate, Holdings
-from kvops.overview.gather import Answers, Question, Row, moment
+from kvops.overview.gather import Gathered, Question, Row, moment
 
 STRIP_DAYS = 14
 
@@ -79,10 +79,10 @@ def newest_of_each() -> Question:
     return found.annotate(newest=Max("pk")).values("newest")
 
 
-class _Read:
+class _ReadBackups:
     """The backups of the answers."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Gathered) -> None:
         self.now = answers.now
         self.generations = {row[0]: row for row in answers["generations"]}
         self.kinds = [(self._like(row), row) for row in answers["kinds"]]
@@ -145,14 +145,14 @@ class _Read:
         )
 
 
-def coverage_of(answers: Answers, estate: Estate) -> list[family_coverage.Coverage]:
+def coverage_of(answers: Gathered, estate: Estate) -> list[family_coverage.Coverage]:
     """The coverage of each family by the answers."""
-    return answers.once("coverage", lambda: _Read(answers).coverage(estate))
+    return answers.once("coverage", lambda: _ReadBackups(answers).coverage(estate))
 
 
-def board(answers: Answers, estate: Estate) -> Board:
+def board(answers: Gathered, estate: Estate) -> Board:
     """The table of the families, as of the moment that was asked about."""
-    table = _Table(_Read(answers), coverage_of(answers, estate))
+    table = _Table(_ReadBackups(answers), coverage_of(answers, estate))
     lines = []
     for family in estate.families:
         cells = [table.cell(column, family) for column in estate.columns]
@@ -174,7 +174,7 @@ def board(answers: Answers, estate: Estate) -> Board:
 class _Table:
     """The facts of the cells of the table."""
 
-    def __init__(self, read: _Read, covered: Sequence[family_coverage.Coverage]) -> None:
+    def __init__(self, read: _ReadBackups, covered: Sequence[family_coverage.Coverage]) -> None:
         self._read = read
         self._today = timezone.localdate(read.now)
         self._covered: Mapping[tuple[int | None, int], NewestBackup] = {
@@ -221,7 +221,7 @@ def _trend(estate: Estate, binding: str, family: Family | None) -> Sequence[tupl
     return estate.trend([held.namespace for held in production], family)
 
 
-def _agreements(answers: Answers, estate: Estate, family: Family) -> list[Agreement]:
+def _agreements(answers: Gathered, estate: Estate, family: Family) -> list[D1Result]:
     """The newest check of each dataset of the family, by environment."""
     checks = {(dataset, environment): row for dataset, environment, *row in answers["checks"]}
     found = []
@@ -232,10 +232,10 @@ def _agreements(answers: Answers, estate: Estate, family: Family) -> list[Agreem
         for environment in estate.environments.values():
             check, outcome, differences, _at = checks.get((pk, environment.pk), (None, "", 0, None))
             if check is None:
-                found.append(Agreement(environment, "never", 0, reverse("backups:integrity")))
+                found.append(D1Result(environment, "never", 0, reverse("backups:integrity")))
             else:
                 state = "equal" if outcome == Check.Outcome.PASSED else "differs"
-                found.append(Agreement(environment, state, differences, reverse("backups:check", args=[check])))
+                found.append(D1Result(environment, state, differences, reverse("backups:check", args=[check])))
     return found
 
 

@@ -15,9 +15,9 @@ from backups.overview import alarms as backup_alarms, families, steps
 from backups.rotation import ages as value_ages
 from backups.rotation.ages import RotationState
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Answers, Question, Row, moment
+from kvops.overview.gather import Gathered, Question, Row, moment
 from kvops.overview.lines import Line, Urgency
-from kvops.overview.sources import DAYS_AHEAD, ComingEvent, Reader, Source, register
+from kvops.overview.sources import DAYS_AHEAD, ComingEvent, OverviewSource, Reader, register
 from kvops.prefixes import patterns
 from kvops.runbook import todo
 
@@ -59,12 +59,12 @@ def _going() -> Question:
     return of_days.values_list("day", "environment_id", "prefixes", "exact", "n", "at", "first")
 
 
-def _coming(answers: Answers, estate: Estate) -> Sequence[ComingEvent]:
+def _coming(answers: Gathered, estate: Estate) -> Sequence[ComingEvent]:
     """The days until which backups are kept at least, and on which values are due for rotation."""
     return [*_ending(answers, estate), *(_rotations(answers) if "rotation" in answers else ())]
 
 
-def _ending(answers: Answers, estate: Estate) -> Iterator[ComingEvent]:
+def _ending(answers: Gathered, estate: Estate) -> Iterator[ComingEvent]:
     """One event for each day and environment."""
     found: dict[tuple[str, int], list[Row]] = {}
     for row in answers["going"]:
@@ -85,7 +85,7 @@ def _ending(answers: Answers, estate: Estate) -> Iterator[ComingEvent]:
             yield ComingEvent(at, text % {"n": n, "what": what}, url, of, _("Pin") if n == 1 else _("Pin some"), pin)
 
 
-def _rotations(answers: Answers) -> Iterator[ComingEvent]:
+def _rotations(answers: Gathered) -> Iterator[ComingEvent]:
     """One event for each day and environment with values that are due."""
     found: dict[object, list[value_ages.ValueAge]] = {}
     for one in answers.once("rotation", value_ages.ruled):
@@ -98,7 +98,7 @@ def _rotations(answers: Answers) -> Iterator[ComingEvent]:
             yield ComingEvent(values[0].due_at, text % {"n": len(values)}, url, values[0].environment)
 
 
-def _known(answers: Answers, _reader: Reader) -> list[Line]:
+def _known(answers: Gathered, _reader: Reader) -> list[Line]:
     """The differences with D1 that a person looks into in time."""
     if "cases_open" not in answers:
         return []
@@ -111,4 +111,6 @@ def _known(answers: Answers, _reader: Reader) -> list[Line]:
     return found[:SHOWN]
 
 
-SOURCE = register(Source(_lists, _whether, backup_alarms.alarms, steps.steps, _coming, _known, board=families.board))
+SOURCE = register(
+    OverviewSource(_lists, _whether, backup_alarms.alarms, steps.steps, _coming, _known, board=families.board)
+)

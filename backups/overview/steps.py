@@ -29,7 +29,7 @@ from kvops import timing
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
 from kvops.names import visible
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Answers, Question
+from kvops.overview.gather import Gathered, Question
 from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import Reader
 
@@ -42,7 +42,7 @@ State = CleanupStage.State
 
 def questions(reader: Reader) -> Mapping[str, Question]:
     """For each kind of step, whether there is one; for those who are no operators, only their cases."""
-    cases = {"my_cases": DifferenceCase.objects.filter(closed_at=None, owner=reader.person)}
+    cases = {"my_todos_of_cases": DifferenceCase.objects.filter(closed_at=None, owner=reader.person)}
     if not reader.may_operate:
         return cases
     person = reader.person
@@ -81,7 +81,7 @@ def passed_drills() -> Question:
     return passed.values_list("environment_id", "pk", "finished_at")
 
 
-def steps(answers: Answers, reader: Reader, estate: Estate) -> Sequence[Line]:
+def steps(answers: Gathered, reader: Reader, estate: Estate) -> Sequence[Line]:
     """The steps that the person can take now."""
     if not reader.may_operate:
         return []
@@ -244,7 +244,7 @@ def _rule(one: Clearing | WorkerRule, page: str) -> Line:
     return _line(one.namespace.environment, label, str(one), url, since=one.made_at)
 
 
-def _drills(answers: Answers, estate: Estate) -> list[Line]:
+def _drills(answers: Gathered, estate: Estate) -> list[Line]:
     """Overdue drills of environments with a scratch namespace and a verified backup, unless one is under way."""
     url = reverse("backups:drills")
     return [

@@ -7,13 +7,13 @@ from django import template
 from backups.models import BucketProtection
 from kvops import timing
 from kvops.models import Environment
-from kvops.overview.gather import Answers, moment
+from kvops.overview.gather import Gathered, moment
 
 register = template.Library()
 
 
 @register.inclusion_tag("overview/_facts.html")
-def environment_facts(answers: Answers, environment: Environment) -> dict[str, object]:
+def environment_facts(answers: Gathered, environment: Environment) -> dict[str, object]:
     """The lock of the bucket, and the last drill that passed."""
     locks = {pk: BucketProtection.Lock(lock).label for pk, lock in answers["locks"]}
     drills = {pk: (drill, moment(at)) for pk, drill, at in answers["passed_drills"]}

@@ -84,7 +84,7 @@ class FamilyCell:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class D1Result:
     """The newest check of a family's keys against D1 in one environment: equal, differs or never."""
 
     environment: Environment
@@ -120,11 +120,11 @@ class FamilyLine:
     binding: str
     cells: Sequence[FamilyCell]
     trend: Trend | None = None
-    agreements: Sequence[Agreement] = ()
+    agreements: Sequence[D1Result] = ()
     forever: Sequence[Forever] = ()
 
     @property
-    def agreements_shown(self) -> Sequence[Agreement]:
+    def agreements_shown(self) -> Sequence[D1Result]:
         """The checks with the worst result, production's first; one for all if all have the same and none differs."""
         worst = next(
             (one for one in ("differs", "never") if any(each.state == one for each in self.agreements)), "equal"

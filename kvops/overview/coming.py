@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from kvops.models import ApprovalRequest, Environment, Schedule
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Answers, Question, moment
+from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.sources import DAYS_AHEAD, ComingEvent
 from kvops.schedules import jobs as schedule_jobs
 
@@ -38,7 +38,7 @@ def questions() -> dict[str, Question]:
     }
 
 
-def coming(answers: Answers, estate: Estate) -> list[ComingEvent]:
+def coming(answers: Gathered, estate: Estate) -> list[ComingEvent]:
     """The due times, and the approvals that end."""
     found, environments = [], estate.environments
     for pk, job, environment, at in answers["schedules"]:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from kvops.inventory.families import FamilyDefinition
 from kvops.models import Category, Environment, Family, Namespace, Run, Scan, ScanCount
-from kvops.overview.gather import Answers, Question, moment
+from kvops.overview.gather import Gathered, Question, moment
 
 TREND_DAYS = 30
 FAMILY_FIELDS = tuple(FamilyDefinition.__dataclass_fields__)
@@ -106,7 +106,7 @@ def questions() -> dict[str, Question]:
 class Estate:
     """The environments, namespaces and families, with the keys of each family at the newest scan and before."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Gathered) -> None:
         self._answers = answers
         self.families = [
             Family(pk=pk, **dict(zip(FAMILY_FIELDS, values, strict=True))) for pk, *values in answers["families"]

@@ -19,7 +19,7 @@ type Row = Sequence[Any]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Gathered:
     """The answers at one moment, by name."""
 
     now: datetime
@@ -42,7 +42,7 @@ class Answers:
         return self.rows[name]
 
 
-def ask(lists: Mapping[str, Question], whether: Mapping[str, Question]) -> Answers:
+def ask(lists: Mapping[str, Question], whether: Mapping[str, Question]) -> Gathered:
     """The rows of each list, a queryset of `values_list()`, and for each of the others whether it has a row."""
     named = {**lists, **{name: each.order_by().values_list("pk")[:1] for name, each in whether.items()}}
     columns = ["clock_timestamp()"]
@@ -61,7 +61,7 @@ def ask(lists: Mapping[str, Question], whether: Mapping[str, Question]) -> Answe
         cursor.execute(f"SELECT {', '.join(columns)}", params)
         now, *found = cursor.fetchone()
     answers = dict(zip(asked, found, strict=True))
-    return Answers(now, {name: answers.get(name) or [] for name in named})
+    return Gathered(now, {name: answers.get(name) or [] for name in named})
 
 
 def moment(text: str | None) -> datetime | None:

@@ -12,7 +12,7 @@ from kvops.models import Environment, Run
 from kvops.overview import coming as coming_events, lines as overview_lines, sources, status
 from kvops.overview.board import Board
 from kvops.overview.estate import Column, Estate
-from kvops.overview.gather import Answers
+from kvops.overview.gather import Gathered
 from kvops.overview.lines import Line, Verdict
 from kvops.overview.sources import ComingEvent, Reader
 from kvops.overview.status import SetupStep
@@ -36,7 +36,7 @@ class Overview:
     """Everything that the page shows, for one reader at one moment, or as of the end of a past day."""
 
     reader: Reader
-    answers: Answers
+    answers: Gathered
     as_of: datetime | None = None
 
     @cached_property

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _, ngettext
 from kvops import timing
 from kvops.models import Environment, RefusedToken, Run, Skew
 from kvops.models.runs import RunQuerySet
-from kvops.overview.gather import Answers, Question
+from kvops.overview.gather import Gathered, Question
 from kvops.overview.key_alarms import Alarm
 
 
@@ -23,7 +23,7 @@ def questions() -> dict[str, Question]:
     }
 
 
-def alarms(answers: Answers) -> list[Alarm]:
+def alarms(answers: Gathered) -> list[Alarm]:
     """All alarms about services."""
     return [
         *(_refused() if "refused" in answers else ()),

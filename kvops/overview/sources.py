@@ -11,7 +11,7 @@ from datetime import datetime
 from kvops.models import Environment, Person, Role
 from kvops.overview.board import Board
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Answers, Question, ask
+from kvops.overview.gather import Gathered, Question, ask
 from kvops.overview.key_alarms import Alarm
 from kvops.overview.lines import Line
 
@@ -47,39 +47,39 @@ class ComingEvent:
 DAYS_AHEAD = 14
 
 
-def _nothing(_answers: Answers, _reader: Reader) -> list[Line]:
+def _nothing(_answers: Gathered, _reader: Reader) -> list[Line]:
     return []
 
 
 @dataclass(frozen=True)
-class Source:
+class OverviewSource:
     """The questions of an app, and the parts of the page made of the answers. `as_of` is the end of a past day."""
 
     lists: Callable[[Reader, datetime | None], Mapping[str, Question]]
     whether: Callable[[Reader], Mapping[str, Question]]
-    alarms: Callable[[Answers, Estate], Sequence[Alarm]]
-    steps: Callable[[Answers, Reader, Estate], Sequence[Line]]
-    coming: Callable[[Answers, Estate], Sequence[ComingEvent]]
-    known: Callable[[Answers, Reader], Sequence[Line]] = field(default=_nothing)
-    board: Callable[[Answers, Estate], Board] | None = None
+    alarms: Callable[[Gathered, Estate], Sequence[Alarm]]
+    steps: Callable[[Gathered, Reader, Estate], Sequence[Line]]
+    coming: Callable[[Gathered, Estate], Sequence[ComingEvent]]
+    known: Callable[[Gathered, Reader], Sequence[Line]] = field(default=_nothing)
+    board: Callable[[Gathered, Estate], Board] | None = None
 
 
-_SOURCES: list[Source] = []
+_SOURCES: list[OverviewSource] = []
 
 
-def register(source: Source) -> Source:
+def register(source: OverviewSource) -> OverviewSource:
     """Add the source of an app."""
     if source not in _SOURCES:
         _SOURCES.append(source)
     return source
 
 
-def all_sources() -> Sequence[Source]:
+def all_sources() -> Sequence[OverviewSource]:
     """The sources of all apps, in the order in which they were added."""
     return _SOURCES
 
 
-def answers_for(reader: Reader, as_of: datetime | None) -> Answers:
+def answers_for(reader: Reader, as_of: datetime | None) -> Gathered:
     """The answers to the questions of all sources, in one query; for a past day only to their lists."""
     lists = {name: each for source in _SOURCES for name, each in source.lists(reader, as_of).items()}
     whether = {name: each for source in _SOURCES for name, each in source.whether(reader).items()} if not as_of else {}

@@ -33,10 +33,10 @@ from kvops.models import (
 from kvops.names import visible
 from kvops.overview import coming as coming_events, estate as key_estate, key_alarms, service_alarms
 from kvops.overview.estate import Column, Estate
-from kvops.overview.gather import Answers, Question, moment
+from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.overview.lines import Line, Urgency
-from kvops.overview.sources import Reader, Source, register
+from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.wording import said, spelled
@@ -76,7 +76,7 @@ def _whether(reader: Reader) -> Mapping[str, Question]:
         "waiting_requests": requests_for(reader.person, reader.roles),
         "running": running(),
         "my_todos": RunbookTodo.objects.filter(done_at=None, owner=reader.person),
-        "my_follow_ups": ReferenceAnswer.objects.filter(
+        "my_todos_of_code": ReferenceAnswer.objects.filter(
             kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None, owner=reader.person
         ),
     }
@@ -136,11 +136,11 @@ def first_steps(shown: Sequence[Column], *, has_policy: bool) -> list[SetupStep]
     return [SetupStep(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
 
 
-def _steps(answers: Answers, reader: Reader, _estate: Estate) -> list[Line]:
+def _steps(answers: Gathered, reader: Reader, _estate: Estate) -> list[Line]:
     found = []
     if "waiting_requests" in answers:
         found += [_request(one) for one in requests_for(reader.person, reader.roles)[:SHOWN]]
-    if "my_todos" in answers or "my_follow_ups" in answers or "my_cases" in answers:
+    if todo.may_be_unasked() or any(name in answers for name in answers.rows if name.startswith("my_todos")):
         today = todo.today()
         for one in todo.open_todos(reader.person)[:SHOWN]:
             late = one.due < today
@@ -175,7 +175,7 @@ def _request(request: ApprovalRequest) -> Line:
     return Line(step, title, text, url, _("Apply"), places, request.use_by, _("Apply by"), request.use_by)
 
 
-def _alarms(answers: Answers, estate: Estate) -> list[Alarm]:
+def _alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
     """Alarms for processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
     return [
         *_processes(answers),
@@ -189,7 +189,7 @@ def _alarms(answers: Answers, estate: Estate) -> list[Alarm]:
     ]
 
 
-def _processes(answers: Answers) -> list[Alarm]:
+def _processes(answers: Gathered) -> list[Alarm]:
     """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
     seen = {name: moment(at) or NEVER for name, at in answers["beats"]}
     found = []
@@ -283,7 +283,7 @@ def _acknowledged() -> QuerySet[Scan]:
     return Scan.objects.odd().filter(acknowledged_at__gt=Now() - timedelta(days=NOTED_DAYS))
 
 
-def _known(answers: Answers, _reader: Reader) -> list[Line]:
+def _known(answers: Gathered, _reader: Reader) -> list[Line]:
     """The unexplained changes that a person acknowledged within the last days, with the note."""
     if "acknowledged" not in answers:
         return []
@@ -299,4 +299,4 @@ def _known(answers: Answers, _reader: Reader) -> list[Line]:
     return found
 
 
-SOURCE = register(Source(_lists, _whether, _alarms, _steps, coming_events.coming, _known))
+SOURCE = register(OverviewSource(_lists, _whether, _alarms, _steps, coming_events.coming, _known))

@@ -50,13 +50,24 @@ class OpenTodo:
 type Source = Callable[[], Iterable[OpenTodo]]
 
 _SOURCES: list[Source] = []
+_ASKED: list[Source] = []
+"""The sources whose rows the overview asks for before it reads them."""
 
 
-def register(source: Source) -> Source:
-    """Let the open to-dos of another feature join the list, the overview and the notices. An app does it when ready."""
+def register(source: Source, *, asked: bool = False) -> Source:
+    """Let the open to-dos of another feature join the list, the overview and the notices. An app does it when ready.
+
+    With `asked`, the app's source of the overview asks in `my_todos…` whether a person has any.
+    """
     if source not in _SOURCES:
         _SOURCES.append(source)
+        _ASKED.extend([source] if asked else [])
     return source
+
+
+def may_be_unasked() -> bool:
+    """Whether a source has to be read to know whether it has to-dos of a person."""
+    return any(source not in _ASKED for source in _SOURCES)
 
 
 def today() -> date:
@@ -64,7 +75,6 @@ def today() -> date:
     return timezone.localdate(clock.now())
 
 
-@register
 def of_entries() -> Iterator[OpenTodo]:
     """The open to-dos on entries of the runbook."""
     for one in RunbookTodo.objects.filter(done_at=None).select_related("owner").order_by("due", "pk"):
@@ -78,7 +88,6 @@ def of_entries() -> Iterator[OpenTodo]:
         )
 
 
-@register
 def of_code() -> Iterator[OpenTodo]:
     """The open follow-ups: changes of the code that an answer to a hit promises."""
     for one in reading.open_follow_ups():
@@ -94,6 +103,10 @@ def of_code() -> Iterator[OpenTodo]:
                 note=f"{one.family.binding} {one.family}: {one.reason}",
                 closes=say(_("Later searches close it, once no environment has such code.")),
             )
+
+
+register(of_entries, asked=True)
+register(of_code, asked=True)
 
 
 def _hit_page(hit: ReferenceHit) -> str:
