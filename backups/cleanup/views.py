@@ -76,11 +76,18 @@ def new(request: HttpRequest) -> HttpResponse:
         with refusals_shown(request, On(None, f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}"), form=form):
             made = cleanup_requests.request(**chosen, by=person_of(request))
             messages.success(request, _("The clean-up is requested."))
-            if "begin" in request.POST:
-                with refusals_shown(request, On(None, f"cleanup:{made.pk}")):
-                    presses.begin_first(made, by=person_of(request))
-            return redirect("backups:cleanup", made.pk)
+            return _begun(request, made) if "begin" in request.POST else redirect("backups:cleanup", made.pk)
     return render(request, "cleanup/new.html", {"form": form}, status=422)
+
+
+def _begun(request: HttpRequest, made: CleanupRequest) -> HttpResponse:
+    """Prepare the first environment. Meanwhile the person answers the code references, if there are any."""
+    with refusals_shown(request, On(None, f"cleanup:{made.pk}")):
+        stage = presses.begin_first(made, by=person_of(request))
+        messages.success(request, _("The list of keys is fixed, and its backup is under way."))
+        if presses.waits_for_answers(stage):
+            return redirect("backups:stage_references", stage.pk)
+    return redirect("backups:cleanup", made.pk)
 
 
 @require_safe

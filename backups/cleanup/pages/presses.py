@@ -1,6 +1,7 @@
 """One press for steps that follow each other. Each step stays a transaction of its own, with all of its conditions."""
 
 from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
+from backups.cleanup.references import StageReferences
 from backups.models import CleanupRequest, CleanupStage
 from kvops.models import Person, Run
 
@@ -16,9 +17,18 @@ def begin(stage: CleanupStage, *, by: Person) -> Run:
     return preparation.prepare_stage(stage, by=by)
 
 
-def begin_first(cleanup: CleanupRequest, *, by: Person) -> Run:
-    """Begin the first stage of a new request. Raises as `begin` does."""
-    return begin(cleanup.stages.select_related("environment").earliest("order"), by=by)
+def begin_first(cleanup: CleanupRequest, *, by: Person) -> CleanupStage:
+    """Begin the first stage of a new request and return it. Raises as `begin` does."""
+    related = ("request__family", "environment", "namespace")
+    stage = cleanup.stages.select_related(*related).earliest("order")
+    begin(stage, by=by)
+    return stage
+
+
+def waits_for_answers(stage: CleanupStage) -> bool:
+    """Whether the newest search of the code found places for the stage that nobody answered yet."""
+    found = StageReferences.of(stage)
+    return found.search is not None and not found.missing and found.unanswered > 0
 
 
 def submit(stage: CleanupStage, *, place: str, by: Person) -> None:

@@ -9,7 +9,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops import timing
 from kvops.models import Run, Scan
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
@@ -64,6 +64,17 @@ def test_a_request_prepares_its_first_environment_if_it_says_so(estate: make.Est
     operator.post("/cleanup/new/", {**typed, "begin": "on"})
     states = CleanupStage.objects.order_by("order").values_list("state", flat=True)
     assert list(states) == [State.FROZEN, State.WAITING]
+
+
+def test_a_new_request_leads_to_the_places_in_the_code_while_its_backup_runs(
+    estate: make.Estate, operator: Client
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    searched.code(estate.qa.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
+    typed = {"binding": "SETTINGS", "prefix": "master:", "reason": "moved to D1", "begin": "on"}
+    answer = operator.post("/cleanup/new/", typed)
+    stage = CleanupStage.objects.earliest("order")
+    assert (answer.headers["Location"], stage.state) == (f"/cleanup/stages/{stage.pk}/references/", State.FROZEN)
 
 
 def test_a_request_stays_if_its_first_environment_cannot_be_prepared(estate: make.Estate, operator: Client) -> None:
