@@ -15,7 +15,7 @@ from kvops.inventory import scan as inventory_scan
 from kvops.inventory.value import SHOWN, put_command
 from kvops.models import Family, Scan
 from tests import make
-from tests.signing import signed_in
+from tests.signing import fresh, signed_in
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
@@ -240,11 +240,11 @@ def test_no_value_is_shown_while_sql_makes_a_setting_a_cache(operator: Client, e
     assert Entry.objects.get(action=Action.VALUE_VIEWED).details["masked"] is True
 
 
-def test_no_value_is_revealed_while_the_rules_differ_from_the_policy(operator: Client, estate: make.Estate) -> None:
+def test_no_value_is_revealed_while_the_rules_differ_from_the_policy(people: make.People, estate: make.Estate) -> None:
     scanned(estate, "system-root", b"hush-hush")
     Family.objects.filter(pattern="system-root").update(category="cache", expiry="ttl:60")
     sent = {"name": "system-root", "reason": "The mail did not go out."}
-    answer = operator.post("/key/qa/SETTINGS/reveal", sent)
+    answer = fresh(people.operator).post("/key/qa/SETTINGS/reveal", sent)
     assert answer.status_code == 409
     assert "hush-hush" not in answer.content.decode()
     assert not Entry.objects.filter(action=Action.VALUE_REVEALED).exists()
