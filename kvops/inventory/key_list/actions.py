@@ -36,7 +36,7 @@ class KeyAction(TextChoices):
 
 
 @dataclass(frozen=True)
-class Offer:
+class ListOffer:
     """A page that takes all matching keys, or the reason why it does not."""
 
     action: KeyAction
@@ -45,7 +45,7 @@ class Offer:
     why_not: str | Promise = ""
 
 
-def for_matches(form: KeyFilter) -> list[Offer]:
+def for_matches(form: KeyFilter) -> list[ListOffer]:
     """What can be done with all keys that match the filters, through a page that takes exactly these."""
     why = _why_no_prefix(form)
     return [_cleanup(form, why), _backup(form, why), _expiration(form)]
@@ -67,27 +67,27 @@ def _why_no_prefix(form: KeyFilter) -> str | Promise:
     return ""
 
 
-def _cleanup(form: KeyFilter, why: str | Promise) -> Offer:
+def _cleanup(form: KeyFilter, why: str | Promise) -> ListOffer:
     offer = KeyAction.CLEANUP, "eraser"
     if why:
-        return Offer(*offer, why_not=why)
+        return ListOffer(*offer, why_not=why)
     if form.owner is None or Category(form.owner.category).sensitive:
-        return Offer(*offer, why_not=_("Settings are deleted one key at a time, and unclassified keys never."))
-    return Offer(*offer, url=_cleanup_url(form.namespace, form.scope))
+        return ListOffer(*offer, why_not=_("Settings are deleted one key at a time, and unclassified keys never."))
+    return ListOffer(*offer, url=_cleanup_url(form.namespace, form.scope))
 
 
-def _backup(form: KeyFilter, why: str | Promise) -> Offer:
+def _backup(form: KeyFilter, why: str | Promise) -> ListOffer:
     if why:
-        return Offer(KeyAction.BACKUP, "archive", why_not=why)
-    return Offer(KeyAction.BACKUP, "archive", url=_backup_url(form.namespace, [form.scope]))
+        return ListOffer(KeyAction.BACKUP, "archive", why_not=why)
+    return ListOffer(KeyAction.BACKUP, "archive", url=_backup_url(form.namespace, [form.scope]))
 
 
-def _expiration(form: KeyFilter) -> Offer:
+def _expiration(form: KeyFilter) -> ListOffer:
     scope = form.changeable_scope
     if scope is None:
         why = _("It is for the keys of one cache: choose a prefix or a family of a cache, and no part of a name.")
-        return Offer(KeyAction.EXPIRATION, "timer", why_not=why)
-    return Offer(KeyAction.EXPIRATION, "timer", url=_expiration_url(form.namespace, form.scope, scope))
+        return ListOffer(KeyAction.EXPIRATION, "timer", why_not=why)
+    return ListOffer(KeyAction.EXPIRATION, "timer", url=_expiration_url(form.namespace, form.scope, scope))
 
 
 def for_ticked(namespace: Namespace, action: KeyAction, names: Sequence[str]) -> str:
