@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import node, start
+from sandbox import node, postgres, start
 from sandbox.environment import PEOPLE, Ports, environments_toml, for_an_installation
 
 ROOT = Path(__file__).parent.parent
@@ -73,7 +73,7 @@ def test_cloudflare_alone_starts_neither_postgres_nor_kvops(tmp_path: Path, monk
     for where, names in ((start._Sandbox, ("_seed_first", "_seed_rest", "stay")), (node, ("install", "start"))):
         for name in names:
             monkeypatch.setattr(where, name, lambda *_words, did=name: done.append(did))
-    monkeypatch.setattr(start.postgres, "running", None)
+    monkeypatch.setattr(postgres, "running", None)
     monkeypatch.setattr(start, "FOLDER", tmp_path)
     assert start.main(["--cloudflare"]) == 0
     assert done == ["install", "start", "_seed_first", "_seed_rest", "_seed_rest", "stay"]
