@@ -59,7 +59,8 @@ def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
     prefix = get_script_prefix()
     badges = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
-    stops = SimpleLazyObject(_stops)
+    # A stop is counted at the environments: without a number there, there is none to read.
+    stops = SimpleLazyObject(lambda: _stops() if badges.get("environments") else [])
     return {
         "nav": SimpleLazyObject(lambda: _nav(request)),
         "nav_environments": SimpleLazyObject(_environments),
