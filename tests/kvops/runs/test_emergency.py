@@ -123,7 +123,9 @@ def test_the_page_of_the_environments_has_the_button_for_every_role(
     estate: make.Estate, people: make.People, who: str
 ) -> None:
     page = signed_in(getattr(people, who)).get("/environments/").content.decode()
-    assert [page.count(f'action="/environments/{slug}/stop"') for slug in ("qa", "production")] == [1, 1]
+    content = page.partition("<main")[2].partition("</main>")[0]
+    assert [content.count(f'action="/environments/{slug}/stop"') for slug in ("qa", "production")] == [1, 1]
+    assert [page.count(f'formaction="/environments/{slug}/stop"') for slug in ("qa", "production")] == [1, 1]
 
 
 @pytest.mark.parametrize("address", ["/", "/environments/", "/runs/", "/keys/qa/SETTINGS/", "/cleanup/", "/audit/"])
