@@ -45,7 +45,7 @@ def by_subprefix(work: CleanupStage | Restore, prefix: str, *, delimiter: str = 
     """The first groups below the prefix, at most twelve, and the number of the keys in the groups after them."""
     model, column = _TABLES[type(work)]
     query = _JUMP.format(table=model._meta.db_table, work=column, group=_GROUP)
-    params: dict[str, int | str] = {
+    params: dict[str, int | str | None] = {
         "work": work.pk,
         "prefix": prefix,
         "delimiter": delimiter,

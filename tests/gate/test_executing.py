@@ -1,6 +1,5 @@
 """The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -45,7 +44,6 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import clock, timing
-from kvops.approvals.evidence import canonical_evidence
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
 from kvops.runs import driver as run_driver, emergency
@@ -168,24 +166,21 @@ def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lea
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
-@pytest.mark.parametrize(
-    ("approved", "sentence"),
-    [
-        ("unknown", "At the approval it was not known whether R2 locks the backup. Now it is known."),
-        ("held", "The lock of R2 on the backup differs from the approved one."),
-    ],
-)
-def test_another_lock_is_not_called_another_list_of_keys(
-    stage: CleanupStage, lease: Lease, approved: str, sentence: str
-) -> None:
-    asked = gate.approval_of(stage)
-    evidence = json.loads(asked.evidence)
-    gate.tampered(asked, evidence=canonical_evidence(evidence | {"lock": evidence["lock"] | {"state": approved}}))
+def test_another_lock_is_not_called_another_list_of_keys(stage: CleanupStage, lease: Lease) -> None:
     BucketProtection.objects.update(rules=[])
     with pytest.raises(RunError) as refused:
-        deletion_mandate.insist_as_approved(fresh(stage), lease)
-    told = f"{sentence} Nothing more is sent: end the deletion early and ask again."
-    assert (refused.value.code, str(refused.value)) == ("stale", told)
+        deletion_mandate.insist_as_approved(stage, lease)
+    assert (refused.value.code, str(refused.value)) == (
+        "stale",
+        "The lock of R2 on the backup differs from the approved one. Nothing more is sent: end the deletion early and "
+        "ask again.",
+    )
+
+
+def test_a_lock_that_was_not_known_is_not_called_another_lock(stage: CleanupStage) -> None:
+    approved = {"state": "unknown", "forever": False, "locked_until": "", "rules": []}
+    told = cleanup_evidence.lock_changed(Generation.objects.get(stages=stage), approved)
+    assert told == "At the approval it was not known whether R2 locks the backup. Now it is known."
 
 
 def test_a_backup_in_another_bucket_is_not_called_another_lock(stage: CleanupStage) -> None:

@@ -470,7 +470,7 @@ def test_a_password_typed_long_ago_or_in_the_future_is_asked_for_again(
 
 
 def asks_for_the_password(answer: object) -> bool:
-    return answer.headers.get("Location", "").startswith("/account/reauthenticate/")  # type: ignore[attr-defined]
+    return bool(answer.headers.get("Location", "").startswith("/account/reauthenticate/"))  # type: ignore[attr-defined]
 
 
 def test_in_qa_a_password_of_the_last_five_minutes_counts_for_several_decisions(
