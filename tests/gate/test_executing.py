@@ -170,11 +170,8 @@ def test_another_lock_is_not_called_another_list_of_keys(stage: CleanupStage, le
     BucketProtection.objects.update(rules=[])
     with pytest.raises(RunError) as refused:
         deletion_mandate.insist_as_approved(stage, lease)
-    assert (refused.value.code, str(refused.value)) == (
-        "stale",
-        "The lock of R2 on the backup differs from the approved one. Nothing more is sent: end the deletion early and "
-        "ask again.",
-    )
+    assert refused.value.code == "stale"
+    assert str(refused.value).startswith("The lock of R2 on the backup differs from the approved one. Nothing more")
 
 
 def test_a_lock_that_was_not_known_is_not_called_another_lock(stage: CleanupStage) -> None:
