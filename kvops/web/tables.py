@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 _HEADING = re.compile(r"<th\b([^>]*)>(.*?)</th>", re.DOTALL)
 _ROW_OR_CELL = re.compile(r"<(tr|td|th)\b([^>]*)>")
-_DASH = re.compile(r"(<td\b[^>]*)>(?=\s*(?:<span[^>]*>)?–(?:</span>)?\s*</td>)")
+_NOTHING = re.compile(r"(<td\b[^>]*)>(?=\s*(?:(?:<span[^>]*>)?–(?:</span>)?\s*)?</td>)")
 _SPAN = re.compile(r'\bcolspan="(\d+)"')
 
 
@@ -16,10 +16,10 @@ def labelled(table: str) -> SafeString:
 
     The first cell is the title of its row on a phone, so it has no label.
     A heading that is hidden from the eye gives no label either: its cells hold buttons, which name themselves.
-    A cell with a mere dash is marked, because a phone has no room for it.
+    A cell with nothing or a mere dash is marked, because a phone has no room for it.
     """
     head, end, rows = table.partition("</thead>")
-    rows = _DASH.sub(r"\1 data-none>", rows)
+    rows = _NOTHING.sub(r"\1 data-none>", rows)
     labels = [_label(attributes, heading) for attributes, heading in _HEADING.findall(head)]
     column = 0
 
