@@ -16,6 +16,7 @@ class Action(TextChoices):
     PERSON_CHANGE_REQUESTED = "person.change_requested", _("Change of a person's roles requested")
     PERSON_INVITED = "person.invited", _("Invitation to be sent")
     PERSON_PASSWORD_CHOSEN = "person.password_chosen", _("Password chosen")
+    PERSON_NOTICES_CHANGED = "person.notices_changed", _("Personal notices changed")
     PERSON_DEACTIVATED = "person.deactivated", _("Person deactivated")
     PERSON_ACTIVATED = "person.activated", _("Person activated again")
     RECOVERY_ASKED = "recovery.asked", _("Recovery of the reviewer asked for")

@@ -11,6 +11,7 @@ from kvops.inventory.key_list import views as key_list_views
 from kvops.metrics import views as metrics_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
+from kvops.preferences import views as preference_views
 from kvops.references import deployed_views, views as reference_views
 from kvops.roles import views as role_views
 from kvops.runbook import views as runbook_views
@@ -22,6 +23,7 @@ from kvops.site import health, style
 urlpatterns: list[URLPattern] = [
     path("", overview_views.index, name="home"),
     path("live", overview_views.live, name="home-live"),
+    path("account/preferences/", preference_views.index, name="preferences"),
     path("approvals/", approval_views.index, name="approvals"),
     path("approvals/<int:pk>/", approval_views.detail, name="approval"),
     path("approvals/<int:pk>/apply", approval_views.apply, name="approval-apply"),

@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "kvops.preferences.middleware.PreferencesMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -188,7 +189,7 @@ MAILERS = {
 }
 DEFAULT_FROM_EMAIL = env.text("KVOPS_MAIL_FROM", "kvops@localhost")
 
-# Language and time. Times are shown in the team's zone, with UTC on hover.
+# Language and time. Times are shown in the person's zone, else in this one, with UTC on hover.
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -170,13 +170,20 @@ def stepped(size: int | None, masked: object) -> int | str | None:
 
 
 def moment(at: datetime | None) -> str:
-    """A time in the form of messages: in the team's zone, with its name."""
+    """A time in the form of messages, with its zone: when it is read, in the reader's zone."""
+    return _moment(at)
+
+
+def _in_zone(at: datetime | None) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at else ""
 
 
+_moment = lazy(_in_zone, str)
+
+
 def english(said: object) -> str:
-    """A refusal or a sentence in English, as the audit log keeps it."""
-    with translation.override("en"):
+    """A refusal or a sentence in English and with times in the product's zone, as the audit log keeps it."""
+    with translation.override("en"), timezone.override(None):
         return str(said)
 
 

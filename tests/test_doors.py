@@ -517,6 +517,7 @@ DOORS: dict[str, Door] = {
     "account_email": account(302, 302),
     "account_reauthenticate": account(200, 200),
     "account_set_password": account(302, 302),
+    "preferences": account(200, 422),
     "account_signup": account(302, 302),
     # for people who are not signed in
     "account_confirm_email": Door((200,) * 5, (404,) * 5, lambda _world: ["x"]),

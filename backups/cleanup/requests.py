@@ -185,7 +185,7 @@ def arrange(cleanup: CleanupRequest, *, ticket: str, frozen_until: datetime | No
             actor=by.actor,
             subject=f"cleanup:{cleanup.pk}",
             subject_label=str(cleanup),
-            details={"ticket": ticket, "frozen_until": moment(frozen_until), "frozen_by": frozen_by},
+            details={"ticket": ticket, "frozen_until": english(moment(frozen_until)), "frozen_by": frozen_by},
         )
 
 

@@ -224,7 +224,7 @@ def all_events(scope: Scope) -> Iterator[BackupEvent]:
 
 def counts_by_day(scope: Scope) -> list[DayCount]:
     """The number of events by day and line, oldest first."""
-    zone = timezone.get_default_timezone_name()
+    zone = timezone.get_current_timezone_name()
     of, of_params = _ids(scope)
     everything = not (scope.family or scope.environment)
     effects = [action for action in scope.actions if action not in BEGINNINGS]

@@ -24,7 +24,7 @@ from kvops.inventory.family_owners import owners
 from kvops.models import Environment, Family, NotificationEvent
 from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun
-from kvops.wording import say
+from kvops.wording import moment, say
 
 DAY = timedelta(days=1)
 
@@ -61,7 +61,7 @@ def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -
     outbox.post(
         NotificationEvent.GENERATION_DEADLINE,
         subject=f"generation:{generation.pk}",
-        title=say(_("Backup %(pk)s can be deleted from %(date)s"), pk=generation.pk, date=_date(due_at)),
+        title=say(_("Backup %(pk)s can be deleted from %(date)s"), pk=generation.pk, date=moment(due_at)),
         lines=[*_about(kept), say(_("If you need the backup, pin it on this page. A pinned backup stays."))],
         link=f"{reverse('backups:generation_pin', args=[generation.pk])}?notice=1",
         environment=generation.environment,
@@ -75,7 +75,7 @@ def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
     outbox.post(
         NotificationEvent.GENERATION_PAST_DEADLINE,
         subject=f"generation:{generation.pk}",
-        title=say(_("Backup %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
+        title=say(_("Backup %(pk)s is past its date, %(date)s"), pk=generation.pk, date=moment(due_at)),
         lines=[*_about(kept), say(_("An operator can create a prune request on the Retention page."))],
         link=reverse("backups:generation", args=[generation.pk]),
         environment=generation.environment,
@@ -88,7 +88,9 @@ def _about(kept: Kept) -> list[str]:
     generation = kept.generation
     what = " ".join(generation.shown_prefixes)
     made = say(
-        _("Made on %(date)s, number of keys: %(keys)s."), date=_date(generation.started_at), keys=f"{generation.keys:,}"
+        _("Made on %(date)s, number of keys: %(keys)s."),
+        date=moment(generation.started_at),
+        keys=f"{generation.keys:,}",
     )
     return [f"{generation.namespace} {what}", made, *(reason.text for reason in kept.verdict.reasons)]
 
@@ -113,7 +115,7 @@ def _late(family: Family, backup: NewestBackup) -> None:
             if backup.light == Light.LATE
             else _("The backup of %(what)s is overdue")
         )
-    last = say(_("The newest verified backup is from %(date)s."), date=_date(newest.started_at)) if newest else ""
+    last = say(_("The newest verified backup is from %(date)s."), date=moment(newest.started_at)) if newest else ""
     expected = say(_("A backup is expected every %(hours)s hours."), hours=family.interval_hours)
     outbox.post(
         NotificationEvent.GENERATION_LATE if backup.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
@@ -133,7 +135,7 @@ def _short(family: Family, backup: NewestBackup) -> None:
         NotificationEvent.COVERAGE_SHORT,
         subject=f"family:{family.pk}",
         title=say(_("%(what)s has less than %(days)s days of restore history"), days=timing.RETENTION_DAYS, what=what),
-        lines=[say(_("The oldest verified backup is from %(date)s."), date=_date(backup.since))],
+        lines=[say(_("The oldest verified backup is from %(date)s."), date=moment(backup.since))],
         link=reverse("backups:backups"),
         environment=backup.namespace.environment,
         occasion=f"{backup.namespace.environment.slug} since {_date(backup.since)}",

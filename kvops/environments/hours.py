@@ -21,13 +21,14 @@ def next_opening(environment: Environment, now: datetime) -> datetime | None:
         return None
     begin, end = map(time.fromisoformat, environment.hours.split("-"))
     days = environment.days.split(",") if environment.days else DAYS
-    today = timezone.localtime(now).date()
+    zone = timezone.get_default_timezone()
+    today = now.astimezone(zone).date()
     for ahead in count(-1):
         day = today + timedelta(days=ahead)
         if DAYS[day.weekday()] not in days:
             continue
-        opens = timezone.make_aware(datetime.combine(day, begin))
-        closes = timezone.make_aware(datetime.combine(day + timedelta(days=end < begin), end))
+        opens = timezone.make_aware(datetime.combine(day, begin), zone)
+        closes = timezone.make_aware(datetime.combine(day + timedelta(days=end < begin), end), zone)
         if opens <= now < closes:
             return None
         if opens > now:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db import models
@@ -14,6 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.log import Actor
 from kvops import permissions, timing
+from kvops.models import zones
+
+
+VOLUNTARY = ("approval.decided", "generation.made", "rotation.due", "run.finished", "run.waiting")
+"""The events whose mails a person may turn off: news about own work, and waits that end by themselves."""
 
 
 class Role(models.TextChoices):
@@ -43,11 +50,19 @@ class PersonQuerySet(models.QuerySet["Person"]):
 
 
 class Person(models.Model):
-    """One human being, known by a verified, case-folded e-mail address. Mails use the language chosen last."""
+    """One human being, known by a verified, case-folded e-mail address, with preferences.
+
+    `language` is that of the pages read last, `pages_language` and `mails_language` are chosen ones. An empty choice
+    follows: mails the pages, pages the browser, times the product's zone.
+    """
 
     name = models.CharField(max_length=200)
     email = models.EmailField(unique=True)
     language = models.CharField(max_length=10, blank=True)
+    pages_language = models.CharField(max_length=10, blank=True, db_default="")
+    mails_language = models.CharField(max_length=10, blank=True, db_default="")
+    time_zone = models.CharField(max_length=60, blank=True, db_default="")
+    unwanted = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = PersonQuerySet.as_manager()
@@ -56,10 +71,29 @@ class Person(models.Model):
         constraints = [
             models.CheckConstraint(name="person_email_is_case_folded", condition=Q(email=Lower("email"))),
             models.CheckConstraint(name="person_language_is_known", condition=Q(language__in=["", "en", "ja"])),
+            models.CheckConstraint(
+                name="person_pages_language_is_known", condition=Q(pages_language__in=["", "en", "ja"])
+            ),
+            models.CheckConstraint(
+                name="person_mails_language_is_known", condition=Q(mails_language__in=["", "en", "ja"])
+            ),
+            models.CheckConstraint(
+                name="person_turns_off_voluntary_notices_only", condition=Q(unwanted__contained_by=[*VOLUNTARY])
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+    @property
+    def reads(self) -> str:
+        """The language of the person's mails."""
+        return self.mails_language or self.pages_language or self.language or settings.LANGUAGE_CODE
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of the times that the person reads. A zone that is no longer known is the product's."""
+        return ZoneInfo(self.time_zone if self.time_zone in zones.NAMES else settings.TIME_ZONE)
 
     @property
     def actor(self) -> Actor:

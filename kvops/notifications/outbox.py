@@ -1,6 +1,7 @@
 """Notifications: an outbox that is written in the deciding transaction, and its delivery.
 
-`post` writes one row per recipient (a person by mail, an environment's Slack channel), in that recipient's language.
+`post` writes one row per recipient (a person by mail, an environment's Slack channel), in that recipient's language,
+with times in that person's zone.
 Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events and
 the roles they are sent to. A requester gets no message about their own request.
 
@@ -18,11 +19,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy, gettext_noop
 
@@ -133,7 +133,7 @@ def post(
     `occasion` tells several apart, such as `3 days`. `title` and `lines` are lazy sentences (`wording.say`), so that
     each recipient has them in their language. They never hold the value of a key or a token. `roles`, `channel` and
     `to` add to the recipients of EVENTS. `but` is left out, because a requester gets no message about their own
-    request.
+    request. A person who turned the event off is left out, too; the database lets only voluntary ones be turned off.
     """
     log.insist()
     kind = EVENTS[event]
@@ -141,13 +141,13 @@ def post(
     if but is not None:
         persons.pop(but.pk, None)
     recipients: list[tuple[Person | None, str]] = [
-        (person, person.language or settings.LANGUAGE_CODE) for person in persons.values()
+        (person, person.reads) for person in persons.values() if event not in person.unwanted
     ]
     if (kind.channel or channel) and environment is not None and environment.slack:
         recipients.append((None, environment.language))
     rows = []
     for person, language in recipients:
-        with translation.override(language):
+        with translation.override(language), timezone.override(person.zone if person else None):
             rows.append(
                 Notification(
                     event=event.value,

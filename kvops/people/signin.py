@@ -17,6 +17,7 @@ from allauth.core.internal import ratelimit
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.utils import translation
 from django.utils.translation import get_language, gettext as _
 
 from audit import log
@@ -40,6 +41,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Never: people are added by `setup_people` or by an approved request."""
         return False
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> Any:
+        """Send a mail of sign-in, such as the link for a forgotten password, in the language its reader chose."""
+        reader = Person.objects.filter(logins__email=email).first()
+        with translation.override(reader.reads if reader else get_language()):
+            return super().send_mail(template_prefix, email, context)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Refuse the account's sixth wrong password from one address; delay its answer after failures elsewhere."""

@@ -1,4 +1,4 @@
-"""The language of the pages, which is also the language of a person's mails."""
+"""The switch of the header: the language of the pages, stored with the person who is signed in."""
 
 from django import forms
 from django.conf import settings
@@ -17,8 +17,9 @@ class LanguageForm(forms.Form):
 
 @login_not_required
 def set_language(request: HttpRequest) -> HttpResponseBase:
-    """Set the language: for the browser as Django does, and for the person's mails."""
+    """Set the language: for the browser as Django does, and as the person's preference."""
     form = LanguageForm(request.POST)
     if isinstance(request.user, User) and form.is_valid():
-        Person.objects.filter(pk=request.user.person_id).update(language=form.cleaned_data["language"])
+        language = form.cleaned_data["language"]
+        Person.objects.filter(pk=request.user.person_id).update(language=language, pages_language=language)
     return i18n.set_language(request)

@@ -17,7 +17,7 @@ from functools import partial
 import httpx
 from django.conf import settings
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from kvops import timing
@@ -116,7 +116,7 @@ def _back_mails() -> Mails:
 def _mails(what: str, at: datetime | None) -> Mails:
     mails = []
     for person in outbox.holding([Role.OPERATOR, Role.REVIEWER]):
-        with translation.override(person.language or settings.LANGUAGE_CODE):
+        with translation.override(person.reads), timezone.override(person.zone):
             title, lines = _gone(at) if what == "gone" else _back(at)
             number = f"worker-{what}-{at:%Y%m%d%H%M%S}-{person.pk}" if at else f"worker-{what}-{person.pk}"
             link = f"{settings.BASE_URL}{reverse('home')}"

@@ -121,11 +121,11 @@ class ConfirmForm(forms.Form):
 
 
 def _zone() -> str:
-    return gettext("The time zone is %(zone)s.") % {"zone": timezone.get_default_timezone_name()}
+    return gettext("The time zone is %(zone)s.") % {"zone": timezone.get_current_timezone_name()}
 
 
 class MomentField(forms.DateTimeField):
-    """A moment in the team's time zone, which the hint names."""
+    """A moment in the reader's time zone, which the hint names."""
 
     def __init__(self, *, seconds: bool = False, help_text: str | Promise = "", **kwargs: Any) -> None:
         step, form = ({"step": "1"}, "%Y-%m-%dT%H:%M:%S") if seconds else ({}, "%Y-%m-%dT%H:%M")

@@ -71,6 +71,7 @@ PAGES = {
     "people": "/people/",
     "person": "/people/1/",
     "person-invite": "/people/invite/",
+    "preferences": "/account/preferences/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
     "backup-new-encrypted": "/backups/new/?env=qa&binding=SETTINGS&prefix=mail:",

@@ -237,6 +237,9 @@ RUNS = [
 ENVIRONMENTS = [
     RowAttempt("kvops_person_email_key", lambda w: again(w.operator)),
     RowAttempt("person_language_is_known", lambda w: change(w.operator, language="tlh")),
+    RowAttempt("person_pages_language_is_known", lambda w: change(w.operator, pages_language="tlh")),
+    RowAttempt("person_mails_language_is_known", lambda w: change(w.operator, mails_language="tlh")),
+    RowAttempt("person_turns_off_voluntary_notices_only", lambda w: change(w.operator, unwanted=["approval.waiting"])),
     RowAttempt("person_email_is_case_folded", lambda w: change(w.operator, email="Operator@example.com")),
     RowAttempt("kvops_user_email_key", lambda w: again(w.user())),
     RowAttempt("user_email_is_case_folded", lambda w: User.objects.create(email="Operator@x.com", person=w.operator)),
