@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 OURS = {"css": 12, "js": 20}
 """KiB of all files of a kind together, as they are served."""
-MADE = re.compile(r"chart-\w+|step-\w+|difference-\w+")
+MADE = re.compile(r"(chart|step|difference|phase|strip)-\w+")
 """Classes whose names templates put together."""
 
 
