@@ -71,7 +71,13 @@ def test_every_page_with_an_address_of_its_own_is_one_click_from_the_menu(
 
 def test_the_menu_has_its_groups_in_order(people: make.People) -> None:
     text = page(people.operator)
-    assert re.findall(r'class="nav-title [^"]*" id="nav-(\w+)"', text) == ["keys", "change", "backups", "watch", "settings"]
+    assert re.findall(r'class="nav-title [^"]*" id="nav-(\w+)"', text) == [
+        "keys",
+        "change",
+        "backups",
+        "watch",
+        "settings",
+    ]
 
 
 def test_only_an_operator_sees_the_doctor_in_the_menu(people: make.People) -> None:

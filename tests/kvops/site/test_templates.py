@@ -27,4 +27,6 @@ def test_each_table_folds_on_a_phone() -> None:
 
 
 def test_no_template_labels_cells_itself() -> None:
-    assert [path.name for path in TEMPLATES.rglob("*.html") if re.search("data-(label|none)", path.read_text("utf-8"))] == []
+    assert [
+        path.name for path in TEMPLATES.rglob("*.html") if re.search("data-(label|none)", path.read_text("utf-8"))
+    ] == []

@@ -31,5 +31,7 @@ def test_a_hidden_heading_is_no_label() -> None:
 
 
 def test_a_cell_with_nothing_or_a_mere_dash_is_marked() -> None:
-    rows = labelled('<tr><td>a</td><td><span class="text-secondary">–</span></td><td class="num"> – </td><td> </td></tr>')
+    rows = labelled(
+        '<tr><td>a</td><td><span class="text-secondary">–</span></td><td class="num"> – </td><td> </td></tr>'
+    )
     assert (rows.count(" data-none"), labelled("<tr><td>a</td><td>1–2</td></tr>").count(" data-none")) == (3, 0)
