@@ -104,7 +104,7 @@ END"""
         "\nRows that are there stay as they are; columns that no dataset names get their defaults. Look at `load.sql` "
         "first. Afterwards compare again, and record in the KVOps runbook what was loaded.\n\n"
         "すでにある行は変わりません。データセットにない列は既定値になります。先に `load.sql` を確認してください。"
-        "その後もう一度照合し、投入した内容を KVOps の Runbook に記録してください。\n"
+        "その後もう一度照合し、投入した内容を KVOps の運用ノートに記録してください。\n"
     )
 
 

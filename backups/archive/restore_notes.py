@@ -120,13 +120,13 @@ def _decrypt(manifest: Manifest, parts: list[Part]) -> str:
 def _expirations(expiring: int, parts: list[Part]) -> str:
     files = [shell(part_file(part)) for part in parts if part.expiring]
     return section(
-        "Take out what expires too soon", "有効期限が近い項目を除く", [_KEEP, f"python3 keep.py {' '.join(files)}"]
+        "Take out what expires too soon", "有効期限が近いエントリを除く", [_KEEP, f"python3 keep.py {' '.join(files)}"]
     ) + (
         f"\nEntries with an expiration: {expiring:,}. Cloudflare refuses a whole batch when one of its expirations has "
         "passed or is less than 60 seconds ahead. The script takes out those with less than two minutes left, names "
         "them, and leaves every other entry as it is; repeat it when much time has gone by.\n\n"
-        f"有効期限のある項目が {expiring:,} 件あります。有効期限が過ぎた、または 60 秒以内に切れる項目が"
-        "1 件でもあると、Cloudflare はバッチ全体を拒否します。スクリプトは残り 2 分未満の項目だけを除き、"
+        f"有効期限のあるエントリが {expiring:,} 件あります。有効期限が過ぎた、または 60 秒以内に切れるエントリが"
+        "1 件でもあると、Cloudflare はバッチ全体を拒否します。スクリプトは残り 2 分未満のエントリだけを除き、"
         "その名前を表示します。時間が経ったときは、もう一度実行してください。\n"
     )
 
@@ -151,7 +151,7 @@ def _call(parts: list[Part], namespace: str) -> str:
     ) + (
         "\nThe metadata of these entries is not a JSON object, or JavaScript would change it. "
         "The answer must say `unsuccessful_keys: []`; repeat the command while it names keys.\n\n"
-        "これらの項目のメタデータは JSON オブジェクトではないか、JavaScript では変わってしまうものです。"
+        "これらのエントリのメタデータは JSON オブジェクトではないか、JavaScript では変わってしまうものです。"
         "応答が `unsuccessful_keys: []` になるまで、コマンドを繰り返してください。\n"
     )
 
@@ -173,5 +173,5 @@ def _afterwards(manifest: Manifest, namespace: str) -> str:
         "\nwrangler does not report keys it failed to write: compare the names. KV may show the old state for a minute "
         "or longer. Then record in the KVOps runbook what was restored.\n\n"
         "wrangler は書き込めなかったキーを報告しません。キー名を見比べてください。KV には 1 分以上、前の状態が見える"
-        "ことがあります。その後、復元した内容を KVOps の Runbook に記録してください。\n"
+        "ことがあります。その後、復元した内容を KVOps の運用ノートに記録してください。\n"
     )
