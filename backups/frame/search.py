@@ -1,12 +1,15 @@
-"""The rows of backups and clean-ups that a search finds. No column of these has a value of a key."""
+"""The rows of backups and clean-ups, and the deleted keys, that a search finds. None of it has a value of a key."""
 
 from typing import Any
 
-from django.db.models import F, Func, QuerySet, TextField, Value
+from django.db.models import Exists, F, Func, OuterRef, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Concat
 
+from backups.history.deleted_keys import OVER
 from backups.models import (
     BulkChange,
+    CleanupEntry,
+    CleanupException,
     CleanupRequest,
     Generation,
     Investigation,
@@ -14,6 +17,8 @@ from backups.models import (
     PruneRequest,
     Restore,
 )
+from kvops.models import Key
+from kvops.models.inventory import beginning_with
 from kvops.search.matching import FoundRow, SearchText, matched, shown
 
 _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
@@ -64,3 +69,21 @@ def backups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     rows = matched(Generation.objects.all(), wanted, "prefixes")
     text = _after_binding("namespace__binding", Func(F("prefixes"), template=_LISTED, output_field=TextField()))
     return shown(rows, "generation", text, environment="environment", most=most)
+
+
+def deleted_keys(wanted: SearchText, most: int) -> QuerySet[Any, tuple[int, str]]:
+    """Deleted keys that begin with the text, each with its namespace; a key that is there again is not among them.
+
+    A text that is too short finds only the key of this very name.
+    """
+    deleted = CleanupEntry.objects.filter(stage__state__in=OVER)
+    named = beginning_with(deleted, wanted.text) if wanted.long_enough else deleted.filter(name=wanted.text)
+    there = Key.objects.filter(namespace=OuterRef("stage__namespace"), name=OuterRef("name"))
+    excepted = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
+    found: QuerySet[Any, tuple[int, str]] = (
+        named.filter(~Exists(there), ~Exists(excepted))
+        .order_by("name", "stage__namespace")
+        .values_list("stage__namespace", "name")
+        .distinct()
+    )
+    return found[:most]

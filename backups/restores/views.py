@@ -75,11 +75,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run or the decision, the whole page is loaded again."""
     restore = _restore(pk)
     run = _run(restore)
     context = {"restore": restore, "run": run}
-    return live_part(request, "restores/detail.html", context, moving=run is not None and run.is_open)
+    moving = restore.state == State.SUBMITTED or (run is not None and run.is_open)
+    return live_part(request, "restores/detail.html", context, moving=moving)
 
 
 @require_safe

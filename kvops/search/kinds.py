@@ -38,7 +38,10 @@ GROUPS = (
 )
 """Everything is named by strings, so that `kvops` does not import the app above it. A system check resolves each."""
 
+DELETED_KEYS = "backups.frame.search.deleted_keys"
+"""The function that finds deleted keys: the primary key of the namespace and the name of each."""
+
 
 def functions() -> list[str]:
-    """The functions that the groups name."""
-    return [function for group in GROUPS for function in group.kinds.values()]
+    """The functions that are named here."""
+    return [DELETED_KEYS, *(function for group in GROUPS for function in group.kinds.values())]

@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Family, Namespace, User
 from kvops.names import typeable, visible
 from kvops.search import keys as found_keys
-from kvops.search.kinds import GROUPS
+from kvops.search.keys import FoundKey
+from kvops.search.kinds import DELETED_KEYS, GROUPS
 from kvops.search.matching import FoundRow, SearchText
 from kvops.site.pages import PAGES
 from kvops.subjects import tree
@@ -56,7 +57,8 @@ def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
         namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
         groups += [
             (_("Families"), _families(namespaces, wanted, most)),
-            (_("Keys"), _keys(namespaces, wanted, most)),
+            (_("Keys"), _keys(found_keys.find(namespaces, wanted, most + 1))),
+            (_("Deleted keys"), _keys(_deleted(namespaces, wanted, most))),
             *_subjects(wanted, most),
         ]
     listed = [(title, list(items)) for title, items in groups]
@@ -72,8 +74,14 @@ def _pages(wanted: SearchText, user: User) -> Iterator[FoundItem]:
             yield FoundItem(names[0], get_script_prefix() + page.address)
 
 
-def _keys(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundItem]:
-    for one in found_keys.find(namespaces, wanted, most + 1):
+def _deleted(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundKey]:
+    by_key = {one.pk: one for one in namespaces}
+    for namespace, name in import_string(DELETED_KEYS)(wanted, most + 1):
+        yield FoundKey(by_key[namespace], name)
+
+
+def _keys(found: Iterable[FoundKey]) -> Iterator[FoundItem]:
+    for one in found:
         url = reverse("key", args=[one.namespace.environment.slug, one.namespace.binding])
         yield _in(one.namespace, visible(one.name), f"{url}?{urlencode({'name': one.name})}")
 

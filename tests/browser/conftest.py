@@ -37,6 +37,11 @@ SCALE = "0.02"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pictures come last: they show the work of all other files, and at their end everything stands still."""
+    items.sort(key=lambda item: item.path.name == "test_screenshots.py")
+
+
 @dataclass(frozen=True)
 class Product:
     """A running sandbox."""

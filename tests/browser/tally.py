@@ -1,4 +1,4 @@
-"""Counts the work of people on pages: clicks, fields, page loads, and the places of the buttons that lead on."""
+"""Counts the work of people on pages: clicks, fields, page loads, and the places of all that they press."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,8 @@ addEventListener("click", (event) => {
   if (!event.isTrusted || !pressed || pressed.localName === "label") return;
   const next = Boolean(pressed.closest(".next-box"));
   const words = pressed.textContent.trim().replace(/\\s+/g, " ") || pressed.name;
-  window.tallied({what: "click", words, next, bottom: pressed.getBoundingClientRect().bottom + scrollY});
+  const stays = Boolean(pressed.closest("dialog, .decision"));
+  window.tallied({what: "click", words, next, bottom: pressed.getBoundingClientRect().bottom + (stays ? 0 : scrollY)});
 }, true);
 const typed = new WeakSet();
 addEventListener("input", (event) => {
@@ -30,6 +31,8 @@ class Tally:
     loads: list[str] = field(default_factory=list)
     nexts: dict[str, float] = field(default_factory=dict)
     """The lower edge of each, in pixels from the top of its page."""
+    edges: dict[str, float] = field(default_factory=dict)
+    """The lower edge of all that was clicked. A bar or dialog that stays in sight counts from the top of the window."""
 
     def watch(self, page: Page) -> None:
         """Count on this page from its next load on."""
@@ -37,10 +40,17 @@ class Tally:
         page.add_init_script(LISTENING)
         page.on("domcontentloaded", lambda loaded: self.loads.append(loaded.url))
 
+    def press(self, page: Page, key: str) -> None:
+        """Press a key that does something, which counts as a click."""
+        self.clicks.append(key)
+        page.keyboard.press(key)
+
     def _note(self, told: dict[str, str | float]) -> None:
         if told["what"] == "field":
             self.fields.append(str(told["words"]))
             return
         self.clicks.append(str(told["words"]))
+        pressed = f"{len(self.clicks)} {told['words']}"
+        self.edges[pressed] = float(told["bottom"])
         if told["next"]:
-            self.nexts[f"{len(self.clicks)} {told['words']}"] = float(told["bottom"])
+            self.nexts[pressed] = self.edges[pressed]

@@ -301,6 +301,17 @@ def test_the_approver_is_told_that_somebody_else_starts_it(generation: Generatio
     assert "You are not an operator." in shown
 
 
+def test_the_page_follows_the_decision(browser: Client, generation: Generation, people: make.People) -> None:
+    restore = restore_helpers.prepared(generation, people)
+    browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "lost by mistake"})
+    address = reverse("backups:restore_live", args=[restore.pk])
+    assert f'hx-get="{address}"' in page(browser, restore)
+    assert "HX-Refresh" not in browser.get(address)
+    request = restore_helpers.request_of(restore)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    assert browser.get(address)["HX-Refresh"] == "true"
+
+
 def test_the_live_part_reloads_the_page_at_the_end(
     browser: Client, generation: Generation, people: make.People
 ) -> None:

@@ -119,6 +119,25 @@ def test_runs_are_found_by_number_and_by_label(operator: Client) -> None:
     assert "Runs" not in found(operator, "nothing-like-this")
 
 
+def test_a_deleted_key_is_found_until_it_is_there_again(
+    estate: make.Estate, people: make.People, operator: Client
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    assert ("master:a:1", "/key/qa/SETTINGS/?name=master%3Aa%3A1") in found(operator, "master:a")["Deleted keys"]
+    assert "Deleted keys" not in found(operator, "master:z")
+    know(estate.qa, "master:a:1")
+    assert "master:a:1" not in titles(operator, "master:", "Deleted keys")
+
+
+def test_a_key_that_a_deletion_left_is_not_among_the_deleted(
+    estate: make.Estate, people: make.People, operator: Client
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    assert "Deleted keys" not in found(operator, "master:")
+
+
 def test_people_are_found_by_name_and_address(people: make.People, operator: Client) -> None:
     assert titles(operator, "reviewer@", "People") == ["Reviewer"]
     assert found(operator, "AUDIT")["People"] == [("Auditor", f"/people/{people.auditor.pk}/")]
