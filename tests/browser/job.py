@@ -143,4 +143,4 @@ class BrowserJob:
         expect(button).to_be_enabled()
         self.stage(title).locator("[name=note]").fill(note)
         follow(button)
-        self.wait(title, "accepted")
+        self.wait(title, "Accepted")
