@@ -128,7 +128,7 @@ def when(value: datetime | None, seconds: bool = False, exact: bool = False) -> 
         utc.isoformat(),
         f"{local:%Y-%m-%d %H:%M:%S %Z} = {utc:%Y-%m-%d %H:%M:%S} UTC" if words else f"{utc:%Y-%m-%d %H:%M:%S} UTC",
         mark_safe(' tabindex="-1"') if words else "",
-        format_html('<span>{}</span> <span class="when-full">{}</span>', words, full) if words else full,
+        format_html('<span>{}</span><span class="when-full"> {}</span>', words, full) if words else full,
     )
 
 
