@@ -77,7 +77,7 @@ def test_a_recent_moment_is_in_words_with_the_full_time_on_tap_and_hover() -> No
     at = timezone.now() - timedelta(hours=3, minutes=5)
     text = shown("{% when it %}", it=at)
     assert 'tabindex="-1"><span>3 hours ago</span>' in text
-    assert f'<span class="when-full">{timezone.localtime(at):%Y-%m-%d %H:%M} <small' in text
+    assert f'<span class="when-full"> {timezone.localtime(at):%Y-%m-%d %H:%M} <small' in text
     assert f'JST = {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"' in text
 
 
