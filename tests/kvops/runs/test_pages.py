@@ -205,7 +205,9 @@ def test_the_list_takes_few_queries_however_many_runs_there_are(
 
 
 def test_an_empty_list_says_what_comes_next(people: make.People) -> None:
-    assert "Start a scan" in signed_in(people.auditor).get("/runs/").content.decode()
+    shown = signed_in(people.auditor).get("/runs/").content.decode()
+    assert "Start a scan" in shown
+    assert re.search(r'href="/"[^>]*>\s*Go to the overview', shown)
 
 
 # One run
