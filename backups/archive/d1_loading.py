@@ -50,7 +50,7 @@ def _head(manifest: Manifest) -> str:
     tables = "\n".join(f"- {each.dataset}: `{each.database}.{each.table}`, {each.rows:,}" for each in manifest.tables)
     at = f"{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     rows = sum(each.rows for each in manifest.tables)
-    return f"""# Load {manifest.stem}
+    return f"""# Load {manifest.stem} / {manifest.stem} の投入
 
 Master data ({manifest.environment}), read from {manifest.source} at {at}, number of rows: {rows:,}.
 マスターデータ（{manifest.environment}）。{at} に {manifest.source} から読み取った {rows:,} 行です。

@@ -67,7 +67,7 @@ def restore_commands(manifest: Manifest, namespace_id: str | None = None) -> str
 
 def _head(manifest: Manifest, namespace: str) -> str:
     at = f"{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"""# Restore {manifest.stem}
+    return f"""# Restore {manifest.stem} / {manifest.stem} の復元
 
 Backup of `{manifest.binding}` ("{manifest.namespace_title}", {manifest.environment}) at {at}, \
 number of keys: {manifest.counts.keys:,}.

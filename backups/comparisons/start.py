@@ -96,11 +96,11 @@ def _start(
     actor: log.Actor,
     person: Person | None,
 ) -> Comparison:
-    against = f"backup {other.pk}" if other else f"{namespace} now"
+    against = other.pk if other else f"KV {namespace}"
     run = run_driver.create(
         Run.Kind.COMPARISON,
         subject=f"generation:{generation.pk}",
-        label=f"Backup {generation.pk} and {against}"[:300],
+        label=f"{generation.pk} ↔ {against}"[:300],
         actor=actor,
         person=person,
         environment=namespace.environment,

@@ -81,7 +81,7 @@ def start_live_check(dataset: Dataset, namespace: Namespace, *, actor: log.Actor
         run = run_driver.create(
             Run.Kind.CHECK,
             subject=f"dataset:{namespace.environment_id}/{dataset.pk}/live",
-            label=f"{dataset.name}: {namespace} now"[:300],
+            label=f"{dataset.name}: KV {namespace}"[:300],
             actor=actor,
             person=person,
             environment=namespace.environment,

@@ -35,7 +35,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.after_check": (),
         "backups.cleanup.completion": (),
         "backups.cleanup.evidence": (),
-        "backups.policy": ("shown",),
+        "backups.policy": ("shown", "why_not_as"),
         "backups.execution.lifecycle": (
             "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
         ),

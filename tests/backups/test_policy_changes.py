@@ -231,12 +231,12 @@ def test_a_row_changed_by_sql_stops_a_backup_before_it_reads_a_value(estate: mak
 def test_a_policy_that_is_replaced_between_two_reads_is_not_an_edit(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replaced() -> str:
+    def replaced() -> policy.Policy:
         monkeypatch.undo()
         make.another_policy()
-        return policy.text_in_force()
+        return policy.Policy.in_force()
 
-    monkeypatch.setattr(policy, "text_in_force", replaced)
+    monkeypatch.setattr(policy.Policy, "in_force", replaced)
     assert policy.shown()["version"] == 2
 
 

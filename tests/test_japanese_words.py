@@ -1,0 +1,163 @@
+"""The Japanese of the product: one word for each concept, one form of buttons and labels, Japanese punctuation."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from audit.actions import Action
+from kvops.help import words
+from tests.translations import CATALOGUE, ROOT, messages
+
+type Message = tuple[str, str]
+"""A msgid with its translation."""
+
+WORDS = [
+    ("オペレーター", "運用担当"),
+    ("レビュ(ア|ーア|ー担当)", "承認者"),
+    ("役割", "ロール"),
+    ("申請|提出", "依頼"),
+    ("別の人|他の人|ほかの人(?!があなた)", "別の担当者"),
+    ("(?<!その)他の", "ほかの"),
+    ("さん(?!、KVOps への招待)", "no title after a name"),
+    ("名前空間", "ネームスペース"),
+    ("(?<!キー)ファミリー", "キーファミリー"),
+    ("ランブック|Runbook", "運用ノート"),
+    ("差異", "差分"),
+    ("エントリー", "エントリ"),
+    ("サインイン|サインアウト", "ログイン・ログアウト"),
+    ("ブラウザ(?!ー)", "ブラウザー"),
+    ("アプリ(?!ケーション)", "アプリケーション"),
+    ("受け?入(?!れるまで|れてください)", "動作確認, or 承知 for a risk"),
+    ("目印", "再生成フラグ"),
+    ("秘密情報", "機微情報"),
+    ("復元手順", "復旧手順"),
+    ("旧マスター", "レガシー正本"),
+    ("(?<=キー)を戻|戻した(?=キー|数|内容)", "復元"),
+    ("バックアップの整理", "期限切れバックアップの削除"),
+    ("検証用", "訓練用"),
+    ("消えた(?!か|こと)|ないまま消", "説明のつかない削除, or 消失した"),
+    ("文書", "書類 of 1Password, or 仕様"),
+    ("(?<![A-Za-z])ttl(?![A-Za-z])", "TTL"),
+    ("二人|一つ|一件", "a digit and a space: 2 人"),
+    ("わか(る|り|っ|ら)", "分か"),
+    ("あらため", "改め"),
+    ("だれ", "誰"),
+    ("(訓練|復元|バックアップ|削除|ルール)を始め", "開始"),
+    ("４|～", "ASCII digits, and 〜"),
+    ("4 眼", "4眼原則"),
+]
+"""What no translation says, as a pattern, and what it says instead."""
+KEPT = {"Rolled-back database accepted", "Warning"}
+"""A database that was rolled back is 受け入れ, which is no acceptance of a change; a warning of the page is none."""
+SAME = {
+    "%(days)s %(times)s",
+    "API",
+    "Cloudflare",
+    "ETag",
+    "JSON",
+    "KV",
+    "No.",
+    "QA",
+    "R2",
+    "Worker",
+    "api-only",
+    "null",
+}
+SAME |= {"Workers KV Storage Write"}
+"""Messages that are the same in both languages."""
+NAMES = """
+Access Account Asia Cloudflare Content-Type Cookie Cron DATABASE Enter FILE KVOps KiB MiB Lines NULL Observability
+Pages Password Read Scripts Settings Shift Slack Storage Time Tokyo Travel Trigger UTC Unicode Web Webhook Worker
+Workers Write Object YYYY-MM-DD age age-keygen api api-only application base64 certificate cli cron delete
+environments expiration false family fields get http https json key ms null path policy put row rules sweep system
+toml true unknown value wrangler d1 manage py regenerate
+"""
+"""Names of products, permissions, commands, keys and members, which stay as they are."""
+JAPANESE = "[ぁ-んァ-ヶー一-龠々]"
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|<[^>]*>")
+COMMAND = re.compile(
+    r"(npx |wrangler kv |pip install |manage\.py )[\x21-\x7e ]*|--[\w-]+( [A-Z]\w*)?|[\w.*/\\{}]*[/_={}][\w.*/:{}\"= -]*"
+)
+"""A command with its arguments, an option, or a path, a setting and a member with an underscore."""
+FILE = re.compile(
+    r'slack = "env:NAME"|\w+ = true|\b(env|file|op|cli|system|api|regenerate):\S*|\b[\w-]+\.(toml|py|js|md)\b'
+)
+NOUN = "の(開始|完了|検証|削除|固定|解除|承認|作成|変更|失敗)$"
+"""The end of a label that names a deed instead of telling it."""
+
+
+def said() -> list[Message]:
+    found = messages(CATALOGUE.read_text("utf-8"))
+    return [
+        (msgid.replace('\\"', '"'), text.replace('\\"', '"')) for (_c, msgid), texts in found.items() for text in texts
+    ]
+
+
+def buttons() -> set[str]:
+    """The msgids of buttons and of links that look like one."""
+    button = re.compile(r'<(?:button\b|a [^>]*class="[^"]*\bbtn\b)[^>]*>(.*?)</(?:button|a)>', re.DOTALL)
+    pages = [page.read_text("utf-8") for page in (ROOT / "templates").rglob("*.html")]
+    labels = [label for page in pages for label in button.findall(page)]
+    return {msgid for label in labels for msgid in re.findall(r'{% translate "([^"]+)" %}', label)}
+
+
+@pytest.mark.parametrize(("wrong", "right"), WORDS)
+def test_a_concept_has_one_word(wrong: str, right: str) -> None:
+    assert [(text, right) for msgid, text in said() if re.search(wrong, text) and msgid not in KEPT] == []
+
+
+def test_an_alarm_is_never_called_a_warning() -> None:
+    assert [text for msgid, text in said() if "警告" in text and msgid != "Warning"] == []
+
+
+def test_a_message_is_not_left_in_english() -> None:
+    assert {msgid for msgid, text in said() if msgid == text} == SAME
+
+
+def test_english_words_are_names() -> None:
+    left = [
+        (word, text)
+        for _msgid, text in said()
+        for word in re.findall(r"[A-Za-z][A-Za-z-]+[0-9]*", COMMAND.sub(" ", FILE.sub(" ", PLACEHOLDER.sub(" ", text))))
+        if word not in NAMES.split() and not re.fullmatch("[A-Z0-9]+-?", word)
+    ]
+    assert left == []
+
+
+def test_a_space_is_between_japanese_and_latin_letters_or_digits() -> None:
+    close = re.compile(f"{JAPANESE}[A-Za-z0-9]|[A-Za-z0-9]{JAPANESE}")
+    assert [text for _msgid, text in said() if close.search(PLACEHOLDER.sub("\0", text.replace("4眼", "眼")))] == []
+
+
+def test_punctuation_is_japanese() -> None:
+    half = re.compile(rf"{JAPANESE} ?[(:;?!,]|[):;,.?!] ?{JAPANESE}|: \0|:$")
+    found = [text for _msgid, text in said() if half.search(PLACEHOLDER.sub("\0", FILE.sub("", text)))]
+    assert found == []
+
+
+def test_buttons_end_with_a_noun_or_a_short_verb() -> None:
+    assert [text for msgid, text in said() if msgid in buttons() and re.search("[一-龠ァ-ヶー]する$", text)] == []
+
+
+def test_audit_labels_say_what_was_done_to_what() -> None:
+    told = dict(said())
+    labels = [told[label] for _value, label in Action.choices if label in told]
+    assert len(labels) > 100
+    assert [label for label in labels if re.search(NOUN, label)] == []
+
+
+def test_the_glossary_and_the_pages_say_the_same_word() -> None:
+    told = dict(said())
+    for role in ("operator", "reviewer", "auditor", "production"):
+        (word,) = [one for _title, group in words.GROUPS for one in group if one.code == role]
+        assert str(word.word).lower() == role
+        assert word.other == told[role]
+
+
+def test_texts_outside_the_catalogue_use_the_same_words() -> None:
+    for name in ("archive/restore_notes.py", "archive/d1_loading.py", "exports/onepassword.py"):
+        text = Path(ROOT / "backups" / name).read_text("utf-8")
+        lines = [line for line in text.splitlines() if re.search(JAPANESE, line)]
+        assert lines
+        assert [line for line in lines for wrong, _right in WORDS if re.search(wrong, line)] == []
