@@ -71,13 +71,15 @@ Access Account Asia Cloudflare Content-Type Cookie Cron DATABASE Enter FILE KVOp
 Pages Password Read Scripts Settings Shift Slack Storage Time Tokyo Travel Trigger UTC Unicode Web Webhook Worker
 Workers Write Object YYYY-MM-DD age age-keygen api api-only application base64 certificate cli cron delete
 environments expiration false family fields get http https json key ms null path policy put row rules sweep system
-toml true unknown value wrangler d1 manage py regenerate
+toml true unknown value wrangler d1 regenerate
+ETag Git Markdown No X-Forwarded-For X-Forwarded-Proto a-z migrate
 """
 """Names of products, permissions, commands, keys and members, which stay as they are."""
 JAPANESE = "[ぁ-んァ-ヶー一-龠々]"
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|<[^>]*>")
 COMMAND = re.compile(
-    r"(npx |wrangler kv |pip install |manage\.py )[\x21-\x7e ]*|--[\w-]+( [A-Z]\w*)?|[\w.*/\\{}]*[/_={}][\w.*/:{}\"= -]*"
+    r"(npx |wrangler kv |pip install |manage\.py )[\x21-\x7e ]*|--[\w-]+( [A-Z]\w*)?"
+    r"|(scratch|slack) = |[\w.*/\\{}]*[/_={}][\w.*/:{}\"= -]*"
 )
 """A command with its arguments, an option, or a path, a setting and a member with an underscore."""
 FILE = re.compile(
@@ -119,8 +121,8 @@ def test_english_words_are_names() -> None:
     left = [
         (word, text)
         for _msgid, text in said()
-        for word in re.findall(r"[A-Za-z][A-Za-z-]+[0-9]*", COMMAND.sub(" ", FILE.sub(" ", PLACEHOLDER.sub(" ", text))))
-        if word not in NAMES.split() and not re.fullmatch("[A-Z0-9]+-?", word)
+        for word in re.findall(r"[A-Za-z][A-Za-z-]+[0-9]*", FILE.sub(" ", COMMAND.sub(" ", PLACEHOLDER.sub(" ", text))))
+        if word not in NAMES.split() and not re.fullmatch("[A-Z0-9]+(-[A-Z0-9]*)*", word)
     ]
     assert left == []
 
@@ -131,7 +133,7 @@ def test_a_space_is_between_japanese_and_latin_letters_or_digits() -> None:
 
 
 def test_punctuation_is_japanese() -> None:
-    half = re.compile(rf"{JAPANESE} ?[(:;?!,]|[):;,.?!] ?{JAPANESE}|: \0|:$")
+    half = re.compile(rf"{JAPANESE}[(:;?!,]|{JAPANESE} [(]|[):;,?!]{JAPANESE}|[)] {JAPANESE}|: \0|:$")
     found = [text for _msgid, text in said() if half.search(PLACEHOLDER.sub("\0", FILE.sub("", text)))]
     assert found == []
 
