@@ -107,7 +107,7 @@ def test_a_prune_request_says_in_japanese_why_a_backup_is_kept(estate: make.Esta
     assert prune.entries.get().because.endswith("is gone.")
     shown = page(people, f"/retention/prunes/{prune.pk}/")
     assert (
-        f"代わりとなるバックアップ {newer.pk} が、バケットに書き込み時の状態で残っていません: {newer.stem}.json"
+        f"代わりとなるバックアップ {newer.pk} が、バケットに書き込み時の状態で残っていません：{newer.stem}.json"
         in shown
     )
     assert "which replaces it" not in shown
@@ -123,7 +123,7 @@ def test_chunks_show_an_answer_that_contradicts_itself_in_japanese(estate: make.
     make.work()
     assert "contradicts itself" in stage.chunks.get().answer["problem"]
     shown = page(people, f"/cleanup/stages/{stage.pk}/?show=chunks")
-    assert "送信していないキーが含まれています: 'never:sent'" in shown
+    assert "送信していないキーが含まれています：'never:sent'" in shown
     assert "contradicts itself" not in shown
 
 
@@ -149,7 +149,7 @@ def test_the_sides_of_a_difference_say_in_japanese_why_they_are_not_shown(
     estate.cloudflare.fault("query", "error", times=20)
     shown = posted(people, f"/integrity/{check.pk}/differences/{only(check, 'field').pk}/values")
     assert GONE in shown
-    assert "Cloudflare の応答: 500" in shown
+    assert "Cloudflare の応答：500" in shown
     assert "found no object" not in shown
     assert "Cloudflare answered" not in shown
 
@@ -159,7 +159,7 @@ def test_the_page_of_a_key_says_in_japanese_what_cloudflare_refused(estate: make
     cleanup_helpers.scan(estate.qa)
     estate.cloudflare.fault("value", "redirect", times=9, seconds=60)
     shown = posted(people, VALUE)
-    assert "仕様どおりではありません: リダイレクトが返されましたが、リダイレクトはたどりません（リクエスト ID" in shown
+    assert "仕様どおりではありません：リダイレクトが返されましたが、リダイレクトはたどりません（リクエスト ID" in shown
     assert "is not as documented" not in shown
 
 
@@ -168,7 +168,7 @@ def test_a_token_that_is_not_there_is_told_in_japanese(estate: make.Estate, peop
     cleanup_helpers.scan(estate.qa)
     Environment.objects.filter(slug="qa").update(read_token="env:NOT_THERE")
     shown = posted(people, VALUE)
-    said = "qa の読み取りトークンがありません。env:NOT_THERE: このプロセスに変数 NOT_THERE が設定されていません。"
+    said = "qa の読み取りトークンがありません。env:NOT_THERE：このプロセスに変数 NOT_THERE が設定されていません。"
     assert said in shown
     assert "is not set in this process" not in shown
 
@@ -184,7 +184,7 @@ def test_a_notification_says_in_japanese_why_it_failed(estate: make.Estate, peop
         )
     outbox.deliver(Notification.objects.get().pk)
     shown = page(people, "/notifications/")
-    assert "env:NOT_THERE: このプロセスに変数 NOT_THERE が設定されていません。" in shown
+    assert "env:NOT_THERE：このプロセスに変数 NOT_THERE が設定されていません。" in shown
     assert "is not set in this process" not in shown
 
 

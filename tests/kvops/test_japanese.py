@@ -109,5 +109,5 @@ def test_the_notes_of_runs_count_without_a_plural_and_are_said_in_japanese(
     assert counted - set(notes) == set()
     with translation.override("ja"):
         assert {note for note in notes if note and not JAPANESE.search(said(note))} == set()
-        assert said("Keys backed up: 1,000 of 2,000.") == "バックアップしたキー: 2,000 件中 1,000 件"
+        assert said("Keys backed up: 1,000 of 2,000.") == "バックアップしたキー：2,000 件中 1,000 件"
         assert [said(odd) for odd in ("", "Tea: 1 of 2.", "1 2 3 and 100%")] == ["", "Tea: 1 of 2.", "1 2 3 and 100%"]

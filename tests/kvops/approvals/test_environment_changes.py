@@ -20,8 +20,8 @@ TOKEN = "read_token"
         ({"qa": {"slack": ""}}, {"qa": {"slack": "#kv"}}, "qa: Slack チャンネル なし → #kv"),
         ({"qa": {"hours": ""}}, {"qa": {"hours": "09:00-18:00"}}, "qa: 実施できる時間帯 なし → 09:00-18:00"),
         ({"qa": {"days": ""}}, {"qa": {"days": "mon,tue"}}, "qa: 実施できる曜日 なし → mon,tue"),
-        ({}, {"qa/M (D1)": {"database": "7", TOKEN: ""}}, "qa/M (D1): 追加（データベース 7）"),
-        ({"qa/S": {"namespace": "1, 2"}}, {}, "qa/S: 削除（ネームスペース 1, 2）"),
+        ({}, {"qa/M (D1)": {"database": "7", TOKEN: ""}}, "qa/M (D1)：追加（データベース 7）"),
+        ({"qa/S": {"namespace": "1, 2"}}, {}, "qa/S：削除（ネームスペース 1, 2）"),
     ],
 )
 def test_each_line_is_in_the_readers_language(before: dict[str, object], after: dict[str, object], shown: str) -> None:

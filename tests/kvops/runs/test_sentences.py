@@ -111,7 +111,7 @@ def test_a_worker_in_another_language_stores_english(people: make.People) -> Non
 def test_a_note_and_the_error_after_the_last_try_are_in_japanese(people: make.People) -> None:
     run = failed_of(people, TryLater(say(_("%(key)s is gone."), key="a")))
     assert run.note == "Waiting to try again: a is gone."
-    assert "再試行を待っています: a がありません。" in page(people, f"/runs/{run.pk}/")
+    assert "再試行を待っています：a がありません。" in page(people, f"/runs/{run.pk}/")
     Run.objects.filter(pk=run.pk).update(tries=run_driver.MAX_TRIES, wake_at=None)
     lease = take(run.pk, foreground=False)
     assert lease
