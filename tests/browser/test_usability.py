@@ -147,10 +147,10 @@ def test_b_can_master_data_be_restored_as_of_last_tuesday(operator: Desk, table:
 
 def test_c_cache_keys_without_expiry_how_many(product: Product, operator: Desk, table: Table) -> None:
     page = operator.begin()
-    number = page.locator(".overview-families tr", has_text="mastercache:").locator("td").last.get_by_role("link")
-    told = int(number.last.inner_text().replace("Production", "").replace(",", "").strip())
+    number = page.locator(".overview-families tr", has_text="facility-skills:").locator("td").last.get_by_role("link")
+    told = int(number.last.inner_text().replace(",", ""))
     follow(number.last)
-    beside = product.beside(PRODUCTION, "mastercache:")
+    beside = product.beside(PRODUCTION, "facility-skills:")
     assert told == sum(expiration is None for expiration, _metadata in beside.values()) > 0
     seen(page.get_by_text(f"{told:,} keys"))
     table.enter("(c) cache keys without expiry, how many", operator)
@@ -215,12 +215,12 @@ def approve(reviewer: Desk, address: str) -> None:
     follow(page.locator("button[value=approve]"))
     page.fill("[name=password]", PEOPLE["reviewer@example.com"][1])
     follow(page.locator("main form").get_by_role("button").first)
-    seen(page.locator("main").get_by_text("決定を記録しました"))
+    seen(page.locator("main").get_by_text("判断を記録しました"))
 
 
 def test_i_compare_the_newest_two_backups(operator: Desk, table: Table) -> None:
     page = operator.begin()
-    follow(page.locator(".overview-families tr", has_text="clinic:id:").locator("a[href^='/backups/']").first)
+    follow(page.locator(".overview-families tr", has_text="master:*").locator("a[href^='/backups/']").first)
     follow(page.get_by_role("button", name="Compare with previous"))
     seen(page.get_by_text(re.compile(r"Nothing differs|keys? differ")))
     table.enter("(i) compare the newest two backups", operator)
