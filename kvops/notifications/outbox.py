@@ -133,7 +133,7 @@ def post(
     `occasion` tells several apart, such as `3 days`. `title` and `lines` are lazy sentences (`wording.say`), so that
     each recipient has them in their language. They never hold the value of a key or a token. `roles`, `channel` and
     `to` add to the recipients of EVENTS. `but` is left out, because a requester gets no message about their own
-    request. A person who turned the event off is left out, too; the database lets only voluntary ones be turned off.
+    request. So is a person with the event turned off; the database lets only voluntary ones be turned off.
     """
     log.insist()
     kind = EVENTS[event]

@@ -1,4 +1,4 @@
-"""The language and the time zone of the person who is signed in."""
+"""The language and the time zone of the signed-in person."""
 
 from collections.abc import Callable
 

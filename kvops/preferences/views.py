@@ -16,7 +16,7 @@ from kvops.preferences.notices import ALWAYS_ON
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """Show the preferences, or store them. Everybody who is signed in has them, also without a role."""
+    """Show the preferences, or store them. Every login has them, also without a role."""
     person = person_of(request)
     form = PreferencesForm(person, request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():

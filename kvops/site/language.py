@@ -1,4 +1,4 @@
-"""The switch of the header: the language of the pages, stored with the person who is signed in."""
+"""The switch of the header: the language of the pages, stored with the signed-in person."""
 
 from django import forms
 from django.conf import settings
