@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Line[Row]:
+class FoldedLine[Row]:
     """One line of a list, with one row or the rows that share it."""
 
     rows: list[Row]
@@ -23,14 +23,14 @@ class Line[Row]:
 
 def folded[Row](
     rows: Iterable[Row], size: int, together: Callable[[Row], Hashable | None]
-) -> tuple[list[Line[Row]], Row | None, bool]:
+) -> tuple[list[FoldedLine[Row]], Row | None, bool]:
     """At most `size` lines, the last row that is in them, and whether rows are left.
 
     Rows for which `together` answers the same share a line; a row for which it answers None has its own. Each row is
     in the lines once and none before the last is left out, so the next page begins after the last row.
     """
-    lines: list[Line[Row]] = []
-    shared: dict[Hashable, Line[Row]] = {}
+    lines: list[FoldedLine[Row]] = []
+    shared: dict[Hashable, FoldedLine[Row]] = {}
     last: Row | None = None
     for row in rows:
         key = together(row)
@@ -38,7 +38,7 @@ def folded[Row](
         if line is None:
             if len(lines) == size:
                 return lines, last, True
-            line = Line([])
+            line = FoldedLine([])
             lines.append(line)
             if key is not None:
                 shared[key] = line

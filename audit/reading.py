@@ -9,7 +9,7 @@ from django.db.models import Subquery
 from audit.actions import Action
 from audit.chain import JSON
 from audit.files import Cell
-from audit.folding import Line, folded
+from audit.folding import FoldedLine, folded
 from audit.forms import FilterForm
 from audit.models import Entry, Head
 
@@ -31,7 +31,7 @@ class EntryPage:
     `after` is where the next page goes on. `searched` are the first and last entry looked into, if not all were.
     """
 
-    lines: list[Line[Entry]]
+    lines: list[FoldedLine[Entry]]
     after: int | None
     searched: tuple[int, int] | None = None
 

@@ -146,7 +146,7 @@ def test_buttons_end_with_a_noun_or_a_short_verb() -> None:
 
 def test_audit_labels_say_what_was_done_to_what() -> None:
     told = dict(said())
-    labels = [told[label] for _value, label in Action.choices if label in told]
+    labels = [told[str(label)] for _value, label in Action.choices if str(label) in told]
     assert len(labels) > 100
     assert [label for label in labels if re.search(NOUN, label)] == []
 

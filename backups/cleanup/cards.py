@@ -17,7 +17,7 @@ from backups.cleanup.forms import (
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.pages import presses, work
-from backups.cleanup.pages.forms import SubmitForm
+from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of, position
 from backups.cleanup.stages import busy_run
@@ -172,7 +172,7 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
     if action.url_name == "backups:stage_accept":
         return AcceptForm(stage=stage)
     if action.url_name == "backups:stage_submit":
-        return SubmitForm(stage=stage)
+        return ShareAndSubmitForm(stage=stage)
     if action.url_name == "backups:stage_others":
         return OthersForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
-from backups.cleanup.pages.forms import SubmitForm
+from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
@@ -54,13 +54,13 @@ STEPS: dict[str, Step[CleanupStage]] = {
         sharing.state,
         _("The place where the backup was shared is recorded."),
         fields=("place",),
-        form_of=lambda data, stage: SubmitForm(data, stage=stage),
+        form_of=lambda data, stage: ShareAndSubmitForm(data, stage=stage),
     ),
     "submit": Step(
         presses.submit,
         _("Another person is asked to approve exactly this set."),
         fields=("place",),
-        form_of=lambda data, stage: SubmitForm(data, stage=stage),
+        form_of=lambda data, stage: ShareAndSubmitForm(data, stage=stage),
     ),
     "start": Step(
         cleanup_requests.start_deletion,

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from audit.folding import Line
+from audit.folding import FoldedLine
 from backups.bucket import access as bucket_access, protection as bucket_protection, reconcile as bucket_reconcile
 from backups.models import BucketProtection, StoredObject
 from kvops import timing
@@ -24,7 +24,7 @@ Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredO
 
 
 @register.filter
-def total_size(line: Line[StoredObject]) -> str:
+def total_size(line: FoldedLine[StoredObject]) -> str:
     """The size of objects together. If one is encrypted, only the step is told, as of one value."""
     masked = any(one.encrypted for one in line.rows)
     return value_size(sum(one.size or 0 for one in line.rows), masked)

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
 from kvops.models import User
+from kvops.site.probes import ADDRESSES
 
 
 class PreferencesMiddleware:
@@ -18,8 +19,11 @@ class PreferencesMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request. Without a choice the browser's language and the product's zone hold."""
-        if not isinstance(request.user, User):
+        """Answer the request. Without a choice the browser's language and the product's zone hold.
+
+        A health address asks nothing of a session: it answers also when the database does not.
+        """
+        if request.path_info in ADDRESSES or not isinstance(request.user, User):
             return self._get_response(request)
         person = request.user.person
         if person.pages_language:

@@ -82,7 +82,7 @@ def table() -> Iterator[Table]:
 
 
 @dataclass
-class People:
+class Persons:
     """An operator at a screen, and a reviewer with a phone that speaks Japanese."""
 
     operator: Desk

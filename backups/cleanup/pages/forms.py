@@ -6,7 +6,7 @@ from backups.cleanup.forms import ShareForm
 from backups.models import BackupShare, CleanupStage, Generation
 
 
-class SubmitForm(ShareForm):
+class ShareAndSubmitForm(ShareForm):
     """The submit; also the place where the backup was shared, while none is recorded.
 
     The place that was recorded in the environment before stands there already, to be corrected.

@@ -19,7 +19,7 @@ ENTRIES = 6
 
 
 @dataclass(frozen=True)
-class EvidenceLine:
+class SummaryLine:
     """A line of the evidence: whether it is as it must be, its words, and the page with its proof."""
 
     fits: bool
@@ -32,7 +32,7 @@ class EvidenceLine:
 class Summary:
     """The summary of a stage; the whole audit log of the stage has more entries."""
 
-    evidence: Sequence[EvidenceLine]
+    evidence: Sequence[SummaryLine]
     groups: Sequence[NameGroup]
     entries: Sequence[Entry]
 
@@ -44,21 +44,21 @@ def summary_of(stage: CleanupStage) -> Summary:
     return Summary(_evidence(stage), groups_of(stage), entries)
 
 
-def _evidence(stage: CleanupStage) -> list[EvidenceLine]:
+def _evidence(stage: CleanupStage) -> list[SummaryLine]:
     found = [_names(stage), *_same_as_before(stage)]
     if stage.names or not stage.frozen_at:
         found += [*_backup(stage), *_check(stage), _code(stage), *_shared(stage)]
     return found
 
 
-def _names(stage: CleanupStage) -> EvidenceLine:
+def _names(stage: CleanupStage) -> SummaryLine:
     if not stage.frozen_at:
-        return EvidenceLine(fits=False, words=_("The list of keys is not fixed yet"))
+        return SummaryLine(fits=False, words=_("The list of keys is not fixed yet"))
     words = ngettext("%(n)s name, fixed", "%(n)s names, fixed", stage.names) % {"n": spelled(stage.names)}
-    return EvidenceLine(True, words, f"{reverse('backups:stage', args=[stage.pk])}?show=names#lists", _("see them"))
+    return SummaryLine(True, words, f"{reverse('backups:stage', args=[stage.pk])}?show=names#lists", _("see them"))
 
 
-def _same_as_before(stage: CleanupStage) -> list[EvidenceLine]:
+def _same_as_before(stage: CleanupStage) -> list[SummaryLine]:
     """The names beside those of the environment before, by their digests."""
     if not stage.names_sha256:
         return []
@@ -68,46 +68,46 @@ def _same_as_before(stage: CleanupStage) -> list[EvidenceLine]:
         sentence = _("The same names as in %(name)s") if same else _("Other names than in %(name)s")
         address = reverse("approval", args=[stage.approval_id]) if stage.approval_id else ""
         link = address or reverse("backups:stage", args=[before.pk])
-        found.append(EvidenceLine(same, sentence % {"name": before.environment.name}, link, _("compare")))
+        found.append(SummaryLine(same, sentence % {"name": before.environment.name}, link, _("compare")))
     return found
 
 
-def _backup(stage: CleanupStage) -> list[EvidenceLine]:
+def _backup(stage: CleanupStage) -> list[SummaryLine]:
     backup = stage.generation
     if backup is None:
-        return [EvidenceLine(fits=False, words=_("There is no backup yet"))]
+        return [SummaryLine(fits=False, words=_("There is no backup yet"))]
     facts = {"pk": backup.pk, "state": backup.get_status_display()}
     address = reverse("backups:generation", args=[backup.pk])
     verified = backup.status == Generation.Status.VERIFIED and backup.is_here
-    lines = [EvidenceLine(verified, _("Backup %(pk)s: %(state)s") % facts, address, _("see it"))]
+    lines = [SummaryLine(verified, _("Backup %(pk)s: %(state)s") % facts, address, _("see it"))]
     if backup.finished_at:
         held = bucket_protection.lock_of(backup) == BucketProtection.Lock.HELD
         words = _("Locked by R2 for its retention") if held else _("No lock of R2 is known for its retention")
-        lines.append(EvidenceLine(held, words, address, _("see it")))
+        lines.append(SummaryLine(held, words, address, _("see it")))
     return lines
 
 
-def _check(stage: CleanupStage) -> list[EvidenceLine]:
+def _check(stage: CleanupStage) -> list[SummaryLine]:
     if not stage.request.needs_check:
         return []
     check = stage.check_passed
     if check is None:
-        return [EvidenceLine(fits=False, words=_("Not yet compared with D1"))]
+        return [SummaryLine(fits=False, words=_("Not yet compared with D1"))]
     facts = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
     words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % facts
-    return [EvidenceLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
+    return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 
-def _code(stage: CleanupStage) -> EvidenceLine:
+def _code(stage: CleanupStage) -> SummaryLine:
     found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
     words = found.in_words if found.done else found.wanting
-    return EvidenceLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))
+    return SummaryLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))
 
 
-def _shared(stage: CleanupStage) -> list[EvidenceLine]:
+def _shared(stage: CleanupStage) -> list[SummaryLine]:
     if stage.generation_id is None:
         return []
     share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
     if share is None:
-        return [EvidenceLine(fits=False, words=_("Not yet shared with the team"))]
-    return [EvidenceLine(True, _("Shared: %(place)s") % {"place": share.place})]
+        return [SummaryLine(fits=False, words=_("Not yet shared with the team"))]
+    return [SummaryLine(True, _("Shared: %(place)s") % {"place": share.place})]

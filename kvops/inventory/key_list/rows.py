@@ -23,7 +23,7 @@ class CommonValues:
 
 
 @dataclass(frozen=True)
-class ListedKey:
+class InventoryRow:
     """A key with the values in which it differs from the others; `size` is None if no backup may tell it."""
 
     key: Key
@@ -34,7 +34,7 @@ class ListedKey:
     size: int | None
 
 
-def of_page(namespace: Namespace, keys: Sequence[Key]) -> tuple[CommonValues, list[ListedKey], bool]:
+def of_page(namespace: Namespace, keys: Sequence[Key]) -> tuple[CommonValues, list[InventoryRow], bool]:
     """The shared values, the rows, and whether any row has a size.
 
     The size of a sensitive value is left out: even its step belongs to the page of the key.
@@ -44,7 +44,7 @@ def of_page(namespace: Namespace, keys: Sequence[Key]) -> tuple[CommonValues, li
     if open_ := [key.name for key in keys if not key.is_sensitive]:
         sizes = import_string(SIZED_BY)(namespace, open_)
     rows = [
-        ListedKey(
+        InventoryRow(
             key,
             category="" if key.category == shared.category else key.category,
             family=None if key.family_id == (shared.family.pk if shared.family else None) else key.family,
