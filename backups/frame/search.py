@@ -71,7 +71,7 @@ def backups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     return shown(rows, "generation", text, environment="environment", most=most)
 
 
-def deleted_keys(wanted: SearchText, most: int) -> QuerySet[CleanupEntry, tuple[str, str]]:
+def deleted_keys(wanted: SearchText, most: int) -> QuerySet[Any, tuple[int, str]]:
     """Deleted keys that begin with the text, each with its namespace; a key that is there again is not among them.
 
     A text that is too short finds only the key of this very name.
@@ -80,9 +80,10 @@ def deleted_keys(wanted: SearchText, most: int) -> QuerySet[CleanupEntry, tuple[
     named = beginning_with(deleted, wanted.text) if wanted.long_enough else deleted.filter(name=wanted.text)
     there = Key.objects.filter(namespace=OuterRef("stage__namespace"), name=OuterRef("name"))
     excepted = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
-    return (
+    found: QuerySet[Any, Any] = (
         named.filter(~Exists(there), ~Exists(excepted))
         .order_by("name", "stage__namespace")
         .values_list("stage__namespace", "name")
-        .distinct()[:most]
+        .distinct()
     )
+    return found[:most]
