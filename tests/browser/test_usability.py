@@ -91,23 +91,23 @@ class Persons:
 
 
 @pytest.fixture(scope="module")
-def people(product: Product, browser: Browser) -> Iterator[People]:
+def people(product: Product, browser: Browser) -> Iterator[Persons]:
     """Three people, signed in once for all tasks."""
     screen = {"width": 1280, "height": FOLD}
     with signing_in(product, browser) as sign_in:
         operator, auditor = (Desk(sign_in(who, viewport=screen)) for who in ("operator", "auditor"))
         reviewer = Desk(sign_in("reviewer", viewport=PHONE, has_touch=True), fold=PHONE["height"])
         speak(reviewer.page, "ja")
-        yield People(operator, reviewer, auditor)
+        yield Persons(operator, reviewer, auditor)
 
 
 @pytest.fixture
-def operator(people: People) -> Desk:
+def operator(people: Persons) -> Desk:
     return people.operator
 
 
 @pytest.fixture(scope="module")
-def deleted(product: Product, people: People) -> str:
+def deleted(product: Product, people: Persons) -> str:
     """A key that the main job deleted in production."""
     page = people.auditor.page
     page.goto("/keys/production/SETTINGS/deleted/")
@@ -187,7 +187,7 @@ def test_g_what_can_be_deleted_in_14_days_and_pin_one(operator: Desk, table: Tab
 
 
 def test_h_restore_one_deleted_key_and_d_approve_on_a_phone_in_japanese(
-    product: Product, people: People, table: Table, deleted: str
+    product: Product, people: Persons, table: Table, deleted: str
 ) -> None:
     page = people.operator.begin()
     people.operator.palette(deleted, "Production")
@@ -225,7 +225,7 @@ def test_i_compare_the_newest_two_backups(operator: Desk, table: Table) -> None:
     table.enter("(i) compare the newest two backups", operator)
 
 
-def test_j_deletions_outside_kvops(product: Product, people: People, table: Table) -> None:
+def test_j_deletions_outside_kvops(product: Product, people: Persons, table: Table) -> None:
     page = people.operator.page
     product.remove(PRODUCTION, OUTSIDE)
     page.goto("/keys/production/SETTINGS/")
