@@ -499,7 +499,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
     "backups:deleted_keys": page(lambda _world: ["qa", "SETTINGS"]),
-    "backups:key_d1": value(lambda _world: ["qa", "SETTINGS"], done=302, query="?name=master:a:1"),
+    "backups:key_d1": value(lambda _world: ["qa", "SETTINGS"], query="?name=master:a:1"),
     "backups:storage": page(),
     "backups:vault": page(),
     "backups:storage_csv": page(),
