@@ -14,6 +14,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.core.internal import ratelimit
+from django import forms
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -33,6 +34,12 @@ _delayed = threading.BoundedSemaphore(2)
 """Few threads of a web process wait at a time, so that a flood of sign-ins leaves threads for the emergency stop."""
 ASKED = "kvops_password_asked"
 """Where a request that asked for its own password is marked, in the session and in the form that allauth repeats."""
+
+
+class RepeatedForm(forms.Form):
+    """The mark of a request that allauth repeats after the password."""
+
+    kvops_password_asked = forms.CharField(required=False, max_length=32)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -135,14 +142,14 @@ def insist_typed_for_this(request: HttpRequest) -> None:
     Raises ReauthenticationRequired and PermissionDenied as `insist_fresh` does. The request that allauth repeats after
     the password carries a mark. The session has it too, once, and no page shows it.
     """
-    typed, asked = _typed_at(request), request.session.pop(ASKED, None) or {}
-    mine = asked and (request.POST.get(ASKED), request.path) == (asked["mark"], asked["path"])
+    typed, asked, mark = _typed_at(request), request.session.pop(ASKED, None) or {}, RepeatedForm(request.POST)
+    mine = asked and mark.is_valid() and (mark.cleaned_data[ASKED], request.path) == (asked["mark"], asked["path"])
     if mine and asked["at"] <= typed and _is_recent(typed):
         return
-    form, mark = request.POST.copy(), secrets.token_hex(16)
-    form[ASKED] = mark
+    form, new = request.POST.copy(), secrets.token_hex(16)
+    form[ASKED] = new
     request.POST = form  # type: ignore[assignment]  # allauth repeats what is in it
-    request.session[ASKED] = {"mark": mark, "path": request.path, "at": time.time()}
+    request.session[ASKED] = {"mark": new, "path": request.path, "at": time.time()}
     raise ReauthenticationRequired
 
 

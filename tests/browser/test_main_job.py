@@ -72,7 +72,7 @@ def test_nothing_goes_without_qa_and_an_approval_by_another_person(
     expect(production).to_contain_text("QA")
     job.prepare(QA.namespace_title)
     expect(job.stage(QA.namespace_title).get_by_role("button", name="Delete")).to_have_count(0)
-    follow(page.get_by_text("Open the request").first)
+    follow(page.get_by_role("link", name="Open the request").first)
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     expect(page.locator("main")).to_contain_text("You asked for this yourself")
     assert (product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")) == before

@@ -1,5 +1,6 @@
 """Names of keys in the fields of forms: no browser turns one name into another."""
 
+import pytest
 from django import forms
 from django.utils.html import escape
 from hypothesis import example, given, strategies as st
@@ -44,6 +45,7 @@ def test_a_list_of_names_has_one_on_a_line() -> None:
     assert typed_names("a\r\nb[U+000A]c\n\na") == ["a", "b\nc"]
 
 
+@pytest.mark.django_db
 def test_the_audit_log_reads_the_same_spelling() -> None:
     form = FilterForm({"key": "a[U+000A]b"})
     assert form.is_valid()
