@@ -118,7 +118,7 @@ class BrowserJob:
         follow(submit)
 
     def approve(self, title: str) -> None:
-        """The reviewer follows the link of the message, decides in the bar that stays in sight, and gives the password."""
+        """The reviewer follows the link of the message, decides in the bar, and gives the password again."""
         self.wait(title, "Open the request")
         page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto(request.get_attribute("href") or "")
