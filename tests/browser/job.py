@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from playwright.sync_api import FilePayload, Locator, Page, ViewportSize, expect
+from playwright.sync_api import FilePayload, Locator, Page, TimeoutError as NothingCame, ViewportSize, expect
 
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
@@ -18,8 +18,15 @@ POLL = 500
 
 def follow(link: Locator) -> None:
     """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there."""
-    with link.page.expect_navigation():
-        link.click()
+    expect(link).to_be_enabled()
+    try:
+        with link.page.expect_navigation(timeout=60_000):
+            link.click()
+    except NothingCame:
+        if not link.is_visible():
+            raise
+        with link.page.expect_navigation():  # a browser that drew no frame lost the click
+            link.click()
 
 
 def speak(page: Page, language: str) -> None:

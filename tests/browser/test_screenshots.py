@@ -26,9 +26,10 @@ LOOKS: dict[str, dict[str, object]] = {
 BY_LANGUAGE = {"en": ("light", "dark", "phone"), "ja": ("japanese",)}
 """A page is the same in all looks of a language: it is opened once, and shown in each."""
 WINDOW = {"width": 1280, "height": 720}
-SETTLED = """Promise.allSettled(
-    document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished))"""
-"""Colours that fade into others have become these."""
+SETTLED = """Promise.race([
+    Promise.allSettled(document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)),
+    new Promise(done => setTimeout(done, 5000))])"""
+"""Colours that fade into others have become these. A page that draws no frames never says so: it is not waited for."""
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules of axe that depend on colours."""
 EACH_COLOUR_ONCE = """() => {
