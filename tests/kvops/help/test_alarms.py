@@ -78,7 +78,7 @@ def test_every_page_that_the_help_names_exists(operator: Client) -> None:
 
 def test_an_alarm_of_the_overview_leads_to_its_help(operator: Client, estate: make.Estate) -> None:
     text = operator.get("/").content.decode()
-    assert f'<a href="{help_alarms.address("process.sweep")}">' in text
+    assert f' href="{help_alarms.address("process.sweep")}">' in text
 
 
 def test_an_alarm_without_help_has_no_address() -> None:
