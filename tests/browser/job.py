@@ -17,15 +17,19 @@ POLL = 500
 
 
 def follow(link: Locator) -> None:
-    """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there."""
+    """Press a link or a button, and wait for the page it leads to: a click alone returns before that page is there.
+
+    A click that the browser never delivered is given again. One that arrived and led nowhere is a failure.
+    """
     expect(link).to_be_enabled()
+    link.evaluate("one => one.addEventListener('click', () => { window.arrived = true }, {once: true})")
     try:
         with link.page.expect_navigation(timeout=60_000):
             link.click()
     except NothingCame:
-        if not link.is_visible():
+        if link.page.evaluate("Boolean(window.arrived)") or not link.is_visible():
             raise
-        with link.page.expect_navigation():  # a browser that drew no frame lost the click
+        with link.page.expect_navigation():
             link.click()
 
 
