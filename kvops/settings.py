@@ -111,7 +111,7 @@ TEMPLATES = [
 
 # People. Sign-in is by e-mail; nobody can sign up, and nobody is exempt from the rules.
 AUTH_USER_MODEL = "kvops.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = ["kvops.people.backend.LoginBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
@@ -198,6 +199,11 @@ class UserManager(BaseUserManager["User"]):
         user.save(using=self._db)
         return user
 
+    def with_roles(self) -> "models.QuerySet[User]":
+        """Logins with their person and the roles held now, in one query."""
+        held = RoleGrant.objects.filter(person=models.OuterRef("person"), revoked_at__isnull=True)
+        return self.select_related("person").annotate(held=ArraySubquery(held.values("role")))
+
 
 class User(AbstractBaseUser):
     """One way for a person to sign in."""
@@ -226,16 +232,20 @@ class User(AbstractBaseUser):
         return self.person.name
 
     @cached_property
-    def _roles(self) -> list[Role]:
-        """The person's roles at the first question. Each request reads its login anew."""
-        return self.person.roles()
+    def roles(self) -> list[Role]:
+        """The person's roles when the login was read or, if it was read without them, at the first question.
+
+        Each request reads its login anew.
+        """
+        held: list[str] | None = getattr(self, "held", None)
+        return self.person.roles() if held is None else [role for role in Role if role in held]
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
         """Whether one of the person's roles has the permission; `kvops.permissions` has the table.
 
         Within one request the answer stays the same. What decides or writes asks `Person.holds`, which is of now.
         """
-        return self.is_active and permissions.granted(self._roles, perm)
+        return self.is_active and permissions.granted(self.roles, perm)
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
         """Whether the person has all the permissions."""
@@ -243,4 +253,4 @@ class User(AbstractBaseUser):
 
     def has_module_perms(self, app_label: str) -> bool:
         """Whether the person holds any role."""
-        return self.is_active and bool(self._roles)
+        return self.is_active and bool(self.roles)

@@ -72,11 +72,12 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A number of the menu that is not zero."""
+    """A number of the menu that is not zero; `rows` as in its `BadgeCount`."""
 
     count: int
     says: Promise
     alarm: bool
+    rows: str
 
 
 def of(user: Any) -> Mapping[str, list[Badge]]:
@@ -93,7 +94,7 @@ def of(user: Any) -> Mapping[str, list[Badge]]:
         if one.expected:
             count = max(one.expected - count, 0)
         if count:
-            found[one.entry].append(Badge(count, one.says, one.alarm))
+            found[one.entry].append(Badge(count, one.says, one.alarm, one.rows))
     return dict(found)
 
 

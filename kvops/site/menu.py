@@ -1,5 +1,6 @@
 """The context of every page: menu, theme and version. The database is read only for a signed-in person's menu."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -8,8 +9,10 @@ from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
+from kvops import rollback
 from kvops.models import EmergencyStop, Namespace
 from kvops.site import badges as menu_badges
+from kvops.site.badges import Badge
 from kvops.site.pages import GROUPS, PAGES, SHORTCUTS
 
 _SHORTCUTS = [(letter, page) for letter, key in SHORTCUTS.items() for page in PAGES if page.key == key]
@@ -59,13 +62,17 @@ def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
     prefix = get_script_prefix()
     badges = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
-    # A stop is counted at the environments: without a number there, there is none to read.
-    stops = SimpleLazyObject(lambda: _stops() if badges.get("environments") else [])
+    # Where the menu counts no stop and no rollback, there is none to read.
+    stops = SimpleLazyObject(lambda: _stops() if _counts(badges, "kvops.site.badges.stops") else [])
+    rolled_back = SimpleLazyObject(
+        lambda: rollback.rollback_in_force() if _counts(badges, "kvops.site.badges.rolled_back") else None
+    )
     return {
         "nav": SimpleLazyObject(lambda: _nav(request)),
         "nav_environments": SimpleLazyObject(_environments),
         "badges": badges,
         "stops_in_force": stops,
+        "rolled_back": rolled_back,
         "has_alarm": SimpleLazyObject(lambda: any(one.alarm for some in badges.values() for one in some)),
         "shortcuts": [(letter, prefix + page.address, page.label) for letter, page in _SHORTCUTS],
         "theme": _theme(request),
@@ -73,6 +80,11 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "themes": THEMES,
         "version": settings.VERSION,
     }
+
+
+def _counts(badges: Mapping[str, list[Badge]], rows: str) -> bool:
+    """Whether a number of the menu counts these rows."""
+    return any(one.rows == rows for some in badges.values() for one in some)
 
 
 def _stops() -> list[EmergencyStop]:
