@@ -79,12 +79,20 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 @contextmanager
 def place(
-    keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0, rows: int = 0
+    keys: int,
+    *,
+    size: int = VALUE_SIZE,
+    latency: float | None = None,
+    objects: int = 0,
+    rows: int = 0,
+    name: str = "",
+    setup: str = "setup",
 ) -> Iterator[BenchInstallation]:
     """An installation whose namespace holds so many keys of `size` bytes, never scanned; gone afterwards.
 
     With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale, with values of
-    1 KiB; with `objects` the bucket holds so many, and with `rows` D1 has a table of so many.
+    1 KiB; with `objects` the bucket holds so many, and with `rows` D1 has a table of so many. Places of different
+    `name` exist beside each other; `setup` is the step that makes the environments.
     """
     served: tuple[str, ...] = ("bench.fakes", str(keys), str(size))
     if latency is not None:
@@ -95,24 +103,24 @@ def place(
         served = ("bench.objects", str(objects))
     command = [sys.executable, "-m", *served]
     with (
-        _database() as url,
+        _database(name) as url,
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as fakes,
     ):
         addresses = _ask(fakes, "where")
         made = BenchInstallation(_environ(url) | addresses, addresses["BENCH_API"], fakes)
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, env=made.env, cwd=ROOT, check=True)
-        made.work("setup")
+        made.work(setup)
         made.calls()
         yield made
 
 
 @contextmanager
-def _database() -> Iterator[str]:
+def _database(suffix: str) -> Iterator[str]:
     given = os.environ.get("DATABASE_URL")
     if not given:
         raise SystemExit("Set DATABASE_URL, or use `make bench`, which starts a Postgres for it.")
-    name = f"{urlsplit(given).path.strip('/')}_bench"
+    name = f"{urlsplit(given).path.strip('/')}_bench{suffix}"
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with psycopg.connect(given, autocommit=True) as connection:
         connection.execute(drop)

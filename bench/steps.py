@@ -14,6 +14,7 @@ from backups.generations import start as generation_start
 from backups.models import Generation
 from bench import bucket, checks, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
+from bench.pages import estate as pages_estate, filling as pages_filling
 from kvops.inventory import merge as inventory_merge, scan as inventory_scan
 from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.runs import driver as run_driver
@@ -106,6 +107,9 @@ STEPS: dict[str, Callable[[], Measured]] = {
     "look": bucket.look,
     "pages": bucket.pages,
     "verify_masters": checks.verify_masters,
+    "build_pages": pages_estate.build,
+    "fill_pages": pages_filling.fill,
+    "clean_up": pages_estate.clean_up,
 }
 
 

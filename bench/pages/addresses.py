@@ -1,0 +1,102 @@
+"""The addresses of the pages, deep ones found in the rows of the installation."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from audit.models import Entry
+from backups.models import CleanupStage, Generation
+from kvops.models import ApprovalRequest, Family, Key, Namespace, Run, Scan
+
+KEYS = "/keys/production/SETTINGS/"
+KEY = "clinic:id:00000000"
+
+
+def of_pages() -> dict[str, str]:
+    """Each page by its name."""
+    family = Family.objects.get(binding="SETTINGS", pattern="clinic:id:").pk
+    cache = Family.objects.get(binding="SETTINGS", pattern="master:").pk
+    key = f"/key/production/SETTINGS/?{urlencode({'name': KEY})}"
+    stage = CleanupStage.objects.latest("pk")
+    generation = Generation.objects.verified().filter(namespace__binding="SETTINGS").latest("pk")
+    pending = ApprovalRequest.objects.pending().latest("pk")
+    run = Run.objects.filter(kind=Run.Kind.SCAN, state=Run.State.SUCCEEDED, subject__startswith="namespace").latest(
+        "pk"
+    )
+    day = (timezone.localdate() - timedelta(days=400)).isoformat()
+    last = Entry.objects.latest("seq").seq
+    return {
+        "overview": "/",
+        "overview as of a day": f"/?as_of={(timezone.localdate() - timedelta(days=7)).isoformat()}",
+        "keys": KEYS,
+        "keys of a family": f"{KEYS}?family={family}",
+        "keys of a category": f"{KEYS}?category=cache",
+        "keys under a prefix": f"{KEYS}?prefix=master:",
+        "keys with a rare part": f"{KEYS}?part=00000007",
+        "keys with a frequent part": f"{KEYS}?part=clinic",
+        "keys with a part of a family": f"{KEYS}?family={cache}&part=00000007",
+        "keys that expire soon": f"{KEYS}?expiring=soon",
+        "keys of a cache that never expire": f"{KEYS}?family={cache}&expiring=none",
+        "keys by expiration": f"{KEYS}?sort=expiration",
+        "keys by expiration, last first": f"{KEYS}?sort=-expiration",
+        "keys by first seen": f"{KEYS}?sort=first_seen",
+        "keys by first seen, last first": f"{KEYS}?sort=-first_seen",
+        "keys deep in the list": f"{KEYS}?{urlencode({'after': _middle()})}",
+        "keys, deleted": f"{KEYS}deleted/",
+        "keys, deleted, with a part": f"{KEYS}deleted/?part=old7",
+        "keys side by side": f"{KEYS}compare/qa/",
+        "key": key,
+        "backups": "/backups/",
+        "backups deep in the list": f"/backups/?after={Generation.objects.count() // 2}",
+        "backups of an environment and status": "/backups/?environment=production&status=damaged",
+        "backup": f"/backups/{generation.pk}/",
+        "history of backups": "/backups/history/",
+        "history of backups, by family": f"/backups/history/?{urlencode({'family': 'SETTINGS/clinic:id:*'})}",
+        "report of backups": "/backups/history/report/",
+        "retention": "/retention/",
+        "prune requests": "/retention/prunes/",
+        "storage": "/storage/",
+        "approvals": "/approvals/",
+        "approval": f"/approvals/{pending.pk}/",
+        "clean-ups": "/cleanup/",
+        "clean-up": f"/cleanup/{stage.request_id}/",
+        "stage": f"/cleanup/stages/{stage.pk}/",
+        "runs": "/runs/",
+        "runs, failed": "/runs/?state=failed",
+        "runs, of a kind": "/runs/?kind=check",
+        "runs, of a rare kind": "/runs/?kind=delete",
+        "runs, by text": "/runs/?text=namespace:1",
+        "run": f"/runs/{run.pk}/",
+        "audit": "/audit/",
+        "audit, deep": f"/audit/?after={last // 2}",
+        "audit, by person": f"/audit/?{urlencode({'actor': 'Colleague07 <colleague07@example.com>'})}",
+        "audit, by environment and action": "/audit/?environment=qa&action=generation.pinned",
+        "audit, by key": f"/audit/?{urlencode({'key': KEY})}",
+        "audit, containing": "/audit/?text=clinic",
+        "audit, containing what is nowhere": "/audit/?text=nowhere-at-all",
+        "audit, until a day": f"/audit/?until={day}",
+        "audit, under a clean-up": f"/audit/?subject=cleanup:{stage.request_id}&tree=on",
+        "audit, entry": f"/audit/{last}/",
+        "expiry": "/expiry/",
+        "expiry of a family": f"/expiry/?family={cache}",
+        "unexplained": "/unexplained/",
+        "unexplained, a scan": f"/unexplained/{Scan.objects.odd().latest('pk').pk}/",
+        "search": "/search/?q=clinic",
+        "palette": "/search/palette?q=0000000",
+        "palette, a number": "/search/palette?q=1000",
+        "schedules": "/schedules/",
+        "notifications": "/notifications/",
+        "runbook": "/runbook/",
+        "categories": "/categories/",
+        "namespaces": "/keys/",
+        "integrity": "/integrity/",
+        "people": "/people/",
+        "environments": "/environments/",
+    }
+
+
+def _middle() -> str:
+    """A name in the middle of the keys of production."""
+    place = Namespace.objects.get(environment__slug="production", binding="SETTINGS")
+    return str(Key.objects.filter(namespace=place, name__gte="master:type20").order_by("name")[0].name)

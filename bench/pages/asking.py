@@ -1,0 +1,58 @@
+"""Asks for pages: `python -m bench.pages.asking`, one order per line on the standard input, one answer per line.
+
+`pages` answers with the names of the pages; `ask NAME` with the milliseconds of one request; `look NAME` with its
+queries and bytes.
+"""
+
+import json
+import sys
+import time
+
+import django
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+django.setup()
+
+from bench.pages import addresses  # noqa: E402  (needs Django)
+from kvops.models import Person  # noqa: E402
+from tests.signing import signed_in  # noqa: E402
+
+
+def _milliseconds(browser: Client, address: str) -> float:
+    begun = time.perf_counter()
+    _get(browser, address)
+    return (time.perf_counter() - begun) * 1000
+
+
+def _get(browser: Client, address: str) -> bytes:
+    answer = browser.get(address, headers={"Host": "localhost"})
+    if answer.status_code != 200:
+        raise SystemExit(f"{address} answered {answer.status_code}.")
+    return answer.content
+
+
+def _look(browser: Client, address: str) -> dict[str, object]:
+    with CaptureQueriesContext(connection) as asked:
+        size = len(_get(browser, address))
+    slowest = sorted(asked.captured_queries, key=lambda one: -float(one["time"]))
+    return {
+        "queries": len(asked),
+        "bytes": size,
+        "slowest": [f"{one['time']} s: {one['sql'][:3000]}" for one in slowest[:3]],
+    }
+
+
+def main() -> None:
+    """Answer until the standard input ends."""
+    browser, known = signed_in(Person.objects.get(name="Operator")), addresses.of_pages()
+    kinds = {"ask": _milliseconds, "look": _look}
+    for line in sys.stdin:
+        kind, _space, name = line.strip().partition(" ")
+        answer = list(known) if kind == "pages" else kinds[kind](browser, known[name])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
