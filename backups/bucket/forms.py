@@ -8,13 +8,13 @@ from backups.models import StoredObject
 from kvops.models import Environment
 from kvops.models.inventory import beginning_with
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
-from kvops.web.ranges import Period, PeriodField
+from kvops.web.ranges import PeriodForm
 
 WRONG = "wrong"
 Status = StoredObject.Status
 
 
-class ObjectFilter(forms.Form):
+class ObjectFilter(PeriodForm):
     """The filters of the objects and the name to start from; every field may be empty."""
 
     environment = EnvironmentFilter()
@@ -28,7 +28,6 @@ class ObjectFilter(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "backups/kv/"}),
     )
     after = PlaceField()
-    days = PeriodField()
 
     def objects(self) -> QuerySet[StoredObject]:
         """The objects in the order of their names; none if a filter is invalid or no name can match."""
@@ -38,12 +37,6 @@ class ObjectFilter(forms.Form):
         last = StoredObject.objects.filter(pk=self.cleaned_data["after"]).first()
         # The plain bound on `key` lets the database start reading the index there.
         return found.filter(Q(key__gt=last.key) | Q(pk__gt=last.pk), key__gte=last.key) if last else found.none()
-
-    @property
-    def period(self) -> Period | None:
-        """The period of the chart, if one was asked for."""
-        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
-        return chosen
 
     def matching(self) -> QuerySet[StoredObject]:
         """All matching objects, on all pages."""

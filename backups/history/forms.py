@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 from backups.history.events import Scope, TimelineLane
 from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
-from kvops.web.ranges import Period, PeriodField
+from kvops.web.ranges import PeriodForm
 
 DAYS = 90
 """Days, today included: the period that is shown if the address names none."""
@@ -44,7 +44,7 @@ class DeletedKeyFilter(forms.Form):
     after = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
 
 
-class BackupHistoryFilter(forms.Form):
+class BackupHistoryFilter(PeriodForm):
     """The filters of backups, period and actor; every field may be empty. Dates are days in the team's zone."""
 
     family = forms.ChoiceField(label=_("Family"), required=False)
@@ -61,7 +61,6 @@ class BackupHistoryFilter(forms.Form):
         help_text=_("Part of a name, an email address or an actor, such as cli: or system:."),
     )
     after = PlaceField()
-    days = PeriodField()
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         super().__init__(data)
@@ -82,12 +81,6 @@ class BackupHistoryFilter(forms.Form):
         if since > until:
             self.add_error("until", _("The period ends before it begins."))
         return {**chosen, "since": since, "until": until}
-
-    @property
-    def period(self) -> Period | None:
-        """The period that was chosen by its length."""
-        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
-        return chosen
 
     def scope(self) -> Scope | None:
         """The scope of the filters; None if one is invalid."""

@@ -1,15 +1,19 @@
 """Which backups agree with D1, for the pages that show it."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import TruncDate
+from django.utils import timezone
 
 from backups.datasets import registry as dataset_registry
 from backups.generations.contents import newest
 from backups.models import Check, Dataset, DifferenceCase, Generation
 from kvops.models import Database, Environment, Namespace
+from kvops.web.ranges import DaySeries, Period, carried, summed
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,23 @@ def trend(dataset: Dataset, *, since: date, zone: tzinfo) -> list[CheckPoint]:
         day = check.started_at.astimezone(zone).date()
         found[check.environment_id, day] = CheckPoint(check, day)
     return list(found.values())
+
+
+def differences_by_day(period: Period) -> list[DaySeries]:
+    """The differences that the last check of KV of each dataset had found by the end of each day, per environment."""
+    checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
+    place = ("dataset", "environment")
+    daily = checks.filter(started_at__gte=period.start).values(*place, day=TruncDate("started_at"))
+    before = checks.filter(started_at__lt=period.start).values(*place)
+    ids = [row["last"] for found in (daily, before) for row in found.order_by().annotate(last=Max("pk"))]
+    held: dict[int, dict[int, dict[date, int]]] = defaultdict(lambda: defaultdict(dict))
+    for check in Check.objects.filter(pk__in=ids):
+        held[check.environment_id][check.dataset_id][timezone.localdate(check.started_at)] = check.differences
+    return [
+        DaySeries(one.name, summed(carried(period, found) for found in held[one.pk].values()))
+        for one in Environment.objects.order_by("order")
+        if one.pk in held
+    ]
 
 
 def _newest_check(checks: QuerySet[Check], environment: Environment) -> Subquery:

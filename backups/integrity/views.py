@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -26,24 +25,30 @@ from backups.integrity import (
 from backups.integrity.causes import Cause, LikelyCause
 from backups.integrity.forms import CaseForm, DifferenceFilter, OutcomeForm
 from backups.models import Check, Dataset, Difference, Generation
-from kvops import clock
 from kvops.people.signin import person_of
 from kvops.runbook import todo
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NewestFirst
 from kvops.web.live import live_part
 from kvops.web.paging import listed, page_of
+from kvops.web.ranges import Period, PeriodForm
 
 PAGE = 100
-SHOWN_FOR, SHOWN_AT_LEAST = timedelta(days=365), timedelta(days=30)
-"""The longest and the shortest time that the chart of a dataset shows."""
+SHOWN_DAYS = 90
+"""Days. The chart of a dataset shows these if the address names no period."""
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show every dataset with its newest check of KV per environment, and apart from it the newest of a file."""
-    context = {"datasets": overview.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
+    period = PeriodForm(request.GET).period
+    context = {
+        "datasets": overview.agreements(),
+        "period": period,
+        "series": overview.differences_by_day(period) if period else [],
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
     return render(request, "integrity/list.html", context)
 
 
@@ -52,13 +57,13 @@ def index(request: HttpRequest) -> HttpResponse:
 def history(request: HttpRequest, name: str) -> HttpResponse:
     """Show the checks of a dataset over time: a chart of each environment, and all of them as a table."""
     dataset = get_object_or_404(Dataset, name=name)
-    today = timezone.localdate(clock.now())
-    points = overview.trend(dataset, since=today - SHOWN_FOR, zone=timezone.get_current_timezone())
-    since = min([today - SHOWN_AT_LEAST, *(point.day for point in points)])
+    period = PeriodForm(request.GET).period or Period(SHOWN_DAYS, timezone.localdate())
+    points = overview.trend(dataset, since=period.since, zone=timezone.get_current_timezone())
     context = {
         "dataset": dataset,
         **listed(request, NewestFirst(request.GET), "checks", overview.history(dataset), PAGE),
-        "scope": Scope(since, today),
+        "period": period,
+        "scope": Scope(period.since, period.until),
         "trend": points,
     }
     return render(request, "integrity/history.html", context)
@@ -86,6 +91,7 @@ def check_page(
     counts = check.found.values_list("kind").annotate(number=Count("pk")).order_by("kind")
     context = {
         "check": check,
+        "run": check.run,
         "environment": check.environment,
         "form": form,
         "filtered": any(request.GET.get(name) for name in ("kind", "field", "key")),

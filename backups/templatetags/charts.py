@@ -7,14 +7,13 @@ from itertools import groupby
 from math import log1p
 
 from django import template
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from backups.history.events import DayCount, Point, Scope, TimelineLane
 from backups.integrity.overview import CheckPoint
-from kvops import clock
 from kvops.models import Environment
 from kvops.templatetags.ui import bytes_, count
+from kvops.web.ranges import Period
 from kvops.wording import STEPS
 
 register = template.Library()
@@ -104,11 +103,11 @@ def checks_trend(scope: Scope, points: Sequence[CheckPoint], what: str) -> dict[
 
 
 @register.inclusion_tag("history/trend.html")
-def expiry_trend(points: Sequence[tuple[Environment, date, int]], days: int) -> dict[str, object]:
-    """The keys without an expiration over the last days, one curve per environment."""
-    today = timezone.localdate(clock.now())
-    scope = Scope(since=today - timedelta(days=days), until=today)
-    return _curves(scope, points, "expiry", _("Keys without an expiration"), count)
+def expiry_trend(points: Sequence[tuple[Environment, date, int]], period: Period) -> dict[str, object]:
+    """The keys without an expiration over the period, one curve per environment."""
+    return _curves(
+        Scope(since=period.since, until=period.until), points, "expiry", _("Keys without an expiration"), count
+    )
 
 
 def _curves(

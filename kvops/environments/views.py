@@ -10,12 +10,13 @@ from django.views.decorators.http import require_POST, require_safe
 from kvops.approvals import emergency_release, prepared_changes
 from kvops.connections import quota
 from kvops.connections.budget import SharedBudget
-from kvops.environments import apply as environments_apply
+from kvops.environments import apply as environments_apply, operations_by_day
 from kvops.models import ApprovalRequest, Environment
 from kvops.people.signin import person_of
 from kvops.runs import emergency
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
+from kvops.web.ranges import PeriodForm
 from kvops.wording import reason_of
 
 
@@ -31,8 +32,11 @@ def index(request: HttpRequest) -> HttpResponse:
     sharing = {
         one.pk: ", ".join(other.name for other in found if other != one and other.budget == one.budget) for one in found
     }
+    period = PeriodForm(request.GET).period
     context = {
         "environments": [(one, SharedBudget.of(one).left(), sharing[one.pk], quota.spent(one)) for one in found],
+        "period": period,
+        "accounts": operations_by_day.by_account(period) if period else [],
         "band": next((one for one in found if one.production), None),
         "change": prepared_changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -7,28 +7,26 @@ mark lacks nothing. The product cannot see any other mark, such as one inside a 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from urllib.parse import urlencode
 
 from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, Sum, Value
 from django.db.models.functions import Coalesce, TruncDate
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
-from kvops import clock
 from kvops.models import Category, Environment, Family, Namespace, NotificationEvent, Scan, ScanCount
 from kvops.models.categories import REGENERATE
 from kvops.notifications import outbox
+from kvops.web.ranges import Period
 from kvops.wording import say
 
 DESIGN = rf"none|ttl:[1-9]\d{{0,9}}|{REGENERATE}(?::\S{{1,80}})?"
 """The syntax of a family's expiry design."""
 SHOWN_SCANS = 12
 """Scans. A row of the page shows the counts of at most this many."""
-TREND_DAYS = 90
 NAMED = 10
 """Families. A notification names at most this many."""
 
@@ -128,14 +126,13 @@ def _of_namespace(namespace: Namespace) -> NamespaceExpiry:
     )
 
 
-def trend(family: Family | None) -> list[tuple[Environment, date, int]]:
-    """The number of cache keys, or of keys of the family, without an expiration: per environment and day, 90 days.
+def trend(family: Family | None, period: Period) -> list[tuple[Environment, date, int]]:
+    """The number of cache keys, or of keys of the family, without an expiration: per environment and day.
 
     The last scan of a day counts. Bindings of one environment are added up.
     """
     mine = Q(family=family) if family else Q(category=Category.CACHE)
-    since = timezone.localdate(clock.now()) - timedelta(days=TREND_DAYS)
-    days = Scan.objects.complete().annotate(day=TruncDate("completed_at")).filter(day__gte=since)
+    days = Scan.objects.complete().annotate(day=TruncDate("completed_at")).filter(day__gte=period.since)
     counted = ScanCount.objects.exclude(without_expiration=None)
     days = days.filter(Exists(counted.filter(scan=OuterRef("pk"))))
     newest = days.order_by("namespace", "day", "-completed_at", "-pk").distinct("namespace", "day")

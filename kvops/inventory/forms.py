@@ -4,6 +4,7 @@ from functools import cached_property
 
 from django import forms
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
@@ -17,9 +18,12 @@ from kvops.inventory.unexplained import OddKey
 from kvops.models import Category, Family, Namespace, Scan
 from kvops.names import storable
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, NameField, PlaceField
+from kvops.web.ranges import Period, PeriodForm
 
 SHORTEST_PART = 3
 """Characters. The trigram index finds no shorter part of a name."""
+EXPIRY_DAYS = 90
+"""Days. The chart of keys without an expiration shows these if the address names no period."""
 
 
 class KeyForm(forms.Form):
@@ -197,8 +201,8 @@ class KeyFilter(forms.Form):
         return browse.keys(self.namespace, now=now, limit=limit, after=place, **chosen)
 
 
-class ExpiryFilter(forms.Form):
-    """The family whose trend is shown; without one, all caches together."""
+class ExpiryFilter(PeriodForm):
+    """The family whose trend is shown, without one all caches together, and the period of its chart."""
 
     family = FamilyField(
         Family.objects.order_by("binding", "pattern"),
@@ -212,6 +216,11 @@ class ExpiryFilter(forms.Form):
         """The family; None without one, or if the address names none that exists."""
         family: Family | None = self.cleaned_data["family"] if self.is_valid() else None
         return family
+
+    @property
+    def shown_period(self) -> Period:
+        """The period of the chart; if the address names none that exists, the last 90 days."""
+        return self.period or Period(EXPIRY_DAYS, timezone.localdate())
 
 
 class UnexplainedFilter(forms.Form):

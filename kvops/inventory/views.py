@@ -18,6 +18,7 @@ from kvops.inventory import browse, expiry as key_expiry, families as key_famili
 from kvops.inventory.forms import ExpiryFilter, KeyFilter
 from kvops.inventory.key_list import (
     actions as list_actions,
+    categories_by_day,
     matching,
     rows as list_rows,
     saved as saved_filters,
@@ -29,6 +30,7 @@ from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.web.files import names_file
+from kvops.web.ranges import PeriodForm
 
 PAGE = 50
 MOST = 100_000
@@ -50,10 +52,12 @@ class Branch:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def namespaces(request: HttpRequest) -> HttpResponse:
-    """List the namespaces of all environments, each with the keys of its newest scan."""
+    """List the namespaces of all environments, each with the keys of its newest scan; as a chart the days before."""
+    period = PeriodForm(request.GET).period
     found = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
     rows = [(one, browse.newest_scan(one), sum(row.keys for row in key_families.keys_by_family(one))) for one in found]
-    return render(request, "keys/namespaces.html", {"rows": rows})
+    charts = categories_by_day.by_category(period) if period else []
+    return render(request, "keys/namespaces.html", {"rows": rows, "period": period, "charts": charts})
 
 
 @require_safe
@@ -202,8 +206,8 @@ def expiry(request: HttpRequest) -> HttpResponse:
         "form": form,
         "family": form.chosen_family,
         "namespaces": key_expiry.by_namespace(),
-        "trend": key_expiry.trend(form.chosen_family),
-        "days": key_expiry.TREND_DAYS,
+        "trend": key_expiry.trend(form.chosen_family, form.shown_period),
+        "period": form.shown_period,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "expiry/index.html", context)

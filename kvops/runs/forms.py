@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Person, Run
 from kvops.models.runs import RunQuerySet
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
-from kvops.web.ranges import Period, PeriodField
+from kvops.web.ranges import PeriodForm
 
 
 class _PersonFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -21,7 +21,7 @@ class _PersonFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
         return obj.name
 
 
-class RunFilter(forms.Form):
+class RunFilter(PeriodForm):
     """The filters for runs; every field may be empty."""
 
     state = ChoiceFilter(_("State"), _("All states"), *Run.State.choices)
@@ -29,7 +29,6 @@ class RunFilter(forms.Form):
     environment = EnvironmentFilter()
     started_by = _PersonFilter()
     after = PlaceField()
-    days = PeriodField()
 
     def runs(self) -> RunQuerySet:
         """The runs that match the filters, newest first, after the position. If a filter is invalid, no runs."""
@@ -42,12 +41,6 @@ class RunFilter(forms.Form):
         if after:
             found = found.filter(pk__lt=after)
         return found.filter(**{name: value for name, value in chosen.items() if value})
-
-    @property
-    def period(self) -> Period | None:
-        """The period of the chart, if one was asked for."""
-        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
-        return chosen
 
     @property
     def folds(self) -> bool:

@@ -33,17 +33,20 @@ class ChartBar:
 
 
 @register.inclusion_tag("includes/range.html", takes_context=True)
-def range_picker(context: template.Context, period: Period | None) -> dict[str, object]:
-    """Links to the last 30, 90 and 365 days of a chart."""
-    return {"request": context["request"], "period": period, "choices": Period.CHOICES}
+def range_picker(context: template.Context, period: Period | None, at: str = "") -> dict[str, object]:
+    """Links to the last 30, 90 and 365 days of a chart; `at` is the id of its heading, if it is far down the page."""
+    request = context["request"]
+    asked = request.GET.get("days", "")
+    wrong = bool(asked) and asked not in map(str, Period.CHOICES)
+    return {"request": request, "period": period, "choices": Period.CHOICES, "wrong": wrong, "at": at}
 
 
 @register.inclusion_tag("includes/chart.html")
 def bars(title: str, period: Period, series: Sequence[DaySeries], name: str, unit: str = "") -> dict[str, object]:
-    """Stacked bars of the series; `unit` is `bytes` for sizes. A size is that of the last day of a week."""
+    """Stacked bars of the series. Their unit is events, or `bytes` or `state`: a week has these of its last day."""
     shown = bytes_ if unit == "bytes" else count
     starts = _starts(period)
-    rows = [(start, [_of(each, start, upto, last=unit == "bytes") for each in series]) for start, upto in starts]
+    rows = [(start, [_of(each, start, upto, last=bool(unit)) for each in series]) for start, upto in starts]
     most = max([*(sum(numbers) for _start, numbers in rows), 1])
     base = HEIGHT - BOTTOM
     step = (WIDTH - LEFT) / len(rows)

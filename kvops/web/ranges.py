@@ -1,6 +1,7 @@
 """The period of a chart: the last 30, 90 or 365 days, chosen in the address."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import ClassVar
@@ -38,6 +39,32 @@ class DaySeries:
     by_day: Mapping[date, int]
 
 
+def carried(period: Period, found: Mapping[date, int]) -> dict[date, int]:
+    """Each day of the period with the number of that day, or of the last day before it that has one."""
+    known = sorted(found.items(), reverse=True)
+    days, numbers = (period.since + timedelta(days=at) for at in range(period.days)), {}
+    last: int | None = None
+    for day in days:
+        while known and known[-1][0] <= day:
+            last = known.pop()[1]
+        if last is not None:
+            numbers[day] = last
+    return numbers
+
+
+def summed(parts: Iterable[Mapping[date, int]]) -> dict[date, int]:
+    """The sum of each day over the parts that have it."""
+    total: dict[date, int] = defaultdict(int)
+    for part in parts:
+        for day, number in part.items():
+            total[day] += number
+    return dict(total)
+
+
+def _period(days: str) -> Period:
+    return Period(int(days), timezone.localdate())
+
+
 class PeriodField(forms.TypedChoiceField):
     """The period of a chart; None if the address names none."""
 
@@ -51,5 +78,13 @@ class PeriodField(forms.TypedChoiceField):
         )
 
 
-def _period(days: str) -> Period:
-    return Period(int(days), timezone.localdate())
+class PeriodForm(forms.Form):
+    """The period of the chart of a page. A form with filters inherits it."""
+
+    days = PeriodField()
+
+    @property
+    def period(self) -> Period | None:
+        """The period of the chart, if one was asked for."""
+        chosen: Period | None = self.cleaned_data["days"] if self.is_valid() else None
+        return chosen
