@@ -4,6 +4,7 @@ Alarms of one kind that differ only by environment are one line. Its button lead
 of each environment to its own.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,8 @@ from kvops.overview.key_alarms import NEVER, Alarm
 
 SHOWN = 6
 """Lines. The others fold."""
+OWN_STEPS = 2
+"""Lines. So many of the person's own steps are among those shown, however many alarms there are."""
 
 
 class Urgency(IntEnum):
@@ -31,7 +34,8 @@ class Urgency(IntEnum):
 class Line:
     """One thing to do. `at` is a moment that `label` explains, such as a deadline; `since` only orders.
 
-    `places` has the environments that it is about, each with the address of its page.
+    `places` has the environments that it is about, each with the address of its page. Alarms of the same `kind` fold
+    behind the first of them; `alike` is the number of those that did.
     """
 
     urgency: Urgency
@@ -44,6 +48,8 @@ class Line:
     label: str = ""
     at: datetime | None = None
     help: str = ""
+    kind: str = ""
+    alike: int = 0
 
     @property
     def environments(self) -> Sequence[Environment]:
@@ -88,13 +94,15 @@ def _line(group: Sequence[Alarm]) -> Line:
         tuple({environment.pk: (environment, url) for environment, url in places}.values()),
         min(since, default=None),
         help=first.help,
+        kind=first.code,
     )
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
     """Red lines first, then the person's own steps, then amber ones; each from the oldest, without a time last.
 
-    Steps with the same words and the same page are one line.
+    Alarms of production come before other alarms of their colour. Steps with the same words and the same page are one
+    line.
     """
     merged: dict[object, Line] = {}
     for at, line in enumerate(lines):
@@ -106,7 +114,34 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
             merged[key] = replace(earlier, places=tuple(places.values()), text=text)
         else:
             merged[key] = line
-    return sorted(merged.values(), key=lambda one: (one.urgency, one.since is None, one.since or NEVER))
+    return sorted(merged.values(), key=_place)
+
+
+def _place(line: Line) -> tuple[object, ...]:
+    elsewhere = line.urgency != Urgency.STEP and not line.of_production
+    return (line.urgency, elsewhere, line.since is None, line.since or NEVER)
+
+
+def folded(lines: Sequence[Line]) -> tuple[Sequence[Line], Sequence[Line]]:
+    """The lines that are shown and those that fold, both in their order.
+
+    The first alarm of each kind is shown before a second one of any kind, and the first of the person's own steps
+    are shown in any case. The worst line is always the first.
+    """
+    if len(lines) <= SHOWN:
+        return lines, []
+    seen: set[str] = set()
+    firsts, alike = [], []
+    for at, line in enumerate(lines):
+        (alike if line.kind in seen else firsts).append(at)
+        seen |= {line.kind} - {""}
+    steps = [at for at in firsts if lines[at].urgency == Urgency.STEP][:OWN_STEPS]
+    others = [at for at in (*firsts, *alike) if at not in steps]
+    chosen = {*steps, *others[: SHOWN - len(steps)]}
+    more = [line for at, line in enumerate(lines) if at not in chosen]
+    left = Counter(line.kind for line in more if line.kind)
+    shown = [replace(lines[at], alike=left.pop(lines[at].kind, 0)) for at in sorted(chosen)]
+    return shown, more
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,18 @@ class Overview:
 
     @property
     def shown(self) -> Sequence[Line]:
-        """The worst lines."""
-        return self.lines[: overview_lines.SHOWN]
+        """The lines that do not fold: the worst ones, and the first of the person's own steps."""
+        return overview_lines.folded(self.lines)[0]
 
     @property
     def more(self) -> Sequence[Line]:
         """The lines that fold."""
-        return self.lines[overview_lines.SHOWN :]
+        return overview_lines.folded(self.lines)[1]
+
+    @property
+    def more_red(self) -> int:
+        """The problems among the lines that fold."""
+        return sum(line.urgency == overview_lines.Urgency.RED for line in self.more)
 
     @cached_property
     def known(self) -> Sequence[Line]:

@@ -1,6 +1,7 @@
 """What is to be done on the overview: the order of the lines, and the sentence above them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,6 +70,37 @@ def test_red_lines_come_before_steps_and_steps_before_amber_ones_the_oldest_firs
         line("old", Urgency.RED, hours=9),
     ]
     assert [one.title for one in lines.in_order(found)] == ["old", "new", "timeless", "step", "amber"]
+
+
+def test_an_alarm_of_production_comes_before_an_older_one_of_qa() -> None:
+    found = [line("qa", Urgency.RED, QA, hours=9), line("production", Urgency.RED, PRODUCTION, hours=1)]
+    assert [one.title for one in lines.in_order(found)] == ["production", "qa"]
+
+
+def of_kind(kind: str, n: int, *where: Environment, hours: int = 1) -> list[Line]:
+    return [replace(line(f"{kind}{at}", Urgency.RED, *where, hours=hours), kind=kind) for at in range(n)]
+
+
+def test_own_steps_are_shown_however_many_alarms_there_are() -> None:
+    alarms = [one for kind in "abcdefg" for one in of_kind(kind, 1)]
+    found = lines.in_order([*(line(f"step {at}") for at in range(4)), *alarms])
+    shown, more = lines.folded(found)
+    assert [one.title for one in shown] == ["a0", "b0", "c0", "d0", "step 0", "step 1"]
+    assert [one.title for one in more] == ["e0", "f0", "g0", "step 2", "step 3"]
+
+
+def test_alarms_of_one_kind_fold_behind_the_first_with_their_count() -> None:
+    found = lines.in_order([*of_kind("a", 8, QA, hours=9), *of_kind("b", 1, PRODUCTION), line("step")])
+    shown, more = lines.folded(found)
+    assert [(one.title, one.alike) for one in shown[:3]] == [("b0", 0), ("a0", 4), ("a1", 0)]
+    assert shown[-1].title == "step"
+    assert len(shown) == lines.SHOWN
+    assert len(more) == 4
+
+
+def test_six_lines_do_not_fold() -> None:
+    found = of_kind("a", 6)
+    assert lines.folded(found) == (found, [])
 
 
 def test_the_same_step_in_two_environments_is_one_line() -> None:

@@ -462,7 +462,10 @@ def test_more_than_six_lines_fold(people: make.People, estate: make.Estate) -> N
     overview = cast("overview_page.Overview", signed_in(people.operator).get("/").context["overview"])
     assert len(overview.shown) == 6
     assert overview.more
-    assert f"and {len(overview.more)} more" in page(people.operator)
+    shown = page(people.operator)
+    assert f"and {len(overview.more)} more" in shown
+    assert f"{overview.more_red} of them problems" in shown
+    assert f"{overview.shown[0].alike} more of this kind below" in shown
 
 
 def test_one_finding_in_qa_and_production_is_one_line(estate: make.Estate, people: make.People) -> None:
