@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from django.db.models import Exists, F, Func, OuterRef, QuerySet, TextField, Value
+from django.db.models import Exists, F, Func, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Concat
+from django.utils.functional import Promise
 
 from backups.history.deleted_keys import OVER
 from backups.models import (
@@ -20,9 +21,15 @@ from backups.models import (
 from kvops.models import Key
 from kvops.models.inventory import beginning_with
 from kvops.search.matching import FoundRow, SearchText, matched, shown
+from kvops.subjects.kinds import KINDS
 
 _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
 """The texts of a JSON list, in one line."""
+
+
+def _called(kind: str) -> list[tuple[Q, str | Promise]]:
+    """The title of the kind, for all its rows."""
+    return [(Q(), KINDS[kind].title)]
 
 
 def _after_binding(binding: str, text: str | Func) -> Concat:
@@ -31,42 +38,43 @@ def _after_binding(binding: str, text: str | Func) -> Concat:
 
 def cleanups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Clean-ups by number, prefix or ticket."""
-    rows = matched(CleanupRequest.objects.filter(clearing=None), wanted, "prefix", "ticket")
+    rows = matched(CleanupRequest.objects.filter(clearing=None), wanted, "prefix", "ticket", called=_called("cleanup"))
     return shown(rows, "cleanup", _after_binding("binding", "prefix"), most=most)
 
 
 def restores(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Restores by number or prefix."""
-    rows = matched(Restore.objects.restoring(), wanted, "prefix")
+    rows = matched(Restore.objects.restoring(), wanted, "prefix", called=_called("restore"))
     return shown(rows, "restore", "prefix", environment="environment", most=most)
 
 
 def changes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Changes of single keys by number or the name of the key."""
-    rows = matched(KeyChange.objects.all(), wanted, "name")
+    rows = matched(KeyChange.objects.all(), wanted, "name", called=_called("keychange"))
     return shown(rows, "keychange", "name", environment="environment", most=most)
 
 
 def bulk_changes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Bulk changes by number or the pattern of their family."""
-    rows = matched(BulkChange.objects.all(), wanted, "family__pattern")
+    rows = matched(BulkChange.objects.all(), wanted, "family__pattern", called=_called("bulkchange"))
     return shown(rows, "bulkchange", "family__pattern", environment="restore__environment", most=most)
 
 
 def prunes(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
-    """Prune requests by number."""
-    return shown(matched(PruneRequest.objects.all(), wanted), "prune", Value(""), environment="environment", most=most)
+    """Prune requests by number or kind."""
+    rows = matched(PruneRequest.objects.all(), wanted, called=_called("prune"))
+    return shown(rows, "prune", Value(""), environment="environment", most=most)
 
 
 def investigations(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Investigations by number or title."""
-    rows = matched(Investigation.objects.all(), wanted, "title")
+    rows = matched(Investigation.objects.all(), wanted, "title", called=_called("investigation"))
     return shown(rows, "investigation", "title", environment="environment", most=most)
 
 
 def backups(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
     """Backups by number or prefix."""
-    rows = matched(Generation.objects.all(), wanted, "prefixes")
+    rows = matched(Generation.objects.all(), wanted, "prefixes", called=_called("generation"))
     text = _after_binding("namespace__binding", Func(F("prefixes"), template=_LISTED, output_field=TextField()))
     return shown(rows, "generation", text, environment="environment", most=most)
 

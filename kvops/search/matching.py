@@ -1,14 +1,19 @@
 """What a person typed into the search, and the form of the rows that answer it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import BooleanField, F, QuerySet, TextField, Value
+from django.db.models import BooleanField, F, Q, QuerySet, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce
+from django.utils.functional import Promise
 
 from kvops import names
+from kvops.wording import english
 
 SHORTEST = 3
 """Characters. Parts of names are looked for from this length on: the index of parts holds three characters each."""
@@ -32,6 +37,22 @@ class SearchText:
         """Whether parts of names and texts are looked for."""
         return len(self.text) >= SHORTEST
 
+    def besides(self, label: str | Promise) -> list[str] | None:
+        """The words that are not of this label, in the reader's language or in English; None if no word is of it.
+
+        A Japanese label has no spaces between its words, so a part of it counts. A word needs three bytes: one kanji,
+        or three letters.
+        """
+        names = (f" {label}".casefold(), f" {english(label)}".casefold())
+        words = self.text.split()
+        left = [word for word in words if not _is_of(word.casefold(), names)]
+        return left if len(left) < len(words) else None
+
+
+def _is_of(word: str, names: Iterable[str]) -> bool:
+    part = f" {word}" if word.isascii() else word
+    return len(word.encode()) >= SHORTEST and any(part in name for name in names)
+
 
 def read(typed: str) -> SearchText:
     """The text that a person typed, without spaces around it. A text that Postgres cannot hold is empty."""
@@ -40,13 +61,29 @@ def read(typed: str) -> SearchText:
     return SearchText(text if names.storable(text) else "", int(number[1]) if number else None)
 
 
-def matched(found: QuerySet[Any], wanted: SearchText, *columns: str) -> QuerySet[Any]:
-    """The row of the number, and of the newest rows those with the text in one of the columns."""
+def matched(
+    found: QuerySet[Any], wanted: SearchText, *columns: str, called: Iterable[tuple[Q, str | Promise]] = ()
+) -> QuerySet[Any]:
+    """The row of the number, and of the newest rows those with the text in one of the columns.
+
+    `called` are labels that the reader sees, each with the rows that it stands for. If a word is of a label, its rows
+    match that have each other word in one of the columns.
+    """
     newest = found.filter(pk__in=found.model._default_manager.order_by("-pk").values("pk")[:NEWEST])
     rows = found.filter(pk=wanted.number) if wanted.number is not None else found.none()
     for column in columns if wanted.long_enough else ():
         rows |= newest.filter(**{f"{column}__icontains": wanted.text})
+    for of_label, label in called:
+        words = wanted.besides(label)
+        if words is not None:
+            having = [_in_any(columns, word) for word in words]
+            rows |= newest.filter(of_label, *having)
     return rows
+
+
+def _in_any(columns: Iterable[str], word: str) -> Q:
+    found = [Q(**{f"{column}__icontains": word}) for column in columns]
+    return reduce(or_, found, Q(pk__in=[]))
 
 
 def shown(

@@ -105,6 +105,31 @@ def test_requests_are_found_by_their_prefix_and_worded_for_the_reader(
     assert "Delete" not in titles(operator, "master:", "依頼")[0]
 
 
+def test_requests_are_found_by_the_words_the_reader_sees(
+    estate: make.Estate, people: make.People, operator: Client
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    approval = f"/approvals/{stage.approval_id}/"
+    operator.cookies["django_language"] = "ja"
+    for text in ("削除", "削除 master:", "削除\u3000qa", "キーの削除"):
+        assert approval in [url for _title, url in found(operator, text)["依頼"]], text
+    for text in ("復元", "削除 mail:", "削除 master: mail:"):
+        assert "依頼" not in found(operator, text), text
+    assert f"/cleanup/{stage.request_id}/" in [url for _title, url in found(operator, "クリーンアップ master:")["依頼"]]
+    operator.cookies["django_language"] = "en"
+    assert "Requests" not in found(operator, "lete")
+
+
+def test_backups_and_runs_are_found_by_their_kind_and_family(operator: Client) -> None:
+    for label in ("QA mail:*", "QA other:*"):
+        run(label)
+    for language, word, group in (("ja", "読み戻し検証", "実行"), ("en", "verif", "Runs")):
+        operator.cookies["django_language"] = language
+        assert titles(operator, f"{word} mail", group) == ["QA mail:*"]
+        assert len(titles(operator, word, group)) == 2
+
+
 def test_a_backup_is_found_by_its_number(estate: make.Estate, people: make.People, operator: Client) -> None:
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
