@@ -10,7 +10,7 @@ from itertools import islice
 from django.db.models import Q, QuerySet, TextChoices
 from django.urls import reverse
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext_lazy
 
 from audit.actions import Action
 from audit.models import Entry, EntryQuerySet
@@ -53,11 +53,22 @@ _BEGUN = (
     "approval:",
     "stated:",
     "outside:",
+    "unexplained:",
 )
-"""The subjects of these actions, and of stated operations."""
+"""The subjects of these actions, of stated operations, and of changes outside."""
 
 _READS = (Action.VALUE_VIEWED, Action.VALUE_REVEALED)
 """Reads of a value: each stands alone, and its subject is the namespace."""
+
+_OUTSIDE = (Action.OUTSIDE_FOUND, Action.MISSING_FOUND, Action.UNEXPECTED_FOUND)
+"""Findings of changes outside KVOps."""
+_TITLES = {
+    Action.VALUE_VIEWED: gettext_lazy("Masked value read"),
+    Action.VALUE_REVEALED: gettext_lazy("Masked value revealed"),
+    Action.OUTSIDE_FOUND: gettext_lazy("Settings changed outside KVOps"),
+    Action.MISSING_FOUND: gettext_lazy("Unexplained deletions"),
+    Action.UNEXPECTED_FOUND: gettext_lazy("Unexpected keys"),
+}
 
 MOST = 300
 """Entries. A timeline shows at most this many, the newest."""
@@ -105,7 +116,7 @@ class RunbookEntry:
     @property
     def kind(self) -> EntryKind:
         """Its kind."""
-        kinds = {Action.RUNBOOK_STATED: EntryKind.STATED, Action.OUTSIDE_FOUND: EntryKind.OUTSIDE}
+        kinds = {Action.RUNBOOK_STATED: EntryKind.STATED} | dict.fromkeys(_OUTSIDE, EntryKind.OUTSIDE)
         kinds |= dict.fromkeys(_READS, EntryKind.READ)
         return kinds.get(Action(self.begun.action), EntryKind.OPERATION)
 
@@ -117,12 +128,8 @@ class RunbookEntry:
     @property
     def title(self) -> str:
         """The operation in words."""
-        if self.begun.action == Action.VALUE_REVEALED:
-            return _("Masked value revealed")
-        if self.kind == EntryKind.READ:
-            return _("Masked value read")
-        if self.kind == EntryKind.OUTSIDE:
-            return _("Settings changed outside KVOps")
+        if self.begun.action in _TITLES:
+            return str(_TITLES[Action(self.begun.action)])
         if self.kind == EntryKind.STATED:
             return capfirst(str(StatedOperation.Verb(self.begun.details["verb"]).label))
         return str(self.procedure.title) if self.procedure else self.begun.title
@@ -228,8 +235,8 @@ class RunbookSearch:
             (Action.VALUE_VIEWED, Q(details__masked=True), EntryKind.READ),
             (Action.VALUE_REVEALED, Q(), EntryKind.READ),
             (Action.RUNBOOK_STATED, Q(), EntryKind.STATED),
-            (Action.OUTSIDE_FOUND, Q(), EntryKind.OUTSIDE),
         ]
+        begun += [(action, Q(), EntryKind.OUTSIDE) for action in _OUTSIDE]
         for action, only, kind in begun:
             if self.kind in ("", kind):
                 yield action, Entry.objects.newest_first().filter(only, action=action)
@@ -309,5 +316,5 @@ def _beginnings() -> Q:
     return (
         Q(action__in=BEGINNINGS, details__has_key="procedure")
         | Q(action=Action.VALUE_VIEWED, details__masked=True)
-        | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED, Action.OUTSIDE_FOUND])
+        | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED, *_OUTSIDE])
     )

@@ -6,6 +6,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import merge as inventory_merge, scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Notification, NotificationEvent, Scan
+from kvops.runbook import entries as runbook_entries
 from tests import make
 from tests.signing import signed_in
 
@@ -70,6 +71,13 @@ def test_operators_and_reviewers_are_told_and_the_overview_shows_it_until_it_is_
     browser.post(f"/unexplained/{grown.pk}/acknowledge", {"note": "The old CMS, now off."})
     assert "qa/SETTINGS: 2 unexpected keys" not in browser.get("/").text
     assert Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED).details["unexpected"] == 2
+
+
+def test_the_runbook_has_an_entry_of_the_unexpected_keys(grown: Scan, people: make.People) -> None:
+    entry = runbook_entries.of_subject(f"unexplained:{grown.pk}")
+    assert entry is not None
+    assert (entry.kind, entry.title) == ("outside", "Unexpected keys")
+    assert f"/runbook/{entry.number}/" in signed_in(people.auditor).get("/runbook/?key=master:b:1").text
 
 
 def test_the_pages_show_both_kinds_of_a_scan(grown: Scan, people: make.People) -> None:

@@ -13,6 +13,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Notification, NotificationEvent, Scan
+from kvops.runbook import entries as runbook_entries
 from tests import make
 from tests.fakes.namespaces import Stored
 from tests.signing import signed_in
@@ -133,6 +134,19 @@ def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make
         unexplained_deletions.acknowledge_deletions(gone, by=people.operator, note="Me too.")
     gone.refresh_from_db()
     assert (gone.acknowledged_by, gone.acknowledged_note) == (people.reviewer, "The nightly job.")
+
+
+def test_the_runbook_has_an_entry_with_the_explanation_in_its_timeline(gone: Scan, people: make.People) -> None:
+    unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
+    entry = runbook_entries.of_subject(f"unexplained:{gone.pk}")
+    assert entry is not None
+    assert (entry.kind, entry.title) == ("outside", "Unexplained deletions")
+    actions = [one.action for one in entry.timeline()[0]]
+    assert actions.index(Action.MISSING_FOUND) < actions.index(Action.MISSING_ACKNOWLEDGED)
+    auditor = signed_in(people.auditor)
+    for query in ("kind=outside", "key=master:a:1", "kind=outside&environment=qa"):
+        assert f"/runbook/{entry.number}/" in auditor.get(f"/runbook/?{query}").text
+    assert f"/unexplained/{gone.pk}/" in auditor.get(f"/runbook/{entry.number}/").text
 
 
 def test_the_pages_list_filter_and_link(gone: Scan, people: make.People) -> None:
