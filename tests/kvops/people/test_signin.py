@@ -141,6 +141,19 @@ def test_a_stranger_learns_nothing_about_who_has_a_login(client: Client, people:
     assert [letter.to for letter in mail.outbox if "/key/" in str(letter.body)] == [["operator@example.com"]]
 
 
+@pytest.mark.parametrize(("language", "words"), [("en", "by invitation only"), ("ja", "招待")])
+def test_the_mail_to_a_stranger_offers_no_sign_up(
+    client: Client, people: make.People, language: str, words: str
+) -> None:
+    client.cookies["django_language"] = language
+    client.post("/account/password/reset/", {"email": "stranger@example.com"})
+    [letter] = mail.outbox
+    assert letter.to == ["stranger@example.com"]
+    assert words in str(letter.body)
+    for offer in ("http", "signup", "sign up", "登録"):
+        assert offer not in str(letter.body).lower()
+
+
 def test_many_attempts_are_slowed_down(client: Client, people: make.People) -> None:
     for _ in range(12):
         sign_in(client, password="wrong")
