@@ -1,5 +1,7 @@
 """The frame of every page with a keyboard alone, without a script, and on a phone."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -75,6 +77,28 @@ def test_without_a_script_the_header_searches_and_offers_the_stop(sign_in: SignI
     page.wait_for_url("**/search/?q=clinic%3Aid%3A0001")
     expect(page.get_by_role("link", name="clinic:id:0001", exact=True)).to_have_count(2)
     expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_hidden()
+
+
+def swapped(page: Page, part: str) -> None:
+    """Let htmx put this into the live part of the page, as the answer of a poll."""
+    page.unroute("**/live")
+    page.route("**/live", lambda route: route.fulfill(body=f'<div id="live">{part}</div>', content_type="text/html"))
+    page.evaluate("htmx.ajax('GET', location.pathname + 'live', { target: '#live', swap: 'outerHTML' })")
+
+
+def test_the_tab_of_a_page_under_way_shows_its_progress_and_then_its_failure(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.goto("/runs/")
+    page.locator("main tbody a[href^='/runs/']").first.click()
+    page.wait_for_url(re.compile(r"/runs/\d+/$"))
+    title = page.title()
+    expect(page.locator("body[data-moving]")).to_have_count(0)
+    page.evaluate("document.body.dataset.moving = ''")  # as if the run were open
+    swapped(page, '<progress max="4" value="1"></progress>')
+    expect(page).to_have_title(f"25 % · {title}")
+    swapped(page, '<span class="status status-red">failed</span>')
+    expect(page).to_have_title(title)
+    expect(page.locator("#favicon")).to_have_attribute("href", re.compile("favicon-alarm"))
 
 
 def test_the_stop_is_on_the_first_screen_of_a_phone(sign_in: SignIn) -> None:
