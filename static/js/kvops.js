@@ -147,7 +147,7 @@ document.addEventListener("click", (event) => {
   if ("tick" in box.dataset) lastTick = box;
   box.form.querySelector("[data-ticked]").textContent = all.filter((one) => one.checked).length;
 });
-document.querySelectorAll("[data-tick-all]").forEach((box) => { box.hidden = false; });
+document.querySelectorAll("[data-tick-all], [data-scripted]").forEach((box) => { box.hidden = false; });
 
 prepare(document);
 comeBack();
