@@ -71,7 +71,7 @@ class Prepared:
     """The steps of one test, from a database without rows."""
 
     used = True
-    """False where the product is broken on purpose: there each test must run the product itself."""
+    """False from where the product is broken on purpose: from there on a test must run the product itself."""
     running: ClassVar["Prepared | None"] = None
     """Those of the test that runs."""
     _process = 0
@@ -85,13 +85,13 @@ class Prepared:
 
     def step[T](self, name: str, build: Callable[[], T]) -> T:
         """The result of `build`, and the rows it leaves."""
-        if self._at is None or self._written:
+        if self._at is None or self._written or not self.used:
             return build()
         return self._step((name, *_durations()), self._at, build, None)
 
     def step_with_fakes[T](self, name: str, about: tuple[object, ...], build: Callable[[], T]) -> T:
         """The result of `build`, and what it leaves in the database and in the fakes."""
-        if self._at is None or self._written or connection.execute_wrappers != [self.see]:
+        if self._at is None or self._written or not self.used or connection.execute_wrappers != [self.see]:
             return build()
         changed, held = self._changed(), Held.by(*self.fakes) if self.fakes else None
         if changed is None or (self.fakes and held is None):

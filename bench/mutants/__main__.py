@@ -152,10 +152,6 @@ def main() -> int:
     from bench.mutants.making import Mutant, mutants  # noqa: PLC0415
     from bench.mutants.plugin import Plugin  # noqa: PLC0415
     from bench.mutants.reasons import reason  # noqa: PLC0415
-    from tests.prepared import Prepared  # noqa: PLC0415
-
-    # Each test must meet what its set-up runs of the broken product.
-    Prepared.used = False
 
     modules = PARTS[options.part] if options.part else {*chain(*PARTS.values())}
     modules = {name for name in modules if any(_begin_alike(name, begins) for begins in options.only)}

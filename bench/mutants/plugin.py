@@ -2,7 +2,10 @@
 
 First each test is prepared once, and its own lines run on every mutant that they reach: a fork goes on with the open
 transaction, and a savepoint takes back its writes. The fakes stand still meanwhile: the fork answers from its own copy
-of them. Whatever is left runs whole tests, with what prepares them.
+of them. Whatever is left runs whole tests whose preparation reaches it.
+
+States that many tests begin with are built once (`tests/prepared.py`): what a step of them reaches counts for each test
+that begins with it. A fork never meets a state of the original: it builds its own, once for all tests that it runs.
 """
 
 import os
@@ -12,15 +15,17 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Sequence
 from types import CodeType
+from typing import Any
 
 import pytest
 from django.db import connection, connections
 
 from bench.mutants.making import Mutant, function
 from tests.fakes.http import Listener
+from tests.prepared import Prepared
 
 TOOL = sys.monitoring.PROFILER_ID
-PATIENCE = 10
+PATIENCE = 30
 """Seconds for a test of a mutant, beyond ten times its usual time; a mutant that takes longer hangs."""
 
 FEW = 5
@@ -40,7 +45,7 @@ class Plugin:
         self._codes = {mutant: function(mutant.module, mutant.function).__code__ for mutant in mutants}
         self._failed = False
         self._kills: Counter[tuple[CodeType, pytest.Item | None]] = Counter()
-        self._reached: dict[CodeType, dict[pytest.Item, bool]] = defaultdict(dict)
+        self._reached: dict[CodeType, dict[pytest.Item, set[bool]]] = defaultdict(lambda: defaultdict(set))
         self._in_body = False
         self._seconds: dict[pytest.Item, float] = {}
         self._left: dict[Mutant, None] = {}
@@ -74,7 +79,9 @@ class Plugin:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of running the tests."""
         items = [item for item in session.items if not _commits(item)]
+        begun = time.monotonic()
         self._explore(items)
+        print(f"{len(items)} tests explored in {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True)
         self._left = dict.fromkeys(self._mutants)
         modules = {mutant.module for mutant in self._mutants}
         items.sort(key=lambda item: (not any(_imports(item, module) for module in modules), self._seconds[item]))
@@ -89,6 +96,7 @@ class Plugin:
             raise session.Failed("The tests fail without a mutant.")
         session._setupstate.teardown_exact(items[0])
         connections.close_all()
+        print(f"{len(self._left)} mutants are left after {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True)
         for mutant in self._left:
             code = self._codes[mutant]
             how, by = self._judge(mutant, self._order(code, mutant.module))
@@ -101,7 +109,7 @@ class Plugin:
         return [
             mutant
             for mutant in self._left
-            if (mutant, item) not in self._tried and self._reached[self._codes[mutant]].get(item)
+            if (mutant, item) not in self._tried and True in self._reached[self._codes[mutant]].get(item, ())
         ]
 
     def _in_fork_of(self, item: pytest.Item) -> bool:
@@ -118,6 +126,7 @@ class Plugin:
                 fake.pause()
             pid = os.fork()
             if not pid:
+                Prepared.used = False
                 _become(mutant)
                 _start(fakes)
                 signal.alarm(self._patience(item))
@@ -140,33 +149,50 @@ class Plugin:
     def _explore(self, items: Sequence[pytest.Item]) -> None:
         """Run all, noting what each reaches. The fixtures of the session stay, for the forks."""
         current: list[pytest.Item] = []
+        building: list[set[CodeType]] = [set()]
+        kept: dict[int, tuple[object, set[CodeType]]] = {}
+        plain = Prepared._step
 
-        def reached(code: CodeType, _offset: int) -> None:
+        def reached(code: CodeType, _offset: int = 0) -> None:
+            building[-1].add(code)
             if current:
-                of = self._reached[code]
-                of[current[-1]] = of.get(current[-1], False) or self._in_body
+                self._reached[code][current[-1]].add(self._in_body)
+
+        def step(of: Prepared, *about: Any) -> Any:
+            building.append(set())
+            try:
+                return plain(of, *about)
+            finally:
+                codes = building.pop()
+                if of._at is not None:
+                    _, codes = kept.setdefault(id(of._at), (of._at, codes))
+                for code in codes:
+                    reached(code)
 
         sys.monitoring.use_tool_id(TOOL, "mutants")
         sys.monitoring.register_callback(TOOL, sys.monitoring.events.PY_START, reached)
         for code in set(self._codes.values()):
             sys.monitoring.set_local_events(TOOL, code, sys.monitoring.events.PY_START)
-        for item, following in zip(items, [*items[1:], items[0]], strict=True):
-            current.append(item)
-            begun = time.monotonic()
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._seconds[item] = time.monotonic() - begun
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Prepared, "_step", step)
+            for item, following in zip(items, [*items[1:], items[0]], strict=True):
+                current.append(item)
+                begun = time.monotonic()
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                self._seconds[item] = time.monotonic() - begun
         sys.monitoring.free_tool_id(TOOL)
 
     def _order(self, code: CodeType, module: str) -> list[pytest.Item]:
         """Whichever test noticed others of the same function first; then those next to the module; then the quick ones.
 
-        Those that are only prepared with the help of it see less of what it does, and there are many.
+        Their own lines have run already. Those that are only prepared with the help of it see less of what it does, and
+        there are many.
         """
         items = sorted(
-            self._reached[code],
+            (item for item, where in self._reached[code].items() if False in where),
             key=lambda item: (-self._kills[code, item], not _imports(item, module), self._seconds[item]),
         )
-        own = [item for item in items if self._reached[code][item]]
+        own = [item for item in items if True in self._reached[code][item]]
         return [*own, *[item for item in items if item not in own][:PREPARED]]
 
     def _judge(self, mutant: Mutant, items: Sequence[pytest.Item]) -> tuple[str, pytest.Item | None]:
