@@ -96,7 +96,9 @@ class Plugin:
             raise session.Failed("The tests fail without a mutant.")
         session._setupstate.teardown_exact(items[0])
         connections.close_all()
-        print(f"{len(self._left)} mutants are left after {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True)
+        print(
+            f"{len(self._left)} mutants are left after {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True
+        )
         for mutant in self._left:
             code = self._codes[mutant]
             how, by = self._judge(mutant, self._order(code, mutant.module))
