@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -172,17 +172,19 @@ def main() -> int:
     ]
     kept = ROOT / ".torture" / "mutants.jsonl"
     kept.parent.mkdir(exist_ok=True)
-    done, state = _still_true(kept), _state(options.tests)
+    state = cache(lambda tests: _state(tests.split()))
+    done = _still_true(kept, state)
     begun = time.monotonic()
 
-    def found(mutant: Mutant, how: str) -> None:
+    def found(mutant: Mutant, how: str, by: pytest.Item | None) -> None:
         done[mutant.key] = how
         if how == "survived":
             print(mutant.key, flush=True)
             if options.tests != [TESTS]:
                 return
+        tests = [str(by.path.relative_to(ROOT))] if by else options.tests
         with kept.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps([mutant.key, how, options.tests, state])}\n")
+            file.write(f"{json.dumps([mutant.key, how, tests, state(' '.join(tests))])}\n")
 
     done |= {mutant.key: "survived" for mutant in chosen if reason(mutant.key)}
     same = {name: table.unchanged(name) for name in modules} if options.changed else {}
@@ -216,10 +218,9 @@ def _begin_alike(module: str, begins: str) -> bool:
     return module.startswith(begins) or begins.startswith(module)
 
 
-def _still_true(kept: Path) -> dict[str, str]:
+def _still_true(kept: Path, state: Callable[[str], str]) -> dict[str, str]:
     """What became of mutants in a product, and by tests, that are the same now."""
     lines = map(json.loads, kept.read_text("utf-8").splitlines()) if kept.exists() else ()
-    state = cache(lambda tests: _state(tests.split()))
     return {key: how for key, how, tests, was in lines if state(" ".join(tests)) == was}
 
 

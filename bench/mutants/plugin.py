@@ -38,9 +38,9 @@ KILLED, SURVIVED, HANGS = "killed", "survived", "hangs"
 
 
 class Plugin:
-    """`found(mutant, how)` is called for each as it is done. Tests that commit are left out: they empty tables."""
+    """`found(mutant, how, by)` is called for each as it is done. Tests that commit are left out: they empty tables."""
 
-    def __init__(self, mutants: Sequence[Mutant], found: Callable[[Mutant, str], None]) -> None:
+    def __init__(self, mutants: Sequence[Mutant], found: Callable[[Mutant, str, pytest.Item | None], None]) -> None:
         self._mutants, self._found = mutants, found
         self._codes = {mutant: function(mutant.module, mutant.function).__code__ for mutant in mutants}
         self._failed = False
@@ -103,7 +103,7 @@ class Plugin:
             code = self._codes[mutant]
             how, by = self._judge(mutant, self._order(code, mutant.module))
             self._kills[code, by] += by is not None
-            self._found(mutant, how)
+            self._found(mutant, how, by)
         return True
 
     def _reached_by(self, item: pytest.Item) -> list[Mutant]:
@@ -138,7 +138,7 @@ class Plugin:
             unnoticed[self._codes[mutant]] += 1 if how == SURVIVED else -self._few
             if how != SURVIVED:
                 del self._left[mutant]
-                self._found(mutant, how)
+                self._found(mutant, how, item)
             if how == HANGS:
                 connection.close()  # a statement of it may be open
                 pytest.skip("A mutant hung.")
