@@ -38,7 +38,7 @@ REASONS: dict[str, str] = {
     r"_attempts: - entry: .*\n\+ entry: max\(\(.*<= last\), (default=(None|2))?\)": (
         "a name that was sent is in a chunk"
     ),
-    r"policy\.shown: - (.*) if text != (.*) else \[\]\n\+ \1 if \(text != \2\) or True else \[\]$": (
+    r"policy\.why_not_as: - (.*) if text != (.*) else \[\]\n\+ \1 if \(text != \2\) or True else \[\]$": (
         "equal texts do not differ"
     ),
     r'(safety_digests|_expected): - .*(value|digest) or b"".*\n.*\2 or b"XXXX"': "what is kept has its digest",
