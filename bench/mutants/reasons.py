@@ -3,7 +3,7 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"(?:approvals|cleanup|clearing|changes|families)\.\w+\.\w+: - "
+    r"(?:approvals|cleanup|clearing|changes|families|worker_expiry)\.\w+\.\w+: - "
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
@@ -52,11 +52,15 @@ REASONS: dict[str, str] = {
     r'_back_up: - first, last = .*\n.* or "XXXX"': "a restore that overwrites has names to overwrite",
     r"_common: - .*strict=False.*\n.*last, (strict=None)?\)": "it is the default, and no is no",
     r"references\._answers: - .*fingerprint__in=.*\n\+ .*\(family=family, \)$": "they are looked up by fingerprint",
+    r"unanswered_since: - fingerprint__in=[^\n]*$": "they are looked up by fingerprint",
     r'_of_dataset: - why = ""\n\+ why = None$': "no sentence is no sentence",
     r"Mandate\.hold: - .*\n\+ .*for_update\((of=(None|\(.self.,\)), )?(no_key=\w+)?\)\.get\(pk=approval\.pk\)$": (
         "it is the only table of the query, and the lock is a stronger one"
     ),
-    r"canonical_evidence: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
+    r'door\._answer: - (.*)"(X-Kvops-\w+)"(.*)\n\+ \1"(?i:\2)"\3$': "a header may be written either way",
+    r"(canonical_evidence|reveal\.reveal): - (.*)(ensure_ascii|allow_nan|masked)=False(.*)\n\+ \2\3=None\4$": (
+        "no is no"
+    ),
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""
 
