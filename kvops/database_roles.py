@@ -4,6 +4,7 @@
     application   rows of every table, with these exceptions:          web, worker, sweep, commands
                   no UPDATE, DELETE or TRUNCATE of the audit log,
                   no DELETE of approvals, no UPDATE of their frozen columns (grants by column),
+                  no DELETE of people and logins, no UPDATE of their names and addresses,
                   no UPDATE or DELETE of policy versions, searches for
                   references and notes of the runbook,
                   only reading of `django_migrations`,
@@ -81,10 +82,13 @@ FROZEN: Mapping[str, frozenset[str]] = {
             "listed",
         ]
     ),
+    "account_emailaddress": frozenset(["id", "email", "user_id"]),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
+    "kvops_person": frozenset(["id", "name", "email", "created_at"]),
     "kvops_reviewerrecovery": frozenset(["id", "email", "name", "reason", "asked_by", "asked_at", "effective_at"]),
     "kvops_rolegrant": frozenset(["id", "person_id", "role", "granted_at", "granted_by", "approval_id", "recovery_id"]),
     "kvops_runbooktodo": frozenset(["id", "entry", "text", "owner_id", "due", "created_by_id", "created_at"]),
+    "kvops_user": frozenset(["id", "person_id", "email", "date_joined"]),
 }
 """Tables without a right to delete for the application, and the columns it cannot update."""
 

@@ -88,7 +88,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
     def set_password(self, user: User, password: str) -> None:
         """Record that the person chose a password; with the first one, they are active."""
         with log.transaction():
-            super().set_password(user, password)
+            user.set_password(password)
+            # allauth would write each column, and the database lets nobody write a login's address again.
+            user.save(update_fields=["password"])
             log.record(
                 Action.PERSON_PASSWORD_CHOSEN,
                 actor=log.Actor(user.person_id, str(user.person)),

@@ -1,5 +1,6 @@
 """What the database refuses to each role by its grants, before any trigger is asked; and that the work can be done."""
 
+import re
 from collections.abc import Iterator
 from io import StringIO
 
@@ -7,6 +8,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django_q.models import OrmQ, Task
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
@@ -74,6 +76,23 @@ def test_the_application_cannot_move_the_head(application: psycopg.Connection, c
 @pytest.mark.parametrize("column", [*sorted(REQUEST_FROZEN), "standing_until"])
 def test_the_application_cannot_edit_what_a_reviewer_is_shown(application: psycopg.Connection, column: str) -> None:
     refused(application, f"UPDATE kvops_approvalrequest SET {column} = {column}")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("kvops_person", "name"),
+        ("kvops_person", "email"),
+        ("kvops_user", "person_id"),
+        ("kvops_user", "email"),
+        ("account_emailaddress", "user_id"),
+        ("account_emailaddress", "email"),
+    ],
+)
+def test_the_application_cannot_turn_a_person_into_another(
+    application: psycopg.Connection, table: str, column: str
+) -> None:
+    refused(application, f"UPDATE {table} SET {column} = {column}")
 
 
 @pytest.mark.parametrize("table", ["kvops_referencesearch", "kvops_referencehit", "kvops_policyversion"])
@@ -178,6 +197,17 @@ def test_the_application_does_all_of_the_work(roles: Roles, estate: make.Estate,
         cleanup_helpers.scan(estate.production)
     assert stage.state == CleanupStage.State.CONFIRMED
     assert not Key.objects.under("master:").filter(namespace=estate.production).exists()
+
+
+def test_the_application_lets_people_choose_a_password_and_sign_in(roles: Roles, client: Client) -> None:
+    with roles.working_as(roles.web):
+        out = StringIO()
+        call_command("setup_people", operator="mika@example.com", reviewer="ken@example.com", stdout=out)
+        page = client.get(re.findall(r"http://localhost:8000(\S+)", out.getvalue())[0], follow=True)
+        chosen = dict.fromkeys(["password1", "password2"], "a-long-enough-secret")
+        client.post(page.redirect_chain[-1][0], chosen)
+        client.post("/account/login/", {"login": "mika@example.com", "password": "a-long-enough-secret"})
+        assert "_auth_user_id" in client.session
 
 
 def test_the_application_supervises_and_tidies_up(roles: Roles, people: make.People) -> None:
