@@ -250,3 +250,10 @@ def test_runs_show_a_contradiction_only_as_its_sentence() -> None:
     )
     with translation.override("ja"):
         assert run.shown_result == {"problem": "a がありません。"}
+
+
+def test_a_run_without_a_problem_shows_none() -> None:
+    assert Run(result={"status": "verified", "problem": "", "missing": 0}).shown_result == {
+        "status": "verified",
+        "missing": 0,
+    }

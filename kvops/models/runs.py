@@ -208,11 +208,11 @@ class Run(models.Model):
 
     @property
     def shown_result(self) -> dict[str, object]:
-        """The figures of the result, and its texts in the reader's language."""
+        """The figures of the result, and its texts in the reader's language; nothing that is empty."""
         return {
             name: spoken(stored(value, self.result.get(f"{name}_sentence", {}))) if name == "problem" else value
             for name, value in self.result.items()
-            if not name.endswith("_sentence")
+            if not name.endswith("_sentence") and value != ""
         }
 
     @property
