@@ -111,15 +111,16 @@ class Product:
             "prepared_changes.submit_change(change, by=Person.objects.get(name='operator'))"
         )
 
-    def registers_a_family(self) -> str:
+    def registers_a_family(self, pattern: str) -> str:
         """Let a family wait for a reviewer. Returns the address of its request."""
         told = self.folder / "family"
         self._shell(
             "from pathlib import Path; from backups.families import requests\n"
             "from kvops.inventory.registration import FamilyRegistration; from kvops.models import Person\n"
             "asked = requests.register(FamilyRegistration.read({'feature': 'Sign-in', 'binding': 'SETTINGS',"
-            " 'pattern': 'session:5', 'exact': False, 'category': 'cache', 'owner': 'operator@example.com',"
-            " 'expiry': 'ttl:3600', 'sample_key': 'session:5f1c9a0b7e', 'shape': '{\"user\": number}',"
+            f" 'pattern': {pattern!r}, 'exact': False, 'category': 'cache', 'owner': 'operator@example.com',"
+            f" 'expiry': 'ttl:3600', 'sample_key': {pattern + 'f1c9a0b7e'!r},"
+            " 'shape': '{\"user\": number}',"
             " 'review': 'https://wiki.example.com/reviews/12', 'note': ''}),"
             " by=Person.objects.get(name='operator'))\n"
             f"Path({str(told)!r}).write_text(f'/approvals/{{asked.pk}}/')"

@@ -102,29 +102,33 @@ class BrowserJob:
         page.fill("[name=reason]", "It reads D1 first.")
         follow(page.get_by_role("button", name=re.compile("^Record it for all")))
 
+    def come(self, part: Locator) -> None:
+        """Until a part of the card can be used; the card follows the work by itself."""
+        expect(part).to_be_enabled()
+
     def stage(self, title: str) -> Locator:
         """The card of the stage whose namespace has this title."""
         return self.operator.locator("[id^=stage-]", has_text=title)
 
     def click(self, title: str, label: str, *, exact: bool = True) -> None:
-        """Press the stage's button once it is there; the card is loaded again by itself until it is."""
+        """Press the stage's button once it is there."""
         button = self.stage(title).get_by_role("button", name=label, exact=exact)
-        expect(button).to_be_enabled()
+        self.come(button)
         follow(button)
 
     def wait(self, title: str, words: str) -> None:
         """Until the stage says so."""
-        expect(self.stage(title)).to_contain_text(words)
+        self.come(self.stage(title).filter(has_text=words))
 
     def prepare(self, title: str) -> None:
         """Wait for the preparation, answer the places in the code, share the backup and submit."""
         places = self.stage(title).get_by_role("link", name="Answer the code references", exact=True)
         submit = self.stage(title).get_by_role("button", name=re.compile("submit for approval", re.IGNORECASE))
-        expect(places.or_(submit).first).to_be_enabled()
+        self.come(places.or_(submit).first)
         if places.is_visible():
             follow(places)
             self.answer()
-            expect(submit).to_be_enabled()
+            self.come(submit)
         place = self.stage(title).locator("[name=place]")
         if not place.input_value():
             place.fill("#kv-cleanup on Slack, with the reviewer")
@@ -145,14 +149,14 @@ class BrowserJob:
     def delete(self, title: str) -> None:
         """Type the title and start; in production let the run go on after its first keys."""
         page = self.operator
-        expect(page.locator("[name=confirm]")).to_be_visible()
+        self.come(page.locator("[name=confirm]"))
         page.fill("[name=confirm]", title)
         follow(self.stage(title).get_by_role("button", name=re.compile(r"Delete [\d,]+ keys?")))
 
     def accept(self, title: str, note: str, *, then: str = "Application works: record it") -> None:
         """Note what was tried, and accept; with another button, go on with the next environment."""
         button = self.stage(title).get_by_role("button", name=then, exact=True)
-        expect(button).to_be_enabled()
+        self.come(button)
         self.stage(title).locator("[name=note]").fill(note)
         follow(button)
         self.wait(title, "Accepted")

@@ -16,18 +16,6 @@ def focused(page: Page) -> str:
     return found
 
 
-def test_the_palette_leads_to_a_key_by_part_of_its_name_with_the_keyboard_alone(sign_in: SignIn) -> None:
-    page = sign_in("auditor")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("nic:id:0001")
-    expect(page.get_by_role("option", selected=True)).to_contain_text("clinic:id:0001")
-    page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("option", selected=True)).to_contain_text("Production")
-    assert page.locator("#palette-input").get_attribute("aria-activedescendant")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/key/production/SETTINGS/?name=clinic%3Aid%3A0001")
-
-
 def test_escape_closes_the_palette_and_the_focus_returns(sign_in: SignIn) -> None:
     page = sign_in("auditor")
     page.locator(".stop-button").focus()
