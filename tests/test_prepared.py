@@ -124,3 +124,13 @@ def test_a_test_that_commits_builds_for_itself(steps: Steps) -> None:
     with prepared.preparing() as one:
         one.step("nothing", lambda: steps.built.append("nothing"))
     assert steps.built == ["world", "nothing", "nothing"]
+
+
+def test_from_where_the_product_is_broken_each_step_is_built(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    with another_test() as one:
+        steps.play(one)
+    with another_test() as one:
+        world = one.step("a world", steps.world)
+        monkeypatch.setattr(Prepared, "used", False)
+        one.step("a deletion", lambda: steps.started(world))
+    assert steps.built == ["world", "deletion", "deletion"]
