@@ -8,9 +8,10 @@ an alarm. So is a family with keys that was never backed up, or with less than 1
 A family without keys, or with `interval_hours = 0`, expects no backup.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from django.db.models import Max, Min, TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -25,6 +26,7 @@ ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
 """The order of the families on pages."""
 
 Purpose = Generation.Purpose
+_KIND = ("namespace_id", "prefixes", "patterns", "purpose")
 
 
 class Light(TextChoices):
@@ -76,10 +78,9 @@ def of_all() -> list[Coverage]:
     """The coverage of each family in each environment; caches without any backup are left out."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
     verified = _of_each(Generation.objects.of_kv().verified().here())
-    ever = _of_each(Generation.objects.of_kv().exclude(status=Generation.Status.WRITING))
     now, has_keys = clock.now(), _has_keys()
     families = Family.objects.order_by("binding", "pattern")
-    return coverage_of(families, namespaces, verified=verified, ever=ever, has_keys=has_keys, now=now)
+    return coverage_of(families, namespaces, verified=verified, has_keys=has_keys, now=now)
 
 
 def coverage_of(
@@ -87,15 +88,15 @@ def coverage_of(
     namespaces: Sequence[Namespace],
     *,
     verified: Sequence["KindOfBackup"],
-    ever: Sequence["KindOfBackup"],
     has_keys: Mapping[tuple[int, int], bool],
     now: datetime,
 ) -> list[Coverage]:
-    """The coverage by these backups: the verified ones, all that were ever finished, and which families have keys.
+    """The coverage by these verified backups.
 
-    `has_keys` has an entry for each namespace and family that was scanned.
+    `has_keys` has an entry for each namespace and family that was scanned. All backups that were ever finished are read
+    only if a family has less than 14 days of restore history.
     """
-    rows = []
+    rows, ever = [], cache(_ever_finished)
     for family in families:
         backups = [
             _newest_backup(
@@ -142,11 +143,17 @@ class KindOfBackup:
     since: datetime
 
 
+def _ever_finished() -> list[KindOfBackup]:
+    """All backups that were ever finished, also those that were deleted since, by set of prefixes."""
+    finished = Generation.objects.of_kv().exclude(status=Generation.Status.WRITING)
+    found = finished.exclude(purpose=Purpose.INVESTIGATION).values(*_KIND).annotate(since=Min("started_at"))
+    return [KindOfBackup(Generation(**{name: row[name] for name in _KIND}), row["since"]) for row in found]
+
+
 def _of_each(backups: GenerationQuerySet) -> list[KindOfBackup]:
     """These backups by set of prefixes, newest first, in two queries: one selects the newest, the other reads them."""
-    kind = ("namespace_id", "prefixes", "patterns", "purpose")
     lasting = backups.exclude(purpose=Purpose.INVESTIGATION)
-    found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
+    found = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
     since = {row["newest"]: row["since"] for row in found}
     generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
     return [KindOfBackup(generation, since[generation.pk]) for generation in generations]
@@ -166,23 +173,21 @@ def _has_keys() -> Mapping[tuple[int, int], bool]:
 def _newest_backup(
     family: Family,
     namespace: Namespace,
-    backups: tuple[Sequence[KindOfBackup], Sequence[KindOfBackup]],
+    backups: tuple[Sequence[KindOfBackup], Callable[[], Sequence[KindOfBackup]]],
     now: datetime,
     *,
     has_keys: bool,
 ) -> NewestBackup:
-    """`backups` are the verified ones, and all that were ever finished."""
-    verified, ever = (
-        [each for each in some if each.newest.namespace_id == namespace.pk and covers(each.newest, family)]
-        for some in backups
-    )
+    """`backups` are the verified ones, and those that were ever finished, which are read if they matter."""
+    verified = _covering(backups[0], family, namespace)
     newest = verified[0].newest if verified else None
     since = min((each.since for each in verified), default=None)
-    first = min((each.since for each in ever), default=None)
     enough = now - timedelta(days=timing.RETENTION_DAYS)
     stale = now - timedelta(seconds=timing.VERIFIED_FRESH)
     light = _light(family, newest, now, has_keys=has_keys)
     little = light != Light.UNEXPECTED and since is not None and since > enough
+    ever = _covering(backups[1](), family, namespace) if little else []
+    first = min((each.since for each in ever), default=None)
     return NewestBackup(
         namespace,
         newest,
@@ -192,6 +197,10 @@ def _newest_backup(
         growing=little and first is not None and first > enough,
         short=little and first is not None and first <= enough,
     )
+
+
+def _covering(backups: Iterable[KindOfBackup], family: Family, namespace: Namespace) -> list[KindOfBackup]:
+    return [each for each in backups if each.newest.namespace_id == namespace.pk and covers(each.newest, family)]
 
 
 def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys: bool) -> Light:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from backups.models import (
     CleanupChunk,
@@ -43,19 +43,15 @@ def deletions(namespace: Namespace) -> tuple[QuerySet[CleanupEntry], Q]:
 
     A name was deleted if its deletion has reached it and noted no exception. A row has `at`, the time of the intent.
     """
-    stages = CleanupStage.objects.filter(namespace=namespace, run__isnull=False).select_related("run")
-    over = [stage.pk for stage in stages if stage.state in OVER]
-    busy = {stage.pk: stage.run.done for stage in stages if stage.state == State.DELETING and stage.run}
     excepted = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
-    reached = Q(stage__in=over)
-    for pk, done in busy.items():
-        reached |= Q(stage=pk, index__lt=done)
+    reached = Q(stage__state__in=OVER) | Q(stage__state=State.DELETING, index__lt=F("stage__run__done"))
     sent = CleanupChunk.objects.filter(
         stage=OuterRef("stage"), first_index__lte=OuterRef("index"), last_index__gte=OuterRef("index"), names__gt=0
     ).exclude(answer__has_key="unsent")
-    found = CleanupEntry.objects.filter(stage__in=[*over, *busy]).annotate(
-        at=Subquery(sent.order_by("-number").values("intended_at")[:1])
-    )
+    begun = [*OVER, State.DELETING]
+    found = CleanupEntry.objects.filter(
+        stage__namespace=namespace, stage__run__isnull=False, stage__state__in=begun
+    ).annotate(at=Subquery(sent.order_by("-number").values("intended_at")[:1]))
     return found, reached & ~Q(Exists(excepted))
 
 

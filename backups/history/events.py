@@ -264,7 +264,9 @@ def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
     """The scope's backups that existed during its period and come after the number `after`, oldest first."""
     subject = Concat(Value("generation:"), Cast(OuterRef("pk"), models.CharField()))
     gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
-    found = scope.generations().filter(pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
+    # The log decides. Its entries are looked up only for backups that were deleted about then, or never.
+    perhaps = Q(deleted_at=None) | Q(deleted_at__gt=scope.start - timedelta(days=1))
+    found = scope.generations().filter(perhaps, pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
     related = found.select_related("environment", "namespace").order_by("pk")[:limit]
     backups = {f"generation:{backup.pk}": backup for backup in related}
     about = Entry.objects.filter(subject__in=backups).order_by("seq")

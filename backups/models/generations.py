@@ -199,7 +199,13 @@ class Generation(models.Model):
                 condition=Q(status="writing") | Q(category__in=["cache", "legacy"]) | ~Q(recipients=[]),
             ),
         ]
-        indexes = [models.Index(fields=["namespace", "-id"], name="generation_newest")]
+        indexes = [
+            models.Index(fields=["namespace", "-id"], name="generation_newest"),
+            models.Index(fields=["status", "-id"], name="generation_by_status"),
+            models.Index(fields=["deleted_at"], name="generation_by_deletion"),
+            # Most backups of an old installation were deleted; pages about those that exist pass over them.
+            models.Index(fields=["id"], condition=~Q(status__in=["deleting", "deleted"]), name="generation_there"),
+        ]
 
     def __str__(self) -> str:
         return self.stem

@@ -47,10 +47,11 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
     then = Q(verified_at__isnull=False, finished_at__lte=as_of or Now()) & (
         Q(deleted_at=None) | Q(deleted_at__gt=as_of or Now())
     )
-    kinds = routine.order_by().values("namespace_id", "prefixes", "patterns", "purpose").annotate(
+    # The condition holds for few of all backups: those that exist, or existed then.
+    existing = routine.filter(good | then if as_of else good)
+    kinds = existing.order_by().values("namespace_id", "prefixes", "patterns", "purpose").annotate(
         newest=Max("pk", filter=then if as_of else good),
         since=Min("started_at", filter=good),
-        ever=Min("started_at", filter=~Q(status=Status.WRITING)),
         days=ArrayAgg(
             TruncDate("started_at"),
             distinct=True,
@@ -65,7 +66,7 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
     newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
     return {
         "kinds": kinds.values_list(
-            "namespace_id", "prefixes", "patterns", "purpose", "newest", "since", "ever", "days", "before"
+            "namespace_id", "prefixes", "patterns", "purpose", "newest", "since", "days", "before"
         ),
         "generations": shown.values_list("pk", "started_at", "verified_at", "status", here),
         "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
@@ -107,14 +108,12 @@ class _ReadBackups:
         verified = [
             KindOfBackup(like, since) for like, row in self.kinds if row[4] and (since := moment(row[5])) is not None
         ]
-        ever = [KindOfBackup(like, first) for like, row in self.kinds if (first := moment(row[6])) is not None]
         verified.sort(key=lambda one: -one.newest.pk)
         counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
         return family_coverage.coverage_of(
             estate.families,
             [held.namespace for held in estate.holdings],
             verified=verified,
-            ever=ever,
             has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
             now=self.now,
         )
@@ -125,8 +124,8 @@ class _ReadBackups:
         before = []
         for like, row in self.kinds:
             if like.namespace_id == held.namespace.pk and family_coverage.covers(like, family):
-                days |= {date.fromisoformat(day) for day in row[7]}
-                before += [timezone.localdate(at) for at in [moment(row[8])] if at]
+                days |= {date.fromisoformat(day) for day in row[6]}
+                before += [timezone.localdate(at) for at in [moment(row[7])] if at]
         return days, max(before, default=None)
 
     def newest(self, held: Holdings, family: Family) -> ShownBackup | None:

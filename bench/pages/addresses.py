@@ -47,6 +47,7 @@ def of_pages() -> dict[str, str]:
         "keys, deleted, with a part": f"{KEYS}deleted/?part=old7",
         "keys side by side": f"{KEYS}compare/qa/",
         "key": key,
+        "key that no backup holds": f"/key/production/SETTINGS/?{urlencode({'name': 'tmp:00000007'})}",
         "backups": "/backups/",
         "backups deep in the list": f"/backups/?after={Generation.objects.count() // 2}",
         "backups of an environment and status": "/backups/?environment=production&status=damaged",

@@ -1,7 +1,7 @@
 """Asks for pages: `python -m bench.pages.asking`, one order per line on the standard input, one answer per line.
 
 `pages` answers with the names of the pages; `ask NAME` with the milliseconds of one request; `look NAME` with its
-queries and bytes.
+queries and bytes; `spent` with the processor seconds of this process and of its Postgres backend so far.
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 import time
 
 import django
+import psutil
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +19,13 @@ django.setup()
 from bench.pages import addresses  # noqa: E402  (needs Django)
 from kvops.models import Person  # noqa: E402
 from tests.signing import signed_in  # noqa: E402
+
+
+def _spent() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        both = psutil.Process().cpu_times(), psutil.Process(cursor.fetchone()[0]).cpu_times()
+    return sum(one.user + one.system for one in both)
 
 
 def _milliseconds(browser: Client, address: str) -> float:
@@ -47,10 +55,16 @@ def _look(browser: Client, address: str) -> dict[str, object]:
 def main() -> None:
     """Answer until the standard input ends."""
     browser, known = signed_in(Person.objects.get(name="Operator")), addresses.of_pages()
-    kinds = {"ask": _milliseconds, "look": _look}
     for line in sys.stdin:
         kind, _space, name = line.strip().partition(" ")
-        answer = list(known) if kind == "pages" else kinds[kind](browser, known[name])
+        answer: object = list(known) if kind == "pages" else None
+        match kind:
+            case "ask":
+                answer = _milliseconds(browser, known[name])
+            case "look":
+                answer = _look(browser, known[name])
+            case "spent":
+                answer = _spent()
         print(json.dumps(answer), flush=True)
 
 

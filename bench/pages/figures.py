@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 from bench.figures import Figure
 from bench.pages.sizes import SMALL
@@ -27,19 +28,24 @@ def pages(keys: int) -> Iterator[Figure]:
 
 
 def _page(name: str, small: "subprocess.Popen[str]", large: "subprocess.Popen[str]", keys: int) -> Iterator[Figure]:
-    taken: dict[int, list[float]] = {0: [], 1: []}
-    for number in range(TIMES + 2):
-        for at, asker in enumerate((small, large)):
-            ms = _answer(asker, f"ask {name}")
-            if number >= 2:
-                taken[at].append(ms)
-    before, after = p95(taken[0]), p95(taken[1])
+    both = small, large
+    for asker in both * 2:
+        _answer(asker, f"ask {name}")
+    spent = [_answer(asker, "spent") for asker in both]
+    taken: tuple[list[float], list[float]] = [], []
+    for _number in range(TIMES):
+        for asker, ms in zip(both, taken, strict=True):
+            ms.append(_answer(asker, f"ask {name}"))
+    work = [(_answer(asker, "spent") - before) * 1000 / TIMES for asker, before in zip(both, spent, strict=True)]
+    before, after = map(p95, taken)
     looked = _answer(large, f"look {name}")
     if "BENCH_SLOWEST" in os.environ:
         print("\n".join(looked["slowest"]), file=sys.stderr, flush=True)
     yield Figure(f"{name}: p95 in ms at {SMALL} keys", before, SMALL)
     yield Figure(f"{name}: p95 in ms", after, keys)
     yield Figure(f"{name}: p95 against its own at {SMALL} keys", after / before, keys, RATIO)
+    yield Figure(f"{name}: processor ms, ours and of Postgres", work[1], keys)
+    yield Figure(f"{name}: processor time against its own at {SMALL} keys", work[1] / work[0], keys)
     yield Figure(f"{name}: queries", looked["queries"], keys, QUERIES)
     yield Figure(f"{name}: KiB of HTML", looked["bytes"] / 1024, keys, KIB)
 
@@ -63,7 +69,7 @@ def _ask_at(here: BenchInstallation) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _answer(asker: "subprocess.Popen[str]", line: str) -> object:
+def _answer(asker: "subprocess.Popen[str]", line: str) -> Any:
     assert asker.stdin
     assert asker.stdout
     asker.stdin.write(f"{line}\n")

@@ -226,7 +226,7 @@ FROM kvops_approvalrequest AS a WHERE a.id <= {2 * sizes.cleanups}"""
 def cleanups(sizes: Sizes) -> str:
     """Completed clean-ups."""
     return f"""
-INSERT INTO backups_cleanuprequest (id, binding, prefix, exact, only, family_id, category, reason, requested_by_id,
+INSERT INTO backups_cleanuprequest (id, binding, prefix, exact, "only", family_id, category, reason, requested_by_id,
     asked_by, ticket, frozen_by, created_at, ended_by, completed_at)
 SELECT c, 'SETTINGS', 'staff:old' || c, false, '{{}}', (SELECT id FROM kvops_family WHERE pattern = 'staff:'), 'legacy',
     'Migrated to D1.', %(reader)s, '', '', '', a.created_at, '', a.decided_at + interval '3 days'

@@ -132,11 +132,10 @@ def trend(family: Family | None, period: Period) -> list[tuple[Environment, date
     The last scan of a day counts. Bindings of one environment are added up.
     """
     mine = Q(family=family) if family else Q(category=Category.CACHE)
-    days = Scan.objects.complete().annotate(day=TruncDate("completed_at")).filter(day__gte=period.since)
     counted = ScanCount.objects.exclude(without_expiration=None)
-    days = days.filter(Exists(counted.filter(scan=OuterRef("pk"))))
-    newest = days.order_by("namespace", "day", "-completed_at", "-pk").distinct("namespace", "day")
-    scans = list(newest.select_related("namespace__environment"))
+    last = Scan.objects.last_of_each_day(period.since).annotate(day=TruncDate("completed_at"))
+    last = last.filter(Exists(counted.filter(scan=OuterRef("pk"))))
+    scans = list(last.order_by("namespace", "day").select_related("namespace__environment"))
     sums = dict(counted.filter(mine, scan__in=scans).values_list("scan").annotate(total=Sum("without_expiration")))
     found: dict[tuple[Environment, date], int] = {}
     for scan in scans:

@@ -1,10 +1,13 @@
 """The inventory: every key name of a namespace as of the newest complete scan. Values are never stored here."""
 
+from datetime import date
 from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from kvops.models.categories import Category, Family
 from kvops.models.environments import Namespace
@@ -12,9 +15,25 @@ from kvops.models.people import Person
 from kvops.models.runs import Run
 from kvops.names import after_prefix, storable
 
+# The index of the newest scans is entered once for each namespace and day, however many scans a day has.
+_LAST_OF_DAYS = """
+SELECT last.id FROM kvops_namespace AS n,
+  generate_series(0, (timezone(%s, now())::date - %s::date)) AS day, LATERAL (
+    SELECT id FROM kvops_scan WHERE namespace_id = n.id
+       AND completed_at >= timezone(%s, (%s::date + day)::timestamp)
+       AND completed_at < timezone(%s, (%s::date + day + 1)::timestamp)
+     ORDER BY completed_at DESC, id DESC LIMIT 1) AS last
+"""
+
 
 class ScanQuerySet(models.QuerySet["Scan"]):
     """Queries for scans."""
+
+    def last_of_each_day(self, since: date) -> "ScanQuerySet":
+        """The last complete scan of each namespace and day, in the current zone, from a day on."""
+        zone, first = timezone.get_current_timezone_name(), since.isoformat()
+        params = [zone, first, zone, first, zone, first]
+        return self.filter(pk__in=RawSQL(_LAST_OF_DAYS, params))  # noqa: S611  (our text, with parameters)
 
     def complete(self) -> "ScanQuerySet":
         """Scans that changed the inventory."""

@@ -176,6 +176,10 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["wake_at"], condition=Q(state__in=["queued", "running"]), name="run_to_wake"),
             models.Index(fields=["subject", "-id"], name="run_by_subject"),
+            models.Index(fields=["kind", "-id"], name="run_by_kind"),
+            # Nearly all runs succeed: they are found without an index, and cost these two nothing.
+            models.Index(fields=["state", "-id"], condition=~Q(state="succeeded"), name="run_by_state"),
+            models.Index(fields=["finished_at"], condition=Q(state="failed"), name="run_failed_lately"),
         ]
 
     def __str__(self) -> str:

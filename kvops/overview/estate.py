@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from django.db.models import Max, OuterRef, Q, Subquery
-from django.db.models.functions import Now, TruncDate
+from django.db.models import F, OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 
@@ -87,10 +86,9 @@ def questions() -> dict[str, Question]:
     namespaces = Namespace.objects.order_by("environment__order", "binding")
     named = namespaces.annotate(newest=newest["pk"], at=newest["completed_at"], only=newest["prefix"])
     # The last scan of each day has the trend. The newest one may be older than that.
-    recent = Scan.objects.complete().filter(completed_at__gte=Now() - timedelta(days=TREND_DAYS))
-    daily = recent.order_by().values("namespace", day=TruncDate("completed_at")).annotate(last=Max("pk"))
-    of_days = Q(scan__in=daily.values("last"))
-    counted = ScanCount.objects.filter(of_days | Q(scan__in=named.order_by().values("newest")))
+    daily = Scan.objects.last_of_each_day(timezone.localdate() - timedelta(days=TREND_DAYS)).order_by()
+    of_namespaces = named.order_by().values(counted=F("newest"))
+    counted = ScanCount.objects.filter(scan__in=daily.values(counted=F("pk")).union(of_namespaces))
     return {
         "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),
         "namespaces": named.values_list("pk", "environment_id", "binding", "newest", "at", "only"),
