@@ -3,7 +3,7 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"(?:approvals|cleanup|clearing|changes|families|worker_expiry)\.\w+\.\w+: - "
+    r"(?:approvals|cleanup|clearing|changes|families|roles|worker_expiry)\.\w+\.\w+: - "
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),

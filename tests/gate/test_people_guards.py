@@ -22,7 +22,7 @@ from kvops.runbook import procedures
 from kvops.wording import moment
 from tests import make
 from tests.gate.changing_roles import approve, ask, invite, take_effect
-from tests.gate.world import tampered, undone
+from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
 OPERATOR, REVIEWER, AUDITOR = Role.OPERATOR, Role.REVIEWER, Role.AUDITOR
@@ -127,6 +127,14 @@ def test_an_asker_without_a_role_is_named(people: make.People) -> None:
 # In force
 
 
+def test_an_invited_person_has_the_name_of_the_request(people: make.People) -> None:
+    take_effect(invite(OPERATOR, by=people.operator), by=people.reviewer)
+    mika = Person.objects.get(email="mika@example.com")
+    make.deactivate(mika)
+    take_effect(invite(AUDITOR, by=people.operator), by=people.reviewer)
+    assert (mika.name, entry("person.activated")["actor_id"]) == ("Mika", people.operator.pk)
+
+
 def test_an_invitation_adds_what_is_missing_and_records_it(people: make.People) -> None:
     known = Person.objects.create(name="Mika", email="mika@example.com")
     make.grant(known, AUDITOR)
@@ -149,8 +157,9 @@ def test_requests_about_a_person_are_those_that_changed_something_too(people: ma
     first = take_effect(ask("grant", people.auditor, OPERATOR, by=people.operator), by=people.reviewer)
     second = take_effect(ask("revoke", people.auditor, OPERATOR, by=people.operator), by=people.reviewer)
     invited = take_effect(invite(OPERATOR, by=people.operator), by=people.reviewer)
-    ask("grant", people.operator2, AUDITOR, by=people.operator)
+    pending = ask("grant", people.operator2, AUDITOR, by=people.operator)
     assert list(requests.about(people.auditor)) == [second, first]
+    assert list(requests.about(people.operator2)) == [pending]
     assert list(requests.about(Person.objects.get(email="mika@example.com"))) == [invited]
     for one in (first, second):
         tampered(one, subject="invitation:x")
@@ -193,9 +202,9 @@ def test_a_role_that_was_revoked_is_not_held(people: make.People) -> None:
 
 def test_an_active_login_is_not_activated_again(people: make.People) -> None:
     [user] = people.auditor.logins.all()
-    with undone(), log.transaction():
+    with log.transaction():
         people_setup.activate(user, actor=make.SETUP)
-        assert not Entry.objects.filter(action="person.activated").exists()
+    assert not Entry.objects.filter(action="person.activated").exists()
 
 
 # The recovery of the reviewer
@@ -279,9 +288,9 @@ def test_what_is_over_is_neither_granted_nor_cancelled(alone: make.People, over:
     found = recover()
     tampered(found, **{over: Now()})
     other = recover("ken@example.com")
-    with undone(), log.transaction():
+    with log.transaction():
         act(found)
-        assert not Entry.objects.filter(action__in=["recovery.granted", "recovery.cancelled"]).exists()
+    assert not Entry.objects.filter(action__in=["recovery.granted", "recovery.cancelled"]).exists()
     assert recovery.open_recovery() == other
 
 
