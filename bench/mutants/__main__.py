@@ -93,6 +93,11 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.worker_expiry.rounds": ("_allow", "_begin", "_problem", "_of_rule", "accept"),
     },
     "outside": {"backups.outside_changes.explained": ()},
+    "rotation": {
+        "backups.rotation.ages": (
+            "ValueAge.days", "ValueAge.due_at", "ValueAge.state", "unchanged_since", "_chain", "_holds",
+        ),
+    },
     "clearing": {
         "backups.clearing.conditions": (),
         "backups.clearing.mandate": (),
