@@ -170,7 +170,8 @@ def compared_columns() -> dict[str, set[str]]:
 
 def _application(table: str) -> str:
     if table in FROZEN:
-        changing = [column for column in _columns(table) if column not in FROZEN[table]]
+        # In quotes, because `primary` is a word of SQL.
+        changing = [f'"{column}"' for column in _columns(table) if column not in FROZEN[table]]
         return f"SELECT, INSERT, UPDATE ({', '.join(changing)})"
     return APPLICATION.get(table, EVERYTHING)
 
