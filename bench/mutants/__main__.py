@@ -98,6 +98,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "ValueAge.days", "ValueAge.due_at", "ValueAge.state", "unchanged_since", "_chain", "_holds",
         ),
     },
+    "vault": {"backups.vault.start": (), "backups.vault.documents": ("record_look",)},
     "clearing": {
         "backups.clearing.conditions": (),
         "backups.clearing.mandate": (),
