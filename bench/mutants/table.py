@@ -16,9 +16,9 @@ INTRODUCTION = """# Mutants
 
 Measured with `make mutants`: each function of the gate, the approvals, the leases, the digests, and the guards of
 restores, bulk changes, expiry Workers, rotation, 1Password, clearing, changes and families is broken in every way
-mutmut knows, and the tests of `tests/gate` must notice. `PARTS` in `bench/mutants/__main__.py` names the functions. A module's row is of the
-last time that all its mutants were judged. A `*` at the commit: only the functions that changed since the time before
-were judged again there. Below the table stands each survivor, with the reason.
+mutmut knows, and the tests of `tests/gate` must notice. `PARTS` in `bench/mutants/__main__.py` names the functions. A
+module's row is of the last time that all its mutants were judged. A `*` at the commit: only the functions that changed
+since the time before were judged again there. Below the table stands each survivor, with the reason.
 
 """
 OVERALL = 95.0

@@ -1,6 +1,7 @@
 """The conditions for keeping a backup in 1Password, one by one and without a row, and what a start writes."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,6 +190,16 @@ def test_what_cannot_be_kept_is_not_started(generation: Generation, started: Wor
     with pytest.raises(VaultRefused):
         start.create_keeping(generation, actor=ACTOR)
     assert len(started.done) == 2
+
+
+def test_a_backup_is_kept_now_and_recorded(generation: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, done = SimpleNamespace(title="t"), list[object]()
+    of = {(generation.pk, "Operations"): put}
+    monkeypatch.setattr(log, "transaction", nullcontext)
+    monkeypatch.setattr(onepassword_documents, "put_document", lambda given, vault: of[given.pk, vault])
+    monkeypatch.setattr(documents, "record_kept", lambda *given, **named: done.append((*given, named)))
+    assert start.keep_now(generation, "Operations", actor=ACTOR) == "t"
+    assert done == [(generation, "Operations", put, {"actor": ACTOR, "person": None})]
 
 
 # The schedule
