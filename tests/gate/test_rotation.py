@@ -113,6 +113,7 @@ def test_a_change_holds_if_it_is_newer_or_its_digest_is_there(
         ([A], [], [], Unchanged(day(1), changed=False)),
         ([B, A], [], [], Unchanged(day(4), changed=True)),
         ([B, A], [change(3.5)], [], Unchanged(day(3.5), changed=True)),
+        ([B, A], [change(None)], [], Unchanged(day(4), changed=True)),
         ([B, A], [change(3.5, parts=["metadata"])], [], Unchanged(day(1), changed=False)),
         ([B, A], [change(3.5, parts=["metadata"], new_key=True)], [], Unchanged(day(3.5), changed=True)),
         ([B, A], [change(3.5, after="c")], [], Unchanged(day(4), changed=True)),
