@@ -4,11 +4,13 @@ The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothin
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, TextField, Value
+from django.db.models.functions import Cast
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -109,15 +111,19 @@ def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
 
 
 def _parents(subjects: Iterable[str]) -> Iterator[str]:
-    """The subjects that these are right under."""
+    """The subjects that these are right under, in one query."""
+    found: list[QuerySet[Model]] = []
+    forms = []
     for kind, keys in _by_kind(subjects).items():
-        one = KINDS[kind]
+        one, rows = KINDS[kind], _rows(kind).filter(pk__in=keys)
         for parent, lookup in one.parents.items():
-            rows = _rows(kind).filter(pk__in=keys).exclude(**{lookup: None})
-            yield from (f"{parent}:{key}" for key in rows.values_list(lookup, flat=True))
+            found.append(rows.exclude(**{lookup: None}).annotate(tree_above=Cast(lookup, TextField())))
+            forms.append(f"{parent}:{{}}")
         if one.named:
-            named = _rows(kind).filter(pk__in=keys).values_list("subject", flat=True)
-            yield from (subject.partition("/")[0] for subject in named)
+            found.append(rows.annotate(tree_above=Cast("subject", TextField())))
+            forms.append("{}")
+    for at, above in _together(found, "tree_above"):
+        yield forms[at].format(above).partition("/")[0]
 
 
 def _tree(roots: Keys) -> SubjectTree:
@@ -126,10 +132,11 @@ def _tree(roots: Keys) -> SubjectTree:
     level, more = roots, False
     while any(level.values()) and not more:
         below: dict[str, list[int]] = {}
+        children = _children(level)
         for kind in KINDS:
             known = seen.setdefault(kind, {})
             left = MOST - sum(map(len, seen.values()))
-            new = [key for key in dict.fromkeys(_children(kind, level)) if key not in known]
+            new = [key for key in dict.fromkeys(children.get(kind, [])) if key not in known]
             more = more or len(new) > left
             below[kind] = new[:left]
             known |= dict.fromkeys(below[kind])
@@ -139,18 +146,35 @@ def _tree(roots: Keys) -> SubjectTree:
     return SubjectTree(subjects, [(KINDS[kind].title, number) for kind, number in counts.items()], more=more)
 
 
-def _children(kind: str, level: Keys) -> Iterator[int]:
-    """The keys of the rows of a kind whose parents are on this level."""
+def _children(level: Keys) -> Mapping[str, Sequence[int]]:
+    """The keys of the rows whose parents are on this level, by kind; in one query besides those of the functions."""
+    found = [(kind, rows) for kind in KINDS for rows in _children_of(kind, level)]
+    below: dict[str, list[int]] = {}
+    newest = [rows.order_by("-pk")[: MOST + 1] for _kind, rows in found]
+    for at, key in sorted(_together(newest, "pk"), key=lambda one: (one[0], -one[1])):
+        below.setdefault(found[at][0], []).append(key)
+    return below
+
+
+def _children_of(kind: str, level: Keys) -> Iterator[QuerySet[Model]]:
     one = KINDS[kind]
     for parent, lookup in one.parents.items():
         if keys := level.get(parent):
-            yield from _keys(_rows(kind).filter(**{f"{lookup}__in": keys}))
+            yield _rows(kind).filter(**{f"{lookup}__in": keys})
     for parent, function in one.found.items():
         if keys := level.get(parent):
-            yield from _keys(import_string(function)(keys))
+            yield import_string(function)(keys)
     names = [form.format(f"{parent}:{key}") for parent, keys in level.items() for key in keys for form in one.named]
     if names:
-        yield from _keys(_rows(kind).filter(subject__in=names))
+        yield _rows(kind).filter(subject__in=names)
+
+
+def _together(found: Sequence[QuerySet[Model]], column: str) -> Iterable[tuple[int, Any]]:
+    """A column of all these rows with the place of their query, in one query."""
+    numbered = [rows.annotate(tree_place=Value(at)).values_list("tree_place", column) for at, rows in enumerate(found)]
+    if not numbered:
+        return []
+    return numbered[0].union(*numbered[1:], all=True)
 
 
 def _rows(kind: str) -> QuerySet[Model]:
