@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Run, Schedule
@@ -55,14 +56,38 @@ class Standing:
 
 def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
     """The punctuality of these schedules, by the database's clock."""
-    now = clock.now()
-    for schedule in found:
+    now, schedules = clock.now(), list(found)
+    firings = _Firings(schedules)
+    for schedule in schedules:
         times = [schedule.next_at]
         times += islice(cron.times(schedule.expression, schedule.zone, schedule.next_at), SHOWN - 1)
-        newest = list(schedule.firings.order_by("-due_at")[:2])
-        succeeded = good(Firing.objects.filter(schedule=schedule)).order_by("-due_at").first()
-        state = _state(schedule, newest, succeeded, now)
-        yield Standing(schedule, state, newest[0] if newest else None, succeeded, times)
+        newest, before, succeeded = firings.of(schedule)
+        state = _state(schedule, newest, before, succeeded, now, running=firings.running(newest))
+        yield Standing(schedule, state, newest, succeeded, times)
+
+
+class _Firings:
+    """The two newest firings of each schedule and its newest good one, in two queries."""
+
+    def __init__(self, schedules: Iterable[Schedule]) -> None:
+        mine = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at").values("pk")
+        places = {"newest": mine[:1], "before": mine[1:2], "succeeded": good(mine)[:1]}
+        rows = Schedule.objects.filter(pk__in=[one.pk for one in schedules]).annotate(
+            **{name: Subquery(query) for name, query in places.items()}
+        )
+        self._of = {pk: keys for pk, *keys in rows.values_list("pk", *places)}
+        wanted = Firing.objects.filter(pk__in={key for keys in self._of.values() for key in keys if key})
+        found = wanted.annotate(running=Exists(Run.objects.open().filter(firing=OuterRef("pk"))))
+        self._firings = {one.pk: one for one in found}
+        self._running = {one.pk for one in found if one.running}
+
+    def of(self, schedule: Schedule) -> list[Firing | None]:
+        """The newest firing, the one before it, and the newest good one."""
+        return [self._firings.get(key) for key in self._of.get(schedule.pk, [0, 0, 0])]
+
+    def running(self, firing: Firing | None) -> bool:
+        """Whether a run of the firing is open."""
+        return firing is not None and firing.pk in self._running
 
 
 def all_() -> list[tuple[Environment | None, list[Standing]]]:
@@ -78,22 +103,29 @@ def all_() -> list[tuple[Environment | None, list[Standing]]]:
     return list(found.values())
 
 
-def good(firings: QuerySet[Firing]) -> QuerySet[Firing]:
+def good[Found: QuerySet[Firing, Any]](firings: Found) -> Found:
     """The firings whose work is done: it was begun, and each of its runs succeeded."""
     unfinished = Run.objects.filter(firing=OuterRef("pk")).exclude(state=Run.State.SUCCEEDED)
     return firings.exclude(outcome=Firing.Outcome.REFUSED).exclude(Exists(unfinished))
 
 
-def _state(schedule: Schedule, newest: list[Firing], succeeded: Firing | None, now: datetime) -> str:
+def _state(
+    schedule: Schedule,
+    newest: Firing | None,
+    before: Firing | None,
+    succeeded: Firing | None,
+    now: datetime,
+    *,
+    running: bool,
+) -> str:
     if schedule.paused_at is not None:
         return "paused"
     if now - schedule.next_at > timedelta(seconds=timing.FIRED_LATE):
         return "late"  # no sweep fires it
-    if not newest:
+    if newest is None:
         return "new"
-    if succeeded is not None and succeeded.pk == newest[0].pk:
+    if succeeded is not None and succeeded.pk == newest.pk:
         return "ok"
-    if Run.objects.open().filter(firing=newest[0]).exists():
+    if running:
         return "running"
-    before = newest[1:] and newest[1]
     return "overdue" if before and (succeeded is None or succeeded.pk != before.pk) else "late"
