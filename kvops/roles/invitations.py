@@ -4,6 +4,7 @@ The link is made when the mail is sent. No row, page, log or entry holds it. It 
 and until a password was chosen.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,8 +48,14 @@ class Invitation:
 
 def newest(person: Person) -> Invitation | None:
     """The newest invitation of the person; None if there was none."""
-    found = Notification.objects.filter(event=NotificationEvent.PERSON_INVITED, person=person).order_by("-pk").first()
-    return Invitation(found, found.delivered_at) if found else None
+    return newest_of_each([person]).get(person.pk)
+
+
+def newest_of_each(people: Iterable[Person]) -> dict[int, Invitation]:
+    """The newest invitation of each of these people, by the key of the person."""
+    found = Notification.objects.filter(event=NotificationEvent.PERSON_INVITED, person__in=people)
+    newest = found.order_by("person", "-pk").distinct("person")
+    return {one.person_id: Invitation(one, one.delivered_at) for one in newest if one.person_id}
 
 
 def waits(person: Person) -> bool:

@@ -1,5 +1,6 @@
 """The people of an installation as the pages show them: roles, state, last sign-in and pending requests."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,13 +62,23 @@ class AskedChange:
 
 def everybody() -> list[ShownPerson]:
     """Everybody with a login or a role, now or earlier, by name."""
-    return [shown(person) for person in Person.objects.known().order_by("name", "pk")]
+    return _shown(list(Person.objects.known().order_by("name", "pk")))
 
 
 def shown(person: Person) -> ShownPerson:
     """One person with roles, logins and the newest invitation."""
-    held = person.grants.filter(revoked_at=None).select_related("approval", "recovery").order_by("granted_at")
-    return ShownPerson(person, list(held), list(person.logins.all()), invitations.newest(person))
+    return _shown([person])[0]
+
+
+def _shown(people: list[Person]) -> list[ShownPerson]:
+    grants, logins = defaultdict(list), defaultdict(list)
+    held = RoleGrant.objects.filter(person__in=people, revoked_at=None).select_related("approval", "recovery")
+    for grant in held.order_by("granted_at"):
+        grants[grant.person_id].append(grant)
+    for user in User.objects.filter(person__in=people):
+        logins[user.person_id].append(user)
+    newest = invitations.newest_of_each(people)
+    return [ShownPerson(one, grants[one.pk], logins[one.pk], newest.get(one.pk)) for one in people]
 
 
 def open_requests() -> Iterable[ApprovalRequest]:
