@@ -16,9 +16,9 @@ were read, also while the protection is not known.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,10 +64,21 @@ Lock, Problem = BucketProtection.Lock, BucketProtection.Problem
 
 def known(environment: Environment) -> BucketProtection:
     """The protection of the bucket: Cloudflare's answer of the last hour, or the reason why it is not known."""
-    found = BucketProtection.objects.filter(environment=environment).first()
+    return known_of([environment])[environment.pk]
+
+
+def known_of(environments: Collection[Environment], now: datetime | None = None) -> dict[int, BucketProtection]:
+    """The same for the buckets of several environments, by the key of the environment; `now` if the caller knows it."""
+    found = {row.environment_id: row for row in BucketProtection.objects.filter(environment__in=environments)}
+    now = now or (clock.now() if any(row.known for row in found.values()) else None)
+    return {one.pk: _known(one, found.get(one.pk), now) for one in environments}
+
+
+def _known(environment: Environment, found: BucketProtection | None, now: datetime | None) -> BucketProtection:
     if found is None or found.of != _of(environment):
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
-    if found.known and _is_old(found):
+    found.environment = environment
+    if found.known and (now is None or _is_old(found, now)):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
         found.deletes, found.expiry, found.proposals = [], None, None
     return found
@@ -290,8 +301,8 @@ def _of(environment: Environment) -> str:
     )
 
 
-def _is_old(protection: BucketProtection) -> bool:
-    return protection.read_at is None or -clock.seconds_until(protection.read_at) > timing.PROTECTION_KNOWN
+def _is_old(protection: BucketProtection, now: datetime) -> bool:
+    return protection.read_at is None or (now - protection.read_at).total_seconds() > timing.PROTECTION_KNOWN
 
 
 def _may_pass(error: CloudflareError) -> bool:

@@ -12,8 +12,8 @@ object that a prune run deleted; an object under the name of a deleted backup is
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -109,6 +109,8 @@ class BucketListings:
     environment: Environment
     listed: Run | None
     running: Run | None
+    wrong: Mapping[str, int] = field(default_factory=dict)
+    """Unexplained objects with a wrong status, by status. Each number is counted up to `COUNTED` plus one."""
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -122,22 +124,39 @@ class BucketListings:
         found = self.listed.result.get("unfinished_uploads") if self.listed else None
         return None if found is None else int(found)
 
-    @property
-    def wrong(self) -> dict[str, int]:
-        """Unexplained objects with a wrong status, by status. Each number is counted up to `COUNTED` plus one."""
-        mine = StoredObject.objects.needing_a_look().filter(environment=self.environment)
-        first, *others = (
-            mine.filter(status=status).order_by().values_list("status")[: COUNTED + 1] for status in Status
+
+def buckets(environments: Collection[Environment]) -> list[BucketListings]:
+    """The bucket listings of these environments, in their order; in two queries."""
+    runs, wrong = _newest_runs(environments), wrong_objects(environments)
+    return [
+        BucketListings(
+            one,
+            next((run for run in runs if run.subject == _subject(one) and not run.is_open), None),
+            next((run for run in runs if run.subject == _subject(one) and run.is_open), None),
+            wrong[one.pk],
         )
-        counted = Counter(status for (status,) in first.union(*others, all=True))
-        return {status.value: counted[status.value] for status in Status if counted[status.value]}
+        for one in environments
+    ]
 
 
-def buckets() -> Iterator[BucketListings]:
-    """The bucket listings of every environment, in the order of clean-up."""
-    for environment in Environment.objects.order_by("order"):
-        running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
-        yield BucketListings(environment, newest_listing(environment), running)
+def _newest_runs(environments: Collection[Environment]) -> list[Run]:
+    """The newest listing of each environment that ended, and the one in progress."""
+    mine = [Run.objects.filter(kind=Run.Kind.RECONCILE, subject=_subject(one)).order_by("-pk") for one in environments]
+    newest = [runs.filter(state=Run.State.SUCCEEDED)[:1] for runs in mine]
+    newest += [runs.filter(state__in=Run.OPEN)[:1] for runs in mine]
+    return list(newest[0].union(*newest[1:], all=True)) if newest else []
+
+
+def wrong_objects(environments: Collection[Environment]) -> dict[int, dict[str, int]]:
+    """The unexplained objects with a wrong status, by environment and status, as `BucketListings.wrong` has them."""
+    unexplained = StoredObject.objects.needing_a_look().order_by().values_list("environment", "status")
+    some = [
+        unexplained.filter(environment=one, status=status)[: COUNTED + 1] for one in environments for status in Status
+    ]
+    counted = Counter(some[0].union(*some[1:], all=True)) if some else Counter()
+    return {
+        one.pk: {status.value: n for status in Status if (n := counted[one.pk, status.value])} for one in environments
+    }
 
 
 def _subject(environment: Environment) -> str:

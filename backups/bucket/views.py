@@ -50,6 +50,8 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
     form = ObjectFilter(request.GET)
     found = list(form.objects()[:READ])
     lines, last, left = folded(found, PAGE, _backup_of)
+    environments = list(Environment.objects.order_by("order"))
+    known = bucket_protection.known_of(environments)
     context = {
         "form": form,
         "lines": lines,
@@ -58,7 +60,7 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
         "period": form.period,
         "series": size_by_day.by_day(form.period) if form.period else [],
         "note_form": note_form,
-        "buckets": list(bucket_reconcile.buckets()),
+        "buckets": [(one, known[one.environment.pk]) for one in bucket_reconcile.buckets(environments)],
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],
         "notable": form.notable(),
         "may_operate": request.user.has_perm("kvops.operate"),

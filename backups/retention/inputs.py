@@ -94,22 +94,21 @@ class Retention:
     def of(self, generations: Iterable[Generation]) -> list[Kept]:
         """The verdict on each of these existing backups, whose namespace and environment were fetched with them."""
         found = list(generations)
+        strange = {each.environment_id: each.environment for each in found}
+        strange = {pk: one for pk, one in strange.items() if pk not in self._protections}
+        if strange:
+            self._protections.update(bucket_protection.known_of([*strange.values()], self.now))
         unseen = [each.pk for each in found if each.pk not in self._held]
         if unseen:
             held = holds.holds_of(unseen)
             self._held.update((pk, held.get(pk, ())) for pk in unseen)
         facts = (_facts(each, self._locked(each)) for each in found)
         verdicts = decide(facts, self.rules, self.successors, self._held, self.now)
-        return [Kept(each, verdict, self._protection(each)) for each, verdict in zip(found, verdicts, strict=True)]
-
-    def _protection(self, generation: Generation) -> BucketProtection:
-        environment = generation.environment
-        if environment.pk not in self._protections:
-            self._protections[environment.pk] = bucket_protection.known(environment)
-        return self._protections[environment.pk]
+        known = self._protections
+        return [Kept(each, verdict, known[each.environment_id]) for each, verdict in zip(found, verdicts, strict=True)]
 
     def _locked(self, generation: Generation) -> Locked | None:
-        return bucket_protection.last_locked_until(generation, self._protection(generation))
+        return bucket_protection.last_locked_until(generation, self._protections[generation.environment_id])
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
         """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""

@@ -1,6 +1,6 @@
 """Alarms and protection of the buckets: `{% load bucket %}`."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from django import template
 from django.conf import settings
@@ -33,23 +33,24 @@ def total_size(line: FoldedLine[StoredObject]) -> str:
 @register.inclusion_tag("includes/alarms.html")
 def bucket_alarms() -> dict[str, object]:
     """The alarms of the buckets."""
-    return {"alarms": in_order(alarms())}
+    environments = _environments()
+    return {"alarms": in_order([*differing(environments), *unprotected(environments)])}
 
 
-def alarms() -> list[Alarm]:
-    """Alarms for buckets that differ from the backups, are not locked, are not private or are not known."""
-    return [*differing(), *unprotected()]
-
-
-def differing() -> list[Alarm]:
+def differing(environments: Collection[Environment] | None = None) -> list[Alarm]:
     """Alarms for buckets that differ from the backups."""
-    return [alarm for bucket in bucket_reconcile.buckets() for alarm in _differences(bucket)]
+    found = bucket_reconcile.buckets(_environments() if environments is None else environments)
+    return [alarm for bucket in found for alarm in _differences(bucket)]
 
 
-def unprotected() -> list[Alarm]:
+def unprotected(environments: Collection[Environment] | None = None) -> list[Alarm]:
     """Alarms for buckets that are not locked, are not private or are not known."""
-    environments = Environment.objects.order_by("order")
-    return [alarm for one in environments for alarm in _unprotected(one, bucket_protection.known(one))]
+    known = bucket_protection.known_of(_environments() if environments is None else environments)
+    return [alarm for protection in known.values() for alarm in _unprotected(protection.environment, protection)]
+
+
+def _environments() -> list[Environment]:
+    return list(Environment.objects.order_by("order"))
 
 
 def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
@@ -110,9 +111,9 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
 
 
 @register.inclusion_tag("storage/protection.html")
-def bucket_protection_card(environment: Environment) -> dict[str, object]:
+def bucket_protection_card(protection: BucketProtection) -> dict[str, object]:
     """The protection of an environment's bucket, its age, and the next step for each problem."""
-    protection = bucket_protection.known(environment)
+    environment = protection.environment
     root = bucket_access.root(environment)
     return {
         "environment": environment,

@@ -35,7 +35,9 @@ class Command(BaseCommand):
         except run_driver.AlreadyOpen as error:
             raise CommandError(str(error)) from error
         run_to_end.to_the_end(run, self.stderr)
-        bucket = bucket_reconcile.BucketListings(environment, listed=run, running=None)
+        bucket = bucket_reconcile.BucketListings(
+            environment, run, None, bucket_reconcile.wrong_objects([environment])[environment.pk]
+        )
         counts, wrong = dict(bucket.counts), bool(bucket.wrong or bucket.uploads)
         if options["json"]:
             found = {"environment": environment.slug, "ok": not wrong, **counts, "unfinished_uploads": bucket.uploads}
