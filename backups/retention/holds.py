@@ -6,9 +6,12 @@ The backup that a deletion relied on is held for good. One of a cache is held as
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from enum import IntEnum
+from itertools import chain
+from typing import Any
 
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import BigIntegerField, F, IntegerField, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Now, Substr
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -19,59 +22,90 @@ from kvops.models import Category, Run
 from kvops.wording import say
 
 State = CleanupStage.State
+_ABOUT = "generation:"
+
+
+class _Kind(IntEnum):
+    """The kinds of holds, in the order in which a page names them."""
+
+    PIN = 0
+    CLEANUP = 1
+    RESTORE = 2
+    CHANGE = 3
+    RUN = 4
+
+
+type _Held = tuple[int, int, int, Hold]
+"""The kind of a hold, the row that holds, the backup, and the hold."""
 
 
 def holds_of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
-    """The holds on each of these backups."""
+    """The holds on each of these backups, in two queries: one of the clean-ups, and one of everything else."""
     found: dict[int, list[Hold]] = defaultdict(list)
-    for source in (_pins, _cleanups, _restores, _changes, _runs):
-        for pk, hold in source(pks):
-            found[pk].append(hold)
+    for _kind, _row, pk, hold in sorted(chain(_cleanups(pks), _others(pks)), key=lambda held: held[:3]):
+        found[pk].append(hold)
     return found
 
 
-def _pins(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    for pin in Pin.objects.in_force().filter(generation__in=pks).select_related("person").order_by("pk"):
-        sentence = say(_("%(name)s pinned it: %(reason)s"), name=pin.person.name, reason=pin.reason)
-        yield pin.generation_id, Hold(sentence, f"{reverse('backups:generation', args=[pin.generation_id])}#pins")
-
-
-def _cleanups(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+def _cleanups(pks: Collection[int]) -> Iterator[_Held]:
     """Holds of clean-ups: an open one needs its backup, a deletion keeps it; for a cache, while it can be undone."""
     undoable = Q(run__finished_at__gt=Now() - timedelta(seconds=timing.UNDO_WITHIN))
     over = Q(state__in=[State.CONFIRMED, State.ACCEPTED])
     forgotten = over & Q(request__category=Category.CACHE) & ~undoable
     stages = CleanupStage.objects.filter(generation__in=pks).exclude(state=State.ENDED).exclude(forgotten)
-    for stage in stages.select_related("request__family", "environment").order_by("pk"):
+    for stage in stages.select_related("request__family", "environment"):
         done = stage.state not in CleanupStage.BEFORE_DELETION
         sentence = _("The deletion of %(what)s relied on it.") if done else _("The clean-up of %(what)s needs it.")
-        yield stage.generation_id or 0, Hold(say(sentence, what=stage), reverse("backups:stage", args=[stage.pk]))
+        hold = Hold(say(sentence, what=stage), reverse("backups:stage", args=[stage.pk]))
+        yield _Kind.CLEANUP, stage.pk, stage.generation_id or 0, hold
 
 
-def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+def _others(pks: Collection[int]) -> Iterator[_Held]:
+    """Holds of pins, restores, changes, and runs: verifications, checks, drills and any other run about a backup."""
     restores = Restore.objects.exclude(state__in=Restore.OVER)
-    for restore in restores.filter(Q(generation__in=pks) | Q(safety__in=pks)).order_by("pk"):
-        hold = Hold(say(_("Restore %(pk)s needs it."), pk=restore.pk), reverse("backups:restore", args=[restore.pk]))
-        if restore.is_bulk:
-            address = reverse("backups:bulk_change", args=[restore.pk])
-            hold = Hold(say(_("Bulk change %(pk)s needs it."), pk=restore.pk), address)
-        yield from ((pk, hold) for pk in (restore.generation_id, restore.safety_id) if pk is not None and pk in pks)
-
-
-def _changes(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    for change in KeyChange.objects.filter(generation__in=pks).exclude(state__in=KeyChange.OVER).order_by("pk"):
-        hold = Hold(say(_("Change %(pk)s needs it."), pk=change.pk), reverse("backups:change", args=[change.pk]))
-        yield change.generation_id or 0, hold
-
-
-def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    """Holds of runs: verifications, checks, drills and any other run about a backup."""
-    about = Run.objects.open().filter(subject__in=[f"generation:{pk}" for pk in pks])
-    pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
-    verified = Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
-    checked = Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
+    changes = KeyChange.objects.filter(generation__in=pks).exclude(state__in=KeyChange.OVER)
+    about = Run.objects.open().filter(subject__in=[f"{_ABOUT}{pk}" for pk in pks])
+    verified = Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN)
+    checked = Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN)
     drilled = DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN)
-    compared = Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
-    pairs += verified.union(checked, drilled.values_list("generation", "drill__run"), compared)
-    for pk, run in sorted(set(pairs)):
-        yield pk, Hold(say(_("Run %(pk)s reads it."), pk=run), reverse("run", args=[run]))
+    compared = Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN)
+    named = Cast(Substr("subject", len(_ABOUT) + 1), BigIntegerField())
+    pinned = Pin.objects.in_force().filter(generation__in=pks)
+    rows = _rows(_Kind.PIN, pinned, F("generation"), first=Cast("person__name", TextField()), second=F("reason")).union(
+        _rows(
+            _Kind.RESTORE, restores.filter(generation__in=pks), F("generation"), first=Cast("operation", TextField())
+        ),
+        _rows(_Kind.RESTORE, restores.filter(safety__in=pks), F("safety"), first=Cast("operation", TextField())),
+        _rows(_Kind.CHANGE, changes, F("generation")),
+        _rows(_Kind.RUN, about, named),
+        _rows(_Kind.RUN, verified, F("pk"), by="verify_run"),
+        _rows(_Kind.RUN, checked, F("generation"), by="run"),
+        _rows(_Kind.RUN, drilled, F("generation"), by="drill__run"),
+        _rows(_Kind.RUN, compared, F("other"), by="run"),
+    )
+    for kind, row, pk, first, second in rows:
+        yield kind, row, pk, _hold(kind, row, pk, first, second)
+
+
+def _rows(
+    kind: int, found: QuerySet[Any], backup: Any, *, by: str = "pk", first: Any = None, second: Any = None
+) -> QuerySet[Any, Any]:
+    """The kind, the row that holds, the backup, and two texts. A row that is found twice holds once."""
+    empty = Value("", TextField())
+    told = {"hold_first": first or empty, "hold_second": second or empty}
+    numbered = found.order_by().annotate(hold=Value(kind, IntegerField()), hold_by=F(by), held=backup, **told)
+    return numbered.values_list("hold", "hold_by", "held", "hold_first", "hold_second")
+
+
+def _hold(kind: int, row: int, pk: int, first: str, second: str) -> Hold:
+    match kind:
+        case _Kind.PIN:
+            sentence = say(_("%(name)s pinned it: %(reason)s"), name=first, reason=second)
+            return Hold(sentence, f"{reverse('backups:generation', args=[pk])}#pins")
+        case _Kind.RESTORE if first:
+            return Hold(say(_("Bulk change %(pk)s needs it."), pk=row), reverse("backups:bulk_change", args=[row]))
+        case _Kind.RESTORE:
+            return Hold(say(_("Restore %(pk)s needs it."), pk=row), reverse("backups:restore", args=[row]))
+        case _Kind.CHANGE:
+            return Hold(say(_("Change %(pk)s needs it."), pk=row), reverse("backups:change", args=[row]))
+    return Hold(say(_("Run %(pk)s reads it."), pk=row), reverse("run", args=[row]))
