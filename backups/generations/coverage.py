@@ -17,10 +17,10 @@ from django.db.models import Max, Min, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
-from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
-from kvops.inventory import families as key_families
 from kvops.models import Category, Environment, Family, Namespace
+from kvops.overview.estate import Estate, questions as estate_questions
+from kvops.overview.gather import Gathered, Question, ask, moment
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
 """The order of the families on pages."""
@@ -75,12 +75,17 @@ class Coverage:
 
 
 def of_all() -> list[Coverage]:
-    """The coverage of each family in each environment; caches without any backup are left out."""
-    namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
-    verified = _of_each(Generation.objects.of_kv().verified().here())
-    now, has_keys = clock.now(), _has_keys()
-    families = Family.objects.order_by("binding", "pattern")
-    return coverage_of(families, namespaces, verified=verified, has_keys=has_keys, now=now)
+    """The coverage of each family in each environment, in three queries; caches without any backup are left out."""
+    answers = ask({**estate_questions(trend=False), "kinds": _kinds()}, {})
+    estate = Estate(answers)
+    counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
+    return coverage_of(
+        estate.families,
+        [held.namespace for held in estate.holdings],
+        verified=_of_each(answers),
+        has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
+        now=answers.now,
+    )
 
 
 def coverage_of(
@@ -150,24 +155,31 @@ def _ever_finished() -> list[KindOfBackup]:
     return [KindOfBackup(Generation(**{name: row[name] for name in _KIND}), row["since"]) for row in found]
 
 
-def _of_each(backups: GenerationQuerySet) -> list[KindOfBackup]:
-    """These backups by set of prefixes, newest first, in two queries: one selects the newest, the other reads them."""
-    lasting = backups.exclude(purpose=Purpose.INVESTIGATION)
-    found = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
-    since = {row["newest"]: row["since"] for row in found}
-    generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
-    return [KindOfBackup(generation, since[generation.pk]) for generation in generations]
+def _kinds() -> Question:
+    """Each set of prefixes with verified backups: the newest, and the moment of the oldest."""
+    lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION).order_by()
+    kinds = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
+    return kinds.values_list("newest", "since")
 
 
-def _has_keys() -> Mapping[tuple[int, int], bool]:
-    """Whether a family had keys in a namespace at the newest scan; no entry before the first scan."""
-    return {
-        (holding.namespace.pk, row.family.pk): holding.keys > 0
-        for row in key_families.in_environments()
-        if row.family
-        for holding in row.holdings
-        if holding.keys is not None
-    }
+def _of_each(answers: Gathered) -> list[KindOfBackup]:
+    """The verified backups by set of prefixes, newest first."""
+    since = {newest: moment(first) for newest, first in answers["kinds"]}
+    found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
+    return [KindOfBackup(one, at) for one in found for at in [since[one.pk]] if at]
+
+
+def _of_each(answers: Gathered) -> tuple[list[KindOfBackup], list[KindOfBackup]]:
+    """The verified backups by set of prefixes, newest first, and all that were ever finished."""
+    since = {row[4]: moment(row[5]) for row in answers["kinds"] if row[4]}
+    found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
+    verified = [KindOfBackup(one, at) for one in found for at in [since[one.pk]] if at]
+    ever = []
+    for namespace, prefixes, patterns, purpose, _newest, _since, first in answers["kinds"]:
+        if at := moment(first):
+            like = Generation(namespace_id=namespace, prefixes=prefixes, patterns=patterns, purpose=purpose)
+            ever.append(KindOfBackup(like, at))
+    return verified, ever
 
 
 def _newest_backup(

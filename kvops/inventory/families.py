@@ -257,8 +257,8 @@ class FamilyRow:
 def in_environments() -> Sequence[FamilyRow]:
     """Every family with its keys per environment; a binding ends with the row of its unclassified keys."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
-    newest = {namespace.pk: Scan.objects.newest(namespace) for namespace in namespaces}
-    found = ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values() if scan])
+    newest = {scan.namespace_id: scan for scan in Scan.objects.newest_of_each()}
+    found = ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values()])
     keys = {(row.scan_id, row.family_id): row.keys for row in found}
     families: dict[str, list[Family | None]] = {namespace.binding: [] for namespace in namespaces}
     for family in Family.objects.select_related("registration").order_by("binding", "pattern"):
@@ -271,7 +271,7 @@ def in_environments() -> Sequence[FamilyRow]:
                 Holding(namespace, keys.get((scan.pk, family.pk if family else None), 0) if scan else None)
                 for namespace in namespaces
                 if namespace.binding == binding
-                for scan in [newest[namespace.pk]]
+                for scan in [newest.get(namespace.pk)]
             ],
         )
         for binding in sorted(families)

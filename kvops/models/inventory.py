@@ -43,6 +43,12 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         """The newest complete scan of the namespace, or of a prefix of it; it holds the counts."""
         return self.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").first()
 
+    def newest_of_each(self) -> "ScanQuerySet":
+        """The newest complete scan of every namespace."""
+        mine = self.complete().filter(namespace=models.OuterRef("pk")).order_by("-completed_at", "-pk")
+        newest = Namespace.objects.annotate(newest=models.Subquery(mine.values("pk")[:1]))
+        return self.filter(pk__in=newest.values("newest"))
+
     def odd(self) -> "ScanQuerySet":
         """Scans with unexplained deletions or unexpected keys."""
         return self.filter(Q(unexplained__gt=0) | Q(unexpected__gt=0))

@@ -79,8 +79,11 @@ class Column:
         return sum(held.total for held in self.holdings)
 
 
-def questions() -> dict[str, Question]:
-    """The environments, namespaces and families, the counts of the last 30 days, and the scans under way."""
+def questions(*, trend: bool = True) -> dict[str, Question]:
+    """The environments, namespaces and families, the counts of the newest scans, and the scans under way.
+
+    With `trend` the counts are those of the last 30 days.
+    """
     complete = Scan.objects.complete().filter(namespace=OuterRef("pk")).order_by("-completed_at", "-pk")
     newest = {name: Subquery(complete.values(name)[:1]) for name in ("pk", "completed_at", "prefix")}
     namespaces = Namespace.objects.order_by("environment__order", "binding")
@@ -88,7 +91,8 @@ def questions() -> dict[str, Question]:
     # The last scan of each day has the trend. The newest one may be older than that.
     daily = Scan.objects.last_of_each_day(timezone.localdate() - timedelta(days=TREND_DAYS)).order_by()
     of_namespaces = named.order_by().values(counted=F("newest"))
-    counted = ScanCount.objects.filter(scan__in=daily.values(counted=F("pk")).union(of_namespaces))
+    scans = daily.values(counted=F("pk")).union(of_namespaces) if trend else of_namespaces
+    counted = ScanCount.objects.filter(scan__in=scans)
     return {
         "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),
         "namespaces": named.values_list("pk", "environment_id", "binding", "newest", "at", "only"),
