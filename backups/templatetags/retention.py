@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django import template
+from django.utils import timezone
 
 from backups.models import Generation, Pin, PruneEntry
+from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops import timing
 from kvops.models import Person, Role
@@ -17,8 +19,18 @@ SHOWN = 20
 
 @register.inclusion_tag("retention/_dates.html")
 def retention_dates(kept: Kept, folded: bool = False) -> dict[str, object]:
-    """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons, perhaps folded."""
-    return {"kept": kept, "folded": folded}
+    """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons.
+
+    Folded, the line that stays has the nearest date: the first one that is not over, or the state without a date.
+    """
+    verdict = kept.verdict
+    if verdict.state == State.DUE:
+        nearest = "due"
+    elif verdict.may_from and verdict.may_from > timezone.now():
+        nearest = "may"
+    else:
+        nearest = "goes" if verdict.state.goes else ""
+    return {"kept": kept, "folded": folded, "nearest": nearest}
 
 
 @register.filter
