@@ -59,6 +59,7 @@ REASONS: dict[str, str] = {
     ),
     r'references\.answer: - follow_up: str = "",\n\+ follow_up: str = "XXXX",$': "a text that is no choice is none",
     r"after_check\.start: - found \|= columns(.*)\n\+ found = columns\1$": "nothing was found before",
+    r'door\._answer: - (key = .*) else ""\n\+ \1 else "XXXX"$': "without a rule a call is refused all the same",
     r'door\._answer: - (.*)"(X-Kvops-\w+)"(.*)\n\+ \1"(?i:\2)"\3$': "a header may be written either way",
     r"(canonical_evidence|reveal\.reveal): - (.*)(ensure_ascii|allow_nan|masked)=False(.*)\n\+ \2\3=None\4$": (
         "no is no"
