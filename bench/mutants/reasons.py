@@ -3,7 +3,7 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"(?:approvals|cleanup|clearing|changes|families|roles|worker_expiry)\.\w+\.\w+: - "
+    r"(?:approvals|cleanup|clearing|changes|families|roles|vault|worker_expiry)\.\w+\.\w+: - "
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
@@ -58,6 +58,7 @@ REASONS: dict[str, str] = {
         "it is the only table of the query, and the lock is a stronger one"
     ),
     r'references\.answer: - follow_up: str = "",\n\+ follow_up: str = "XXXX",$': "a text that is no choice is none",
+    r"scheduled: - begun\.refused \+= (.*)\n\+ begun\.refused = \1$": "nothing was refused before",
     r"after_check\.start: - found \|= columns(.*)\n\+ found = columns\1$": "nothing was found before",
     r'door\._answer: - (key = .*) else ""\n\+ \1 else "XXXX"$': "without a rule a call is refused all the same",
     r'door\._answer: - (.*)"(X-Kvops-\w+)"(.*)\n\+ \1"(?i:\2)"\3$': "a header may be written either way",
