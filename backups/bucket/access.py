@@ -61,7 +61,7 @@ def store(environment: Environment) -> Iterator[R2Store]:
         refused_tokens.note_refused(environment, environment.r2_access_key_id, unknown, Skew.Service.R2)
         raise
     else:
-        if bucket.time() is not None:
+        if bucket.answered:
             refused_tokens.note_accepted(environment, environment.r2_access_key_id, ["bucket"])
     finally:
         bucket.close()

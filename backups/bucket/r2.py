@@ -73,7 +73,8 @@ class R2Store:
         _check_endpoint(endpoint, allowed_hosts)
         self._client = _client(endpoint, (access_key_id, secret_access_key), (connect_timeout, read_timeout), attempts)
         self._clock = RemoteClock()
-        self._client.meta.events.register("after-call.s3", self._note_date)
+        self.answered = False
+        self._client.meta.events.register("after-call.s3", self._note_answer)
         self._client.meta.events.register_last("before-call.s3", _expect_nothing)
         self._client.meta.events.register("before-send.s3", _only_to(allowed_hosts))
 
@@ -179,7 +180,8 @@ class R2Store:
         """The store's clock in its newest answer, in seconds since 1970; None before the first answer."""
         return self._clock.time()
 
-    def _note_date(self, parsed: dict[str, Any], **_: object) -> None:
+    def _note_answer(self, parsed: dict[str, Any], **_: object) -> None:
+        self.answered = True
         self._clock.hear(parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
     def _stored_sha256(self, key: str) -> bytes:

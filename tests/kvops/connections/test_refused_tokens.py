@@ -4,12 +4,13 @@ import pytest
 
 from audit import log
 from backups.bucket import access, protection
+from backups.bucket.r2 import R2Store
 from backups.bucket.store import CredentialsRefused
 from backups.models import BucketProtection
 from kvops.cloudflare import AuthError
 from kvops.connections import clients, refused_tokens as noted
 from kvops.inventory import scan as inventory_scan
-from kvops.models import AnswerCount, Notification, RefusedToken, Run
+from kvops.models import AnswerCount, Notification, RefusedToken, Run, Skew
 from kvops.notifications import refused_tokens
 from kvops.refusals import Sentence
 from kvops.runs import announcements
@@ -117,6 +118,17 @@ def test_a_key_that_r2_does_not_know_has_one_too(
     with access.store(environment) as store:
         store.page("")
     assert RefusedToken.objects.filter(over_at=None).count() == 0
+
+
+def test_a_key_is_accepted_also_by_a_store_that_tells_no_time(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = estate.qa.environment
+    noted.note_refused(environment, environment.r2_access_key_id, {"bucket": 401}, Skew.Service.R2)
+    monkeypatch.setattr(R2Store, "time", lambda _store: None)
+    with access.store(environment) as store:
+        store.page("")
+    assert not RefusedToken.objects.filter(over_at=None).exists()
 
 
 def test_a_failure_of_another_kind_is_told_all_the_same(people: make.People, estate: make.Estate) -> None:
