@@ -1,0 +1,123 @@
+"""Every page takes few queries and is small, and a list takes no more of them for more rows."""
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from audit.actions import Action
+from kvops.models import Category, Key, Scan
+from tests import make
+from tests.audit.make import write
+from tests.backups.retention.backups_of_any_age import backup_of_age
+from tests.kvops.approvals.test_pages import ask
+from tests.signing import signed_in
+from tests.test_doors import DOORS, VISITORS, DoorsWorld, world
+
+__all__ = ["world"]
+
+MOST, LARGEST = 12, 300 * 1024
+"""Queries of a page, with those of its frame, and bytes of its HTML."""
+
+STORY = "the story of its operation, level by level"
+NEXT = "the conditions of the next step, each derived by the code that decides it"
+ESTATE = "the estate, each feature with its own rows"
+PEOPLE = "the reasons why a change of roles cannot be asked for, one by one"
+DATES = "the dates of backups, and the holds on them"
+CODE = "what each environment has deployed, and its searches"
+
+MORE: dict[str, tuple[int, str]] = {
+    "backups:backups": (21, DATES),
+    "backups:bulk_change": (22, NEXT),
+    "backups:certificate": (60, NEXT),
+    "backups:check": (43, STORY),
+    "backups:cleanup": (208, NEXT),
+    "backups:cleanup_new": (13, NEXT),
+    "backups:clearing": (25, NEXT),
+    "backups:drill": (15, STORY),
+    "backups:drills": (17, STORY),
+    "backups:family_bench": (17, ESTATE),
+    "backups:family_shapes": (13, ESTATE),
+    "backups:generation": (40, STORY),
+    "backups:history": (13, ESTATE),
+    "backups:investigation": (24, STORY),
+    "backups:masters": (26, STORY),
+    "backups:prune": (21, STORY),
+    "backups:restore": (26, STORY),
+    "backups:retention": (20, DATES),
+    "backups:stage": (56, NEXT),
+    "backups:stage_live": (15, NEXT),
+    "backups:stage_references": (17, NEXT),
+    "backups:worker": (15, NEXT),
+    "categories": (18, ESTATE),
+    "deployed-code": (14, CODE),
+    "doctor": (30, ESTATE),
+    "environments": (21, ESTATE),
+    "expiry": (19, ESTATE),
+    "home": (18, ESTATE),
+    "key": (19, ESTATE),
+    "person": (44, PEOPLE),
+    "references": (22, CODE),
+    "references-environment": (22, CODE),
+    "references-search": (21, CODE),
+    "runbook": (25, STORY),
+    "runbook-entry": (17, STORY),
+    "runbook-file": (22, STORY),
+}
+"""Pages that take more queries: how many at most, and why."""
+
+LISTS = (
+    "/approvals/",
+    "/audit/",
+    "/backups/",
+    "/backups/history/",
+    "/keys/qa/SETTINGS/",
+    "/people/",
+    "/retention/",
+    "/runs/",
+    "/schedules/",
+)
+
+
+def asked(browser: Client, address: str) -> tuple[int, int]:
+    """The queries and the bytes of a page; the savepoints are those of the test."""
+    with CaptureQueriesContext(connection) as queries:
+        size = len(b"".join(browser.get(address)))
+    return sum("SAVEPOINT" not in query["sql"] for query in queries), size
+
+
+def test_every_page_takes_few_queries_and_is_small(world: DoorsWorld, people: make.People) -> None:
+    browser, at = signed_in(people.operator), VISITORS.index("operator")
+    queries, sizes = {}, {}
+    for name, door in DOORS.items():
+        if door.get[at] == 200:
+            before = transaction.savepoint_create()
+            queries[name], sizes[name] = asked(browser, reverse(name, args=door.at(world)) + door.query)
+            transaction.savepoint_rollback(before)
+    most = {name: MORE.get(name, (MOST, ""))[0] for name in queries}
+    assert {name: found for name, found in queries.items() if found > most[name]} == {}
+    assert {name: size for name, size in sizes.items() if size > LARGEST} == {}
+
+
+@pytest.mark.django_db
+def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people: make.People) -> None:
+    make.family("master:", Category.LEGACY)
+    browser, numbers = signed_in(people.operator), dict.fromkeys(LISTS, 0)
+    for rows in (range(3), range(3, 12)):
+        for number in rows:
+            more_rows(estate, people, number)
+        counted = {address: asked(browser, address)[0] for address in LISTS}
+        grown = {address: (numbers[address], found) for address, found in counted.items() if found != numbers[address]}
+        assert not (rows[0] and grown), grown
+        numbers = counted
+
+
+def more_rows(estate: make.Estate, people: make.People, number: int) -> None:
+    """A backup, its run, an approval, a key, a person and an entry of the audit log more."""
+    made = backup_of_age(estate.qa, 2, prefixes=[f"master:{number}:"])
+    write(Action.GENERATION_VERIFIED, subject=f"generation:{made.pk}")
+    ask(people.operator2, estate.qa.environment, f"stage:{number + 100}")
+    scan, _new = Scan.objects.get_or_create(namespace=estate.qa, run=made.run, defaults={"keys": 1})
+    Key.objects.create(namespace=estate.qa, name=f"master:{number}:x", first_seen=scan)
+    make.person(f"reader{number}")
