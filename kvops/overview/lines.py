@@ -117,7 +117,7 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
     return sorted(merged.values(), key=_place)
 
 
-def _place(line: Line) -> tuple[object, ...]:
+def _place(line: Line) -> tuple[int, bool, bool, datetime]:
     elsewhere = line.urgency != Urgency.STEP and not line.of_production
     return (line.urgency, elsewhere, line.since is None, line.since or NEVER)
 
