@@ -117,8 +117,12 @@ def test_requests_are_found_by_the_words_the_reader_sees(
     for text in ("復元", "削除 mail:", "削除 master: mail:"):
         assert "依頼" not in found(operator, text), text
     assert f"/cleanup/{stage.request_id}/" in [url for _title, url in found(operator, "クリーンアップ master:")["依頼"]]
-    operator.cookies["django_language"] = "en"
-    assert "Requests" not in found(operator, "lete")
+
+
+def test_a_word_is_of_a_label_from_its_beginning_and_in_japanese_as_a_part() -> None:
+    assert matching.read("delete mail:").besides("delete keys") == ["mail:"]
+    assert matching.read("lete mail:").besides("delete keys") is None
+    assert matching.read("削除").besides("キーの削除") == []
 
 
 def test_backups_and_runs_are_found_by_their_kind_and_family(operator: Client) -> None:
