@@ -30,8 +30,11 @@ class Keyboards:
 def people(product: Product, browser: Browser) -> Iterator[Keyboards]:
     """Three people, signed in once for all tests."""
     with signing_in(product, browser) as sign_in:
-        names = ("operator", "reviewer", "auditor")
-        yield Keyboards(*(Keyboard(sign_in(who, viewport=SHORT, reduced_motion="reduce")) for who in names))
+
+        def opened(who: str) -> Keyboard:
+            return Keyboard(sign_in(who, viewport=SHORT, reduced_motion="reduce"))
+
+        yield Keyboards(opened("operator"), opened("reviewer"), opened("auditor"))
 
 
 def test_a_person_signs_in_and_skips_to_the_content(product: Product, browser: Browser) -> None:

@@ -26,7 +26,7 @@ class ReloadedJob(BrowserJob):
 @pytest.fixture
 def job(sign_in: SignIn) -> ReloadedJob:
     """An operator and a reviewer, signed in."""
-    return ReloadedJob(*(sign_in(who, java_script_enabled=False) for who in ("operator", "reviewer")))
+    return ReloadedJob(sign_in("operator", java_script_enabled=False), sign_in("reviewer", java_script_enabled=False))
 
 
 def test_a_key_is_cleaned_up_in_qa_without_a_script(product: Product, job: ReloadedJob) -> None:

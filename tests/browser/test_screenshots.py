@@ -334,7 +334,7 @@ def _violations(page: Page, look: str) -> list[dict[str, Any]]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(Axe().axe_script)
         page.evaluate(EACH_COLOUR_ONCE)
-    rules = {"runOnly": COLOURS} if look == "dark" else {"rules": {"target-size": {"enabled": True}}}
+    rules: dict[str, Any] = {"runOnly": COLOURS} if look == "dark" else {"rules": {"target-size": {"enabled": True}}}
     options = {"resultTypes": ["violations"], **rules}
     found: list[dict[str, Any]] = page.evaluate("async options => (await axe.run(options)).violations", options)
     return found
