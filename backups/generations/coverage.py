@@ -159,7 +159,8 @@ def _kinds() -> Question:
     """Each set of prefixes with verified backups: the newest, and the moment of the oldest."""
     lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION).order_by()
     kinds = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
-    return kinds.values_list("newest", "since")
+    found: Question = kinds.values_list("newest", "since")
+    return found
 
 
 def _of_each(answers: Gathered) -> list[KindOfBackup]:
@@ -167,19 +168,6 @@ def _of_each(answers: Gathered) -> list[KindOfBackup]:
     since = {newest: moment(first) for newest, first in answers["kinds"]}
     found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
     return [KindOfBackup(one, at) for one in found for at in [since[one.pk]] if at]
-
-
-def _of_each(answers: Gathered) -> tuple[list[KindOfBackup], list[KindOfBackup]]:
-    """The verified backups by set of prefixes, newest first, and all that were ever finished."""
-    since = {row[4]: moment(row[5]) for row in answers["kinds"] if row[4]}
-    found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
-    verified = [KindOfBackup(one, at) for one in found for at in [since[one.pk]] if at]
-    ever = []
-    for namespace, prefixes, patterns, purpose, _newest, _since, first in answers["kinds"]:
-        if at := moment(first):
-            like = Generation(namespace_id=namespace, prefixes=prefixes, patterns=patterns, purpose=purpose)
-            ever.append(KindOfBackup(like, at))
-    return verified, ever
 
 
 def _newest_backup(

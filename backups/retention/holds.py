@@ -94,7 +94,8 @@ def _rows(
     empty = Value("", TextField())
     told = {"hold_first": first or empty, "hold_second": second or empty}
     numbered = found.order_by().annotate(hold=Value(kind, IntegerField()), hold_by=F(by), held=backup, **told)
-    return numbered.values_list("hold", "hold_by", "held", "hold_first", "hold_second")
+    told_of: QuerySet[Any, Any] = numbered.values_list("hold", "hold_by", "held", "hold_first", "hold_second")
+    return told_of
 
 
 def _hold(kind: int, row: int, pk: int, first: str, second: str) -> Hold:

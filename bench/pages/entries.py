@@ -60,7 +60,7 @@ def contents(sizes: Sizes, now: datetime) -> Iterator[Content]:
     for run in range(sizes.runs):
         for place, told in enumerate((*_of_run(run), *_of_people(run, sizes))):
             at = now.astimezone(UTC) - timedelta(seconds=sizes.seconds_before(run + place / 10))
-            common = {"environment": ENVIRONMENTS[run % 2], "actor_id": None, "details": {}}
+            common: dict[str, Any] = {"environment": ENVIRONMENTS[run % 2], "actor_id": None, "details": {}}
             yield Content(**{**common, **told}, seq=run * 10 + place + 1, at=at, digest="")
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -31,7 +32,8 @@ def fill() -> dict[str, float]:
     places = {one.environment.slug: one.pk for one in Namespace.objects.filter(binding="SETTINGS")}
     roles = {"reader": "Operator", "reviewer": "Reviewer"}
     people = {word: Person.objects.get(name=name).pk for word, name in roles.items()}
-    params = {"now": clock.now(), **places, **people}
+    now = clock.now()
+    params: dict[str, Any] = {"now": now, **places, **people}
     statements = list(rows.statements(sizes))
     tables = list(dict.fromkeys(["audit_entry", *(table for table, _statement in statements)]))
     with atomic(), connection.cursor() as cursor:
@@ -42,7 +44,7 @@ def fill() -> dict[str, float]:
             for table, statement in statements:
                 cursor.execute(statement, params)
                 _say(begun, f"{cursor.rowcount} rows of {table}")
-            entries.fill(sizes, params["now"])
+            entries.fill(sizes, now)
             _say(begun, f"{sizes.entries} entries")
         _say(begun, "indexes")
         for table in tables:

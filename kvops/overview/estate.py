@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils import timezone
 
@@ -91,7 +92,7 @@ def questions(*, trend: bool = True) -> dict[str, Question]:
     # The last scan of each day has the trend. The newest one may be older than that.
     daily = Scan.objects.last_of_each_day(timezone.localdate() - timedelta(days=TREND_DAYS)).order_by()
     of_namespaces = named.order_by().values(counted=F("newest"))
-    scans = daily.values(counted=F("pk")).union(of_namespaces) if trend else of_namespaces
+    scans: QuerySet[Any, Any] = daily.values(counted=F("pk")).union(of_namespaces) if trend else of_namespaces
     counted = ScanCount.objects.filter(scan__in=scans)
     return {
         "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),

@@ -131,7 +131,7 @@ def folded(lines: Sequence[Line]) -> tuple[Sequence[Line], Sequence[Line]]:
     if len(lines) <= SHOWN:
         return lines, []
     seen: set[str] = set()
-    firsts, alike = [], []
+    firsts, alike = list[int](), list[int]()
     for at, line in enumerate(lines):
         (alike if line.kind in seen else firsts).append(at)
         seen |= {line.kind} - {""}

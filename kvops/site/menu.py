@@ -61,7 +61,7 @@ class NavEnvironment:
 def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
     prefix = get_script_prefix()
-    badges = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
+    badges: Any = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
     # Where the menu counts no stop and no rollback, there is none to read.
     stops = SimpleLazyObject(lambda: _stops() if _counts(badges, "kvops.site.badges.stops") else [])
     rolled_back = SimpleLazyObject(

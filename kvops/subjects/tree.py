@@ -174,7 +174,8 @@ def _together(found: Sequence[QuerySet[Model]], column: str) -> Iterable[tuple[i
     numbered = [rows.annotate(tree_place=Value(at)).values_list("tree_place", column) for at, rows in enumerate(found)]
     if not numbered:
         return []
-    return numbered[0].union(*numbered[1:], all=True)
+    together: Iterable[tuple[int, Any]] = numbered[0].union(*numbered[1:], all=True)
+    return together
 
 
 def _rows(kind: str) -> QuerySet[Model]:
