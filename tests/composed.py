@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.fakes.cloudflare import FakeCloudflare, Permission
+from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeMail
@@ -16,7 +16,6 @@ DEPLOY = Path(__file__).parent.parent / "deploy"
 EXAMPLE = (DEPLOY / "environments.example.toml").read_text("utf-8")
 MASTERS = "CREATE TABLE masters (type TEXT, id TEXT, name TEXT, updated_at TEXT, PRIMARY KEY (type, id));"
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
-TOKENS: tuple[Permission, ...] = ("read", "write")
 
 
 class Outside:
@@ -33,7 +32,7 @@ class Outside:
             self._account(slug, one["account_id"], one["kv"], one["d1"][0]["database_id"])
 
     def _account(self, slug: str, account: str, kv: list[dict[str, str]], database_id: str) -> None:
-        for permission in TOKENS:
+        for permission in ("read", "write"):
             self.cloudflare.add_token(f"{slug}-{permission}-token", account=account, permission=permission)
         for one in kv:
             self.cloudflare.add_namespace(account, one["namespace_id"], f"{slug}-{one['binding']}")
@@ -55,7 +54,7 @@ class Outside:
         """The files that the references of the example name."""
         found = {f"{slug}_slack_webhook": self.slack.webhook for slug in self.environments}
         for slug, bucket in self.buckets.items():
-            found |= {f"{slug}_{name}_token": f"{slug}-{name}-token" for name in TOKENS}
+            found |= {f"{slug}_{name}_token": f"{slug}-{name}-token" for name in ("read", "write")}
             found |= {f"{slug}_r2_key": bucket.access_key_id, f"{slug}_r2_secret": bucket.secret_access_key}
         return found
 
