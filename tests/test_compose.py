@@ -1,18 +1,12 @@
-"""The commands of docker-compose.yml, as processes: the same order, settings, secrets and health checks.
-
-Cloudflare, R2, Slack and the mail server are fakes, so loopback hosts stand for theirs. `KVOPS_TESTING` shortens the
-waits. Else each process has the environment of its service, and one folder has the secrets of all.
-"""
+"""The commands of docker-compose.yml, as processes: the same order, settings, secrets and health checks."""
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -21,12 +15,8 @@ import httpx
 import pytest
 from pyrage import x25519
 
-from kvops.references.report import Hit, Report, dumps
 from sandbox import postgres
-from tests import make
 from tests.clusters import until
-from tests.composed import NAMES, Outside, outside
-from tests.plain_browser import PlainBrowser
 from tests.test_deploy import ROOT, composition, dockerfile
 
 HOST = "kvops.example.com"
@@ -35,8 +25,8 @@ HOST = "kvops.example.com"
 class Composition:
     """The services as processes on this machine, each in the environment that Compose gives it."""
 
-    def __init__(self, folder: Path, owner_url: str, given: Outside) -> None:
-        self.folder, self.outside = folder, given
+    def __init__(self, folder: Path, owner_url: str) -> None:
+        self.folder = folder
         self.services = composition(folder)["services"]
         self.port = free_port()
         self.started: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,12 +40,10 @@ class Composition:
             "age_identity": str(identity),
             "digest_key": "$d" * 30,
             "review_identity": str(x25519.Identity.generate()),
-            **given.secrets,
         }
         (folder / "secrets").mkdir()
         for name, secret in secrets.items():
             (folder / "secrets" / name).write_text(secret)
-        given.fill(folder / "config", folder / "secrets")
         self.recipients = f"{identity.to_public()},{x25519.Identity.generate().to_public()}"
 
     def environ(self, name: str) -> dict[str, str]:
@@ -63,7 +51,7 @@ class Composition:
         here = {key: value.replace("/run/secrets", str(self.folder / "secrets")) for key, value in given.items()}
         image = {"PORT": str(self.port), "KVOPS_STATIC_ROOT": str(self.folder / "static"), "HOME": str(self.folder)}
         path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"}
-        return here | image | path | self.outside.settings | {"KVOPS_AGE_RECIPIENTS": self.recipients}
+        return here | image | path | {"KVOPS_AGE_RECIPIENTS": self.recipients}
 
     def command(self, name: str) -> list[str]:
         own = [words for instruction, words in dockerfile() if instruction == "CMD"]
@@ -73,12 +61,6 @@ class Composition:
         return subprocess.run(
             command, env=self.environ(name), cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
         )
-
-    def manage(self, name: str, *command: str) -> str:
-        """What a command of `manage.py` says in a service."""
-        done = self.run(name, "python", "manage.py", *command)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -115,8 +97,8 @@ def free_port() -> int:
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
     """The composition after `migrate`, the first of its services."""
     folder = tmp_path_factory.mktemp("compose")
-    with outside() as given, postgres.serving(folder / "postgres", durable=False) as owner_url:
-        found = Composition(folder, owner_url, given)
+    with postgres.serving(folder / "postgres", durable=False) as owner_url:
+        found = Composition(folder, owner_url)
         migrated = found.run("migrate", *found.command("migrate"))
         assert migrated.returncode == 0, migrated.stderr
         yield found
@@ -134,76 +116,17 @@ def test_a_process_that_is_not_there_is_not_healthy(compose: Composition) -> Non
 
 
 def test_each_command_of_the_composition_runs_in_its_order_and_stops_in_time(compose: Composition) -> None:
-    people = ("--operator", "operator@example.com", "--reviewer", "reviewer@example.com")
-    asked = compose.manage("worker", "setup_people", *people)
-    assert f"https://{HOST}/account/password/reset/key/" in asked
-    for kind in ("environments", "policy"):
-        applied = compose.manage("worker", f"apply_{kind}", str(compose.folder / "config" / f"{kind}.toml"))
-        assert applied.startswith("Applied."), applied
-    compose.manage("sweep", "collectstatic", "--no-input", "-v0")
+    assert compose.run("sweep", "python", "manage.py", "collectstatic", "--no-input", "-v0").returncode == 0
     for name in ("web", "worker", "sweep"):
         compose.start(name)
     for name in ("web", "worker", "sweep"):
         until(f"{name} is healthy", partial(compose.healthy, name))
     until("all is ready", lambda: compose.get("/readyz").text == "ok\n")
-    links = re.findall(r"https://\S+", asked)
-    with browser(compose, "operator", links[0]) as operator, browser(compose, "reviewer", links[1]) as reviewer:
-        walk(operator, reviewer)
-    assert (compose.outside.left("qa"), compose.outside.left("production")) == ([], list(NAMES))
-    examined = compose.manage("worker", "doctor")
+    assert compose.get("/account/login/").status_code == 200
+    people = ("--operator", "o@example.com", "--reviewer", "r@example.com")
+    asked = compose.run("sweep", "python", "manage.py", "setup_people", *people)
+    assert f"https://{HOST}/account/password/reset/key/" in asked.stdout
+    examined = compose.run("worker", "python", "manage.py", "doctor").stdout
     assert "ok        Database role: kvops_app" in examined
     assert "ok        Digest key" in examined
     assert {name: compose.stop(name) for name in ("sweep", "worker", "web")} == {"sweep": 0, "worker": 0, "web": 0}
-
-
-def browser(compose: Composition, name: str, link: str) -> PlainBrowser:
-    """The browser of a person who chose a password by their link, and signed in."""
-    opened = PlainBrowser(f"https://{HOST}", compose.port)
-    opened.open(link)
-    opened.press("Choose the password", dict.fromkeys(["password1", "password2"], make.PASSWORD))
-    opened.open("/account/login/")
-    opened.press("Sign In", {"login": f"{name}@example.com", "password": make.PASSWORD})
-    return opened
-
-
-def walk(operator: PlainBrowser, reviewer: PlainBrowser) -> None:
-    """The main job of two people in QA, from the scan to the proof, by the buttons of the pages."""
-    search(operator)
-    for slug in ("qa", "production"):
-        operator.open(f"/keys/{slug}/SETTINGS/?prefix=master:")
-        operator.press("Scan now")
-        until(f"{slug} is scanned", partial(shows, operator, f"/keys/{slug}/SETTINGS/?prefix=master:", "3 keys match"))
-    operator.open("/keys/qa/SETTINGS/?prefix=master:")
-    operator.follow("Request a clean-up")
-    operator.press("Request it and prepare", {"reason": "Migrated to D1."})
-    operator.press("Record it for all", {"kind": "falls_back", "reason": "It reads D1 first."})
-    card = operator.path
-    until("it can be submitted", partial(offers, operator, card, "Submit for approval"))
-    operator.press("Submit for approval")
-    request = operator.follow("Open the request")
-    assert "Delete 3 keys" in request.text
-    reviewer.open(operator.path)
-    reviewer.press("Approve", {"confirm": "qa-SETTINGS", **dict.fromkeys(reviewer.page.boxes("accept_"), "on")})
-    operator.open(card)
-    operator.press("Delete 3 keys", {"confirm": "qa-SETTINGS"})
-    until("the keys are proven gone", partial(offers, operator, card, "Record it, and prepare Production"))
-
-
-def shows(browser: PlainBrowser, address: str, words: str) -> bool:
-    """Whether the page at an address has these words."""
-    return words in browser.open(address).text
-
-
-def offers(browser: PlainBrowser, address: str, label: str) -> bool:
-    """Whether the page at an address has this button."""
-    browser.open(address)
-    return browser.has(label)
-
-
-def search(operator: PlainBrowser) -> None:
-    """Bring the report of a search of the code, which found two places."""
-    context = ("const key = name;", "use(key);", "}")
-    hits = [Hit(f"src/{name}.ts", 7, 3, "certain", "read", "SETTINGS master:*", "use(key)", context) for name in "ab"]
-    report = dumps(Report("4f2a91c" + "0" * 33, 3, datetime.now(UTC), tuple(hits), ()))
-    operator.open("/references/qa/")
-    operator.press("Store this search", files={"report": ("hits.json", report, "application/json")})
