@@ -241,7 +241,11 @@ def test_a_stage_that_went_on_meanwhile_is_left(world: GateWorld, rule: Clearing
     asked = list[object]()
 
     def filtered(**of: object) -> SimpleNamespace:
-        return SimpleNamespace(select_related=lambda *names: asked.append((of, names)) or [stage, other, ended])
+        def related(*names: str) -> list[CleanupStage]:
+            asked.append((of, names))
+            return [stage, other, ended]
+
+        return SimpleNamespace(select_related=related)
 
     ended = CleanupStage.objects.get(request=done.get())
     with gate.past_the_triggers():

@@ -107,7 +107,7 @@ def test_a_body_of_the_largest_size_is_read(at_the_door: Door) -> None:
 @pytest.mark.parametrize("name", ["Timestamp", "Nonce", "Signature"])
 def test_a_call_without_a_header_is_unsigned(at_the_door: Door, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[object]()
-    monkeypatch.setattr(door, "_why_not", lambda _rule, call, _key, sent: seen.append((call, sent)) or "unsigned")
+    monkeypatch.setattr(door, "_why_not", lambda _rule, call, _key, sent: noted(seen, (call, sent), "unsigned"))
     sent = {f"x-kvops-{one}": one for one in ("timestamp", "nonce", "signature") if one != name.lower()}
     door._answer(RequestFactory().post(PATH, BODY, "application/json", headers=sent), 4, at_the_door.take)
     given = [sent.get(f"x-kvops-{one}", "") for one in ("timestamp", "nonce", "signature")]
@@ -117,13 +117,19 @@ def test_a_call_without_a_header_is_unsigned(at_the_door: Door, name: str, monke
 def test_numbers_are_counted_for_a_minute_and_dropped_after_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, counts = list[str](), [door.PER_MINUTE, door.PER_MINUTE + 1]
     monkeypatch.setattr(QuerySet, "delete", lambda query: asked.append(where(query)))
-    monkeypatch.setattr(QuerySet, "count", lambda query: asked.append(where(query)) or counts.pop(0))
+    monkeypatch.setattr(QuerySet, "count", lambda query: noted(asked, where(query), counts.pop(0)))
     assert (door._too_many(rule_of()), door._too_many(rule_of())) == (False, True)
     old = '"backups_workernonce"."at" < (STATEMENT_TIMESTAMP() - 0:15:00)'
     assert asked == [old, RECENT, old, RECENT]
 
 
 RECENT = '("backups_workernonce"."at" > (STATEMENT_TIMESTAMP() - 0:01:00) AND "backups_workernonce"."rule_id" = 4)'
+
+
+def noted[T](into: list[Any], fact: object, answer: T) -> T:
+    """The answer of a stand-in, which notes what it was given."""
+    into.append(fact)
+    return answer
 
 
 def where(query: QuerySet[Any]) -> str:
@@ -147,12 +153,12 @@ class Rounds:
 
     @staticmethod
     def first(of: "Rounds") -> Any:
-        return lambda query: of.done.append(where(query)) or of.found
+        return lambda query: noted(of.done, where(query), of.found)
 
     @staticmethod
     def update(of: "Rounds") -> Any:
-        return lambda query, **values: (
-            of.done.append((where(query), {name: type(one).__name__ for name, one in values.items()})) or 1
+        return lambda query, **values: noted(
+            of.done, (where(query), {name: type(one).__name__ for name, one in values.items()}), 1
         )
 
 
@@ -175,12 +181,13 @@ FOUND = '("backups_workerround"."rule_id" = 4 AND "backups_workerround"."token" 
 
 def test_the_first_question_begins_a_round(held: Rounds) -> None:
     rule = rule_of()
-    assert rounds._allow(rule, ASK) == ("begun", rule, ASK, ApprovalRequest(pk=3))
+    begun: object = rounds._allow(rule, ASK)
+    assert begun == ("begun", rule, ASK, ApprovalRequest(pk=3))
     assert held.done == [("alone", 4), FOUND, ("hours", 4)]
 
 
 def running(**values: object) -> WorkerRound:
-    run = Run(pk=8, state=values.pop("state", "running"), stop_requested_by=values.pop("stop", ""))
+    run = Run(pk=8, state=str(values.pop("state", "running")), stop_requested_by=str(values.pop("stop", "")))
     return WorkerRound(**{"pk": 7, "approval_id": 3, "run": run, **values})
 
 
@@ -235,7 +242,7 @@ def test_a_round_is_written_with_its_run_and_entry(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(rules, "scope_digest", lambda given: "s" if given is rule else "")
     monkeypatch.setattr(standing, "carry", carry)
     monkeypatch.setattr(run_driver, "create", create)
-    monkeypatch.setattr(QuerySet, "create", lambda _query, **named: done.append(named) or WorkerRound(pk=7))
+    monkeypatch.setattr(QuerySet, "create", lambda _query, **named: noted(done, named, WorkerRound(pk=7)))
     monkeypatch.setattr(procedures, "begun", lambda *given: {"begun": given})
     monkeypatch.setattr(rounds, "record", lambda *given, **named: done.append((*given, named)))
     assert rounds._begin(rule, ASK, approval) is carried
