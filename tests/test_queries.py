@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.actions import Action
-from kvops.models import Category, Key, Scan
+from kvops.models import Key, Scan
 from tests import make
 from tests.audit.make import write
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -25,45 +25,45 @@ NEXT = "the conditions of the next step, each derived by the code that decides i
 ESTATE = "the estate, each feature with its own rows"
 PEOPLE = "the reasons why a change of roles cannot be asked for, one by one"
 DATES = "the dates of backups, and the holds on them"
+D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 CODE = "what each environment has deployed, and its searches"
 
 MORE: dict[str, tuple[int, str]] = {
     "backups:backups": (21, DATES),
-    "backups:bulk_change": (22, NEXT),
+    "backups:bulk_change": (14, NEXT),
     "backups:certificate": (60, NEXT),
-    "backups:check": (43, STORY),
-    "backups:cleanup": (208, NEXT),
+    "backups:check": (21, STORY),
+    "backups:cleanup": (180, NEXT),
     "backups:cleanup_new": (13, NEXT),
-    "backups:clearing": (25, NEXT),
-    "backups:drill": (15, STORY),
+    "backups:clearing": (24, NEXT),
     "backups:drills": (17, STORY),
     "backups:family_bench": (17, ESTATE),
     "backups:family_shapes": (13, ESTATE),
     "backups:generation": (40, STORY),
     "backups:history": (13, ESTATE),
-    "backups:investigation": (24, STORY),
-    "backups:masters": (26, STORY),
-    "backups:prune": (21, STORY),
-    "backups:restore": (26, STORY),
+    "backups:investigation": (17, STORY),
+    "backups:masters": (38, D1),
+    "backups:prune": (14, STORY),
+    "backups:restore": (16, STORY),
     "backups:retention": (20, DATES),
-    "backups:stage": (56, NEXT),
+    "backups:stage": (43, NEXT),
     "backups:stage_live": (15, NEXT),
     "backups:stage_references": (17, NEXT),
     "backups:worker": (15, NEXT),
-    "categories": (18, ESTATE),
+    "categories": (17, ESTATE),
     "deployed-code": (14, CODE),
     "doctor": (30, ESTATE),
     "environments": (21, ESTATE),
-    "expiry": (19, ESTATE),
+    "expiry": (17, ESTATE),
     "home": (18, ESTATE),
-    "key": (19, ESTATE),
+    "key": (18, ESTATE),
     "person": (44, PEOPLE),
     "references": (22, CODE),
     "references-environment": (22, CODE),
     "references-search": (21, CODE),
-    "runbook": (25, STORY),
-    "runbook-entry": (17, STORY),
-    "runbook-file": (22, STORY),
+    "runbook": (27, STORY),
+    "runbook-entry": (16, STORY),
+    "runbook-file": (24, STORY),
 }
 """Pages that take more queries: how many at most, and why."""
 
@@ -97,12 +97,13 @@ def test_every_page_takes_few_queries_and_is_small(world: DoorsWorld, people: ma
             transaction.savepoint_rollback(before)
     most = {name: MORE.get(name, (MOST, ""))[0] for name in queries}
     assert {name: found for name, found in queries.items() if found > most[name]} == {}
+    loose = {name: queries[name] for name, (number, _why) in MORE.items() if queries[name] < number - 3}
+    assert loose == {}, "these pages take fewer queries than are written here"
     assert {name: size for name, size in sizes.items() if size > LARGEST} == {}
 
 
 @pytest.mark.django_db
 def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people: make.People) -> None:
-    make.family("master:", Category.LEGACY)
     browser, numbers = signed_in(people.operator), dict.fromkeys(LISTS, 0)
     for rows in (range(3), range(3, 12)):
         for number in rows:
