@@ -20,4 +20,4 @@ def create() -> None:
         for email, (role, password) in PEOPLE.items():
             user = people_setup.add(email, Role(role), actor=log.Actor(None, "cli:sandbox"))
             user.set_password(password)
-            user.save()
+            user.save(update_fields=["password"])
