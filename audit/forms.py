@@ -42,7 +42,7 @@ class _ActorField(forms.ChoiceField):
 
     def valid_value(self, value: str) -> bool:
         """Whether the value is an actor of the log."""
-        return Entry.objects.filter(actor=value).exists()
+        return "\x00" not in value and Entry.objects.filter(actor=value).exists()
 
 
 def _grouped(actors: Sequence[str], chosen: str) -> _Choices:

@@ -197,6 +197,7 @@ def test_the_people_commands_and_parts_of_the_product_are_offered_as_actors(read
     assert offered == [person, "cli:ops@host", "system:sweep"]
     assert shown(reader, f"?actor={quote(person)}") == [1]
     assert shown(reader, "?actor=tried@example.com") == [4]
+    assert reader.get("/audit/?actor=a%00b").status_code == 200
 
 
 def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
