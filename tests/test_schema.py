@@ -29,12 +29,20 @@ NEWER = {
     for table, columns in database_roles.compared_columns().items()
     for column in columns
 } | {
+    "- kvops_person: grant DELETE, INSERT, SELECT, UPDATE TO application",
+    "+ kvops_person: grant INSERT, SELECT TO application",
+    "+ kvops_person: grant UPDATE (language) TO application",
+    "- kvops_user: grant DELETE, INSERT, SELECT, UPDATE TO application",
+    "+ kvops_user: grant INSERT, SELECT TO application",
+    "+ kvops_user: grant UPDATE (is_active) TO application",
+    "+ kvops_user: grant UPDATE (last_login) TO application",
+    "+ kvops_user: grant UPDATE (password) TO application",
     "- kvops_rolegrant: grant DELETE, INSERT, SELECT, UPDATE TO application",
     "+ kvops_rolegrant: grant INSERT, SELECT TO application",
     "+ kvops_rolegrant: grant UPDATE (revoked_at) TO application",
     "+ kvops_rolegrant: grant UPDATE (revoked_by) TO application",
 }
-"""Grants that `setup_roles` gives today, and did not give with the seventy; and one that it gave."""
+"""Grants that `setup_roles` gives today, and did not give with the seventy; and those that it gave."""
 LATER = {"backups_keychange": set(), "backups_restore": {"operation"}}
 """What the verification of the audit log reads and the two migrations of each app do not make: tables, or columns."""
 

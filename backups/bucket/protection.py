@@ -78,7 +78,8 @@ def _known(environment: Environment, found: BucketProtection | None, now: dateti
     if found is None or found.of != _of(environment):
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     found.environment = environment
-    if found.known and (now is None or _is_old(found, now)):
+    read = (now - found.read_at).total_seconds() if now and found.read_at else None
+    if found.known and (read is None or read > timing.PROTECTION_KNOWN):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
         found.deletes, found.expiry, found.proposals = [], None, None
     return found
@@ -101,9 +102,8 @@ def last_locked_until(generation: Generation, protection: BucketProtection) -> L
     """
     if not generation.is_here:
         return None
-    return lock_rules.locked_until_by(
-        rules_of(protection), generation.stem, generation.finished_at or generation.started_at
-    )
+    finished = generation.finished_at or generation.started_at
+    return lock_rules.locked_until_by(rules_of(protection), generation.stem, finished)
 
 
 def lock_of(generation: Generation) -> BucketProtection.Lock:
@@ -269,14 +269,12 @@ def _tell(protection: BucketProtection) -> None:
     lines = [say(_("Lock: %(state)s"), state=Lock(protection.lock).label)]
     if protection.problem:
         lines.append(say(Problem(protection.problem).label))
-    if protection.wider:
-        lines.append(
-            say(_("Lock rules that cover more than the backups: %(rules)s"), rules=", ".join(protection.wider))
-        )
-    if protection.deletes:
-        lines.append(say(_("Lifecycle rules that delete backups: %(rules)s"), rules=", ".join(protection.deletes)))
-    if protection.public:
-        lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(protection.public)))
+    if wider := ", ".join(protection.wider):
+        lines.append(say(_("Lock rules that cover more than the backups: %(rules)s"), rules=wider))
+    if deletes := ", ".join(protection.deletes):
+        lines.append(say(_("Lifecycle rules that delete backups: %(rules)s"), rules=deletes))
+    if hosts := ", ".join(protection.public):
+        lines.append(say(_("Public at: %(hosts)s"), hosts=hosts))
     title = _("The bucket protection of %(environment)s is incomplete")
     outbox.post(
         NotificationEvent.BUCKET_UNPROTECTED,
@@ -296,19 +294,13 @@ def _action(protection: BucketProtection) -> Action:
 
 
 def _of(environment: Environment) -> str:
-    return (
-        f"{environment.account_id} {environment.r2_endpoint} {environment.r2_bucket}/{bucket_access.root(environment)}"
-    )
-
-
-def _is_old(protection: BucketProtection, now: datetime) -> bool:
-    return protection.read_at is None or (now - protection.read_at).total_seconds() > timing.PROTECTION_KNOWN
+    place = f"{environment.r2_bucket}/{bucket_access.root(environment)}"
+    return f"{environment.account_id} {environment.r2_endpoint} {place}"
 
 
 def _may_pass(error: CloudflareError) -> bool:
-    later = isinstance(error, ApiError) and (
-        error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.REQUEST_TIMEOUT
-    )
+    status = error.status if isinstance(error, ApiError) else 0
+    later = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
     return later or isinstance(error, RateLimited | TransportError)
 
 

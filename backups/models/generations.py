@@ -79,7 +79,6 @@ class Generation(models.Model):
 
     A backup of master data holds rows of D1, each as the key that its dataset gives it. `source` is the origin of the
     rows, `tables` has each table with its number of rows. The namespace is that of the keys.
-
     With `exact`, the only prefix is the whole name of the only key.
 
     The first backup after a rotation of the key is digested with the older key too (`older_digest_key`), so that it can
@@ -183,8 +182,7 @@ class Generation(models.Model):
                 | (~Q(status="deleted") & Q(deleted_at__isnull=True)),
             ),
             models.CheckConstraint(
-                name="generation_whole_lost_nothing",
-                condition=~Q(status__in=["complete", "verified"]) | Q(vanished=0),
+                name="generation_whole_lost_nothing", condition=~Q(status__in=["complete", "verified"]) | Q(vanished=0)
             ),
             models.CheckConstraint(
                 name="generation_of_masters_names_its_source",
@@ -242,10 +240,7 @@ class Generation(models.Model):
 
     @property
     def is_here(self) -> bool:
-        """Whether the backup is in the current bucket of its environment.
-
-        A bucket of the same name in another account or jurisdiction is another bucket.
-        """
+        """Whether it is in its environment's bucket of today; one of the same name in another account is another."""
         now = self.environment
         known = not self.endpoint or (self.endpoint, self.account_id) == (now.r2_endpoint, now.account_id)
         return known and self.bucket == now.r2_bucket
@@ -282,9 +277,7 @@ class GenerationPart(models.Model):
     stored = models.JSONField(default=list)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["generation", "number"], name="part_number_once"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["generation", "number"], name="part_number_once")]
 
     def __str__(self) -> str:
         return self.object_key

@@ -205,7 +205,7 @@ def test_a_backup_is_kept_now_and_recorded(generation: Generation, monkeypatch: 
 # The schedule
 
 
-class Due:
+class DueKeeping:
     """The backups that wait, and the runs that a due time makes of them."""
 
     def __init__(self, environment: Environment) -> None:
@@ -228,8 +228,8 @@ class Due:
 
 
 @pytest.fixture
-def due(generation: Generation, monkeypatch: pytest.MonkeyPatch) -> Due:
-    found = Due(generation.environment)
+def due(generation: Generation, monkeypatch: pytest.MonkeyPatch) -> DueKeeping:
+    found = DueKeeping(generation.environment)
     monkeypatch.setattr(standing, "lines", found.lines)
     monkeypatch.setattr(start, "create_keeping", found.keep)
     monkeypatch.setattr(documents, "stored", found.documents)
@@ -243,19 +243,19 @@ LOOK = (
 )
 
 
-def test_a_due_time_keeps_twenty_and_looks_at_the_others(due: Due) -> None:
+def test_a_due_time_keeps_twenty_and_looks_at_the_others(due: DueKeeping) -> None:
     due.waiting, due.stored = list(range(1, 22)), True
     found = start.scheduled(due.environment, ACTOR)
     look = (LOOK[0], {**LOOK[1], "environment": due.environment})
     assert found == Begun(runs=[*(f"run of {number}" for number in range(1, 21)), look])  # type: ignore[list-item]
 
 
-def test_a_refused_backup_keeps_no_other_back(due: Due) -> None:
+def test_a_refused_backup_keeps_no_other_back(due: DueKeeping) -> None:
     due.waiting, due.refused = [1, 2], "too large"
     assert start.scheduled(due.environment, ACTOR) == Begun(runs=["run of 2"], refused=["too large"])  # type: ignore[list-item]
 
 
-def test_a_look_that_is_refused_is_told(due: Due, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_is_refused_is_told(due: DueKeeping, monkeypatch: pytest.MonkeyPatch) -> None:
     def running(*_given: object, **_named: object) -> None:
         raise VaultRefused("it runs")
 
@@ -265,12 +265,12 @@ def test_a_look_that_is_refused_is_told(due: Due, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("waiting", [[], [1]])
-def test_without_a_worker_only_what_waits_is_told(due: Due, world: World, waiting: list[int]) -> None:
+def test_without_a_worker_only_what_waits_is_told(due: DueKeeping, world: World, waiting: list[int]) -> None:
     world.seen, due.waiting, due.stored = None, waiting, True
     assert start.scheduled(due.environment, ACTOR) == Begun(refused=[start.NO_WORKER] if waiting else [])
 
 
-def test_without_a_vault_a_due_time_does_nothing(due: Due) -> None:
+def test_without_a_vault_a_due_time_does_nothing(due: DueKeeping) -> None:
     due.environment.vault, due.waiting, due.stored = "", [1], True
     assert start.scheduled(due.environment, ACTOR) == Begun()
 

@@ -30,7 +30,7 @@ PATH, BODY = "/worker/4/ask", b'{"round": "x"}'
 # The door
 
 
-class Door:
+class AskedDoor:
     """The rule behind the door and all that is asked about it; `held` changes the answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,29 +64,29 @@ class Door:
 
 
 @pytest.fixture
-def at_the_door(monkeypatch: pytest.MonkeyPatch) -> Door:
-    return Door(monkeypatch)
+def at_the_door(monkeypatch: pytest.MonkeyPatch) -> AskedDoor:
+    return AskedDoor(monkeypatch)
 
 
 def told(answer: HttpResponse) -> tuple[int, str]:
     return answer.status_code, answer.content.decode()
 
 
-def test_a_signed_call_gets_a_signed_answer(at_the_door: Door) -> None:
+def test_a_signed_call_gets_a_signed_answer(at_the_door: AskedDoor) -> None:
     answer = at_the_door.answer()
     assert (*told(answer), answer["Content-Type"]) == (200, '{"answer": "yes"}', "application/json")
     signed = signing.signature_of_answer(KEY, PATH, NONCE, 200, '{"answer": "yes"}')
     assert (answer["X-Kvops-Signature"], at_the_door.noted) == (signed, [])
 
 
-def test_too_many_signed_calls_are_told_to_come_later(at_the_door: Door) -> None:
+def test_too_many_signed_calls_are_told_to_come_later(at_the_door: AskedDoor) -> None:
     at_the_door.many = True
     answer = at_the_door.answer()
     assert (answer.status_code, json.loads(answer.content)) == (429, {"answer": "later"})
     assert answer["X-Kvops-Signature"] == signing.signature_of_answer(KEY, PATH, NONCE, 429, '{"answer": "later"}')
 
 
-def test_a_stranger_gets_one_word(at_the_door: Door) -> None:
+def test_a_stranger_gets_one_word(at_the_door: AskedDoor) -> None:
     at_the_door.why = "late"
     assert told(at_the_door.answer()) == (403, "late\n")
     assert at_the_door.noted == [(at_the_door.rule, "late")]
@@ -100,12 +100,14 @@ def test_a_stranger_gets_one_word(at_the_door: Door) -> None:
     assert len(at_the_door.noted) == 1
 
 
-def test_a_body_of_the_largest_size_is_read(at_the_door: Door) -> None:
+def test_a_body_of_the_largest_size_is_read(at_the_door: AskedDoor) -> None:
     assert told(at_the_door.answer(b" " * door.LARGEST))[1].startswith("unsigned ")
 
 
 @pytest.mark.parametrize("name", ["Timestamp", "Nonce", "Signature"])
-def test_a_call_without_a_header_is_unsigned(at_the_door: Door, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_without_a_header_is_unsigned(
+    at_the_door: AskedDoor, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = list[object]()
     monkeypatch.setattr(door, "_why_not", lambda _rule, call, _key, sent: noted(seen, (call, sent), "unsigned"))
     sent = {f"x-kvops-{one}": one for one in ("timestamp", "nonce", "signature") if one != name.lower()}
