@@ -40,9 +40,9 @@ def names(namespace: Namespace, text: str, most: int = 8) -> list[str]:
     return [one.name for one in keys.find([namespace], matching.read(text), most)]
 
 
-def run(label: str) -> Run:
+def run(label: str, number: int = 0) -> Run:
     with log.transaction():
-        return run_driver.create(Run.Kind.VERIFY, subject="generation:0", label=label, actor=make.SETUP)
+        return run_driver.create(Run.Kind.VERIFY, subject=f"generation:{number}", label=label, actor=make.SETUP)
 
 
 def test_the_key_of_this_name_comes_first_then_its_beginnings_then_its_parts(estate: make.Estate) -> None:
@@ -126,8 +126,8 @@ def test_a_word_is_of_a_label_from_its_beginning_and_in_japanese_as_a_part() -> 
 
 
 def test_backups_and_runs_are_found_by_their_kind_and_family(operator: Client) -> None:
-    for label in ("QA mail:*", "QA other:*"):
-        run(label)
+    for number, label in enumerate(("QA mail:*", "QA other:*")):
+        run(label, number)
     for language, word, group in (("ja", "読み戻し検証", "実行"), ("en", "verif", "Runs")):
         operator.cookies["django_language"] = language
         assert titles(operator, f"{word} mail", group) == ["QA mail:*"]
