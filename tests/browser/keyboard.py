@@ -28,8 +28,8 @@ class Keyboard:
     page: Page
 
     def open(self, address: str) -> None:
-        """Open a page and skip to its content."""
-        self.page.goto(address)
+        """Open a page anew and skip to its content."""
+        self.page.goto(address.partition("#")[0])
         self.skip()
 
     def skip(self) -> None:
