@@ -67,12 +67,16 @@ class Overview:
     @property
     def shown(self) -> Sequence[Line]:
         """The lines that do not fold: the worst ones, and the first of the person's own steps."""
-        return overview_lines.folded(self.lines)[0]
+        return self._folded[0]
 
     @property
     def more(self) -> Sequence[Line]:
         """The lines that fold."""
-        return overview_lines.folded(self.lines)[1]
+        return self._folded[1]
+
+    @cached_property
+    def _folded(self) -> tuple[Sequence[Line], Sequence[Line]]:
+        return overview_lines.folded(self.lines)
 
     @property
     def more_red(self) -> int:

@@ -1,4 +1,4 @@
-"""Rounds of a rule one by one: what a start writes, what ends the clean-up of a round, and how one is accepted."""
+"""Rounds of a rule one by one: the rows of a start, the end of a round's clean-up, and its acceptance."""
 
 # ruff: noqa: F811  # pytest gives the fixture by its name
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Registrations without a row: the rule of rotation, and the queries of what is registered and what waits."""
+"""Registrations without a row: the rule of rotation, and the queries of registered and waiting families."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
