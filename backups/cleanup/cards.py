@@ -19,7 +19,7 @@ from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.pages import presses, work
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
-from backups.cleanup.pages.phases import Phase, phases_of, position
+from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.stages import busy_run
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
@@ -40,8 +40,6 @@ class Card:
     shape: str
     """`done` is one folded line, `ahead` waits for the environment before, `full` has the next action."""
     phases: Sequence[Phase]
-    step: int
-    steps: int
     action: NextAction | None
     form: forms.Form | None
     run: Run | None
@@ -114,14 +112,10 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     may_freeze = stage.state in BEFORE_SUBMIT
     again = stage.reappearances.unseen().aggregate(keys=Count("pk"), last=Max("pk"))
     is_freezing = action is not None and action.url_name in {"backups:stage_freeze", "backups:stage_begin"}
-    steps = steps_of_stage(stage)
-    step, total = position(steps)
     return Card(
         stage=stage,
         shape=_shape(stage),
-        phases=phases_of(stage, steps),
-        step=step,
-        steps=total,
+        phases=phases_of(stage, steps_of_stage(stage)),
         action=action,
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,

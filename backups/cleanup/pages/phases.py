@@ -35,14 +35,6 @@ def phases_of(stage: CleanupStage, steps: Sequence[StageStep]) -> list[Phase]:
     return found
 
 
-def position(steps: Sequence[StageStep]) -> tuple[int, int]:
-    """The number of the present step, and of all steps of the plan."""
-    total = 1 + next((at for at, step in enumerate(steps) if step.phase == LAST), len(steps) - 1)
-    planned = steps[:total]
-    ahead = (at for at, step in enumerate(planned, 1) if step.state in {"current", "todo"})
-    return next(ahead, total), total
-
-
 def _titles(stage: CleanupStage) -> Sequence[str]:
     proven = _("Proven gone") if stage.names or not stage.frozen_at else _("Proven that there are none")
     return (_("Prepared"), _("Approved"), _("Deleting"), proven, _("Application checked"))
