@@ -46,9 +46,7 @@ def marks(stage: CleanupStage) -> str:
         ("accepted", "ddddd"),
     ],
 )
-def test_the_phases_follow_the_steps(
-    request_: CleanupRequest, people: make.People, reached: str, letters: str
-) -> None:
+def test_the_phases_follow_the_steps(request_: CleanupRequest, people: make.People, reached: str, letters: str) -> None:
     build = getattr(cleanup_helpers, reached)
     stage = build(request_) if reached == "stage_of" else build(request_, people)
     stage = cleanup_helpers.stage_of(stage.request)
