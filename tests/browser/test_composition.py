@@ -77,7 +77,7 @@ class Composition:
         here = {key: value.replace("/run/secrets", str(self.folder / "secrets")) for key, value in given.items()}
         image = {"PORT": str(self.port), "KVOPS_STATIC_ROOT": str(self.folder / "static"), "HOME": str(self.folder)}
         path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"}
-        return here | image | path | self.outside.settings | {"KVOPS_AGE_RECIPIENTS": self.recipients}
+        return {**here, **image, **path, **self.outside.settings, "KVOPS_AGE_RECIPIENTS": self.recipients}
 
     def command(self, name: str) -> list[str]:
         own = [words for instruction, words in dockerfile() if instruction == "CMD"]
@@ -168,7 +168,7 @@ def test_the_main_job_is_done_through_the_commands_of_the_composition(compose: C
     compose.start_proxy()
     until("all is ready", lambda: compose.get("/readyz").text == "ok\n")
     with visiting(browser, compose, re.findall(rf"https://{HOST}/account/password/reset/key/\S+", asked)) as pages:
-        walk(BrowserJob(*pages))
+        walk(BrowserJob(operator=pages[0], reviewer=pages[1]))
     assert (compose.outside.left("qa"), compose.outside.left("production")) == ([], [])
     examined = compose.run("worker", "python", "manage.py", "doctor").stdout
     assert "ok        Database role: kvops_app" in examined
