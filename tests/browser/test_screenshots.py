@@ -30,6 +30,9 @@ SETTLED = """Promise.race([
     Promise.allSettled(document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)),
     new Promise(done => setTimeout(done, 5000))])"""
 """Colours that fade into others have become these. A page that draws no frames never says so: it is not waited for."""
+TOO_WIDE = """[...document.querySelectorAll('.table-responsive')]
+    .filter(one => one.clientWidth && one.scrollWidth > one.clientWidth + 1).map(one => one.ariaLabel)"""
+"""The tables whose last columns are out of sight."""
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules of axe that depend on colours."""
 EACH_COLOUR_ONCE = """() => {
@@ -300,6 +303,7 @@ def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
     page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         yield "is wider than the window"
+    yield from (f"has a table wider than its place: {name}" for name in page.evaluate(TOO_WIDE) if look != "phone")
     for violation in _violations(page, look):
         yield f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
     yield from _scrolled(page)
