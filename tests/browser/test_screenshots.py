@@ -26,6 +26,17 @@ LOOKS: dict[str, dict[str, object]] = {
 BY_LANGUAGE = {"en": ("light", "dark", "phone"), "ja": ("japanese",)}
 """A page is the same in all looks of a language: it is opened once, and shown in each."""
 WINDOW = {"width": 1280, "height": 720}
+ZOOMED = {"width": 640, "height": 360}
+"""What a window has of CSS pixels at 200 %."""
+WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+MOVING = """[...document.querySelectorAll("body *:not(svg *)")].filter(one => ["", "::before", "::after"].some(part => {
+    const style = getComputedStyle(one, part), lasts = text => text.split(",").some(parseFloat);
+    return lasts(style.transitionDuration) || style.animationName !== "none" && lasts(style.animationDuration);
+})).map(one => one.outerHTML.slice(0, 160))"""
+"""What moves although the reader asked for less motion."""
+PRESSED = """[...document.querySelectorAll("button, .btn, .topbar, .sidebar, .filters, .shell-foot")].filter(one =>
+    one.checkVisibility() && one.getBoundingClientRect().height > 1).map(one => one.outerHTML.slice(0, 160))"""
+"""What is on paper although it can only be pressed."""
 SETTLED = """Promise.race([
     Promise.allSettled(document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)),
     new Promise(done => setTimeout(done, 5000))])"""
@@ -222,6 +233,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
                 for look in looks:
                     _change(page, look)
                     found[look] += [f"{name}: {problem}" for problem in _pictured(page, look, name)]
+                found[looks[0]] += [f"{name}: {problem}" for problem in _adapted(page)]
                 _change(page, looks[0])
             for look in looks:
                 found[look] += complaints
@@ -301,7 +313,7 @@ def _change(page: Page, look: str) -> None:
 def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
     (FOLDER / look).mkdir(parents=True, exist_ok=True)
     page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
-    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+    if page.evaluate(WIDE):
         yield "is wider than the window"
     yield from (f"has a table wider than its place: {name}" for name in page.evaluate(TOO_WIDE) if look != "phone")
     for violation in _violations(page, look):
@@ -309,12 +321,25 @@ def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
     yield from _scrolled(page)
 
 
+def _adapted(page: Page) -> Iterator[str]:
+    """The page at 200 %, for readers who asked for less motion, and on paper. The next look sets the window again."""
+    page.set_viewport_size(ZOOMED)  # type: ignore[arg-type]
+    if page.evaluate(WIDE):
+        yield "is wider than the window at 200 %"
+    page.emulate_media(reduced_motion="reduce")
+    yield from (f"moves: {one}" for one in page.evaluate(MOVING))
+    page.emulate_media(reduced_motion="no-preference", media="print")
+    yield from (f"is printed: {one}" for one in page.evaluate(PRESSED))
+    page.emulate_media(media="screen")
+
+
 def _violations(page: Page, look: str) -> list[dict[str, Any]]:
     """The broken rules of accessibility. The dark page is the light one in other colours: the rules about them run."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(Axe().axe_script)
         page.evaluate(EACH_COLOUR_ONCE)
-    options = {"resultTypes": ["violations"], **({"runOnly": COLOURS} if look == "dark" else {})}
+    rules: dict[str, Any] = {"runOnly": COLOURS} if look == "dark" else {"rules": {"target-size": {"enabled": True}}}
+    options = {"resultTypes": ["violations"], **rules}
     found: list[dict[str, Any]] = page.evaluate("async options => (await axe.run(options)).violations", options)
     return found
 
@@ -330,7 +355,7 @@ def _scrolled(page: Page) -> Iterator[str]:
     if band.count() and page.evaluate("document.querySelector('.env-band').getBoundingClientRect().top"):
         yield "loses its band when it is scrolled"
     page.evaluate("document.documentElement.lang = 'ja'")
-    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+    if page.evaluate(WIDE):
         yield "is wider than the window in Japanese"
     page.evaluate("language => { document.documentElement.lang = language }", language)
     page.evaluate("window.scrollTo({top: 0, behavior: 'instant'})")
