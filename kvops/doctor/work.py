@@ -37,7 +37,7 @@ def processes(_examined: Examined) -> Iterator[Diagnosis]:
         sentence = _("%(count)s tasks wait. Start manage.py worker, or more of them.")
         yield wrong(_("Queue"), say(sentence, count=waiting))
     else:
-        yield ok(_("Queue"), say(_("%(count)s tasks wait"), count=waiting))
+        yield ok(_("Queue"), say(_("Waiting tasks: %(count)s"), count=waiting))
     if clock.went_back():
         sentence = _("The database's clock is behind the newest entry of the audit log. Set the clock right.")
         yield wrong(_("Database clock"), sentence)

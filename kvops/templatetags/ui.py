@@ -91,6 +91,12 @@ def value_size(size: int | None, masked: object) -> str:
 
 
 @register.filter
+def person(stated: object) -> str:
+    """The name of a person, with the mail address on hover: the columns of lists are narrow."""
+    return format_html('<span title="{}">{}</span>', stated, str(stated).partition(" <")[0])
+
+
+@register.filter
 def host(url: str) -> str:
     """The host of an address, as the text of its link."""
     return urlsplit(url).netloc

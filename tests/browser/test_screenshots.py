@@ -148,7 +148,6 @@ CLINICS = "/backups/?environment=qa&purpose=routine&prefix=clinic:id:"
 STAGE = r"/cleanup/stages/\d+/"
 LINKED: dict[str, tuple[str, ...]] = {
     "backup": ("/backups/", r"/backups/\d+/"),
-    "backup-encrypted": ("/backups/?prefix=mail:", r"/backups/\d+/"),
     "change": ("/changes/?state=done", r"/changes/\d+/"),
     "change-open": ("/changes/?state=open", r"/changes/\d+/"),
     "bulk-change": ("/changes/bulk/?state=done", r"/changes/bulk/\d+/"),
