@@ -7,7 +7,6 @@ Postgres or Django make up from a table's name are left out, so that only a real
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
-from pathlib import Path
 
 from django.db.backends.utils import CursorWrapper
 
@@ -75,22 +74,6 @@ def schema(cursor: CursorWrapper, roles: Mapping[str, str]) -> str:
 def canonical(text: str) -> str:
     """Sort the blocks, the lines of a table, and what AND and OR join: their order says nothing."""
     return "\n\n".join(sorted(map(_sorted, text.strip().split("\n\n")))) + "\n"
-
-
-def renames(path: Path) -> Mapping[str, str]:
-    """Read a list of renames: `old -> new` on each line, whole words; # begins a comment."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    pairs = [line.split(" -> ") for line in lines if line]
-    return {old.strip(): new.strip() for old, new in pairs}
-
-
-def renamed(text: str, names: Mapping[str, str]) -> str:
-    """Replace whole words, all at once: what one rename yields is not renamed by another."""
-    if not names:
-        return text
-    longest_first = sorted(names, key=len, reverse=True)
-    words = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
-    return words.sub(lambda found: names[found[0]], text)
 
 
 def differences(before: str, now: str) -> Sequence[str]:
