@@ -49,6 +49,34 @@ CREATE TRIGGER audit_entry_continues_head AFTER INSERT ON audit_entry
     FOR EACH ROW EXECUTE FUNCTION audit_entry_continues_head();
 """
 
+# An entry's canonical bytes must parse to its columns (`audit.chain`): a page shows the entry that was hashed.
+CANONICAL_BYTES = """
+CREATE FUNCTION audit_entry_bytes_are_columns() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    field text;
+    expected bytea := '';
+    details bytea;
+BEGIN
+    FOREACH field IN ARRAY ARRAY[
+        'kvops-audit-1', NEW.seq::text, to_char(NEW.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        NEW.action, coalesce(NEW.actor_id::text, ''), NEW.actor, NEW.environment, NEW.subject, NEW.subject_label,
+        NEW.digest
+    ] LOOP
+        expected := expected || int4send(octet_length(convert_to(field, 'UTF8'))) || convert_to(field, 'UTF8');
+    END LOOP;
+    details := substring(NEW.canonical FROM length(expected) + 5);
+    IF substring(NEW.canonical FOR length(expected) + 4) IS DISTINCT FROM expected || int4send(length(details))
+       OR convert_from(details, 'UTF8')::jsonb IS DISTINCT FROM NEW.details THEN
+        RAISE EXCEPTION 'Audit entry %: the canonical bytes do not parse to the columns.', NEW.seq
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_entry_is_its_bytes AFTER INSERT ON audit_entry
+    FOR EACH ROW EXECUTE FUNCTION audit_entry_bytes_are_columns();
+"""
+
 # The head moves by one entry at a time, to that entry.
 HEAD_MOVES = """
 CREATE FUNCTION audit_head_follows_entry() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -66,6 +94,13 @@ CREATE TRIGGER audit_head_follows_entry BEFORE UPDATE ON audit_head
     FOR EACH ROW EXECUTE FUNCTION audit_head_follows_entry();
 """
 
+# The entries about a view and a reveal of a key's value are found by the key's name.
+# The indexes are hashes, because an entry must never fail for its index: a B-tree refuses long texts.
+FOUND_BY_KEY = """
+CREATE INDEX audit_entry_key ON audit_entry USING hash ((details -> 'key')) WHERE action = 'value.viewed';
+CREATE INDEX audit_entry_revealed ON audit_entry USING hash ((details -> 'key')) WHERE action = 'value.revealed';
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [("audit", "0001_initial")]
@@ -74,5 +109,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(HEAD, "DELETE FROM audit_head;"),
         migrations.RunSQL(APPEND_ONLY, "DROP FUNCTION audit_refuse CASCADE;"),
         migrations.RunSQL(ENTRIES, "DROP FUNCTION audit_entry_continues_head CASCADE;"),
+        migrations.RunSQL(CANONICAL_BYTES, "DROP FUNCTION audit_entry_bytes_are_columns CASCADE;"),
         migrations.RunSQL(HEAD_MOVES, "DROP FUNCTION audit_head_follows_entry CASCADE;"),
+        migrations.RunSQL(FOUND_BY_KEY, "DROP INDEX audit_entry_key, audit_entry_revealed;"),
     ]

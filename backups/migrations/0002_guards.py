@@ -1,4 +1,4 @@
-"""The rules of the database for backups, clean-ups, restores, prune requests, drills and investigations.
+"""The rules of the database for backups and everything that deletes, writes or judges keys by them.
 
 No code of the application can get around them. Constraints that Django knows stand in the models. Each function here is
 a trigger's, unless its comment says otherwise. Triggers of one table fire by the alphabet of their names. Dropping a
@@ -23,7 +23,8 @@ BEGIN
   END IF;
   IF NEW.status <> OLD.status AND (OLD.status || '>' || NEW.status) NOT IN (
       'writing>complete', 'writing>partial', 'complete>verified', 'complete>damaged', 'verified>damaged',
-      'partial>deleting', 'complete>deleting', 'verified>deleting', 'damaged>deleting', 'deleting>deleted') THEN
+      'damaged>verified', 'partial>deleting', 'complete>deleting', 'verified>deleting', 'damaged>deleting',
+      'deleting>deleted') THEN
     RAISE EXCEPTION 'a backup cannot go from % to %', OLD.status, NEW.status USING ERRCODE = 'restrict_violation';
   END IF;
   IF NEW.retain_until < OLD.retain_until THEN
@@ -102,6 +103,25 @@ CREATE TRIGGER source_guard BEFORE UPDATE ON backups_generation
   FOR EACH ROW EXECUTE FUNCTION backups_source_guard();
 """
 
+# A finished backup keeps its place, and whether it is of one exact key.
+# Only a verification at work finds a damaged backup good again.
+BACKUP_PLACES = """
+CREATE FUNCTION backups_place_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.status <> 'writing' AND (NEW.endpoint, NEW.account_id, NEW.exact)
+     IS DISTINCT FROM (OLD.endpoint, OLD.account_id, OLD.exact) THEN
+    RAISE EXCEPTION 'what a finished backup is of cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF OLD.status = 'damaged' AND NEW.status = 'verified' AND NOT EXISTS (
+      SELECT FROM kvops_run r WHERE r.id = NEW.verify_run_id AND r.kind = 'verify' AND r.state = 'running') THEN
+    RAISE EXCEPTION 'a damaged backup is verified by the run of a verification' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER place_guard BEFORE UPDATE ON backups_generation
+  FOR EACH ROW EXECUTE FUNCTION backups_place_guard();
+"""
+
 # An encrypted backup has two recipients at least. A finished backup keeps its recipients and key of digests.
 BACKUP_ENCRYPTION = """
 CREATE FUNCTION backups_encryption_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -117,6 +137,17 @@ BEGIN
 END $$;
 CREATE TRIGGER encryption_guard BEFORE INSERT OR UPDATE ON backups_generation
   FOR EACH ROW EXECUTE FUNCTION backups_encryption_guard();
+"""
+
+# The first backup after a rotation of the key is digested with the older key too. A finished backup keeps both.
+BACKUP_OLDER_KEYS = """
+CREATE FUNCTION backups_older_key_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'what a finished backup is of cannot be edited' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER older_key_guard BEFORE UPDATE ON backups_generation
+  FOR EACH ROW WHEN (OLD.status <> 'writing' AND NEW.older_digest_key IS DISTINCT FROM OLD.older_digest_key)
+  EXECUTE FUNCTION backups_older_key_guard();
 """
 
 # The contents of a finished backup are frozen. COPY brings a million names, so the triggers fire once per statement.
@@ -187,6 +218,50 @@ CREATE TRIGGER generation_guard_truncate BEFORE TRUNCATE ON backups_generation
   FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_backups();
 CREATE TRIGGER part_guard_truncate BEFORE TRUNCATE ON backups_generationpart
   FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_backups();
+"""
+
+# The row of a document in 1Password is the proof that a backup was kept. It stays one of this backup and this vault.
+DOCUMENTS = """
+CREATE FUNCTION backups_document_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    RAISE EXCEPTION 'documents in 1Password are never forgotten' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.generation_id, NEW.vault, NEW.asked_at) IS DISTINCT FROM (OLD.generation_id, OLD.vault, OLD.asked_at) THEN
+    RAISE EXCEPTION 'what a document is of cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state = 'waiting' AND OLD.state <> 'waiting' THEN
+    RAISE EXCEPTION 'a document that was kept does not wait again' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER document_guard BEFORE UPDATE OR DELETE ON backups_vaultdocument
+  FOR EACH ROW EXECUTE FUNCTION backups_document_guard();
+CREATE TRIGGER document_guard_truncate BEFORE TRUNCATE ON backups_vaultdocument
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_backups();
+"""
+
+# A case of differences keeps what it is about, and a closed case stays as it was closed.
+CASES = """
+CREATE FUNCTION backups_case_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a case of differences is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF OLD.closed_at IS NOT NULL THEN
+    RAISE EXCEPTION 'a closed case of differences cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.id, NEW.environment_id, NEW.dataset_id, NEW.source, NEW.failed_id, NEW.opened_by_id, NEW.opened_at)
+     IS DISTINCT FROM
+     (OLD.id, OLD.environment_id, OLD.dataset_id, OLD.source, OLD.failed_id, OLD.opened_by_id, OLD.opened_at) THEN
+    RAISE EXCEPTION 'what a case of differences is about cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER case_guard BEFORE UPDATE OR DELETE ON backups_differencecase
+  FOR EACH ROW EXECUTE FUNCTION backups_case_guard();
+CREATE TRIGGER case_guard_truncate BEFORE TRUNCATE ON backups_differencecase
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_case_guard();
 """
 
 # A pin is set once, removed once and never deleted.
@@ -275,6 +350,16 @@ BEGIN
 END $$;
 CREATE TRIGGER exact_guard BEFORE UPDATE ON backups_cleanuprequest
   FOR EACH ROW EXECUTE FUNCTION backups_exact_guard();
+
+CREATE FUNCTION backups_only_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.only <> OLD.only THEN
+    RAISE EXCEPTION 'what a clean-up is of cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER only_guard BEFORE UPDATE ON backups_cleanuprequest
+  FOR EACH ROW EXECUTE FUNCTION backups_only_guard();
 """
 
 # A stage moves as drawn, keeps its target, and keeps its names and evidence once they are approved.
@@ -286,7 +371,7 @@ BEGIN
   END IF;
   IF NEW.state <> OLD.state AND (OLD.state || '>' || NEW.state) NOT IN (
       'waiting>frozen', 'frozen>backed_up', 'backed_up>verified', 'verified>checked',
-      'verified>submitted', 'checked>submitted', 'submitted>approved', 'approved>deleting',
+      'verified>submitted', 'verified>deleting', 'checked>submitted', 'submitted>approved', 'approved>deleting',
       'deleting>deleted', 'deleted>confirmed', 'confirmed>accepted', 'frozen>confirmed',
       'backed_up>frozen', 'verified>frozen', 'checked>frozen', 'submitted>frozen', 'approved>frozen',
       'waiting>ended', 'frozen>ended', 'backed_up>ended', 'verified>ended', 'checked>ended',
@@ -364,7 +449,8 @@ BEGIN
         OR EXISTS (SELECT FROM backups_cleanupentry e WHERE e.stage_id = NEW.id AND e.name <> q.prefix))) THEN
     RAISE EXCEPTION 'a clean-up of one key has that name and no other' USING ERRCODE = 'restrict_violation';
   END IF;
-  IF NEW.state IN ('submitted', 'approved', 'deleting') AND NEW.approval_id IS NOT NULL AND NOT EXISTS (
+  IF NOT NEW.scheduled AND NEW.state IN ('submitted', 'approved', 'deleting') AND NEW.approval_id IS NOT NULL
+     AND NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
       WHERE a.id = NEW.approval_id AND a.kind = 'delete_keys' AND a.subject = 'stage:' || NEW.id
         AND a.environment_id = NEW.environment_id
@@ -372,7 +458,7 @@ BEGIN
   THEN
     RAISE EXCEPTION 'a stage is not % by this request', NEW.state USING ERRCODE = 'restrict_violation';
   END IF;
-  IF NEW.state = 'deleting' AND NEW.run_id IS NOT NULL AND NOT EXISTS (
+  IF NOT NEW.scheduled AND NEW.state = 'deleting' AND NEW.run_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_run r
       WHERE r.id = NEW.run_id AND r.kind = 'delete' AND r.approval_id = NEW.approval_id) THEN
     RAISE EXCEPTION 'a stage is deleted by the run of its approval' USING ERRCODE = 'restrict_violation';
@@ -395,6 +481,38 @@ END $$;
 CREATE TRIGGER stage_guard_shared BEFORE UPDATE ON backups_cleanupstage
   FOR EACH ROW WHEN (NEW.state = 'submitted' AND OLD.state <> 'submitted' AND NEW.generation_id IS NOT NULL)
   EXECUTE FUNCTION backups_stage_guard_shared();
+"""
+
+# A stage is submitted with a recent search of its environment's code, and keeps it.
+STAGE_SEARCHES = """
+CREATE FUNCTION backups_stage_guard_search() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.state IN ('submitted', 'approved', 'deleting', 'deleted', 'confirmed') AND NEW.state <> 'frozen'
+     AND NEW.search_id IS DISTINCT FROM OLD.search_id THEN
+    RAISE EXCEPTION 'the search that a stage rests on cannot be replaced' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state = 'submitted' AND OLD.state <> 'submitted' AND NOT EXISTS (
+      SELECT FROM kvops_referencesearch WHERE id = NEW.search_id AND environment_id = NEW.environment_id
+        AND searched_at >= now() - interval '7 days') THEN
+    RAISE EXCEPTION 'a stage is submitted with a recent search of its code' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER stage_guard_search BEFORE UPDATE ON backups_cleanupstage
+  FOR EACH ROW EXECUTE FUNCTION backups_stage_guard_search();
+"""
+
+# Once a stage is confirmed, the figures of its proof stay as they are.
+STAGE_PROOFS = """
+CREATE FUNCTION backups_stage_guard_others() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (NEW.others, NEW.remaining) IS DISTINCT FROM (OLD.others, OLD.remaining) THEN
+    RAISE EXCEPTION 'what a stage proved cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER stage_guard_others BEFORE UPDATE ON backups_cleanupstage
+  FOR EACH ROW WHEN (OLD.state = 'confirmed') EXECUTE FUNCTION backups_stage_guard_others();
 """
 
 # The list of keys of a stage is frozen once the stage leaves `frozen`. The lock keeps the stage from leaving meanwhile.
@@ -536,8 +654,219 @@ CREATE TRIGGER stage_guard_truncate BEFORE TRUNCATE ON backups_cleanupstage
   FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate();
 """
 
+# A stage of a scheduled clearing has its own way and its own proof. It is never submitted, approved or accepted.
+CLEARING_STAGES = """
+CREATE FUNCTION backups_stage_guard_scheduled() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.scheduled <> (SELECT clearing_id IS NOT NULL FROM backups_cleanuprequest WHERE id = NEW.request_id) THEN
+    RAISE EXCEPTION 'a stage is scheduled as its request is' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.state = OLD.state THEN
+    RETURN NEW;
+  END IF;
+  IF NEW.scheduled AND NEW.state IN ('checked', 'submitted', 'approved', 'accepted') THEN
+    RAISE EXCEPTION 'a stage of a scheduled clearing is not %', NEW.state USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NOT NEW.scheduled AND OLD.state = 'verified' AND NEW.state = 'deleting' THEN
+    RAISE EXCEPTION 'only a scheduled clearing needs no approval of its own' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.scheduled AND NEW.state = 'deleting' AND NOT EXISTS (
+      SELECT FROM backups_cleanuprequest q
+      JOIN kvops_run r ON r.id = NEW.run_id AND r.kind = 'clear' AND r.subject = 'clearing:' || q.clearing_id
+      JOIN kvops_approvalrequest a ON a.id = r.approval_id AND a.id = NEW.approval_id
+      JOIN backups_generation g ON g.id = NEW.generation_id
+      WHERE q.id = NEW.request_id AND r.environment_id = NEW.environment_id AND a.kind = 'clearing'
+        AND a.state = 'approved' AND a.standing_until > now() AND g.namespace_id = NEW.namespace_id
+        AND g.status = 'verified') THEN
+    RAISE EXCEPTION 'a scheduled clearing deletes what is backed up, by the run that carries the approval of its rule'
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER stage_guard_scheduled BEFORE INSERT OR UPDATE ON backups_cleanupstage
+  FOR EACH ROW EXECUTE FUNCTION backups_stage_guard_scheduled();
+"""
+
+# A withdrawal and the intent of a chunk wait for each other, so no chunk is sent after the approval ended.
+CLEARING_CHUNKS = """
+CREATE FUNCTION backups_chunk_guard_standing() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE standing bigint;
+BEGIN
+  SELECT approval_id INTO standing FROM backups_cleanupstage WHERE id = NEW.stage_id AND scheduled;
+  IF FOUND THEN
+    PERFORM FROM kvops_approvalrequest a
+      WHERE a.id = standing AND a.state = 'approved' AND a.standing_until > now() FOR SHARE;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'a chunk of a scheduled clearing needs an approval that stands'
+        USING ERRCODE = 'restrict_violation';
+    END IF;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER chunk_guard_standing BEFORE UPDATE ON backups_cleanupchunk
+  FOR EACH ROW WHEN (NEW.state = 'intended' AND OLD.state <> 'intended')
+  EXECUTE FUNCTION backups_chunk_guard_standing();
+"""
+
+# The rule of a request of a scheduled clearing is that of its binding and family, and never changes.
+CLEARING_REQUESTS = """
+CREATE FUNCTION backups_request_guard_clearing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.clearing_id IS DISTINCT FROM OLD.clearing_id THEN
+      RAISE EXCEPTION 'what a clean-up is of cannot be edited' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF NEW.clearing_id IS NOT NULL AND NOT EXISTS (
+      SELECT FROM backups_clearing c JOIN kvops_namespace n ON n.id = c.namespace_id
+      WHERE c.id = NEW.clearing_id AND c.retired_at IS NULL AND n.binding = NEW.binding
+        AND c.family_id = NEW.family_id AND c.prefix = NEW.prefix AND c.only = NEW.only) THEN
+    RAISE EXCEPTION 'a scheduled clearing is of the keys of its rule' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER request_guard_clearing BEFORE INSERT OR UPDATE ON backups_cleanuprequest
+  FOR EACH ROW EXECUTE FUNCTION backups_request_guard_clearing();
+"""
+
+# A rule of a scheduled clearing is of a cache and keeps its target. What happened is never deleted.
+# An acceptance is of what was proven gone.
+CLEARINGS = """
+CREATE FUNCTION backups_clearing_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a rule of a clearing is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF (SELECT category FROM kvops_family WHERE id = NEW.family_id) <> 'cache' THEN
+      RAISE EXCEPTION 'only a cache is cleared by a schedule' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF OLD.retired_at IS NOT NULL THEN
+    RAISE EXCEPTION 'a retired rule cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.id, NEW.namespace_id, NEW.family_id, NEW.prefix, NEW.only, NEW.made_by_id, NEW.made_at) IS DISTINCT FROM
+     (OLD.id, OLD.namespace_id, OLD.family_id, OLD.prefix, OLD.only, OLD.made_by_id, OLD.made_at) THEN
+    RAISE EXCEPTION 'the keys of a rule cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER clearing_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_clearing
+  FOR EACH ROW EXECUTE FUNCTION backups_clearing_guard();
+CREATE TRIGGER clearing_guard_truncate BEFORE TRUNCATE ON backups_clearing
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_clearing_guard();
+
+CREATE FUNCTION backups_clearing_round_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a round of a clearing is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'UPDATE' AND (
+      (NEW.id, NEW.clearing_id, NEW.approval_id, NEW.run_id, NEW.scope_digest, NEW.reason, NEW.started_at)
+      IS DISTINCT FROM
+      (OLD.id, OLD.clearing_id, OLD.approval_id, OLD.run_id, OLD.scope_digest, OLD.reason, OLD.started_at)
+      OR (OLD.stage_id IS NOT NULL AND NEW.stage_id IS DISTINCT FROM OLD.stage_id)
+      OR (OLD.accepted_at IS NOT NULL AND (NEW.accepted_by_id, NEW.accepted_at, NEW.accepted_note)
+          IS DISTINCT FROM (OLD.accepted_by_id, OLD.accepted_at, OLD.accepted_note))) THEN
+    RAISE EXCEPTION 'what a round of a clearing is of cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.accepted_at IS NOT NULL AND NOT EXISTS (
+      SELECT FROM backups_cleanupstage s WHERE s.id = NEW.stage_id AND s.state = 'confirmed' AND s.deleted > 0) THEN
+    RAISE EXCEPTION 'only a round that deleted keys and proved it is accepted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER clearing_round_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_clearinground
+  FOR EACH ROW EXECUTE FUNCTION backups_clearing_round_guard();
+CREATE TRIGGER clearing_round_guard_truncate BEFORE TRUNCATE ON backups_clearinground
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_clearing_round_guard();
+"""
+
+# A rule of a Worker is of a cache that is designed to expire, and keeps its target. It is never deleted.
+WORKER_RULES = """
+CREATE FUNCTION backups_worker_rule_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a rule of a Worker is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM kvops_family f
+                    WHERE f.id = NEW.family_id AND f.category = 'cache' AND f.expiry LIKE 'ttl:%') THEN
+      RAISE EXCEPTION 'a Worker gives expirations only to a cache with a ttl' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF OLD.retired_at IS NOT NULL THEN
+    RAISE EXCEPTION 'a retired rule of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.id, NEW.namespace_id, NEW.family_id, NEW.made_by_id, NEW.made_at) IS DISTINCT FROM
+     (OLD.id, OLD.namespace_id, OLD.family_id, OLD.made_by_id, OLD.made_at) THEN
+    RAISE EXCEPTION 'the target of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER worker_rule_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_workerrule
+  FOR EACH ROW EXECUTE FUNCTION backups_worker_rule_guard();
+CREATE TRIGGER worker_rule_guard_truncate BEFORE TRUNCATE ON backups_workerrule
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_rule_guard();
+"""
+
+# A round of a Worker belongs to the run that carries its approval. Its end is final, and only a round that gave
+# something without a problem is accepted.
+WORKER_ROUNDS = """
+CREATE FUNCTION backups_worker_round_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a round of a Worker is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.run_id IS NOT NULL AND NOT EXISTS (
+      SELECT FROM kvops_run r WHERE r.id = NEW.run_id AND r.kind = 'worker_round'
+        AND r.subject = 'worker:' || NEW.rule_id AND r.approval_id = NEW.approval_id) THEN
+    RAISE EXCEPTION 'a round of a Worker is of the run that carries its approval' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'UPDATE' AND (
+      (NEW.id, NEW.rule_id, NEW.token, NEW.approval_id, NEW.run_id, NEW.scope_digest, NEW.due_at, NEW.started_at)
+      IS DISTINCT FROM
+      (OLD.id, OLD.rule_id, OLD.token, OLD.approval_id, OLD.run_id, OLD.scope_digest, OLD.due_at, OLD.started_at)
+      OR (OLD.reason <> '' AND NEW.reason <> OLD.reason)
+      OR (OLD.ended <> '' AND (NEW.ended, NEW.listed, NEW.given, NEW.skipped, NEW.failed) IS DISTINCT FROM
+          (OLD.ended, OLD.listed, OLD.given, OLD.skipped, OLD.failed))
+      OR (OLD.accepted_at IS NOT NULL AND (NEW.accepted_by_id, NEW.accepted_at, NEW.accepted_note)
+          IS DISTINCT FROM (OLD.accepted_by_id, OLD.accepted_at, OLD.accepted_note))) THEN
+    RAISE EXCEPTION 'a round of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.accepted_at IS NOT NULL AND (NEW.ended = '' OR NEW.given = 0 OR NEW.reason <> '') THEN
+    RAISE EXCEPTION 'only a reported round that gave expirations is accepted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER worker_round_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_workerround
+  FOR EACH ROW EXECUTE FUNCTION backups_worker_round_guard();
+CREATE TRIGGER worker_round_guard_truncate BEFORE TRUNCATE ON backups_workerround
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_round_guard();
+"""
+
+# What a Worker reported is kept as it was.
+WORKER_REPORTS = """
+CREATE FUNCTION backups_worker_report_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a report of a Worker is never deleted or edited' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER worker_report_guard BEFORE UPDATE OR DELETE ON backups_workerreport
+  FOR EACH ROW EXECUTE FUNCTION backups_worker_report_guard();
+CREATE TRIGGER worker_report_guard_truncate BEFORE TRUNCATE ON backups_workerreport
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_report_guard();
+CREATE TRIGGER worker_key_guard BEFORE UPDATE OR DELETE ON backups_workerkey
+  FOR EACH ROW EXECUTE FUNCTION backups_worker_report_guard();
+CREATE TRIGGER worker_key_guard_truncate BEFORE TRUNCATE ON backups_workerkey
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_report_guard();
+"""
+
 # A restore is of a verified backup into the same binding, and keeps its target and what was approved.
 # An undo is of exactly the keys that its deletion deleted.
+# The backup of a bulk change is made after the row, from the names that were chosen.
 RESTORES = """
 CREATE FUNCTION backups_restore_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -551,8 +880,9 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM backups_generation g JOIN kvops_namespace source ON source.id = g.namespace_id
         JOIN kvops_namespace target ON target.id = NEW.namespace_id
-        WHERE g.id = NEW.generation_id AND g.status = 'verified' AND target.binding = source.binding
-          AND target.environment_id = NEW.environment_id) THEN
+        WHERE g.id = NEW.generation_id
+          AND (g.status = 'verified' AND NEW.operation = '' OR g.status = 'writing' AND NEW.operation <> '')
+          AND target.binding = source.binding AND target.environment_id = NEW.environment_id) THEN
       RAISE EXCEPTION 'a restore is of a verified backup, into the same binding' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
@@ -609,7 +939,8 @@ BEGIN
   END IF;
   IF NEW.state IN ('submitted', 'approved', 'writing') AND NEW.approval_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
-      WHERE a.id = NEW.approval_id AND a.kind = 'restore' AND a.subject = 'restore:' || NEW.id
+      WHERE a.id = NEW.approval_id AND a.kind = CASE NEW.operation WHEN '' THEN 'restore' ELSE 'bulk_change' END
+        AND a.subject = CASE NEW.operation WHEN '' THEN 'restore:' ELSE 'bulkchange:' END || NEW.id
         AND a.environment_id = NEW.environment_id
         AND a.state = CASE NEW.state WHEN 'submitted' THEN 'pending' WHEN 'approved' THEN 'approved' ELSE 'used' END)
   THEN
@@ -617,7 +948,8 @@ BEGIN
   END IF;
   IF NEW.state = 'writing' AND NEW.run_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_run r
-      WHERE r.id = NEW.run_id AND r.kind = 'restore' AND r.approval_id = NEW.approval_id) THEN
+      WHERE r.id = NEW.run_id AND r.kind = CASE NEW.operation WHEN '' THEN 'restore' ELSE 'bulk_change' END
+        AND r.approval_id = NEW.approval_id) THEN
     RAISE EXCEPTION 'a restore is written by the run of its approval' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
@@ -744,6 +1076,224 @@ CREATE TRIGGER restorechunk_guard_truncate BEFORE TRUNCATE ON backups_restorechu
   FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_restores();
 CREATE TRIGGER restored_guard_truncate BEFORE TRUNCATE ON backups_restoreentry
   FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_restores();
+"""
+
+# A bulk change is of a cache. In production it repeats an accepted one of an earlier environment.
+BULK_RESTORES = """
+CREATE FUNCTION backups_restore_guard_bulk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW.operation <> OLD.operation THEN
+    RAISE EXCEPTION 'what a restore writes cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.operation = '' OR NEW.state = OLD.state THEN
+    RETURN NEW;
+  END IF;
+  IF NEW.state IN ('prepared', 'submitted', 'writing') AND NOT EXISTS (
+      SELECT FROM backups_generation g WHERE g.id = NEW.generation_id AND g.status = 'verified'
+        AND g.namespace_id = NEW.namespace_id) THEN
+    RAISE EXCEPTION 'a bulk change needs the verified backup of its keys' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state IN ('submitted', 'writing') AND NOT EXISTS (
+      SELECT FROM backups_bulkchange b JOIN kvops_family f ON f.id = b.family_id
+      JOIN kvops_namespace n ON n.id = NEW.namespace_id
+      WHERE b.restore_id = NEW.id AND b.operation = NEW.operation AND f.category = 'cache'
+        AND f.binding = n.binding) THEN
+    RAISE EXCEPTION 'only keys of a cache are changed many at once' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state IN ('submitted', 'writing')
+     AND (SELECT production FROM kvops_environment WHERE id = NEW.environment_id) AND NOT EXISTS (
+      SELECT FROM backups_bulkchange b
+      JOIN backups_bulkchange q ON q.restore_id = b.repeats_id
+      JOIN backups_restore r ON r.id = q.restore_id
+      JOIN kvops_environment earlier ON earlier.id = r.environment_id
+      JOIN kvops_environment here ON here.id = NEW.environment_id
+      WHERE b.restore_id = NEW.id AND q.accepted_at IS NOT NULL AND q.operation = b.operation
+        AND q.family_id = b.family_id AND q.member = b.member AND earlier."order" < here."order"
+        AND (b.lifetime IS NULL OR q.lifetime IS NULL OR q.lifetime <= b.lifetime)
+        AND (NEW.state = 'writing' OR q.accepted_at >= now() - interval '7 days')
+        AND NOT EXISTS (
+          SELECT FROM backups_restore u WHERE u.generation_id = r.generation_id AND u.namespace_id = r.namespace_id
+            AND u.operation = '' AND (u.state = 'writing' OR u.state = 'done' AND u.written > 0))) THEN
+    RAISE EXCEPTION 'a bulk change is accepted in QA before production' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER restore_guard_bulk BEFORE INSERT OR UPDATE ON backups_restore
+  FOR EACH ROW EXECUTE FUNCTION backups_restore_guard_bulk();
+"""
+
+# What a bulk change writes is fixed with its row. The time of an expiration is fixed once, by the start.
+BULK_CHANGES = """
+CREATE FUNCTION backups_bulkchange_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE its_state text; its_operation text;
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a bulk change is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  SELECT state, operation INTO its_state, its_operation FROM backups_restore WHERE id = NEW.restore_id;
+  IF TG_OP = 'INSERT' THEN
+    IF its_state <> 'preparing' OR its_operation <> NEW.operation OR NEW.expiration IS NOT NULL
+       OR NEW.repeats_id IS NOT NULL OR NEW.accepted_at IS NOT NULL THEN
+      RAISE EXCEPTION 'a bulk change starts with nothing written' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF (NEW.restore_id, NEW.operation, NEW.family_id, NEW.scope, NEW.chosen_names, NEW.chosen_sha256, NEW.lifetime,
+      NEW.until, NEW.member, NEW.value)
+     IS DISTINCT FROM
+     (OLD.restore_id, OLD.operation, OLD.family_id, OLD.scope, OLD.chosen_names, OLD.chosen_sha256, OLD.lifetime,
+      OLD.until, OLD.member, OLD.value) THEN
+    RAISE EXCEPTION 'what a bulk change writes cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.repeats_id IS DISTINCT FROM OLD.repeats_id AND its_state <> 'prepared' THEN
+    RAISE EXCEPTION 'what a bulk change repeats cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.expiration IS DISTINCT FROM OLD.expiration AND (OLD.expiration IS NOT NULL OR its_state <> 'writing') THEN
+    RAISE EXCEPTION 'the expiration is fixed once, by the start' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.accepted_at, NEW.accepted_by_id, NEW.accepted_note)
+     IS DISTINCT FROM (OLD.accepted_at, OLD.accepted_by_id, OLD.accepted_note)
+     AND (OLD.accepted_at IS NOT NULL OR its_state <> 'done') THEN
+    RAISE EXCEPTION 'a bulk change is accepted once, when it is done' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER bulkchange_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_bulkchange
+  FOR EACH ROW EXECUTE FUNCTION backups_bulkchange_guard();
+CREATE TRIGGER bulkchange_guard_truncate BEFORE TRUNCATE ON backups_bulkchange
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_bulkchange_guard();
+
+CREATE FUNCTION backups_restorechunk_guard_bulk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (
+      SELECT FROM backups_restore r LEFT JOIN backups_bulkchange b ON b.restore_id = r.id
+      WHERE r.id = NEW.restore_id AND r.operation = 'expiration' AND b.expiration IS NULL) THEN
+    RAISE EXCEPTION 'no key is written before its expiration is fixed' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER restorechunk_guard_bulk BEFORE UPDATE ON backups_restorechunk
+  FOR EACH ROW WHEN (NEW.state = 'intended' AND OLD.state <> 'intended')
+  EXECUTE FUNCTION backups_restorechunk_guard_bulk();
+"""
+
+# A change of a key moves as drawn, with a request and a run of its own. Its key and its proposal are never edited.
+# While the emergency stop is on, no write is intended. A backup that an open change needs is not deleted.
+KEY_CHANGES = """
+CREATE FUNCTION backups_keychange_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a change of a key is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.state <> 'draft' THEN
+      RAISE EXCEPTION 'a change of a key starts as a draft' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF NEW.state <> OLD.state AND (OLD.state || '>' || NEW.state) NOT IN (
+      'draft>submitted', 'submitted>approved', 'approved>writing', 'writing>done',
+      'draft>ended', 'submitted>ended', 'approved>ended') THEN
+    RAISE EXCEPTION 'a change of a key cannot go from % to %', OLD.state, NEW.state
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.id, NEW.environment_id, NEW.namespace_id, NEW.name, NEW.new_key, NEW.asked_by_id, NEW.created_at,
+      NEW.reverses_id, NEW.bucket)
+     IS DISTINCT FROM
+     (OLD.id, OLD.environment_id, OLD.namespace_id, OLD.name, OLD.new_key, OLD.asked_by_id, OLD.created_at,
+      OLD.reverses_id, OLD.bucket)
+     OR (OLD.object_key <> '' AND (NEW.object_key, NEW.recipients, NEW.parts,
+         NEW.expiration_before, NEW.expiration_after, NEW.warnings)
+       IS DISTINCT FROM (OLD.object_key, OLD.recipients, OLD.parts,
+         OLD.expiration_before, OLD.expiration_after, OLD.warnings))
+     OR (OLD.object_sha256 <> '' AND NEW.object_sha256 <> OLD.object_sha256)
+     OR (OLD.generation_id IS NOT NULL AND NEW.generation_id IS DISTINCT FROM OLD.generation_id) THEN
+    RAISE EXCEPTION 'what a change of a key is of cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF OLD.state <> 'draft' AND (NEW.reason, NEW.repeats_id, NEW.no_qa_because, NEW.approval_id, NEW.generation_id)
+     IS DISTINCT FROM (OLD.reason, OLD.repeats_id, OLD.no_qa_because, OLD.approval_id, OLD.generation_id)
+     OR (OLD.run_id IS NOT NULL AND NEW.run_id IS DISTINCT FROM OLD.run_id) THEN
+    RAISE EXCEPTION 'what a change of a key was approved for cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF OLD.state IN ('done', 'ended') AND (NEW.outcome, NEW.attempt, NEW.digest_before, NEW.digest_after,
+      NEW.intended_at, NEW.finished_at) IS DISTINCT FROM (OLD.outcome, OLD.attempt, OLD.digest_before,
+      OLD.digest_after, OLD.intended_at, OLD.finished_at)
+     OR (OLD.accepted_at IS NOT NULL AND (NEW.accepted_at, NEW.accepted_by_id, NEW.accepted_note)
+       IS DISTINCT FROM (OLD.accepted_at, OLD.accepted_by_id, OLD.accepted_note)) THEN
+    RAISE EXCEPTION 'the result of a change of a key cannot be edited' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state <> OLD.state AND NEW.state IN ('submitted', 'approved', 'writing') AND NEW.approval_id IS NOT NULL
+     AND NOT EXISTS (
+      SELECT FROM kvops_approvalrequest a
+      WHERE a.id = NEW.approval_id AND a.kind = 'put_key' AND a.subject = 'keychange:' || NEW.id
+        AND a.environment_id = NEW.environment_id
+        AND a.state = CASE NEW.state WHEN 'submitted' THEN 'pending' WHEN 'approved' THEN 'approved' ELSE 'used' END)
+  THEN
+    RAISE EXCEPTION 'a change of a key is not % by this request', NEW.state USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.state = 'writing' AND OLD.state <> 'writing' AND NEW.run_id IS NOT NULL AND NOT EXISTS (
+      SELECT FROM kvops_run r
+      WHERE r.id = NEW.run_id AND r.kind = 'change' AND r.approval_id = NEW.approval_id) THEN
+    RAISE EXCEPTION 'a change of a key is written by the run of its approval' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.intended_at IS DISTINCT FROM OLD.intended_at THEN
+    IF OLD.state <> 'writing' THEN
+      RAISE EXCEPTION 'a key is written while its change is being written' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF EXISTS (SELECT FROM kvops_emergencystop s
+               WHERE s.environment_id = NEW.environment_id AND s.released_at IS NULL) THEN
+      RAISE EXCEPTION 'no key is written while the emergency stop is on' USING ERRCODE = 'restrict_violation';
+    END IF;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER keychange_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_keychange
+  FOR EACH ROW EXECUTE FUNCTION backups_keychange_guard();
+CREATE TRIGGER keychange_guard_truncate BEFORE TRUNCATE ON backups_keychange
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_keychange_guard();
+
+CREATE FUNCTION backups_generation_guard_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM backups_keychange c WHERE c.generation_id = OLD.id AND c.state NOT IN ('done', 'ended')) THEN
+    RAISE EXCEPTION 'a backup that a change of a key needs is not deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER generation_guard_changes BEFORE UPDATE ON backups_generation
+  FOR EACH ROW WHEN (NEW.status = 'deleting' AND OLD.status <> 'deleting')
+  EXECUTE FUNCTION backups_generation_guard_changes();
+"""
+
+# What a search for changes outside KVOps found is never deleted or edited. A person explains it once.
+OUTSIDE_CHANGES = """
+CREATE FUNCTION backups_outsidesearch_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
+    RAISE EXCEPTION 'a search for changes outside KVOps is never deleted' USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF (NEW.id, NEW.generation_id, NEW.earlier_id, NEW.namespace_id, NEW.outcome, NEW.reason, NEW.at, NEW.changed,
+      NEW.new, NEW.gone, NEW.explained, NEW.listed)
+     IS DISTINCT FROM (OLD.id, OLD.generation_id, OLD.earlier_id, OLD.namespace_id, OLD.outcome, OLD.reason, OLD.at,
+      OLD.changed, OLD.new, OLD.gone, OLD.explained, OLD.listed)
+     OR OLD.acknowledged_at IS NOT NULL THEN
+    RAISE EXCEPTION 'the result of a search for changes outside KVOps cannot be edited'
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER outsidesearch_guard BEFORE UPDATE OR DELETE ON backups_outsidesearch
+  FOR EACH ROW EXECUTE FUNCTION backups_outsidesearch_guard();
+CREATE TRIGGER outsidesearch_guard_truncate BEFORE TRUNCATE ON backups_outsidesearch
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_outsidesearch_guard();
+
+CREATE FUNCTION backups_outsidechange_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a key that changed outside KVOps is never deleted or edited' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER outsidechange_guard BEFORE UPDATE OR DELETE ON backups_outsidechange
+  FOR EACH ROW EXECUTE FUNCTION backups_outsidechange_guard();
+CREATE TRIGGER outsidechange_guard_truncate BEFORE TRUNCATE ON backups_outsidechange
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_outsidechange_guard();
 """
 
 # A prune request moves as drawn with its approval and its run, and keeps its list of backups.
@@ -927,6 +1477,15 @@ CREATE TRIGGER drilled_guard_truncate BEFORE TRUNCATE ON backups_drilledbackup
   FOR EACH STATEMENT EXECUTE FUNCTION backups_drill_guard();
 """
 
+# The names of clean-ups are found by a part. The extension may be in any schema.
+PARTS_OF_NAMES = """
+DO $$ DECLARE home text; BEGIN
+  SELECT n.nspname INTO STRICT home
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm';
+  EXECUTE format('CREATE INDEX cleanup_by_part ON backups_cleanupentry USING gin (name %I.gin_trgm_ops)', home);
+END $$;
+"""
+
 # The next check and the next listing fill the first two tables anew, so they need not survive a crash of Postgres.
 # Each name of a backup is written twice. With room in its page the second write is a HOT update: a quarter of the cost.
 # ANALYZE is the owner's alone: the application calls the function, which is no trigger's.
@@ -946,22 +1505,37 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(BACKUPS, "DROP FUNCTION backups_generation_guard CASCADE;"),
         migrations.RunSQL(BACKUP_SOURCES, "DROP FUNCTION backups_source_guard CASCADE;"),
+        migrations.RunSQL(BACKUP_PLACES, "DROP FUNCTION backups_place_guard CASCADE;"),
         migrations.RunSQL(BACKUP_ENCRYPTION, "DROP FUNCTION backups_encryption_guard CASCADE;"),
+        migrations.RunSQL(BACKUP_OLDER_KEYS, "DROP FUNCTION backups_older_key_guard CASCADE;"),
         migrations.RunSQL(BACKUP_CONTENTS, "DROP FUNCTION backups_contents_guard CASCADE;"),
         migrations.RunSQL(CHECKS, "DROP FUNCTION backups_check_guard CASCADE;"),
         migrations.RunSQL(BACKUP_TRUNCATION, "DROP FUNCTION backups_refuse_truncate_backups CASCADE;"),
+        migrations.RunSQL(DOCUMENTS, "DROP FUNCTION backups_document_guard CASCADE;"),
+        migrations.RunSQL(CASES, "DROP FUNCTION backups_case_guard CASCADE;"),
         migrations.RunSQL(PINS, "DROP FUNCTION backups_pin_guard CASCADE;"),
         migrations.RunSQL(SHARES, "DROP FUNCTION backups_share_guard CASCADE;"),
-        migrations.RunSQL(REQUESTS, "DROP FUNCTION backups_request_guard, backups_exact_guard CASCADE;"),
+        migrations.RunSQL(
+            REQUESTS, "DROP FUNCTION backups_request_guard, backups_exact_guard, backups_only_guard CASCADE;"
+        ),
         migrations.RunSQL(STAGES, "DROP FUNCTION backups_stage_guard CASCADE;"),
         migrations.RunSQL(STAGE_EVIDENCE, "DROP FUNCTION backups_stage_guard_moves CASCADE;"),
         migrations.RunSQL(STAGE_SHARES, "DROP FUNCTION backups_stage_guard_shared CASCADE;"),
+        migrations.RunSQL(STAGE_SEARCHES, "DROP FUNCTION backups_stage_guard_search CASCADE;"),
+        migrations.RunSQL(STAGE_PROOFS, "DROP FUNCTION backups_stage_guard_others CASCADE;"),
         migrations.RunSQL(ENTRIES, "DROP FUNCTION backups_entry_guard CASCADE;"),
         migrations.RunSQL(CHUNKS, "DROP FUNCTION backups_chunk_guard, backups_chunk_guard_moves CASCADE;"),
         migrations.RunSQL(CHUNKS_STOPPED, "DROP FUNCTION backups_chunk_guard_stop CASCADE;"),
         migrations.RunSQL(EXCEPTIONS, "DROP FUNCTION backups_exception_guard CASCADE;"),
         migrations.RunSQL(REAPPEARANCES, "DROP FUNCTION backups_reappearance_guard CASCADE;"),
         migrations.RunSQL(CLEANUP_TRUNCATION, "DROP FUNCTION backups_refuse_truncate CASCADE;"),
+        migrations.RunSQL(CLEARING_STAGES, "DROP FUNCTION backups_stage_guard_scheduled CASCADE;"),
+        migrations.RunSQL(CLEARING_CHUNKS, "DROP FUNCTION backups_chunk_guard_standing CASCADE;"),
+        migrations.RunSQL(CLEARING_REQUESTS, "DROP FUNCTION backups_request_guard_clearing CASCADE;"),
+        migrations.RunSQL(CLEARINGS, "DROP FUNCTION backups_clearing_guard, backups_clearing_round_guard CASCADE;"),
+        migrations.RunSQL(WORKER_RULES, "DROP FUNCTION backups_worker_rule_guard CASCADE;"),
+        migrations.RunSQL(WORKER_ROUNDS, "DROP FUNCTION backups_worker_round_guard CASCADE;"),
+        migrations.RunSQL(WORKER_REPORTS, "DROP FUNCTION backups_worker_report_guard CASCADE;"),
         migrations.RunSQL(RESTORES, "DROP FUNCTION backups_restore_guard CASCADE;"),
         migrations.RunSQL(CROSSING, "DROP FUNCTION backups_restore_guard_crossing CASCADE;"),
         migrations.RunSQL(
@@ -969,12 +1543,23 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(RESTORE_CHUNKS, "DROP FUNCTION backups_restorechunk_guard CASCADE;"),
         migrations.RunSQL(RESTORE_TRUNCATION, "DROP FUNCTION backups_refuse_truncate_restores CASCADE;"),
+        migrations.RunSQL(BULK_RESTORES, "DROP FUNCTION backups_restore_guard_bulk CASCADE;"),
+        migrations.RunSQL(
+            BULK_CHANGES, "DROP FUNCTION backups_bulkchange_guard, backups_restorechunk_guard_bulk CASCADE;"
+        ),
+        migrations.RunSQL(
+            KEY_CHANGES, "DROP FUNCTION backups_keychange_guard, backups_generation_guard_changes CASCADE;"
+        ),
+        migrations.RunSQL(
+            OUTSIDE_CHANGES, "DROP FUNCTION backups_outsidesearch_guard, backups_outsidechange_guard CASCADE;"
+        ),
         migrations.RunSQL(PRUNE_REQUESTS, "DROP FUNCTION backups_prune_guard, backups_pruned_guard CASCADE;"),
         migrations.RunSQL(RELIANCE, "DROP FUNCTION backups_needed_guard CASCADE;"),
         migrations.RunSQL(
             INVESTIGATIONS, "DROP FUNCTION backups_investigation_guard, backups_pin_guard_investigations CASCADE;"
         ),
         migrations.RunSQL(DRILLS, "DROP FUNCTION backups_drill_guard CASCADE;"),
+        migrations.RunSQL(PARTS_OF_NAMES, "DROP INDEX cleanup_by_part;"),
         migrations.RunSQL(
             STORAGE,
             """

@@ -170,7 +170,7 @@ class KeyQuerySet(models.QuerySet["Key"]):
 class Key(models.Model):
     """One key of the inventory. Names compare byte by byte (collation "C"); metadata is the API's own JSON text.
 
-    Names are found by a part with the trigram index of migration 0005.
+    Names are found by a part with the trigram index of migration 0002.
 
     Only the merge of a scan, a new policy and KVOps' own proven changes write here, under the lock of the namespace.
     Family and scan have no foreign key in the database: checking it row by row takes longer than the rest of a merge of
