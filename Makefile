@@ -43,6 +43,7 @@ mutants: export PYTHONDONTWRITEBYTECODE := 1
 mutants: .venv/installed system
 	$(RUN) $(PY) -m bench.mutants $(if $(PART),--part $(PART))
 
+screenshots: export KVOPS_SCREENSHOTS := 1
 screenshots: .venv/installed system $(MESSAGES)
 	$(PY) -m pytest tests/browser
 
