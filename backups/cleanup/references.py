@@ -79,12 +79,8 @@ def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch]) -> list[St
     """The hits of the searches that concern the stage, with their answers: unanswered first, then writers first."""
     request, namespace = stage.request, stage.namespace
     exact = request.exact or request.family.exact
-    hits = {
-        hit.pk: hit
-        for search in searches
-        for name in {namespace.binding, *_names_in_the_code(namespace)}
-        for hit in store.hits_of(search, name, request.prefix, exact=exact).defer("context", "text")
-    }.values()
+    bindings = {namespace.binding, *_names_in_the_code(namespace)}
+    hits = list(store.hits_of(searches, bindings, request.prefix, exact=exact).defer("context", "text"))
     over = stage.state not in (*BEFORE_SUBMIT, *RESTING_ON_ANSWERS)
     answers = _answers(request.family_id, {hit.fingerprint for hit in hits}, closed=over)
     return sorted((StageHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
@@ -170,13 +166,16 @@ class StageReferences:
     search: ReferenceSearch | None
     found: Sequence[StageHit]
     missing: str
+    searches: Sequence[ReferenceSearch] = ()
+    """The search, and the newest of each other code."""
 
     @classmethod
     def of(cls, stage: CleanupStage) -> "StageReferences":
         """As they are now. A submitted stage keeps its search, however old it gets."""
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
-        return cls(search, hits_of(stage, with_others(search)), why)
+        searches = with_others(search)
+        return cls(search, hits_of(stage, searches), why, searches)
 
     @property
     def unanswered(self) -> int:

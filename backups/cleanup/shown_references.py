@@ -155,8 +155,9 @@ def _digest(lines: Iterable[dict[str, object]]) -> str:
 
 def _deployed(stage: CleanupStage, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
     """Whether the searched code is the deployed code, and which code is deployed."""
-    lines = [_code(code) for code in deployed.using(stage.namespace)]
-    state = deployed.state(searches[0], stage.namespace, *searches[1:]).kind
+    known = deployed.Deployed(stage.environment_id)
+    lines = [_code(code) for code in deployed.using(stage.namespace, known)]
+    state = deployed.state(searches[0], stage.namespace, *searches[1:], known=known).kind
     return {"state": state, "count": len(lines), "code": lines[:SHOWN_CODE], "sha256": _digest(lines)}
 
 

@@ -6,8 +6,10 @@ a namespace that no deployed code binds. Previews of a Pages project that bind a
 branch, so their code is not known. Code in other accounts and programs that use the REST API cannot be seen here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 
 from django.utils.translation import gettext_lazy as _
 
@@ -33,32 +35,60 @@ class DeployedState:
         return self.kind == SAME
 
 
-def using(namespace: Namespace) -> list[DeployedCode]:
+class Deployed:
+    """The deployed code of environments by their newest looks; each fact is read once, when it is first asked for."""
+
+    def __init__(self, *environments: int) -> None:
+        self._environments = environments
+
+    @cached_property
+    def looks(self) -> Mapping[int, DeployedLook]:
+        """The newest look at each environment."""
+        return {look.environment_id: look for look in DeployedLook.objects.filter(environment__in=self._environments)}
+
+    @cached_property
+    def codes(self) -> Sequence[DeployedCode]:
+        """The code that is deployed."""
+        found = DeployedCode.objects.filter(environment__in=self._environments)
+        return list(found.order_by("kind", "name", "version"))
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time."""
+        return clock.now()
+
+
+def using(namespace: Namespace, known: Deployed | None = None) -> list[DeployedCode]:
     """The deployed code that binds the namespace, by the newest look."""
-    found = DeployedCode.objects.filter(environment=namespace.environment_id).order_by("kind", "name", "version")
-    return [code for code in found if namespace.namespace_id in code.bindings.values()]
+    mine, pk = namespace.namespace_id, namespace.environment_id
+    codes = (known or Deployed(pk)).codes
+    return [code for code in codes if code.environment_id == pk and mine in code.bindings.values()]
 
 
-def not_known(environment: Environment) -> str:
+def not_known(environment: Environment, known: Deployed | None = None) -> str:
     """The reason why the deployed code of the environment is not known; empty if the newest look can be relied on."""
-    look = DeployedLook.objects.filter(environment=environment).first()
+    known = known or Deployed(environment.pk)
+    look = known.looks.get(environment.pk)
     if look is None:
         return say(_("Cloudflare was never asked for the deployed code of %(environment)s."), environment=environment)
     if look.problem:
         return say(_("The deployed code is not known: %(problem)s"), problem=translated(look.problem))
-    if clock.seconds_until(look.at) < -timing.DEPLOYED_KNOWN:
+    if (look.at - known.now).total_seconds() < -timing.DEPLOYED_KNOWN:
         return say(_("Cloudflare was last asked for the deployed code at %(at)s. Ask again."), at=moment(look.at))
     return ""
 
 
-def state(search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearch) -> DeployedState:
+def state(
+    search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearch, known: Deployed | None = None
+) -> DeployedState:
     """Whether all deployed code that binds the namespace was searched, by this search or one of the others.
 
     A search of a checkout covers the deployments of its commit; a search of a deployed script covers its version.
     """
-    if reason := not_known(namespace.environment):
+    known = known or Deployed(namespace.environment_id)
+    if reason := not_known(namespace.environment, known):
         return DeployedState(NOT_KNOWN, [reason])
-    codes = using(namespace)
+    codes = using(namespace, known)
     if not codes:
         reason = say(_("No deployed Worker or Pages project binds %(namespace)s."), namespace=namespace)
         return DeployedState(NOT_KNOWN, [reason])

@@ -1,15 +1,15 @@
 """The facts of stored searches for the pages: counts, differences between two searches, answers, deployed code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from django.db.models import Case, Count, Exists, IntegerField, OuterRef, QuerySet, Value, When
 
-from kvops.models import Category, Environment, Family, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import Category, Environment, Family, Namespace, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed
 from kvops.references.deployed import DeployedState
-from kvops.references.store import by_urgency, newest
+from kvops.references.store import by_urgency
 
 Access, Certainty = ReferenceHit.Access, ReferenceHit.Certainty
 CHANGING = (Access.WRITE, Access.DELETE)
@@ -48,34 +48,66 @@ class EnvironmentSearches:
 
 def environments() -> list[EnvironmentSearches]:
     """Every environment in the order of clean-up."""
-    found = []
-    for environment in Environment.objects.order_by("order"):
-        search = newest(environment)
-        if search:
-            found.append(EnvironmentSearches(environment, search, states(search), counts(search)))
-        else:
-            found.append(EnvironmentSearches(environment, None))
-    return found
+    found = list(Environment.objects.order_by("order"))
+    searches, namespaces = newest_of_each(*found), list(_namespaces(*found))
+    known = deployed.Deployed(*(one.pk for one in found))
+    newest = {one.pk: newest_of(one, searches) for one in found}
+    hits = _hits(*(search.pk for search in newest.values() if search))
+    return [
+        EnvironmentSearches(one, search, states(search, searches, namespaces, known), _lines(hits[search.pk]))
+        if (search := newest[one.pk])
+        else EnvironmentSearches(one, None)
+        for one in found
+    ]
 
 
-def states(search: ReferenceSearch) -> list[tuple[str, DeployedState]]:
-    """For each namespace of the search's environment, whether the newest searches cover the code that runs."""
-    environment = search.environment
-    others = [one for one in newest_of_each(environment) if one.pk != search.pk]
-    namespaces = environment.namespaces.select_related("environment").order_by("binding")
-    return [(one.binding, deployed.state(search, one, *others)) for one in namespaces]
+def states(
+    search: ReferenceSearch,
+    searches: Iterable[ReferenceSearch],
+    namespaces: Iterable[Namespace] | None = None,
+    known: deployed.Deployed | None = None,
+) -> list[tuple[str, DeployedState]]:
+    """For each namespace of the search's environment, whether the newest searches cover the code that runs.
+
+    `searches` are those of `newest_of_each`; `namespaces` and the deployed code are those of at least this environment.
+    """
+    mine = [one for one in namespaces or _namespaces(search.environment) if one.environment_id == search.environment_id]
+    others = [one for one in searches if one.pk != search.pk]
+    known = known or deployed.Deployed(search.environment_id)
+    return [(one.binding, deployed.state(search, one, *others, known=known)) for one in mine]
 
 
-def newest_of_each(environment: Environment) -> list[ReferenceSearch]:
-    """The newest search of each deployed script, and the newest of a checkout."""
-    found = ReferenceSearch.objects.filter(environment=environment)
-    return list(found.order_by("worker", "-searched_at", "-pk").distinct("worker"))
+def _namespaces(*environments: Environment) -> QuerySet[Namespace]:
+    return Namespace.objects.filter(environment__in=environments).select_related("environment").order_by("binding")
+
+
+def newest_of_each(*environments: Environment) -> list[ReferenceSearch]:
+    """The newest search of each deployed script of these environments, and the newest of a checkout of each."""
+    found = ReferenceSearch.objects.filter(environment__in=environments).select_related("environment")
+    return list(found.order_by("environment", "worker", "-searched_at", "-pk").distinct("environment", "worker"))
+
+
+def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> ReferenceSearch | None:
+    """The newest search of an environment, as `store.newest` finds it, from those of `newest_of_each`."""
+    mine = (one for one in searches if one.environment_id == environment.pk)
+    return max(mine, key=lambda one: (one.searched_at, one.pk), default=None)
 
 
 def counts(search: ReferenceSearch) -> list[tuple[str, list[int]]]:
     """For each kind of access: the number of certain, possible and unknown hits. Accesses without hits are left out."""
-    rows = search.hits.order_by().values_list("access", "certainty").annotate(Count("pk"))
-    table = {(access, certainty): number for access, certainty, number in rows}
+    return _lines(_hits(search.pk)[search.pk])
+
+
+def _hits(*searches: int) -> Mapping[int, Mapping[tuple[str, str], int]]:
+    """The number of hits of each of these searches by access and certainty."""
+    found: dict[int, dict[tuple[str, str], int]] = {pk: {} for pk in searches}
+    rows = ReferenceHit.objects.filter(search__in=searches).order_by().values_list("search", "access", "certainty")
+    for search, access, certainty, number in rows.annotate(Count("pk")):
+        found[search][access, certainty] = number
+    return found
+
+
+def _lines(table: Mapping[tuple[str, str], int]) -> list[tuple[str, list[int]]]:
     order = (*CHANGING, Access.LIST, Access.READ, Access.UNKNOWN)
     lines = [(str(access.label), [table.get((access.value, one.value), 0) for one in Certainty]) for access in order]
     return [(label, numbers) for label, numbers in lines if any(numbers)]

@@ -5,6 +5,7 @@ The newest search of an environment is the one that counts; `hits_of` are those 
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from django.db.models import Case, IntegerField, QuerySet, Value, When
@@ -124,11 +125,14 @@ def concerns(family: str, binding: str, prefix: str, *, exact: bool = False) -> 
     return prefix.startswith(stem) or (not exact and stem.startswith(prefix))
 
 
-def hits_of(search: ReferenceSearch, binding: str, prefix: str, *, exact: bool = False) -> QuerySet[ReferenceHit]:
-    """The hits of the search that concern a clean-up of these keys, in the order of urgency."""
-    families = search.hits.order_by().values_list("family", flat=True).distinct()
-    concerned = [family for family in families if concerns(family, binding, prefix, exact=exact)]
-    return by_urgency(search.hits.filter(family__in=concerned))
+def hits_of(
+    searches: Iterable[ReferenceSearch], bindings: Collection[str], prefix: str, *, exact: bool = False
+) -> QuerySet[ReferenceHit]:
+    """The hits of the searches that concern a clean-up of these keys of a namespace with these names; urgent first."""
+    hits = ReferenceHit.objects.filter(search__in=[search.pk for search in searches])
+    families = hits.order_by().values_list("family", flat=True).distinct()
+    concerned = [one for one in families if any(concerns(one, name, prefix, exact=exact) for name in bindings)]
+    return by_urgency(hits.filter(family__in=concerned))
 
 
 def by_urgency(hits: QuerySet[ReferenceHit]) -> QuerySet[ReferenceHit]:

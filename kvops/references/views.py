@@ -1,5 +1,7 @@
 """The pages of code references: environments with their newest searches, and the hits of a search."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -92,7 +94,8 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page of a search, or of an environment with its newest search."""
-    newest = reference_store.newest(environment)
+    searches = reading.newest_of_each(environment)
+    newest = reading.newest_of(environment, searches)
     found = shown or newest
     context: dict[str, object] = {
         "environment": environment,
@@ -102,11 +105,11 @@ def _page(
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     if found:
-        context |= _of_search(request, found)
+        context |= _of_search(request, found, searches)
     return render(request, "references/environment.html", context, status=status)
 
 
-def _of_search(request: HttpRequest, search: ReferenceSearch) -> dict[str, object]:
+def _of_search(request: HttpRequest, search: ReferenceSearch, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
     before = reading.before(search)
     hit_filter = HitFilter(request.GET, search=search, before=before)
     place = hit_filter.place()
@@ -121,7 +124,7 @@ def _of_search(request: HttpRequest, search: ReferenceSearch) -> dict[str, objec
         "grouped": reading.grouped(hits),
         "certainties": reading.Certainty.labels,
         "older_than_policy": reference_store.older_than_policy(search),
-        "states": reading.states(search),
+        "states": reading.states(search, searches),
         "before": before,
         "new": reading.new_hits(search, before).count() if before else 0,
         "gone": reading.gone_hits(search, before).count() if before else 0,

@@ -227,7 +227,7 @@ def test_the_hits_of_a_clean_up_come_with_writers_first(qa: Environment) -> None
     hits = [reports.hit(f"{a}.{c}", access=a, certainty=c) for a in accesses for c in certainties]
     hits += [reports.hit("z", family="SETTINGS *"), reports.hit("y", family="SETTINGS mastercache:*")]
     search = stored(qa, reports.report(*hits))
-    found = [hit.file for hit in reference_store.hits_of(search, "SETTINGS", "master:")]
+    found = [hit.file for hit in reference_store.hits_of([search], ["SETTINGS"], "master:")]
     urgent = [f"{a}.{c}" for c in ("certain", "possible", "unknown") for a in ("delete", "write")]
     assert found[:6] == urgent
     assert found[6:10] == ["list.certain", "read.certain", "unknown.certain", "z"]
