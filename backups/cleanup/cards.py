@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django import forms
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 
-from backups.cleanup import after_check, completion, preparation, qa, sharing
+from backups.cleanup import after_check, completion, sharing
 from backups.cleanup.forms import (
     AcceptForm,
     DeletionStartForm,
@@ -17,13 +17,13 @@ from backups.cleanup.forms import (
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.pages import presses, work
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
-from backups.cleanup.stages import busy_run
 from backups.cleanup.stepper import steps_of_stage
-from backups.models import CleanupRequest, CleanupStage
-from kvops.models import Environment, Notification, Person, Role, Run, Scan
+from backups.models import CleanupRequest, CleanupStage, Reappearance
+from kvops.models import Environment, Notification, Person, Run, Scan
 
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
@@ -38,7 +38,7 @@ class Card:
 
     stage: CleanupStage
     shape: str
-    """`done` is one folded line, `ahead` waits for the environment before, `full` has the next action."""
+    """`done` is one folded line, `ahead` waits for the environment before without steps, `full` has the next action."""
     phases: Sequence[Phase]
     action: NextAction | None
     form: forms.Form | None
@@ -74,12 +74,19 @@ class CleanupListRow:
 
 
 def stages() -> QuerySet[CleanupStage]:
-    """Stages with the related rows that their cards and pages show."""
-    return CleanupStage.objects.select_related(
+    """Stages with the related rows that their cards and pages show, and their reappeared keys that have no note yet."""
+    unseen = Reappearance.objects.unseen().filter(stage=OuterRef("pk")).order_by().values("stage")
+    found = CleanupStage.objects.annotate(
+        unseen=Subquery(unseen.annotate(found=Count("pk")).values("found")),
+        last_unseen=Subquery(unseen.annotate(found=Max("pk")).values("found")),
+    )
+    return found.select_related(
         "request__family",
+        "request__requested_by",
         "environment",
         "namespace__environment",
         "scan",
+        "generation__environment",
         "generation__run",
         "generation__verify_run",
         "check_passed__dataset",
@@ -101,21 +108,22 @@ def stage_or_404(pk: int) -> CleanupStage:
     return get_object_or_404(stages(), pk=pk)
 
 
-def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:
+def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> Card:
     """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
-    run = busy_run(stage) or after_check.open_run(stage)  # first: what a run changes before its end is read after it
-    action = next_action(stage, person)
-    may_operate = person.holds(Role.OPERATOR)
+    stage, may_operate = facts.stage, facts.may_operate
+    run = facts.busy or after_check.open_run(stage)  # first: what a run changes before its end is read after it
+    action = next_action(stage, person, facts)
     by_hand = not stage.scheduled
     idle = may_operate and run is None
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
     may_freeze = stage.state in BEFORE_SUBMIT
-    again = stage.reappearances.unseen().aggregate(keys=Count("pk"), last=Max("pk"))
     is_freezing = action is not None and action.url_name in {"backups:stage_freeze", "backups:stage_begin"}
+    shape = _shape(facts)
+    steps = [] if shape == "ahead" else steps_of_stage(stage, facts)
     return Card(
         stage=stage,
-        shape=_shape(stage),
-        phases=phases_of(stage, steps_of_stage(stage)),
+        shape=shape,
+        phases=phases_of(stage, steps),
         action=action,
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
@@ -124,14 +132,14 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",
         following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,
-        scan=preparation.scan_of(stage) if may_freeze else None,
+        scan=facts.scan if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
-        reappeared=again["keys"],
-        reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
+        reappeared=getattr(stage, "unseen", None) or 0,  # set by `stages()`
+        reappeared_form=_reappeared_form(stage, typed, getattr(stage, "last_unseen", None)) if may_operate else None,
         after=after_check.results(stage),
         may_operate=may_operate,
-        may_scan=idle and by_hand and stage.state in SCANNED and not qa.missing_qa(stage),
+        may_scan=idle and by_hand and stage.state in SCANNED and not facts.turn.missing,
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )
@@ -142,10 +150,11 @@ def _moved(stage: CleanupStage) -> bool:
     return not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
 
 
-def _shape(stage: CleanupStage) -> str:
-    if stage.state in {State.ACCEPTED, State.ENDED}:
+def _shape(facts: StageFacts) -> str:
+    if facts.stage.state in {State.ACCEPTED, State.ENDED}:
         return "done"
-    return "ahead" if stage.state == State.WAITING and qa.missing_qa(stage) and not qa.dead_end(stage) else "full"
+    waits = facts.stage.state == State.WAITING and facts.turn.missing and not facts.turn.dead_end
+    return "ahead" if waits else "full"
 
 
 def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last: int | None) -> forms.Form | None:
@@ -211,6 +220,6 @@ def at_hand(stages: Iterable[CleanupStage]) -> CleanupStage | None:
     return ahead[0] if ahead else None
 
 
-def may_end(request: CleanupRequest) -> bool:
+def may_end(request: CleanupRequest, found: Iterable[CleanupStage]) -> bool:
     """Whether the clean-up can be ended: no deletion has begun, or the last one that ended proves nothing."""
-    return request.is_open and not completion.begun(request.stages.all())
+    return request.is_open and not completion.begun(found)

@@ -8,45 +8,45 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _, ngettext
 
-from audit.actions import Action
-from audit.models import Entry
 from backups.cleanup import after_check, cards, evidence as cleanup_evidence
 from backups.cleanup.certificate_files import (
     Certificate,
     CertificateEnvironment,
+    CertificateFacts,
     CertificateLine,
     CertificateSection,
     answers_in_words,
     references_in_words,
-    references_of,
 )
 from backups.cleanup.stepper import ORDER, reached
-from backups.models import BackupShare, CleanupRequest, CleanupStage, Generation
+from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import risks
-from kvops.models import ReferenceSearch
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
 
 
-def build(cleanup: CleanupRequest) -> Certificate:
+def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Certificate:
     """The certificate of the clean-up as it is now."""
-    stages = list(cards.stages().filter(request=cleanup).order_by("order"))
+    facts = facts or CertificateFacts(cleanup)
+    stages = facts.stages
 
     def each(*describe: Callable[[CleanupStage], CertificateLine | None]) -> list[CertificateLine]:
         found = [(stage, one(stage)) for stage in stages for one in describe]
         return [replace(line, environment=stage.environment.name) for stage, line in found if line]
 
+    backup = each(_backup, partial(_verified, facts), _checked, partial(_shared, facts))
     sections = [
-        CertificateSection("5.1", _("Keys and code references"), each(_names, _references)),
-        CertificateSection("5.2", _("Backup to R2"), each(_backup, _verified, _checked, _shared)),
+        CertificateSection("5.1", _("Keys and code references"), each(_names, partial(_references, facts))),
+        CertificateSection("5.2", _("Backup to R2"), backup),
         CertificateSection("5.3", _("Deletion: QA, then production"), each(*_DELETION)),
-        CertificateSection("5.4", _("Code"), each(_code)),
+        CertificateSection("5.4", _("Code"), each(partial(_code, facts))),
         CertificateSection(
             "6", _("Check after the clean-up, and four eyes"), each(_backup_again, _dataset_again, _eyes)
         ),
@@ -55,10 +55,10 @@ def build(cleanup: CleanupRequest) -> Certificate:
     return Certificate(cleanup, state, valid, [_environment(stage) for stage in stages], sections)
 
 
-def in_english(cleanup: CleanupRequest) -> Certificate:
+def in_english(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Certificate:
     """The certificate in English, of which the digest is made."""
     with translation.override("en"):
-        return build(cleanup)
+        return build(cleanup, facts)
 
 
 def _environment(stage: CleanupStage) -> CertificateEnvironment:
@@ -119,16 +119,16 @@ def _names(stage: CleanupStage) -> CertificateLine:
     )
 
 
-def _references(stage: CleanupStage) -> CertificateLine:
+def _references(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine:
     """The search of the code for the keys, as it was approved."""
-    what, references = _("Code references"), references_of(stage)
+    what, references = _("Code references"), facts.references[stage.pk]
     if not references:
         return _without_search(stage, what)
     search = references["search"]
     return CertificateLine(
         what=what,
         said=references_in_words(references),
-        by=ReferenceSearch.objects.get(pk=search["id"]).made_by,
+        by=facts.searches[search["id"]].made_by,
         at=datetime.fromisoformat(search["searched_at"]),
         digest=search["digest"],
         digest_of=_("report of the search"),
@@ -159,11 +159,10 @@ def _without_keys(stage: CleanupStage, what: str) -> CertificateLine | None:
     return _not_needed(what, _("There were no keys.")) if empty else None
 
 
-def _verified(stage: CleanupStage) -> CertificateLine | None:
+def _verified(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine | None:
     """The last verification before the stage was accepted, and what was found since."""
     what, backup, accepted = _("Backup verified"), stage.generation, stage.accepted_at
-    about = Entry.objects.about([f"generation:{stage.generation_id}"]).filter(action=Action.GENERATION_VERIFIED)
-    entry = (about.filter(at__lt=accepted) if accepted else about).first()
+    entry = facts.verified[stage.pk]
     if backup is None or entry is None:
         return _without_keys(stage, what) or _nothing(what)
     proof = CertificateLine(what=what, said=_("Every entry equals what KV returned"), by=entry.actor, at=entry.at)
@@ -189,9 +188,8 @@ def _checked(stage: CleanupStage) -> CertificateLine | None:
     return replace(passed, digest=check.definition_digest, digest_of=_("rule of the dataset"))
 
 
-def _shared(stage: CleanupStage) -> CertificateLine | None:
-    what = _("Backup shared with the team")
-    share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
+def _shared(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine | None:
+    what, share = _("Backup shared with the team"), facts.shares.get(stage.generation_id)
     if share is None:
         return _without_keys(stage, what) or _nothing(what)
     address = reverse("backups:generation", args=[share.generation_id])
@@ -262,9 +260,9 @@ def _restored(stage: CleanupStage) -> CertificateLine | None:
 _DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)
 
 
-def _code(stage: CleanupStage) -> CertificateLine:
+def _code(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine:
     """The approved answers to the places in the code, and what became of the follow-ups since."""
-    what, references = _("Answer to each place in the code"), references_of(stage)
+    what, references = _("Answer to each place in the code"), facts.references[stage.pk]
     address = reverse("backups:stage_references", args=[stage.pk])
     if not references or references["unanswered"]:
         return replace(_without_search(stage, what), url=address)

@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from backups.cleanup import shown_references
+from audit.actions import Action
+from audit.models import Entry
+from backups.cleanup import cards, shown_references
 from backups.cleanup.references import BEFORE_SUBMIT
-from backups.models import CleanupRequest, CleanupStage
+from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
-from kvops.models import ReferenceAnswer
+from kvops.models import ReferenceAnswer, ReferenceSearch
 from kvops.names import visible
 from kvops.references import deployed
 from kvops.wording import moment, spelled
@@ -205,6 +207,28 @@ def references_of(stage: CleanupStage) -> Mapping[str, Any]:
     if stage.approval:
         return json.loads(stage.approval.evidence).get("references") or {}
     return shown_references.shown(stage) if stage.state in BEFORE_SUBMIT and stage.request.is_open else {}
+
+
+class CertificateFacts:
+    """The stages of a clean-up, and the rows that its certificate tells of: read once for all its languages."""
+
+    def __init__(self, cleanup: CleanupRequest) -> None:
+        self.stages = list(cards.stages().filter(request=cleanup).order_by("order"))
+        self.references = {stage.pk: references_of(stage) for stage in self.stages}
+        searches = [found["search"]["id"] for found in self.references.values() if found]
+        self.searches = ReferenceSearch.objects.in_bulk(searches)
+        backups = [stage.generation_id for stage in self.stages if stage.generation_id]
+        shares = BackupShare.objects.select_related("by").filter(generation__in=backups).order_by("-pk")
+        self.shares: Mapping[int | None, BackupShare] = {share.generation_id: share for share in shares}
+        self.verified = {stage.pk: _verified(stage) for stage in self.stages}
+
+
+def _verified(stage: CleanupStage) -> Entry | None:
+    """The last verification of the backup, before the stage was accepted."""
+    if stage.generation_id is None:
+        return None
+    about = Entry.objects.about([f"generation:{stage.generation_id}"]).filter(action=Action.GENERATION_VERIFIED)
+    return (about.filter(at__lt=stage.accepted_at) if stage.accepted_at else about).first()
 
 
 def references_in_words(references: Mapping[str, Any]) -> str:

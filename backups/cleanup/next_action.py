@@ -7,10 +7,10 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, completion, preparation, qa
-from backups.cleanup.references import StageReferences
-from backups.cleanup.stages import backup_is_fresh, busy_run, run_of, why_not_now
-from backups.models import BackupShare, CleanupStage, Generation
+from backups.cleanup import after_check, completion, qa
+from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.stages import backup_is_fresh, run_of, why_not_now
+from backups.models import CleanupStage, Generation
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import emergency
@@ -57,35 +57,36 @@ class NextAction:
         return reverse(self.url_name, args=[self.pk]) + self.fragment
 
 
-def next_action(stage: CleanupStage, person: Person) -> NextAction | None:
+def next_action(stage: CleanupStage, person: Person, facts: StageFacts | None = None) -> NextAction | None:
     """The stage's next action, None if nothing is left to do.
 
     If the person cannot take it, it is disabled with the reason.
     """
     if stage.scheduled:
         return None
-    action = _action(stage)
+    facts = facts or StageFacts(stage, may_operate=person.holds(Role.OPERATOR))
+    action = _action(facts)
     if action is None or action.link:
         return action
-    return replace(action, disabled_reason=_why_not(stage, person) or action.disabled_reason)
+    return replace(action, disabled_reason=_why_not(facts, person) or action.disabled_reason)
 
 
 def next_label(stage: CleanupStage) -> str:
     """The stage's next action in words, for lists; empty if nothing is left to do."""
-    action = _action(stage)
+    action = _action(StageFacts(stage))
     return action.label if action else ""
 
 
-def _why_not(stage: CleanupStage, person: Person) -> str:
-    if not person.holds(Role.OPERATOR):
+def _why_not(facts: StageFacts, person: Person) -> str:
+    stage, busy = facts.stage, facts.busy
+    if not facts.may_operate:
         return _("You are not an operator.")
-    busy = busy_run(stage)
     if busy is not None:
         return _("Wait for run %(pk)s (%(kind)s), or stop it first.") % {
             "pk": busy.pk,
             "kind": busy.get_kind_display(),
         }
-    if stage.state in CleanupStage.BEFORE_DELETION and (missing := qa.missing_qa(stage)):
+    if stage.state in CleanupStage.BEFORE_DELETION and (missing := facts.turn.missing):
         return str(missing)
     return _why_not_delete(stage, person) if stage.state in {State.APPROVED, State.DELETING} else ""
 
@@ -120,7 +121,8 @@ def _why_not_by_backup(stage: CleanupStage) -> str:
     return sentence % {"pk": backup.pk, "what": what}
 
 
-def _action(stage: CleanupStage) -> NextAction | None:
+def _action(facts: StageFacts) -> NextAction | None:
+    stage = facts.stage
     actions = {
         State.WAITING: _begin,
         State.FROZEN: _frozen,
@@ -134,9 +136,9 @@ def _action(stage: CleanupStage) -> NextAction | None:
         State.CONFIRMED: _accept,
     }
     found = actions.get(State(stage.state))
-    if found and stage.state in CleanupStage.BEFORE_DELETION and (because := qa.dead_end(stage)):
+    if found and stage.state in CleanupStage.BEFORE_DELETION and (because := facts.turn.dead_end):
         return _ask_again(stage, because)
-    return found(stage) if found else None
+    return found(facts) if found else None
 
 
 def _ask_again(stage: CleanupStage, because: str) -> NextAction:
@@ -144,31 +146,30 @@ def _ask_again(stage: CleanupStage, because: str) -> NextAction:
     return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment=ENDING, because=str(because))
 
 
-def _begin(stage: CleanupStage) -> NextAction:
-    label = _("Prepare %(environment)s") % {"environment": stage.environment.name}
-    return replace(_freeze(stage), label=label, url_name="backups:stage_begin")
+def _begin(facts: StageFacts) -> NextAction:
+    label = _("Prepare %(environment)s") % {"environment": facts.stage.environment.name}
+    return replace(_freeze(facts), label=label, url_name="backups:stage_begin")
 
 
-def _freeze(stage: CleanupStage) -> NextAction:
-    label = _("Fix the list of keys again")
-    scan = preparation.scan_of(stage)
+def _freeze(facts: StageFacts) -> NextAction:
+    label, scan = _("Fix the list of keys again"), facts.scan
     late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
     reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
-    return NextAction(label, "backups:stage_freeze", stage.pk, reason)
+    return NextAction(label, "backups:stage_freeze", facts.stage.pk, reason)
 
 
-def _frozen(stage: CleanupStage) -> NextAction:
-    run = run_of(stage)
+def _frozen(facts: StageFacts) -> NextAction:
+    stage, run = facts.stage, run_of(facts.stage)
     if run is not None and run.error_code == "not_empty":
-        return _freeze(stage)
+        return _freeze(facts)
     if run is not None and run.state in Run.RESUMABLE:
-        return _prepare(stage)
+        return _prepare(facts)
     label = _("Back up and verify") if stage.names else _("Prove that there are no keys")
     return NextAction(label, "backups:stage_prepare", stage.pk)
 
 
-def _prepare(stage: CleanupStage) -> NextAction:
-    run = run_of(stage)
+def _prepare(facts: StageFacts) -> NextAction:
+    stage, run = facts.stage, run_of(facts.stage)
     if run is not None and run.state in Run.RESUMABLE:
         label = _("Try again")
     elif stage.state == State.BACKED_UP:
@@ -180,23 +181,25 @@ def _prepare(stage: CleanupStage) -> NextAction:
     return NextAction(label, "backups:stage_prepare", stage.pk)
 
 
-def _submit(stage: CleanupStage) -> NextAction:
-    references = StageReferences.of(stage)
+def _submit(facts: StageFacts) -> NextAction:
+    stage, references = facts.stage, facts.references
     if not references.done:
         label = _("Search the code") if references.missing else _("Answer the code references")
         return NextAction(label, "backups:stage_references", stage.pk, link=True, because=references.missing)
     if not backup_is_fresh(stage):
         return NextAction(_("Verify the backup again"), "backups:stage_prepare", stage.pk)
-    if not BackupShare.objects.filter(generation=stage.generation_id).exists():
+    if facts.share is None:
         return NextAction(_("Record the share and submit for approval"), "backups:stage_submit", stage.pk)
     return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 
-def _approval(stage: CleanupStage) -> NextAction | None:
+def _approval(facts: StageFacts) -> NextAction | None:
+    stage = facts.stage
     return NextAction(_("Open the request"), "approval", stage.approval_id, link=True) if stage.approval_id else None
 
 
-def _start(stage: CleanupStage) -> NextAction:
+def _start(facts: StageFacts) -> NextAction:
+    stage = facts.stage
     label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": spelled(stage.names)}
     approval = stage.approval
     if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
@@ -208,8 +211,8 @@ def _start(stage: CleanupStage) -> NextAction:
     return NextAction(label, "backups:stage_start", stage.pk, reason, danger=True)
 
 
-def _again(stage: CleanupStage) -> NextAction:
-    run = run_of(stage)
+def _again(facts: StageFacts) -> NextAction:
+    stage, run = facts.stage, run_of(facts.stage)
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
     if run is not None and stopped and run.cursor.get("waits"):
@@ -219,7 +222,8 @@ def _again(stage: CleanupStage) -> NextAction:
     return NextAction(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 
 
-def _accept(stage: CleanupStage) -> NextAction:
+def _accept(facts: StageFacts) -> NextAction:
+    stage = facts.stage
     if completion.leftovers(stage).exists() and not stage.leftovers_note:
         return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
     if completion.unexplained_others(stage):

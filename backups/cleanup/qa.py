@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from hashlib import sha256
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -42,7 +43,16 @@ def scope(request: CleanupRequest, rules: differences.Rules) -> dict[str, object
 
 def scope_digest(stage: CleanupStage) -> str:
     """SHA-256 over the scope under the policy in force; equal in every environment."""
-    return _digest(stage.request, policy.rules_of(policy.text_in_force()))
+    return _digest(stage.request, InForce().rules)
+
+
+class InForce:
+    """The rules in force when they are first asked for. Each guard makes its own."""
+
+    @cached_property
+    def rules(self) -> differences.Rules:
+        """The rules of the families and datasets."""
+        return policy.rules_of(policy.text_in_force())
 
 
 def _digest(request: CleanupRequest, rules: differences.Rules) -> str:
@@ -77,49 +87,160 @@ def _takes(pattern: str, request: CleanupRequest) -> bool:
 
 
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
-    """For each earlier environment with the binding, its newest accepted stage of the same scope, if recent enough.
-
-    A constraint requires a reason for a stage without names; a stage with names must have deleted some. Leftovers need
-    their explanation, and reappeared keys a person's note. If one stage of an environment lacks these, no other stage
-    replaces it. A stage whose deleted keys were restored does not count.
-    """
-    unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
-    found: dict[int, CleanupStage] = {}
-    candidates = (
-        _of_scope(stage)
-        .exclude(_BROUGHT_BACK)
-        .exclude(Exists(unexplained), leftovers_note="")
-        .exclude(_NOTHING_DELETED)
-        .select_related("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
-        .order_by("environment__order", "-accepted_at")
-    )
-    for candidate in candidates:
-        found.setdefault(candidate.environment_id, candidate)
-    for environment in _of_scope(stage).filter(Exists(_UNSEEN)).values_list("environment", flat=True):
-        found.pop(environment, None)
-    return list(found.values())
-
-
-def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
-    """The stages of the same scope that were accepted in earlier environments, if recent enough."""
-    return _recently_accepted(stage).filter(scope_digest=scope_digest(stage))
-
-
-def _recently_accepted(stage: CleanupStage) -> QuerySet[CleanupStage]:
-    return CleanupStage.objects.filter(
-        state=CleanupStage.State.ACCEPTED,
-        environment__order__lt=stage.environment.order,
-        accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
-    )
+    """The stages of earlier environments that count for the stage now, as `Turn.proven`."""
+    return Turn(stage).proven
 
 
 def earlier_environment(stage: CleanupStage) -> Environment | None:
-    """The environment that must be accepted before this stage."""
-    earlier = stage.request.stages.filter(order__lt=stage.order).order_by("order")
-    if not earlier:
-        return None
-    proven = {found.environment_id for found in qa_stages(stage)}
-    return next((one.environment for one in earlier if one.environment_id not in proven), None)
+    """The environment that must be accepted before this stage now, as `Turn.earlier`."""
+    return Turn(stage).earlier
+
+
+def missing_qa(stage: CleanupStage) -> str:
+    """The reason why it is not this stage's turn now, as `Turn.missing`."""
+    return Turn(stage).missing
+
+
+class Turn:
+    """Whether it is a stage's turn. Each fact is read once: a guard makes a new one, and a page shares one."""
+
+    def __init__(self, stage: CleanupStage, policy: InForce | None = None) -> None:
+        self.stage = stage
+        self._policy = policy or InForce()
+
+    @cached_property
+    def proven(self) -> list[CleanupStage]:
+        """For each earlier environment with the binding, its newest accepted stage of the same scope, if recent enough.
+
+        A constraint requires a reason for a stage without names; a stage with names must have deleted some. Leftovers
+        need their explanation, and reappeared keys a person's note. If one stage of an environment lacks these, no
+        other stage replaces it. A stage whose deleted keys were restored does not count.
+        """
+        unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
+        found: dict[int, CleanupStage] = {}
+        candidates = (
+            self._of_scope()
+            .exclude(_BROUGHT_BACK)
+            .exclude(Exists(unexplained), leftovers_note="")
+            .exclude(_NOTHING_DELETED)
+            .select_related("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
+            .order_by("environment__order", "-accepted_at")
+        )
+        for candidate in candidates:
+            found.setdefault(candidate.environment_id, candidate)
+        return [one for one in found.values() if one.environment_id not in self._reappeared]
+
+    @cached_property
+    def _reappeared(self) -> set[int]:
+        """The environments where keys of the scope reappeared that have no note yet."""
+        return set(self._of_scope().filter(Exists(_UNSEEN)).values_list("environment", flat=True))
+
+    @cached_property
+    def _scope_digest(self) -> str:
+        return _digest(self.stage.request, self._policy.rules)
+
+    def _of_scope(self) -> QuerySet[CleanupStage]:
+        """The stages of the same scope that were accepted in earlier environments, if recent enough."""
+        return self._recently_accepted().filter(scope_digest=self._scope_digest)
+
+    def _recently_accepted(self) -> QuerySet[CleanupStage]:
+        return CleanupStage.objects.filter(
+            state=CleanupStage.State.ACCEPTED,
+            environment__order__lt=self.stage.environment.order,
+            accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
+        )
+
+    @cached_property
+    def _before(self) -> list[CleanupStage]:
+        """The stages of the same clean-up in earlier environments."""
+        earlier = self.stage.request.stages.filter(order__lt=self.stage.order)
+        return list(earlier.select_related("environment").order_by("order"))
+
+    @cached_property
+    def earlier(self) -> Environment | None:
+        """The environment that must be accepted before this stage."""
+        if not self._before:
+            return None
+        proven = {found.environment_id for found in self.proven}
+        return next((one.environment for one in self._before if one.environment_id not in proven), None)
+
+    @cached_property
+    def missing(self) -> str:
+        """The reason why it is not this stage's turn; empty if it is."""
+        if why := _other_category(self.stage):
+            return why
+        if self.stage.environment.production and all(one.environment.production for one in self._before):
+            return only_production(self.stage.request.binding)
+        earlier = self.earlier
+        if earlier is None:
+            return ""
+        if earlier.pk in self._reappeared:
+            return say(
+                _("Keys deleted in %(name)s reappeared. Note your findings there first."),
+                name=earlier.name,
+            )
+        return self.dead_end or say(
+            _("Clean up %(name)s first: its stage must be accepted, under the same rules, at most 7 days earlier."),
+            name=earlier.name,
+        )
+
+    @cached_property
+    def dead_end(self) -> str:
+        """The reason why this clean-up can never go on, so it ends; else empty.
+
+        The earlier stage can never count, or the family has another category now.
+        """
+        if why := _other_category(self.stage):
+            return why
+        earlier = self.earlier
+        if earlier is None:
+            return ""
+        asked = (earlier.pk, CleanupStage.State.ACCEPTED)
+        accepted = [one.pk for one in self._before if (one.environment_id, one.state) == asked]
+        if not accepted:
+            return ""
+        mine = self._of_scope().filter(pk__in=accepted).first()
+        if mine is not None and (why := proves_nothing(mine)):
+            return why
+        if changed := self._changed_rules(earlier):
+            return say(
+                _(
+                    "%(name)s was accepted under other rules: %(changes)s. End this clean-up and ask for it again: it "
+                    "begins in %(name)s."
+                ),
+                name=earlier.name,
+                changes=differences.sentence(changed),
+            )
+        return ""
+
+    def _changed_rules(self, earlier: Environment) -> Sequence[differences.RuleChange]:
+        """The changes since the same keys were accepted in the earlier environment, if these are why it does not count.
+
+        The rules of that time are those of the policy version that gives the accepted digest.
+        """
+        if self._of_scope().filter(environment=earlier).exists():
+            return []
+        request = self.stage.request
+        accepted = (
+            self._recently_accepted()
+            .filter(
+                environment=earlier,
+                request__binding=request.binding,
+                request__prefix=request.prefix,
+                request__exact=request.exact,
+            )
+            .select_related("request__family")
+            .order_by("-accepted_at")
+            .first()
+        )
+        if accepted is None:
+            return []
+        now = _rules(request, self._policy.rules)
+        for version in PolicyVersion.objects.order_by("-number").iterator():
+            then = policy.rules_of(version.definition)
+            if _digest(accepted.request, then) == accepted.scope_digest:
+                return differences.between(_rules(accepted.request, then), now)
+        return []
 
 
 def only_production(binding: str) -> str:
@@ -131,55 +252,6 @@ def only_production(binding: str) -> str:
         ),
         binding=binding,
     )
-
-
-def missing_qa(stage: CleanupStage) -> str:
-    """The reason why it is not this stage's turn; empty if it is."""
-    if why := _other_category(stage):
-        return why
-    before = stage.request.stages.filter(order__lt=stage.order, environment__production=False)
-    if stage.environment.production and not before.exists():
-        return only_production(stage.request.binding)
-    earlier = earlier_environment(stage)
-    if earlier is None:
-        return ""
-    if _of_scope(stage).filter(Exists(_UNSEEN), environment=earlier).exists():
-        return say(
-            _("Keys deleted in %(name)s reappeared. Note your findings there first."),
-            name=earlier.name,
-        )
-    return dead_end(stage) or say(
-        _("Clean up %(name)s first: its stage must be accepted, under the same rules, at most 7 days earlier."),
-        name=earlier.name,
-    )
-
-
-def dead_end(stage: CleanupStage) -> str:
-    """The reason why this clean-up can never go on, so it ends; else empty.
-
-    The earlier stage can never count, or the family has another category now.
-    """
-    if why := _other_category(stage):
-        return why
-    earlier = earlier_environment(stage)
-    if earlier is None:
-        return ""
-    accepted = stage.request.stages.filter(environment=earlier, state=CleanupStage.State.ACCEPTED)
-    if not accepted.exists():
-        return ""
-    mine = _of_scope(stage).filter(pk__in=accepted).first()
-    if mine is not None and (why := proves_nothing(mine)):
-        return why
-    if changed := changed_rules(stage):
-        return say(
-            _(
-                "%(name)s was accepted under other rules: %(changes)s. End this clean-up and ask for it again: it "
-                "begins in %(name)s."
-            ),
-            name=earlier.name,
-            changes=differences.sentence(changed),
-        )
-    return ""
 
 
 def _other_category(stage: CleanupStage) -> str:
@@ -217,34 +289,3 @@ def proves_nothing(stage: CleanupStage) -> str:
         restore=restore.pk,
         name=name,
     )
-
-
-def changed_rules(stage: CleanupStage) -> Sequence[differences.RuleChange]:
-    """The changes since the same keys were accepted in the earlier environment, if these are why it does not count.
-
-    The rules of that time are those of the policy version that gives the accepted digest.
-    """
-    earlier = earlier_environment(stage)
-    if earlier is None or _of_scope(stage).filter(environment=earlier).exists():
-        return []
-    request = stage.request
-    accepted = (
-        _recently_accepted(stage)
-        .filter(
-            environment=earlier,
-            request__binding=request.binding,
-            request__prefix=request.prefix,
-            request__exact=request.exact,
-        )
-        .select_related("request__family")
-        .order_by("-accepted_at")
-        .first()
-    )
-    if accepted is None:
-        return []
-    now = _rules(request, policy.rules_of(policy.text_in_force()))
-    for version in PolicyVersion.objects.order_by("-number").iterator():
-        then = policy.rules_of(version.definition)
-        if _digest(accepted.request, then) == accepted.scope_digest:
-            return differences.between(_rules(accepted.request, then), now)
-    return []

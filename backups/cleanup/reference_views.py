@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.cleanup import cards, references as code_references
 from backups.cleanup.forms import AnswerForm, ListForm
 from backups.cleanup.next_action import next_action
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.references import BEFORE_SUBMIT, StageHit, StageReferences
 from backups.models import CleanupStage
 from kvops.models import ReferenceHit
@@ -70,9 +71,9 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, status: int) -> HttpResponse:
-    references = StageReferences.of(stage)
-    search, found = references.search, references.found
-    searches = code_references.with_others(search)
+    facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
+    references = facts.references
+    search, found, searches = references.search, references.found, references.searches
     start = ListForm(request.GET).chosen()[1] or 0
     shown, after = page_of(list(enumerate(found, 1))[start:], PAGE, lambda row: row[0])
     texts = ReferenceHit.objects.in_bulk([one.hit.pk for _number, one in shown])
@@ -91,7 +92,7 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "open_here": [one.hit.pk for one, _text in rows if one.answer is None],
         "after": after,
         "form": typed or AnswerForm(found=found),
-        "may_answer": stage.state in BEFORE_SUBMIT and stage.request.is_open and request.user.has_perm("kvops.operate"),
-        "next": next_action(stage, person_of(request)),
+        "may_answer": stage.state in BEFORE_SUBMIT and stage.request.is_open and facts.may_operate,
+        "next": next_action(stage, person_of(request), facts),
     }
     return render(request, "cleanup/references.html", context, status=status)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of
@@ -87,12 +88,13 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     stage = cards.stage_or_404(pk)
     show, after = ListForm(request.GET).chosen()
     found, following = _listed(stage, show, after)
+    facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
     gaps = [gap for gap in stage.chunks.values_list("gap_ms", flat=True) if gap is not None]
     context = {
         "stage": stage,
         "environment": stage.environment,
-        "card": cards.card(stage, person_of(request), {}),
-        "summary": summary_of(stage),
+        "card": cards.card(facts, person_of(request), {}),
+        "summary": summary_of(facts),
         "show": show,
         "found": found,
         "after": following,
@@ -134,7 +136,8 @@ def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The card of the stage, refreshed while a run works for it; after its end with the next action."""
     stage = cards.stage_or_404(pk)
-    return render(request, "cleanup/_stage.html", {"card": cards.card(stage, person_of(request), {})})
+    facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
+    return render(request, "cleanup/_stage.html", {"card": cards.card(facts, person_of(request), {})})
 
 
 @require_POST

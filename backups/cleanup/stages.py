@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce, JSONArray, Now
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -95,15 +95,12 @@ def generation_of(stage: CleanupStage) -> Generation:
 
 def backups_of(stages: Collection[int]) -> GenerationQuerySet:
     """The backups taken for these stages, with those of a list of keys that was fixed again since."""
-    taken = Q(pk__in=[])
-    for stage in CleanupStage.objects.filter(pk__in=stages).select_related("request"):
-        request = stage.request
-        mine = Q(purpose=Generation.Purpose.CLEANUP, namespace=stage.namespace_id, prefixes=[request.prefix])
-        mine &= Q(started_at__gte=request.created_at)
-        if over := request.ended_at or request.completed_at:
-            mine &= Q(started_at__lte=over)
-        taken |= mine
-    return Generation.objects.filter(taken)
+    of_one = CleanupStage.objects.filter(pk__in=stages, namespace=OuterRef("namespace")).alias(
+        taken=JSONArray("request__prefix"), over=Coalesce("request__ended_at", "request__completed_at")
+    )
+    in_time = Q(over=None) | Q(over__gte=OuterRef("started_at"))
+    of_one = of_one.filter(in_time, taken=OuterRef("prefixes"), request__created_at__lte=OuterRef("started_at"))
+    return Generation.objects.filter(Exists(of_one), purpose=Generation.Purpose.CLEANUP)
 
 
 def backup_is_fresh(stage: CleanupStage) -> bool:

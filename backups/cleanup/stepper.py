@@ -7,8 +7,9 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, qa
-from backups.cleanup.references import BEFORE_SUBMIT, StageReferences
+from backups.cleanup import after_check
+from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.references import BEFORE_SUBMIT
 from backups.cleanup.stages import run_of
 from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
@@ -59,39 +60,39 @@ def reached(stage: CleanupStage) -> int:
     return ORDER.index(ended.get(Generation.Status(status), frozen) if status else frozen)
 
 
-def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
+def steps_of_stage(stage: CleanupStage, facts: StageFacts | None = None) -> list[StageStep]:
     """The steps of the stage in order, each done, current, still to do, or failed."""
     found: list[StageStep] = []
-    here, waits = reached(stage), stage.state == State.ENDED
-    for title, reaches, describe in _plan(stage):
+    facts, here, waits = facts or StageFacts(stage), reached(stage), stage.state == State.ENDED
+    for title, reaches, describe in _plan(facts):
         done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
-            text = describe(stage)
+            text = describe(facts if describe is _references else stage)
             step = StageStep(title, "failed" if text.failed else "done", text.note, text.at, text.url, text.link)
         elif waits:
             step = StageStep(title, "todo")
         elif describe is _references:
-            step = _unreferenced(stage, title)
+            step = _unreferenced(facts, title)
         else:
-            step = _current(stage, title, is_run=not isinstance(reaches, bool))
+            step = _current(facts, title, is_run=not isinstance(reaches, bool))
         waits = waits or not done
         found.append(replace(step, phase=_PHASES.get(reaches, 0)))
     return [*found, *_checked_again(stage), *_brought_back(stage)]
 
 
-type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _Done]]
+type _Planned = tuple[str, CleanupStage.State | bool, Callable[..., _Done]]
 
 
-def _plan(stage: CleanupStage) -> list[_Planned]:
+def _plan(facts: StageFacts) -> list[_Planned]:
     """The steps: the title, the state it reaches (or whether it is done, if no state says so), and its text."""
-    backup = stage.generation_id if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another one comes
-    share = BackupShare.objects.select_related("by").filter(generation=backup).first()
+    stage = facts.stage
+    share = facts.share if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another backup comes
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
         (_("Verify the backup"), State.VERIFIED, _read_back),
         (_("Check against D1"), State.CHECKED, _checked),
-        (_("Answer the code references"), _referenced(stage), _references),
+        (_("Answer the code references"), _referenced(facts), _references),
         (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
         (_("Submit"), State.SUBMITTED, _submitted),
         (_("Approval by another person"), State.APPROVED, _approved),
@@ -104,9 +105,10 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     return [step for step in plan if step[2] != _checked or stage.request.needs_check]
 
 
-def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
+def _current(facts: StageFacts, title: str, *, is_run: bool) -> StageStep:
     """The current step: it waits for a person or a run, or failed with the run's sentence."""
-    if stage.state == State.WAITING and qa.missing_qa(stage):
+    stage = facts.stage
+    if stage.state == State.WAITING and facts.turn.missing:
         return StageStep(title, "todo")  # the button has the reason
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person must decide by")
@@ -197,25 +199,25 @@ def _equal(check: Check) -> _Done:
     )
 
 
-def _referenced(stage: CleanupStage) -> bool:
-    if stage.state in {*BEFORE_SUBMIT, State.ENDED}:
-        return StageReferences.of(stage).done
-    return stage.search_id is not None
+def _referenced(facts: StageFacts) -> bool:
+    if facts.stage.state in {*BEFORE_SUBMIT, State.ENDED}:
+        return facts.references.done
+    return facts.stage.search_id is not None
 
 
-def _references(stage: CleanupStage) -> _Done:
-    found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
+def _references(facts: StageFacts) -> _Done:
+    found, address = facts.references, reverse("backups:stage_references", args=[facts.stage.pk])
     if found.search is None:
         return _Done()
     return _Done(found.in_words, found.search.searched_at, address, _("Code references"))
 
 
-def _unreferenced(stage: CleanupStage, title: str) -> StageStep:
+def _unreferenced(facts: StageFacts, title: str) -> StageStep:
     """The step of the code references while it waits for a search or for answers."""
-    if stage.state == State.WAITING and qa.missing_qa(stage):
+    if facts.stage.state == State.WAITING and facts.turn.missing:
         return StageStep(title, "todo")
-    address, wanting = reverse("backups:stage_references", args=[stage.pk]), StageReferences.of(stage).wanting
-    return StageStep(title, "current", wanting, None, address, _("Code references"))
+    address = reverse("backups:stage_references", args=[facts.stage.pk])
+    return StageStep(title, "current", facts.references.wanting, None, address, _("Code references"))
 
 
 def _shared(share: BackupShare | None) -> _Done:

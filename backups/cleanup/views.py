@@ -23,7 +23,9 @@ from backups.cleanup import (
 from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm
 from backups.cleanup.next_action import ENDING
 from backups.cleanup.pages import presses
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.summary import summary_of
+from backups.cleanup.qa import InForce
 from backups.models import CleanupRequest
 from kvops import clock
 from kvops.people.signin import person_of
@@ -128,7 +130,9 @@ def page(
     typed, person = typed or {}, person_of(request)
     stages = list(cards.stages().filter(request=mine).order_by("order"))
     by_hand = mine.is_open and mine.clearing_id is None
-    shown = [cards.card(stage, person, typed) for stage in stages]
+    policy, operates = InForce(), request.user.has_perm("kvops.operate")
+    facts = {stage.pk: StageFacts(stage, may_operate=operates, policy=policy) for stage in stages}
+    shown = [cards.card(one, person, typed) for one in facts.values()]
     at_hand = cards.at_hand(stages)
     context = {
         "cleanup": mine,
@@ -137,15 +141,15 @@ def page(
         "remaining": cards.remaining(stages),
         "cards": shown,
         "at_hand": at_hand,
-        "summary": summary_of(at_hand) if at_hand else None,
+        "summary": summary_of(facts[at_hand.pk]) if at_hand else None,
         "must_end": any(card.action and card.action.fragment == ENDING for card in shown),
         "arrange_form": typed.get("arrange") or ArrangeForm(initial=model_to_dict(mine, ArrangeForm.base_fields)),
         "arrange_typed": "arrange" in typed,
         "may_arrange": by_hand and all(stage.state in cleanup_requests.UNSUBMITTED for stage in stages),
         "end_form": typed.get("end") or EndForm(),
         "end_typed": "end" in typed,
-        "may_end": mine.clearing_id is None and cards.may_end(mine),
-        "may_operate": request.user.has_perm("kvops.operate"),
+        "may_end": mine.clearing_id is None and cards.may_end(mine, stages),
+        "may_operate": operates,
         "again": f"{reverse('backups:cleanup_new')}?{_asking(mine)}",
     }
     return render(request, "cleanup/detail.html", context, status=status)
@@ -156,10 +160,11 @@ def page(
 def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """Show the certificate of a clean-up, to print; or as Markdown or JSON, if the address asks for it."""
     cleanup, kind = _cleanup(pk), request.GET.get("format", "")
-    english = cleanup_certificate.in_english(cleanup)
+    facts = certificate_files.CertificateFacts(cleanup)
+    english = cleanup_certificate.in_english(cleanup, facts)
     if kind == "json":
         return streamed([certificate_files.as_json(english)], f"clean-up-{pk}.json", "application/json")
-    mine = cleanup_certificate.build(cleanup)
+    mine = cleanup_certificate.build(cleanup, facts)
     if kind == "md":
         return streamed([certificate_files.as_markdown(mine, english)], f"clean-up-{pk}.md", "text/markdown")
     data, digest = certificate_files.document(english)

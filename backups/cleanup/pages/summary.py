@@ -8,10 +8,9 @@ from django.utils.translation import gettext as _, ngettext
 
 from audit.models import Entry
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import qa
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
-from backups.cleanup.references import StageReferences
-from backups.models import BackupShare, BucketProtection, CleanupStage, Generation
+from backups.models import BucketProtection, CleanupStage, Generation
 from kvops.subjects import tree
 from kvops.wording import spelled
 
@@ -37,17 +36,19 @@ class Summary:
     entries: Sequence[Entry]
 
 
-def summary_of(stage: CleanupStage) -> Summary:
+def summary_of(facts: StageFacts) -> Summary:
     """The summary of a stage with its related rows."""
+    stage = facts.stage
     subjects = tree.under(f"stage:{stage.pk}").subjects
     entries = list(Entry.objects.about(subjects)[:ENTRIES])
-    return Summary(_evidence(stage), groups_of(stage), entries)
+    return Summary(_evidence(facts), groups_of(stage), entries)
 
 
-def _evidence(stage: CleanupStage) -> list[SummaryLine]:
-    found = [_names(stage), *_same_as_before(stage)]
+def _evidence(facts: StageFacts) -> list[SummaryLine]:
+    stage = facts.stage
+    found = [_names(stage), *_same_as_before(facts)]
     if stage.names or not stage.frozen_at:
-        found += [*_backup(stage), *_check(stage), _code(stage), *_shared(stage)]
+        found += [*_backup(stage), *_check(stage), _code(facts), *_shared(facts)]
     return found
 
 
@@ -58,12 +59,13 @@ def _names(stage: CleanupStage) -> SummaryLine:
     return SummaryLine(True, words, f"{reverse('backups:stage', args=[stage.pk])}?show=names#lists", _("see them"))
 
 
-def _same_as_before(stage: CleanupStage) -> list[SummaryLine]:
+def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     """The names beside those of the environment before, by their digests."""
+    stage = facts.stage
     if not stage.names_sha256:
         return []
     found = []
-    for before in qa.qa_stages(stage):
+    for before in facts.turn.proven:
         same = before.names_sha256 == stage.names_sha256
         sentence = _("The same names as in %(name)s") if same else _("Other names than in %(name)s")
         address = reverse("approval", args=[stage.approval_id]) if stage.approval_id else ""
@@ -98,16 +100,15 @@ def _check(stage: CleanupStage) -> list[SummaryLine]:
     return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 
-def _code(stage: CleanupStage) -> SummaryLine:
-    found, address = StageReferences.of(stage), reverse("backups:stage_references", args=[stage.pk])
+def _code(facts: StageFacts) -> SummaryLine:
+    found, address = facts.references, reverse("backups:stage_references", args=[facts.stage.pk])
     words = found.in_words if found.done else found.wanting
     return SummaryLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))
 
 
-def _shared(stage: CleanupStage) -> list[SummaryLine]:
-    if stage.generation_id is None:
+def _shared(facts: StageFacts) -> list[SummaryLine]:
+    if facts.stage.generation_id is None:
         return []
-    share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
-    if share is None:
+    if facts.share is None:
         return [SummaryLine(fits=False, words=_("Not yet shared with the team"))]
-    return [SummaryLine(True, _("Shared: %(place)s") % {"place": share.place})]
+    return [SummaryLine(True, _("Shared: %(place)s") % {"place": facts.share.place})]

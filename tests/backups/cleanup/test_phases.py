@@ -6,6 +6,7 @@ import pytest
 
 from backups.cleanup import cards
 from backups.cleanup.pages import presses, work
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.phases import phases_of
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
@@ -82,9 +83,9 @@ def test_a_card_that_was_read_before_its_run_ended_is_loaded_again(
     presses.begin(cleanup_helpers.stage_of(request_), by=people.operator)
     read_before = cleanup_helpers.stage_of(request_)
     make.work()
-    card = cards.card(read_before, people.operator, {})
+    card = cards.card(StageFacts(read_before), people.operator, {})
     assert (card.run, card.moves) == (None, True)
-    assert not cards.card(cleanup_helpers.stage_of(request_), people.operator, {}).moves
+    assert not cards.card(StageFacts(cleanup_helpers.stage_of(request_)), people.operator, {}).moves
 
 
 def test_the_pace_so_far_tells_the_time_left() -> None:

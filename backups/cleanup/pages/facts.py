@@ -1,0 +1,41 @@
+"""The facts of a stage that its page shows in several places, each read once."""
+
+from functools import cached_property
+
+from backups.cleanup import preparation, qa
+from backups.cleanup.references import StageReferences
+from backups.cleanup.stages import busy_run
+from backups.models import BackupShare, CleanupStage
+from kvops.models import Run, Scan
+
+
+class StageFacts:
+    """The facts of a stage for one page. What acts reads them anew.
+
+    `may_operate` tells whether the reader is an operator. The stages of a page share the `policy` in force.
+    """
+
+    def __init__(self, stage: CleanupStage, *, may_operate: bool = False, policy: qa.InForce | None = None) -> None:
+        self.stage, self.may_operate = stage, may_operate
+        self.turn = qa.Turn(stage, policy)
+
+    @cached_property
+    def busy(self) -> Run | None:
+        """The run that works for the stage."""
+        return busy_run(self.stage)
+
+    @cached_property
+    def scan(self) -> Scan | None:
+        """The scan from which the list of keys would be fixed."""
+        return preparation.scan_of(self.stage)
+
+    @cached_property
+    def references(self) -> StageReferences:
+        """The code references."""
+        return StageReferences.of(self.stage)
+
+    @cached_property
+    def share(self) -> BackupShare | None:
+        """The first share of the backup."""
+        found = BackupShare.objects.select_related("by").filter(generation=self.stage.generation_id)
+        return found.order_by("pk").first() if self.stage.generation_id else None
