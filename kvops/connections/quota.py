@@ -10,12 +10,14 @@ Cloudflare's own refusal then covers the rest.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 
 from django.db import connection
+from django.db.models import DateTimeField, Func
+from django.db.models.functions import TruncDate
 
 from kvops.cloudflare import DailyLimitReached
 from kvops.connections.prices import FREE_A_DAY, OPERATIONS
@@ -45,12 +47,17 @@ class Spent:
     quota: int | None
 
 
-def spent(environment: Environment) -> list[Spent]:
-    """The operations sent for the environment's account today, for its page."""
+def spent(environments: Iterable[Environment]) -> list[list[Spent]]:
+    """The operations sent for the account of each of these environments today, for their page, in one query."""
+    found = list(environments)
+    day = TruncDate(Func(function="clock_timestamp", output_field=DateTimeField()), tzinfo=UTC)
+    used = {use.account: use for use in DailyUse.objects.filter(day=day, account__in={one.account_id for one in found})}
+    return [_spent(one, used.get(one.account_id) or DailyUse()) for one in found]
+
+
+def _spent(environment: Environment, use: DailyUse) -> list[Spent]:
     free = environment.plan == Environment.Plan.FREE
-    return [
-        Spent(name, count, FREE_A_DAY[name] if free else None) for name, count in today(environment.account_id).items()
-    ]
+    return [Spent(name, count, FREE_A_DAY[name] if free else None) for name, count in _counts(use).items()]
 
 
 class QuotaMeter:
@@ -132,5 +139,8 @@ def _clock() -> tuple[date, float]:
 
 
 def _sent(account: str, day: date) -> dict[str, int]:
-    use = DailyUse.objects.filter(account=account, day=day).first() or DailyUse()
+    return _counts(DailyUse.objects.filter(account=account, day=day).first() or DailyUse())
+
+
+def _counts(use: DailyUse) -> dict[str, int]:
     return {name: getattr(use, f"{name}s") for name in OPERATIONS}

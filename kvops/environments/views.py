@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.approvals import emergency_release, prepared_changes
 from kvops.connections import quota
-from kvops.connections.budget import SharedBudget
+from kvops.connections.budget import SharedBudget, lefts
 from kvops.environments import apply as environments_apply, operations_by_day
 from kvops.models import ApprovalRequest, Environment
 from kvops.people.signin import person_of
@@ -34,7 +34,10 @@ def index(request: HttpRequest) -> HttpResponse:
     }
     period = PeriodForm(request.GET).period
     context = {
-        "environments": [(one, SharedBudget.of(one).left(), sharing[one.pk], quota.spent(one)) for one in found],
+        "environments": [
+            (one, left, sharing[one.pk], spent)
+            for one, left, spent in zip(found, lefts([*map(SharedBudget.of, found)]), quota.spent(found), strict=True)
+        ],
         "period": period,
         "accounts": operations_by_day.by_account(period) if period else [],
         "band": next((one for one in found if one.production), None),
