@@ -89,17 +89,19 @@ def open_requests() -> Iterable[ApprovalRequest]:
 
 def changes(person: Person, *, by: Person) -> list[AskedChange]:
     """The changes of the person, each with the reason why it cannot be asked for."""
-    held = person.roles()
+    standing = requests.Standing(RoleChange.of(DEACTIVATE, person), by)
     found: list[tuple[RoleChange, str | Promise]] = [
         *(
             (RoleChange.of(REVOKE, person, role), say(_("Revoke the role %(role)s"), role=role.label))
-            if role in held
+            if role in standing.held
             else (RoleChange.of(GRANT, person, role), say(_("Grant the role %(role)s"), role=role.label))
             for role in Role
         ),
         (RoleChange.of(DEACTIVATE, person), _("Deactivate: all roles and sessions end")),
     ]
-    return [AskedChange(change, label, requests.why_not_ask(change, by=by)) for change, label in found]
+    return [
+        AskedChange(change, label, requests.why_not_ask(change, by=by, standing=standing)) for change, label in found
+    ]
 
 
 def depends_on(person: Person) -> tuple[list[Run], list[ApprovalRequest]]:
@@ -107,4 +109,5 @@ def depends_on(person: Person) -> tuple[list[Run], list[ApprovalRequest]]:
     mine = Q(approval__requester=person) | Q(approval__approver=person) | Q(approval__starter=person)
     runs = Run.objects.open().filter(mine).select_related("environment").order_by("pk")
     part = Q(requester=person, state__in=[State.PENDING, State.APPROVED]) | Q(approver=person, state=State.APPROVED)
-    return list(runs[:50]), list(ApprovalRequest.objects.filter(part).select_related("environment").order_by("pk")[:50])
+    approvals = ApprovalRequest.objects.filter(part).select_related("environment", "requester")
+    return list(runs[:50]), list(approvals.order_by("pk")[:50])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Self
 
@@ -75,10 +76,9 @@ class RoleChange:
         return f"invitation:{sha256(self.email.encode()).hexdigest()[:32]}"
 
     @property
-    def takes_reviewer(self) -> bool:
-        """Whether the person is an active reviewer before it and not after it."""
-        goes = self.action == DEACTIVATE or (self.action == REVOKE and Role.REVIEWER in self.roles)
-        return goes and Person.objects.active_reviewers().filter(email=self.email).exists()
+    def ends_reviewing(self) -> bool:
+        """Whether the person is no reviewer after it."""
+        return self.action == DEACTIVATE or (self.action == REVOKE and Role.REVIEWER in self.roles)
 
     def evidence(self, reason: str) -> dict[str, object]:
         """The evidence for the reviewer."""
@@ -91,21 +91,51 @@ class RoleChange:
         }
 
 
-def why_not_ask(change: RoleChange, *, by: Person) -> str | Promise:
+class Standing:
+    """How the persons of a change stand now, each fact read once: a page has one for all changes of a person."""
+
+    def __init__(self, change: RoleChange, by: Person | None = None) -> None:
+        self._subject, self._person, self._by = change.subject, change.person, by
+
+    @cached_property
+    def may_ask(self) -> bool:
+        """Whether the asking person holds a role for it."""
+        return self._by is not None and KINDS[ROLE].has_asker(self._by)
+
+    @cached_property
+    def asked(self) -> ApprovalRequest | None:
+        """The open request about the person."""
+        open_ = ApprovalRequest.objects.filter(kind=ROLE, state__in=[State.PENDING, State.APPROVED])
+        return open_.filter(subject=self._subject).order_by("-pk").first()
+
+    @cached_property
+    def active(self) -> bool:
+        """Whether the person has an active login."""
+        return self._person is not None and self._person.logins.filter(is_active=True).exists()
+
+    @cached_property
+    def held(self) -> set[Role]:
+        """The roles that the person holds."""
+        return set(self._person.roles()) if self._person else set()
+
+    @cached_property
+    def reviewers(self) -> dict[int, str]:
+        """The addresses of the active reviewers."""
+        return dict(Person.objects.active_reviewers().values_list("pk", "email"))
+
+
+def why_not_ask(change: RoleChange, *, by: Person, standing: Standing | None = None) -> str | Promise:
     """The reason why the person cannot ask for the change now, with the way; empty if they can."""
-    if not KINDS[ROLE].has_asker(by):
+    standing = standing or Standing(change, by)
+    if not standing.may_ask:
         return _("Only an operator or a reviewer can ask for this.")
-    open_ = ApprovalRequest.objects.filter(kind=ROLE, subject=change.subject, state__in=[State.PENDING, State.APPROVED])
-    if earlier := open_.order_by("-pk").first():
+    if earlier := standing.asked:
         return say(
             _("Approval %(pk)s already asks for a change of this person. Wait for it or withdraw it."), pk=earlier.pk
         )
-    if why := _why_not_now(change):
+    if why := _why_not_now(change, standing):
         return why
-    others = Person.objects.active_reviewers().exclude(pk=by.pk)
-    if change.person:
-        others = others.exclude(pk=change.person.pk)
-    if not others.exists():
+    if not standing.reviewers.keys() - {by.pk, change.person.pk if change.person else None}:
         return _no_decider(change, by)
     return ""
 
@@ -119,11 +149,9 @@ def _no_decider(change: RoleChange, by: Person) -> str | Promise:
     )
 
 
-def _why_not_now(change: RoleChange) -> str | Promise:
+def _why_not_now(change: RoleChange, standing: Standing) -> str | Promise:
     """The reason why the change makes no sense or does harm now; empty if there is none."""
-    person, name = change.person, change.name
-    active = person is not None and person.logins.filter(is_active=True).exists()
-    held = set(person.roles()) if person else set()
+    name, active, held = change.name, standing.active, standing.held
     if change.action == INVITE:
         return say(_("%(name)s has a login. Ask for the role on the page of the person."), name=name) if active else ""
     if not active:
@@ -132,7 +160,7 @@ def _why_not_now(change: RoleChange) -> str | Promise:
         return say(_("%(name)s holds the role already."), name=name)
     if change.action == REVOKE and not set(change.roles) <= held:
         return say(_("%(name)s does not hold the role."), name=name)
-    if change.takes_reviewer and not Person.objects.active_reviewers().exclude(email=change.email).exists():
+    if change.ends_reviewing and {*standing.reviewers.values()} == {change.email}:
         return say(
             _(
                 "%(name)s is the only active reviewer. Grant the role to another person first, who signs in and so "
@@ -174,7 +202,8 @@ def ask(change: RoleChange, *, by: Person, reason: str) -> ApprovalRequest:
 
 def why_not(request: ApprovalRequest) -> str | Promise:
     """The reason why the request cannot be approved now; empty if it can."""
-    return _why_not_now(RoleChange.asked_for(request))
+    change = RoleChange.asked_for(request)
+    return _why_not_now(change, Standing(change))
 
 
 def why_not_by(request: ApprovalRequest, person: Person) -> str | Promise:
@@ -201,7 +230,7 @@ def use(request: ApprovalRequest, *, by: Person) -> None:
                     name=request.requester.name,
                 )
             )
-        if why := _why_not_now(change):
+        if why := _why_not_now(change, Standing(change)):
             raise RolesRefused(why)
         digest = digest_of(canonical_evidence(change.evidence(json.loads(request.evidence)["reason"])))
         used = approval_gate.claim(request, kind=ROLE, subject=change.subject, digest=digest, by=by)
