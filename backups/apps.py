@@ -15,4 +15,4 @@ class BackupsConfig(AppConfig):
         from backups.overview import source  # noqa: F401, PLC0415  (registers itself)
         from kvops.runbook import todo  # noqa: PLC0415
 
-        todo.register(cases.as_todos, asked=True)
+        todo.register(cases.as_todos, asked="my_todos_of_cases")

@@ -140,22 +140,21 @@ def _steps(answers: Gathered, reader: Reader, _estate: Estate) -> list[Line]:
     found = []
     if "waiting_requests" in answers:
         found += [_request(one) for one in requests_for(reader.person, reader.roles)[:SHOWN]]
-    if todo.may_be_unasked() or any(name in answers for name in answers.rows if name.startswith("my_todos")):
-        today = todo.today()
-        for one in todo.open_todos(reader.person)[:SHOWN]:
-            late = one.due < today
-            label = _("overdue since") if late else _("due")
-            places = [(one.environment, one.address)] if one.environment else []
-            found.append(
-                Line(
-                    Urgency.RED if late else Urgency.STEP,
-                    visible(one.title),
-                    f"{label} {one.due}",
-                    one.address,
-                    _("Open"),
-                    places,
-                )
+    today = todo.today(answers.now)
+    for one in todo.open_todos(reader.person, answers)[:SHOWN]:
+        late = one.due < today
+        label = _("overdue since") if late else _("due")
+        places = [(one.environment, one.address)] if one.environment else []
+        found.append(
+            Line(
+                Urgency.RED if late else Urgency.STEP,
+                visible(one.title),
+                f"{label} {one.due}",
+                one.address,
+                _("Open"),
+                places,
             )
+        )
     return found
 
 

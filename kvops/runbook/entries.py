@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from heapq import merge
-from itertools import islice
 
 from django.db.models import Q, QuerySet, TextChoices
 from django.urls import reverse
@@ -150,8 +148,8 @@ class RunbookEntry:
         """The row of a stated operation."""
         if self.kind != EntryKind.STATED:
             return None
-        rows = StatedOperation.objects.select_related("person", "stated_by", "environment")
-        return rows.filter(pk=self.begun.subject.partition(":")[2]).first()
+        pk = self.begun.subject.partition(":")[2]
+        return StatedOperation.objects.select_related("person", "stated_by", "environment").filter(pk=pk).first()
 
     @property
     def url(self) -> str:
@@ -165,8 +163,8 @@ class RunbookEntry:
             return self.stated.command
         if self.kind != EntryKind.READ:
             return self._told
-        rows = Namespace.objects.select_related("environment")
-        namespace = rows.filter(pk=self.begun.subject.partition(":")[2]).first()
+        pk = self.begun.subject.partition(":")[2]
+        namespace = Namespace.objects.select_related("environment").filter(pk=pk).first()
         return key_value.fetch_command(namespace, self.about) if namespace else ""
 
     @property
@@ -225,9 +223,9 @@ class RunbookSearch:
     before: int | None = None
 
     def entries(self, limit: int) -> list[Entry]:
-        """The newest beginnings that match. Each action is read along its own index, as many rows as are wanted."""
+        """The newest beginnings that match, in one query. Each action is read along its own index, for `limit` rows."""
         found = [self._narrowed(rows, action)[:limit] for action, rows in self._sources()]
-        return list(islice(merge(*found, key=lambda entry: -entry.seq), limit))
+        return list(found[0].union(*found[1:], all=True).order_by("-seq")[:limit]) if found else []
 
     def _sources(self) -> Iterator[tuple[Action, EntryQuerySet]]:
         begun = [(action, Q(details__has_key="procedure"), EntryKind.OPERATION) for action in BEGINNINGS]
@@ -297,15 +295,15 @@ def entry_of(number: int) -> RunbookEntry | None:
     return shown([found])[0] if found else None
 
 
-def of_subject(subject: str) -> RunbookEntry | None:
+def of_subject(subject: str, *, named: bool = True) -> RunbookEntry | None:
     """The entry of the operation that a subject belongs to; None if it belongs to none.
 
-    A backup belongs to the operation that made it, also after a prune request listed it.
+    A backup belongs to the operation that made it, also after a prune request listed it. `named` also reads its title.
     """
     subjects = [one for one in subject_tree.above([subject]) if one.startswith(_BEGUN)]
     found = list(Entry.objects.about(subjects).filter(_beginnings(), ~Q(action__in=_READS)))
     nearest = min(found, key=lambda entry: _distance(entry.subject, subject, subjects), default=None)
-    return shown([nearest])[0] if nearest else None
+    return (shown([nearest])[0] if named else RunbookEntry(nearest, None)) if nearest else None
 
 
 def _distance(found: str, subject: str, above: Sequence[str]) -> tuple[bool, int]:

@@ -47,7 +47,9 @@ class TickedStep:
 
 def ticked(procedure: Procedure, entries: Iterable[Entry]) -> list[TickedStep]:
     """The steps of the procedure; the first one that is needed and not done is the current one."""
-    production = set(Environment.objects.filter(production=True).values_list("slug", flat=True))
+    production: set[str] = set()
+    if any(step.production is not None for step in procedure.steps):
+        production.update(Environment.objects.filter(production=True).values_list("slug", flat=True))
     known = sorted(entries, key=lambda entry: entry.seq)
     found = [(step, _tick(step, known, production)) for step in procedure.steps]
     needed = next((step for step, entry in found if entry is None and not step.optional), None)

@@ -3,9 +3,9 @@
 There is one list with one notice and one line of the overview, wherever a to-do comes from.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -49,30 +49,22 @@ class OpenTodo:
 
 type Source = Callable[[], Iterable[OpenTodo]]
 
-_SOURCES: list[Source] = []
-_ASKED: list[Source] = []
-"""The sources whose rows the overview asks for before it reads them."""
+_SOURCES: dict[Source, str] = {}
+"""The sources, each with the question of the overview whether a person has any to-do of it; empty for none."""
 
 
-def register(source: Source, *, asked: bool = False) -> Source:
+def register(source: Source, *, asked: str = "") -> Source:
     """Let the open to-dos of another feature join the list, the overview and the notices. An app does it when ready.
 
-    With `asked`, the app's source of the overview asks in `my_todos…` whether a person has any.
+    `asked` names the question of the app's source of the overview whether a person has any.
     """
-    if source not in _SOURCES:
-        _SOURCES.append(source)
-        _ASKED.extend([source] if asked else [])
+    _SOURCES.setdefault(source, asked)
     return source
 
 
-def may_be_unasked() -> bool:
-    """Whether a source has to be read to know whether it has to-dos of a person."""
-    return any(source not in _ASKED for source in _SOURCES)
-
-
-def today() -> date:
-    """The day in the team's time zone, by the database's clock."""
-    return timezone.localdate(clock.now())
+def today(now: datetime | None = None) -> date:
+    """The day in the team's time zone, by the database's clock; at `now`, if the caller knows its time."""
+    return timezone.localdate(now or clock.now())
 
 
 def of_entries() -> Iterator[OpenTodo]:
@@ -105,8 +97,8 @@ def of_code() -> Iterator[OpenTodo]:
             )
 
 
-register(of_entries, asked=True)
-register(of_code, asked=True)
+register(of_entries, asked="my_todos")
+register(of_code, asked="my_todos_of_code")
 
 
 def _hit_page(hit: ReferenceHit) -> str:
@@ -116,9 +108,13 @@ def _hit_page(hit: ReferenceHit) -> str:
     return narrowed if len(narrowed) <= LONGEST_LINK else page
 
 
-def open_todos(owner: Person | None = None) -> list[OpenTodo]:
-    """The open to-dos of all sources, or those of one owner, the next one first."""
-    found = [one for source in _SOURCES for one in source() if owner in (None, one.owner)]
+def open_todos(owner: Person | None = None, answered: Container[str] | None = None) -> list[OpenTodo]:
+    """The open to-dos of all sources, or those of one owner, the next one first.
+
+    With `answered`, the questions of the overview that found any, a source is read only if it was one of them.
+    """
+    sources = [one for one, asked in _SOURCES.items() if answered is None or not asked or asked in answered]
+    found = [one for source in sources for one in source() if owner in (None, one.owner)]
     return sorted(found, key=lambda one: (one.due, one.subject))
 
 

@@ -121,7 +121,7 @@ def another_feature(people: make.People) -> Iterator[None]:
     todo.register(more)
     todo.register(more)
     yield
-    todo._SOURCES.remove(more)
+    del todo._SOURCES[more]
 
 
 @pytest.mark.usefixtures("another_feature")
