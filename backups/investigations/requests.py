@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -285,10 +285,10 @@ def _tell(investigation: Investigation, because: str) -> None:
         )
 
 
-def past_their_end() -> list[Investigation]:
+def past_their_end() -> QuerySet[Investigation]:
     """Investigations closed or past their end for an hour whose backup still exists."""
     ago = Now() - timedelta(hours=1)
-    return list(Investigation.objects.there().filter(Q(closed_at__lt=ago) | Q(ends_at__lt=ago)).order_by("pk"))
+    return Investigation.objects.there().filter(Q(closed_at__lt=ago) | Q(ends_at__lt=ago)).order_by("pk")
 
 
 def _ended_at(investigation: Investigation) -> datetime:

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.clearing import rules
-from backups.models import Clearing, WorkerRule
+from backups.models import Clearing, ClearingRound, WorkerRound
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
 from kvops.models import Schedule
@@ -39,9 +39,10 @@ def clearing_of(schedule: Schedule) -> dict[str, object]:
 def clearing_alarms() -> list[Alarm]:
     """An alarm for each rule in force whose newest round stopped."""
     found = []
-    for one in Clearing.objects.filter(retired_at=None).select_related("namespace__environment").order_by("pk"):
-        newest = one.newest_round
-        if newest is not None and newest.state == "stopped":
+    rounds = ClearingRound.objects.filter(clearing__retired_at=None).order_by("clearing", "-pk").distinct("clearing")
+    for newest in rounds.select_related("run", "stage", "clearing__namespace__environment"):
+        if newest.state == "stopped":
+            one = newest.clearing
             title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
             url = reverse("backups:clearing", args=[one.pk])
             found.append(Alarm("danger", "clearing.stopped", title, newest.shown_reason, url, _("See details")))
@@ -51,11 +52,10 @@ def clearing_alarms() -> list[Alarm]:
 def worker_alarms() -> list[Alarm]:
     """An alarm for each rule of an expiry Worker in force whose newest round stopped, was refused or is missing."""
     found = []
-    for one in (
-        WorkerRule.objects.filter(retired_at=None).select_related("namespace__environment", "family").order_by("pk")
-    ):
-        newest = one.newest_round
-        if newest is not None and newest.state == "stopped":
+    rounds = WorkerRound.objects.filter(rule__retired_at=None).order_by("rule", "-pk").distinct("rule")
+    for newest in rounds.select_related("run", "rule__namespace__environment", "rule__family"):
+        if newest.state == "stopped":
+            one = newest.rule
             title = _("The expiry Worker of %(what)s stopped or is not heard") % {"what": one}
             url = reverse("backups:worker", args=[one.pk])
             found.append(Alarm("danger", "worker.stopped", title, newest.shown_reason, url, _("See details")))
