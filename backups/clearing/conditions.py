@@ -4,6 +4,7 @@ Each is derived again right before the list of keys is fixed and before the dele
 approval are derived before each chunk, too. Allowed hours and other work stop no deletion that has begun.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -127,14 +128,26 @@ def accepted_round(clearing: Clearing, environment: Environment) -> ClearingRoun
     return kept.select_related("accepted_by", "stage").order_by("-accepted_at").first()
 
 
-def not_accepted(clearing: Clearing) -> str:
-    """The reason why the rule may not run here yet: it was not accepted in an earlier environment; else empty."""
-    earlier = list(earlier_environments(clearing))
-    if clearing.namespace.environment.production and all(one.production for one in earlier):
+type Accepted = Sequence[tuple[Environment, ClearingRound | None]]
+"""Each earlier environment with its accepted round."""
+
+
+def accepted_rounds(clearing: Clearing) -> Accepted:
+    """The accepted round in each earlier environment."""
+    return [(one, accepted_round(clearing, one)) for one in earlier_environments(clearing)]
+
+
+def not_accepted(clearing: Clearing, accepted: Accepted | None = None) -> str:
+    """The reason why the rule may not run here yet: it was not accepted in an earlier environment; else empty.
+
+    A page that shows the accepted rounds gives them.
+    """
+    rounds = accepted_rounds(clearing) if accepted is None else accepted
+    if clearing.namespace.environment.production and all(one.production for one, _round in rounds):
         sentence = _("A rule runs in production only after it ran in another environment. None has %(binding)s.")
         return say(sentence, binding=clearing.namespace.binding)
-    for environment in earlier:
-        if accepted_round(clearing, environment) is None:
+    for environment, found in rounds:
+        if found is None:
             sentence = _(
                 "The same rule is not accepted in %(name)s. Let it run there, try the application, accept the round."
             )

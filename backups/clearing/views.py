@@ -152,8 +152,8 @@ def _page(
     request: HttpRequest, found: Clearing, *, typed: dict[str, forms.Form | None] | None = None, status: int = 200
 ) -> HttpResponse:
     typed, person, schedule = typed or {}, person_of(request), found.schedule
-    approval = standing.newest_request(rules.KIND, found.subject)
-    in_force = standing.approval_in_force(rules.KIND, found.subject)
+    approval, in_force = standing.asked_and_in_force(rules.KIND, found.subject)[found.subject]
+    accepted = conditions.accepted_rounds(found)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
     newest, answer = found.newest_round, typed.get("answer")
     writers = references.writers(found)
@@ -166,8 +166,8 @@ def _page(
         "outdated": in_force is not None and rules.rule_digest(found, in_force) != in_force.digest,
         "in_force": in_force,
         "is_approver": in_force is not None and in_force.approver_id == person.pk,
-        "not_accepted": conditions.not_accepted(found) if found.retired_at is None else "",
-        "accepted": [(one, conditions.accepted_round(found, one)) for one in conditions.earlier_environments(found)],
+        "not_accepted": conditions.not_accepted(found, accepted) if found.retired_at is None else "",
+        "accepted": accepted,
         "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES),
         "scan": browse.newest_scan(found.namespace),
         "writers": writers,

@@ -268,19 +268,32 @@ class DrillStatus:
 
 def all_statuses() -> list[DrillStatus]:
     """Every environment, in the order of clean-up."""
-    return [status_of(environment) for environment in Environment.objects.order_by("order")]
+    return _statuses_of(list(Environment.objects.order_by("order")))
 
 
 def status_of(environment: Environment) -> DrillStatus:
     """The drills of one environment."""
-    drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
-    newest = drills.first()
-    return DrillStatus(
-        environment=environment,
-        scratch=Scratch.objects.filter(environment=environment).first(),
-        approval=standing.approval_in_force(KIND, _subject(environment)),
-        asked=standing.newest_request(KIND, _subject(environment)),
-        newest=newest,
-        passed=drills.filter(passed=True).first(),
-        under_way=newest is not None and newest.run.is_open,
+    return _statuses_of([environment])[0]
+
+
+def _statuses_of(environments: Sequence[Environment]) -> list[DrillStatus]:
+    newest_first = (
+        Drill.objects.filter(environment__in=environments).select_related("run").order_by("environment", "-pk")
     )
+    drills = newest_first.distinct("environment")
+    newest = {one.environment_id: one for one in drills}
+    passed = {one.environment_id: one for one in drills.filter(passed=True)}
+    scratches = {one.environment_id: one for one in Scratch.objects.filter(environment__in=environments)}
+    approvals = standing.asked_and_in_force(KIND, *map(_subject, environments))
+    return [
+        DrillStatus(
+            environment=one,
+            scratch=scratches.get(one.pk),
+            approval=approvals[_subject(one)][1],
+            asked=approvals[_subject(one)][0],
+            newest=newest.get(one.pk),
+            passed=passed.get(one.pk),
+            under_way=one.pk in newest and newest[one.pk].run.is_open,
+        )
+        for one in environments
+    ]

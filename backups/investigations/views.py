@@ -133,14 +133,15 @@ def _page(
 
 
 def _context(request: HttpRequest, found: Investigation) -> dict[str, object]:
-    approval = standing.newest_request(KIND, found.subject)
+    approval, in_force = standing.asked_and_in_force(KIND, found.subject)[found.subject]
     return {
         "investigation": found,
+        "state": found.state,
         "environment": found.environment,
         "generation": found.generation,
         "run": found.run or found.generation.work,
         "approval": approval,
-        "in_force": standing.approval_in_force(KIND, found.subject) is not None,
+        "in_force": in_force is not None,
         "is_approver": approval is not None and approval.approver_id == person_of(request).pk,
         "may_operate": request.user.has_perm("kvops.operate"),
     }

@@ -1,5 +1,6 @@
 """The reasons for which a Worker gets a no, and for which no approval is asked for."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import QuerySet
@@ -115,14 +116,26 @@ def accepted_round(rule: WorkerRule, environment: Environment) -> WorkerRound | 
     return found.select_related("accepted_by").order_by("-accepted_at").first()
 
 
-def not_accepted(rule: WorkerRule) -> str:
-    """The reason why the rule may not run here yet: it was not accepted in an earlier environment; else empty."""
-    earlier = list(earlier_environments(rule))
-    if rule.namespace.environment.production and all(one.production for one in earlier):
+type Accepted = Sequence[tuple[Environment, WorkerRound | None]]
+"""Each earlier environment with its accepted round."""
+
+
+def accepted_rounds(rule: WorkerRule) -> Accepted:
+    """The accepted round in each earlier environment."""
+    return [(one, accepted_round(rule, one)) for one in earlier_environments(rule)]
+
+
+def not_accepted(rule: WorkerRule, accepted: Accepted | None = None) -> str:
+    """The reason why the rule may not run here yet: it was not accepted in an earlier environment; else empty.
+
+    A page that shows the accepted rounds gives them.
+    """
+    rounds = accepted_rounds(rule) if accepted is None else accepted
+    if rule.namespace.environment.production and all(one.production for one, _round in rounds):
         sentence = _("A rule runs in production only after it ran in another environment. None has %(binding)s.")
         return say(sentence, binding=rule.namespace.binding)
-    for environment in earlier:
-        if accepted_round(rule, environment) is None:
+    for environment, found in rounds:
+        if found is None:
             sentence = _(
                 "The same rule is not accepted in %(name)s. Let it run there, try the application, accept the round."
             )

@@ -5,7 +5,7 @@ standing approval and its end, which are known only after the request.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -34,7 +34,7 @@ def others(family: Family) -> Sequence[Family]:
     )
 
 
-def rule_in_script(rule: WorkerRule) -> dict[str, object]:
+def rule_in_script(rule: WorkerRule, beside: Iterable[Family] | None = None) -> dict[str, object]:
     """The rule as the script has it. `digest` is of the rest, so that KVOps knows which rule a Worker carries.
 
     `template` is the SHA-256 of the code around the rule: a script of another version of KVOps carries another digest.
@@ -45,7 +45,9 @@ def rule_in_script(rule: WorkerRule) -> dict[str, object]:
         "namespace": rule.namespace.namespace_id,
         "pattern": family.pattern,
         "exact": family.exact,
-        "others": [{"pattern": one.pattern, "exact": one.exact} for one in others(family)],
+        "others": [
+            {"pattern": one.pattern, "exact": one.exact} for one in (others(family) if beside is None else beside)
+        ],
         "ttl": rule.ttl,
         "cap": rule.cap,
         "template": sha256(TEMPLATE.read_bytes()).hexdigest(),
@@ -53,9 +55,9 @@ def rule_in_script(rule: WorkerRule) -> dict[str, object]:
     return {**values, "digest": sha256(canonical_evidence(values).encode()).hexdigest()}
 
 
-def worker_script(rule: WorkerRule) -> str:
-    """The module of the Worker."""
-    return script_of(rule_in_script(rule))
+def worker_script(rule: WorkerRule, beside: Iterable[Family] | None = None) -> str:
+    """The module of the Worker; `beside` are the other families of its keys, if the caller read them."""
+    return script_of(rule_in_script(rule, beside))
 
 
 def script_of(values: Mapping[str, object]) -> str:
@@ -64,9 +66,9 @@ def script_of(values: Mapping[str, object]) -> str:
     return TEMPLATE.read_text("utf-8").replace(PLACE, json.dumps(values, sort_keys=True, indent=2))
 
 
-def script_sha256(rule: WorkerRule) -> str:
-    """SHA-256 of the module."""
-    return sha256(worker_script(rule).encode()).hexdigest()
+def script_sha256(rule: WorkerRule, beside: Iterable[Family] | None = None) -> str:
+    """SHA-256 of the module, as `worker_script`."""
+    return sha256(worker_script(rule, beside).encode()).hexdigest()
 
 
 def worker_name(rule: WorkerRule) -> str:

@@ -136,8 +136,8 @@ def _page(
     request: HttpRequest, found: WorkerRule, *, typed: dict[str, forms.Form | None] | None = None, status: int = 200
 ) -> HttpResponse:
     typed = typed or {}
-    approval = standing.newest_request(rules.KIND, found.subject)
-    in_force = standing.approval_in_force(rules.KIND, found.subject)
+    approval, in_force = standing.asked_and_in_force(rules.KIND, found.subject)[found.subject]
+    others, accepted = script.others(found.family), conditions.accepted_rounds(found)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(rule=found)), PAGE)
     timed = {"hours": found.ttl // HOUR, "cap": found.cap, "cron": found.cron, "reason": found.reason}
     context = {
@@ -145,8 +145,8 @@ def _page(
         "environment": found.namespace.environment,
         "hours": found.ttl // HOUR,
         "words": crons.words(found.cron),
-        "others": script.others(found.family),
-        "script_sha256": script.script_sha256(found),
+        "others": others,
+        "script_sha256": script.script_sha256(found, others),
         "worker_name": script.worker_name(found),
         "secret_name": script.KEY,
         "key_variable": signing.variable(found.pk),
@@ -154,8 +154,8 @@ def _page(
         "approval": approval,
         "in_force": in_force,
         "outdated": in_force is not None and rules.rule_digest(found, in_force) != in_force.digest,
-        "not_accepted": conditions.not_accepted(found) if found.retired_at is None else "",
-        "accepted": [(one, conditions.accepted_round(found, one)) for one in conditions.earlier_environments(found)],
+        "not_accepted": conditions.not_accepted(found, accepted) if found.retired_at is None else "",
+        "accepted": accepted,
         "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES),
         "scan": browse.newest_scan(found.namespace),
         "rounds": [(one, typed.get(f"accept-{one.pk}") or WorkerAcceptForm()) for one in past],
