@@ -78,11 +78,12 @@ class Scope:
     @cached_property
     def sequence(self) -> tuple[int, int]:
         """The number of the first entry in the period, and of the first entry after it."""
-        by_time = Entry.objects.order_by("at", "seq").values_list("seq", flat=True)
-        beyond = 2**62
+        by_time = Entry.objects.order_by("at", "seq").values_list("at", "seq")
+        first, after = by_time.filter(at__gte=self.start)[:1], by_time.filter(at__gte=self.end)[:1]
+        found, beyond = list(first.union(after).order_by("at", "seq")), 2**62
         return (
-            by_time.filter(at__gte=self.start).first() or beyond,
-            by_time.filter(at__gte=self.end).first() or beyond,
+            next((seq for _at, seq in found), beyond),
+            next((seq for at, seq in found if at >= self.end), beyond),
         )
 
     @property

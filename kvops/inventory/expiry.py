@@ -103,27 +103,34 @@ class NamespaceExpiry:
 
 def by_namespace() -> list[NamespaceExpiry]:
     """Every namespace in the order of clean-up, with the families that have keys: those that lack an expiry first."""
-    namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
-    return [_of_namespace(namespace) for namespace in namespaces]
+    namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
+    complete = Scan.objects.complete().order_by("-completed_at", "-pk")
+    each = [complete.filter(namespace=namespace)[:SHOWN_SCANS] for namespace in namespaces]
+    scans = list(each[0].union(*each[1:], all=True).order_by("completed_at", "id")) if each else []
+    counts = ScanCount.objects.filter(scan__in=[scan.pk for scan in scans]).exclude(without_expiration=None)
+    by_scan: dict[int, list[ScanCount]] = {}
+    for one in counts.select_related("family").order_by("-lacking", "-without_expiration", "category", "pattern"):
+        by_scan.setdefault(one.scan_id, []).append(one)
+    return [
+        _of_namespace(namespace, [scan for scan in scans if scan.namespace_id == namespace.pk], by_scan)
+        for namespace in namespaces
+    ]
 
 
-def _of_namespace(namespace: Namespace) -> NamespaceExpiry:
-    scan = Scan.objects.newest(namespace)
-    if scan is None:
-        return NamespaceExpiry(namespace, None, [])
-    scans = Scan.objects.complete().filter(namespace=namespace).order_by("-completed_at", "-pk")
+def _of_namespace(
+    namespace: Namespace, scans: Sequence[Scan], counts: Mapping[int, Sequence[ScanCount]]
+) -> NamespaceExpiry:
+    """The expiry of a namespace by its scans, oldest first, and their counts."""
     earlier: dict[tuple[str, str], list[tuple[datetime, int]]] = {}
-    counted = ScanCount.objects.filter(scan__in=list(scans.values_list("pk", flat=True)[:SHOWN_SCANS]))
-    for one in counted.exclude(without_expiration=None).select_related("scan").order_by("scan__completed_at", "scan"):
-        if one.scan.completed_at:
-            earlier.setdefault((one.category, one.pattern), []).append(
-                (one.scan.completed_at, one.without_expiration or 0)
-            )
-    counts = scan.counts.exclude(without_expiration=None).select_related("family")
-    ordered = counts.order_by("-lacking", "-without_expiration", "category", "pattern")
-    return NamespaceExpiry(
-        namespace, scan, [ExpiryRow(namespace, one, earlier.get((one.category, one.pattern), [])) for one in ordered]
-    )
+    for scan in scans:
+        for one in counts.get(scan.pk, ()):
+            if scan.completed_at:
+                earlier.setdefault((one.category, one.pattern), []).append(
+                    (scan.completed_at, one.without_expiration or 0)
+                )
+    ordered = counts.get(scans[-1].pk, ()) if scans else ()
+    rows = [ExpiryRow(namespace, one, earlier.get((one.category, one.pattern), [])) for one in ordered]
+    return NamespaceExpiry(namespace, scans[-1] if scans else None, rows)
 
 
 def trend(family: Family | None, period: Period) -> list[tuple[Environment, date, int]]:

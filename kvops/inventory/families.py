@@ -223,17 +223,13 @@ def count_keys(scan: Scan) -> None:
 
 def keys_by_family(namespace: Namespace) -> Sequence[ScanCount]:
     """Keys per category and family as of the newest scan, in the order of their patterns; empty without a scan."""
-    newest = Scan.objects.newest(namespace)
-    if newest is None:
-        return []
-    return list(newest.counts.select_related("family").order_by("category", "pattern"))
+    newest = Scan.objects.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").values("pk")[:1]
+    return list(ScanCount.objects.filter(scan=newest).select_related("scan", "family").order_by("category", "pattern"))
 
 
 def newest_counts(namespace: Namespace) -> tuple[Scan | None, Sequence[ScanCount]]:
     """The newest scan with its counts, as in `keys_by_family`; in one query if the scan found a key."""
-    newest = Scan.objects.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").values("pk")[:1]
-    found = ScanCount.objects.filter(scan=newest).select_related("scan", "family").order_by("category", "pattern")
-    counts = list(found)
+    counts = keys_by_family(namespace)
     return (counts[0].scan if counts else Scan.objects.newest(namespace)), counts
 
 
