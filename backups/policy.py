@@ -278,10 +278,11 @@ def difference(change: PreparedChange) -> list[differences.RuleChange]:
 
     That is the version in its evidence; before it is submitted, the policy in force.
     """
-    before = text_in_force()
     asked = json.loads(change.approval.evidence) if change.approval else {}
     if "from" in asked:
         before = PolicyVersion.objects.get(number=asked["from"]["version"]).definition
+    else:
+        before = text_in_force()
     return differences.between(rules_of(before), rules_of(change.definition))
 
 

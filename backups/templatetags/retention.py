@@ -10,7 +10,6 @@ from backups.models import Generation, Pin, PruneEntry
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops import timing
-from kvops.models import Person, Role
 
 register = template.Library()
 
@@ -65,11 +64,11 @@ def prunes_of(generation: Generation) -> Sequence[PruneEntry]:
 def pins_of(context: template.Context, generation: Generation) -> dict[str, object]:
     """The pins of a backup with their people and reasons, and the form to remove a pin."""
     user = context["request"].user
-    person: Person = user.person
+    person = user.person
     pins = Pin.objects.filter(generation=generation).select_related("person", "removed_by").order_by("-pk")
     return {
         "generation": generation,
-        "pins": [(pin, pin.person_id == person.pk or person.holds(Role.OPERATOR)) for pin in pins],
+        "pins": [(pin, pin.person_id == person.pk or user.has_perm("kvops.operate")) for pin in pins],
         "pinned": any(pin.person_id == person.pk and pin.removed_at is None for pin in pins),
         "may_pin": user.has_perm("kvops.pin") and generation.status not in Generation.GOING,
         "csrf_token": context.get("csrf_token"),

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from django import forms, template
 from django.forms.boundfield import BoundField
+from django.forms.widgets import ChoiceWidget
 from django.template import Context
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -248,6 +249,8 @@ def field(bound: BoundField, expected: str = "") -> dict[str, object]:
     widget = bound.field.widget
     many = isinstance(widget, (forms.RadioSelect, forms.CheckboxSelectMultiple))
     check = isinstance(widget, forms.CheckboxInput)
+    if isinstance(widget, ChoiceWidget):
+        widget.choices = list(iter(widget.choices))  # read once: Django asks for the first one, and the template again
     style = "form-check-input" if many or check else "form-control"
     if isinstance(widget, forms.Select) and not many:
         style = "form-select"
