@@ -87,13 +87,16 @@ def _plan(facts: StageFacts) -> list[_Planned]:
     """The steps: the title, the state it reaches (or whether it is done, if no state says so), and its text."""
     stage = facts.stage
     share = facts.share if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another backup comes
+    asked: list[_Planned] = [
+        (_("Answer the code references"), _referenced(facts), _references),
+        (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
+    ]
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
         (_("Verify the backup"), State.VERIFIED, _read_back),
         (_("Check against D1"), State.CHECKED, _checked),
-        (_("Answer the code references"), _referenced(facts), _references),
-        (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
+        *([] if stage.scheduled else asked),
         (_("Submit"), State.SUBMITTED, _submitted),
         (_("Approval by another person"), State.APPROVED, _approved),
         (_("Delete"), State.DELETED, _deleted),

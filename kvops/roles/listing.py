@@ -89,19 +89,17 @@ def open_requests() -> Iterable[ApprovalRequest]:
 
 def changes(person: Person, *, by: Person) -> list[AskedChange]:
     """The changes of the person, each with the reason why it cannot be asked for."""
-    standing = requests.Standing(RoleChange.of(DEACTIVATE, person), by)
+    facts = requests.RoleFacts(RoleChange.of(DEACTIVATE, person), by)
     found: list[tuple[RoleChange, str | Promise]] = [
         *(
             (RoleChange.of(REVOKE, person, role), say(_("Revoke the role %(role)s"), role=role.label))
-            if role in standing.held
+            if role in facts.held
             else (RoleChange.of(GRANT, person, role), say(_("Grant the role %(role)s"), role=role.label))
             for role in Role
         ),
         (RoleChange.of(DEACTIVATE, person), _("Deactivate: all roles and sessions end")),
     ]
-    return [
-        AskedChange(change, label, requests.why_not_ask(change, by=by, standing=standing)) for change, label in found
-    ]
+    return [AskedChange(change, label, requests.why_not_ask(change, by=by, facts=facts)) for change, label in found]
 
 
 def depends_on(person: Person) -> tuple[list[Run], list[ApprovalRequest]]:

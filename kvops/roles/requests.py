@@ -91,7 +91,7 @@ class RoleChange:
         }
 
 
-class Standing:
+class RoleFacts:
     """How the persons of a change stand now, each fact read once: a page has one for all changes of a person."""
 
     def __init__(self, change: RoleChange, by: Person | None = None) -> None:
@@ -124,18 +124,18 @@ class Standing:
         return dict(Person.objects.active_reviewers().values_list("pk", "email"))
 
 
-def why_not_ask(change: RoleChange, *, by: Person, standing: Standing | None = None) -> str | Promise:
+def why_not_ask(change: RoleChange, *, by: Person, facts: RoleFacts | None = None) -> str | Promise:
     """The reason why the person cannot ask for the change now, with the way; empty if they can."""
-    standing = standing or Standing(change, by)
-    if not standing.may_ask:
+    facts = facts or RoleFacts(change, by)
+    if not facts.may_ask:
         return _("Only an operator or a reviewer can ask for this.")
-    if earlier := standing.asked:
+    if earlier := facts.asked:
         return say(
             _("Approval %(pk)s already asks for a change of this person. Wait for it or withdraw it."), pk=earlier.pk
         )
-    if why := _why_not_now(change, standing):
+    if why := _why_not_now(change, facts):
         return why
-    if not standing.reviewers.keys() - {by.pk, change.person.pk if change.person else None}:
+    if not facts.reviewers.keys() - {by.pk, change.person.pk if change.person else None}:
         return _no_decider(change, by)
     return ""
 
@@ -149,9 +149,9 @@ def _no_decider(change: RoleChange, by: Person) -> str | Promise:
     )
 
 
-def _why_not_now(change: RoleChange, standing: Standing) -> str | Promise:
+def _why_not_now(change: RoleChange, facts: RoleFacts) -> str | Promise:
     """The reason why the change makes no sense or does harm now; empty if there is none."""
-    name, active, held = change.name, standing.active, standing.held
+    name, active, held = change.name, facts.active, facts.held
     if change.action == INVITE:
         return say(_("%(name)s has a login. Ask for the role on the page of the person."), name=name) if active else ""
     if not active:
@@ -160,7 +160,7 @@ def _why_not_now(change: RoleChange, standing: Standing) -> str | Promise:
         return say(_("%(name)s holds the role already."), name=name)
     if change.action == REVOKE and not set(change.roles) <= held:
         return say(_("%(name)s does not hold the role."), name=name)
-    if change.ends_reviewing and {*standing.reviewers.values()} == {change.email}:
+    if change.ends_reviewing and {*facts.reviewers.values()} == {change.email}:
         return say(
             _(
                 "%(name)s is the only active reviewer. Grant the role to another person first, who signs in and so "
@@ -203,7 +203,7 @@ def ask(change: RoleChange, *, by: Person, reason: str) -> ApprovalRequest:
 def why_not(request: ApprovalRequest) -> str | Promise:
     """The reason why the request cannot be approved now; empty if it can."""
     change = RoleChange.asked_for(request)
-    return _why_not_now(change, Standing(change))
+    return _why_not_now(change, RoleFacts(change))
 
 
 def why_not_by(request: ApprovalRequest, person: Person) -> str | Promise:
@@ -230,7 +230,7 @@ def use(request: ApprovalRequest, *, by: Person) -> None:
                     name=request.requester.name,
                 )
             )
-        if why := _why_not_now(change, Standing(change)):
+        if why := _why_not_now(change, RoleFacts(change)):
             raise RolesRefused(why)
         digest = digest_of(canonical_evidence(change.evidence(json.loads(request.evidence)["reason"])))
         used = approval_gate.claim(request, kind=ROLE, subject=change.subject, digest=digest, by=by)

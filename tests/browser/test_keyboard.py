@@ -19,21 +19,22 @@ SHORT = ViewportSize(width=1280, height=600)
 
 @dataclass
 class Keyboards:
-    """Two people with a keyboard each. Nothing moves for them, so that a place is looked at once it is reached."""
+    """Three people with a keyboard each. Nothing moves for them, so that a place is looked at once it is reached."""
 
+    operator: Keyboard
     reviewer: Keyboard
     auditor: Keyboard
 
 
 @pytest.fixture(scope="module")
 def people(product: Product, browser: Browser) -> Iterator[Keyboards]:
-    """Two people, signed in once for all tests."""
+    """Three people, signed in once for all tests."""
     with signing_in(product, browser) as sign_in:
 
         def opened(who: str) -> Keyboard:
             return Keyboard(sign_in(who, viewport=SHORT, reduced_motion="reduce"))
 
-        yield Keyboards(opened("reviewer"), opened("auditor"))
+        yield Keyboards(opened("operator"), opened("reviewer"), opened("auditor"))
 
 
 def test_a_person_signs_in_and_skips_to_the_content(product: Product, browser: Browser) -> None:
@@ -112,3 +113,32 @@ def test_a_reviewer_reads_approves_and_gives_the_password(product: Product, peop
     keyboard.type(page.locator("[name=password]"), PEOPLE["reviewer@example.com"][1])
     keyboard.follow(page.get_by_role("button", name="Confirm the decision"))
     expect(page.locator("main")).to_contain_text("Your decision is recorded.")
+
+
+def test_keys_are_filtered_sorted_and_ticked(people: Keyboards) -> None:
+    keyboard, page = people.operator, people.operator.page
+    keyboard.open("/keys/qa/SETTINGS/")
+    keyboard.type(page.locator("[name=prefix]"), "mail:")
+    keyboard.press("Enter")
+    page.wait_for_url("**prefix=mail%3A**")
+    assert keyboard.walk() > 20
+    keyboard.open(page.url)
+    keyboard.follow(page.locator("th a", has_text="Expiration"))
+    page.wait_for_url("**sort=expiration**")
+    keyboard.open(page.url)
+    keyboard.go(page.locator("[data-tick]").nth(1))
+    keyboard.press("Space")
+    expect(page.locator("[data-ticked]")).to_have_text("1")
+    keyboard.follow(page.get_by_role("button", name="Back up…"))
+    page.wait_for_url("**/backups/new/**")
+
+
+def test_a_run_is_heard_when_it_ends_and_leaves_the_focus_on_the_page(people: Keyboards) -> None:
+    keyboard, page = people.operator, people.operator.page
+    keyboard.open("/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:")
+    keyboard.follow(page.get_by_role("button", name="Start the backup"))
+    keyboard.skip()
+    keyboard.press("Tab")
+    keyboard.look()
+    expect(page.locator("#announce")).not_to_be_empty()
+    expect(page.locator("main:focus, main :focus")).to_have_count(1)

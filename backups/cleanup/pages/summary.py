@@ -48,7 +48,8 @@ def _evidence(facts: StageFacts) -> list[SummaryLine]:
     stage = facts.stage
     found = [_names(stage), *_same_as_before(facts)]
     if stage.names or not stage.frozen_at:
-        found += [*_backup(stage), *_check(stage), _code(facts), *_shared(facts)]
+        found += [*_backup(stage), *_check(stage)]
+        found += [] if stage.scheduled else [_code(facts), *_shared(facts)]  # its rule was approved instead
     return found
 
 

@@ -276,3 +276,14 @@ def test_a_rule_that_qa_did_not_accept_or_accepted_long_ago_says_so(cache: make.
     make.work()
     assert list(cache.cloudflare.journal) == []
     said(rule, people, "The same rule is not accepted in QA.")
+
+
+def test_the_stage_of_a_round_shows_no_step_that_its_rule_went_through(
+    operator: Client, cache: make.Estate, people: make.People
+) -> None:
+    stage = helpers.accepted(cache.qa, people).stage
+    assert stage is not None
+    page = operator.get(f"/cleanup/stages/{stage.pk}/").text
+    assert "Test the application" in page
+    for step in ("Answer the code references", "Share the backup with the team", "Not yet shared"):
+        assert step not in page
