@@ -36,7 +36,7 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:clearing": (22, NEXT),
     "backups:family_bench": (17, ESTATE),
     "backups:generation": (36, STORY),
-    "backups:masters": (36, D1),
+    "backups:masters": (34, D1),
     "backups:restore": (13, STORY),
     "backups:retention": (20, DATES),
     "backups:stage": (29, NEXT),
