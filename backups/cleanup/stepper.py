@@ -175,14 +175,9 @@ def _read_back(stage: CleanupStage) -> _Done:
         note = _("The backup is damaged: %(problem)s") % {"problem": generation.shown_problem}
         return _Done(note, run.finished_at if run else None, address, link, failed=True)
     if run and run.state in Run.RESUMABLE:
-        note = _("Verified before. The newest verification did not finish: %(reason)s")
-        return _Done(
-            note % {"reason": run.shown_error or run.shown_note or _("Stopped.")},
-            generation.verified_at,
-            address,
-            link,
-            failed=True,
-        )
+        reason = run.shown_error or run.shown_note or _("Stopped.")
+        note = _("Verified before. The newest verification did not finish: %(reason)s") % {"reason": reason}
+        return _Done(note, generation.verified_at, address, link, failed=True)
     if run and run.is_open:
         return _Done(_("Verified before. It is being verified again"), generation.verified_at, address, link)
     return _Done(_("Every entry equals what KV returned"), generation.verified_at, address, link)
