@@ -87,7 +87,10 @@ class EditorForm(forms.Form):
 
 
 class RevealReasonForm(forms.Form):
-    """The reason for revealing a value."""
+    """The reason for revealing a value. It stands beside other forms with a reason, so its ids are its own."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **{**more, "auto_id": "reveal_%s"})
 
     reason = forms.CharField(
         label=_("Reason for revealing the value"),

@@ -114,7 +114,7 @@ def _current(facts: StageFacts, title: str, *, is_run: bool) -> StageStep:
     if stage.state == State.WAITING and facts.turn.missing:
         return StageStep(title, "todo")  # the button has the reason
     if stage.state == State.SUBMITTED and stage.approval:
-        note = _("Another person must decide by")
+        note = _("The time to decide ends")
         return StageStep(title, "current", note, stage.approval.decide_by, *_approval(stage))
     run = run_of(stage) if is_run else None
     return _at_work(stage, title, run) if run else StageStep(title, "current")

@@ -1,6 +1,7 @@
 """A report of code references: where source code mentions keys. Pure: no Django.
 
-Only hits travel between machines, never code. A report that is not of this shape is refused whole.
+Only hits travel between machines, each with the lines around it, never whole files. A report that is not of this
+shape is refused whole.
 """
 
 import hashlib

@@ -37,7 +37,7 @@ def phases_of(stage: CleanupStage, steps: Sequence[StageStep]) -> list[Phase]:
 
 def _titles(stage: CleanupStage) -> Sequence[str]:
     proven = _("Proven gone") if stage.names or not stage.frozen_at else _("Proven that there are none")
-    return (_("Prepared"), _("Approved"), _("Deleting"), proven, _("Application checked"))
+    return (_("Prepared"), _("Approved"), _("Deletion"), proven, _("Application checked"))
 
 
 def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:

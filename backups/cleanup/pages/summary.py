@@ -10,7 +10,7 @@ from audit.models import Entry
 from backups.bucket import protection as bucket_protection
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
-from backups.models import BucketProtection, CleanupStage, Generation
+from backups.models import BucketProtection, Check, CleanupStage, Generation
 from kvops.subjects import tree
 from kvops.wording import spelled
 
@@ -95,10 +95,21 @@ def _check(stage: CleanupStage) -> list[SummaryLine]:
         return []
     check = stage.check_passed
     if check is None:
-        return [SummaryLine(fits=False, words=_("Not yet compared with D1"))]
+        return [_differing(stage) or SummaryLine(fits=False, words=_("Not yet compared with D1"))]
     facts = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
     words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % facts
     return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
+
+
+def _differing(stage: CleanupStage) -> SummaryLine | None:
+    """The newest check of the backup, if it found differences."""
+    checks = Check.objects.filter(generation=stage.generation_id).order_by("pk")
+    check = checks.last() if stage.state == CleanupStage.State.VERIFIED else None
+    if check is None or not check.differences:
+        return None
+    words = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
+    address = reverse("backups:check", args=[check.pk])
+    return SummaryLine(False, words % {"n": spelled(check.differences)}, address, _("see it"))
 
 
 def _code(facts: StageFacts) -> SummaryLine:

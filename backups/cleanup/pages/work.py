@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from backups.models import CleanupStage
 from kvops import clock
@@ -26,9 +26,12 @@ def share_text(stage: CleanupStage) -> str:
     backup = stage.generation
     if backup is None or backup.finished_at is None:
         return ""
-    return _(
+    return ngettext(
+        "Backup %(pk)s for a deletion in %(name)s: %(n)s key under %(pattern)s of %(title)s, made %(time)s, verified. "
+        "SHA-256 of its manifest: %(digest)s. %(link)s",
         "Backup %(pk)s for a deletion in %(name)s: %(n)s keys under %(pattern)s of %(title)s, made %(time)s, verified. "
-        "SHA-256 of its manifest: %(digest)s. %(link)s"
+        "SHA-256 of its manifest: %(digest)s. %(link)s",
+        backup.keys,
     ) % {
         "pk": backup.pk,
         "name": stage.environment.name,
