@@ -57,7 +57,10 @@ def changed(stage: CleanupStage) -> str:
         return ""
     if any(now.get(name) != approved.get(name) for name in ("search", "rests_on", "others")):
         return say(_("The code was searched again after the approval, or a search is too old now."))
-    if now.get("deployed") != approved.get("deployed"):
+    before = approved.get("deployed")
+    if now.get("deployed") != before:
+        if isinstance(before, Mapping) and before.get("state") == deployed.NOT_KNOWN:
+            return say(_("The deployed code was not known at the approval, and it is known now."))
         return say(_("Other code was deployed after the approval."))
     return say(_("The answers to the code references differ from the approved ones."))
 

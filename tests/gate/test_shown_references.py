@@ -226,6 +226,16 @@ def test_each_change_since_the_approval_has_its_sentence(world: GateWorld, stage
     assert shown_references.changed(found) == AGAIN
 
 
+def test_code_that_became_known_after_the_approval_is_not_called_a_deployment(
+    world: GateWorld, stage: CleanupStage
+) -> None:
+    with gate.past_the_triggers():
+        DeployedCode.objects.all().delete()
+    found = approved(world, stage)
+    searched.runs(stage.environment, "5b1c0de")
+    assert shown_references.changed(found) == "The deployed code was not known at the approval, and it is known now."
+
+
 def test_a_search_of_another_script_is_a_search_after_the_approval(world: GateWorld, stage: CleanupStage) -> None:
     found = approved(world, stage)
     with gate.past_the_triggers():
