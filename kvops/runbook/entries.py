@@ -225,7 +225,9 @@ class RunbookSearch:
     def entries(self, limit: int) -> list[Entry]:
         """The newest beginnings that match, in one query. Each action is read along its own index, for `limit` rows."""
         found = [self._narrowed(rows, action)[:limit] for action, rows in self._sources()]
-        return list(found[0].union(*found[1:], all=True).order_by("-seq")[:limit]) if found else []
+        if len(found) < 2:  # a union of one cannot be ordered
+            return [entry for rows in found for entry in rows]
+        return list(found[0].union(*found[1:], all=True).order_by("-seq")[:limit])
 
     def _sources(self) -> Iterator[tuple[Action, EntryQuerySet]]:
         begun = [(action, Q(details__has_key="procedure"), EntryKind.OPERATION) for action in BEGINNINGS]

@@ -33,7 +33,7 @@ def test_an_environment_without_a_channel_is_named(estate: make.Estate, people: 
 def test_a_notification_says_what_to_whom_and_why_not(people: make.People) -> None:
     made(people.reviewer)
     page = text(people.auditor)
-    assert all(part in page for part in ('<a href="/runs/1/">A run failed</a>', "reviewer@example.com", "Why"))
+    assert all(part in page for part in ('href="/runs/1/">A run failed</a>', "reviewer@example.com", "Why"))
     assert "Send again" not in page
     assert "Send again" in text(people.operator)
 
