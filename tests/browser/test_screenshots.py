@@ -317,7 +317,9 @@ def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
         page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
     if page.evaluate(WIDE):
         yield "is wider than the window"
-    yield from (f"has a table wider than its place: {name}" for name in page.evaluate(TOO_WIDE) if look in {"light", "dark"})
+    yield from (
+        f"has a table wider than its place: {name}" for name in page.evaluate(TOO_WIDE) if look in {"light", "dark"}
+    )
     for violation in _violations(page, look):
         yield f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
     yield from _scrolled(page)
