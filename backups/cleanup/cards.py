@@ -135,8 +135,8 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         scan=facts.scan if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
-        reappeared=getattr(stage, "unseen", None) or 0,  # set by `stages()`
-        reappeared_form=_reappeared_form(stage, typed, getattr(stage, "last_unseen", None)) if may_operate else None,
+        reappeared=vars(stage)["unseen"] or 0,  # of `stages()`; without it the card must not say that there are none
+        reappeared_form=_reappeared_form(stage, typed, vars(stage)["last_unseen"]) if may_operate else None,
         after=after_check.results(stage),
         may_operate=may_operate,
         may_scan=idle and by_hand and stage.state in SCANNED and not facts.turn.missing,

@@ -81,11 +81,11 @@ def test_a_card_that_was_read_before_its_run_ended_is_loaded_again(
     request_: CleanupRequest, people: make.People
 ) -> None:
     presses.begin(cleanup_helpers.stage_of(request_), by=people.operator)
-    read_before = cleanup_helpers.stage_of(request_)
+    read_before = cards.stage_or_404(cleanup_helpers.stage_of(request_).pk)
     make.work()
     card = cards.card(StageFacts(read_before), people.operator, {})
     assert (card.run, card.moves) == (None, True)
-    assert not cards.card(StageFacts(cleanup_helpers.stage_of(request_)), people.operator, {}).moves
+    assert not cards.card(StageFacts(cards.stage_or_404(read_before.pk)), people.operator, {}).moves
 
 
 def test_the_pace_so_far_tells_the_time_left() -> None:
