@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import archive
-from backups.cleanup import sharing
+from backups.cleanup import sharing, shown_references
 from backups.cleanup.stages import (
     By,
     CleanupRefused,
@@ -155,6 +155,7 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
                 foreground=foreground,
             )
             CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, **columns("returned_because", ""))
+            shown_references.look_if_not_known(mine.environment, actor=actor, person=person)
             run = generation.run
         elif mine.state == State.BACKED_UP:
             run = generation_start.create_verification(

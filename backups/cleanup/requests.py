@@ -203,6 +203,10 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if mine.state != ready:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
         code_references.insist_references(mine)
+        try:
+            shown_references.insist_looked(mine)
+        except shown_references.DeployedNotKnown as refused:
+            raise CleanupRefused(*refused.args) from refused
         if not backup_is_fresh(mine):
             raise CleanupRefused(_("The backup was verified too long ago. Verify it again."))
         sharing.insist_shared(mine)

@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 from django.utils.translation import gettext_lazy as _
 
+from audit import log
 from backups.cleanup.references import (
     BEFORE_SUBMIT,
     CERTAINTY,
@@ -18,9 +20,10 @@ from backups.cleanup.references import (
 )
 from backups.models import CleanupStage
 from kvops.approvals import evidence
-from kvops.models import DeployedCode, ReferenceSearch
-from kvops.references import deployed, store
+from kvops.models import DeployedCode, Environment, Person, ReferenceSearch, Run
+from kvops.references import deployed, look, store
 from kvops.refusals import Refused
+from kvops.runs import driver as run_driver
 from kvops.wording import say
 
 SHOWN_ANSWERS, SHOWN_BYTES = 100, 16_384
@@ -31,7 +34,26 @@ SHOWN_CODE = 20
 
 
 class DeployedNotKnown(Refused):
-    """It is not known at present which code is deployed, and the approval does not accept that."""
+    """It is not known at present which code is deployed."""
+
+
+def look_if_not_known(environment: Environment, *, actor: log.Actor, person: Person | None) -> None:
+    """Have Cloudflare asked for the deployed code now, in the caller's transaction, if it is not known.
+
+    Otherwise the next hourly look would change the evidence of a stage that was approved before it.
+    """
+    if deployed.not_known(environment):
+        with suppress(run_driver.AlreadyOpen):
+            look.create(environment, actor=actor, person=person)
+
+
+def insist_looked(stage: CleanupStage) -> None:
+    """Raise DeployedNotKnown while the deployed code is not known and Cloudflare is being asked for it."""
+    if deployed.not_known(stage.environment) and (run := look.under_way(stage.environment)):
+        sentence = _(
+            "Cloudflare is being asked for the deployed code. Wait for run %(pk)s (%(kind)s), or stop it first."
+        )
+        raise DeployedNotKnown(say(sentence, pk=run.pk, kind=Run.Kind(run.kind).label))
 
 
 def insist_known(stage: CleanupStage, approved: Mapping[str, object]) -> None:

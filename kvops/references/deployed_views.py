@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.models import DeployedCode, Environment, Run, StillRead, TraceQuery
+from kvops.models import DeployedCode, Environment, StillRead, TraceQuery
 from kvops.people.signin import person_of
 from kvops.references import deployed, look as code_look, scripts, traces
 from kvops.references.deployed_forms import TracesForm, UseAnswerForm
@@ -29,7 +29,7 @@ def _page(request: HttpRequest, found: Environment, form: TracesForm | None = No
         "look": known.looks.get(found.pk),
         "not_known": deployed.not_known(found, known),
         "namespaces": [(one, deployed.using(one, known)) for one in namespaces],
-        "looking": Run.objects.open().filter(kind=Run.Kind.LOOK, environment=found).first(),
+        "looking": code_look.under_way(found),
         "trace_queries": TraceQuery.objects.filter(namespace__environment=found)
         .select_related("namespace__environment")
         .prefetch_related("reads__answered_by")

@@ -42,7 +42,7 @@ class _Unknown(Exception):
     """The deployed code cannot be told; the message is one of the problems above."""
 
 
-def _create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Run:
+def create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Run:
     """The run of a look, in the caller's transaction. Raises run_driver.AlreadyOpen."""
     return run_driver.create(
         Run.Kind.LOOK,
@@ -54,16 +54,21 @@ def _create(environment: Environment, *, actor: log.Actor, person: Person | None
     )
 
 
-start = log.transaction()(_create)
-"""`_create` in a transaction of its own."""
+start = log.transaction()(create)
+"""`create` in a transaction of its own."""
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     """A scheduled look."""
     begun = Begun()
     with begun.or_refused():
-        begun.runs.append(_create(environment, actor=actor))
+        begun.runs.append(create(environment, actor=actor))
     return begun
+
+
+def under_way(environment: Environment) -> Run | None:
+    """The look at the environment that has not ended."""
+    return Run.objects.open().filter(kind=Run.Kind.LOOK, environment=environment).first()
 
 
 def work(lease: Lease) -> Done:

@@ -82,10 +82,10 @@ def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
 
 
 def _prepared(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
+    search_code(request)
     preparation.freeze_stage(stage_of(request, slug), by=people.operator)
     preparation.prepare_stage(stage_of(request, slug), by=people.operator)
     make.work()
-    search_code(request)
     share(stage_of(request, slug), people)
     return stage_of(request, slug)
 

@@ -9,12 +9,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit import log
 from audit.models import Entry
-from backups.cleanup import completion, references as code_references
+from backups.cleanup import completion, preparation, references as code_references, shown_references
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.models import ReferenceAnswer, ReferenceHit
+from kvops.models import DeployedLook, ReferenceAnswer, ReferenceHit, Run
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -53,6 +54,21 @@ def hits(stage: CleanupStage) -> list[int]:
 def follow_up(people: make.People, **more: object) -> dict[str, Any]:
     todo = {"follow_up": "d1", "owner": people.operator2, "due": timezone.localdate() + timedelta(days=7)}
     return {"kind": "follow_up", "reason": "still reads KV", **todo, **more}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_cloudflare_is_asked_once_for_code_that_is_not_known_when_a_backup_begins(
+    stage: CleanupStage, people: make.People, known: bool
+) -> None:
+    if not known:
+        DeployedLook.objects.update(at=timezone.now() - timedelta(days=2))
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
+    looks = Run.objects.filter(kind=Run.Kind.LOOK)
+    assert [(run.environment, run.started_by) for run in looks] == [(stage.environment, people.operator)] * (not known)
+    with log.transaction():
+        shown_references.look_if_not_known(stage.environment, actor=people.operator2.actor, person=people.operator2)
+    assert looks.count() == (not known)
 
 
 def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, people: make.People) -> None:
