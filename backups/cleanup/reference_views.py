@@ -85,7 +85,7 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "search": search,
         "search_page": code_references.search_page(stage.environment.slug),
         "others": searches[1:],
-        "deployed": deployed.state(search, stage.namespace, *searches[1:]) if search else None,
+        "deployed": deployed.state(search, stage.namespace, *searches[1:], known=references.known) if search else None,
         "total": len(found),
         "rows": rows,
         "chosen": typed["hits"].value() if typed else [],

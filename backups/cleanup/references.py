@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _, ngettext
@@ -22,6 +23,7 @@ from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store, traces
+from kvops.references.deployed import Deployed
 from kvops.wording import say, spelled
 
 State, Kind = CleanupStage.State, ReferenceAnswer.Kind
@@ -69,28 +71,28 @@ def with_others(search: ReferenceSearch | None) -> list[ReferenceSearch]:
     """
     if search is None:
         return []
-    recent = clock.now() - timedelta(seconds=timing.REFERENCES_FRESH)
+    recent = Now() - timedelta(seconds=timing.REFERENCES_FRESH)
     others = ReferenceSearch.objects.filter(environment=search.environment_id, searched_at__gte=recent)
     newest = others.exclude(worker=search.worker).order_by("worker", "-searched_at", "-pk").distinct("worker")
     return [search, *newest]
 
 
-def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch]) -> list[StageHit]:
+def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch], known: Deployed | None = None) -> list[StageHit]:
     """The hits of the searches that concern the stage, with their answers: unanswered first, then writers first."""
     request, namespace = stage.request, stage.namespace
     exact = request.exact or request.family.exact
-    bindings = {namespace.binding, *_names_in_the_code(namespace)}
+    bindings = {namespace.binding, *_names_in_the_code(namespace, known)}
     hits = list(store.hits_of(searches, bindings, request.prefix, exact=exact).defer("context", "text"))
     over = stage.state not in (*BEFORE_SUBMIT, *RESTING_ON_ANSWERS)
     answers = _answers(request.family_id, {hit.fingerprint for hit in hits}, closed=over)
     return sorted((StageHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
 
 
-def _names_in_the_code(namespace: Namespace) -> set[str]:
+def _names_in_the_code(namespace: Namespace, known: Deployed | None) -> set[str]:
     """The names under which deployed code binds the namespace."""
     return {
         name
-        for code in deployed.using(namespace)
+        for code in deployed.using(namespace, known)
         for name, bound in code.bindings.items()
         if bound == namespace.namespace_id
     }
@@ -168,6 +170,8 @@ class StageReferences:
     missing: str
     searches: Sequence[ReferenceSearch] = ()
     """The search, and the newest of each other code."""
+    known: Deployed | None = None
+    """The deployed code."""
 
     @classmethod
     def of(cls, stage: CleanupStage) -> "StageReferences":
@@ -175,7 +179,8 @@ class StageReferences:
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
         searches = with_others(search)
-        return cls(search, hits_of(stage, searches), why, searches)
+        known = Deployed(stage.environment_id)
+        return cls(search, hits_of(stage, searches, known), why, searches, known)
 
     @property
     def unanswered(self) -> int:

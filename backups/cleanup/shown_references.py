@@ -93,14 +93,15 @@ def shown(stage: CleanupStage) -> dict[str, object]:
     if search is None:
         return {}
     searches = with_others(search)
-    found = hits_of(stage, searches)
+    known = deployed.Deployed(stage.environment_id)
+    found = hits_of(stage, searches, known)
     lines = [_shown(one) for one in found]
     return {
         "search": _search(search),
         # The submit stores the search with the stage; from then on the stored one counts.
         "rests_on": search.pk if stage.state in BEFORE_SUBMIT else stage.search_id,
         "others": [_search(other) for other in searches[1:][:SHOWN_CODE]],
-        "deployed": _deployed(stage, searches),
+        "deployed": _deployed(stage, searches, known),
         "hits": len(found),
         "unanswered": unanswered(found),
         "counts": [
@@ -178,9 +179,8 @@ def _digest(lines: Iterable[dict[str, object]]) -> str:
     return found.hexdigest()
 
 
-def _deployed(stage: CleanupStage, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
+def _deployed(stage: CleanupStage, searches: Sequence[ReferenceSearch], known: deployed.Deployed) -> dict[str, object]:
     """Whether the searched code is the deployed code, and which code is deployed."""
-    known = deployed.Deployed(stage.environment_id)
     lines = [_code(code) for code in deployed.using(stage.namespace, known)]
     state = deployed.state(searches[0], stage.namespace, *searches[1:], known=known).kind
     return {"state": state, "count": len(lines), "code": lines[:SHOWN_CODE], "sha256": _digest(lines)}

@@ -8,12 +8,13 @@ branch, so their code is not known. Code in other accounts and programs that use
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from kvops import clock, timing
+from kvops import timing
 from kvops.models import PREVIEW, DeployedCode, DeployedLook, Environment, Namespace, ReferenceSearch
 from kvops.wording import moment, say, translated
 
@@ -43,19 +44,15 @@ class Deployed:
 
     @cached_property
     def looks(self) -> Mapping[int, DeployedLook]:
-        """The newest look at each environment."""
-        return {look.environment_id: look for look in DeployedLook.objects.filter(environment__in=self._environments)}
+        """The newest look at each environment, with its `age`."""
+        found = DeployedLook.objects.filter(environment__in=self._environments).annotate(age=Now() - F("at"))
+        return {look.environment_id: look for look in found}
 
     @cached_property
     def codes(self) -> Sequence[DeployedCode]:
         """The code that is deployed."""
         found = DeployedCode.objects.filter(environment__in=self._environments)
         return list(found.order_by("kind", "name", "version"))
-
-    @cached_property
-    def now(self) -> datetime:
-        """The time."""
-        return clock.now()
 
 
 def using(namespace: Namespace, known: Deployed | None = None) -> list[DeployedCode]:
@@ -73,7 +70,7 @@ def not_known(environment: Environment, known: Deployed | None = None) -> str:
         return say(_("Cloudflare was never asked for the deployed code of %(environment)s."), environment=environment)
     if look.problem:
         return say(_("The deployed code is not known: %(problem)s"), problem=translated(look.problem))
-    if (look.at - known.now).total_seconds() < -timing.DEPLOYED_KNOWN:
+    if vars(look)["age"].total_seconds() > timing.DEPLOYED_KNOWN:
         return say(_("Cloudflare was last asked for the deployed code at %(at)s. Ask again."), at=moment(look.at))
     return ""
 

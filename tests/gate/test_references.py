@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
@@ -36,7 +36,6 @@ from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 WRITER = "src/a.ts:7 write certain SETTINGS master:*"
-SOME_TIME = datetime(2026, 7, 1, tzinfo=UTC)
 UNKNOWN = "src/b.ts:9 read unknown *"
 
 
@@ -422,7 +421,7 @@ def test_a_submitted_stage_keeps_its_search(world: GateWorld, approved: CleanupS
 
 def of_script(environment: Environment, worker: str, hours: float) -> ReferenceSearch:
     """A search of a deployed script so long ago."""
-    at = SOME_TIME - timedelta(hours=hours)
+    at = clock.now() - timedelta(hours=hours)
     return ReferenceSearch.objects.create(
         environment=environment, source="worker", worker=worker, version="1", etag="e", files=1, hit_count=0,
         digest=f"{ReferenceSearch.objects.count():064}", searched_at=at, made_by="tests",
@@ -432,13 +431,13 @@ def of_script(environment: Environment, worker: str, hours: float) -> ReferenceS
 def test_the_newest_recent_search_of_each_other_script_counts_too(
     world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "now", lambda: SOME_TIME)
-    qa = world.qa.environment
+    now, qa = clock.now(), world.qa.environment
+    monkeypatch.setattr(clock, "now", lambda: now)
     checkout, newest = ReferenceSearch.objects.get(environment=qa), of_script(qa, "site", 0)
     of_script(qa, "site", 1)
     of_script(qa, "old", 7 * 24 + 0.1)
     of_script(world.production.environment, "elsewhere", 1)
-    api, edge = of_script(qa, "api", 1), of_script(qa, "edge", 7 * 24)
+    api, edge = of_script(qa, "api", 1), of_script(qa, "edge", 7 * 24 - 0.1)
     of_script(qa, "api", 2)
     of_script(qa, "twin", 3)
     twin = of_script(qa, "twin", 3)
