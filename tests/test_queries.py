@@ -34,7 +34,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:check": (19, STORY),
     "backups:cleanup": (41, NEXT),
     "backups:clearing": (21, NEXT),
-    "backups:family_bench": (17, ESTATE),
     "backups:generation": (36, STORY),
     "backups:masters": (34, D1),
     "backups:restore": (13, STORY),

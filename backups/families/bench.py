@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -11,7 +13,7 @@ from backups.families.evidence import overlapped
 from kvops.environments.toml import TomlTable
 from kvops.inventory import families as key_families, impact
 from kvops.inventory.families import FamilyDefinition, read_families
-from kvops.models import Category, Family, Scan, ScanCount
+from kvops.models import Category, Family, Scan
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,10 @@ def _table(binding: str, pattern: str, category: str, *, exact: bool) -> dict[st
 
 def _held(binding: str, parent: FamilyDefinition | None) -> dict[str, int]:
     """The keys of the family, or the unclassified ones, as the newest scan of each namespace counted them."""
-    found = {}
-    for namespace in impact.namespaces_of(binding):
-        if scan := Scan.objects.newest(namespace):
-            counts = ScanCount.objects.filter(scan=scan)
-            if parent is None:
-                counts = counts.filter(category=Category.UNCLASSIFIED)
-            else:
-                counts = counts.filter(family__pattern=parent.pattern, family__exact=parent.exact)
-            found[namespace.environment.slug] = sum(counts.values_list("keys", flat=True))
-    return found
+    if parent is None:
+        mine = Q(counts__category=Category.UNCLASSIFIED)
+    else:
+        mine = Q(counts__family__pattern=parent.pattern, counts__family__exact=parent.exact)
+    scans = Scan.objects.newest_of_each().filter(namespace__binding=binding)
+    held = scans.annotate(held=Coalesce(Sum("counts__keys", filter=mine), 0))
+    return dict(held.values_list("namespace__environment__slug", "held"))

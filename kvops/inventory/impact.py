@@ -5,7 +5,7 @@ per namespace, which stops at a million keys.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -44,8 +44,9 @@ class _Range(NamedTuple):
 
 def counted(before: Definitions, after: Definitions) -> list[dict[str, object]]:
     """For each namespace of a changed binding, the number of its keys that another rule would apply to."""
+    scans = _scans()
     return [
-        _of_namespace(namespace, ranges)
+        _row(namespace, _counts(namespace, ranges), scans.get(namespace.pk))
         for namespace in _namespaces()
         if (ranges := list(_ranges(namespace.binding, before, after)))
     ]
@@ -53,11 +54,13 @@ def counted(before: Definitions, after: Definitions) -> list[dict[str, object]]:
 
 def taken(before: Definitions, after: Definitions) -> list[dict[str, object]]:
     """As `counted`, but for each key that gets another family, and with their number."""
-    found = []
+    found, scans = [], _scans()
     for namespace in _namespaces():
         if ranges := list(_ranges(namespace.binding, before, after, _named)):
             counts = _counts(namespace, ranges)
-            found.append({**_row(namespace, counts), "keys": sum(count for _range, count in counts)})
+            found.append(
+                {**_row(namespace, counts, scans.get(namespace.pk)), "keys": sum(count for _range, count in counts)}
+            )
     return found
 
 
@@ -80,13 +83,13 @@ def inheriting(family: FamilyDefinition, before: Definitions) -> FamilyDefinitio
     return replace(family, read=found.read, encrypt=found.encrypt) if found else family
 
 
-def namespaces_of(binding: str) -> Iterable[Namespace]:
-    """The namespaces of a binding, in the order of their environments."""
-    return _namespaces().filter(binding=binding)
-
-
 def _namespaces() -> QuerySet[Namespace]:
     return Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+
+
+def _scans() -> dict[int, Scan]:
+    """The newest scan of each namespace that listed all of its keys."""
+    return {scan.namespace_id: scan for scan in Scan.objects.covering("").newest_of_each()}
 
 
 def become_legacy(before: Definitions, after: Definitions) -> bool:
@@ -152,10 +155,6 @@ def encrypted(family: Family | FamilyDefinition | None) -> bool:
     return _category(family).sensitive or bool(family and family.encrypt)
 
 
-def _of_namespace(namespace: Namespace, ranges: Sequence[_Range]) -> dict[str, object]:
-    return _row(namespace, _counts(namespace, ranges))
-
-
 def _counts(namespace: Namespace, ranges: Sequence[_Range]) -> list[tuple[_Range, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -170,12 +169,11 @@ def _counts(namespace: Namespace, ranges: Sequence[_Range]) -> list[tuple[_Range
         return [(ranges[place - 1], count) for place, count in cursor.fetchall()]
 
 
-def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]]) -> dict[str, object]:
+def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | None) -> dict[str, object]:
     moves: Counter[tuple[str, str]] = Counter()
     for one, count in keys:
         if _category(one.was) != _category(one.will):
             moves[_category(one.was).value, _category(one.will).value] += count
-    scan = Scan.objects.covering("").newest(namespace)
     return {
         "environment": namespace.environment.slug,
         "environment_name": namespace.environment.name,
