@@ -20,7 +20,7 @@ __all__ = ["world"]
 MOST, LARGEST = 12, 300 * 1024
 """Queries of a page, with those of its frame, and bytes of its HTML."""
 
-STORY = "the story of its operation, level by level"
+STORY = "the story of its operation"
 NEXT = "the conditions of the next step, each derived by the code that decides it"
 ESTATE = "the estate, each feature with its own rows"
 PEOPLE = "the reasons why a change of roles cannot be asked for, one by one"
@@ -31,14 +31,12 @@ CODE = "what each environment has deployed, and its searches"
 MORE: dict[str, tuple[int, str]] = {
     "backups:backups": (21, DATES),
     "backups:certificate": (17, NEXT),
-    "backups:check": (19, STORY),
-    "backups:cleanup": (41, NEXT),
+    "backups:cleanup": (34, NEXT),
     "backups:clearing": (21, NEXT),
-    "backups:generation": (36, STORY),
+    "backups:generation": (30, STORY),
     "backups:masters": (34, D1),
-    "backups:restore": (13, STORY),
     "backups:retention": (20, DATES),
-    "backups:stage": (29, NEXT),
+    "backups:stage": (26, NEXT),
     "categories": (17, ESTATE),
     "doctor": (26, ESTATE),
     "key": (18, ESTATE),

@@ -1,14 +1,15 @@
 """The steps of a procedure, ticked by the entries of the audit log about an operation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from audit.actions import Action
-from audit.models import Entry
+from audit.models import Entry, EntryQuerySet
 from kvops.models import Environment
 from kvops.runbook.procedure_steps import Procedure, ProcedureStep
 
@@ -45,13 +46,11 @@ class TickedStep:
         return _("Audit log")
 
 
-def ticked(procedure: Procedure, entries: Iterable[Entry]) -> list[TickedStep]:
-    """The steps of the procedure; the first one that is needed and not done is the current one."""
-    production: set[str] = set()
-    if any(step.production is not None for step in procedure.steps):
-        production.update(Environment.objects.filter(production=True).values_list("slug", flat=True))
-    known = sorted(entries, key=lambda entry: entry.seq)
-    found = [(step, _tick(step, known, production)) for step in procedure.steps]
+def ticked(procedure: Procedure, entries: EntryQuerySet) -> list[TickedStep]:
+    """The steps of the procedure by these entries; the first that is needed and not done is the current one."""
+    production = Environment.objects.filter(slug=OuterRef("environment"), production=True)
+    known = sorted(entries.annotate(in_production=Exists(production)), key=lambda entry: entry.seq)
+    found = [(step, _tick(step, known)) for step in procedure.steps]
     needed = next((step for step, entry in found if entry is None and not step.optional), None)
     return [
         TickedStep(step.title, step.text, _state(step, entry, needed), entry, step.optional) for step, entry in found
@@ -69,11 +68,9 @@ def _state(step: ProcedureStep, entry: Entry | None, needed: ProcedureStep | Non
     return "current" if step is needed else "todo"
 
 
-def _tick(step: ProcedureStep, entries: Sequence[Entry], production: set[str]) -> Entry | None:
+def _tick(step: ProcedureStep, entries: Sequence[Entry]) -> Entry | None:
     """The newest entry that ticks the step."""
-    here = [
-        entry for entry in entries if step.production is None or (entry.environment in production) == step.production
-    ]
+    here = [entry for entry in entries if step.production in (None, vars(entry)["in_production"])]
     voided = max((entry.seq for entry in here if entry.action in step.voided), default=0)
     after = [entry.seq for entry in here if entry.action in step.after]
     if step.after and not after:

@@ -4,13 +4,15 @@ The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothin
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.apps import apps
-from django.db.models import Model, QuerySet, TextField, Value
-from django.db.models.functions import Cast
+from django.db import connection
+from django.db.models import Func, Model, Q, QuerySet, TextField, Value
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast, Concat
+from django.db.models.lookups import Exact
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -23,8 +25,20 @@ MOST = 2_000
 
 _DIGITS = 18
 
-type Keys = Mapping[str, Collection[int]]
-"""Primary keys of rows, by kind."""
+_WALK = """
+WITH RECURSIVE tree (subject) AS (
+  SELECT unnest(%s::text[])
+  UNION
+  SELECT found.subject FROM (
+    SELECT subject, split_part(subject, ':', 1) AS kind,
+           CASE WHEN split_part(subject, ':', 2) ~ '^[0-9]{{1,18}}$' THEN split_part(subject, ':', 2)::bigint END AS key
+    FROM tree) AS here,
+    LATERAL ({step}) AS found (subject)
+)
+SELECT subject FROM tree LIMIT %s
+"""
+_KIND, _KEY = RawSQL("here.kind", ()), RawSQL("here.key", ())
+"""The subject at hand, from which a step of the walk goes on."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +74,22 @@ def titles(subjects: Iterable[str]) -> dict[str, str]:
 
 def under(subject: str) -> SubjectTree:
     """The subject and everything under it, however deep."""
-    row = _row(subject)
-    return _tree({row[0]: [row[1]]}) if row else SubjectTree([subject], [], more=False)
+    return _tree([subject]) if _row(subject) else SubjectTree([subject], [], more=False)
 
 
 def above(subjects: Iterable[str]) -> list[str]:
     """The subjects and everything that they are under, however high."""
-    seen = dict.fromkeys(subjects)
-    level = list(seen)
-    while level and len(seen) < MOST:
-        level = [subject for subject in dict.fromkeys(_parents(level)) if subject not in seen]
-        seen |= dict.fromkeys(level)
-    return list(seen)
+    return _walked(subjects, _parents)[:MOST]
 
 
 def of_key(name: str) -> SubjectTree:
     """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
-    roots = {
-        kind: [key for lookup in one.holds for key in _keys(_rows(kind).filter(**{lookup: name}))][:MOST]
+    return _tree(
+        f"{kind}:{key}"
         for kind, one in KINDS.items()
-        if one.holds
-    }
-    return _tree(roots)
+        for lookup in one.holds
+        for key in _keys(_rows(kind).filter(**{lookup: name}))
+    )
 
 
 typed = names.typed
@@ -110,72 +118,48 @@ def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
     return keys
 
 
-def _parents(subjects: Iterable[str]) -> Iterator[str]:
-    """The subjects that these are right under, in one query."""
-    found: list[QuerySet[Model]] = []
-    forms = []
-    for kind, keys in _by_kind(subjects).items():
-        one, rows = KINDS[kind], _rows(kind).filter(pk__in=keys)
+def _tree(roots: Iterable[str]) -> SubjectTree:
+    """The roots and what lies under them, until nothing is new or the tree is full."""
+    found = _walked(roots, _children)
+    kinds = [subject.partition(":")[0] for subject in found[:MOST]]
+    counts = [(KINDS[kind].title, number) for kind, number in Counter(kinds).items()]
+    return SubjectTree(found[:MOST], counts, more=len(found) > MOST)
+
+
+def _walked(subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]]]) -> list[str]:
+    """The subjects and what the steps from them reach, the nearest first, in one query, up to one more than `MOST`."""
+    found = [rows.values_list("tree_next", flat=True) for rows in step()]
+    sql, params = found[0].union(*found[1:], all=True).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(_WALK.format(step=sql), [list(subjects), *params, MOST + 1])
+        return [subject for (subject,) in cursor.fetchall()]
+
+
+def _parents() -> Iterator[QuerySet[Model]]:
+    """The rows of the subject at hand, each with a subject that it is right under."""
+    for kind, one in KINDS.items():
+        here = (Exact(_KIND, Value(kind)), Q(pk=_KEY))
         for parent, lookup in one.parents.items():
-            found.append(rows.exclude(**{lookup: None}).annotate(tree_above=Cast(lookup, TextField())))
-            forms.append(f"{parent}:{{}}")
+            rows = _rows(kind).filter(*here).exclude(**{lookup: None})
+            yield rows.annotate(tree_next=_subject(parent, lookup))
         if one.named:
-            found.append(rows.annotate(tree_above=Cast("subject", TextField())))
-            forms.append("{}")
-    for at, above in _together(found, "tree_above"):
-        yield forms[at].format(above).partition("/")[0]
+            named = Func("subject", Value("/"), Value(1), function="split_part", output_field=TextField())
+            yield _rows(kind).filter(*here).annotate(tree_next=named)
 
 
-def _tree(roots: Keys) -> SubjectTree:
-    """The roots and what lies under them, level by level, until nothing is new or the tree is full."""
-    seen: dict[str, dict[int, None]] = {kind: dict.fromkeys(keys) for kind, keys in roots.items()}
-    level, more = roots, False
-    while any(level.values()) and not more:
-        below: dict[str, list[int]] = {}
-        children = _children(level)
-        for kind in KINDS:
-            known = seen.setdefault(kind, {})
-            left = MOST - sum(map(len, seen.values()))
-            new = [key for key in dict.fromkeys(children.get(kind, [])) if key not in known]
-            more = more or len(new) > left
-            below[kind] = new[:left]
-            known |= dict.fromkeys(below[kind])
-        level = below
-    subjects = [f"{kind}:{key}" for kind, keys in seen.items() for key in keys]
-    counts = Counter({kind: len(keys) for kind, keys in seen.items() if keys})
-    return SubjectTree(subjects, [(KINDS[kind].title, number) for kind, number in counts.items()], more=more)
+def _children() -> Iterator[QuerySet[Model]]:
+    """The rows right under the subject at hand, the newest of each kind first."""
+    for kind, one in KINDS.items():
+        names = [RawSQL("replace(%s, '{}', here.subject)", [form]) for form in one.named]
+        found = [(parent, _rows(kind).filter(**{lookup: _KEY})) for parent, lookup in one.parents.items()]
+        found += [(parent, import_string(function)([_KEY])) for parent, function in one.found.items()]
+        below = [rows.filter(Exact(_KIND, Value(parent))) for parent, rows in found]
+        for rows in [*below, *([_rows(kind).filter(subject__in=names)] if names else [])]:
+            yield rows.annotate(tree_next=_subject(kind, "pk")).order_by("-pk")[: MOST + 1]
 
 
-def _children(level: Keys) -> Mapping[str, Sequence[int]]:
-    """The keys of the rows whose parents are on this level, by kind; in one query besides those of the functions."""
-    found = [(kind, rows) for kind in KINDS for rows in _children_of(kind, level)]
-    below: dict[str, list[int]] = {}
-    newest = [rows.order_by("-pk")[: MOST + 1] for _kind, rows in found]
-    for at, key in sorted(_together(newest, "pk"), key=lambda one: (one[0], -one[1])):
-        below.setdefault(found[at][0], []).append(key)
-    return below
-
-
-def _children_of(kind: str, level: Keys) -> Iterator[QuerySet[Model]]:
-    one = KINDS[kind]
-    for parent, lookup in one.parents.items():
-        if keys := level.get(parent):
-            yield _rows(kind).filter(**{f"{lookup}__in": keys})
-    for parent, function in one.found.items():
-        if keys := level.get(parent):
-            yield import_string(function)(keys)
-    names = [form.format(f"{parent}:{key}") for parent, keys in level.items() for key in keys for form in one.named]
-    if names:
-        yield _rows(kind).filter(subject__in=names)
-
-
-def _together(found: Sequence[QuerySet[Model]], column: str) -> Iterable[tuple[int, Any]]:
-    """A column of all these rows with the place of their query, in one query."""
-    numbered = [rows.annotate(tree_place=Value(at)).values_list("tree_place", column) for at, rows in enumerate(found)]
-    if not numbered:
-        return []
-    together: Iterable[tuple[int, Any]] = numbered[0].union(*numbered[1:], all=True)
-    return together
+def _subject(kind: str, key: str) -> Concat:
+    return Concat(Value(f"{kind}:"), Cast(key, TextField()), output_field=TextField())
 
 
 def _rows(kind: str) -> QuerySet[Model]:
