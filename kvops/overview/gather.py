@@ -1,7 +1,7 @@
 """Many small questions to the database in one statement.
 
-The overview asks about fifty things, most of which have no answer most of the time. Each question is a queryset; the
-statement asks all of them, and its one row has the answers as JSON.
+The overview asks about fifty things, most of which have no answer most of the time, and the menu of every page for its
+numbers and namespaces. Each question is a queryset; the statement asks all, and its one row has the answers as JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence

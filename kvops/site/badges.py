@@ -27,6 +27,7 @@ from kvops.models import (
     Run,
     Scan,
 )
+from kvops.overview.gather import Gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +81,29 @@ class Badge:
     rows: str
 
 
-def of(user: Any) -> Mapping[str, list[Badge]]:
-    """The numbers that the user may see, by entry of the menu, in one query."""
+def questions(user: Any) -> Mapping[str, QuerySet[Any, Any]]:
+    """The questions for the numbers that the user may see, for `gather.ask`."""
     person: Person | None = getattr(user, "person", None)
     shown = [one for one in COUNTS if person and user.has_perm(one.permission)]
-    if not shown or person is None:
-        return {}
-    first, *others = [_counted(number, import_string(one.rows)(person)) for number, one in enumerate(shown)]
-    numbers = dict(first.union(*others, all=True))
+    return {one.rows: _counted(import_string(one.rows)(person)) for one in shown}
+
+
+def of(answers: Gathered) -> Mapping[str, list[Badge]]:
+    """The numbers by the answers to these questions, by entry of the menu."""
     found: dict[str, list[Badge]] = defaultdict(list)
-    for number, one in enumerate(shown):
-        count = numbers.get(number, 0)
-        if one.expected:
-            count = max(one.expected - count, 0)
-        if count:
-            found[one.entry].append(Badge(count, one.says, one.alarm, one.rows))
+    for one in COUNTS:
+        if one.rows in answers.rows:
+            count = sum(row[0] for row in answers[one.rows])
+            if one.expected:
+                count = max(one.expected - count, 0)
+            if count:
+                found[one.entry].append(Badge(count, one.says, one.alarm, one.rows))
     return dict(found)
 
 
-def _counted(number: int, rows: QuerySet[Any]) -> QuerySet[Any, tuple[int, int]]:
-    numbered = rows.order_by().annotate(badge=Value(number, IntegerField())).values("badge")
-    counted: QuerySet[Any, tuple[int, int]] = numbered.annotate(badge_count=Count("pk")).values_list(
-        "badge", "badge_count"
-    )
-    return counted
+def _counted(rows: QuerySet[Any]) -> QuerySet[Any, Any]:
+    numbered = rows.order_by().annotate(badge=Value(0, IntegerField())).values("badge")
+    return numbered.annotate(badge_count=Count("pk")).values_list("badge_count")
 
 
 def to_decide(person: Person) -> QuerySet[ApprovalRequest]:

@@ -1,6 +1,6 @@
 """The context of every page: menu, theme and version. The database is read only for a signed-in person's menu."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,14 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops import rollback
 from kvops.models import EmergencyStop, Namespace
+from kvops.overview import gather
+from kvops.overview.gather import Gathered, Row
 from kvops.site import badges as menu_badges
 from kvops.site.badges import Badge
 from kvops.site.pages import GROUPS, PAGES, SHORTCUTS
 
 _SHORTCUTS = [(letter, page) for letter, key in SHORTCUTS.items() for page in PAGES if page.key == key]
+_NAMESPACE = ("binding", "environment__slug", "environment__name", "environment__production")
 
 THEMES = {"auto": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 
@@ -62,7 +65,9 @@ class NavEnvironment:
 def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
     prefix = get_script_prefix()
-    badges: Any = SimpleLazyObject(lambda: menu_badges.of(getattr(request, "user", None)))
+    user = getattr(request, "user", None)
+    answers: Any = SimpleLazyObject(lambda: _ask(user))
+    badges: Any = SimpleLazyObject(lambda: menu_badges.of(answers) if getattr(user, "person", None) else {})
     # Where the menu counts no stop and no rollback, there is none to read.
     stops = SimpleLazyObject(lambda: _stops() if _counts(badges, "kvops.site.badges.stops") else [])
     rolled_back = SimpleLazyObject(
@@ -70,7 +75,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
     )
     return {
         "nav": SimpleLazyObject(lambda: _nav(request)),
-        "nav_environments": SimpleLazyObject(_environments),
+        "nav_environments": SimpleLazyObject(lambda: _environments(answers["namespaces"])),
         "badges": badges,
         "stops_in_force": stops,
         "rolled_back": rolled_back,
@@ -83,6 +88,12 @@ def shell(request: HttpRequest) -> dict[str, object]:
     }
 
 
+def _ask(user: Any) -> Gathered:
+    """The numbers and the namespaces, in one query."""
+    namespaces = Namespace.objects.order_by("environment__order", "binding").values_list(*_NAMESPACE)
+    return gather.ask({**menu_badges.questions(user), "namespaces": namespaces}, {})
+
+
 def _counts(badges: Mapping[str, list[Badge]], rows: str) -> bool:
     """Whether a number of the menu counts these rows."""
     return any(one.rows == rows for some in badges.values() for one in some)
@@ -93,12 +104,11 @@ def _stops() -> list[EmergencyStop]:
     return list(stops.order_by("environment__order"))
 
 
-def _environments() -> list[NavEnvironment]:
+def _environments(namespaces: Sequence[Row]) -> list[NavEnvironment]:
     found: dict[str, NavEnvironment] = {}
-    for one in Namespace.objects.select_related("environment").order_by("environment__order", "binding"):
-        slug = one.environment.slug
-        entry = found.setdefault(slug, NavEnvironment(slug, one.environment.name, one.environment.production))
-        entry.namespaces.append(NavNamespace(one.binding, reverse("keys", args=[slug, one.binding])))
+    for binding, slug, name, production in namespaces:
+        entry = found.setdefault(slug, NavEnvironment(slug, name, production))
+        entry.namespaces.append(NavNamespace(binding, reverse("keys", args=[slug, binding])))
     return list(found.values())
 
 

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
+from django.test import RequestFactory
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from kvops.models import DatabaseRollback, EmergencyStop, Notification, Person, Run, Scan
+from kvops.overview import gather
 from kvops.runs import driver as run_driver
-from kvops.site import badges
+from kvops.site import badges, menu
 from kvops.site.pages import PAGES
 from kvops.supervision import heartbeats
 from tests import make
@@ -37,7 +39,7 @@ def entry(person: Person, address: str) -> str:
 
 def shown(person: Person) -> dict[str, list[tuple[int, bool]]]:
     """The numbers that a person sees, each with whether it is red."""
-    found = badges.of(person.logins.get())
+    found = badges.of(gather.ask(badges.questions(person.logins.get()), {}))
     return {key: [(one.count, one.alarm) for one in some] for key, some in found.items()}
 
 
@@ -154,13 +156,16 @@ def test_somebody_without_a_role_sees_no_number(estate: make.Estate, people: mak
     assert shown(people.nobody) == {}
 
 
-def test_all_numbers_come_from_one_query(
+def test_all_numbers_and_namespaces_come_from_one_query(
     estate: make.Estate, people: make.People, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    login = people.operator.logins.select_related("person").get()
-    assert login.has_perm("kvops.view")
+    request = RequestFactory().get("/")
+    request.user = people.operator.logins.select_related("person").get()
+    assert request.user.has_perm("kvops.view")
     with django_assert_num_queries(1):
-        badges.of(login)
+        frame = menu.shell(request)
+        assert frame["badges"]
+        assert [one.slug for one in frame["nav_environments"]] == ["qa", "production"]
 
 
 def test_the_stop_of_the_header_begins_with_the_environment_of_the_page(
