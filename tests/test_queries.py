@@ -43,7 +43,6 @@ MORE: dict[str, tuple[int, str]] = {
     "person": (18, PEOPLE),
     "references-environment": (18, CODE),
     "references-search": (18, CODE),
-    "runbook-entry": (13, STORY),
 }
 """Pages that take more queries: how many at most, and why."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from django.db.models import Q, QuerySet, TextChoices
+from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
@@ -202,8 +203,9 @@ class RunbookEntry:
         return RunbookNote.objects.filter(entry=self.number).select_related("author").order_by("pk")
 
     def todos(self) -> QuerySet[RunbookTodo]:
-        """The to-dos, the next one first."""
+        """The to-dos, the next one first, each with whether it is `overdue`."""
         found = RunbookTodo.objects.filter(entry=self.number).select_related("owner", "done_by")
+        found = found.annotate(overdue=Q(due__lt=TruncDate(Now())))
         return found.order_by("done_at", "due", "pk")
 
 

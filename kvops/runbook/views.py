@@ -178,7 +178,6 @@ def _page(
         "steps": entry.steps(),
         "notes": [(one, runbook_notes.rendered(one.text)) for one in entry.notes()],
         "todos": entry.todos(),
-        "today": todo.today(),
         "note_form": note_form or EntryNoteForm(),
         "todo_form": todo_form or TodoForm(initial={"owner": person_of(request).pk}),
         "todo_typed": todo_form is not None,
