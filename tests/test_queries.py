@@ -23,7 +23,6 @@ MOST, LARGEST = 12, 300 * 1024
 STORY = "the story of its operation"
 NEXT = "the conditions of the next step, each derived by the code that decides it"
 ESTATE = "the estate, each feature with its own rows"
-PEOPLE = "the reasons why a change of roles cannot be asked for, one by one"
 DATES = "the dates of backups, and the holds on them"
 D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 CODE = "what each environment has deployed, and its searches"
@@ -40,7 +39,6 @@ MORE: dict[str, tuple[int, str]] = {
     "categories": (16, ESTATE),
     "doctor": (25, ESTATE),
     "key": (17, ESTATE),
-    "person": (18, PEOPLE),
     "references-environment": (18, CODE),
     "references-search": (18, CODE),
 }

@@ -25,10 +25,11 @@ RIGHTS = {
 
 @dataclass(frozen=True)
 class ShownPerson:
-    """A person with everything that the list has of them."""
+    """A person with everything that the list has of them; `earlier` are the revoked grants, the newest first."""
 
     person: Person
     grants: list[RoleGrant]
+    earlier: list[RoleGrant]
     logins: list[User]
     invitation: invitations.Invitation | None
 
@@ -72,13 +73,16 @@ def shown(person: Person) -> ShownPerson:
 
 def _shown(people: list[Person]) -> list[ShownPerson]:
     grants, logins = defaultdict(list), defaultdict(list)
-    held = RoleGrant.objects.filter(person__in=people, revoked_at=None).select_related("approval", "recovery")
-    for grant in held.order_by("granted_at"):
-        grants[grant.person_id].append(grant)
+    found = RoleGrant.objects.filter(person__in=people).select_related("approval", "recovery", "revocation")
+    for grant in found.order_by("granted_at"):
+        grants[grant.person_id, grant.revoked_at is None].append(grant)
     for user in User.objects.filter(person__in=people):
         logins[user.person_id].append(user)
     newest = invitations.newest_of_each(people)
-    return [ShownPerson(one, grants[one.pk], logins[one.pk], newest.get(one.pk)) for one in people]
+    return [
+        ShownPerson(one, grants[one.pk, True], grants[one.pk, False][::-1], logins[one.pk], newest.get(one.pk))
+        for one in people
+    ]
 
 
 def open_requests() -> Iterable[ApprovalRequest]:
@@ -87,9 +91,14 @@ def open_requests() -> Iterable[ApprovalRequest]:
     return found.select_related("environment", "requester").order_by("-pk")
 
 
-def changes(person: Person, *, by: Person) -> list[AskedChange]:
-    """The changes of the person, each with the reason why it cannot be asked for."""
-    facts = requests.RoleFacts(RoleChange.of(DEACTIVATE, person), by)
+def changes(one: ShownPerson, asked: Iterable[ApprovalRequest], *, by: Person, may_ask: bool) -> list[AskedChange]:
+    """The changes of the person, each with the reason why it cannot be asked for; `asked` are the requests so far."""
+    person, ended = one.person, RoleChange.of(DEACTIVATE, one.person)
+    facts = requests.RoleFacts(ended, by)
+    facts.may_ask, facts.held = may_ask, {Role(grant.role) for grant in one.grants}
+    facts.active = any(user.is_active for user in one.logins)
+    here = (each for each in asked if each.subject == ended.subject and each.state in {State.PENDING, State.APPROVED})
+    facts.asked = next(here, None)
     found: list[tuple[RoleChange, str | Promise]] = [
         *(
             (RoleChange.of(REVOKE, person, role), say(_("Revoke the role %(role)s"), role=role.label))
@@ -97,7 +106,7 @@ def changes(person: Person, *, by: Person) -> list[AskedChange]:
             else (RoleChange.of(GRANT, person, role), say(_("Grant the role %(role)s"), role=role.label))
             for role in Role
         ),
-        (RoleChange.of(DEACTIVATE, person), _("Deactivate: all roles and sessions end")),
+        (ended, _("Deactivate: all roles and sessions end")),
     ]
     return [AskedChange(change, label, requests.why_not_ask(change, by=by, facts=facts)) for change, label in found]
 

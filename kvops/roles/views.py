@@ -65,7 +65,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def ask(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask for a change of the person's roles."""
     person, by = _person(pk), person_of(request)
-    form = RolesForm(listing.changes(person, by=by), request.POST)
+    changes = listing.changes(listing.shown(person), requests.about(person), by=by, may_ask=True)
+    form = RolesForm(changes, request.POST)
     if not form.is_valid():
         return _page(request, person, form, status=422)
     with refusals_shown(request, _on(person)):
@@ -95,17 +96,18 @@ def _on(person: Person) -> On:
 
 def _page(request: HttpRequest, person: Person, form: RolesForm | None = None, status: int = 200) -> HttpResponse:
     runs, approvals = listing.depends_on(person)
-    changes = listing.changes(person, by=person_of(request))
+    may_ask = request.user.has_perm("kvops.ask_for_roles")
+    one, asked = listing.shown(person), list(requests.about(person)[:SHOWN])
+    changes = listing.changes(one, asked, by=person_of(request), may_ask=may_ask)
     context = {
-        "one": listing.shown(person),
-        "refused": [one for one in changes if one.why_not],
-        "possible": any(not one.why_not for one in changes),
+        "one": one,
+        "refused": [each for each in changes if each.why_not],
+        "possible": any(not each.why_not for each in changes),
         "form": form or RolesForm(changes),
-        "asked": requests.about(person)[:SHOWN],
-        "earlier": person.grants.exclude(revoked_at=None).select_related("approval", "revocation").order_by("-pk"),
+        "asked": asked,
         "runs": runs,
         "approvals": approvals,
         "entries": Entry.objects.filter(subject=f"person:{person.pk}").order_by("-seq")[:SHOWN],
-        "may_ask": request.user.has_perm("kvops.ask_for_roles"),
+        "may_ask": may_ask,
     }
     return render(request, "people/detail.html", context, status=status)
