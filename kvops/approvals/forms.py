@@ -62,10 +62,15 @@ TYPED = {
 """The label of the word to type. The form shows the word itself beside it."""
 
 
-class DecisionForm(forms.Form):
-    """Approve with the typed name, or reject with a reason. `shown` is the digest of the evidence on the page."""
+class ChosenForm(forms.Form):
+    """The pressed button: approve or reject."""
 
     decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
+
+
+class DecisionForm(ChosenForm):
+    """Approve with the typed name, or reject with a reason. `shown` is the digest of the evidence on the page."""
+
     shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
     confirm = forms.CharField(required=False, strip=False)
     reason = forms.CharField(

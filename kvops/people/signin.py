@@ -4,6 +4,7 @@ Five wrong passwords for an account from one address are the limit for both toge
 delay the account's sign-in, so nobody can lock another person out. A signed-in session is not touched.
 """
 
+import json
 import secrets
 import threading
 import time
@@ -12,12 +13,13 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.core.internal import ratelimit
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import translation
 from django.utils.translation import get_language, gettext as _
 
@@ -153,6 +155,12 @@ def insist_typed_for_this(request: HttpRequest) -> None:
     request.POST = form  # type: ignore[assignment]  # allauth repeats what is in it
     request.session[ASKED] = {"mark": new, "path": request.path, "at": time.time()}
     raise ReauthenticationRequired
+
+
+def repeated_form(request: HttpRequest, path: str) -> QueryDict:
+    """The form that allauth sends to this path again after the password; empty if it repeats none."""
+    repeated = json.loads(request.session.get(STATE_SESSION_KEY, {}).get("request", "{}"))
+    return QueryDict(repeated["POST"] if repeated.get("path") == path else "")
 
 
 def _typed_at(request: HttpRequest) -> float:

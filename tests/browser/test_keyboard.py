@@ -111,7 +111,7 @@ def test_a_reviewer_reads_approves_and_gives_the_password(product: Product, peop
     keyboard.type(title, title.get_attribute("data-confirm") or "")
     keyboard.follow(page.locator("button[value=approve]"))
     keyboard.type(page.locator("[name=password]"), PEOPLE["reviewer@example.com"][1])
-    keyboard.follow(page.get_by_role("button", name="Confirm the decision"))
+    keyboard.follow(page.get_by_role("button", name="Approve"))
     expect(page.locator("main")).to_contain_text("Your decision is recorded.")
 
 

@@ -412,18 +412,40 @@ def test_the_password_page_says_what_for_and_leads_back(people: make.People, ask
     page = browser.get(form).content.decode()
     assert f'href="/approvals/{asked.pk}/"' in page
     assert "production-settings" in page
-    assert "You are about to decide this request." in page
+
+
+@pytest.mark.parametrize("pressed", ["approve", "reject"])
+def test_the_password_page_says_whether_one_approves_or_rejects(
+    people: make.People, asked: ApprovalRequest, pressed: str
+) -> None:
+    browser = signed_in(people.reviewer)
+    typed = {**decision(asked), "decision": pressed, "reason": "Not needed"}
+    page = browser.get(browser.post(f"/approvals/{asked.pk}/decide", typed).headers["Location"]).content.decode()
+    assert page.count(f"Your password once more, to {pressed}") == 2  # the title of the window, and the heading
+    assert f"You are about to {pressed} this request." in page
+    assert re.search(rf"<button[^>]+>{pressed.capitalize()}</button>", page)
+
+
+def test_after_a_wrong_password_the_page_says_it_again(people: make.People, asked: ApprovalRequest) -> None:
+    browser = signed_in(people.reviewer)
+    form = browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"]
+    page = browser.post(form, {"password": "wrong", "next": f"/approvals/{asked.pk}/decide"})
+    assert "You are about to approve this request." in page.content.decode()
 
 
 @pytest.mark.parametrize("after", ["", "/", "/nowhere", "/approvals/999999/decide", "//elsewhere.example/"])
-def test_the_password_page_without_a_decision_says_so(people: make.People, after: str) -> None:
-    page = signed_in(people.reviewer).get("/account/reauthenticate/", {"next": after})
+def test_the_password_page_without_a_decision_says_so(people: make.People, asked: ApprovalRequest, after: str) -> None:
+    browser = signed_in(people.reviewer)
+    browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
+    page = browser.get("/account/reauthenticate/", {"next": after})
     assert "This action needs your password again" in page.content.decode()
 
 
 def test_the_password_page_tells_nothing_to_who_may_not_decide(people: make.People, asked: ApprovalRequest) -> None:
-    page = signed_in(people.nobody).get("/account/reauthenticate/", {"next": f"/approvals/{asked.pk}/decide"})
-    assert "production-settings" not in page.content.decode()
+    browser = signed_in(people.reviewer)
+    form = browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"]
+    make.revoke(people.reviewer, Role.REVIEWER)
+    assert "production-settings" not in browser.get(form).content.decode()
 
 
 def test_a_wrong_password_decides_nothing(people: make.People, asked: ApprovalRequest) -> None:
