@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from backups.changes import differences, editor as change_editor, propose
-from backups.changes.forms import EditorForm, LoadForm
+from backups.changes.forms import PARTS, EditorForm, LoadForm
 from backups.changes.moves import ChangeRefused
 from backups.changes.proposal import Proposal, place_of
 from backups.models import KeyChange
@@ -50,7 +50,7 @@ def _first(request: HttpRequest) -> dict[str, object]:
     form = KeyForm(request.GET)
     name = form.cleaned_data["name"] if form.is_valid() else ""
     kept = not request.GET.get("new")
-    return {"name": name, "new": not kept, **{f"keep_{part}": kept for part in ("value", "metadata", "expiration")}}
+    return {"name": name, "new": not kept, **{f"keep_{part}": kept for part in PARTS}}
 
 
 def _proposed(request: HttpRequest, namespace: Namespace, form: EditorForm) -> KeyChange | None:

@@ -20,6 +20,8 @@ from kvops.wording import moment
 REASON = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
 
+PARTS = ("value", "metadata", "expiration")
+"""What the editor keeps or sets."""
 _CODE = {"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off", "class": "font-monospace"}
 
 
@@ -50,6 +52,11 @@ class EditorForm(forms.Form):
     )
     confirm = forms.BooleanField(label=_("This is meant: propose it all the same"), required=False)
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        for part in PARTS:
+            self.fields[part].widget.attrs["data-unticks"] = f"keep_{part}"
+
     def clean_value(self) -> str:
         """Refuse a value that is too long."""
         value: str = self.cleaned_data["value"]
@@ -77,10 +84,10 @@ class EditorForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Refuse a form that keeps everything, and one that keeps a part and sets it as well."""
         chosen = super().clean() or self.cleaned_data
-        for part in ("value", "metadata", "expiration"):
+        for part in PARTS:
             if chosen.get(f"keep_{part}") and str(self.data.get(part, "")).strip():
                 self.add_error(part, _("You filled this in and left it as it is. Untick one, or empty the field."))
-        kept = [chosen.get(f"keep_{part}") for part in ("value", "metadata", "expiration")]
+        kept = [chosen.get(f"keep_{part}") for part in PARTS]
         if all(kept) and not chosen.get("new"):
             raise forms.ValidationError(_("Choose what changes: the value, the metadata or the expiration."))
         return chosen

@@ -30,7 +30,10 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => button.classList.remove("copied"), 1500);
 });
 document.addEventListener("input", (event) => {
-  if (event.target.matches("input[data-confirm]")) updateConfirmation(event.target);
+  const input = event.target;
+  if (input.matches("input[data-confirm]")) updateConfirmation(input);
+  // A new value is typed: the box that leaves the old one as it is goes off.
+  if (input.dataset.unticks && input.value) input.form.elements[input.dataset.unticks].checked = false;
 });
 
 // What a run comes to is announced, and the focus stays where it was, also when the page is loaded again.

@@ -67,8 +67,10 @@ def test_a_key_is_changed_under_four_eyes_and_the_change_is_reversed(product: Pr
     approve_and_write(page, reviewer)
     assert product.read(QA, KEY) == before
     page.goto(f"/changes/new/qa/SETTINGS/?name={KEY}")
-    page.uncheck("[name=keep_value]")
+    expect(page.locator("[name=keep_value]")).to_be_checked()
     page.fill("[name=value]", '{"enabled": 1}')
+    expect(page.locator("[name=keep_value]")).not_to_be_checked()
+    expect(page.locator("[name=keep_metadata]")).to_be_checked()
     follow(page.get_by_role("button", name="Propose the change"))
     until(page, "Submit for approval")
 

@@ -1,6 +1,7 @@
 """The pages of changes: the editor, the page of one change, the request, and the reveal of both values."""
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -56,6 +57,14 @@ def test_the_keys_page_leads_to_the_editor(mail: make.Estate, people: make.Peopl
     assert f'href="{EDITOR}?name=mail%3Asmtp"' in page
     form = browser.get(EDITOR, {"name": KEY}).context["form"]
     assert (form["name"].value(), form["keep_value"].value(), form["value"].value()) == (KEY, True, None)
+
+
+@pytest.mark.parametrize("part", ["value", "metadata", "expiration"])
+def test_typing_a_part_unticks_that_it_stays_as_it_is(mail: make.Estate, people: make.People, part: str) -> None:
+    form = signed_in(people.operator).get(EDITOR, {"name": KEY}).context["form"]
+    assert form[part].field.widget.attrs["data-unticks"] == form[f"keep_{part}"].html_name
+    assert f'data-unticks="keep_{part}"' in str(form[part])
+    assert "input.dataset.unticks" in Path("static/js/kvops.js").read_text("utf-8")
 
 
 def test_a_change_is_proposed_from_the_editor(mail: make.Estate, people: make.People) -> None:
