@@ -22,7 +22,7 @@ from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.stepper import steps_of_stage
-from backups.models import CleanupRequest, CleanupStage, Reappearance
+from backups.models import Check, CleanupRequest, CleanupStage, Reappearance
 from kvops.models import Environment, Notification, Person, Run, Scan
 
 State = CleanupStage.State
@@ -43,6 +43,8 @@ class Card:
     action: NextAction | None
     form: forms.Form | None
     run: Run | None
+    differing: Check | None
+    """The newest check of the backup, if it found differences: a person looks at them before the next check."""
     moves: bool
     """Whether the card is loaded again: a run works, a decision is awaited, or the stage moved meanwhile."""
     seconds_left: int | None
@@ -127,6 +129,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         action=action,
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
+        differing=None if run else facts.differing,
         moves=run is not None or stage.state == State.SUBMITTED or _moved(stage),
         seconds_left=work.seconds_left(run) if run else None,
         groups=groups_of(stage) if stage.state == State.DELETING else [],

@@ -117,10 +117,10 @@ def _current(facts: StageFacts, title: str, *, is_run: bool) -> StageStep:
         note = _("The time to decide ends")
         return StageStep(title, "current", note, stage.approval.decide_by, *_approval(stage))
     run = run_of(stage) if is_run else None
-    return _at_work(stage, title, run) if run else StageStep(title, "current")
+    return _at_work(facts, title, run) if run else StageStep(title, "current")
 
 
-def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
+def _at_work(facts: StageFacts, title: str, run: Run) -> StageStep:
     address, link = reverse("run", args=[run.pk]), run_name(run)
     if run.is_open:
         return StageStep(title, "current", run.shown_note, None, address, link)
@@ -129,11 +129,7 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
     if run.state == Run.State.STOPPED:
         waits = bool(run.cursor.get("waits"))
         return StageStep(title, "current" if waits else "failed", run.shown_note or _("Stopped."), None, address, link)
-    checks = Check.objects.filter(generation=stage.generation_id).order_by("pk")
-    check = checks.last() if stage.state == State.VERIFIED else None
-    if check and check.outcome == Check.Outcome.FAILED:
-        return _differing(title, check)
-    return StageStep(title, "current")
+    return _differing(title, facts.differing) if facts.differing else StageStep(title, "current")
 
 
 def _differing(title: str, check: Check) -> StageStep:

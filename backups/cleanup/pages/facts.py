@@ -5,7 +5,7 @@ from functools import cached_property
 from backups.cleanup import preparation, qa
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import busy_run
-from backups.models import BackupShare, CleanupStage
+from backups.models import BackupShare, Check, CleanupStage
 from kvops.models import Run, Scan
 
 
@@ -33,6 +33,14 @@ class StageFacts:
     def references(self) -> StageReferences:
         """The code references."""
         return StageReferences.of(self.stage)
+
+    @cached_property
+    def differing(self) -> Check | None:
+        """The newest check of the backup, if it found differences."""
+        if self.stage.state != CleanupStage.State.VERIFIED or not self.stage.request.needs_check:
+            return None
+        check = Check.objects.filter(generation=self.stage.generation_id).order_by("pk").last()
+        return check if check and check.outcome == Check.Outcome.FAILED else None
 
     @cached_property
     def share(self) -> BackupShare | None:

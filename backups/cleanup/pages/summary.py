@@ -48,7 +48,7 @@ def _evidence(facts: StageFacts) -> list[SummaryLine]:
     stage = facts.stage
     found = [_names(stage), *_same_as_before(facts)]
     if stage.names or not stage.frozen_at:
-        found += [*_backup(stage), *_check(stage)]
+        found += [*_backup(stage), *_check(facts)]
         found += [] if stage.scheduled else [_code(facts), *_shared(facts)]  # its rule was approved instead
     return found
 
@@ -90,23 +90,23 @@ def _backup(stage: CleanupStage) -> list[SummaryLine]:
     return lines
 
 
-def _check(stage: CleanupStage) -> list[SummaryLine]:
+def _check(facts: StageFacts) -> list[SummaryLine]:
+    stage = facts.stage
     if not stage.request.needs_check:
         return []
     check = stage.check_passed
     if check is None:
-        return [_differing(stage) or SummaryLine(fits=False, words=_("Not yet compared with D1"))]
-    facts = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
-    words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % facts
+        return [
+            _differing(facts.differing)
+            if facts.differing
+            else SummaryLine(fits=False, words=_("Not yet compared with D1"))
+        ]
+    figures = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
+    words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % figures
     return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 
-def _differing(stage: CleanupStage) -> SummaryLine | None:
-    """The newest check of the backup, if it found differences."""
-    checks = Check.objects.filter(generation=stage.generation_id).order_by("pk")
-    check = checks.last() if stage.state == CleanupStage.State.VERIFIED else None
-    if check is None or not check.differences:
-        return None
+def _differing(check: Check) -> SummaryLine:
     words = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     address = reverse("backups:check", args=[check.pk])
     return SummaryLine(False, words % {"n": spelled(check.differences)}, address, _("see it"))

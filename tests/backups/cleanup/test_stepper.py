@@ -1,5 +1,6 @@
 """The stepper of a stage and the one thing to do next, without a page."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from backups.cleanup.stages import CleanupRefused, send_back
 from backups.cleanup.stepper import steps_of_stage
 from backups.deletion.end import end_early
 from backups.generations import start as generation_start
-from backups.models import CleanupRequest, CleanupStage, Generation, Restore
+from backups.models import Check, CleanupRequest, CleanupStage, Generation, Restore
 from kvops import timing
 from kvops.models import Environment, Person, Role, Run, Scan
 from kvops.runs import driver as run_driver
@@ -121,18 +122,37 @@ def test_a_failed_run_says_why_and_can_be_tried_again(
     assert action(stage, people.operator).label == "Try again"
 
 
-def test_a_difference_is_a_failed_step_that_leads_to_the_check(
-    request_: CleanupRequest, estate: make.Estate, people: make.People
-) -> None:
+def differing(request: CleanupRequest, estate: make.Estate, people: make.People) -> CleanupStage:
+    """Prepared, and the check found a row less in D1."""
     database = generation_helpers.d1(estate)
     database.execute("PRAGMA query_only = 0")
     database.execute("DELETE FROM masters WHERE type = 'b'")
     database.commit()
-    stage = cleanup_helpers.prepared(request_, people)
+    return cleanup_helpers.prepared(request, people)
+
+
+def test_a_difference_is_a_failed_step_that_leads_to_the_check(
+    request_: CleanupRequest, estate: make.Estate, people: make.People
+) -> None:
+    stage = differing(request_, estate, people)
     assert marks(stage) == "dddfddttttt"
     assert steps_of_stage(stage)[3].note == "1 difference with D1."
     assert steps_of_stage(stage)[3].url.startswith("/integrity/")
     assert action(stage, people.operator).label == "Check again"
+
+
+@pytest.mark.parametrize("who", ["operator", "auditor"])
+def test_after_a_failed_check_the_differences_are_the_first_button(
+    request_: CleanupRequest, estate: make.Estate, people: make.People, who: str
+) -> None:
+    stage = differing(request_, estate, people)
+    page = signed_in(getattr(people, who)).get(f"/cleanup/{stage.request_id}/").content.decode()
+    box = page[page.index("next-box") :]
+    assert "Next: See each difference" in box
+    button = f'<a class="btn btn-primary" href="/integrity/{Check.objects.get().pk}/">'
+    again = re.search(r"Check again\s*</button>", box)
+    assert again
+    assert 0 < box.index(button) < again.start()
 
 
 def test_a_checked_stage_needs_the_references_before_the_submit(request_: CleanupRequest, people: make.People) -> None:
