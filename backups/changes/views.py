@@ -36,8 +36,9 @@ from kvops.web.paging import listed
 
 PAGE = 50
 State = KeyChange.State
-RELATED = ("environment", "namespace__environment", "asked_by", "approval__approver", "generation", "run", "repeats")
-CHANGES = KeyChange.objects.select_related(*RELATED, "prepare_run", "erase_run", "reverses", "accepted_by")
+RELATED = ("environment", "namespace__environment", "asked_by", "approval__approver", "run", "repeats", "reverses")
+BACKUP = ("generation__run", "generation__verify_run")
+CHANGES = KeyChange.objects.select_related(*RELATED, *BACKUP, "prepare_run", "erase_run", "accepted_by")
 
 
 @require_safe
@@ -72,11 +73,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run or the decision, the whole page is loaded again."""
     change = _change(pk)
-    run = _run(change)
+    run = _shown_run(change)
     context = {"change": change, "run": run}
-    return live_part(request, "changes/detail.html", context, moving=run is not None and run.is_open)
+    moving = change.state == State.SUBMITTED or (run is not None and run.is_open)
+    return live_part(request, "changes/detail.html", context, moving=moving)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -172,7 +174,7 @@ def _page(
     context = {
         "change": change,
         "environment": change.environment,
-        "run": run,
+        "run": _shown_run(change),
         "form": form or _form(change),
         "reveal_form": reveal or RevealReasonForm(),
         "values": values,
@@ -228,6 +230,14 @@ def _why_not(change: KeyChange, person: Person) -> str:
 def _run(change: KeyChange) -> Run | None:
     """The current or last run of the change; the erasure of its proposal is shown apart."""
     return change.run or change.prepare_run
+
+
+def _shown_run(change: KeyChange) -> Run | None:
+    """The run that the page follows: the backup of the old value until it is verified, else the run of the change."""
+    run, backup = _run(change), change.generation
+    if backup is None or change.state != State.DRAFT or (run is not None and run.state != Run.State.SUCCEEDED):
+        return run
+    return backup.verify_run or backup.run
 
 
 def _change(pk: int) -> KeyChange:

@@ -115,6 +115,21 @@ def test_a_value_that_was_json_and_is_not_any_more_is_confirmed(mail: make.Estat
     assert newest().warnings == ["no_json"]
 
 
+def test_the_page_follows_the_backup_and_the_decision(mail: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    page = browser.get(post(browser).headers["Location"]).content.decode()
+    address = f"/changes/{newest().pk}/live"
+    assert f'hx-get="{address}" hx-trigger="every 2s"' in page
+    assert "HX-Refresh" not in browser.get(address)
+    make.work()
+    assert browser.get(address)["HX-Refresh"] == "true"
+    asked = change_helpers.submitted(newest(), people)
+    assert f'hx-get="{address}" hx-trigger="every 5s"' in browser.get(f"/changes/{newest().pk}/").content.decode()
+    assert "HX-Refresh" not in browser.get(address)
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+    assert browser.get(address)["HX-Refresh"] == "true"
+
+
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
