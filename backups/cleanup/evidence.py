@@ -37,9 +37,10 @@ LASTING = (Category.LEGACY, Category.SETTINGS)
 
 
 def title(stage: CleanupStage) -> str:
-    """The title of a request in lists: the pattern, the environment and the number of keys."""
+    """The title of a request in lists: the number of keys, the name of a single one or the pattern, the environment."""
     where = f"{stage.environment.name} {stage.namespace.title}"
-    return f"Delete {keys_of(stage.names)} {stage.request.pattern} from {where}"
+    only = stage.entries.first() if stage.names == 1 else None
+    return f"Delete {keys_of(stage.names)} {only.name if only else stage.request.pattern} from {where}"
 
 
 def evidence_digest(stage: CleanupStage) -> str:

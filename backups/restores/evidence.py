@@ -12,9 +12,11 @@ FORMAT = 2
 
 
 def title(restore: Restore) -> str:
-    """The title of a request in lists: the number of keys, the backup and the target."""
+    """The title of a request in lists: the name of a single key or the number of keys, the backup and the target."""
     where = f"{restore.environment.name} {restore.namespace.title}"
-    return f"Restore {keys_of(restore.names)} of backup {restore.generation_id} into {where}"
+    only = restore.entries.first() if restore.names == 1 else None
+    keys = f"key {only.name}" if only else keys_of(restore.names)
+    return f"Restore {keys} of backup {restore.generation_id} into {where}"
 
 
 def build(restore: Restore) -> dict[str, object]:

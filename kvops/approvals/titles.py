@@ -78,6 +78,7 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
         pattern = visible(shown["pattern"]) + ("" if shown["exact"] else "*")
         return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
     number = shown["names"]["count"]
+    one = visible(shown["names"]["first"]) if number == 1 else ""
     text = ngettext(
         "Delete %(n)s key %(pattern)s from %(environment)s %(namespace)s",
         "Delete %(n)s keys %(pattern)s from %(environment)s %(namespace)s",
@@ -89,11 +90,12 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
             "Restore %(n)s keys of backup %(backup)s into %(environment)s %(namespace)s",
             number,
         )
+        text = _("Restore key %(pattern)s of backup %(backup)s into %(environment)s %(namespace)s") if one else text
     if asked.kind == Kind.BULK_CHANGE:
         text = _bulk_change(shown["operation"], number)
     return text % {
         "n": _number(number),
-        "pattern": visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
+        "pattern": one or visible(shown["prefix"]) + ("" if shown.get("exact") else "*"),
         "backup": shown["generation"]["id"],
         "environment": environment,
         "namespace": shown["namespace_title"],

@@ -13,7 +13,8 @@ from backups.generations.scope import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation, StoredObject
 from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.models import Category, Notification, NotificationEvent, Person, Run
+from kvops.approvals.titles import title_of
+from kvops.models import ApprovalRequest, Category, Notification, NotificationEvent, Person, Run
 from kvops.templatetags.ui import bytes_
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -113,6 +114,15 @@ def test_one_key_is_named_without_a_star_on_every_page_and_in_the_mail(mail: mak
     told = [f"{note.title} {note.lines}" for note in Notification.objects.all()]
     assert all(f"Delete 1 key {KEY} from QA" in page for page in pages)
     assert [text for text in [*pages, *told] if f"{KEY}*" in text] == []
+
+
+def test_the_only_key_of_a_family_is_named_in_the_title(estate: make.Estate, people: make.People) -> None:
+    estate.put(estate.qa, "mastercache:1")
+    cleanup_helpers.scan(estate.qa, estate.production)
+    cleanup_helpers.submitted(cleanup_helpers.asked(people, "mastercache:"), people)
+    approval = ApprovalRequest.objects.get()
+    assert title_of(approval) == "Delete 1 key mastercache:1 from QA qa-settings"
+    assert approval.title == title_of(approval)
 
 
 def test_the_message_names_the_request_in_the_language_of_its_reader(mail: make.Estate, people: make.People) -> None:

@@ -10,7 +10,7 @@ from backups.restores import requests as restore_requests, selection as restore_
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
-from kvops.models import Environment, Run
+from kvops.models import Environment, Notification, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
@@ -247,6 +247,16 @@ def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: m
     assert "1 key with a different current value is overwritten." in shown
     assert "the newer ones are wrong" in shown
     assert "<strong>1</strong> in KV with another value: overwritten" in shown
+
+
+def test_the_title_of_one_key_names_it(generation: Generation, people: make.People) -> None:
+    restore = restore_helpers.prepared(generation, people, names=[ENTRIES[0].name])
+    request = restore_requests.submit(restore, reason="lost by mistake", by=people.operator)
+    title = f"Restore key {ENTRIES[0].name} of backup {generation.pk} into QA qa-settings"
+    assert request.title == title
+    for address in ("/approvals/", f"/approvals/{request.pk}/", f"/audit/?subject=approval:{request.pk}"):
+        assert title in text(signed_in(people.reviewer), address)
+    assert title in str([note.lines for note in Notification.objects.all()])
 
 
 def test_a_reviewer_approves_with_the_title_typed(generation: Generation, people: make.People) -> None:
