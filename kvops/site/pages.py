@@ -77,7 +77,6 @@ GROUPS = (
         (
             MenuPage("runs", "runs/", "activity", _("Runs")),
             MenuPage("unexplained", "unexplained/", "circle-question-mark", _("Unexplained changes")),
-            MenuPage("outside", "unexplained/settings/", "file-diff", _("Outside KVOps")),
             MenuPage("schedules", "schedules/", "calendar-days", _("Schedules")),
             MenuPage("runbook", "runbook/", "notebook-pen", _("Runbook")),
             MenuPage("audit", "audit/", "scroll-text", _("Audit log")),

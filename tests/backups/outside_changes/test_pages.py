@@ -1,6 +1,7 @@
 """The pages of settings that changed outside KVOps: listed, explained once by who may, with names and no value."""
 
 import json
+import re
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from backups.models import OutsideSearch
 from backups.outside_changes import acknowledge as outside_acknowledge
 from kvops import timing
 from kvops.inventory import past_kvops
+from kvops.models import Scan
 from kvops.refusals import Refused
 from kvops.runbook import entries as runbook_entries
 from tests import make
@@ -54,6 +56,18 @@ def test_the_overview_names_the_keys_until_a_person_has_explained_them(
     assert "settings changed outside KVOps" not in operator.get("/").text
     entry = Entry.objects.get(action=Action.OUTSIDE_ACKNOWLEDGED)
     assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "Jane, for the new mail server.")
+
+
+def test_the_menu_has_one_entry_with_the_number_of_each_tab(found: OutsideSearch, people: make.People) -> None:
+    Scan.objects.filter(pk=Scan.objects.latest("pk").pk).update(unexplained=1)
+    page = signed_in(people.auditor).get("/unexplained/settings/").text
+    entries = re.findall(r'<a class="nav-entry" href="/unexplained/.*?</a>', page, re.DOTALL)
+    assert len(entries) == 1
+    assert 'aria-current="page"' in entries[0]
+    numbers = re.findall(r'1</span><span class="visually-hidden"> found by (\w+), not explained', entries[0])
+    assert numbers == ["scans", "backups"]
+    assert page.count("Unexplained changes: Settings found by backups") == 1
+    assert '<h1 class="page-title">Unexplained changes</h1>' in page
 
 
 def test_it_is_explained_once_with_a_note_by_who_may(found: OutsideSearch, people: make.People) -> None:

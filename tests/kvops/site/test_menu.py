@@ -40,7 +40,7 @@ def test_only_the_overview_itself_is_the_overview() -> None:
         ("/drills/2/", "drills"),
         ("/runbook/todo/", "todos"),
         ("/changes/bulk/3/", "changes"),
-        ("/unexplained/settings/3/", "outside"),
+        ("/unexplained/settings/3/", "unexplained"),
     ],
 )
 def test_every_list_is_in_the_menu_and_the_nearest_entry_is_marked(address: str, key: str) -> None:
