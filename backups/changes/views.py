@@ -17,6 +17,7 @@ from backups.changes import (
     reverse as reverse_change,
     shown,
 )
+from backups.changes.bulk.forms import BulkFilter
 from backups.changes.forms import (
     AcceptChangeForm,
     ChangeFilter,
@@ -48,6 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
     form = ChangeFilter(request.GET)
     context = listed(request, form, "changes", form.changes(), PAGE)
     context |= {
+        "bulk_open": BulkFilter({"state": "open"}).bulk_changes().count(),
         "buckets": [_bucket(one) for one in Environment.objects.order_by("order")],
         "days": timing.CACHE_RETENTION_DAYS,
         "may_operate": request.user.has_perm("kvops.operate"),

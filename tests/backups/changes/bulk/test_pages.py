@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db.models.functions import Now
 
+from backups.changes.bulk import requests as bulk_requests
 from backups.models import BulkChange, Restore
 from kvops import timing
 from kvops.models import ApprovalRequest, Run
@@ -204,6 +205,17 @@ def test_its_backup_is_held_while_it_is_open(ready: make.Estate, people: make.Pe
     restore = bulk_helpers.prepared(ready.qa, people)
     page = signed_in(people.auditor).get(f"/backups/{restore.generation_id}/").content.decode()
     assert f"Bulk change {restore.pk} needs it." in page
+
+
+def test_the_changes_say_how_many_bulk_changes_are_open(ready: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.auditor)
+    assert "still open" not in browser.get("/changes/").content.decode()
+    restore = bulk_helpers.prepared(ready.qa, people)
+    page = " ".join(browser.get("/changes/").content.decode().split())
+    assert 'href="/changes/bulk/?state=open"' in page
+    assert "Bulk changes of caches" in page.partition("1 still open")[0]
+    bulk_requests.give_up(restore, by=people.operator)
+    assert "still open" not in browser.get("/changes/").content.decode()
 
 
 @pytest.mark.parametrize("filters", [{"environment": "qa"}, {"state": "open"}, {"state": "done"}, {"state": "x"}])
