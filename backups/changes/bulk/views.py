@@ -93,12 +93,13 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run or the decision, the whole page is loaded again."""
     restore = _bulk_change(pk)
     run = _run(restore)
     context = {"restore": restore, "run": run}
-    moving = run.is_open or (restore.state == State.PREPARING and not restore.returned_because)
-    return live_part(request, "changes/bulk/detail.html", context, moving=moving and run.state not in Run.RESUMABLE)
+    prepares = restore.state == State.PREPARING and not restore.returned_because and run.state not in Run.RESUMABLE
+    moving = run.is_open or prepares or restore.state == State.SUBMITTED
+    return live_part(request, "changes/bulk/detail.html", context, moving=moving)
 
 
 @require_safe

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from backups.changes.bulk import requests as bulk_requests
 from backups.models import BulkChange, Restore
 from kvops import timing
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
 from tests import make
 from tests.audit.make import triggers_off
@@ -168,6 +169,16 @@ def test_a_failed_backup_is_resumed_from_the_page(ready: make.Estate, people: ma
     signed_in(people.operator).post(f"/changes/bulk/{restore.pk}/again")
     make.work()
     assert bulk_helpers.fresh(restore).state == State.PREPARED
+
+
+def test_the_page_follows_the_decision(ready: make.Estate, people: make.People) -> None:
+    browser, restore = signed_in(people.operator), bulk_helpers.prepared(ready.qa, people)
+    asked, address = bulk_helpers.submitted(restore, people), f"/changes/bulk/{restore.pk}/live"
+    page = browser.get(f"/changes/bulk/{restore.pk}/").content.decode()
+    assert f'hx-get="{address}" hx-trigger="every 5s"' in page
+    assert "HX-Refresh" not in browser.get(address)
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+    assert browser.get(address)["HX-Refresh"] == "true"
 
 
 def test_it_is_given_up_on_the_page(ready: make.Estate, people: make.People) -> None:
