@@ -17,7 +17,7 @@ from backups.cleanup.next_action import next_action
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.references import BEFORE_SUBMIT, StageHit, StageReferences
 from backups.models import CleanupStage
-from kvops.models import ReferenceHit
+from kvops.models import ReferenceAnswer, ReferenceHit
 from kvops.people.signin import person_of
 from kvops.references import deployed
 from kvops.web.acting import On, Step, act
@@ -77,7 +77,8 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
     start = ListForm(request.GET).chosen()[1] or 0
     shown, after = page_of(list(enumerate(found, 1))[start:], PAGE, lambda row: row[0])
     texts = ReferenceHit.objects.in_bulk([one.hit.pk for _number, one in shown])
-    rows = [(one, texts[one.hit.pk]) for _number, one in shown]
+    earlier = _earlier(stage, [one for _number, one in shown])
+    rows = [(one, texts[one.hit.pk], earlier.get(one.hit.fingerprint)) for _number, one in shown]
     context = {
         "stage": stage,
         "environment": stage.environment,
@@ -89,10 +90,19 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "total": len(found),
         "rows": rows,
         "chosen": typed["hits"].value() if typed else [],
-        "open_here": [one.hit.pk for one, _text in rows if one.answer is None],
+        "open_here": [one.hit.pk for _number, one in shown if one.answer is None],
         "after": after,
         "form": typed or AnswerForm(found=found),
         "may_answer": stage.state in BEFORE_SUBMIT and stage.request.is_open and facts.may_operate,
         "next": next_action(stage, person_of(request), facts),
     }
     return render(request, "cleanup/references.html", context, status=status)
+
+
+def _earlier(stage: CleanupStage, found: Sequence[StageHit]) -> dict[str, ReferenceAnswer]:
+    """The newest answer for another family to each place without an answer, by fingerprint. It answers nothing here."""
+    places = {one.hit.fingerprint for one in found if one.answer is None}
+    if not places:
+        return {}
+    given = ReferenceAnswer.objects.filter(fingerprint__in=places).exclude(family=stage.request.family_id)
+    return {one.fingerprint: one for one in given.select_related("family", "by", "owner").order_by("pk")}

@@ -15,7 +15,7 @@ from backups.cleanup import completion, preparation, references as code_referenc
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.models import DeployedLook, ReferenceAnswer, ReferenceHit, Run
+from kvops.models import DeployedLook, Family, ReferenceAnswer, ReferenceHit, Run
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -168,6 +168,20 @@ def test_the_page_shows_unanswered_writers_first_with_their_context(stage: Clean
     page = operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
     assert 0 < page.index("src/a.ts:7") < page.index("src/b.ts:9")
     assert "const key = name;" in page
+
+
+def test_the_earlier_answer_for_another_family_is_a_hint(
+    stage: CleanupStage, operator: Client, people: make.People
+) -> None:
+    hit, other = ReferenceHit.objects.filter(file="src/b.ts").first(), Family.objects.get(pattern="mastercache:")
+    assert hit
+    ReferenceAnswer.objects.create(family=other, hit=hit, fingerprint=hit.fingerprint, by=people.operator2, **REASON)
+    page = " ".join(operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode().split())
+    hint = page[page.index("A hint: this place was answered for another family before. SETTINGS") :]
+    assert all(words in hint for words in ("mastercache:*", "falls back safely", "reads D1 first", "Operator2, "))
+    assert code_references.StageReferences.of(stage).unanswered == 2
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    assert "A hint:" not in operator.get(f"/cleanup/stages/{stage.pk}/references/").content.decode()
 
 
 @pytest.mark.parametrize(
