@@ -32,6 +32,7 @@ from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.generations import helpers as generation_helpers
 from tests.fakes.api import FakeApi
+from tests.signing import signed_in
 
 ROWS = [("area", "1", "東京"), ("area", "2", 'a "quoted" name'), ("kind", "10", None)]
 FILE = b"""[
@@ -257,6 +258,13 @@ def test_what_is_in_kv_is_not_taken_from_it(d1: make.Estate, people: make.People
     with pytest.raises(RestoreRefused, match="rows of D1"):
         restore_selection.prepare_restore(made, actor=make.SETUP)
     assert not Generation.objects.holding("master:area:1").exists()
+
+
+def test_the_lists_say_that_no_key_comes_back_from_it(d1: make.Estate, people: make.People) -> None:
+    exported("qa", "--to-r2")
+    for address in ("/backups/", "/retention/"):
+        page = " ".join(signed_in(people.auditor).get(address).content.decode().split())
+        assert page.count("master data of D1 · no key can be restored from it") == 1, address
 
 
 def test_retention_lets_only_newer_masters_take_their_place(d1: make.Estate) -> None:
