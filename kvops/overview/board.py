@@ -74,8 +74,8 @@ class FamilyCell:
 
     @property
     def offers_backup(self) -> bool:
-        """Whether there is no backup, but could be one: of a cache none is needed."""
-        return self.backup is None and bool(self.back_up_url)
+        """Whether there is no backup, or only an overdue one, but could be one: of a cache none is needed."""
+        return bool(self.back_up_url) and (self.backup is None or self.light == "overdue")
 
     @property
     def expected(self) -> bool:

@@ -393,6 +393,19 @@ def test_only_an_operator_is_offered_to_back_a_family_up(
     assert "none expected" in page
 
 
+@pytest.mark.parametrize(("days", "offered"), [(30, True), (0, False)])
+def test_a_family_whose_backup_is_overdue_is_offered_to_be_backed_up(
+    estate: make.Estate, people: make.People, days: int, offered: bool
+) -> None:
+    make.change_families("master:", interval_hours=24)
+    for namespace in (estate.qa, estate.production):
+        backup_of_age(namespace, days, prefixes=["master:"])
+    page = signed_in(people.operator).get("/").content.decode()
+    line = re.search(r"<tr>(?:(?!</tr>).)*master:\*.*?</tr>", page, re.DOTALL)
+    assert line
+    assert (line[0].count("Back up master:*"), line[0].count(">overdue<")) == ((2, 2) if offered else (0, 0))
+
+
 def test_the_unused_release_of_a_stop_that_is_over_waits_for_nobody(estate: make.Estate, people: make.People) -> None:
     emergency.press(estate.qa.environment, by=people.reviewer)
     asked = emergency_release.ask(estate.qa.environment, by=people.operator, reason="over")
