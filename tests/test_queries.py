@@ -2,12 +2,14 @@
 
 import pytest
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.actions import Action
-from kvops.models import Key, Scan
+from kvops.inventory.families import count_keys
+from kvops.models import Family, Key, Scan
 from tests import make
 from tests.audit.make import write
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -89,6 +91,19 @@ def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people:
         grown = {address: (numbers[address], found) for address, found in counted.items() if found != numbers[address]}
         assert not (rows[0] and grown), grown
         numbers = counted
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("filters", ["prefix=master:", "part=master:1", "family={family}", "category=legacy"])
+def test_a_filtered_list_of_keys_takes_few_queries(estate: make.Estate, people: make.People, filters: str) -> None:
+    more_rows(estate, people, 1)
+    family = Family.objects.get(binding="SETTINGS", pattern="master:")
+    Key.objects.update(family=family, category=family.category)
+    with transaction.atomic():
+        count_keys(Scan.objects.get())
+        Scan.objects.update(completed_at=Now())
+    address = "/keys/qa/SETTINGS/?" + filters.format(family=family.pk)
+    assert asked(signed_in(people.operator), address)[0] <= MOST
 
 
 def more_rows(estate: make.Estate, people: make.People, number: int) -> None:

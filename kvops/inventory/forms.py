@@ -8,8 +8,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
-from kvops.inventory import browse, families as key_families, reveal, unexplained as unexplained_deletions
+from kvops.inventory import browse, reveal, unexplained as unexplained_deletions
 from kvops.inventory.browse import Expiring
+from kvops.inventory.families import Families
 from kvops.inventory.key_list import matching, order as key_order
 from kvops.inventory.key_list.matching import Matches
 from kvops.inventory.key_list.order import KeyOrder, KeyPlace
@@ -79,7 +80,7 @@ class KeyFilter(forms.Form):
         empty_value=None,
         widget=forms.HiddenInput,
     )
-    family = forms.ModelChoiceField(Family.objects.none(), required=False, widget=forms.HiddenInput)
+    family = forms.TypedChoiceField(required=False, empty_value=None, widget=forms.HiddenInput)
     sort = forms.TypedChoiceField(
         required=False, choices=KeyOrder.choices, coerce=KeyOrder, empty_value=KeyOrder.NAME, widget=forms.HiddenInput
     )
@@ -90,7 +91,13 @@ class KeyFilter(forms.Form):
         self.namespace = namespace
         self.fields["part"].widget.attrs["placeholder"] = _("at least 3 characters")
         self._matches: dict[float, Matches] = {}
-        self.fields["family"].queryset = Family.objects.filter(binding=namespace.binding)  # type: ignore[attr-defined]
+        field = self.fields["family"]
+        field.choices = lambda: [(pk, "") for pk in self._families]  # type: ignore[attr-defined]
+        field.coerce = lambda pk: self._families[int(pk)]  # type: ignore[attr-defined]
+
+    @cached_property
+    def _families(self) -> dict[int, Family]:
+        return Family.objects.filter(binding=self.namespace.binding).in_bulk()
 
     def clean_part(self) -> str:
         """Refuse a part that no index can look up."""
@@ -127,7 +134,7 @@ class KeyFilter(forms.Form):
     @cached_property
     def owner(self) -> Family | None:
         """The family of the scope; None without a scope."""
-        return key_families.family_of(self.namespace.binding, self.scope) if self.scope else None
+        return Families(self._families.values()).family(self.scope) if self.scope else None
 
     @property
     def is_clearable(self) -> bool:
