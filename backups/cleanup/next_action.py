@@ -241,12 +241,16 @@ def _accept(facts: StageFacts) -> NextAction:
 
 def operators_turn() -> QuerySet[CleanupStage]:
     """The stages of open clean-ups whose next step is an operator's, and that have no open run."""
-    busy = Q()
+    open_run = Q()
     for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
-        busy |= Q(**{f"{run}__state__in": Run.OPEN})
+        open_run |= Q(**{f"{run}__state__in": Run.OPEN})
     earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
-    return (
-        CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=OPERATORS_TURN)
-        .filter(request__ended_at=None, request__completed_at=None, scheduled=False)
-        .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
+    return CleanupStage.objects.filter(
+        ~Exists(earlier.exclude(state=State.ACCEPTED)),
+        # Asked of each stage that is left. As a list of ids, Postgres would join every stage with every run first.
+        ~Exists(CleanupStage.objects.filter(open_run, pk=OuterRef("pk"))),
+        state__in=OPERATORS_TURN,
+        request__ended_at=None,
+        request__completed_at=None,
+        scheduled=False,
     )

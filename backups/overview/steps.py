@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup.next_action import OPERATORS_TURN, next_label
+from backups.cleanup.next_action import next_label, operators_turn
 from backups.models import (
     CleanupStage,
     Clearing,
@@ -115,20 +115,7 @@ def _line(
 
 
 def _stages() -> QuerySet[CleanupStage]:
-    """The stages of open clean-ups that wait for an operator: it is their turn and they have no open run."""
-    busy = Q()
-    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
-        busy |= Q(**{f"{run}__state__in": Run.OPEN})
-    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
-    stages = CleanupStage.objects.filter(
-        ~Exists(earlier.exclude(state=State.ACCEPTED)),
-        state__in=OPERATORS_TURN,
-        request__ended_at=None,
-        request__completed_at=None,
-        scheduled=False,
-    )
-    waiting = stages.exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
-    return waiting.select_related("request__family", "environment", "approval").order_by("pk")
+    return operators_turn().select_related("request__family", "environment", "approval").order_by("pk")
 
 
 def stage_lines() -> list[Line]:
