@@ -88,12 +88,15 @@ def requests_for(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequ
     A rejection of a deletion is left out, because its stage waits; so is the release of a stop that is over.
     """
     again = ApprovalRequest.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
-    requests = ApprovalRequest.objects.filter(
-        ~Exists(again),
-        requester=person,
-        state=ApprovalRequest.State.REJECTED,
-        decided_at__gt=Now() - timedelta(seconds=timing.REJECTED_SHOWN),
-    ).exclude(kind=ApprovalRequest.Kind.DELETE_KEYS)
+    requests = (
+        ApprovalRequest.objects.filter(
+            requester=person,
+            state=ApprovalRequest.State.REJECTED,
+            decided_at__gt=Now() - timedelta(seconds=timing.REJECTED_SHOWN),
+        )
+        .exclude(kind=ApprovalRequest.Kind.DELETE_KEYS)
+        .exclude(Exists(again))
+    )
     if Role.REVIEWER in roles:
         requests |= ApprovalRequest.objects.waiting_for(person)
     if Role.OPERATOR in roles:
