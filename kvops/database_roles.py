@@ -97,8 +97,11 @@ class GrantsRefused(Refused):
     """A role cannot get the intended rights; the message says how to correct it."""
 
 
-_PAUSED = {"idle_in_transaction_session_timeout": "60s"}
-"""A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait for."""
+_PAUSED = {"idle_in_transaction_session_timeout": "60s", "jit": "off"}
+"""A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait for.
+
+Postgres compiles statements that look expensive, which took longer than to run them: seconds for the overview.
+"""
 _ASKED = {"statement_timeout": "30s", "lock_timeout": "10s", **_PAUSED}
 """Of the web server: a page that waits longer fails, so that a few of them do not occupy every thread."""
 _MIGRATING = {"lock_timeout": "10s"}
@@ -114,7 +117,7 @@ class Login:
 
 
 def setup(application: Login, verifier: Login | None = None, web: Login | None = None) -> None:
-    """Create missing roles and give each exactly its rights and timeouts. Raises GrantsRefused.
+    """Create missing roles and give each exactly its rights and settings. Raises GrantsRefused.
 
     `web` has the rights of `application` and shorter timeouts; without it the web server works as `application`.
 
@@ -142,21 +145,21 @@ def setup(application: Login, verifier: Login | None = None, web: Login | None =
         _run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{}} GRANT {EVERYTHING} ON TABLES TO {{}}", schema, application.role)
         if web:
             _run("GRANT {} TO {}", application.role, web.role)
-            _let_expire(database, web.role, _ASKED)
-        for role, timeouts in ((owner, _MIGRATING), (application.role, _PAUSED)):
-            _let_expire(database, role, timeouts)
+            _configure(database, web.role, _ASKED)
+        for role, configuration in ((owner, _MIGRATING), (application.role, _PAUSED)):
+            _configure(database, role, configuration)
         if verifier:
-            _let_expire(database, verifier.role, _PAUSED)
+            _configure(database, verifier.role, _PAUSED)
             for table in AUDIT_TABLES:
                 _run("GRANT SELECT ON {} TO {}", table, verifier.role)
             for table, columns in compared_columns().items():
                 _run(f"GRANT SELECT ({', '.join(sorted(columns))}) ON {{}} TO {{}}", table, verifier.role)
 
 
-def _let_expire(database: str, role: str, timeouts: Mapping[str, str]) -> None:
-    """Give a role its timeouts in this database, from its next connection on, and no other setting."""
+def _configure(database: str, role: str, configuration: Mapping[str, str]) -> None:
+    """Give a role its settings in this database, from its next connection on, and no others."""
     _run("ALTER ROLE {} IN DATABASE {} RESET ALL", role, database)
-    for name, value in timeouts.items():
+    for name, value in configuration.items():
         _run(f"ALTER ROLE {{}} IN DATABASE {{}} SET {name} = '{value}'", role, database)
 
 
