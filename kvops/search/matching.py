@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any
 
 from django.db.models import BooleanField, F, Q, QuerySet, TextField, Value
@@ -69,16 +69,19 @@ def matched(
     `called` are labels that the reader sees, each with the rows that it stands for. If a word is of a label, its rows
     match that have each other word in one of the columns.
     """
-    newest = found.filter(pk__in=found.model._default_manager.order_by("-pk").values("pk")[:NEWEST])
-    rows = found.filter(pk=wanted.number) if wanted.number is not None else found.none()
+    rows = found.model._default_manager
+    places = rows.order_by("-pk").values("pk")[:NEWEST]
+    matching = Q(pk__in=[])
+    if wanted.number is not None:
+        # Beside the newest rows, not instead of them in an OR: then Postgres would read the whole table backwards.
+        places, matching = places.union(rows.filter(pk=wanted.number).values("pk")), Q(pk=wanted.number)
     for column in columns if wanted.long_enough else ():
-        rows |= newest.filter(**{f"{column}__icontains": wanted.text})
+        matching |= Q(**{f"{column}__icontains": wanted.text})
     for of_label, label in called:
         words = wanted.besides(label)
         if words is not None:
-            having = [_in_any(columns, word) for word in words]
-            rows |= newest.filter(of_label, *having)
-    return rows
+            matching |= reduce(and_, (_in_any(columns, word) for word in words), of_label)
+    return found.filter(matching, pk__in=places)
 
 
 def _in_any(columns: Iterable[str], word: str) -> Q:
