@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone, translation
 from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from audit.chain import JSON
 from kvops.refusals import Sentence
@@ -190,3 +190,13 @@ def english(said: object) -> str:
 def spelled(n: int) -> str:
     """A whole number with the language's separators."""
     return number_format(n, force_grouping=True)
+
+
+def colon() -> str:
+    """A colon with the space that the language has after it."""
+    return pgettext("after a label", ": ")
+
+
+def labelled(label: object, text: object) -> str:
+    """A text after its label."""
+    return f"{label}{colon()}{text}"

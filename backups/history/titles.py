@@ -7,11 +7,14 @@ from django.utils.translation import gettext as _, ngettext
 
 from backups.models import Check, PruneRequest, Restore
 from kvops.names import visible
+from kvops.wording import labelled
 
 
 def of_checks(keys: Collection[int]) -> dict[int, str]:
     """The titles of these checks by key, in one query."""
-    return {one.pk: f"{_('Check %(pk)s') % {'pk': one.pk}}: {one.source}" for one in Check.objects.filter(pk__in=keys)}
+    return {
+        one.pk: labelled(_("Check %(pk)s") % {"pk": one.pk}, one.source) for one in Check.objects.filter(pk__in=keys)
+    }
 
 
 def of_prunes(keys: Collection[int]) -> dict[int, str]:

@@ -40,6 +40,7 @@ from kvops.models import Environment
 from kvops.overview.estate import FAMILY_FIELDS, Estate
 from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.key_alarms import Alarm
+from kvops.wording import labelled
 
 SHOWN = 20
 """Alarms of one kind; the overview lists at most this many."""
@@ -256,7 +257,7 @@ def _unattended(answers: Gathered, estate: Estate) -> list[Alarm]:
                 "danger",
                 "difference.unattended",
                 _unattended_title(differences),
-                f"{of.name}: {name}",
+                labelled(of.name, name),
                 reverse("backups:check", args=[pk]),
                 _("What now?"),
                 moment(at),
@@ -281,7 +282,7 @@ def _overdue_cases() -> list[Alarm]:
             "danger",
             "difference.overdue",
             _("The cause of differences with D1 is overdue"),
-            f"{case.environment.name}: {case.dataset.name}, {case.owner.name}",
+            labelled(case.environment.name, f"{case.dataset.name}, {case.owner.name}"),
             reverse("backups:check", args=[case.failed_id]),
             _("See details"),
             case.opened_at,

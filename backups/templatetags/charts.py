@@ -14,7 +14,7 @@ from backups.integrity.overview import CheckPoint
 from kvops.models import Environment
 from kvops.templatetags.ui import bytes_, count
 from kvops.web.ranges import Period
-from kvops.wording import STEPS
+from kvops.wording import STEPS, labelled
 
 register = template.Library()
 
@@ -127,7 +127,7 @@ def _curves(
     lines = []
     for environment in dict.fromkeys(each for each, *__ in points):
         mine = [(day, number) for each, day, number in points if each == environment]
-        dots = [(_x(scope, day), y(number), f"{day}: {shown(number)}") for day, number in mine]
+        dots = [(_x(scope, day), y(number), labelled(day, shown(number))) for day, number in mine]
         path = " ".join(f"{x},{at}" for x, at, __ in dots)
         lines.append(ChartLine(environment.name, environment.production, path, dots))
     return {

@@ -9,6 +9,7 @@ from backups.models import CleanupStage, Restore, RestoreEntry
 from backups.restores import undo as stage_undo
 from kvops.people.signin import person_of
 from kvops.templatetags.ui import count, key_name
+from kvops.wording import labelled
 
 register = template.Library()
 Found = RestoreEntry.Found
@@ -43,7 +44,7 @@ def found_line(found: str, n: int, on_conflict: str) -> str:
         Restore.OnConflict.STOP: _("nothing at all is written"),
         Restore.OnConflict.OVERWRITE: _("overwritten after a verified backup"),
     }
-    text = what.get(kind) or f"{kind.label}: {different[Restore.OnConflict(on_conflict)]}"
+    text = what.get(kind) or labelled(kind.label, different[Restore.OnConflict(on_conflict)])
     if kind in {Found.SENSITIVE, Found.UNREADABLE} and on_conflict != Restore.OnConflict.STOP:
-        text = f"{kind.label}: {different[Restore.OnConflict.SKIP]}"
+        text = labelled(kind.label, different[Restore.OnConflict.SKIP])
     return format_html("<strong>{}</strong> {}", count(n), text)

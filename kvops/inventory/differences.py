@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _, gettext_lazy
 from kvops.approvals.evidence import canonical_evidence
 from kvops.models import Category, Read
 from kvops.templatetags.keys import expiry_design
+from kvops.wording import labelled
 
 type Rules = Mapping[str, Mapping[str, object]]
 """Families and datasets by kind and name (`family SETTINGS master:*`, `dataset masters`), each with its fields."""
@@ -111,7 +112,7 @@ def _in_one_line(changes: Sequence[RuleChange]) -> str:
     for change in changes[:_NAMED]:
         said = words(change)
         what = ", ".join(f"{one.label} {one.old} → {one.new}" for one in said.fields)
-        parts.append(f"{said.thing} {said.name}: {what if said.how == 'changed' else HOW[said.how]}")
+        parts.append(labelled(f"{said.thing} {said.name}", what if said.how == "changed" else HOW[said.how]))
     more = len(changes) - _NAMED
     return "; ".join(parts) + (_("; and %(n)s more") % {"n": more} if more > 0 else "")
 

@@ -39,7 +39,7 @@ from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.schedules import jobs as schedule_jobs, punctuality
-from kvops.wording import said, spelled
+from kvops.wording import labelled, said, spelled
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
@@ -233,7 +233,7 @@ def _failed() -> list[Alarm]:
         return []
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
     if len(failed) == 1:
-        text, url = f"{failed[0]}: {failed[0].shown_error}", reverse("run", args=[failed[0].pk])
+        text, url = labelled(failed[0], failed[0].shown_error), reverse("run", args=[failed[0].pk])
     else:
         text = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
         url = f"{reverse('runs')}?state=failed"
@@ -296,7 +296,7 @@ def _known(answers: Gathered, _reader: Reader) -> list[Line]:
         person = scan.acknowledged_by.name if scan.acknowledged_by else ""
         url = reverse("unexplained-scan", args=[scan.pk])
         places = [(scan.namespace.environment, url)]
-        text = f"{person}: {scan.acknowledged_note[:120]}"
+        text = labelled(person, scan.acknowledged_note[:120])
         found.append(Line(Urgency.KNOWN, title, text, url, _("See details"), places, scan.acknowledged_at))
     return found
 

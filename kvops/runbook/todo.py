@@ -23,7 +23,7 @@ from kvops.references import reading
 from kvops.runbook.entries import RunbookEntry, entry_of
 from kvops.runbook.writing import RunbookRefused, insist_keeper, insist_no_secret
 from kvops.schedules.jobs import Begun
-from kvops.wording import say
+from kvops.wording import labelled, say
 
 LONGEST_LINK = 500
 """Characters. The longest link of a notification."""
@@ -92,7 +92,7 @@ def of_code() -> Iterator[OpenTodo]:
                 _hit_page(one.hit),
                 f"answer:{one.pk}",
                 one.hit.search.environment,
-                note=f"{one.family.binding} {one.family}: {one.reason}",
+                note=labelled(f"{one.family.binding} {one.family}", one.reason),
                 closes=say(_("Later searches close it, once no environment has such code.")),
             )
 

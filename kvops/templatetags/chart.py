@@ -9,6 +9,7 @@ from django import template
 
 from kvops.templatetags.ui import bytes_, count
 from kvops.web.ranges import DaySeries, Period
+from kvops.wording import labelled
 
 register = template.Library()
 
@@ -92,7 +93,7 @@ def _stack(x: float, step: float, start: date, parts: Sequence[tuple[str, str, f
         y -= height
         if height:
             place = (round(LEFT + x, 1), round(y, 1), round(step * 0.8, 1), round(height, 1))
-            yield ChartBar(*place, mark, f"{start} {title}: {text}")
+            yield ChartBar(*place, mark, labelled(f"{start} {title}", text))
 
 
 def _starts(period: Period) -> list[tuple[date, date]]:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from kvops.models import Run
 from kvops.templatetags.states import RESULTS
+from kvops.wording import labelled
 
 register = template.Library()
 
@@ -63,7 +64,7 @@ def last_words(run: Run) -> str:
         return run.shown_error
     if run.state == Run.State.STOPPED:
         return _("It was stopped.")
-    figures = " · ".join(f"{name}: {number_format(value, force_grouping=True)}" for name, value in _figures(run))
+    figures = " · ".join(labelled(name, number_format(value, force_grouping=True)) for name, value in _figures(run))
     return _("Finished. %(figures)s") % {"figures": figures} if figures else _("Finished.")
 
 

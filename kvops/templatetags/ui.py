@@ -46,6 +46,9 @@ class StepperStep(Protocol):
     note: str | Promise
 
 
+register.simple_tag(wording.colon)
+
+
 @register.inclusion_tag("includes/environment_badge.html")
 def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
     """A badge with the environment's name. Production has its own colour."""
@@ -237,7 +240,7 @@ def table(content: str, label: str, style: str = "table-vcenter card-table", of:
     return format_html(
         '<div class="table-responsive" tabindex="0" role="region" aria-label="{}">'
         '<table class="table table-fold {}">{}</table></div>',
-        f"{label}: {of}" if of else label,
+        wording.labelled(label, of) if of else label,
         style,
         tables.labelled(content),
     )
