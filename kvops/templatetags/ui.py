@@ -17,7 +17,8 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext as _, pgettext
 
 from kvops import names, wording
 from kvops.approvals import environment_changes, titles
@@ -118,6 +119,14 @@ register.filter("change_in_words", environment_changes.change_in_words)
 def result_name(name: str) -> str:
     """The label of a figure in the result of a run."""
     return str(RESULTS.get(name, name))
+
+
+@register.filter
+def left_until(moment: datetime) -> str:
+    """The time until a moment, in at most two units."""
+    larger, _comma, smaller = timeuntil(moment).partition(", ")
+    units = {"larger": larger, "smaller": smaller}
+    return pgettext("two units of a duration", "%(larger)s, %(smaller)s") % units if smaller else larger
 
 
 @register.simple_tag

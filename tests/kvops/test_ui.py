@@ -64,6 +64,15 @@ def test_a_count_has_separators_and_nothing_is_a_dash() -> None:
 LONG_AGO = datetime(2026, 1, 25, 0, 12, 3, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("language", "text"), [("en", "23\xa0hours, 59\xa0minutes · 30\xa0minutes"), ("ja", "23時間59分 · 30分")]
+)
+def test_the_time_left_is_joined_as_the_language_does(language: str, text: str) -> None:
+    at = [timezone.now() + timedelta(seconds=seconds) for seconds in (86_390, 1_830)]
+    with translation.override(language):
+        assert shown("{{ at.0|left_until }} · {{ at.1|time_left }}", at=at) == text
+
+
 @pytest.mark.parametrize("form", ["{% when it %}", "{% when it exact=True %}"])
 def test_a_moment_is_in_the_teams_zone_with_utc_on_hover(form: str) -> None:
     text = shown(form, it=LONG_AGO)
