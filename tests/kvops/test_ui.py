@@ -70,7 +70,7 @@ LONG_AGO = datetime(2026, 1, 25, 0, 12, 3, tzinfo=UTC)
 def test_the_time_left_is_joined_as_the_language_does(language: str, text: str) -> None:
     at = [timezone.now() + timedelta(seconds=seconds) for seconds in (86_390, 1_830)]
     with translation.override(language):
-        assert shown("{{ at.0|left_until }} · {{ at.1|time_left }}", at=at) == text
+        assert shown("{{ at.0|left_until }} · {{ at.1|left_until }}", at=at) == text
 
 
 @pytest.mark.parametrize("form", ["{% when it %}", "{% when it exact=True %}"])
