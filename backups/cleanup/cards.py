@@ -24,6 +24,7 @@ from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import Check, CleanupRequest, CleanupStage, Reappearance
 from kvops.models import Environment, Notification, Person, Run, Scan
+from kvops.runs import pace
 
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
@@ -131,7 +132,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         run=run,
         differing=None if run else facts.differing,
         moves=run is not None or stage.state == State.SUBMITTED or _moved(stage),
-        seconds_left=work.seconds_left(run) if run else None,
+        seconds_left=pace.seconds_left(run) if run else None,
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",
         following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,

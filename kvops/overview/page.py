@@ -16,6 +16,7 @@ from kvops.overview.gather import Gathered
 from kvops.overview.lines import Line, Verdict
 from kvops.overview.sources import ComingEvent, Reader
 from kvops.overview.status import SetupStep
+from kvops.runs import pace
 
 EVENING, MORNING = 18, 9
 """Hours. A backup made between them is called that of last night, until the next evening."""
@@ -144,14 +145,7 @@ def overview_for(reader: Reader, as_of: datetime | None = None) -> Overview:
 
 def under_way(runs: Iterable[Run], now: datetime) -> Sequence[RunUnderWay]:
     """The runs with the time they probably still take, by their progress so far."""
-    found = []
-    for run in runs:
-        left = None
-        if run.total and run.done and run.state == Run.State.RUNNING:
-            so_far = (now - run.created_at).total_seconds()
-            left = max(0, round(so_far * (run.total - run.done) / run.done))
-        found.append(RunUnderWay(run, left))
-    return found
+    return [RunUnderWay(run, pace.seconds_left(run, now)) for run in runs]
 
 
 def in_words(at: datetime, now: datetime) -> str:

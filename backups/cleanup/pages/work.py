@@ -1,24 +1,11 @@
-"""The work of a run on the page of its stage: its time left, and the text to share its backup with."""
+"""The text to share the backup of a stage with."""
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import ngettext
 
 from backups.models import CleanupStage
-from kvops import clock
-from kvops.models import Run
 from kvops.wording import moment, spelled
-
-ENOUGH = 0.02
-"""The share of the work after which its pace tells the time left."""
-
-
-def seconds_left(run: Run) -> int | None:
-    """The seconds left at the pace so far; None while too little is done to tell."""
-    if not run.total or run.done < run.total * ENOUGH or run.done >= run.total or run.state != Run.State.RUNNING:
-        return None
-    gone = -clock.seconds_until(run.created_at)
-    return round(gone * (run.total - run.done) / run.done) if run.done else None
 
 
 def share_text(stage: CleanupStage) -> str:

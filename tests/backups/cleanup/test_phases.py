@@ -1,18 +1,15 @@
 """The five phases of a stage, and the time left."""
 
-from datetime import timedelta
-
 import pytest
 
 from backups.cleanup import cards
-from backups.cleanup.pages import presses, work
+from backups.cleanup.pages import presses
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.phases import phases_of
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.cleanup import time_left
-from kvops import clock, timing
-from kvops.models import Run
+from kvops import timing
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -86,14 +83,6 @@ def test_a_card_that_was_read_before_its_run_ended_is_loaded_again(
     card = cards.card(StageFacts(read_before), people.operator, {})
     assert (card.run, card.moves) == (None, True)
     assert not cards.card(StageFacts(cards.stage_or_404(read_before.pk)), people.operator, {}).moves
-
-
-def test_the_pace_so_far_tells_the_time_left() -> None:
-    begun = clock.now() - timedelta(seconds=60)
-    run = Run(state=Run.State.RUNNING, done=250, total=1000, created_at=begun)
-    assert work.seconds_left(run) == pytest.approx(180, abs=2)
-    assert work.seconds_left(Run(state=Run.State.RUNNING, done=1, total=1000, created_at=begun)) is None
-    assert work.seconds_left(Run(state=Run.State.QUEUED, done=250, total=1000, created_at=begun)) is None
 
 
 @pytest.mark.parametrize(

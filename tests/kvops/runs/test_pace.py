@@ -1,0 +1,30 @@
+"""The time that a run probably still takes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kvops.models import Run
+from kvops.runs import pace
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "left"),
+    [
+        ("running", 250, 180),
+        ("running", 100, 540),
+        ("running", 99, None),
+        ("running", 0, None),
+        ("running", 1000, None),
+        ("queued", 250, None),
+    ],
+)
+def test_the_pace_tells_the_time_left_once_enough_is_done(state: str, done: int, left: int | None) -> None:
+    run = Run(state=state, done=done, total=1000, created_at=NOW - timedelta(seconds=60))
+    assert pace.seconds_left(run, NOW) == left
+
+
+def test_work_of_unknown_size_has_no_time_left() -> None:
+    assert pace.seconds_left(Run(state="running", done=5, total=None, created_at=NOW), NOW) is None
