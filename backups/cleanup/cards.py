@@ -113,8 +113,12 @@ def stage_or_404(pk: int) -> CleanupStage:
 
 def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> Card:
     """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
+    run = facts.busy or after_check.open_run(facts.stage)  # first: what a run changes before its end is read after it
+    moves = run is not None or facts.stage.state == State.SUBMITTED
+    moved = not moves and _moved(facts.stage)
+    if moved:  # the next action is that of the state that the run has just reached
+        facts = StageFacts(stage_or_404(facts.stage.pk), may_operate=facts.may_operate)
     stage, may_operate = facts.stage, facts.may_operate
-    run = facts.busy or after_check.open_run(stage)  # first: what a run changes before its end is read after it
     action = next_action(stage, person, facts)
     by_hand = not stage.scheduled
     idle = may_operate and run is None
@@ -131,7 +135,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
         differing=None if run else facts.differing,
-        moves=run is not None or stage.state == State.SUBMITTED or _moved(stage),
+        moves=moves or moved,
         seconds_left=pace.seconds_left(run) if run else None,
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",

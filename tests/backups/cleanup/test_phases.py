@@ -10,6 +10,8 @@ from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.cleanup import time_left
 from kvops import timing
+from kvops.models import Run
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -83,6 +85,22 @@ def test_a_card_that_was_read_before_its_run_ended_is_loaded_again(
     card = cards.card(StageFacts(read_before), people.operator, {})
     assert (card.run, card.moves) == (None, True)
     assert not cards.card(StageFacts(cards.stage_or_404(read_before.pk)), people.operator, {}).moves
+
+
+def test_a_card_that_was_read_before_the_proof_offers_no_other_try(
+    request_: CleanupRequest, people: make.People
+) -> None:
+    run = cleanup_helpers.started(request_, people)
+    while run.is_open:
+        Run.objects.open().update(wake_at=None)
+        run_driver.drive(run.pk)
+        run.refresh_from_db()
+    read_before = cards.stage_or_404(cleanup_helpers.stage_of(request_).pk)
+    make.work()
+    card = cards.card(StageFacts(read_before, may_operate=True), people.operator, {})
+    assert (read_before.state, card.stage.state) == ("deleted", "confirmed")
+    assert card.action
+    assert card.action.label == "Application works: record it"
 
 
 @pytest.mark.parametrize(
