@@ -273,16 +273,16 @@ def why_edited(_request: ApprovalRequest | None = None) -> str | Promise:
     return ""
 
 
-def difference(change: PreparedChange) -> list[differences.RuleChange]:
+def difference(change: PreparedChange, in_force: Policy | None = None) -> list[differences.RuleChange]:
     """The difference that a prepared change makes to the policy it was asked for against.
 
-    That is the version in its evidence; before it is submitted, the policy in force.
+    That is the version in its evidence; before it is submitted, the policy in force, which a page may know already.
     """
     asked = json.loads(change.approval.evidence) if change.approval else {}
     if "from" in asked:
         before = PolicyVersion.objects.get(number=asked["from"]["version"]).definition
     else:
-        before = text_in_force()
+        before = evidence.canonical_evidence((in_force or Policy.in_force()).as_data())
     return differences.between(rules_of(before), rules_of(change.definition))
 
 

@@ -38,7 +38,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:masters": (33, D1),
     "backups:retention": (19, DATES),
     "backups:stage": (25, NEXT),
-    "categories": (16, ESTATE),
     "doctor": (25, ESTATE),
     "key": (17, ESTATE),
     "references-environment": (18, CODE),

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from django import template
 
+from backups.datasets.definition import DatasetDefinition
 from backups.generations import contents as generation_contents
 from backups.history import run_outcomes as history_outcomes
-from backups.models import Comparison, Dataset, Generation
+from backups.models import Comparison, Generation
 from kvops.models import Family, Namespace, Run
 
 register = template.Library()
@@ -44,14 +45,8 @@ def generations_holding(
     }
 
 
-@register.simple_tag
-def all_datasets() -> list[Dataset]:
-    """The datasets of the policy in force."""
-    return list(Dataset.objects.order_by("name"))
-
-
 @register.inclusion_tag("categories/datasets.html")
-def datasets_of(family: Family, datasets: Sequence[Dataset]) -> dict[str, object]:
+def datasets_of(family: Family, datasets: Sequence[DatasetDefinition]) -> dict[str, object]:
     """The datasets that relate keys of the family to D1."""
     mine = [one for one in datasets if one.binding == family.binding and family.matches(one.prefix)]
     return {"family": family, "datasets": mine}

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 
 from backups import policy
 from backups.families import evidence as family_evidence, requests as family_requests
+from backups.policy import Policy
 from kvops.approvals import evidence
 from kvops.approvals.gate import ApprovalRefused
 from kvops.inventory import differences, registration
-from kvops.models import ApprovalRequest, Family, PreparedChange
+from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
 from kvops.overview.key_alarms import Alarm
 
 register = template.Library()
@@ -31,16 +32,24 @@ def policy_alarms(sentence: str | Promise) -> list[Alarm]:
     return [Alarm("danger", "policy.edited", title, str(sentence), address, _("See details"))]
 
 
+@register.simple_tag
+def policy_in_force() -> Policy:
+    """The families and datasets in force, read once for a page."""
+    return Policy.in_force()
+
+
 @register.inclusion_tag("includes/alarms.html")
-def policy_edited() -> dict[str, object]:
-    """The alarm on the page of the policy itself."""
-    return {"alarms": [replace(one, url="") for one in policy_alarms(policy.why_edited())]}
+def policy_edited(version: PolicyVersion | None, in_force: Policy) -> dict[str, object]:
+    """The alarm on the page of the policy itself, which read the newest version and then the policy in force."""
+    edited = version and policy.why_not_as(version.number, version.definition, in_force)
+    # If they differ, another version may have come between the two reads.
+    return {"alarms": [replace(one, url="") for one in policy_alarms(policy.why_edited() if edited else "")]}
 
 
 @register.inclusion_tag("approvals/_rules.html")
-def policy_difference(change: PreparedChange) -> dict[str, object]:
+def policy_difference(change: PreparedChange, in_force: Policy | None = None) -> dict[str, object]:
     """Every family and dataset that a change adds, removes or changes."""
-    rules = [differences.words(one) for one in policy.difference(change)]
+    rules = [differences.words(one) for one in policy.difference(change, in_force or None)]
     return {"first": rules[:SHOWN], "rest": rules[SHOWN:], "count": len(rules)}
 
 
