@@ -30,14 +30,14 @@ D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 CODE = "what each environment has deployed, and its searches"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:backups": (20, DATES),
+    "backups:backups": (19, DATES),
     "backups:certificate": (16, NEXT),
-    "backups:cleanup": (33, NEXT),
+    "backups:cleanup": (32, NEXT),
     "backups:clearing": (20, NEXT),
     "backups:generation": (29, STORY),
     "backups:masters": (33, D1),
     "backups:retention": (19, DATES),
-    "backups:stage": (25, NEXT),
+    "backups:stage": (24, NEXT),
     "doctor": (25, ESTATE),
     "key": (17, ESTATE),
     "references-environment": (18, CODE),

@@ -18,11 +18,12 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _, gettext_noop
@@ -67,19 +68,19 @@ def known(environment: Environment) -> BucketProtection:
     return known_of([environment])[environment.pk]
 
 
-def known_of(environments: Collection[Environment], now: datetime | None = None) -> dict[int, BucketProtection]:
-    """The same for the buckets of several environments, by the key of the environment; `now` if the caller knows it."""
-    found = {row.environment_id: row for row in BucketProtection.objects.filter(environment__in=environments)}
-    now = now or (clock.now() if any(row.known for row in found.values()) else None)
-    return {one.pk: _known(one, found.get(one.pk), now) for one in environments}
+def known_of(environments: Collection[Environment]) -> dict[int, BucketProtection]:
+    """The same for the buckets of several environments, by the key of the environment."""
+    rows = BucketProtection.objects.filter(environment__in=environments).annotate(age=Now() - F("read_at"))
+    found = {row.environment_id: row for row in rows}
+    return {one.pk: _known(one, found.get(one.pk)) for one in environments}
 
 
-def _known(environment: Environment, found: BucketProtection | None, now: datetime | None) -> BucketProtection:
+def _known(environment: Environment, found: BucketProtection | None) -> BucketProtection:
     if found is None or found.of != _of(environment):
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     found.environment = environment
-    read = (now - found.read_at).total_seconds() if now and found.read_at else None
-    if found.known and (read is None or read > timing.PROTECTION_KNOWN):
+    age: timedelta | None = vars(found)["age"]
+    if found.known and (age is None or age.total_seconds() > timing.PROTECTION_KNOWN):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
         found.deletes, found.expiry, found.proposals = [], None, None
     return found

@@ -97,7 +97,7 @@ class Retention:
         strange = {each.environment_id: each.environment for each in found}
         strange = {pk: one for pk, one in strange.items() if pk not in self._protections}
         if strange:
-            self._protections.update(bucket_protection.known_of([*strange.values()], self.now))
+            self._protections.update(bucket_protection.known_of([*strange.values()]))
         unseen = [each.pk for each in found if each.pk not in self._held]
         if unseen:
             held = holds.holds_of(unseen)
