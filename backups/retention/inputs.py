@@ -20,13 +20,6 @@ from kvops.models import Category, Family
 CHUNK = 500
 
 
-def rules(instead: Mapping[int, int] | None = None) -> list[Rule]:
-    """The rules in force; `instead` gives other days by family, for a simulation."""
-    found = Family.objects.order_by("binding", "pattern")
-    days = instead or {}
-    return [_rule(each, days.get(each.pk, each.retain_days)) for each in found]
-
-
 def _rule(family: Family, days: int) -> Rule:
     return Rule(family.pk, family.binding, family.pattern, family.exact, days)
 
@@ -82,11 +75,13 @@ class Kept:
 
 
 class Retention:
-    """The retention of backups at one moment, by the rules in force or by others."""
+    """The retention of backups at one moment, by the rules in force; `instead` gives other days by family."""
 
     def __init__(self, *, instead: Mapping[int, int] | None = None, now: datetime | None = None) -> None:
         self.now = now or clock.now()
-        self.rules = rules(instead)
+        self.families = list(Family.objects.order_by("binding", "pattern"))
+        days = instead or {}
+        self.rules = [_rule(each, days.get(each.pk, each.retain_days)) for each in self.families]
         self.successors = successors()
         self._protections: dict[int, BucketProtection] = {}
         self._held: dict[int, Sequence[Hold]] = {}

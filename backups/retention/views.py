@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.models import Generation, Pin
+from backups.models import Generation, Pin, PruneRequest
 from backups.retention import inputs as retention_inputs, pins, requests as prune_requests
 from backups.retention.decide import State
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.inputs import Retention, Tried
 from kvops.inventory import family_owners
-from kvops.models import Environment, Family
+from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NextForm, OptionalReasonForm
@@ -31,17 +31,17 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
     retention = Retention()
     form = RetentionFilter(request.GET)
-    families = Family.objects.order_by("binding", "pattern")
+    prunes = {prune.environment_id: prune for prune in PruneRequest.objects.exclude(state__in=PruneRequest.OVER)}
     context = {
         **listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk),
         "pruning": [
-            (environment, prune_requests.due(environment, retention), prune_requests.open_prune(environment))
+            (environment, prune_requests.due(environment, retention), prunes.get(environment.pk))
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),
-        "families": families,
-        "without_owner": family_owners.without_owner(families),
+        "families": retention.families,
+        "without_owner": family_owners.without_owner(retention.families),
     }
     return render(request, "retention/list.html", context)
 
