@@ -1,6 +1,6 @@
 """The evidence of the earlier environment: stages of the same scope that count for the next one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -104,9 +104,14 @@ def missing_qa(stage: CleanupStage) -> str:
 class Turn:
     """Whether it is a stage's turn. Each fact is read once: a guard makes a new one, and a page shares one."""
 
-    def __init__(self, stage: CleanupStage, policy: InForce | None = None) -> None:
+    def __init__(
+        self, stage: CleanupStage, policy: InForce | None = None, stages: Iterable[CleanupStage] | None = None
+    ) -> None:
+        """`stages` are those of the clean-up in their order, if a page has read them already."""
         self.stage = stage
         self._policy = policy or InForce()
+        if stages is not None:
+            self._before = [one for one in stages if one.order < stage.order]
 
     @cached_property
     def proven(self) -> list[CleanupStage]:

@@ -131,7 +131,7 @@ def page(
     stages = list(cards.stages().filter(request=mine).order_by("order"))
     by_hand = mine.is_open and mine.clearing_id is None
     policy, operates = InForce(), request.user.has_perm("kvops.operate")
-    facts = {stage.pk: StageFacts(stage, may_operate=operates, policy=policy) for stage in stages}
+    facts = {stage.pk: StageFacts(stage, may_operate=operates, policy=policy, stages=stages) for stage in stages}
     shown = [cards.card(one, person, typed) for one in facts.values()]
     at_hand = cards.at_hand(stages)
     context = {

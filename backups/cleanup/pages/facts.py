@@ -1,5 +1,6 @@
 """The facts of a stage that its page shows in several places, each read once."""
 
+from collections.abc import Iterable
 from functools import cached_property
 
 from backups.cleanup import preparation, qa
@@ -12,12 +13,19 @@ from kvops.models import Run, Scan
 class StageFacts:
     """The facts of a stage for one page. What acts reads them anew.
 
-    `may_operate` tells whether the reader is an operator. The stages of a page share the `policy` in force.
+    `may_operate` tells whether the reader is an operator. The `stages` of a page share the `policy` in force.
     """
 
-    def __init__(self, stage: CleanupStage, *, may_operate: bool = False, policy: qa.InForce | None = None) -> None:
+    def __init__(
+        self,
+        stage: CleanupStage,
+        *,
+        may_operate: bool = False,
+        policy: qa.InForce | None = None,
+        stages: Iterable[CleanupStage] | None = None,
+    ) -> None:
         self.stage, self.may_operate = stage, may_operate
-        self.turn = qa.Turn(stage, policy)
+        self.turn = qa.Turn(stage, policy, stages)
 
     @cached_property
     def busy(self) -> Run | None:
