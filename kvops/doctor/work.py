@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops import clock, queue, rollback, timing
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
-from kvops.models import Notification, Person, PolicyVersion, Role
+from kvops.models import Notification, PolicyVersion, Role, RoleGrant
 from kvops.supervision import heartbeats
 from kvops.wording import say
 
@@ -23,8 +23,9 @@ _LIMITS = {
 
 def processes(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that worker, sweep and cluster were seen, and that the queue and the clock are in order."""
+    ages = heartbeats.ages()
     for name, (about, limit, cure) in _LIMITS.items():
-        seen = heartbeats.age(name)
+        seen = ages.get(name)
         if seen is None:
             yield wrong(about, say(_("It was never seen. %(cure)s"), cure=cure))
         elif seen > limit:
@@ -47,10 +48,10 @@ def processes(_examined: Examined) -> Iterator[Diagnosis]:
 
 def people(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that somebody can ask and somebody else can approve, that a policy is in force, and that mail arrives."""
-    holding = {
-        role: set(Person.objects.filter(grants__role=role, grants__revoked_at=None, logins__is_active=True))
-        for role in (Role.OPERATOR, Role.REVIEWER)
-    }
+    holding: dict[str, set[int]] = {Role.OPERATOR: set(), Role.REVIEWER: set()}
+    found = RoleGrant.objects.filter(role__in=holding, revoked_at=None, person__logins__is_active=True)
+    for role, person in found.values_list("role", "person"):
+        holding[role].add(person)
     if not holding[Role.OPERATOR] or not holding[Role.REVIEWER] or len(set().union(*holding.values())) < 2:
         sentence = _(
             "A deletion takes an operator and another person who is a reviewer. Run manage.py setup_people --operator "

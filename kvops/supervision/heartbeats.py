@@ -16,12 +16,16 @@ def beat(name: str) -> None:
     )
 
 
+def ages() -> dict[str, float]:
+    """Seconds since each process or task was last alive, by its name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat")
+        return {name: float(seconds) for name, seconds in cursor.fetchall()}
+
+
 def age(name: str) -> float | None:
     """Seconds since `name` was last alive; None if it never was."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s", [name])
-        row = cursor.fetchone()
-    return float(row[0]) if row else None
+    return ages().get(name)
 
 
 def claim(name: str, every: float) -> bool:
@@ -32,7 +36,8 @@ def claim(name: str, every: float) -> bool:
 
 def worker_is_gone() -> bool:
     """Whether the worker, or its last executed task, was seen so long ago that people are told."""
-    worker, canary = age("worker"), age("canary")
+    seen = ages()
+    worker, canary = seen.get("worker"), seen.get("canary")
     return worker is None or worker > timing.OUTAGE or canary is None or canary > timing.OUTAGE + timing.PART
 
 
@@ -44,10 +49,10 @@ def missing() -> list[str]:
         # While parts of backups are written, no task returns for as long as a part may take.
         "canary": timing.CANARY_LATE + timing.PART,
     }
-    ages = {name: age(name) for name in limits}
+    found = ages()
     names = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
     return [
         f"{names[name]} was {'never seen' if seen is None else f'last seen {seen:.0f} s ago'}."
-        for name, seen in ages.items()
+        for name, seen in ((name, found.get(name)) for name in limits)
         if seen is None or seen > limits[name]
     ]
