@@ -102,8 +102,9 @@ def of(answers: Gathered) -> Mapping[str, list[Badge]]:
 
 
 def _counted(rows: QuerySet[Any]) -> QuerySet[Any, Any]:
-    numbered = rows.order_by().annotate(badge=Value(0, IntegerField())).values("badge")
-    return numbered.annotate(badge_count=Count("pk")).values_list("badge_count")
+    together = rows.order_by().annotate(badge=Value(0, IntegerField())).values("badge")
+    counted: QuerySet[Any, Any] = together.annotate(badge_count=Count("pk")).values_list("badge_count")
+    return counted
 
 
 def to_decide(person: Person) -> QuerySet[ApprovalRequest]:

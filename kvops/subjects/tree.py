@@ -122,7 +122,7 @@ def _tree(roots: Iterable[str]) -> SubjectTree:
     """The roots and what lies under them, until nothing is new or the tree is full."""
     found = _walked(roots, _children)
     kinds = [subject.partition(":")[0] for subject in found[:MOST]]
-    counts = [(KINDS[kind].title, number) for kind, number in Counter(kinds).items()]
+    counts: list[tuple[str | Promise, int]] = [(KINDS[kind].title, number) for kind, number in Counter(kinds).items()]
     return SubjectTree(found[:MOST], counts, more=len(found) > MOST)
 
 
