@@ -40,8 +40,8 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:stage": (24, NEXT),
     "doctor": (22, ESTATE),
     "key": (17, ESTATE),
-    "references-environment": (18, CODE),
-    "references-search": (18, CODE),
+    "references-environment": (16, CODE),
+    "references-search": (16, CODE),
 }
 """Pages that take more queries: how many at most, and why."""
 

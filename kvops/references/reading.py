@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
-from django.db.models import Case, Count, Exists, IntegerField, OuterRef, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, IntegerField, OuterRef, QuerySet, TextField, Value, When
+from django.db.models.functions import Concat
 
 from kvops.models import Category, Environment, Family, Namespace, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed
@@ -142,8 +144,8 @@ def most_urgent_first(hits: QuerySet[ReferenceHit]) -> QuerySet[ReferenceHit]:
 
 
 def answered(hits: Iterable[ReferenceHit]) -> list[AnsweredHit]:
-    """The hits with their newest answers: one query."""
-    hits, legacy = list(hits), _legacy()
+    """The hits of `most_urgent_first` with their newest answers: one query."""
+    hits = list(hits)
     newest_first = (
         ReferenceAnswer.objects.filter(fingerprint__in={hit.fingerprint for hit in hits})
         .select_related("family", "owner", "by", "hit__search__environment")
@@ -153,10 +155,7 @@ def answered(hits: Iterable[ReferenceHit]) -> list[AnsweredHit]:
     answers: dict[str, list[ReferenceAnswer]] = {}
     for answer in newest_first:
         answers.setdefault(answer.fingerprint, []).append(answer)
-    return [
-        AnsweredHit(hit, hit.access in CHANGING and hit.family in legacy, answers.get(hit.fingerprint, ()))
-        for hit in hits
-    ]
+    return [AnsweredHit(hit, vars(hit)["rank"] == 0, answers.get(hit.fingerprint, ())) for hit in hits]
 
 
 def grouped(hits: Iterable[ReferenceHit]) -> list[HitGroup]:
@@ -174,6 +173,8 @@ def open_follow_ups() -> QuerySet[ReferenceAnswer]:
     return found.select_related("family", "owner", "hit__search__environment").order_by("due", "pk")
 
 
-def _legacy() -> list[str]:
+def _legacy() -> QuerySet[Family, Any]:
     """The legacy families as hits name them."""
-    return [f"{family.binding} {family}" for family in Family.objects.filter(category=Category.LEGACY)]
+    star = Case(When(exact=True, then=Value("")), default=Value("*"))
+    named = Concat("binding", Value(" "), "pattern", star, output_field=TextField())
+    return Family.objects.filter(category=Category.LEGACY).values_list(named, flat=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 from django.test import RequestFactory
@@ -163,7 +164,7 @@ def test_all_numbers_and_namespaces_come_from_one_query(
     request.user = people.operator.logins.select_related("person").get()
     assert request.user.has_perm("kvops.view")
     with django_assert_num_queries(1):
-        frame = menu.shell(request)
+        frame: dict[str, Any] = menu.shell(request)
         assert frame["badges"]
         assert [one.slug for one in frame["nav_environments"]] == ["qa", "production"]
 
