@@ -30,12 +30,12 @@ D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 CODE = "what each environment has deployed, and its searches"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:backups": (19, DATES),
+    "backups:backups": (18, DATES),
     "backups:certificate": (16, NEXT),
     "backups:cleanup": (30, NEXT),
     "backups:clearing": (20, NEXT),
-    "backups:generation": (29, STORY),
-    "backups:masters": (33, D1),
+    "backups:generation": (27, STORY),
+    "backups:masters": (32, D1),
     "backups:retention": (17, DATES),
     "backups:stage": (24, NEXT),
     "doctor": (22, ESTATE),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import CharField, Exists, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Now
 
 from audit.actions import Action
 from audit.models import Entry
 from backups.generations import encryption
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.models.generations import GenerationQuerySet
-from kvops import clock, timing
+from kvops import timing
 from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, ScanCount
 from kvops.prefixes import distinct
@@ -42,9 +42,8 @@ class Covered:
     secret: bool
 
 
-def stale_before() -> datetime:
-    """The moment before which a verification counts as out of date."""
-    return clock.now() - timedelta(seconds=timing.VERIFIED_FRESH)
+STALE = Q(verified_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
+"""The last verification is out of date."""
 
 
 def newest(found: GenerationQuerySet) -> list[Generation]:
@@ -108,16 +107,12 @@ def verified_at_the(found: GenerationQuerySet, moment: datetime) -> GenerationQu
     return started.annotate(judged=Subquery(last.values("action")[:1])).filter(judged=Action.GENERATION_VERIFIED)
 
 
-def previous_of(generation: Generation) -> int | None:
-    """The number of the comparable backup of the same scope before this one, if near."""
-    found = with_previous(Generation.objects.filter(pk=generation.pk))
-    previous: int | None = found.values_list("previous", flat=True).get()  # type: ignore[misc]  # an annotation
-    return previous
+def for_pages(found: GenerationQuerySet) -> GenerationQuerySet:
+    """Backups with `previous` and `stale`.
 
-
-def with_previous(found: GenerationQuerySet) -> GenerationQuerySet:
-    """Backups with `previous`: the number of the comparable backup of the same scope before this one, if near."""
+    `previous` is the number of the comparable backup of the same scope before this one, if near.
+    """
     same = {name: OuterRef(name) for name in ("namespace", "prefixes", "exact", "source")}
     before = Generation.objects.filter(**same, status__in=Generation.COMPARABLE)
     before = before.filter(pk__lt=OuterRef("pk"), pk__gte=OuterRef("pk") - PREVIOUS_WITHIN)
-    return found.annotate(previous=Subquery(before.order_by("-pk").values("pk")[:1]))
+    return found.annotate(previous=Subquery(before.order_by("-pk").values("pk")[:1]), stale=STALE)

@@ -59,7 +59,7 @@ class GenerationFilter(forms.Form):
             if chosen[name]:
                 found = found.filter(**{name: chosen[name]})
         if chosen["status"] == STALE:
-            found = found.verified().filter(verified_at__lt=generation_contents.stale_before())
+            found = found.verified().filter(generation_contents.STALE)
         elif chosen["status"]:
             found = found.filter(status=chosen["status"])
         if prefix := chosen["prefix"]:

@@ -40,8 +40,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show the coverage, the to-do list, and all backups, newest first."""
     form = GenerationFilter(request.GET)
     context = {
-        **listed(request, form, "generations", generation_contents.with_previous(form.generations()), PAGE),
-        "stale_before": generation_contents.stale_before(),
+        **listed(request, form, "generations", generation_contents.for_pages(form.generations()), PAGE),
         "coverage": family_coverage.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -43,10 +43,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         **listed(request, form, "entries", form.entries(generation), PAGE, place=attrgetter("name")),
         "generation": generation,
         "environment": generation.environment,
-        "previous": generation_contents.previous_of(generation),
         "run": generation.work,
         "found": _found(generation.work),
-        "stale_before": generation_contents.stale_before(),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
         "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
@@ -110,4 +108,4 @@ def _found(run: Run) -> str:
 
 def _generation(pk: int) -> Generation:
     related = ("environment", "namespace", "run", "verify_run")
-    return get_object_or_404(Generation.objects.select_related(*related), pk=pk)
+    return get_object_or_404(generation_contents.for_pages(Generation.objects.select_related(*related)), pk=pk)

@@ -49,8 +49,7 @@ def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> Http
     backups = Generation.objects.filter(purpose=Generation.Purpose.MASTERS).select_related("environment", "namespace")
     context: dict[str, object] = {
         "form": form,
-        "backups": backups.order_by("-pk")[:SHOWN],
-        "stale_before": generation_contents.stale_before(),
+        "backups": backups.annotate(stale=generation_contents.STALE).order_by("-pk")[:SHOWN],
         "clinics": clinics.overview(),
         "clinics_prefix": clinics.PREFIX,
         "datasets": Dataset.objects.exists(),

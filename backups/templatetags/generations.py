@@ -1,7 +1,6 @@
 """Backups and checks on their own pages: `{% load generations %}`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from django import template
@@ -36,10 +35,10 @@ def _prefixes(of: Sequence[str], shown: Sequence[str]) -> str:
 
 
 @register.inclusion_tag("backups/status.html")
-def generation_status(generation: Generation, stale_before: datetime) -> dict[str, object]:
-    """The state of a backup, with its date and reason."""
+def generation_status(generation: Generation) -> dict[str, object]:
+    """The state of a backup, with its date and reason. The page read it with `stale`, see `generations.contents`."""
     verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
-    return {"generation": generation, "verified_at": verified, "stale": bool(verified and verified < stale_before)}
+    return {"generation": generation, "verified_at": verified, "stale": bool(verified and vars(generation)["stale"])}
 
 
 @register.simple_tag
