@@ -6,7 +6,7 @@ from operator import attrgetter
 from statistics import median
 
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Model
+from django.db.models import Count, Model
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +22,7 @@ from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
 from backups.models import CleanupStage
 from kvops.models import Person
+from kvops.overview import gather
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.web.acting import On, Step
@@ -89,7 +90,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     show, after = ListForm(request.GET).chosen()
     found, following = _listed(stage, show, after)
     facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
-    gaps = [gap for gap in stage.chunks.values_list("gap_ms", flat=True) if gap is not None]
+    reappeared = stage.reappearances.values("stage").annotate(number=Count("pk")).values_list("number")
+    counted = gather.ask(
+        {"gaps": stage.chunks.exclude(gap_ms=None).values_list("gap_ms"), "reappeared": reappeared},
+        {"exceptions": stage.exceptions.all()},
+    )
+    gaps = [gap for (gap,) in counted["gaps"]]
     context = {
         "stage": stage,
         "environment": stage.environment,
@@ -98,8 +104,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "show": show,
         "found": found,
         "after": following,
-        "exceptions": stage.exceptions.exists(),
-        "reappeared": stage.reappearances.count(),
+        "exceptions": "exceptions" in counted,
+        "reappeared": sum(number for (number,) in counted["reappeared"]),
         "gap_median": round(median(gaps)) if gaps else None,
         "gap_most": max(gaps, default=None),
         "cost": cost.shown(stage, stage.generation) if stage.generation and stage.names else None,
