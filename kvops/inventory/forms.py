@@ -204,6 +204,10 @@ class KeyFilter(forms.Form):
         place = self.cleaned_data["after"] if after is None else after
         if self.order:
             return key_order.page(query, self.matches(now), self.order, after=KeyPlace.read(place), limit=limit)
+        # The count of a part read the places of all matches, if they are few.
+        matches = self.matches(now) if query.part else None
+        if matches and matches.is_exact and matches.places is not None:
+            return key_order.page_of_matches(query, matches.places, after=place, limit=limit)
         chosen = {name: self.cleaned_data[name] for name in ("prefix", "part", "category", "family", "expiring")}
         return browse.keys(self.namespace, now=now, limit=limit, after=place, **chosen)
 

@@ -81,12 +81,20 @@ def _sorted(query: KeyQuery, places: Sequence[Place], order: KeyOrder, after: Ke
     if after is not None:
         start = rank(after.value, after.name)
         ranked = [one for one in ranked if (one < start if order.descends else one > start)]
-    names = [name for _never, _value, name in ranked[:limit]]
-    rows = {
-        key.name: key for key in query.namespace.key_set.filter(name__in=names).select_related("family", "first_seen")
-    }
-    keys = [rows[name] for name in names if name in rows]
+    keys = _read(query, [name for _never, _value, name in ranked[:limit]])
     return Found(keys, str(_place(keys[-1], order)) if keys and len(ranked) > limit else None)
+
+
+def page_of_matches(query: KeyQuery, places: Sequence[Place], *, after: str, limit: int) -> Found:
+    """A page of at most 10,000 matches in the order of names; `places` are in it."""
+    names = [name for _expiration, _scan, name in places if name > after]
+    return Found(_read(query, names[:limit]), names[limit - 1] if len(names) > limit else None)
+
+
+def _read(query: KeyQuery, names: Sequence[str]) -> list[Key]:
+    found = query.namespace.key_set.filter(name__in=names).select_related("family", "first_seen")
+    rows = {key.name: key for key in found}
+    return [rows[name] for name in names if name in rows]
 
 
 def _place(key: Key, order: KeyOrder) -> KeyPlace:

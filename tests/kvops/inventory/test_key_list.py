@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
 from kvops.inventory.browse import Expiring
+from kvops.inventory.forms import KeyFilter
 from kvops.inventory.key_list import matching, order as key_order
 from kvops.inventory.key_list.order import KeyOrder, KeyPlace
 from kvops.inventory.key_list.query import KeyQuery
@@ -133,6 +134,20 @@ def test_the_tree_follows_the_filters(
     scanned(estate, *NAMES)
     shown = operator.get(QA, filters).context["tree"]
     assert [(branch.label, branch.keys) for branch in shown] == tree
+
+
+@pytest.mark.parametrize("cap", [10, 3])
+def test_the_pages_of_a_part_are_the_same_whether_they_come_from_the_count_or_from_the_table(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cap: int
+) -> None:
+    scanned(estate, *NAMES)
+    monkeypatch.setattr(matching, "CAP", cap)
+    form, pages = KeyFilter(estate.qa, {"part": "master"}), list[list[str]]()
+    after: str | None = ""
+    while after is not None:
+        page = form.page(now=0.0, limit=2, after=after)
+        pages, after = [*pages, [key.name for key in page.keys]], page.after
+    assert pages == [["master:a:1", "master:a:2"], ["master:b:1", "mastercache:1"]]
 
 
 def test_a_part_of_less_than_three_characters_is_refused_with_the_reason(operator: Client, estate: make.Estate) -> None:
