@@ -116,8 +116,7 @@ class RunbookEntry:
     def kind(self) -> EntryKind:
         """Its kind."""
         kinds = {Action.RUNBOOK_STATED: EntryKind.STATED} | dict.fromkeys(_OUTSIDE, EntryKind.OUTSIDE)
-        kinds |= dict.fromkeys(_READS, EntryKind.READ)
-        return kinds.get(Action(self.begun.action), EntryKind.OPERATION)
+        return (kinds | dict.fromkeys(_READS, EntryKind.READ)).get(Action(self.begun.action), EntryKind.OPERATION)
 
     @property
     def procedure(self) -> Procedure | None:
@@ -204,9 +203,8 @@ class RunbookEntry:
 
     def todos(self) -> QuerySet[RunbookTodo]:
         """The to-dos, the next one first, each with whether it is `overdue`."""
-        found = RunbookTodo.objects.filter(entry=self.number).select_related("owner", "done_by")
-        found = found.annotate(overdue=Q(due__lt=TruncDate(Now())))
-        return found.order_by("done_at", "due", "pk")
+        mine = RunbookTodo.objects.filter(entry=self.number).annotate(overdue=Q(due__lt=TruncDate(Now())))
+        return mine.select_related("owner", "done_by").order_by("done_at", "due", "pk")
 
 
 @dataclass(frozen=True)
