@@ -38,7 +38,7 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:masters": (32, D1),
     "backups:retention": (17, DATES),
     "backups:stage": (21, NEXT),
-    "doctor": (22, ESTATE),
+    "doctor": (19, ESTATE),
     "key": (17, ESTATE),
     "references-environment": (16, CODE),
     "references-search": (16, CODE),

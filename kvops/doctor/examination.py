@@ -9,7 +9,6 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
-from kvops.models import Environment
 from kvops.outages import AWAY
 from kvops.wording import say
 
@@ -57,7 +56,7 @@ def examine(examined: Examined, *, outside: bool = True) -> Iterator[Diagnosis]:
         if not check.of_environment:
             yield from _asked(partial(import_string(check.function), examined))
     try:
-        environments = list(Environment.objects.order_by("order"))
+        environments = examined.environments
     except (DatabaseError, *AWAY):
         return  # the check of the database says it
     if environments:

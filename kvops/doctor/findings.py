@@ -1,11 +1,14 @@
 """The finding of a check, and what a check is told about the process it runs in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from kvops.models import Environment
 from kvops.wording import Words, reason_of
 
 
@@ -36,6 +39,11 @@ class Examined:
     """The process that examines itself. `web` is the web server; a command may have any process's settings."""
 
     web: bool = False
+
+    @cached_property
+    def environments(self) -> Sequence[Environment]:
+        """The environments in force, read once for all checks."""
+        return list(Environment.objects.order_by("order"))
 
 
 def ok(about: str | Promise, sentence: str | Promise = "") -> Diagnosis:

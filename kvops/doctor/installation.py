@@ -11,7 +11,6 @@ from django.http.request import validate_host
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops.doctor.findings import Diagnosis, Examined, ok, wrong
-from kvops.models import Environment
 from kvops.wording import say
 
 MANIFEST = "staticfiles.json"
@@ -19,13 +18,13 @@ MANIFEST = "staticfiles.json"
 SETTINGS = pgettext_lazy("installation", "Settings")
 
 
-def settings_fit(_examined: Examined) -> Iterator[Diagnosis]:
+def settings_fit(examined: Examined) -> Iterator[Diagnosis]:
     """Check that addresses, hosts and senders fit each other."""
-    found = list(_misfits())
+    found = list(_misfits(examined))
     yield from found or [ok(SETTINGS, settings.BASE_URL)]
 
 
-def _misfits() -> Iterator[Diagnosis]:
+def _misfits(examined: Examined) -> Iterator[Diagnosis]:
     host = urlsplit(settings.BASE_URL).hostname or ""
     if "*" in settings.ALLOWED_HOSTS:
         yield wrong(SETTINGS, _("ALLOWED_HOSTS allows every host. Name the hosts of KVOps instead of *."))
@@ -47,7 +46,7 @@ def _misfits() -> Iterator[Diagnosis]:
     sender = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
     if sender == "localhost" and not (settings.SANDBOX or settings.TESTING):
         yield wrong(SETTINGS, _("KVOPS_MAIL_FROM is not set. Set it to an address that your mail server accepts."))
-    for environment in Environment.objects.order_by("order"):
+    for environment in examined.environments:
         for address in (environment.api_base_url, environment.r2_endpoint):
             needed = urlsplit(address).hostname
             if needed not in settings.KVOPS_ALLOWED_API_HOSTS:

@@ -16,7 +16,7 @@ def separation(environment: Environment, examined: Examined) -> Iterator[Diagnos
     """Check that the tokens of reading, writing and other environments differ, and that only the worker can write."""
     about = say(_("%(environment)s: separate tokens"), environment=environment.slug)
     read, write = _secret(environment.read_token), _secret(environment.write_token)
-    others = {one.slug: _secret(one.read_token) for one in Environment.objects.exclude(pk=environment.pk)}
+    others = {one.slug: _secret(one.read_token) for one in examined.environments if one != environment}
     same = [slug for slug, token in others.items() if token and token == read]
     if examined.web and write:
         sentence = _("The web server can read %(token)s. Give the write token to the worker only.")
