@@ -15,9 +15,10 @@ register = template.Library()
 
 @register.inclusion_tag("runs/products.html")
 def run_products(run: Run) -> dict[str, object]:
-    """The backup, the checks and the comparison of a run."""
+    """What a run made: a backup, checks, a comparison, or the list of the deployed code."""
     comparison = Comparison.objects.filter(run=run).first()
     return {
+        "looked_at": run.environment if run.kind == Run.Kind.LOOK else None,
         "generation": Generation.objects.filter(run=run).first(),
         "checks": run.checks.all(),
         "comparison": comparison,

@@ -76,18 +76,27 @@ def work(lease: Lease) -> Done:
     environment = lease.run.environment
     if environment is None:
         raise TypeError(lease.run)
-    found = look(environment, lease.keep)
+
+    def sent(calls: int) -> None:
+        with lease.checkpoint(no_further=True, calls=lease.run.calls + calls):
+            pass
+
+    found = look(environment, lease.keep, sent)
     return Done({"problem": found.problem} if found.problem else {"deployed": environment.deployed.count()})
 
 
-def look(environment: Environment, keep: Callable[[], None] = lambda: None) -> DeployedLook:
-    """Ask Cloudflare for the deployed code, and store it. `keep` is called about once a second meanwhile.
+def look(
+    environment: Environment, keep: Callable[[], None] = lambda: None, sent: Callable[[int], None] = lambda _calls: None
+) -> DeployedLook:
+    """Ask Cloudflare for the deployed code, and store it.
+
+    `keep` is called about once a second meanwhile, `sent` with the number of requests once Cloudflare answered.
 
     Raises RateLimited, TransportError and ApiError with a server error: these pass, and the newest look ages.
     """
     problem, rows = "", list[DeployedCode]()
     try:
-        rows = _ask(environment, keep)
+        rows = _ask(environment, keep, sent)
     except _Unknown as unknown:
         logger.warning("The deployed code of %s is not known: %s", environment.slug, unknown.__cause__)
         problem = str(unknown)
@@ -115,14 +124,16 @@ def _store(environment: Environment, rows: list[DeployedCode]) -> None:
     DeployedCode.objects.filter(pk__in=gone).delete()
 
 
-def _ask(environment: Environment, keep: Callable[[], None]) -> list[DeployedCode]:
+def _ask(environment: Environment, keep: Callable[[], None], sent: Callable[[int], None]) -> list[DeployedCode]:
     """The deployed code as Cloudflare tells it now. Raises _Unknown."""
     before = list(DeployedCode.objects.filter(environment=environment))
     try:
         with Calls(environment, keep) as calls:
-            return _told(NO_WORKERS, lambda: _workers(environment, calls, before)) + _told(
-                NO_PAGES, lambda: _projects(environment, calls, before)
-            )
+            try:
+                workers = _told(NO_WORKERS, lambda: _workers(environment, calls, before))
+                return workers + _told(NO_PAGES, lambda: _projects(environment, calls, before))
+            finally:
+                sent(calls.client.calls)
     except ConfigurationError as error:
         raise _Unknown(NO_TOKEN) from error
 

@@ -65,7 +65,8 @@ def work(lease: Lease) -> Done:
         raise RunError("superseded", gettext_noop("Another version is deployed now. Search that one instead."))
     with Calls(code.environment, lease.keep) as calls:
         modules = calls.run(lambda: calls.client.modules(code.name, code.version))
-    lease.keep()
+    with lease.checkpoint(calls=run.calls + calls.client.calls):
+        pass
     try:
         report = search(code, modules, at=clock.now())
     except SearchRefused as refused:
