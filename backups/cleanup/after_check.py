@@ -29,7 +29,9 @@ from kvops.wording import columns, said, say
 
 State = CleanupStage.State
 NO_BACKUP = gettext_noop("There were no keys, so there is no backup to compare.")
-NO_DATASET = gettext_noop("There is no dataset file: the environment has no verified backup of the master data.")
+NO_DATASET = gettext_noop(
+    "There was no dataset file when the deletion was proven: the environment had no verified backup of the master data."
+)
 NO_KEYS = gettext_noop("There were no keys, so nothing was deleted that a dataset file could tell of.")
 NOT_EXPORTED = gettext_noop(
     "There is no dataset file: the policy wants an export of master data in production. The backup was compared here."
@@ -82,6 +84,18 @@ def start(stage: CleanupStage, *, actor: log.Actor, person: Person | None) -> di
             masters, dataset=dataset, subject=f"{subject}/dataset", actor=actor, person=person
         )
     return found
+
+
+def lacks_dataset(stage: CleanupStage) -> bool:
+    """Whether the proof with a dataset file, which the policy wants in production, will be missing as things are.
+
+    It is known until the deletion is proven. A backup of master data that is made later proves nothing.
+    """
+    over = stage.state in {State.CONFIRMED, State.ACCEPTED, State.ENDED}
+    if over or not stage.environment.production or not stage.request.needs_check:
+        return False
+    dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
+    return dataset is not None and _newest_masters(stage, dataset) is None
 
 
 def _newest_masters(stage: CleanupStage, dataset: Dataset) -> Generation | None:

@@ -58,6 +58,7 @@ class Card:
     reappeared: int
     reappeared_form: forms.Form | None
     after: Sequence[after_check.AfterCheck]
+    lacks_dataset: bool
     may_operate: bool
     may_scan: bool
     may_freeze_again: bool
@@ -146,6 +147,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         reappeared=vars(stage)["unseen"] or 0,  # of `stages()`; without it the card must not say that there are none
         reappeared_form=_reappeared_form(stage, typed, vars(stage)["last_unseen"]) if may_operate else None,
         after=after_check.results(stage),
+        lacks_dataset=shape == "full" and after_check.lacks_dataset(stage),
         may_operate=may_operate,
         may_scan=idle and by_hand and stage.state in SCANNED and not facts.turn.missing,
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,

@@ -96,6 +96,18 @@ def test_without_a_backup_of_master_data_the_stage_says_so(deleting: CleanupStag
     assert "There is no dataset file" in steps["Compare the dataset with D1 again"].note
 
 
+@pytest.mark.parametrize("slug", ["qa", "production"])
+def test_a_proof_that_would_be_missing_is_told_before_the_deletion_in_production(
+    estate: make.Estate, people: make.People, slug: str
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people), slug)
+    assert after_check.lacks_dataset(stage) == (slug == "production")
+    masters_start.start_export(masters_start.choose(stage.environment), actor=make.SETUP)
+    make.work()
+    assert not after_check.lacks_dataset(stage)
+
+
 def test_a_stage_without_keys_needs_no_dataset_file(deleting: CleanupStage) -> None:
     stage = worked(deleting)
     stage.names, stage.check_after = 0, None
