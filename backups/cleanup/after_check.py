@@ -78,7 +78,7 @@ def start(stage: CleanupStage, *, actor: log.Actor, person: Person | None) -> di
         except CheckRefused as refused:
             found |= columns("after_refused", refused)
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
-    masters = _newest_masters(stage, dataset) if dataset else None
+    masters = newest_masters(stage, dataset) if dataset else None
     if masters is not None:
         found["dataset_check_after"] = check_start.create_check(
             masters, dataset=dataset, subject=f"{subject}/dataset", actor=actor, person=person
@@ -86,19 +86,7 @@ def start(stage: CleanupStage, *, actor: log.Actor, person: Person | None) -> di
     return found
 
 
-def lacks_dataset(stage: CleanupStage) -> bool:
-    """Whether the proof with a dataset file, which the policy wants in production, will be missing as things are.
-
-    It is known until the deletion is proven. A backup of master data that is made later proves nothing.
-    """
-    over = stage.state in {State.CONFIRMED, State.ACCEPTED, State.ENDED}
-    if over or not stage.environment.production or not stage.request.needs_check:
-        return False
-    dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
-    return dataset is not None and _newest_masters(stage, dataset) is None
-
-
-def _newest_masters(stage: CleanupStage, dataset: Dataset) -> Generation | None:
+def newest_masters(stage: CleanupStage, dataset: Dataset) -> Generation | None:
     """The newest verified backup of master data with the rows of the dataset."""
     found = Generation.objects.verified().here().filter(purpose=Generation.Purpose.MASTERS)
     mine = found.filter(environment=stage.environment, tables__contains=[{"dataset": dataset.name}])

@@ -147,7 +147,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         reappeared=vars(stage)["unseen"] or 0,  # of `stages()`; without it the card must not say that there are none
         reappeared_form=_reappeared_form(stage, typed, vars(stage)["last_unseen"]) if may_operate else None,
         after=after_check.results(stage),
-        lacks_dataset=shape == "full" and after_check.lacks_dataset(stage),
+        lacks_dataset=shape == "full" and facts.lacks_dataset,
         may_operate=may_operate,
         may_scan=idle and by_hand and stage.state in SCANNED and not facts.turn.missing,
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,

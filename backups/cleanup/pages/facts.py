@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from functools import cached_property
 
-from backups.cleanup import preparation, qa
+from backups.cleanup import after_check, preparation, qa
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import busy_run
+from backups.datasets import registry as dataset_registry
 from backups.models import BackupShare, Check, CleanupStage
 from kvops.models import Run, Scan
 
@@ -49,6 +50,19 @@ class StageFacts:
             return None
         check = Check.objects.filter(generation=self.stage.generation_id).order_by("pk").last()
         return check if check and check.outcome == Check.Outcome.FAILED else None
+
+    @cached_property
+    def lacks_dataset(self) -> bool:
+        """Whether the proof with a dataset file, which the policy wants in production, will be missing as things are.
+
+        It is known until the deletion is proven. A backup of master data that is made later proves nothing.
+        """
+        stage, state = self.stage, CleanupStage.State
+        over = stage.state in {state.CONFIRMED, state.ACCEPTED, state.ENDED}
+        if over or not stage.environment.production or not stage.request.needs_check:
+            return False
+        dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
+        return dataset is not None and after_check.newest_masters(stage, dataset) is None
 
     @cached_property
     def share(self) -> BackupShare | None:

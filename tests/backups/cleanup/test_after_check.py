@@ -7,6 +7,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import after_check, completion, evidence as cleanup_evidence, requests as cleanup_requests
 from backups.cleanup.next_action import next_action
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.stages import CleanupRefused
 from backups.cleanup.stepper import steps_of_stage
 from backups.integrity import start as check_start
@@ -102,10 +103,10 @@ def test_a_proof_that_would_be_missing_is_told_before_the_deletion_in_production
 ) -> None:
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people), slug)
-    assert after_check.lacks_dataset(stage) == (slug == "production")
+    assert StageFacts(stage).lacks_dataset == (slug == "production")
     masters_start.start_export(masters_start.choose(stage.environment), actor=make.SETUP)
     make.work()
-    assert not after_check.lacks_dataset(stage)
+    assert not StageFacts(stage).lacks_dataset
 
 
 def test_a_stage_without_keys_needs_no_dataset_file(deleting: CleanupStage) -> None:
