@@ -37,7 +37,7 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:generation": (27, STORY),
     "backups:masters": (32, D1),
     "backups:retention": (17, DATES),
-    "backups:stage": (21, NEXT),
+    "backups:stage": (22, NEXT),
     "doctor": (19, ESTATE),
     "key": (17, ESTATE),
     "references-environment": (16, CODE),

@@ -11,6 +11,7 @@ from backups.bucket import protection as bucket_protection
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.models import BucketProtection, Check, CleanupStage, Generation
+from kvops.references import deployed
 from kvops.subjects import tree
 from kvops.wording import spelled
 
@@ -49,7 +50,7 @@ def _evidence(facts: StageFacts) -> list[SummaryLine]:
     found = [_names(stage), *_same_as_before(facts)]
     if stage.names or not stage.frozen_at:
         found += [*_backup(stage), *_check(facts)]
-        found += [] if stage.scheduled else [_code(facts), *_shared(facts)]  # its rule was approved instead
+        found += [] if stage.scheduled else [*_code(facts), *_shared(facts)]  # its rule was approved instead
     return found
 
 
@@ -112,10 +113,16 @@ def _differing(check: Check) -> SummaryLine:
     return SummaryLine(False, words % {"n": spelled(check.differences)}, address, _("see it"))
 
 
-def _code(facts: StageFacts) -> SummaryLine:
-    found, address = facts.references, reverse("backups:stage_references", args=[facts.stage.pk])
+def _code(facts: StageFacts) -> list[SummaryLine]:
+    stage, found = facts.stage, facts.references
+    address = reverse("backups:stage_references", args=[stage.pk])
     words = found.in_words if found.done else found.wanting
-    return SummaryLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))
+    lines = [SummaryLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))]
+    if found.search:
+        running = deployed.state(found.search, stage.namespace, *found.searches[1:], known=found.known)
+        page = reverse("deployed-code", args=[stage.environment.slug])
+        lines += [SummaryLine(False, reason, page, _("see it")) for reason in running.reasons[:1]]
+    return lines
 
 
 def _shared(facts: StageFacts) -> list[SummaryLine]:

@@ -71,6 +71,16 @@ def test_cloudflare_is_asked_once_for_code_that_is_not_known_when_a_backup_begin
     assert looks.count() == (not known)
 
 
+def test_the_evidence_on_the_page_says_that_other_code_runs(
+    operator: Client, stage: CleanupStage, people: make.People
+) -> None:
+    cleanup_helpers.prepared(stage.request, people)
+    page = f"/cleanup/stages/{stage.pk}/"
+    assert "searched was" not in operator.get(page).text
+    searched.runs(stage.environment, "5b1c0de")
+    assert f"site runs 5b1c0de; searched was {searched.COMMIT}" in operator.get(page).text
+
+
 def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, people: make.People) -> None:
     code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people))
     assert code_references.StageReferences.of(stage).done
