@@ -57,7 +57,7 @@ function focusAgain(place, otherwise) {
 }
 
 function remember(element, y) {
-  sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, place: placeOf(element), y }));
+  sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, hash: location.hash, place: placeOf(element), y }));
 }
 
 // A form that leads back to its page leaves the reader where they were.
@@ -96,8 +96,9 @@ function keepInSight(message) {
 function comeBack() {
   const left = JSON.parse(sessionStorage.getItem(LEFT) || "null");
   sessionStorage.removeItem(LEFT);
-  // The address of a part, or a mistake that has the focus, says better where to go on.
-  if (!left || left.path !== location.pathname || location.hash || document.querySelector("[autofocus]")) return;
+  // The address of another part, or a mistake that has the focus, says better where to go on.
+  const there = left && left.path === location.pathname && left.hash === location.hash;
+  if (!there || document.querySelector("[autofocus]")) return;
   const main = document.getElementById("main");
   const message = left.y === undefined ? null : document.querySelector("[data-message]");
   if (left.y) scrollTo({ top: left.y, behavior: "instant" });
