@@ -47,7 +47,11 @@ class Card:
     differing: Check | None
     """The newest check of the backup, if it found differences: a person looks at them before the next check."""
     moves: bool
-    """Whether the card is loaded again: a run works, a decision is awaited, or the stage moved meanwhile."""
+    """Whether the card is loaded again: a run works, a decision is awaited, or the page is older than the stage."""
+    seen: str
+    """The state and the run that the page shows. The next poll brings it back."""
+    is_newer: bool
+    """Whether the stage has another state or run than the rest of the page shows."""
     seconds_left: int | None
     groups: Sequence[NameGroup]
     share_text: str
@@ -112,14 +116,19 @@ def stage_or_404(pk: int) -> CleanupStage:
     return get_object_or_404(stages(), pk=pk)
 
 
-def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> Card:
-    """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
+def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], seen: str = "") -> Card:
+    """The card of a stage for a person; `typed` are submitted forms by name, with the person's input.
+
+    `seen` is what the card of the page said of itself when the page was loaded.
+    """
     run = facts.busy or after_check.open_run(facts.stage)  # first: what a run changes before its end is read after it
     moves = run is not None or facts.stage.state == State.SUBMITTED
     moved = not moves and _moved(facts.stage)
     if moved:  # the next action is that of the state that the run has just reached
         facts = StageFacts(stage_or_404(facts.stage.pk), may_operate=facts.may_operate)
     stage, may_operate = facts.stage, facts.may_operate
+    now = f"{stage.state}.{run.pk if run else ''}"
+    is_newer = bool(seen) and seen != now
     action = next_action(stage, person, facts)
     by_hand = not stage.scheduled
     idle = may_operate and run is None
@@ -136,7 +145,9 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form]) -> 
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
         differing=None if run else facts.differing,
-        moves=moves or moved,
+        moves=moves or moved or is_newer,
+        seen=seen or now,
+        is_newer=is_newer,
         seconds_left=pace.seconds_left(run) if run else None,
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",

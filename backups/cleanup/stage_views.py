@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from operator import attrgetter
 from statistics import median
+from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth.decorators import permission_required
 from django.db.models import Count, Model
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -140,10 +142,26 @@ def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The card of the stage, refreshed while a run works for it; after its end with the next action."""
+    """The card of the stage, refreshed while a run works for it; after its end with the next action.
+
+    Once the stage has another state or run, the header lets the rest of the page follow in place.
+    """
     stage = cards.stage_or_404(pk)
     facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
-    return render(request, "cleanup/_stage.html", {"card": cards.card(facts, person_of(request), {})})
+    page = _page_of(request, stage)
+    card = cards.card(facts, person_of(request), {}, request.GET.get("seen", "") if page else "")
+    response = render(request, "cleanup/_stage.html", {"card": card})
+    if card.is_newer:
+        all_of_it = {"target": "#main", "select": "#main", "swap": "outerMorph"}
+        response["HX-Location"] = json.dumps({"path": page, "source": f"#stage-{pk}", **all_of_it})
+    return response
+
+
+def _page_of(request: HttpRequest, stage: CleanupStage) -> str:
+    """The address of the reader's page; empty after a refused form, whose address is no page."""
+    at = urlsplit(request.headers.get("HX-Current-URL", ""))
+    pages = {reverse("backups:stage", args=[stage.pk]), reverse("backups:cleanup", args=[stage.request_id])}
+    return urlunsplit(("", "", at.path, at.query, "")) if at.path in pages else ""
 
 
 @require_POST

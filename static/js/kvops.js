@@ -67,12 +67,14 @@ document.addEventListener("submit", (event) => {
 
 let before = null;
 document.addEventListener("htmx:before:swap", (event) => {
-  before = { id: event.target.id, states: states(event.target), place: placeOf(document.activeElement) };
+  const open = [...document.querySelectorAll("main details[open]")];
+  before = { id: event.target.id, states: states(event.target), place: placeOf(document.activeElement), open };
 });
 document.addEventListener("htmx:after:swap", () => {
   prepare(document);
   const part = before && document.getElementById(before.id);
   if (!part) return;
+  before.open.forEach((folded) => { folded.open = true; });
   if (states(part) !== before.states) announce(`${words(part.querySelector("h2"))} ${states(part)}`);
   if (document.activeElement === document.body) focusAgain(before.place, part);
 });

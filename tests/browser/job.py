@@ -157,6 +157,7 @@ class BrowserJob:
         """Note what was tried, and accept; with another button, go on with the next environment."""
         button = self.stage(title).get_by_role("button", name=then, exact=True)
         self.come(button)
+        expect(self.operator.locator("main [data-message]")).to_have_count(0)  # the whole page followed the work
         self.stage(title).locator("[name=note]").fill(note)
         follow(button)
         self.wait(title, "Accepted")

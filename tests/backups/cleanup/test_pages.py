@@ -1,6 +1,7 @@
 """The clean-up pages: what they show, what they refuse, and what they keep."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -357,6 +358,24 @@ def test_the_card_moves_while_a_run_works_and_then_offers_what_is_next(
     last = operator.get(f"/cleanup/stages/{stage.pk}/live").content
     assert b"hx-trigger" not in last
     assert b"Answer the code references" in last
+
+
+@pytest.mark.parametrize(("page", "follows"), [("?show=chunks", True), ("start", False)])
+def test_a_page_that_is_older_than_its_stage_follows_as_a_whole(
+    operator: Client, people: make.People, request_: CleanupRequest, page: str, *, follows: bool
+) -> None:
+    stage = cleanup_helpers.stage_of(request_)
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
+    address = f"/cleanup/stages/{stage.pk}/{page}"
+    on = {"HX-Current-URL": f"https://kvops.example{address}"}
+    polled = re.search(r'hx-get="([^"]+)"', shown(operator, f"/cleanup/stages/{stage.pk}/"))
+    assert polled
+    assert "HX-Location" not in operator.get(polled[1], headers=on)
+    make.work()
+    answer = operator.get(polled[1], headers=on)
+    assert json.loads(answer.get("HX-Location", "{}")).get("path") == (address if follows else None)
+    assert (polled[0].encode() in answer.content) is follows
 
 
 # One stage
