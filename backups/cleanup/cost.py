@@ -35,6 +35,12 @@ def of_deletion(stage: CleanupStage, generation: Generation) -> prices.Cost:
     )
 
 
+def first_chunk(stage: CleanupStage) -> int:
+    """The most keys of the first chunk, after which a deletion in production waits for a person."""
+    exact = stage.generation is not None and stage.generation.read == Read.EXACT
+    return EXACT_CHUNK if exact else FIRST_CHUNK
+
+
 def shown(stage: CleanupStage, generation: Generation) -> dict[str, object]:
     """The cost in the form of the evidence and of the stage's page."""
     cost = of_deletion(stage, generation)

@@ -152,7 +152,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     card = cards.card(facts, person_of(request), {}, request.GET.get("seen", "") if page else "")
     response = render(request, "cleanup/_stage.html", {"card": card})
     if card.is_newer:
-        all_of_it = {"target": "#main", "select": "#main", "swap": "outerMorph"}
+        all_of_it = {"target": "#main", "select": "#main", "swap": "outerMorph", "push": "false"}
         response["HX-Location"] = json.dumps({"path": page, "source": f"#stage-{pk}", **all_of_it})
     return response
 

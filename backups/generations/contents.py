@@ -87,7 +87,7 @@ def holding(namespace: Namespace, name: str) -> list[tuple[Generation, Generatio
 
 def relying_on(generation: Generation) -> Sequence[CleanupStage]:
     """The clean-up stages whose deletion relies on this backup, newest first."""
-    stages = CleanupStage.objects.filter(generation=generation).select_related("request", "environment")
+    stages = CleanupStage.objects.filter(generation=generation).select_related("request", "environment", "run")
     return list(stages.prefetch_related("undos", "restores").order_by("-pk")[:SHOWN])
 
 

@@ -65,7 +65,9 @@ def page(
     found = beginning_with(found, prefix)
     again = deletions(namespace)[0].filter(deleted, name=OuterRef("name"), stage__gt=OuterRef("stage"))
     shown, further = browse.page_of_names(
-        found.select_related("stage__environment").prefetch_related("stage__undos", "stage__restores").order_by("name"),
+        found.select_related("stage__environment", "stage__run")
+        .prefetch_related("stage__undos", "stage__restores")
+        .order_by("name"),
         deleted & ~Q(Exists(again)),
         part=part,
         limit=limit,

@@ -274,7 +274,10 @@ class CleanupStage(models.Model):
 
     @property
     def shown_state(self) -> str:
-        """The state as pages show it: what a restore brings back, or nobody deleted, is not gone."""
+        """The state as pages show it: what a restore brings back, or nobody deleted, is not gone.
+
+        After production's first keys it is `awaits_person` until a person goes on.
+        """
         for restores, word in ((self.undos, "undone"), (self.restores, "restored")):
             if any(restore.state == "done" and restore.written for restore in restores.all()):
                 return word
@@ -282,7 +285,9 @@ class CleanupStage(models.Model):
             return "restoring"
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
-        return self.state
+        run = self.run if self.state == self.State.DELETING else None
+        paused = run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits")
+        return "awaits_person" if paused else self.state
 
     @property
     def shown_returned_because(self) -> str:

@@ -42,6 +42,7 @@ LOOKS: dict[str, Look] = {
     "submitted": Look(_("Waits for approval"), *_WAITS),
     "approved": Look(_("Approved"), *_GOOD),
     "deleting": Look(_("Deleting"), "red", "loader-circle"),
+    "awaits_person": Look(_("Waits for a person"), *_WAITS),
     "deleted": Look(_("Deleted"), *_GONE),
     "confirmed": Look(_("Confirmed gone"), *_PROVEN),
     "accepted": Look(_("Accepted"), "green", "badge-check"),

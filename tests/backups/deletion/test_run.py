@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.cleanup import completion, preparation, requests as cleanup_requests
+from backups.cleanup import completion, cost, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import chunks as deletion_chunks, end as ending, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
@@ -156,6 +156,21 @@ def test_production_waits_for_a_person_after_its_first_chunk(
     assert len(cleanup_helpers.journal(estate, "production")) == 3
     stage.refresh_from_db()
     assert stage.state == State.CONFIRMED
+
+
+def test_while_production_waits_no_page_says_that_keys_are_being_deleted(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(cost, "FIRST_CHUNK", 1)
+    stage, browser = cleanup_helpers.production(estate, people), signed_in(people.operator)
+    addresses = [f"/cleanup/{stage.request_id}/", f"/cleanup/stages/{stage.pk}/", "/cleanup/", "/"]
+    before = [browser.get(address).content.decode() for address in addresses]
+    delete(stage, people)
+    after = [browser.get(address).content.decode() for address in addresses]
+    assert all("Delete the first 1 of 3 keys" in page for page in before)
+    assert all("Delete the other 2 keys" in page and "loader-circle" not in page for page in after)
+    assert ["Waits for a person" in page for page in after] == [True, True, True, False]
 
 
 def test_production_waits_after_the_first_chunk_that_sent_something(
