@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -376,6 +376,18 @@ def test_a_page_that_is_older_than_its_stage_follows_as_a_whole(
     answer = operator.get(polled[1], headers=on)
     assert json.loads(answer.get("HX-Location", "{}")).get("path") == (address if follows else None)
     assert (polled[0].encode() in answer.content) is follows
+
+
+def test_a_card_whose_run_waits_says_until_when(
+    operator: Client, people: make.People, request_: CleanupRequest
+) -> None:
+    stage = cleanup_helpers.stage_of(request_)
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
+    note = "Waiting: the last reads start five minutes after the backup."
+    Run.objects.open().update(note=note, wake_at=datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC))
+    card = " ".join(shown(operator, f"/cleanup/stages/{stage.pk}/live").split())
+    assert re.search(rf"{note} Resumes at .*2031-02-03 ", card)
 
 
 # One stage
