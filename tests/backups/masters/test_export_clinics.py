@@ -16,7 +16,7 @@ from backups.masters import clinics
 from backups.models import CleanupRequest, CleanupStage, Generation, PlainDump
 from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Run
-from tests import make
+from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
 
@@ -132,8 +132,8 @@ def test_production_waits_until_qa_is_accepted(records: make.Estate) -> None:
 
 
 def test_production_is_prepared_after_qa(records: make.Estate, people: make.People) -> None:
-    stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
-    cleanup_helpers.search_code(stage.request)
+    searched.once(records.qa.environment, records.production.environment)
+    exported("qa", "--to-r2", *WHY)
     cleanup_helpers.accepted(CleanupRequest.objects.get(), people)
     said = exported("production", "--to-r2", *WHY)
     assert (said["state"], said["names"]) == ("checked", 2)
