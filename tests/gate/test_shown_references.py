@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
+from audit import log
 from backups.cleanup import requests as cleanup_requests, shown_references
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.approvals import evidence
-from kvops.models import DeployedCode, DeployedLook, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import DeployedCode, DeployedLook, ReferenceAnswer, ReferenceHit, ReferenceSearch, Run
 from kvops.references import look as code_look
 from kvops.runs import driver as run_driver
 from tests import searched
@@ -211,6 +212,16 @@ def test_a_stage_is_not_submitted_while_cloudflare_is_asked_for_the_deployed_cod
     run_driver.request_stop(run, actor=world.people.operator.actor)
     run_driver.drive(run.pk)
     assert approved(world, stage).state == "submitted"
+
+
+def test_cloudflare_is_asked_once_for_code_that_is_not_known(world: GateWorld, stage: CleanupStage) -> None:
+    DeployedLook.objects.all().delete()
+    by = world.people.operator
+    for _time in range(2):
+        with log.transaction():
+            shown_references.look_if_not_known(stage.environment, actor=by.actor, person=by)
+    [run] = Run.objects.filter(kind=Run.Kind.LOOK)
+    assert (run.environment, run.actor, run.started_by) == (stage.environment, by.actor.text, by)
 
 
 def test_a_look_at_code_that_is_known_holds_no_submit_up(world: GateWorld, stage: CleanupStage) -> None:
