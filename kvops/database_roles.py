@@ -97,12 +97,13 @@ class GrantsRefused(Refused):
     """A role cannot get the intended rights; the message says how to correct it."""
 
 
-_PAUSED = {"idle_in_transaction_session_timeout": "60s", "jit": "off"}
-"""A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait for.
+_EACH = {"idle_in_transaction_session_timeout": "60s", "jit": "off"}
+"""Of each role but the owner.
 
+A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait for. And
 Postgres compiles statements that look expensive, which took longer than to run them: seconds for the overview.
 """
-_ASKED = {"statement_timeout": "30s", "lock_timeout": "10s", **_PAUSED}
+_ASKED = {"statement_timeout": "30s", "lock_timeout": "10s", **_EACH}
 """Of the web server: a page that waits longer fails, so that a few of them do not occupy every thread."""
 _MIGRATING = {"lock_timeout": "10s"}
 """Of the owner: a migration that waits for a lock makes all later queries of that table wait behind it."""
@@ -146,10 +147,10 @@ def setup(application: Login, verifier: Login | None = None, web: Login | None =
         if web:
             _run("GRANT {} TO {}", application.role, web.role)
             _configure(database, web.role, _ASKED)
-        for role, configuration in ((owner, _MIGRATING), (application.role, _PAUSED)):
+        for role, configuration in ((owner, _MIGRATING), (application.role, _EACH)):
             _configure(database, role, configuration)
         if verifier:
-            _configure(database, verifier.role, _PAUSED)
+            _configure(database, verifier.role, _EACH)
             for table in AUDIT_TABLES:
                 _run("GRANT SELECT ON {} TO {}", table, verifier.role)
             for table, columns in compared_columns().items():

@@ -14,7 +14,7 @@ WEB = "KVOPS_WEB_DATABASE_URL"
 class Command(BaseCommand):
     help = (
         "Creates the roles of KVOPS_APP_DATABASE_URL, KVOPS_VERIFIER_DATABASE_URL and KVOPS_WEB_DATABASE_URL, and gives"
-        " each exactly its rights and timeouts."
+        " each exactly its rights and settings."
         " Run it after every migrate, with the DATABASE_URL of the tables' owner."
     )
 
