@@ -7,6 +7,14 @@ REASONS: dict[str, str] = {
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
+    r"references\.(?:hits_of|shown|_deployed|StageReferences\.of): - .*known.*\n"
+    r"\+ .*(?:known = None|(?:hits_of\(stage, searches|using\(stage\.namespace|why, searches), (?:None)?\)"
+    r"|(?:_deployed|in_the_code)\(.*, None\)|\*searches\[1:\], (?:known=None)?\)\.kind).*$": (
+        "the deployed code is read when it was not given"
+    ),
+    r"Turn\.proven: - (.*related\(.*)\n(?!.*(None|XX|[A-Z]{2}))\+ .*related\(\"environment\", \"accepted_by\", .*$": (
+        "it is fetched when it is asked for"
+    ),
     r"_end: - updated_at=Now\(\),(?!\n\+ updated)": "the renewal in the same transaction has just set it",
     r"take: - .*epoch=before\.epoch\).*\n\+ .*filter\(pk=run_id, \)": "the row is locked by then",
     r'to_bytes\((.*), "big"\)(.*)\n.*to_bytes\(\1, \)\2$': "it is the default",

@@ -207,7 +207,7 @@ def test_a_stage_is_not_submitted_while_cloudflare_is_asked_for_the_deployed_cod
 ) -> None:
     DeployedLook.objects.all().delete()
     run = code_look.start(stage.environment, actor=world.people.operator.actor)
-    with pytest.raises(CleanupRefused, match=rf"^Cloudflare is being asked .+ Wait for run {run.pk} "):
+    with pytest.raises(CleanupRefused, match=rf"^Cloudflare .+ Wait for run {run.pk} \(look at the deployed code\), "):
         approved(world, stage)
     run_driver.request_stop(run, actor=world.people.operator.actor)
     run_driver.drive(run.pk)
