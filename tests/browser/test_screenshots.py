@@ -148,15 +148,17 @@ PAGES = {
 }
 CLINICS = "/backups/?environment=qa&purpose=routine&prefix=clinic:id:"
 STAGE = r"/cleanup/stages/\d+/"
+DECIDED = r"table /approvals/\d+/"
+"""Of the table of decided requests: a filter leaves the waiting ones above it as they are."""
 LINKED: dict[str, tuple[str, ...]] = {
     "backup": ("/backups/", r"/backups/\d+/"),
     "change": ("/changes/?state=done", r"/changes/\d+/"),
     "change-open": ("/changes/?state=open", r"/changes/\d+/"),
     "bulk-change": ("/changes/bulk/?state=done", r"/changes/bulk/\d+/"),
     "bulk-change-open": ("/changes/bulk/?state=open", r"/changes/bulk/\d+/"),
-    "approval-bulk": ("/approvals/?kind=bulk_change", r"/approvals/\d+/"),
-    "approval-change": ("/approvals/?kind=put_key", r"/approvals/\d+/"),
-    "pin": ("/retention/", r"/backups/\d+/pin"),
+    "approval-bulk": ("/approvals/?kind=bulk_change", DECIDED),
+    "approval-change": ("/approvals/?kind=put_key", DECIDED),
+    "pin": ("/backups/", r"/backups/\d+/pin"),
     "restore-new": (CLINICS, r"/backups/\d+/", r"/backups/\d+/restores/new/"),
     "restore": ("/restores/?state=done", r"/restores/\d+/"),
     "restore-open": ("/restores/?state=open", r"/restores/\d+/"),
@@ -171,8 +173,8 @@ LINKED: dict[str, tuple[str, ...]] = {
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
     "stage-references": ("/cleanup/1/", r"/cleanup/stages/\d+/references/"),
     "stage-references-open": ("/cleanup/?state=open", r"/cleanup/\d+/", STAGE, STAGE + r"references/"),
-    "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),
-    "approval-restore": ("/approvals/?kind=restore", r"/approvals/\d+/"),
+    "approval": ("/approvals/?kind=delete_keys", DECIDED),
+    "approval-restore": ("/approvals/?kind=restore", DECIDED),
     "approval-policy": ("/categories/", r"/approvals/\d+/"),
     "investigation": ("/investigations/", r"/investigations/\d+/"),
     "approval-investigation": ("/investigations/", r"/approvals/\d+/"),
@@ -182,17 +184,17 @@ LINKED: dict[str, tuple[str, ...]] = {
     "clearing-stage": ("/clearing/", r"/clearing/2/", STAGE),
     "clearing-schedule": ("/clearing/", r"/clearing/2/", r"/schedules/\d+/"),
     "worker": ("/clearing/worker/", r"/clearing/worker/\d+/"),
-    "approval-worker": ("/approvals/?kind=worker_expiry", r"/approvals/\d+/"),
+    "approval-worker": ("/approvals/?kind=worker_expiry", DECIDED),
     "unexplained-setting": ("/unexplained/settings/", r"/unexplained/settings/\d+/"),
     "unexplained-setting-open": ("/unexplained/settings/?state=open", r"/unexplained/settings/\d+/"),
     "backup-kept": ("/backups/vault/", r"/backups/\d+/#vault"),
-    "approval-clearing": ("/approvals/?kind=clearing", r"/approvals/\d+/"),
+    "approval-clearing": ("/approvals/?kind=clearing", DECIDED),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
     "runbook-entry": ("/runbook/?procedure=cleanup", r"/runbook/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
     "object": ("/storage/", r"/storage/objects/\d+/"),
     "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
-    "unexplained-new": ("/unexplained/", r"/unexplained/\d+/", r"/unexplained/\d+/\?show=new"),
+    "unexplained-new": ("/unexplained/", r"/unexplained/\d+/\?show=new"),
     "key-deleted": ("/keys/qa/SETTINGS/deleted/", r"/key/qa/SETTINGS/\?name=.+"),
     "audit-tree": ("/cleanup/?state=completed", r"/cleanup/\d+/", r"/audit/\?subject=cleanup:\d+&tree=on"),
     "entry": ("/audit/", r"/audit/\d+/"),
@@ -275,10 +277,11 @@ def _linked(page: Page, answered: str) -> dict[str, str]:
 
 
 def _followed(page: Page, address: str, *patterns: str) -> str:
-    """Where the links lead to, each the first of its page that looks so; empty when there is none."""
-    for pattern in patterns:
+    """Where the links lead to, each the first of its page, or of its tables, that looks so; empty if there is none."""
+    for step in patterns:
         page.goto(address)
-        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+        within, _, pattern = step.rpartition(" ")
+        links = [link.get_attribute("href") or "" for link in page.locator(f"main {within} a").all()]
         address = next((link for link in links if re.fullmatch(pattern, link)), "")
         if not address:
             break
