@@ -15,7 +15,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from backups.changes.moves import ChangeRefused
-from backups.cleanup import stages
+from backups.cleanup import shown_references, stages
 from backups.clearing.refusals import ClearingRefused
 from backups.restores import moves as restore_moves
 from kvops import clock, tasks, timing
@@ -32,6 +32,7 @@ SWEEPS = 3
 """How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
 LOAD_AGAIN = (
     stages.CleanupRefused,
+    shown_references.DeployedNotKnown,
     restore_moves.RestoreRefused,
     ChangeRefused,
     ClearingRefused,
@@ -39,7 +40,7 @@ LOAD_AGAIN = (
     run_driver.AlreadyOpen,
     run_driver.NotResumable,
 )
-"""What a person reads who was overtaken by another."""
+"""What a person reads who was overtaken by another, or who must wait until Cloudflare said which code is deployed."""
 
 ENDLESS = 20
 """How many times the longest quiet a job may last that always finds something to do."""

@@ -16,6 +16,7 @@ from kvops.runs import driver as run_driver
 from tests import searched
 from tests.torture import clicks
 from tests.torture.job import TortureJob
+from tests.torture.trial_estate import COMMIT
 
 
 class MainJob(TortureJob):
@@ -61,7 +62,7 @@ def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
 _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
     "freeze": lambda stage, operator, _: preparation.freeze_stage(stage, by=operator),
     "prepare": lambda stage, operator, _: preparation.prepare_stage(stage, by=operator),
-    "references": lambda stage, _operator, _reviewer: searched.once(stage.environment),
+    "references": lambda stage, _operator, _reviewer: searched.search(stage.environment, commit=COMMIT),
     "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
     "submit": lambda stage, operator, _: cleanup_requests.submit(stage, by=operator),
     "approve": _approve,

@@ -39,6 +39,8 @@ OTHERS = ("system-root", "mastercache:x")
 """Keys that no approval is about."""
 
 _TOKENS = ("QA_READ", "QA_WRITE", "PRODUCTION_READ", "PRODUCTION_WRITE", "TEST_R2_KEY", "TEST_R2_SECRET")
+COMMIT = "c" * 40
+"""Of the code that runs in each environment."""
 GONE, DIFFERENT = 2, 2
 """Names of production, the first of each kind."""
 
@@ -150,6 +152,7 @@ def set_up(
     generation_helpers.dataset()
     names = {slug: _names(random, count) for slug, count in keys.items()}
     for slug, mine in names.items():
+        cloudflare.code(make.ACCOUNTS[slug]).project("site", {"SETTINGS": make.NAMESPACES[slug]}, COMMIT)
         cleanup_helpers.fill(estate, *mine, slugs=[slug])
         for name in OTHERS:
             estate.put(getattr(estate, slug), name, b"stays")
