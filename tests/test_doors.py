@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import quote
 
 import pytest
 from django.db import transaction
@@ -65,6 +66,8 @@ from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
 
 LOGIN = 0
+ODD = "master:a:\u202egpj"
+"""A name with a mark that turns the letters after it around."""
 VISITORS = ("signed out", "nobody", "operator", "reviewer", "auditor")
 
 type Codes = tuple[int, int, int, int, int]
@@ -109,7 +112,7 @@ class DoorsWorld:
 def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     estate.put(estate.qa, "page:a")
     make.family("page:", Category.CACHE, expiry="ttl:86400")
-    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate, [*cleanup_helpers.NAMES, ODD])
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
     assert stage.approval is not None
@@ -640,6 +643,18 @@ def test_every_page_with_a_dangerous_button_has_the_band(world: DoorsWorld) -> N
                 dangerous[name] = "env-band" in page
     assert set(dangerous.values()) == {True}, dangerous
     assert {"approval", "backups:cleanup", "environments"} <= set(dangerous)
+
+
+def test_no_page_shows_a_mark_in_a_name_that_deceives_the_eye(world: DoorsWorld) -> None:
+    browser, raw, spelled = signed_in(make.person("all", *Role)), set(), set()
+    for name, door in [*DOORS.items(), ("key", page(lambda _world: ["qa", "SETTINGS"], f"?name={quote(ODD)}"))]:
+        answer = browser.get(reverse(name, args=door.at(world)) + door.query)
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            shown = re.sub(r'data-copy="[^"]*"', "", b"".join(answer).decode())  # what is copied is exact
+            raw |= {name} if "\u202e" in shown else set()
+            spelled |= {name} if "U+202E" in shown else set()
+    assert raw == set()
+    assert {"keys", "key", "approval", "backups:generation", "backups:restore", "backups:stage"} <= spelled
 
 
 def test_the_address_of_a_button_leads_to_its_page(world: DoorsWorld) -> None:

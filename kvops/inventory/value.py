@@ -16,6 +16,7 @@ from kvops.cloudflare import KvEntry
 from kvops.connections import clients
 from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, Person
+from kvops.names import invisible, visible
 
 SHOWN = 64 * 1024
 """Bytes. The longest part of a text that the page shows."""
@@ -144,7 +145,7 @@ def fetch_command(namespace: Namespace, name: str) -> str:
     """The command that fetches the value without KVOps, quoted for a shell."""
     if name.startswith("-"):
         return _curl(namespace, name, "", "")
-    return _wrangler(namespace, f"get {shell(name)}")
+    return _wrangler(namespace, f"get {_word(name)}")
 
 
 def put_command(namespace: Namespace, name: str, *, expiration: int | None, metadata: bool) -> str:
@@ -159,7 +160,20 @@ def put_command(namespace: Namespace, name: str, *, expiration: int | None, meta
         )
     until = "" if expiration is None else f" --expiration {expiration}"
     beside = ' --metadata "$(cat metadata)"' if metadata else ""
-    return _wrangler(namespace, f"put {shell(name)} --path value{until}{beside}")
+    return _wrangler(namespace, f"put {_word(name)} --path value{until}{beside}")
+
+
+def _word(name: str) -> str:
+    """The name as a word of a shell. Bash and zsh read the bytes of an invisible character, which a person sees."""
+    if visible(name) == name:
+        return shell(name)
+    return "$'" + "".join(map(_spelled, name)) + "'"
+
+
+def _spelled(char: str) -> str:
+    if invisible(char):
+        return "".join(f"\\x{byte:02x}" for byte in char.encode())
+    return f"\\{char}" if char in "'\\" else char
 
 
 def _wrangler(namespace: Namespace, call: str) -> str:

@@ -1,6 +1,7 @@
 """The page of one key: what is known, what holds it, and its value on request."""
 
 import shlex
+import subprocess
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -12,8 +13,9 @@ from pytest_django import DjangoAssertNumQueries
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
-from kvops.inventory.value import SHOWN, put_command
+from kvops.inventory.value import SHOWN, fetch_command, put_command
 from kvops.models import Family, Scan
+from kvops.names import visible
 from tests import make
 from tests.signing import fresh, signed_in
 
@@ -218,6 +220,14 @@ def test_a_name_wrangler_would_take_for_an_option_is_fetched_by_curl(operator: C
     words = shlex.split(operator.get(KEY, {"name": "-a/b"}).context["command"])
     assert words[0] == "curl"
     assert words[-1].endswith(f"/namespaces/{estate.qa.namespace_id}/values/-a%2Fb")
+
+
+@pytest.mark.parametrize("name", ["it's", "a\\b'\u202egpj", "line\nbreak", "マスター\u200b1f", "$HOME\x1b"])
+def test_the_command_has_the_exact_name_and_shows_its_invisible_characters(estate: make.Estate, name: str) -> None:
+    command = fetch_command(estate.qa, name)
+    assert command == visible(command)
+    shell = ["bash", "-c", f'npx() {{ printf %s "$5"; }}; {command}']
+    assert subprocess.run(shell, check=True, capture_output=True, env={"LC_ALL": "C"}).stdout.decode() == name
 
 
 def test_the_put_of_a_name_wrangler_would_take_for_an_option_has_metadata_and_expiration(estate: make.Estate) -> None:

@@ -135,7 +135,7 @@ def test_a_command_without_a_value_is_taken(estate: make.Estate, people: make.Pe
 
 @pytest.mark.parametrize("metadata", [True, False])
 @pytest.mark.parametrize("expiration", [None, 4_000_000_000])
-@pytest.mark.parametrize("name", ["system-root", "-dashed"])
+@pytest.mark.parametrize("name", ["system-root", "-dashed", "mail:\u202egpj"])
 def test_the_commands_that_kvops_shows_are_taken(
     estate: make.Estate, people: make.People, name: str, expiration: int | None, metadata: bool
 ) -> None:
