@@ -46,6 +46,10 @@ SETTLED = """Promise.race([
 TOO_WIDE = """[...document.querySelectorAll('.table-responsive')]
     .filter(one => one.clientWidth && one.scrollWidth > one.clientWidth + 1).map(one => one.ariaLabel)"""
 """The tables whose last columns are out of sight."""
+MENU_AWAY = """[...document.querySelectorAll(".sidebar")].filter(one => one.checkVisibility()).some(one =>
+    Math.abs(one.getBoundingClientRect().top - document.querySelector(".shell-head").getBoundingClientRect().bottom) > 1
+)"""
+"""Whether the menu beside the page, where there is one, does not stand below the head."""
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The rules of axe that depend on colours."""
 EACH_COLOUR_ONCE = """() => {
@@ -356,7 +360,7 @@ def _violations(page: Page, look: str) -> list[dict[str, Any]]:
 
 
 def _scrolled(page: Page) -> Iterator[str]:
-    """The band stays at the top, and long names break in Japanese too, where words are kept together.
+    """The band and the menu stay where they are, and long names break in Japanese too, where words are kept together.
 
     The page is then as it was, for its next look.
     """
@@ -365,6 +369,8 @@ def _scrolled(page: Page) -> Iterator[str]:
     band = page.locator(".env-band")
     if band.count() and page.evaluate("document.querySelector('.env-band').getBoundingClientRect().top"):
         yield "loses its band when it is scrolled"
+    if page.evaluate(MENU_AWAY):
+        yield "loses its menu when it is scrolled"
     page.evaluate("document.documentElement.lang = 'ja'")
     if page.evaluate(WIDE):
         yield "is wider than the window in Japanese"

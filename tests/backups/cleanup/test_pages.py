@@ -399,7 +399,7 @@ def test_a_stage_shows_its_evidence(operator: Client, people: make.People, reque
     for digest in (stage.names_sha256, stage.scope_digest, stage.approval and stage.approval.digest):
         assert f">{digest}</code>" in page
     assert "median" in page
-    assert f"?subject=stage:{stage.pk}" in page
+    assert f"/audit/?subject=stage:{stage.pk}&amp;tree=on" in page
     assert "Opened the pages, all well" in page
 
 

@@ -9,7 +9,7 @@ from django.test import Client
 from audit.actions import Action
 from audit.models import Entry
 from backups.history import deleted_keys
-from backups.models import CleanupRequest, CleanupStage, Restore
+from backups.models import CleanupChunk, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.inventory import browse, scan as inventory_scan, value as key_value
@@ -65,7 +65,9 @@ def test_the_page_of_a_deleted_key_says_who_deleted_it_and_from_where_it_comes_b
     if scanned_since:
         cleanup_helpers.scan(estate.qa)
     text = page(operator, KEY, name=NAME)
-    assert "KVOps deleted this key." in text
+    at = CleanupChunk.objects.get(stage=stage).intended_at
+    assert re.search(rf'KVOps deleted this key\. <time [^>]*datetime="{re.escape(at.isoformat())}"', text)
+    assert 'href="/audit/?key=master%3Aa%3A1"' in text
     assert (
         "Started by Operator &lt;operator@example.com&gt;, approved by Reviewer &lt;reviewer@example.com&gt;." in text
     )

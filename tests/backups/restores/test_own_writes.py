@@ -6,7 +6,7 @@ from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
 from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.inventory import unexplained as unexplained_deletions
+from kvops.inventory import families as key_families, unexplained as unexplained_deletions
 from kvops.models import Family, Scan
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -63,6 +63,16 @@ def test_what_a_restore_wrote_is_no_unexpected_key(
     forgotten(estate)
     estate.put(estate.qa, cleanup_helpers.NAMES[1])
     assert found(estate) == [cleanup_helpers.NAMES[1]]
+
+
+def test_what_a_restore_wrote_is_in_the_inventory_and_counted_at_once(
+    estate: make.Estate, people: make.People, emptied: CleanupStage
+) -> None:
+    assert emptied.generation is not None
+    assert not estate.qa.key_set.exists()
+    restore_helpers.done(emptied.generation, people, names=[NAME])
+    assert list(estate.qa.key_set.values_list("name", "family__pattern")) == [(NAME, "master:")]
+    assert [row.keys for row in key_families.keys_by_family(estate.qa)] == [1]
 
 
 @pytest.mark.usefixtures("no_lag")

@@ -420,7 +420,9 @@ def test_the_whole_way_on_the_pages(estate: make.Estate, people: make.People) ->
     operator.post(f"/retention/prunes/{prune.pk}/start", {"confirm": "backups"})
     make.work()
     assert status(old) == "deleted"
-    assert "Deleted" in operator.get(f"/retention/prunes/{prune.pk}/").text
+    page = operator.get(f"/retention/prunes/{prune.pk}/").text
+    assert "Deleted" in page
+    assert f"/audit/?subject=prune:{prune.pk}&amp;tree=on" in page
 
 
 def test_a_deleted_backup_is_no_backup_that_holds_a_key(estate: make.Estate, people: make.People) -> None:

@@ -88,6 +88,12 @@ def test_a_name_writes_no_lines_of_its_own_into_a_title(people: make.People) -> 
     assert "Backup of a[U+000A]Approved.[U+202E]" in sent.subject
 
 
+def test_a_name_writes_no_lines_of_its_own_into_a_channel(qa: Environment, slack: FakeSlack) -> None:
+    post(qa, lines=[say("Object: %(key)s", key="a\nApproved by the reviewer.\u202e")])
+    outbox.deliver(only().pk)
+    assert "a[U+000A]Approved by the reviewer.[U+202E]" in str(slack.taken)
+
+
 def deliver() -> None:
     """A round of the sweep and of a worker, whenever the messages are due."""
     Notification.objects.filter(state=State.WAITING).update(next_at=Now())

@@ -13,6 +13,7 @@ from kvops.subjects import tree as subject_tree
 from kvops.subjects.kinds import KINDS
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.backups.retention import requesting
 from tests.signing import signed_in
 
@@ -58,6 +59,17 @@ def test_a_clean_up_shows_the_steps_of_all_its_parts(estate: make.Estate, people
     scans = {f"run:{pk}" for pk in Run.objects.filter(kind=Run.Kind.SCAN).values_list("pk", flat=True)}
     missed = {entry.subject for entry in Entry.objects.all()} - {entry.subject for entry in shown}
     assert missed - scans == {"environment:qa"}  # the protection of the bucket
+
+
+def test_a_restore_shows_the_steps_of_its_run_and_its_approval(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    backup = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.wipe(estate, estate.qa, cleanup_helpers.NAMES[0])
+    restore = restore_helpers.done(backup, people)
+    found = subject_tree.under(f"restore:{restore.pk}").subjects
+    assert {f"restore:{restore.pk}", f"run:{restore.run_id}", f"approval:{restore.approval_id}"} <= set(found)
+    page = signed_in(people.auditor).get(f"/restores/{restore.pk}/").text
+    assert f"/audit/?subject=restore:{restore.pk}&amp;tree=on" in page
 
 
 def test_a_backup_of_a_list_that_was_fixed_again_belongs_to_its_stage(estate: make.Estate, people: make.People) -> None:
