@@ -276,7 +276,7 @@ class CleanupStage(models.Model):
     def shown_state(self) -> str:
         """The state as pages show it: what a restore brings back, or nobody deleted, is not gone.
 
-        After production's first keys it is `awaits_person` until a person goes on.
+        A deletion that does not work now says why: it waits for a person after production's first keys, or stopped.
         """
         for restores, word in ((self.undos, "undone"), (self.restores, "restored")):
             if any(restore.state == "done" and restore.written for restore in restores.all()):
@@ -286,8 +286,9 @@ class CleanupStage(models.Model):
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
         run = self.run if self.state == self.State.DELETING else None
-        paused = run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits")
-        return "awaits_person" if paused else self.state
+        if run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits"):
+            return "awaits_person"
+        return f"deletion_{run.state}" if run is not None and run.state in {"stopped", "failed"} else self.state
 
     @property
     def shown_returned_because(self) -> str:

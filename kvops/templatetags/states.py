@@ -43,6 +43,8 @@ LOOKS: dict[str, Look] = {
     "approved": Look(_("Approved"), *_GOOD),
     "deleting": Look(_("Deleting"), "red", "loader-circle"),
     "awaits_person": Look(_("Waits for a person"), *_WAITS),
+    "deletion_stopped": Look(_("Deletion stopped"), "orange", "octagon-pause"),
+    "deletion_failed": Look(_("Deletion failed"), *_BAD),
     "deleted": Look(_("Deleted"), *_GONE),
     "confirmed": Look(_("Confirmed gone"), *_PROVEN),
     "accepted": Look(_("Accepted"), "green", "badge-check"),

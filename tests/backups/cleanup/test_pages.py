@@ -283,8 +283,10 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     run = cleanup_helpers.started(request_, people)
     run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    stage = cleanup_helpers.stage_of(request_)
-    assert f"Stop here, keep all {stage.names} keys" in shown(operator, f"/cleanup/{request_.pk}/")
+    stage, page = cleanup_helpers.stage_of(request_), shown(operator, f"/cleanup/{request_.pk}/")
+    assert f"Stop here, keep all {stage.names} keys" in page
+    assert "Deletion stopped" in page
+    assert "loader-circle" not in page
     post(operator, stage, "end-early")
     make.work()
     stage.refresh_from_db()

@@ -472,6 +472,8 @@ def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: mak
     delete(stage, people)
     run = run_of(stage)
     assert (run.state, run.error_code, sent(estate)) == (Run.State.FAILED, "differences", [])
+    stage.refresh_from_db()
+    assert stage.shown_state == "deletion_failed"
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'No. 1' WHERE id = '1' AND type = 'a'")
     database.commit()
