@@ -107,11 +107,13 @@ class Plugin:
         return True
 
     def _reached_by(self, item: pytest.Item) -> list[Mutant]:
-        """The mutants left that the test's own lines reach and that it was not tried on."""
+        """The mutants left that the test's own lines reach, that it was not tried on, and that are not put off."""
         return [
             mutant
             for mutant in self._left
-            if (mutant, item) not in self._tried and True in self._reached[self._codes[mutant]].get(item, ())
+            if (mutant, item) not in self._tried
+            and (mutant, item) not in self._put_off
+            and True in self._reached[self._codes[mutant]].get(item, ())
         ]
 
     def _in_fork_of(self, item: pytest.Item) -> bool:
