@@ -112,7 +112,8 @@ class FilterForm(forms.Form):
         assert isinstance(actor, forms.ChoiceField)  # noqa: S101  (for the type checker)
         assert isinstance(environment, forms.ChoiceField)  # noqa: S101
         actor.choices = _grouped(actors, str(data.get("actor") or ""))
-        environment.choices = [("", _("All environments")), *((slug, slug) for slug in environments)]
+        shown = [(one, self.names.get(one, one)) for one in environments]
+        environment.choices = [("", _("All environments")), *shown]
 
     def entries(self) -> EntryQuerySet:
         """The entries that match the filters, newest first. If a filter is invalid, no entries."""
@@ -136,6 +137,11 @@ class FilterForm(forms.Form):
         if chosen["until"]:
             found = found.until(_midnight(chosen["until"] + timedelta(days=1)))
         return found
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The shown names of the environments there are now. A former one has none."""
+        return known().environments()
 
     @property
     def reads_everything(self) -> bool:

@@ -39,6 +39,9 @@ class Subjects(Protocol):
     def of_key(self, name: str) -> Tree:
         """Everything about a key."""
 
+    def environments(self) -> Mapping[str, str]:
+        """The shown name of each environment there is now, by the name that entries have."""
+
     def typed(self, text: str) -> str:
         """The name of a key that a person typed."""
 

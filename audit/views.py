@@ -76,6 +76,7 @@ def entry(request: HttpRequest, seq: int) -> HttpResponse:
     context = {
         "entry": found,
         "titles": titles,
+        "environments": known().environments(),
         "recorded": found.subject_label if told != found.subject_label else "",
         "details": json.dumps(found.details, ensure_ascii=False, indent=2, sort_keys=True),
         "prev_hash": bytes(found.prev_hash).hex(),

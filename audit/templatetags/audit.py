@@ -17,6 +17,12 @@ def subject_title(entry: Entry, titles: Mapping[str, str]) -> str:
 
 
 @register.filter
+def environment_name(environment: str, names: Mapping[str, str]) -> str:
+    """The shown name of an environment. A former one is shown as entries spell it."""
+    return names.get(environment, environment)
+
+
+@register.filter
 def subject_url(subject: str) -> str:
     """The address of a subject such as ``run:5``; empty for one without a page."""
     return known().address(subject)

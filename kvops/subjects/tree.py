@@ -18,6 +18,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from kvops import names
+from kvops.models import Environment
 from kvops.subjects.kinds import KINDS
 
 MOST = 2_000
@@ -70,6 +71,11 @@ def titles(subjects: Iterable[str]) -> dict[str, str]:
         if (function := KINDS[kind].titled)
         for key, title in import_string(function)(some).items()
     }
+
+
+def environments() -> dict[str, str]:
+    """The shown name of each environment by its slug, which is its name in entries."""
+    return dict(Environment.objects.values_list("slug", "name"))
 
 
 def under(subject: str) -> SubjectTree:

@@ -1,6 +1,7 @@
 """The record as people read it."""
 
 import json
+import re
 from datetime import UTC, datetime
 from io import StringIO
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from audit.forms import FilterForm
 from audit.models import Entry
 from audit.templatetags.audit import subject_url
 from kvops.models.people import Person, Role, RoleGrant, User
+from tests import make
 from tests.audit.make import sql, triggers_off, write
 
 pytestmark = pytest.mark.django_db
@@ -218,6 +220,18 @@ def test_the_environments_of_the_log_are_offered_also_the_former_ones(reader: Cl
     assert offered == [("former", "former"), ("prod", "prod")]
     assert shown(reader, "?environment=prod") == [1]
     assert shown(reader, "?environment=former") == [2]
+
+
+def test_an_environment_is_offered_and_shown_by_its_name(reader: Client, estate: make.Estate) -> None:
+    write(environment="former")
+    write(environment="qa")
+    choices = dict(FilterForm({}).fields["environment"].choices)  # type: ignore[attr-defined]
+    assert (choices["qa"], choices["former"]) == ("QA", "former")
+    newest, *_older = shown(reader, "?environment=qa")
+    assert newest == Entry.objects.latest("seq").seq
+    pages = [reader.get(address).content.decode() for address in ("/audit/?environment=qa", f"/audit/{newest}/")]
+    assert all(re.search(r"<(td|div)[^>]*>QA</\1>", page) for page in pages)
+    assert not any(re.search(r"<(td|div)[^>]*>qa</\1>", page) for page in pages)
 
 
 # Folding
