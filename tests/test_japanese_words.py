@@ -48,6 +48,36 @@ WORDS = [
     ("4 眼", "4眼原則"),
 ]
 """What no translation says, as a pattern, and what it says instead."""
+MEANINGS = {
+    ("", "never"): "なし",
+    ("backup", "never"): "なし",
+    ("check", "never"): "未実施",
+    ("expiration", "never"): "期限なし",
+    ("", "Next"): "次へ",
+    ("due time", "Next"): "次回",
+    ("what to do", "Next"): "次の操作",
+    ("", "Event"): "通知内容",
+    ("history", "Event"): "出来事",
+}
+"""An English word of several meanings, each with the context that tells it, and the Japanese word for it."""
+BROKEN = r"世代(され|し)|ます。?されます|(\S{2,})\2されます"
+"""What a word leaves behind that was replaced within another one."""
+DATES = {"Y-m-d", "Y-m-d H:i", "Y-m-d H:i:s", "m-d", "Y-m", "H:i", "H:i:s"}
+"""The forms of dates and times that people read, as templates write them."""
+MACHINES = {
+    "Y-m-d H:i:s T": "a time with its zone",
+    "Y-m-d H:i Z": "a time with its zone",
+    "Y-m-d H:i:s Z": "a time with its zone",
+    "U": "the clock of the page, for its script",
+    "Y-m-dTH:i:s": "a field for a time",
+    "Y-m-dTH:i": "a field for a time",
+    "Y-m-dTH:i:sZ": "the script of a Worker",
+    "YmdTHis.fZ": "the name of an object",
+    "Ymd": "the name of an object",
+    "Ymd-His": "the name of an object",
+    "YmdHis": "the number of a message",
+}
+"""Other forms, each with its reason."""
 KEPT = {"Rolled-back database accepted", "Warning"}
 """A database that was rolled back is 受け入れ, which is no acceptance of a change; a warning of the page is none."""
 SAME = {
@@ -107,6 +137,34 @@ def buttons() -> set[str]:
 @pytest.mark.parametrize(("wrong", "right"), WORDS)
 def test_a_concept_has_one_word(wrong: str, right: str) -> None:
     assert [(text, right) for msgid, text in said() if re.search(wrong, text) and msgid not in KEPT] == []
+
+
+def test_a_word_of_several_meanings_has_a_translation_for_each() -> None:
+    found = messages(CATALOGUE.read_text("utf-8"))
+    assert {word: found.get(word) for word in MEANINGS} == {word: [text] for word, text in MEANINGS.items()}
+    words = {msgid for _context, msgid in MEANINGS}
+    assert {word for word in found if word[1] in words} == set(MEANINGS)
+
+
+def test_no_translation_is_damaged_by_a_replacement() -> None:
+    assert all(re.search(BROKEN, one) for one in ("バックアップ世代されます", "作成します。されます", "作成作成されます"))
+    assert [text for _msgid, text in said() if re.search(BROKEN, text)] == []
+
+
+def test_dates_have_one_form() -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "templates").rglob("*.*")]
+    written = {form for page in pages for form in re.findall(r'(?:\|(?:date|time):|{% now )"([^"]*)"', page)}
+    bare = [line for page in pages for line in re.findall(r".*\|(?:date|time|naturaltime|naturalday)\b(?!:\").*", page)]
+    assert bare == []
+    assert written | in_code() == DATES | set(MACHINES)
+
+
+def in_code() -> set[str]:
+    """The forms of dates and times in the code, as templates write them."""
+    several = re.compile(r"%[YymbBdHIMSp](?:[-:./, T]*%[YymbBdjHIMSpfzZ])+Z?")
+    code = [file.read_text("utf-8") for app in ("audit", "kvops", "backups") for file in (ROOT / app).rglob("*.py")]
+    forms = {form for text in code for form in several.findall(text)}
+    return {form.replace("%M", "i").replace("%S", "s").replace("%", "") for form in forms}
 
 
 def test_an_alarm_is_never_called_a_warning() -> None:

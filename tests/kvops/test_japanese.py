@@ -51,6 +51,18 @@ def pages(world: DoorsWorld, people: make.People) -> dict[str, str]:
     }
 
 
+def test_a_heading_says_the_meaning_that_it_has(world: DoorsWorld, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    browser.cookies["django_language"] = "ja"
+    heads = {}
+    for page in ("/schedules/", "/backups/history/", "/notifications/"):
+        text = browser.get(page).content.decode()
+        heads[page] = {one.strip() for one in re.findall(r"<(?:th|label)\b[^>]*>([^<]*)", text)}
+    assert heads["/schedules/"] & {"次回", "次へ", "次の操作"} == {"次回"}
+    assert heads["/backups/history/"] & {"出来事", "通知内容"} == {"出来事"}
+    assert heads["/notifications/"] & {"出来事", "通知内容"} == {"通知内容"}
+
+
 def test_every_page_is_in_japanese(pages: dict[str, str]) -> None:
     whole = {name: page for name, page in pages.items() if "<html" in page}
     assert len(whole) > 20
