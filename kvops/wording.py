@@ -132,9 +132,14 @@ def counted(sentence: str, *numbers: int) -> str:
     return sentence % {place: f"{number:,}" for place, number in zip(_PLACES, numbers, strict=False)}
 
 
+def several(number: int, thing: str) -> str:
+    """A number of things in English, for commands and stored titles."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def keys_of(number: int) -> str:
-    """A number of keys in English, for commands and stored titles."""
-    return f"{number:,} key{'' if number == 1 else 's'}"
+    """A number of keys in English."""
+    return several(number, "key")
 
 
 def said(stored: str) -> str:

@@ -147,7 +147,8 @@ def test_a_word_of_several_meanings_has_a_translation_for_each() -> None:
 
 
 def test_no_translation_is_damaged_by_a_replacement() -> None:
-    assert all(re.search(BROKEN, one) for one in ("バックアップ世代されます", "作成します。されます", "作成作成されます"))
+    damaged = ("バックアップ世代されます", "作成します。されます", "作成作成されます")
+    assert all(re.search(BROKEN, text) for text in damaged)
     assert [text for _msgid, text in said() if re.search(BROKEN, text)] == []
 
 

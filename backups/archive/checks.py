@@ -63,11 +63,12 @@ def check_part(
     problems.unless(sha256(digests).hexdigest() == part.digests_sha256, _("The digests object is not the one written."))
     problems.unless(
         read.size == part.size,
-        _("The object has %(size)s bytes, %(written)s were written.", size=read.size, written=part.size),
+        _("Bytes of the object: %(size)s, written: %(written)s.", size=read.size, written=part.size),
     )
     problems.unless(read.sha256() == part.sha256, _("The SHA-256 of the object is not the one in the manifest."))
     problems.unless(
-        keys == part.keys, _("%(keys)s entries could be read, %(written)s were written.", keys=keys, written=part.keys)
+        keys == part.keys,
+        _("Entries that could be read: %(keys)s, written: %(written)s.", keys=keys, written=part.keys),
     )
     problems.unless(root.hexdigest() == part.digest_root, _("The digest root is not the one computed from KV."))
     return PartCheck(keys, read.size, read.sha256(), root.hexdigest(), problems.listed())

@@ -181,7 +181,7 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     found = StagedObject.objects.filter(run=run).count()
     if found != staged:
         raise ListingMismatch(
-            _("%(staged)s objects were listed, but %(found)s are on the stage.", staged=staged, found=found)
+            _("Objects that were listed: %(staged)s, on the stage: %(found)s.", staged=staged, found=found)
         )
     with connection.cursor() as cursor:
         for statement in (_SEEN, _NEW, _NOT_SEEN, _FORGOTTEN, _GONE):

@@ -256,8 +256,8 @@ def check_finished(run: Run) -> None:
 
 def _differences(check: Check) -> str:
     sentence = _(
-        "The check found %(count)s differences with D1. Correct D1 and check again; or correct KV, scan it and fix the "
-        "list of keys again."
+        "The check found differences with D1: %(count)s. Correct D1 and check again; or correct KV, scan it and fix "
+        "the list of keys again."
     )
     return say(sentence, count=check.differences)
 

@@ -262,9 +262,9 @@ def _proof(stage: CleanupStage) -> list[str]:
     if not stage.names or stage.deleted == stage.names:
         found = [_("Listed twice without them")]
     elif stage.deleted:
-        found = [_("%(deleted)s of %(names)s were deleted, and listed twice without them") % figures]
+        found = [_("Deleted: %(deleted)s of %(names)s, and gone from two listings") % figures]
     else:
-        found = [_("%(deleted)s of %(names)s were deleted, so nothing is proven gone") % figures]
+        found = [_("Deleted: %(deleted)s of %(names)s, so nothing is proven gone") % figures]
     if stage.others:
         other = ngettext(
             "%(n)s key that is not of this clean-up is left under the prefix",

@@ -20,7 +20,7 @@ from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role, Schedule
 from kvops.schedules import cron
 from kvops.schedules.jobs import JOBS
-from kvops.wording import say
+from kvops.wording import say, several
 
 if TYPE_CHECKING:
     from audit.chain import JSON
@@ -104,7 +104,7 @@ def ask(clearing: Clearing, *, days: int, by: Person) -> ApprovalRequest:
         return approval_gate.submit(
             rules.KIND,
             subject=clearing.subject,
-            title=f"Clear {clearing} by a schedule for {days} days",
+            title=f"Clear {clearing} by a schedule for {several(days, 'day')}",
             evidence=rules.clearing_rule(clearing, until=until),
             requester=by,
             environment=clearing.namespace.environment,

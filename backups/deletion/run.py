@@ -36,7 +36,7 @@ from kvops.wording import say
 
 State = CleanupChunk.State
 _DIFFERENT = _(
-    "Check %(check)s, right before deleting, found %(differences)s differences with D1. %(nothing)s Correct them and "
+    "Check %(check)s, right before deleting, found differences with D1: %(differences)s. %(nothing)s Correct them and "
     "try again."
 )
 

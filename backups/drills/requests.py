@@ -23,7 +23,7 @@ from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
-from kvops.wording import moment, say
+from kvops.wording import moment, say, several
 
 FORMAT = 1
 KIND = ApprovalRequest.Kind.DRILL
@@ -63,7 +63,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
         return approval_gate.submit(
             KIND,
             subject=_subject(environment),
-            title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
+            title=f"Restore drills in {environment.name} {scratch.title} for {several(days, 'day')}",
             evidence=drill_rule(scratch, cap=cap, until=until),
             requester=by,
             environment=environment,

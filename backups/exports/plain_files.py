@@ -166,7 +166,7 @@ def _list_one(namespace: Namespace, prefix: str, reader: KvReader, names: "_Name
         if page.unencodable:
             raise BackupRefused(
                 _(
-                    "%(count)s names under %(prefix)s* have no UTF-8 form: no file can hold them.",
+                    "No file can hold a name without a UTF-8 form. Such names under %(prefix)s*: %(count)s.",
                     count=page.unencodable,
                     prefix=prefix,
                 ),

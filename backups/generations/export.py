@@ -266,13 +266,13 @@ def gone(name: Name) -> Outcome:
 def _missing(vanished: int, generation: Generation) -> str:
     if not vanished:
         return ""
-    said = _("%(keys)s listed keys are not in the backup: they vanished, or their names cannot be stored.")
+    said = _("Listed keys that are not in the backup: %(keys)s. They vanished, or their names cannot be stored.")
     unreadable = generation.entries.filter(outcome=Outcome.UNREADABLE)
     if not (count := unreadable.count()):
         return say(said, keys=vanished)
     said = _(
-        "%(keys)s listed keys are not in the backup. Of these, %(count)s could not be read: their values must be read "
-        "singly, and Cloudflare refuses a request with such a name in its address, as %(name)s."
+        "Listed keys that are not in the backup: %(keys)s. Of these, unreadable: %(count)s. Such a value must "
+        "be read singly, and Cloudflare refuses a request with such a name in its address, as %(name)s."
     )
     return say(said, keys=vanished, count=count, name=repr(unreadable[0].name))
 

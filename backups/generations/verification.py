@@ -128,7 +128,7 @@ class StoredBackup:
                     raise NotAsWritten(_("%(key)s holds an entry that KV did not return.", key=part.key))
         if expected:
             raise NotAsWritten(
-                _("Part %(number)s lacks %(count)s entries that KV returned.", number=number, count=len(expected))
+                _("Part %(number)s lacks entries that KV returned: %(count)s.", number=number, count=len(expected))
             )
         return sum(part.keys for part in parts)
 
@@ -150,7 +150,7 @@ class StoredBackup:
         if kept != document.counts.keys:
             raise NotAsWritten(
                 _(
-                    "The manifest counts %(counted)s keys, KV returned %(kept)s.",
+                    "Keys in the manifest: %(counted)s, returned by KV: %(kept)s.",
                     counted=document.counts.keys,
                     kept=kept,
                 )

@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -85,7 +85,11 @@ def _rows(request: HttpRequest, check: Check, missing: int) -> Iterator[list[web
     for one in DifferenceFilter(request.GET, check=check).differences().iterator(2_000):
         yield [one.name, one.row, one.kind, one.field]
     if missing > 0 and request.GET.get("format") != "json":  # JSON says it in its head
-        sentence = _("%(n)s more differences were counted and not kept by name.")
+        sentence = ngettext(
+            "%(n)s more difference was counted and not kept by name.",
+            "%(n)s more differences were counted and not kept by name.",
+            missing,
+        )
         yield [sentence % {"n": spelled(missing)}, "", NOT_KEPT, ""]
 
 

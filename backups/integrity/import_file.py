@@ -260,8 +260,8 @@ class _Writer:
 
     def _end(self) -> list[str]:
         figures = {"inserts": self.inserted, "updates": self.updated, "left_out": self.left_out}
-        masked = say(_("%(n)s keys are settings or unclassified and left out."), n=self.plan.masked)
-        sentence = _("Complete: %(inserts)s inserts, %(updates)s updates, %(left_out)s left out.")
+        masked = say(_("Keys left out, because they are settings or unclassified: %(n)s."), n=self.plan.masked)
+        sentence = _("Complete. Inserts: %(inserts)s, updates: %(updates)s, left out: %(left_out)s.")
         return [*([masked] if self.plan.masked else []), say(sentence, **figures)]
 
 

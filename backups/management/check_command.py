@@ -22,6 +22,7 @@ from backups.integrity import start as check_start
 from backups.models import Check, Dataset
 from kvops.models import Environment, Run
 from kvops.runs import driver as run_driver
+from kvops.wording import several
 
 MAX_DETAILS = 100
 
@@ -66,7 +67,8 @@ class VerifyCommand(BaseCommand):
                 self.stdout.write(_in_words(check))
         if differences := sum(check.differences for check in checks):
             raise CommandError(
-                f"{differences} differences. Delete nothing: find the cause, export and load again, and verify again."
+                f"{several(differences, 'difference')}. Delete nothing: find the cause, export and load again, and "
+                "verify again."
             )
 
     def _compare(self, environment: Environment, dataset: Dataset, path: Path) -> Check:
@@ -77,7 +79,7 @@ class VerifyCommand(BaseCommand):
         run = check.run
         for run in run_driver.drive_to_the_end(check.run):
             if self.stderr.isatty():
-                self.stderr.write(f"{dataset.name}: {run.done} rows read. {run.note}")
+                self.stderr.write(f"{dataset.name}: {several(run.done, 'row')} read. {run.note}")
         if run.state != Run.State.SUCCEEDED:
             raise CommandError(f"{dataset.name} could not be compared: {run.error or run.get_state_display()}")
         return Check.objects.select_related("dataset").get(pk=check.pk)
@@ -98,7 +100,8 @@ def _facts(check: Check) -> dict[str, object]:
 
 
 def _in_words(check: Check) -> str:
-    lines = [f"{check.dataset.name}: {check.keys} in the file, {check.rows} in D1, {check.differences} differences."]
+    differing = several(check.differences, "difference")
+    lines = [f"{check.dataset.name}: {check.keys} in the file, {check.rows} in D1, {differing}."]
     found = check.found.order_by("name", "row", "kind", "field")[:MAX_DETAILS]
     lines += [f"  {each.name} {each.row}".rstrip() + f": {each.label} {each.field}".rstrip() for each in found]
     if check.differences > len(found):

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Person, Run
-from kvops.wording import spoken, stored
+from kvops.wording import several, spoken, stored
 
 
 class PinQuerySet(models.QuerySet["Pin"]):
@@ -112,7 +112,7 @@ class PruneRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.environment.slug}: {self.generations} backups"
+        return f"{self.environment.slug}: {several(self.generations, 'backup')}"
 
     @property
     def shown_ended_because(self) -> str:

@@ -131,7 +131,9 @@ class ProbeReport:
             yield f"            seen: {one.seen}"
             if one.consequence:
                 yield f"            consequence: {one.consequence}"
-        yield ", ".join(f"{number} {state}" for state, number in self.counts().items()) + f"; {self.requests} requests."
+        yield (
+            ", ".join(f"{number} {state}" for state, number in self.counts().items()) + f"; requests: {self.requests}."
+        )
         if self.left:
             yield f"Left behind under {self.prefix}: {', '.join(map(repr, self.left))}"
             yield f"Remove them: repeat the command with --clean {self.prefix}"

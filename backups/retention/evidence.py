@@ -6,6 +6,7 @@ from backups import policy
 from backups.models import Generation, PruneEntry, PruneRequest
 from kvops.approvals import evidence
 from kvops.models import Environment
+from kvops.wording import several
 
 FORMAT = 1
 """The version of the rules that derive this evidence; it is part of the digest."""
@@ -13,7 +14,7 @@ FORMAT = 1
 
 def title(environment: Environment, generations: int) -> str:
     """The title of a prune request in lists."""
-    return f"Delete {generations} expired backups of {environment.name}"
+    return f"Delete {several(generations, 'expired backup')} of {environment.name}"
 
 
 def build(prune: PruneRequest) -> dict[str, object]:

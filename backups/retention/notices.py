@@ -116,7 +116,10 @@ def _late(family: Family, backup: NewestBackup) -> None:
             else _("The backup of %(what)s is overdue")
         )
     last = say(_("The newest verified backup is from %(date)s."), date=moment(newest.started_at)) if newest else ""
-    expected = say(_("A backup is expected every %(hours)s hours."), hours=family.interval_hours)
+    every = _("A backup is expected every %(hours)s hours.")
+    if family.interval_hours == 1:
+        every = _("A backup is expected every hour.")
+    expected = say(every, hours=family.interval_hours)
     outbox.post(
         NotificationEvent.GENERATION_LATE if backup.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
         subject=f"family:{family.pk}",

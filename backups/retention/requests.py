@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import emergency
-from kvops.wording import Words, columns, say
+from kvops.wording import Words, columns, say, several
 
 State = PruneRequest.State
 CAP = 50
@@ -162,7 +162,7 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
         PRUNES.insist_operator(by)
         digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
-            label = f"{mine.environment.r2_bucket}: {mine.generations} backups"
+            label = f"{mine.environment.r2_bucket}: {several(mine.generations, 'backup')}"
             return PRUNES.claim_and_run(
                 mine, mine.approval, digest=digest, label=label, total=mine.objects_total, by=by
             )

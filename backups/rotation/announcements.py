@@ -66,5 +66,7 @@ def _title(state: RotationState, number: int) -> str | Promise:
 
 def _line(value: ValueAge) -> str:
     due = f"{value.due_at:%Y-%m-%d}" if value.due_at else ""
-    return say(_("%(key)s: due on %(date)s, unchanged for %(days)s days."), key=visible(value.name), date=due,
-               days=value.days)  # fmt: skip
+    sentence = _("%(key)s: due on %(date)s, unchanged for %(days)s days.")
+    if value.days == 1:
+        sentence = _("%(key)s: due on %(date)s, unchanged for %(days)s day.")
+    return say(sentence, key=visible(value.name), date=due, days=value.days)

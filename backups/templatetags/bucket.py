@@ -6,7 +6,7 @@ from django import template
 from django.conf import settings
 from django.urls import reverse
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, ngettext
 
 from audit.folding import FoldedLine
 from backups.bucket import access as bucket_access, protection as bucket_protection, reconcile as bucket_reconcile
@@ -143,4 +143,4 @@ def lasts(rule: LockRule) -> str:
     if rule.date:
         return _("until %(date)s") % {"date": rule.date[:10]}
     days = number_format((rule.seconds or 0) / 86_400, 0 if (rule.seconds or 0) % 86_400 == 0 else 1)
-    return _("%(days)s days each") % {"days": days}
+    return ngettext("%(days)s day each", "%(days)s days each", 1 if rule.seconds == 86_400 else 2) % {"days": days}

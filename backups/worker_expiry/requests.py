@@ -18,7 +18,7 @@ from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role
 from kvops.schedules import cron as crons
-from kvops.wording import say
+from kvops.wording import say, several
 
 OPEN = (ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED)
 APART = timedelta(hours=1)
@@ -70,7 +70,7 @@ def ask(rule: WorkerRule, *, days: int, by: Person) -> ApprovalRequest:
         return approval_gate.submit(
             rules.KIND,
             subject=rule.subject,
-            title=f"Give expirations to {rule} by a Worker for {days} days",
+            title=f"Give expirations to {rule} by a Worker for {several(days, 'day')}",
             evidence=rules.worker_rule(rule, until=until),
             requester=by,
             environment=rule.namespace.environment,

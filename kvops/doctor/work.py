@@ -67,7 +67,7 @@ def people(_examined: Examined) -> Iterator[Diagnosis]:
     failed = Notification.objects.filter(state=Notification.State.FAILED).count()
     if failed:
         sentence = _(
-            "%(count)s notifications were not delivered. Read why on the page Notifications, and send them again."
+            "Notifications that were not delivered: %(count)s. Read why on the page Notifications, and send them again."
         )
         yield wrong(_("Notifications"), say(sentence, count=failed))
     elif Notification.objects.filter(state=Notification.State.DELIVERED).exists():

@@ -86,6 +86,8 @@ class Selection:
             yield say(sentence, member=self.member, value=self.equals)
         if self.older_hours:
             sentence = _("only keys whose metadata has a time “%(member)s” that is older than %(hours)s hours")
+            if self.older_hours == 1:
+                sentence = _("only keys whose metadata has a time “%(member)s” that is older than %(hours)s hour")
             yield say(sentence, member=self.member, hours=self.older_hours)
 
 

@@ -15,6 +15,7 @@ from kvops.models import Environment
 from kvops.references import store as reference_store, wrangler_files
 from kvops.references.report import Report
 from kvops.references.wrangler_files import WranglerFiles
+from kvops.wording import several
 
 
 class SearchCommand(BaseCommand):
@@ -72,11 +73,11 @@ class SearchCommand(BaseCommand):
             self.stdout.write(json.dumps({**facts, "search": None, "stored": False, "output": None, **more}))
             return
         self.stdout.write(
-            f"{environment.slug}: {len(report.hits):,} hits in {report.files:,} files ({hits['certain']:,} certain, "
-            f"{hits['possible']:,} possible, {hits['unknown']:,} that cannot be told)"
+            f"{environment.slug}: {several(len(report.hits), 'hit')} in {several(report.files, 'file')} "
+            f"({hits['certain']:,} certain, {hits['possible']:,} possible, {hits['unknown']:,} that cannot be told)"
         )
         if report.unparsed:
-            self.stdout.write(f"  {len(report.unparsed):,} files could not be parsed: look into them by hand")
+            self.stdout.write(f"  files that could not be parsed: {len(report.unparsed):,}; look into them by hand")
         self.stdout.write(f"  {sentence}")
         for line in _lines(files, environment.slug) if files else ():
             self.stdout.write(line)

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from kvops import timing
 from kvops.models import Notification
 from kvops.supervision import heartbeats
+from kvops.wording import several
 
 
 def missing() -> list[str]:
@@ -18,4 +19,6 @@ def _undelivered() -> list[str]:
     """The sentence about an outbox that nobody empties. A failed message is a person's business."""
     waiting = Notification.objects.filter(state__in=[Notification.State.WAITING, Notification.State.SENDING])
     late = waiting.filter(created_at__lt=Now() - timedelta(seconds=timing.OUTBOX_LATE)).count()
-    return [f"The outbox has {late} messages older than {timing.OUTBOX_LATE / 60:.0f} minutes."] if late else []
+    return (
+        [f"The outbox has {several(late, 'message')} older than {timing.OUTBOX_LATE / 60:.0f} minutes."] if late else []
+    )

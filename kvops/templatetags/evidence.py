@@ -142,9 +142,9 @@ def _against_d1(shown: Shown) -> EvidenceLine:
     if not check:
         return EvidenceLine(_("No rows in D1"), _("caches and settings are not in D1"), None, details)
     differences = check.get("differences") or 0
-    said = ngettext(
-        "%(keys)s, %(rows)s rows, %(n)s difference", "%(keys)s, %(rows)s rows, %(n)s differences", differences
-    ) % {"keys": _keys(check.get("keys")), "rows": _number(check.get("rows")), "n": _number(differences)}
+    rows = ngettext("%(n)s row", "%(n)s rows", check.get("rows") or 0) % {"n": _number(check.get("rows"))}
+    said = ngettext("%(keys)s, %(rows)s, %(n)s difference", "%(keys)s, %(rows)s, %(n)s differences", differences)
+    said %= {"keys": _keys(check.get("keys")), "rows": rows, "n": _number(differences)}
     fine = check.get("outcome") == "passed" and not differences
     return EvidenceLine(title if fine else _("Differs from D1"), said, fine, details)
 

@@ -117,7 +117,7 @@ def test_a_difference_with_d1_stops_it(
     assert (refused.value.code, str(refused.value)) == (
         "differences",
         (
-            "Check 7, right before deleting, found 2 differences with D1."
+            "Check 7, right before deleting, found differences with D1: 2."
             " Nothing was deleted. Correct them and try again."
         ),
     )
@@ -132,7 +132,7 @@ def test_a_difference_after_something_was_sent_does_not_say_that_nothing_was_del
     with pytest.raises(RunError) as refused:
         mine.begin()
     assert str(refused.value) == (
-        "Check 7, right before deleting, found 2 differences with D1."
+        "Check 7, right before deleting, found differences with D1: 2."
         " Nothing more was deleted. Correct them and try again."
     )
 

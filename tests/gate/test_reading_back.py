@@ -201,7 +201,7 @@ def test_other_recovery_steps_are_refused(backup: Written) -> None:
 def test_entries_that_kv_returned_and_a_part_lacks_are_missing(backup: Written) -> None:
     with gate.past_the_triggers():
         GenerationPart.objects.filter(generation=backup.generation, number=1).update(last_index=2)
-    assert refused(backup) == "Part 1 lacks 1 entries that KV returned."
+    assert refused(backup) == "Part 1 lacks entries that KV returned: 1."
 
 
 @pytest.mark.parametrize("other", [{"digest": b"x" * 32}, {"name": "master:a:0"}])
@@ -240,7 +240,7 @@ def test_a_key_that_kv_returned_and_no_part_is_about_is_missing(backup: Written)
         GenerationEntry.objects.create(
             generation=backup.generation, index=9, name="z", outcome="kept", digest=b"x" * 32, size=2
         )
-    assert refused(backup) == "The manifest counts 3 keys, KV returned 4."
+    assert refused(backup) == "Keys in the manifest: 3, returned by KV: 4."
 
 
 def test_the_lease_is_kept_between_the_chunks(backup: Written) -> None:

@@ -103,7 +103,7 @@ def _check(facts: StageFacts) -> list[SummaryLine]:
             else SummaryLine(fits=False, words=_("Not yet compared with D1"))
         ]
     figures = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
-    words = _("%(keys)s keys and %(rows)s rows of %(name)s: none differs") % figures
+    words = _("No difference with %(name)s. Keys: %(keys)s, rows: %(rows)s") % figures
     return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 

@@ -26,6 +26,7 @@ from backups.models import Generation
 from kvops.cloudflare import CloudflareError
 from kvops.models import Environment
 from kvops.runs import driver as run_driver
+from kvops.wording import several
 
 
 class Command(BaseCommand):
@@ -88,7 +89,7 @@ class Command(BaseCommand):
     def _ask(self, tables: Sequence[TableCount], options: dict[str, Any]) -> None:
         """Show the export; on a terminal, raise CommandError unless the answer is yes."""
         for each in tables:
-            self.stderr.write(f"{each.dataset}: {each.rows} rows of {each.table}")
+            self.stderr.write(f"{each.dataset}: {several(each.rows, 'row')} of {each.table}")
         if options["yes"] or not self.stderr.isatty():
             return
         if input("Back them up? [y/N] ").strip().lower() not in {"y", "yes"}:

@@ -15,7 +15,7 @@ from kvops.environments import apply as environments_apply
 from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Run, Scan
 from kvops.runs import driver as run_driver
-from kvops.wording import keys_of
+from kvops.wording import keys_of, several
 
 
 class Command(BaseCommand):
@@ -64,11 +64,11 @@ class Command(BaseCommand):
             return
         self.stdout.write(
             f"{scan.namespace}: {keys_of(scan.keys)} ({scan.added:,} new, {scan.changed:,} changed, {scan.gone:,} gone)"
-            f" in {scan.calls:,} call{'' if scan.calls == 1 else 's'}"
+            f" in {several(scan.calls, 'call')}"
         )
         for category, keys in categories.items():
             self.stdout.write(f"  {category}: {keys:,}")
         if scan.unstorable:
             self.stdout.write(
-                f"  {scan.unstorable:,} names cannot be worked with (NUL, no UTF-8 form, or a path) and are left out"
+                f"  names left out, which cannot be worked with (NUL, no UTF-8 form, or a path): {scan.unstorable:,}"
             )

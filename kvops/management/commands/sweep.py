@@ -13,6 +13,7 @@ from django.db import close_old_connections
 from kvops import timing
 from kvops.outages import AWAY
 from kvops.supervision import outage, sweep
+from kvops.wording import several
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             if woken := sweep.sweep_once():
-                self.stdout.write(f"woke {woken} runs")
+                self.stdout.write(f"woke {several(woken, 'run')}")
             return
         over = threading.Event()
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
             close_old_connections()
             try:
                 if woken := sweep.sweep_once():
-                    logger.info("Woke %s runs.", woken)
+                    logger.info("Woke %s.", several(woken, "run"))
                 watch.look()
             except AWAY as error:
                 logger.warning("The database does not answer, trying again: %s", error)

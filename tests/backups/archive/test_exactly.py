@@ -396,9 +396,9 @@ def test_a_part_as_written_has_no_problem_and_says_what_was_read() -> None:
     ("change", "said"),
     [
         ({"digests_sha256": "0" * 64}, "The digests object is not the one written."),
-        ({"size": 9}, "The object has {size} bytes, 9 were written."),
+        ({"size": 9}, "Bytes of the object: {size}, written: 9."),
         ({"sha256": "0" * 64}, "The SHA-256 of the object is not the one in the manifest."),
-        ({"keys": 2}, "3 entries could be read, 2 were written."),
+        ({"keys": 2}, "Entries that could be read: 3, written: 2."),
         ({"digest_root": "0" * 64}, "The digest root is not the one computed from KV."),
     ],
 )
@@ -444,7 +444,7 @@ def test_more_lines_than_entries_is_said_once() -> None:
     (body, *_), (_, digests, part) = written(*FOUND[:1]), written(*FOUND)
     assert problems(body, digests, told_of(body, digests, part)) == (
         "The digests list more entries than the object holds.",
-        "1 entries could be read, 3 were written.",
+        "Entries that could be read: 1, written: 3.",
         "The digest root is not the one computed from KV.",
     )
 
@@ -454,7 +454,7 @@ def test_more_entries_than_lines_are_each_named() -> None:
     assert problems(body, digests, told_of(body, digests, part)) == (
         "'b' has no digests.",
         "'c' has no digests.",
-        "3 entries could be read, 1 were written.",
+        "Entries that could be read: 3, written: 1.",
         "The digest root is not the one computed from KV.",
     )
 

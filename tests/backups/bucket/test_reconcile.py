@@ -469,7 +469,7 @@ def test_a_stage_that_loses_rows_again_and_again_changes_nothing_and_is_tried_ag
     make.work()
     run.refresh_from_db()
     assert (run.error_code, run.cursor) == ("stage_mismatch", {})
-    assert "4 objects were listed, but 2" in run.error
+    assert "Objects that were listed: 4, on the stage: 2" in run.error
     assert StoredObject.objects.filter(status="known").count() == 4
     monkeypatch.undo()
     run_driver.resume(run, actor=make.SETUP)

@@ -195,7 +195,7 @@ def test_a_difference_with_d1_holds_the_stage_until_it_is_corrected(
     database.commit()
     stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.VERIFIED
-    assert "1 differences" in stage.returned_because
+    assert "differences with D1: 1." in stage.returned_because
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'No. 1' WHERE type = 'b'")
     database.commit()

@@ -277,7 +277,7 @@ def test_a_deletion_that_deleted_nothing_proves_nothing(
     make.work()
     stage = cleanup_helpers.stage_of(request_)
     assert (stage.state, stage.deleted, stage.shown_state) == (State.CONFIRMED, 0, "nothing_deleted")
-    assert steps_of_stage(stage)[9].note == "0 of 3 were deleted, so nothing is proven gone"
+    assert steps_of_stage(stage)[9].note == "Deleted: 0 of 3, so nothing is proven gone"
 
 
 def test_a_deletion_of_some_says_how_many(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
@@ -286,7 +286,7 @@ def test_a_deletion_of_some_says_how_many(request_: CleanupRequest, estate: make
     cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert steps_of_stage(stage)[9].note == "2 of 3 were deleted, and listed twice without them"
+    assert steps_of_stage(stage)[9].note == "Deleted: 2 of 3, and gone from two listings"
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:

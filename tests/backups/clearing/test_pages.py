@@ -111,7 +111,7 @@ def test_over_its_cap_the_dry_run_says_that_nothing_would_be_deleted(
     operator: Client, cache: make.Estate, people: make.People
 ) -> None:
     rule = helpers.rule(cache.qa, people, cap=1)
-    assert "More than its cap of 1 keys: a round would delete none." in operator.get(f"/clearing/{rule.pk}/").text
+    assert "More than its cap of 1 key: a round would delete none." in operator.get(f"/clearing/{rule.pk}/").text
 
 
 def test_a_stopped_round_is_an_alarm_until_the_next_one(

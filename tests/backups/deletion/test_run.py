@@ -727,7 +727,7 @@ def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
     run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert (run_of(stage).error_code, len(cleanup_helpers.journal(estate, "production"))) == ("differences", 1)
-    assert "right before deleting, found 3 differences with D1. Nothing more was deleted." in run_of(stage).error
+    assert "right before deleting, found differences with D1: 3. Nothing more was deleted." in run_of(stage).error
 
 
 def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate, people: make.People) -> None:

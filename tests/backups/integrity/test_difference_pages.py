@@ -115,7 +115,7 @@ def test_the_files_say_when_more_were_found_than_kept(estate: make.Estate, peopl
     Difference.objects.filter(pk=only(check, "field").pk).delete()
     table = client.get(f"/integrity/{check.pk}/differences/").getvalue().decode("utf-8-sig")
     assert list(csv.reader(StringIO(table)))[-1] == [
-        "1 more differences were counted and not kept by name.",
+        "1 more difference was counted and not kept by name.",
         "",
         "not_kept",
         "",

@@ -76,7 +76,7 @@ def test_its_head_says_what_it_is_how_to_run_it_and_how_to_undo_it(estate: make.
         f"/integrity/{check.pk}/",
     ):
         assert part in text
-    assert text.splitlines()[-1] == "-- Complete: 1 inserts, 1 updates, 0 left out."
+    assert text.splitlines()[-1] == "-- Complete. Inserts: 1, updates: 1, left out: 0."
 
 
 def test_odd_values_are_quoted_and_arrive_unchanged(estate: make.Estate, people: make.People) -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_be_written_is_named_and_left_out(
     monkeypatch.setattr(sql_text, "MOST_BYTES", 150)
     text = written(failed(estate), people)
     assert "-- Left out: master:city:1: its statement is longer than the 100,000 bytes that D1 takes" in text
-    assert text.splitlines()[-1] == "-- Complete: 0 inserts, 1 updates, 1 left out."
+    assert text.splitlines()[-1] == "-- Complete. Inserts: 0, updates: 1, left out: 1."
 
 
 def test_it_says_when_not_every_difference_was_kept(
@@ -145,7 +145,7 @@ def test_masked_keys_are_in_no_plain_file(estate: make.Estate, people: make.Peop
     make.family("master:city:1", Category.SETTINGS, exact=True)
     text = written(check, people)
     assert "Kyoto" not in text
-    assert "1 keys are settings or unclassified and left out." in text
+    assert "Keys left out, because they are settings or unclassified: 1." in text
     make.change_families("master:", category=Category.SETTINGS)
     with pytest.raises(ImportRefused, match="never in a plain file"):
         written(check, people)

@@ -160,7 +160,7 @@ def test_the_page_says_both_ways_with_requests_and_price(masters: make.Estate, o
     page = operator.get(ADDRESS).content.decode()
     assert f"/backups/{generation.pk}/" in page
     assert "at most 4" in page
-    assert "for 3 reads and 3 lists, taken from the request limit before the check begins" in page
+    assert "reads: 3, lists: 3; taken from the request limit before the check begins" in page
 
 
 def test_the_page_of_a_large_family_offers_the_backup(

@@ -119,7 +119,7 @@ def test_a_file_can_be_written_with_it(records: make.Estate, tmp_path: Path) -> 
 def test_again_it_prepares_the_same_stage(records: make.Estate) -> None:
     first = exported("qa", "--to-r2", *WHY)
     records.put(records.qa, "clinic:id:3", b'{"id": "3", "name": "Clinic 3"}')
-    assert "1 differences with D1" in refused("qa", "--to-r2", *WHY)
+    assert "differences with D1: 1." in refused("qa", "--to-r2", *WHY)
     stage = CleanupStage.objects.get(pk=first["stage"])
     assert (stage.state, stage.names) == ("verified", 3)
 

@@ -47,7 +47,7 @@ def test_scan_reports_in_words(filled: make.Estate) -> None:
     filled.put(filled.qa, "nul\0")
     text = output("scan", "qa/SETTINGS")
     assert "qa/SETTINGS: 3 keys (3 new, 0 changed, 0 gone) in 1 call" in text
-    assert "1 names cannot be worked with" in text
+    assert "names left out, which cannot be worked with (NUL, no UTF-8 form, or a path): 1\n" in text
 
 
 def test_scan_of_a_prefix_lists_only_that(filled: make.Estate) -> None:

@@ -99,7 +99,7 @@ def test_a_search_with_an_output_is_only_written_and_can_be_imported(checkout: s
     path = tmp_path / "hits.json"
     path.write_text("before")
     said = output("scan_references", "qa", "--path", checkout, "--commit", COMMIT, "--output", str(path))
-    assert "1 hits in 1 files" in said
+    assert "1 hit in 1 file" in said
     assert f"Written to {path}; nothing is stored." in said
     assert not ReferenceSearch.objects.exists()
     assert loads(path.read_bytes()).commit == COMMIT
@@ -122,7 +122,7 @@ def test_a_file_is_stored_once_and_the_second_time_said_so(file: Path) -> None:
 def test_files_that_could_not_be_parsed_are_told(tmp_path: Path) -> None:
     hit = reports.hit("a.ts", family="*", certainty="unknown")
     (tmp_path / "x.json").write_bytes(dumps(reports.report(hit, unparsed=["a.ts"])))
-    assert "1 files could not be parsed" in output("import_references", "qa", str(tmp_path / "x.json"))
+    assert "files that could not be parsed: 1;" in output("import_references", "qa", str(tmp_path / "x.json"))
 
 
 def test_an_unknown_environment_is_bad_usage(file: Path, checkout: str) -> None:

@@ -131,7 +131,7 @@ def test_an_outbox_that_nobody_empties_is_503(people: make.People, estate: make.
         outbox.post(NotificationEvent.RUN_FINISHED, subject="run:1", title="x", to=[people.operator])
     assert Client().get("/healthz/work").status_code == 200
     Notification.objects.update(created_at=Now() - timedelta(seconds=timing.OUTBOX_LATE + 1))
-    assert "The outbox has 1 messages older" in signed_in(people.auditor).get("/healthz/work").content.decode()
+    assert "The outbox has 1 message older" in signed_in(people.auditor).get("/healthz/work").content.decode()
 
 
 def test_work_is_503_without_a_database(client: Client, db: None) -> None:

@@ -49,7 +49,7 @@ def run(estate: make.Estate) -> Run:
 
 
 def test_a_run_that_is_due_is_rung(run: Run) -> None:
-    assert sweep() == "woke 1 runs\n"
+    assert sweep() == "woke 1 run\n"
     assert queue.length() == 1
 
 
