@@ -15,7 +15,9 @@ from backups.bucket import protection as bucket_protection
 from backups.bucket.lock_rules import Locked
 from backups.generations import start as generation_start
 from backups.models import BucketProtection, Generation
+from backups.templatetags.bucket import lasts
 from kvops import clock, tasks
+from kvops.cloudflare import LockRule
 from kvops.models import Environment, Notification
 from kvops.supervision import sweep
 from tests import make
@@ -233,6 +235,11 @@ def test_of_a_backup_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: m
 @pytest.fixture
 def operator(people: make.People) -> Client:
     return signed_in(people.operator)
+
+
+@pytest.mark.parametrize(("hours", "said"), [(24, "1 day each"), (36, "1.5 days each"), (48, "2 days each")])
+def test_the_duration_of_a_lock_is_said_in_days(hours: int, said: str) -> None:
+    assert lasts(LockRule("lock", "", enabled=True, seconds=hours * 3600)) == said
 
 
 def test_a_good_bucket_is_shown_without_an_alarm(qa: Environment, operator: Client) -> None:
