@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from backups.models import CleanupEntry, CleanupException, CleanupStage, Restore, RestoreEntry
 
@@ -19,9 +19,20 @@ def link(restore: Restore, outcomes: Sequence[str] = Outcome.values) -> None:
     `outcomes` are those of the names that count: all of them at the start, the written ones at the end. An undo has
     its stage already.
     """
-    of_restore = RestoreEntry.objects.filter(restore=restore, outcome__in=outcomes, name=OuterRef("name"))
-    left = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
-    deleted = CleanupEntry.objects.filter(Exists(of_restore), ~Exists(left), stage=OuterRef("pk"))
-    begun = [State.DELETING, State.DELETED, State.CONFIRMED, State.ACCEPTED]
-    found = CleanupStage.objects.filter(Exists(deleted), namespace=restore.namespace, state__in=begun)
+    found = _stages(restore, RestoreEntry.objects.filter(restore=restore, outcome__in=outcomes))
     restore.deletions.set(found.exclude(pk=restore.stage_id) if restore.stage_id else found)
+
+
+def brought_back(restore: Restore) -> QuerySet[CleanupStage]:
+    """The stages that deleted a name which the restore, as it was compared with KV, would write."""
+    written = RestoreEntry.objects.filter(restore=restore, found=RestoreEntry.Found.ABSENT)
+    return _stages(restore, written).select_related("environment").order_by("pk")
+
+
+def _stages(restore: Restore, entries: QuerySet[RestoreEntry]) -> QuerySet[CleanupStage]:
+    """The stages of the same namespace that deleted a name of these entries."""
+    named = entries.filter(name=OuterRef("name"))
+    left = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
+    deleted = CleanupEntry.objects.filter(Exists(named), ~Exists(left), stage=OuterRef("pk"))
+    begun = [State.DELETING, State.DELETED, State.CONFIRMED, State.ACCEPTED]
+    return CleanupStage.objects.filter(Exists(deleted), namespace=restore.namespace, state__in=begun)

@@ -4,13 +4,14 @@ import pytest
 
 from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
-from backups.restores import undo as stage_undo
+from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import timing
 from kvops.inventory import families as key_families, unexplained as unexplained_deletions
 from kvops.models import Family, Scan
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +74,26 @@ def test_what_a_restore_wrote_is_in_the_inventory_and_counted_at_once(
     restore_helpers.done(emptied.generation, people, names=[NAME])
     assert list(estate.qa.key_set.values_list("name", "family__pattern")) == [(NAME, "master:")]
     assert [row.keys for row in key_families.keys_by_family(estate.qa)] == [1]
+
+
+def test_a_restore_of_deleted_keys_says_before_which_certificate_it_makes_invalid(
+    estate: make.Estate, people: make.People, emptied: CleanupStage
+) -> None:
+    assert emptied.generation is not None
+    restore = restore_helpers.prepared(emptied.generation, people, names=[NAME])
+    request = restore_requests.submit(restore, reason="needed", by=people.operator)
+    for address in (f"/restores/{restore.pk}/", f"/approvals/{request.pk}/"):
+        page = signed_in(people.reviewer).get(address).text
+        assert "the certificate of its clean-up is not valid any more" in page
+        assert f'href="/cleanup/stages/{emptied.pk}/"' in page
+
+
+def test_a_restore_of_keys_that_kvops_did_not_delete_makes_no_certificate_invalid(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    restore = restore_helpers.prepared(restore_helpers.verified_backup(estate.qa), people)
+    assert "certificate" not in signed_in(people.operator).get(f"/restores/{restore.pk}/").text
 
 
 @pytest.mark.usefixtures("no_lag")
