@@ -117,6 +117,9 @@ class Run(models.Model):
     stop_requested_by = models.CharField(max_length=200, blank=True)
 
     done = models.BigIntegerField(default=0)
+    resumed_at = models.DateTimeField(null=True, blank=True)
+    resumed_done = models.BigIntegerField(default=0, db_default=0)
+    # How far it was when a person let it go on: its pace is that since then, without the pause.
     total = models.BigIntegerField(null=True, blank=True)
     calls = models.BigIntegerField(default=0)
     note = models.CharField(max_length=300, blank=True)

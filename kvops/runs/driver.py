@@ -269,6 +269,8 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         task_sent_at=Now(),
         updated_at=Now(),
         foreground=False,
+        resumed_at=Now(),
+        resumed_done=F("done"),
     )
     if not changed:
         raise NotResumable(_("Only a failed or stopped run can be tried again."))

@@ -10,8 +10,15 @@ ENOUGH = 0.1
 
 
 def seconds_left(run: Run, now: datetime | None = None) -> int | None:
-    """The seconds left at the pace so far; None while too little is done to tell. Without `now` the clock is read."""
-    if not run.total or run.done < run.total * ENOUGH or run.done >= run.total or run.state != Run.State.RUNNING:
+    """The seconds left at the pace since the start, or since a person let the run go on.
+
+    None while too little is done to tell. Without `now` the clock is read.
+    """
+    if not run.total or run.state != Run.State.RUNNING:
         return None
-    gone = (now or clock.now()) - run.created_at
-    return max(0, round(gone.total_seconds() * (run.total - run.done) / run.done))
+    before = min(run.done, run.resumed_done)  # a scan begins again
+    done, total = run.done - before, run.total - before
+    if done < total * ENOUGH or done in {0, total}:
+        return None
+    gone = (now or clock.now()) - (run.resumed_at or run.created_at)
+    return max(0, round(gone.total_seconds() * (total - done) / done))

@@ -543,8 +543,10 @@ def test_a_resumed_run_is_the_same_run_in_a_later_epoch() -> None:
     run = create()
     steps.append(raising(outcomes.RunError("odd", "Something is odd.")))
     run_driver.drive(run.pk)
+    Run.objects.filter(pk=run.pk).update(done=7)
     run_driver.resume(run, actor=OPERATOR)
     assert (again(run).state, run.epoch, run.error, run.starts) == ("queued", 2, "", 0)
+    assert (run.resumed_at is not None, run.resumed_done) == (True, 7)
     run_driver.drive(run.pk)
     assert again(run).state == "succeeded"
 
