@@ -18,7 +18,7 @@ from kvops.overview.sources import ComingEvent, Reader
 from kvops.overview.status import SetupStep
 from kvops.runs import pace
 
-EVENING, MORNING = 18, 9
+EVENING, MORNING = 18, 6
 """Hours. A backup made between them is called that of last night, until the next evening."""
 EVENTS = 5
 """Events. Those after them fold."""

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -22,10 +23,11 @@ class Command(BaseCommand):
         parser.add_argument("--web", action="store_true", help="this process has the web server's settings")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wrong = 0
+        found = Counter[Health]()
         for finding in examine(Examined(web=options["web"])):
-            wrong += finding.health == Health.WRONG
+            found[finding.health] += 1
             self.stdout.write(f"{_WORDS[finding.health]:<10}{finding.about}: {finding.sentence}".rstrip(": "))
-        if wrong:
-            self.stderr.write(f"{wrong} to correct.")
+        self.stdout.write(", ".join(f"{_WORDS[health]}: {found[health]}" for health in Health))
+        if found[Health.WRONG]:
+            self.stderr.write(f"{found[Health.WRONG]} to correct.")
             sys.exit(1)

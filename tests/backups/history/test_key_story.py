@@ -66,6 +66,7 @@ def test_the_page_of_a_deleted_key_says_who_deleted_it_and_from_where_it_comes_b
         cleanup_helpers.scan(estate.qa)
     text = page(operator, KEY, name=NAME)
     at = CleanupChunk.objects.get(stage=stage).intended_at
+    assert at is not None
     assert re.search(rf'KVOps deleted this key\. <time [^>]*datetime="{re.escape(at.isoformat())}"', text)
     assert 'href="/audit/?key=master%3Aa%3A1"' in text
     assert (
