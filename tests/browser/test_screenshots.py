@@ -198,7 +198,6 @@ LINKED: dict[str, tuple[str, ...]] = {
     "run": ("/runs/", r"/runs/\d+/"),
     "object": ("/storage/", r"/storage/objects/\d+/"),
     "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
-    "unexplained-new": ("/unexplained/", r"/unexplained/\d+/\?show=new"),
     "key-deleted": ("/keys/qa/SETTINGS/deleted/", r"/key/qa/SETTINGS/\?name=.+"),
     "audit-tree": ("/cleanup/?state=completed", r"/cleanup/\d+/", r"/audit/\?subject=cleanup:\d+&tree=on"),
     "entry": ("/audit/", r"/audit/\d+/"),
