@@ -30,9 +30,9 @@ _OWNERS_OF = 1_000
 
 Kind = OutsideChange.Kind
 _LINES = {
-    Kind.CHANGED: (_("Changed: %(names)s"), _("Changed: %(names)s and %(more)s more")),
-    Kind.NEW: (_("New: %(names)s"), _("New: %(names)s and %(more)s more")),
-    Kind.GONE: (_("Gone: %(names)s"), _("Gone: %(names)s and %(more)s more")),
+    Kind.CHANGED: (_("Changed: %(names)s."), _("Changed: %(names)s and %(more)s more.")),
+    Kind.NEW: (_("New: %(names)s."), _("New: %(names)s and %(more)s more.")),
+    Kind.GONE: (_("Gone: %(names)s."), _("Gone: %(names)s and %(more)s more.")),
 }
 ASK = _("No operation of KVOps explains this. Find out who did it and why, and note your findings.")
 

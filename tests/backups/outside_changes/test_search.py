@@ -91,7 +91,7 @@ def test_everyone_is_told_once_with_names_and_without_a_value(mail: make.Estate,
         "qa/SETTINGS: 1 setting changed outside KVOps",
         f"/unexplained/settings/{search.pk}/",
     )
-    assert one.lines[0] == f"Changed: {KEY}"
+    assert one.lines[0] == f"Changed: {KEY}."
     assert outside_helpers.SECRET.decode() not in str([one.lines for one in told])
 
 
