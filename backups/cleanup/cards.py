@@ -148,7 +148,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         moves=moves or moved or is_newer,
         seen=seen or now,
         is_newer=is_newer,
-        seconds_left=pace.seconds_left(run) if run else None,
+        seconds_left=_seconds_left(stage, run),
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",
         following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,
@@ -200,6 +200,14 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
     if action.url_name == "backups:stage_others":
         return OthersForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
+
+
+def _seconds_left(stage: CleanupStage, run: Run | None) -> int | None:
+    """As `pace.seconds_left`; None for production's first keys, after which the deletion waits for a person."""
+    first = run == stage.run and stage.environment.production and not stage.scheduled
+    if run is None or (first and not run.cursor.get("go_on")):
+        return None
+    return pace.seconds_left(run)
 
 
 def row(request: CleanupRequest) -> CleanupListRow:

@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.cleanup import completion, cost, preparation, requests as cleanup_requests
+from backups.cleanup import cards as cleanup_cards, completion, cost, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import chunks as deletion_chunks, end as ending, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
@@ -171,6 +171,17 @@ def test_while_production_waits_no_page_says_that_keys_are_being_deleted(
     assert all("Delete the first 1 of 3 keys" in page for page in before)
     assert all("Delete the other 2 keys" in page and "loader-circle" not in page for page in after)
     assert ["Waits for a person" in page for page in after] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("slug", "cursor", "known"),
+    [("production", {}, False), ("production", {"go_on": "x"}, True), ("qa", {}, True)],
+)
+def test_the_time_left_of_production_s_first_keys_is_not_told(slug: str, cursor: dict[str, str], known: bool) -> None:
+    stage = CleanupStage(environment=Environment(slug=slug, production=slug == "production"))
+    begun = clock.now() - timedelta(minutes=1)
+    stage.run = Run(pk=1, state=Run.State.RUNNING, total=562, done=100, created_at=begun, cursor=cursor)
+    assert (cleanup_cards._seconds_left(stage, stage.run) is not None) == known
 
 
 def test_production_waits_after_the_first_chunk_that_sent_something(
