@@ -513,7 +513,7 @@ def test_if_its_value_must_be_read_singly_the_backup_is_partial_and_says_so(
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.vanished, made.run.state) == ("partial", 2, 1, "succeeded")
-    assert "Of these, 1 could not be read" in made.problem
+    assert "Of these, unreadable: 1." in made.problem
     assert "'master:...'" in made.problem
     assert made.entries.get(name="master:...").outcome == "unreadable"
 
