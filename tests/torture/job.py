@@ -40,7 +40,7 @@ LOAD_AGAIN = (
     run_driver.AlreadyOpen,
     run_driver.NotResumable,
 )
-"""What a person reads who was overtaken by another, or who must wait until Cloudflare said which code is deployed."""
+"""A person reads one of these after another was faster, or while Cloudflare is asked for the deployed code."""
 
 ENDLESS = 20
 """How many times the longest quiet a job may last that always finds something to do."""
