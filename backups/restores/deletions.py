@@ -25,7 +25,8 @@ def link(restore: Restore, outcomes: Sequence[str] = Outcome.values) -> None:
 
 def brought_back(restore: Restore) -> QuerySet[CleanupStage]:
     """The stages that deleted a name which the restore, as it was compared with KV, would write."""
-    written = RestoreEntry.objects.filter(restore=restore, found=RestoreEntry.Found.ABSENT)
+    conflicts = RestoreEntry.CONFLICTS if restore.on_conflict == Restore.OnConflict.OVERWRITE else ()
+    written = RestoreEntry.objects.filter(restore=restore, found__in=[RestoreEntry.Found.ABSENT, *conflicts])
     return _stages(restore, written).select_related("environment").order_by("pk")
 
 
