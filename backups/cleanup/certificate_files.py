@@ -256,7 +256,7 @@ def _deployed_in_words(known: Mapping[str, Any]) -> str:
     if count > NAMED:
         many = _("%(n)s deployments, SHA-256 %(digest)s") % {"n": spelled(count), "digest": known["sha256"]}
         return f"{runs}: {many}"
-    names = (f"{one['name']} {(one['version'] or one['commit'])[:12]}".strip() for one in known["code"])
+    names = (f"{one['name']} {(one['commit'] or one['version'])[:12]}".strip() for one in known["code"])
     return f"{runs}: {', '.join(names)}"
 
 
