@@ -85,7 +85,7 @@ def of_pages() -> dict[str, str]:
         "unexplained, a scan": f"/unexplained/{Scan.objects.odd().latest('pk').pk}/",
         "search": "/search/?q=clinic",
         "palette": "/search/palette?q=0000000",
-        "palette, a number": "/search/palette?q=1000",
+        "palette, a number": "/search/palette?q=100",
         "schedules": "/schedules/",
         "notifications": "/notifications/",
         "runbook": "/runbook/",

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_, or_
 from typing import Any
 
-from django.db.models import BooleanField, F, Q, QuerySet, TextField, Value
+from django.db.models import BooleanField, F, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce
 from django.utils.functional import Promise
@@ -19,6 +19,8 @@ SHORTEST = 3
 """Characters. Parts of names are looked for from this length on: the index of parts holds three characters each."""
 NEWEST = 2_000
 """Rows. Texts are looked for in so many of the newest rows of a table that only grows; numbers in all."""
+LISTED = 100
+"""Rows. More than a page lists of one kind."""
 _NUMBER = re.compile(r"(?:\w+\s+)?#?([0-9]{1,15})")
 
 type FoundRow = tuple[str, int, str, str, bool]
@@ -69,19 +71,19 @@ def matched(
     `called` are labels that the reader sees, each with the rows that it stands for. If a word is of a label, its rows
     match that have each other word in one of the columns.
     """
-    rows = found.model._default_manager
-    places = rows.order_by("-pk").values("pk")[:NEWEST]
-    matching = Q(pk__in=[])
-    if wanted.number is not None:
-        # Beside the newest rows, not instead of them in an OR: then Postgres would read the whole table backwards.
-        places, matching = places.union(rows.filter(pk=wanted.number).values("pk")), Q(pk=wanted.number)
-    for column in columns if wanted.long_enough else ():
-        matching |= Q(**{f"{column}__icontains": wanted.text})
+    matching = _in_any(columns, wanted.text) if wanted.long_enough else Q(pk__in=[])
     for of_label, label in called:
         words = wanted.besides(label)
         if words is not None:
             matching |= reduce(and_, (_in_any(columns, word) for word in words), of_label)
-    return found.filter(matching, pk__in=places)
+    numbers = found.model._default_manager.order_by("-pk").values("pk")
+    # A range of the primary key, so that Postgres reads no more than these rows, however many there are.
+    newest = Coalesce(Subquery(numbers[NEWEST - 1 : NEWEST]), Value(0))
+    places = found.filter(matching, pk__gte=newest, pk__in=numbers[:NEWEST]).order_by("-pk").values("pk")[:LISTED]
+    if wanted.number is not None:
+        # Beside the newest rows, not instead of them in an OR: then Postgres would read the whole table backwards.
+        places = places.union(numbers.filter(pk=wanted.number).order_by())
+    return found.filter(pk__in=places)
 
 
 def _in_any(columns: Iterable[str], word: str) -> Q:
