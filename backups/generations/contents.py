@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import CharField, Exists, OuterRef, Q, Subquery, Value
+from django.db.models import CharField, Exists, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Cast, Concat, Now
 
 from audit.actions import Action
@@ -49,7 +49,7 @@ STALE = Q(verified_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
 def newest(found: GenerationQuerySet) -> list[Generation]:
     """The newest backup of each set of prefixes, newest first."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    newest = found.order_by(*kind, "-pk").distinct(*kind).values("pk")
+    newest = found.order_by().values(*kind).annotate(newest=Max("pk")).values("newest")  # sorted by prefixes is slower
     return list(Generation.objects.filter(pk__in=newest).order_by("-pk"))
 
 
