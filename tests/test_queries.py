@@ -38,7 +38,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:clearing": (20, NEXT),
     "backups:generation": (27, STORY),
     "backups:masters": (28, D1),
-    "backups:retention": (17, DATES),
     "backups:stage": (22, NEXT),
     "doctor": (19, ESTATE),
     "key": (17, ESTATE),

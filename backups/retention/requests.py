@@ -5,7 +5,7 @@ request that is ended early begins no further backup, but finishes one that is h
 a right meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -76,10 +76,21 @@ PRUNES = Lifecycle(
 decided, move = PRUNES.decided, PRUNES.move
 
 
-def due(environment: Environment, retention: Retention | None = None) -> list[Kept]:
+def due(environment: Environment) -> list[Kept]:
     """The oldest backups of the environment that can be deleted now, one more than a request takes."""
-    found = Generation.objects.filter(environment=environment)
-    return list(islice(retention_inputs.due(found, retention), CAP + 1))
+    return list(islice(retention_inputs.due(Generation.objects.filter(environment=environment)), CAP + 1))
+
+
+def due_in_each(environments: Sequence[Environment], retention: Retention) -> Mapping[int, Sequence[Kept]]:
+    """The same for each environment, by its key; a page reads the backups of all environments together."""
+    found: dict[int, list[Kept]] = {one.pk: [] for one in environments}
+    for kept in retention_inputs.due(Generation.objects.filter(environment__in=environments), retention):
+        mine = found[kept.generation.environment_id]
+        if len(mine) <= CAP:
+            mine.append(kept)
+        elif all(len(each) > CAP for each in found.values()):
+            break
+    return found
 
 
 def open_prune(environment: Environment) -> PruneRequest | None:

@@ -17,33 +17,48 @@ from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.inputs import Retention, Tried
 from kvops.inventory import family_owners
 from kvops.models import Environment
+from kvops.overview import gather
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
-from kvops.web.fields import NextForm, OptionalReasonForm
+from kvops.web.fields import NextForm, OptionalReasonForm, offer
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
+_ENVIRONMENT = ("pk", "slug", "name", "production")
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
-    retention = Retention()
+    answers = gather.ask(_questions(), {})
+    retention = Retention(now=answers.now)
+    environments = [Environment(**dict(zip(_ENVIRONMENT, row, strict=True))) for row in answers["environments"]]
+    prunes = {of: PruneRequest(pk=pk, state=state) for of, pk, state in answers["prunes"]}
     form = RetentionFilter(request.GET)
-    prunes = {prune.environment_id: prune for prune in PruneRequest.objects.exclude(state__in=PruneRequest.OVER)}
+    offer(form.fields["environment"], environments)
+    offer(form.fields["family"], retention.families)
+    shown = listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk)
+    due = prune_requests.due_in_each(environments, retention)
     context = {
-        **listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk),
-        "pruning": [
-            (environment, prune_requests.due(environment, retention), prunes.get(environment.pk))
-            for environment in Environment.objects.order_by("order")
-        ],
+        **shown,
+        "pruning": [(one, due[one.pk], prunes.get(one.pk)) for one in environments],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),
         "families": retention.families,
-        "without_owner": family_owners.without_owner(retention.families),
+        "without_owner": family_owners.without_owner(retention.families, answers["people"]),
     }
     return render(request, "retention/list.html", context)
+
+
+def _questions() -> dict[str, gather.Question]:
+    """The environments, their open prune requests, and the people who may be owners of families."""
+    prunes = PruneRequest.objects.exclude(state__in=PruneRequest.OVER)
+    return {
+        "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),
+        "prunes": prunes.values_list("environment_id", "pk", "state"),
+        "people": family_owners.people(),
+    }
 
 
 @require_safe

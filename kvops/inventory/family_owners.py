@@ -4,9 +4,10 @@ A policy names an owner as text: the mail address or the name of a person, or a 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Family, Person
@@ -20,9 +21,17 @@ def owners(families: Iterable[Family]) -> list[Person]:
     return list(Person.objects.filter(named)) if named else []
 
 
-def without_owner(families: Iterable[Family]) -> list[Family]:
-    """Families whose owner is not a known person: notices about them go to operators and reviewers only."""
-    known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
+def people() -> QuerySet[Person, Any]:
+    """The address and the name of each person."""
+    return Person.objects.values_list("email", "name")
+
+
+def without_owner(families: Iterable[Family], known_people: Iterable[Sequence[str]] | None = None) -> list[Family]:
+    """Families whose owner is not a known person: notices about them go to operators and reviewers only.
+
+    `known_people` are the rows of `people`, if a page read them already.
+    """
+    known = {name.casefold() for person in (known_people or people()) for name in person}
     return [family for family in families if family.owner.casefold() not in known]
 
 

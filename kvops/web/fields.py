@@ -1,5 +1,6 @@
 """Form fields and small forms that several features share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -37,6 +38,14 @@ class FamilyField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, obj: Family) -> str:
         """The family as the policy writes it."""
         return f"{obj.binding} {obj}"
+
+
+def offer(field: forms.Field, rows: Iterable[Model]) -> None:
+    """Offer rows in a field of a page that has read them already, so that the field does not read them again."""
+    if isinstance(field, forms.ModelChoiceField):
+        nothing = [] if field.empty_label is None else [("", field.empty_label)]
+        named = [(field.prepare_value(row), field.label_from_instance(row)) for row in rows]
+        field.choices = [*nothing, *named]
 
 
 class ChoiceFilter(forms.ChoiceField):
