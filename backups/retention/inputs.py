@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
@@ -17,7 +16,8 @@ from backups.retention.decide import BackupFacts, Hold, RetentionVerdict, Rule, 
 from kvops import clock, timing
 from kvops.models import Category, Family
 
-CHUNK = 500
+FIRST, CHUNK = 60, 500
+"""Backups that are decided on together: at first, and at most."""
 
 
 def _rule(family: Family, days: int) -> Rule:
@@ -106,10 +106,16 @@ class Retention:
         return bucket_protection.last_locked_until(generation, self._protections[generation.environment_id])
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
-        """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""
-        rows = found.there().select_related("namespace", "environment").order_by("pk").iterator(CHUNK)
-        while chunk := list(islice(rows, CHUNK)):
+        """The same for any number of existing backups, oldest first; some hundreds are in memory at a time.
+
+        The first part is small, because a page shows few backups.
+        """
+        rows, last, size = found.there().select_related("namespace", "environment").order_by("pk"), 0, FIRST
+        while chunk := list(rows.filter(pk__gt=last)[:size]):
             yield from self.of(chunk)
+            if len(chunk) < size:
+                return
+            last, size = chunk[-1].pk, min(2 * size, CHUNK)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def index(request: HttpRequest) -> HttpResponse:
     due = prune_requests.due_in_each(environments, retention)
     context = {
         **shown,
+        "most": prune_requests.CAP,
         "pruning": [(one, due[one.pk], prunes.get(one.pk)) for one in environments],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),

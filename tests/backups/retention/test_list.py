@@ -32,6 +32,26 @@ def test_the_backups_that_go_within_14_days_are_one_click_away(estate: make.Esta
     assert 'href="?state=soon"' in auditor.get("/retention/").content.decode()
 
 
+def test_more_than_a_request_takes_is_said(
+    estate: make.Estate, auditor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in 42, 41, 40, 1:
+        backup_of_age(estate.qa, days)
+    assert "3 backups can be deleted" in auditor.get("/retention/").text
+    monkeypatch.setattr("backups.retention.requests.CAP", 2)
+    assert "More than 2 backups can be deleted" in auditor.get("/retention/").text
+
+
+def test_backups_are_decided_on_in_parts_that_grow(
+    estate: make.Estate, auditor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.retention.inputs.FIRST", 1)
+    monkeypatch.setattr("backups.retention.inputs.CHUNK", 2)
+    made = [backup_of_age(estate.qa, days).pk for days in range(46, 39, -1)]
+    assert numbers(auditor, "/retention/") == made
+    assert numbers(auditor, f"/retention/?after={made[2]}") == made[3:]
+
+
 def test_one_is_pinned_from_the_list_and_the_list_is_shown_again(estate: make.Estate, auditor: Client) -> None:
     due = backup_of_age(estate.qa, 40)
     backup_of_age(estate.qa, 1)
