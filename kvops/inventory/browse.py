@@ -48,8 +48,8 @@ GROUP_CAP = 1_000
 bounded."""
 _COUNTED = MAX_GROUPS * GROUP_CAP
 _MAX_STEPS = 2_000
-WINDOW = 20_000
-"""Names. The most that a page looks through, and the most that it sorts."""
+QUICK, WINDOW = 2_000, 20_000
+"""Names. The most that a page looks through before it asks the trigram index, and in all; also the most it sorts."""
 _TRIGRAM = re.compile(r"[^\W_]{3}")
 """A part of a name that the trigram index can look up."""
 
@@ -121,37 +121,43 @@ def keys(
 
 
 def page_of_names[Row: Model](
-    found: QuerySet[Row], rest: Q, *, part: str = "", limit: int
+    found: QuerySet[Row], rest: Q, *, part: str = "", limit: int, once: Q | None = None
 ) -> tuple[list[Row], str | None]:
     """The rows of a page, ordered by `name`, that pass `rest` and have the part in their name; and the next place.
 
-    Parts that many names have are found within the next 20,000 names, others by the trigram index. If neither finds
-    enough, the page ends early, and the next page continues there.
+    Parts that many names have are found within the next names, others by the trigram index. If neither finds enough
+    within 20,000 names, the page ends early, and the next page continues there. `once` leaves one row of each name that
+    passes `rest`; it is asked only of the names of the page.
     """
     if part:
         found = found if storable(part) else found.none()
         rest &= Q(name__contains=part)
-    end = found.values("name")[:WINDOW].aggregate(end=Max("name"))["end"] if rest else None
-    window = found.filter(rest, name__lte=end) if end else found if not rest else found.none()
-    shown = list(window[: limit + 1])
-    if len(shown) <= limit and end and found.filter(name__gt=end).exists():
-        further = _by_trigram(found.filter(rest, name__gt=end), part, limit + 1 - len(shown))
-        if further is None:
-            return shown, end
-        shown += further
-    if len(shown) > limit:
-        return shown[:limit], shown[limit - 1].name  # type: ignore[attr-defined]
-    return shown, None
+    each = rest & (once or Q())
+    if not rest:
+        return _cut(list(found.filter(each)[: limit + 1]), limit)
+    shown, end = [], ""
+    for size in (QUICK, WINDOW) if _TRIGRAM.search(part) else (WINDOW,):
+        end = found.values("name")[:size].aggregate(end=Max("name"))["end"] or ""
+        shown = list(found.filter(each, name__lte=end)[: limit + 1])
+        if len(shown) > limit or not found.filter(name__gt=end).exists():
+            return _cut(shown, limit)
+        further = _by_trigram(found.filter(name__gt=end), rest, each, limit + 1 - len(shown)) if size == QUICK else None
+        if further is not None:
+            return _cut([*shown, *further], limit)
+    return shown, end
 
 
-def _by_trigram[Row: Model](found: QuerySet[Row], part: str, limit: int) -> list[Row] | None:
-    """The first rows that the trigram index finds; None if it cannot look up the part, or finds too many to sort."""
-    if not _TRIGRAM.search(part):
-        return None
-    names = list(found.order_by().values_list("name", flat=True)[: WINDOW + 1])
+def _cut[Row: Model](shown: list[Row], limit: int) -> tuple[list[Row], str | None]:
+    """The rows of a page, and the name of the last of them if more follow."""
+    return (shown[:limit], shown[limit - 1].name) if len(shown) > limit else (shown, None)  # type: ignore[attr-defined]
+
+
+def _by_trigram[Row: Model](found: QuerySet[Row], rest: Q, each: Q, limit: int) -> list[Row] | None:
+    """The first rows that the trigram index finds; None if it finds too many to sort."""
+    names = list(found.filter(rest).order_by().values_list("name", flat=True)[: WINDOW + 1])
     if len(names) > WINDOW:
         return None
-    return list(found.filter(name__in=sorted(set(names))[:limit]))
+    return list(found.filter(each, name__in=sorted(set(names))[:limit]))
 
 
 def chosen(

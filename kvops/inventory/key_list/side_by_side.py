@@ -1,7 +1,7 @@
 """Two namespaces of one binding side by side, by name: only here, only there, in both, and differing.
 
 Both sides are read by the index of names and merged. A page looks through at most 20,000 names of each side, and the
-counts through 50,000, so both cost the same with millions of keys. Values are not compared: the inventory has none. A
+counts through as many, so both cost the same with millions of keys. Values are not compared: the inventory has none. A
 key differs by its expiration or by its metadata. The metadata of settings and unclassified keys is not compared.
 """
 
@@ -13,8 +13,8 @@ from django.db import connection
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from kvops.inventory.browse import WINDOW
-from kvops.inventory.key_list.matching import CAP, LOOKED
+from kvops.inventory.browse import QUICK, WINDOW
+from kvops.inventory.key_list.matching import CAP
 from kvops.models import Category, Namespace
 from kvops.names import after_prefix, storable
 
@@ -89,14 +89,14 @@ _KINDS = {
 
 
 def counts(here: Namespace, there: Namespace, prefix: str = "") -> list[PairCount]:
-    """The number of keys of each kind under a prefix: exact to 10,000, of the first 50,000 names of each side."""
+    """The number of keys of each kind under a prefix: exact to 10,000, of the first 20,000 names of each side."""
     if prefix and not storable(prefix):
         return [PairCount(kind, 0, more=False) for kind in PairKind]
     columns = ", ".join(f"count(*) FILTER (WHERE {_KINDS[kind]})" for kind in PairKind)
     with connection.cursor() as cursor:
         cursor.execute(
             f"{_PAIRS} SELECT (SELECT until FROM seen), {columns} FROM pairs",  # noqa: S608  (constants)
-            _params(here, there, prefix, "", LOOKED),
+            _params(here, there, prefix, "", WINDOW),
         )
         until, *found = cursor.fetchone()
     return [
@@ -111,18 +111,28 @@ def pairs(
     """A page of the keys of either side in the order of their names; with a kind, of these only."""
     if any(text and not storable(text) for text in (prefix, after)):
         return PairPage([], None)
+    for most in QUICK, WINDOW:
+        rows, until = _looked_through(_params(here, there, prefix, after, most), kind, limit + 1)
+        if len(rows) > limit:
+            return PairPage(rows[:limit], rows[limit - 1].name)
+        if until is None:
+            break
+    return PairPage(rows, until)
+
+
+def _looked_through(
+    params: dict[str, int | str | list[str] | None], kind: PairKind | None, limit: int
+) -> tuple[list[PairRow], str | None]:
+    """The first rows among the names that are looked through, and the last of these names; None at the end."""
     shown = f"WHERE {_KINDS[kind]}" if kind else ""
     with connection.cursor() as cursor:
         cursor.execute(
             f"{_PAIRS} SELECT (SELECT until FROM seen), pairs.* FROM (SELECT) one"  # noqa: S608  (constants)
             f" LEFT JOIN (SELECT * FROM pairs {shown} ORDER BY name LIMIT %(rows)s) pairs ON true ORDER BY name",
-            {**_params(here, there, prefix, after, WINDOW), "rows": limit + 1},
+            {**params, "rows": limit},
         )
         found = cursor.fetchall()
-    rows = [PairRow(*row[1:]) for row in found if row[1] is not None]
-    if len(rows) > limit:
-        return PairPage(rows[:limit], rows[limit - 1].name)
-    return PairPage(rows, found[0][0])
+    return [PairRow(*row[1:]) for row in found if row[1] is not None], found[0][0]
 
 
 def _params(

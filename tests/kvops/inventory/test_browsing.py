@@ -103,6 +103,7 @@ def test_keys_are_found_by_a_part_of_their_name(estate: make.Estate) -> None:
 def test_a_rare_part_is_found_in_one_page_and_a_common_one_in_windows(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(browse, "QUICK", 2)
     monkeypatch.setattr(browse, "WINDOW", 3)
     for number in range(8):
         estate.put(estate.qa, f"a:{number}")

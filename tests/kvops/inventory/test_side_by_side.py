@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from kvops.inventory import browse, scan as inventory_scan
-from kvops.inventory.key_list import matching, side_by_side
+from kvops.inventory.key_list import side_by_side
 from kvops.inventory.key_list.side_by_side import PairKind
 from tests import make
 from tests.signing import signed_in
@@ -63,6 +63,7 @@ def test_the_page_says_that_values_are_not_compared_and_where_they_are(auditor: 
 def test_pages_follow_each_other_and_each_looks_through_a_bounded_number_of_names(
     both: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(side_by_side, "QUICK", 1)
     monkeypatch.setattr(side_by_side, "WINDOW", 2)
     names, after = list[str](), ""
     for _page in range(9):
@@ -78,9 +79,9 @@ def test_pages_follow_each_other_and_each_looks_through_a_bounded_number_of_name
 def test_a_count_that_did_not_look_through_all_names_says_so(
     auditor: Client, both: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(side_by_side, "LOOKED", 3)
+    monkeypatch.setattr(side_by_side, "WINDOW", 3)
     assert all(count.more for count in auditor.get(COMPARE).context["counts"])
-    monkeypatch.setattr(side_by_side, "LOOKED", matching.LOOKED)
+    monkeypatch.setattr(side_by_side, "WINDOW", browse.WINDOW)
     monkeypatch.setattr(side_by_side, "CAP", 1)
     found = {count.kind: (count.keys, count.more) for count in auditor.get(COMPARE).context["counts"]}
     assert found["both"] == (1, True)
