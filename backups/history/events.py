@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Exists, Max, OuterRef, Q, Value
+from django.db.models import Exists, Max, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Cast, Concat, TruncDate
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -100,6 +100,10 @@ class Scope:
         if self.family:
             found = found.filter(namespace__binding=self.family.binding).filter(_of_family(self.family))
         return found
+
+    def there(self) -> GenerationQuerySet:
+        """Those of them that may have existed in the period: a backup deleted before has no event in it."""
+        return self.generations().filter(Q(deleted_at=None) | Q(deleted_at__gt=self.start - timedelta(days=1)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ spans AS (SELECT day, first, lead(first) OVER (ORDER BY day) AS beyond FROM days
 SELECT day, wanted.action, found.entries
   FROM period, spans CROSS JOIN unnest(%s::text[]) AS wanted (action) CROSS JOIN LATERAL (
     SELECT count(*) AS entries FROM audit_entry AS e
-     WHERE e.action = wanted.action AND e.seq >= spans.first AND (e.seq < spans.beyond OR spans.beyond IS NULL)
+     WHERE e.action = wanted.action AND e.seq >= spans.first AND e.seq < coalesce(spans.beyond, 9223372036854775807)
   ) AS found
  WHERE day <= until AND found.entries > 0
 """
@@ -205,7 +209,7 @@ SELECT day, wanted.action, found.entries
 def events(scope: Scope, *, before: int | None = None, limit: int) -> list[BackupEvent]:
     """The newest events of the scope; if an entry's number is given, those before it."""
     first, beyond = scope.sequence
-    of, of_params = _ids(scope)
+    of, of_params = _ids(scope.generations())
     params = [scope.actions, first, min(before or beyond, beyond), scope.actor, *of_params, limit, limit]
     rows = _fetch(_NEWEST.format(of=of), params)
     entries = Entry.objects.in_bulk([seq for seq, _ in rows])
@@ -251,7 +255,7 @@ def counts_by_day(scope: Scope) -> list[DayCount]:
     if everything and not scope.actor:
         sql, params = _COUNTS_OF_ALL, [scope.since, zone, scope.until, zone, zone, effects]
     else:
-        of, of_params = _ids(scope)
+        of, of_params = _ids(scope.there())
         sql, params = _COUNTS.format(of=of), [zone, effects, *scope.sequence, scope.actor, everything, *of_params]
     found: dict[tuple[date, TimelineLane], int] = {}
     lane_of = {action.value: lane for lane, actions in LANES.items() for action in actions}
@@ -289,22 +293,25 @@ def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
     subject = Concat(Value("generation:"), Cast(OuterRef("pk"), models.CharField()))
     gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
     # The log decides. Its entries are looked up only for backups that were deleted about then, or never.
-    perhaps = Q(deleted_at=None) | Q(deleted_at__gt=scope.start - timedelta(days=1))
-    found = scope.generations().filter(perhaps, pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
+    there = scope.there()
+    first = there.order_by().values(of_all=Value(1)).annotate(first=Min("pk")).values("first")
+    found = there.filter(pk__gte=Subquery(first), pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
     related = found.select_related("environment", "namespace").order_by("pk")[:limit]
     backups = {f"generation:{backup.pk}": backup for backup in related}
-    about = Entry.objects.filter(subject__in=backups).order_by("seq")
-    deletions = _told([(entry, backups[entry.subject]) for entry in about.filter(action__in=DELETED)])
+    told = Entry.objects.filter(subject__in=backups, action__in=[*DELETED, Action.GENERATION_VERIFIED]).order_by("seq")
+    about = [(entry, backups[entry.subject]) for entry in told]
+    deletions = _told([each for each in about if each[0].action in DELETED])
     deleted = {event.generation.pk: event for event in deletions}
     verified: dict[str, list[Entry]] = {subject: [] for subject in backups}
-    for entry in about.filter(action=Action.GENERATION_VERIFIED):
-        verified[entry.subject].append(entry)
+    for entry, _backup in about:
+        if entry.action == Action.GENERATION_VERIFIED:
+            verified[entry.subject].append(entry)
     return [Existence(backup, verified[subject], deleted.get(backup.pk)) for subject, backup in backups.items()]
 
 
-def _ids(scope: Scope) -> tuple[str, tuple[Any, ...]]:
-    """The statement for the numbers of the scope's backups, and its parameters."""
-    return scope.generations().values("id").query.sql_with_params()
+def _ids(found: GenerationQuerySet) -> tuple[str, tuple[Any, ...]]:
+    """The statement for the numbers of the backups, and its parameters."""
+    return found.values("id").query.sql_with_params()
 
 
 def _fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:

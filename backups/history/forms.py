@@ -15,7 +15,7 @@ from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
 from kvops.web.ranges import PeriodForm
 
-DAYS = 90
+DAYS = 30
 """Days, today included: the period that is shown if the address names none."""
 BEGINNING = date(2000, 1, 1)
 END = date(2050, 12, 31)

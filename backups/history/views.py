@@ -1,5 +1,8 @@
 """The history of backups for auditors: timeline, table, files, a report; the deleted keys; the outcomes of a run."""
 
+from collections.abc import Sequence
+from datetime import date
+
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -9,7 +12,7 @@ from django.views.decorators.http import require_safe
 from audit.folding import folded
 from audit.models import Head
 from backups.history import deleted_keys, events as history_events, run_outcomes
-from backups.history.events import BackupEvent
+from backups.history.events import BackupEvent, DayCount, TimelineLane
 from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
 from kvops import wording
 from kvops.inventory.key_list import side_by_side
@@ -21,7 +24,7 @@ from kvops.web.paging import page_of
 PAGE = 50
 READ = 200
 """Events. A page of the history reads at most so many, however many of them are of one backup."""
-REPORTED = 200
+REPORTED = 80
 """Backups on a page of the report."""
 
 COLUMNS = (
@@ -41,14 +44,24 @@ def index(request: HttpRequest) -> HttpResponse:
     if scope:
         found = history_events.events(scope, before=form.cleaned_data["after"], limit=READ)
         lines, last, left = folded(found, PAGE, lambda event: event.generation.pk)
+        counts = history_events.counts_by_day(scope)
         context |= {
             "lines": lines,
             "after": last.entry.seq if last and (left or len(found) == READ) else None,
-            "counts": history_events.counts_by_day(scope),
+            "counts": counts,
+            "lanes": list(TimelineLane),
+            "days": _days(counts),
             # A trend across different families would mean nothing.
             "trend": history_events.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
+
+
+def _days(counts: Sequence[DayCount]) -> list[tuple[date, list[int]]]:
+    """The days with an event, the newest first, each with the number of events of each line of the timeline."""
+    events = {(one.day, one.lane): one.events for one in counts}
+    days = dict.fromkeys(one.day for one in reversed(counts))
+    return [(day, [events.get((day, lane), 0) for lane in TimelineLane]) for day in days]
 
 
 @require_safe
