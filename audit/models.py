@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from django.db import connection, models
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -81,6 +82,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def about(self, subjects: Sequence[str]) -> Self:
         """The entries about these subjects."""
         return self.filter(subject__in=subjects)._few()
+
+    def about_found(self, statement: str, params: Sequence[object]) -> Self:
+        """The entries about the subjects that an SQL statement finds, in one query with it."""
+        condition = f"audit_entry.subject = ANY(ARRAY({statement}))"
+        return self.filter(RawSQL(condition, params, models.BooleanField()))._few()  # noqa: S611  (the tree's)
 
     def containing(self, text: str) -> Self:
         """The entries with this part in the subject, its name, the actor or the details. It reads every entry."""

@@ -34,11 +34,11 @@ CODE = "what each environment has deployed, and its searches"
 MORE: dict[str, tuple[int, str]] = {
     "backups:backups": (18, DATES),
     "backups:certificate": (16, NEXT),
-    "backups:cleanup": (30, NEXT),
+    "backups:cleanup": (27, NEXT),
     "backups:clearing": (20, NEXT),
     "backups:generation": (27, STORY),
     "backups:masters": (28, D1),
-    "backups:stage": (22, NEXT),
+    "backups:stage": (21, NEXT),
     "doctor": (19, ESTATE),
     "key": (17, ESTATE),
     "references-environment": (16, CODE),

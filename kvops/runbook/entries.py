@@ -38,23 +38,23 @@ BEGINNINGS = (
 """Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
 
 _BEGUN = (
-    "cleanup:",
-    "generation:",
-    "check:",
-    "restore:",
-    "drill:",
-    "clearing:",
-    "worker:",
-    "investigation:",
-    "prune:",
-    "keychange:",
-    "bulkchange:",
-    "approval:",
-    "stated:",
-    "outside:",
-    "unexplained:",
+    "cleanup",
+    "generation",
+    "check",
+    "restore",
+    "drill",
+    "clearing",
+    "worker",
+    "investigation",
+    "prune",
+    "keychange",
+    "bulkchange",
+    "approval",
+    "stated",
+    "outside",
+    "unexplained",
 )
-"""The subjects of these actions, of stated operations, and of changes outside."""
+"""The kinds of subjects of these actions, of stated operations, and of changes outside."""
 
 _READS = (Action.VALUE_VIEWED, Action.VALUE_REVEALED)
 """Reads of a value: each stands alone, and its subject is the namespace."""
@@ -194,8 +194,10 @@ class RunbookEntry:
         """The steps of the procedure, ticked by what happened."""
         if self.procedure is None:
             return []
-        wanted = procedure_steps.actions(self.procedure)
-        return procedure_steps.ticked(self.procedure, Entry.objects.about(self.tree.subjects).filter(action__in=wanted))
+        wanted, known = procedure_steps.actions(self.procedure), "tree" in vars(self)
+        # Unless the tree is known already, it is found in the same query.
+        found = Entry.objects.about(self.tree.subjects) if known else subject_tree.entries_under(self.begun.subject)
+        return procedure_steps.ticked(self.procedure, found.filter(action__in=wanted))
 
     def notes(self) -> QuerySet[RunbookNote]:
         """People's notes, the oldest first."""
@@ -302,14 +304,10 @@ def of_subject(subject: str, *, named: bool = True) -> RunbookEntry | None:
 
     A backup belongs to the operation that made it, also after a prune request listed it. `named` also reads its title.
     """
-    subjects = [one for one in subject_tree.above([subject]) if one.startswith(_BEGUN)]
-    found = list(Entry.objects.about(subjects).filter(_beginnings(), ~Q(action__in=_READS)))
-    nearest = min(found, key=lambda entry: _distance(entry.subject, subject, subjects), default=None)
+    wanted = Entry.objects.filter(_beginnings(), ~Q(action__in=_READS))
+    found = subject_tree.entries_above(subject, wanted, _BEGUN)
+    nearest = min(found, key=lambda one: one.subject != subject and one.subject.startswith("prune:"), default=None)
     return (shown([nearest])[0] if named else RunbookEntry(nearest, None)) if nearest else None
-
-
-def _distance(found: str, subject: str, above: Sequence[str]) -> tuple[bool, int]:
-    return found != subject and found.startswith("prune:"), above.index(found)
 
 
 def _beginnings() -> Q:

@@ -29,13 +29,13 @@ def escaped(text: str) -> str:
 def of_entry(entry: RunbookEntry) -> Lines:
     """One entry with its facts, steps, timeline, notes and to-dos."""
     yield from _head(entry, "#")
+    found, more = entry.timeline()
     steps = entry.steps()
     if entry.procedure and steps:
         yield f"\n## {escaped(str(entry.procedure.title))} ({_('version')} {entry.procedure.version})\n\n"
         for step in steps:
             done = f" — {moment(step.at)}" if step.at else ""
             yield f"- [{_BOXES.get(step.state, ' ')}] **{escaped(str(step.title))}**: {escaped(step.note)}{done}\n"
-    found, more = entry.timeline()
     yield f"\n## {_('Timeline')}\n\n"
     if more:
         yield f"{_('Older entries are in the audit log.')}\n\n"

@@ -4,7 +4,7 @@ The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothin
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -17,6 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
+from audit.models import Entry, EntryQuerySet
 from kvops import names
 from kvops.models import Environment
 from kvops.subjects.kinds import KINDS
@@ -37,6 +38,12 @@ WITH RECURSIVE tree (subject) AS (
     LATERAL ({step}) AS found (subject)
 )
 SELECT subject FROM tree LIMIT %s
+"""
+_TOLD = """
+SELECT told.*, near.place
+FROM (SELECT subject, row_number() OVER () AS place FROM ({walk}) AS walk) AS near, LATERAL ({entries}) AS told
+WHERE split_part(near.subject, ':', 1) = ANY(%s::text[])
+ORDER BY near.place, told.seq DESC
 """
 _KIND, _KEY = RawSQL("here.kind", ()), RawSQL("here.key", ())
 """The subject at hand, from which a step of the walk goes on."""
@@ -88,6 +95,24 @@ def above(subjects: Iterable[str]) -> list[str]:
     return _walked(subjects, _parents)[:MOST]
 
 
+def entries_under(subject: str) -> EntryQuerySet:
+    """The entries about the subject and everything under it, in one query with the tree."""
+    if not _row(subject):
+        return Entry.objects.about([subject])
+    return Entry.objects.about_found(*_walk([subject], _children, MOST))
+
+
+def entries_above(subject: str, wanted: EntryQuerySet, kinds: Iterable[str]) -> list[Entry]:
+    """The wanted entries about the subject and all that it is under, of these kinds: the nearest first, in one query.
+
+    They are looked for along the index, subject by subject.
+    """
+    walk, params = _walk([subject], _parents, MOST)
+    about = wanted.newest_first().filter(subject=RawSQL("near.subject", (), output_field=TextField()))
+    entries, asked = about.query.sql_with_params()
+    return list(Entry.objects.raw(_TOLD.format(walk=walk, entries=entries), [*params, *asked, list(kinds)]))
+
+
 def of_key(name: str) -> SubjectTree:
     """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
     return _tree(
@@ -134,11 +159,18 @@ def _tree(roots: Iterable[str]) -> SubjectTree:
 
 def _walked(subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]]]) -> list[str]:
     """The subjects and what the steps from them reach, the nearest first, in one query, up to one more than `MOST`."""
+    with connection.cursor() as cursor:
+        cursor.execute(*_walk(subjects, step, MOST + 1))
+        return [subject for (subject,) in cursor.fetchall()]
+
+
+def _walk(
+    subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]]], most: int
+) -> tuple[str, Sequence[object]]:
+    """The statement of a walk and its parameters."""
     found = [rows.values_list("tree_next", flat=True) for rows in step()]
     sql, params = found[0].union(*found[1:], all=True).query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(_WALK.format(step=sql), [list(subjects), *params, MOST + 1])
-        return [subject for (subject,) in cursor.fetchall()]
+    return _WALK.format(step=sql), [list(subjects), *params, most]
 
 
 def _parents() -> Iterator[QuerySet[Model]]:

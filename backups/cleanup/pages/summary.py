@@ -40,8 +40,7 @@ class Summary:
 def summary_of(facts: StageFacts) -> Summary:
     """The summary of a stage with its related rows."""
     stage = facts.stage
-    subjects = tree.under(f"stage:{stage.pk}").subjects
-    entries = list(Entry.objects.about(subjects)[:ENTRIES])
+    entries = list(tree.entries_under(f"stage:{stage.pk}")[:ENTRIES])
     return Summary(_evidence(facts), groups_of(stage), entries)
 
 
