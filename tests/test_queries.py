@@ -29,7 +29,6 @@ NEXT = "the conditions of the next step, each derived by the code that decides i
 ESTATE = "the estate, each feature with its own rows"
 DATES = "the dates of backups, and the holds on them"
 D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
-CODE = "what each environment has deployed, and its searches"
 
 MORE: dict[str, tuple[int, str]] = {
     "backups:backups": (18, DATES),
@@ -41,8 +40,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:stage": (21, NEXT),
     "doctor": (19, ESTATE),
     "key": (17, ESTATE),
-    "references-environment": (16, CODE),
-    "references-search": (16, CODE),
 }
 """Pages that take more queries: how many at most, and why."""
 

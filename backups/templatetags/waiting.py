@@ -1,11 +1,16 @@
 """Work that waits for an operator on pages of several features: `{% load waiting %}`."""
 
+from collections.abc import Sequence
+
 from django import template
 from django.db.models import Exists, OuterRef
 
+from backups.cleanup import references
 from backups.cleanup.references import BEFORE_SUBMIT, RESTING_ON_ANSWERS, StageReferences
 from backups.models import CleanupStage
 from kvops.models import Environment
+from kvops.references import store
+from kvops.references.deployed import Deployed
 
 register = template.Library()
 
@@ -23,4 +28,27 @@ def stages_to_answer(environment: Environment, may_operate: bool) -> dict[str, o
         .select_related("request__family", "environment", "namespace")
         .order_by("pk")[:SHOWN]
     )
-    return {"stages": [(stage, StageReferences.of(stage)) for stage in stages], "may_operate": may_operate}
+    return {"stages": _with_references(environment, list(stages)), "may_operate": may_operate}
+
+
+def _with_references(
+    environment: Environment, stages: Sequence[CleanupStage]
+) -> list[tuple[CleanupStage, StageReferences]]:
+    """Stages of one environment before their submit, as `StageReferences.of`: they share searches and deployed code."""
+    if not stages:
+        return []
+    search, known = store.newest(environment), Deployed(environment.pk)
+    searches = references.with_others(search)
+    return [
+        (
+            stage,
+            StageReferences(
+                search,
+                references.hits_of(stage, searches, known),
+                references.missing(stage, search),
+                searches,
+                known,
+            ),
+        )
+        for stage in stages
+    ]

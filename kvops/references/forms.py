@@ -1,5 +1,6 @@
 """The filters of hits, and the file of a search that a person brings."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -22,10 +23,11 @@ class HitFilter(forms.Form):
     file = forms.CharField(label=_("Part of the file name"), required=False, max_length=200)
     after = PlaceField()
 
-    def __init__(self, data: Any, *, search: ReferenceSearch, before: ReferenceSearch | None) -> None:
+    def __init__(
+        self, data: Any, *, search: ReferenceSearch, before: ReferenceSearch | None, families: Iterable[str]
+    ) -> None:
         super().__init__(data)
         self.search, self.before = search, before
-        families = search.hits.order_by("family").values_list("family", flat=True).distinct()
         self.fields["family"] = ChoiceFilter(_("Family"), _("All families"), *((one, one) for one in families))
 
     def hits(self) -> QuerySet[ReferenceHit]:

@@ -1,17 +1,19 @@
 """The facts of stored searches for the pages: counts, differences between two searches, answers, deployed code."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Case, Count, Exists, IntegerField, OuterRef, QuerySet, TextField, Value, When
+from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Concat
 
 from kvops.models import Category, Environment, Family, Namespace, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.overview import gather
 from kvops.references import deployed
 from kvops.references.deployed import DeployedState
-from kvops.references.store import by_urgency
+from kvops.references.store import by_urgency, later_policies
 
 Access, Certainty = ReferenceHit.Access, ReferenceHit.Certainty
 CHANGING = (Access.WRITE, Access.DELETE)
@@ -46,6 +48,18 @@ class EnvironmentSearches:
     search: ReferenceSearch | None
     states: Sequence[tuple[str, DeployedState]] = ()
     counts: Sequence[tuple[str, Sequence[int]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SearchFigures:
+    """The figures of a search: the families of its hits, their counts, and how many are new and gone since before."""
+
+    families: Sequence[str]
+    counts: Sequence[tuple[str, Sequence[int]]]
+    new: int
+    gone: int
+    older_than_policy: bool
+    """Whether the policy changed after the search, so that the search may not know a family."""
 
 
 def environments() -> list[EnvironmentSearches]:
@@ -86,7 +100,18 @@ def _namespaces(*environments: Environment) -> QuerySet[Namespace]:
 def newest_of_each(*environments: Environment) -> list[ReferenceSearch]:
     """The newest search of each deployed script of these environments, and the newest of a checkout of each."""
     found = ReferenceSearch.objects.filter(environment__in=environments).select_related("environment")
-    return list(found.order_by("environment", "worker", "-searched_at", "-pk").distinct("environment", "worker"))
+    return list(_newest_of_each(found))
+
+
+def with_newest_of_each(environment: str, pk: int) -> list[ReferenceSearch]:
+    """The same for the environment of this name, with the search of this number: one query."""
+    found = ReferenceSearch.objects.filter(environment__slug=environment)
+    shown = found.filter(Q(pk=pk) | Q(pk__in=_newest_of_each(found).values("pk")))
+    return list(shown.select_related("environment"))
+
+
+def _newest_of_each(found: QuerySet[ReferenceSearch]) -> QuerySet[ReferenceSearch]:
+    return found.order_by("environment", "worker", "-searched_at", "-pk").distinct("environment", "worker")
 
 
 def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> ReferenceSearch | None:
@@ -95,9 +120,20 @@ def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> 
     return max(mine, key=lambda one: (one.searched_at, one.pk), default=None)
 
 
-def counts(search: ReferenceSearch) -> list[tuple[str, list[int]]]:
-    """For each kind of access: the number of certain, possible and unknown hits. Accesses without hits are left out."""
-    return _lines(_hits(search.pk)[search.pk])
+def figures(search: ReferenceSearch, before: ReferenceSearch | None) -> SearchFigures:
+    """The figures of a search and of its difference to the search before: one query."""
+    by_kind = search.hits.values("family", "access", "certainty").annotate(number=Count("pk")).order_by("family")
+    lists: dict[str, gather.Question] = {"hits": by_kind.values_list("family", "access", "certainty", "number")}
+    if before:
+        for name, found in (("new", new_hits(search, before)), ("gone", gone_hits(search, before))):
+            lists[name] = found.order_by().values("search").annotate(number=Count("pk")).values_list("number")
+    told = gather.ask(lists, {"later_policies": later_policies(search)})
+    table: Counter[tuple[str, str]] = Counter()
+    for _family, access, certainty, number in told["hits"]:
+        table[access, certainty] += number
+    families = dict.fromkeys(family for family, *_kind in told["hits"])
+    new, gone = (sum(number for (number,) in told.rows.get(name, ())) for name in ("new", "gone"))
+    return SearchFigures(list(families), _lines(table), new, gone, "later_policies" in told)
 
 
 def _hits(*searches: int) -> Mapping[int, Mapping[tuple[str, str], int]]:
@@ -110,17 +146,20 @@ def _hits(*searches: int) -> Mapping[int, Mapping[tuple[str, str], int]]:
 
 
 def _lines(table: Mapping[tuple[str, str], int]) -> list[tuple[str, list[int]]]:
+    """For each kind of access: the number of certain, possible and unknown hits. Accesses without hits are left out."""
     order = (*CHANGING, Access.LIST, Access.READ, Access.UNKNOWN)
     lines = [(str(access.label), [table.get((access.value, one.value), 0) for one in Certainty]) for access in order]
     return [(label, numbers) for label, numbers in lines if any(numbers)]
 
 
-def before(search: ReferenceSearch) -> ReferenceSearch | None:
-    """The search of the same code in the same environment before this one."""
-    earlier = ReferenceSearch.objects.filter(
-        environment=search.environment_id, worker=search.worker, searched_at__lt=search.searched_at
-    )
-    return earlier.order_by("-searched_at", "-pk").first()
+def beside(search: ReferenceSearch, most: int) -> tuple[ReferenceSearch | None, list[ReferenceSearch]]:
+    """The search of the same code before this one, and the newest other searches of its environment: one query."""
+    newest = ReferenceSearch.objects.filter(environment=search.environment_id).order_by("-searched_at", "-pk")
+    others = newest.exclude(pk=search.pk)
+    earlier = others.filter(worker=search.worker, searched_at__lt=search.searched_at)
+    found = list(newest.filter(Q(pk__in=others.values("pk")[:most]) | Q(pk__in=earlier.values("pk")[:1])))
+    same_code = (one for one in found if one.worker == search.worker and one.searched_at < search.searched_at)
+    return next(same_code, None), found[:most]
 
 
 def new_hits(search: ReferenceSearch, earlier: ReferenceSearch) -> QuerySet[ReferenceHit]:

@@ -104,9 +104,9 @@ def newest(environment: Environment) -> ReferenceSearch | None:
     return ReferenceSearch.objects.filter(environment=environment).order_by("-searched_at", "-pk").first()
 
 
-def older_than_policy(search: ReferenceSearch) -> bool:
-    """Whether the policy changed after the search, so that the search may not know a family."""
-    return PolicyVersion.objects.filter(applied_at__gt=search.searched_at).exists()
+def later_policies(search: ReferenceSearch) -> QuerySet[PolicyVersion]:
+    """The versions of the policy after the search, which may not know their families."""
+    return PolicyVersion.objects.filter(applied_at__gt=search.searched_at)
 
 
 def concerns(family: str, binding: str, prefix: str, *, exact: bool = False) -> bool:

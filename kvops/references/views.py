@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -38,17 +38,19 @@ def index(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def environment(request: HttpRequest, environment: str) -> HttpResponse:
     """Show the newest search of an environment."""
-    return _page(request, _environment(environment), ReportForm())
+    found = _environment(environment)
+    return _page(request, found, ReportForm(), reading.newest_of_each(found))
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def search(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """Show one search of an environment."""
-    found = get_object_or_404(
-        ReferenceSearch.objects.select_related("environment"), environment__slug=environment, pk=pk
-    )
-    return _page(request, found.environment, ReportForm(), found)
+    searches = reading.with_newest_of_each(environment, pk)
+    found = next((one for one in searches if one.pk == pk), None)
+    if found is None:
+        raise Http404
+    return _page(request, found.environment, ReportForm(), searches, found)
 
 
 @require_safe
@@ -65,7 +67,7 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
     """Store the file of a search that was made elsewhere."""
     found, form = _environment(environment), ReportForm(request.POST, request.FILES)
     if not form.is_valid():
-        return _page(request, found, form, status=422)
+        return _page(request, found, form, reading.newest_of_each(found), status=422)
     with refusals_shown(request, On(found, f"environment:{found.pk}", found.name), form=form):
         stored = reference_store.store(
             found,
@@ -78,7 +80,7 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
         else:
             messages.success(request, _("The search is stored."))
         return redirect("references-search", found.slug, stored.pk)
-    return _page(request, found, form, status=422)
+    return _page(request, found, form, reading.newest_of_each(found), status=422)
 
 
 def _environment(slug: str) -> Environment:
@@ -89,12 +91,12 @@ def _page(
     request: HttpRequest,
     environment: Environment,
     form: ReportForm,
+    searches: Sequence[ReferenceSearch],
     shown: ReferenceSearch | None = None,
     *,
     status: int = 200,
 ) -> HttpResponse:
     """The page of a search, or of an environment with its newest search."""
-    searches = reading.newest_of_each(environment)
     newest = reading.newest_of(environment, searches)
     found = shown or newest
     context: dict[str, object] = {
@@ -110,25 +112,25 @@ def _page(
 
 
 def _of_search(request: HttpRequest, search: ReferenceSearch, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
-    before = reading.before(search)
-    hit_filter = HitFilter(request.GET, search=search, before=before)
+    before, others = reading.beside(search, SHOWN)
+    figures = reading.figures(search, before)
+    hit_filter = HitFilter(request.GET, search=search, before=before, families=figures.families)
     place = hit_filter.place()
     hits, last = page_of(hit_filter.hits()[place : place + PAGE + 1], PAGE)
-    others = ReferenceSearch.objects.filter(environment=search.environment_id).exclude(pk=search.pk)
     return {
         "hit_filter": hit_filter,
         "hits": hits,
         "after": place + PAGE if last else None,
         "filtered": any(request.GET.get(name) for name in hit_filter.fields),
-        "counts": reading.counts(search),
+        "counts": figures.counts,
         "grouped": reading.grouped(hits),
         "certainties": reading.Certainty.labels,
-        "older_than_policy": reference_store.older_than_policy(search),
+        "older_than_policy": figures.older_than_policy,
         "states": reading.states(search, searches),
         "before": before,
-        "new": reading.new_hits(search, before).count() if before else 0,
-        "gone": reading.gone_hits(search, before).count() if before else 0,
+        "new": figures.new,
+        "gone": figures.gone,
         "unparsed": search.unparsed[:SHOWN],
         "wrangler": wrangler_files.of_search(search),
-        "others": others.order_by("-searched_at", "-pk")[:SHOWN],
+        "others": others,
     }
