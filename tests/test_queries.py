@@ -38,7 +38,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:generation": (27, STORY),
     "backups:masters": (28, D1),
     "backups:stage": (21, NEXT),
-    "doctor": (19, ESTATE),
     "key": (17, ESTATE),
 }
 """Pages that take more queries: how many at most, and why."""

@@ -14,25 +14,24 @@ _ROLE = """
 SELECT current_user,
        rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
        OR EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema()
-                  AND pg_has_role(current_user, tableowner, 'USAGE'))
+                  AND pg_has_role(current_user, tableowner, 'USAGE')),
+       (SELECT tablename FROM pg_tables
+         WHERE schemaname = current_schema()
+           AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), 'SELECT')
+         ORDER BY 1 LIMIT 1),
+       to_regclass('audit_entry') IS NOT NULL AND has_table_privilege('audit_entry', 'UPDATE')
   FROM pg_roles WHERE rolname = current_user
 """
-_UNREADABLE = """
-SELECT tablename FROM pg_tables
- WHERE schemaname = current_schema()
-   AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), 'SELECT')
- ORDER BY 1
-"""
-_EDITS = "SELECT to_regclass('audit_entry') IS NOT NULL AND has_table_privilege('audit_entry', 'UPDATE')"
+"""The role, whether it is powerful, the first table that it may not read, and whether it may edit the audit log."""
 
 
 def roles(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that the connection works as a role that owns nothing and has exactly its rights."""
     about = _("Database role")
     try:
-        [[role, powerful]] = _rows(_ROLE)
-        unreadable = [table for (table,) in _rows(_UNREADABLE)]
-        [[edits]] = _rows(_EDITS)
+        with connection.cursor() as cursor:
+            cursor.execute(_ROLE)
+            role, powerful, unreadable, edits = cursor.fetchone()
     except AWAY as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         sentence = _("The database does not answer: %(error)s. Correct DATABASE_URL, or start the database.")
@@ -46,7 +45,7 @@ def roles(_examined: Examined) -> Iterator[Diagnosis]:
         yield wrong(about, say(sentence, role=role))
     elif unreadable:
         sentence = _("%(role)s may not read %(table)s. Run manage.py setup_roles as the owner, after each migrate.")
-        yield wrong(about, say(sentence, role=role, table=unreadable[0]))
+        yield wrong(about, say(sentence, role=role, table=unreadable))
     elif edits:
         sentence = _("%(role)s may edit the audit log. Run manage.py setup_roles as the owner, after each migrate.")
         yield wrong(about, say(sentence, role=role))
@@ -64,9 +63,3 @@ def migrations(_examined: Examined) -> Iterator[Diagnosis]:
         yield wrong(_("Migrations"), say(sentence, migration=first))
     else:
         yield ok(_("Migrations"))
-
-
-def _rows(query: str) -> list[tuple[object, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return list(cursor.fetchall())

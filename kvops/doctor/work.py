@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+from django.db.models import Count
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from kvops import clock, queue, rollback, timing
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.models import Notification, PolicyVersion, Role, RoleGrant
+from kvops.overview import gather
 from kvops.supervision import heartbeats
 from kvops.wording import say
 
@@ -49,8 +51,15 @@ def processes(_examined: Examined) -> Iterator[Diagnosis]:
 def people(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that somebody can ask and somebody else can approve, that a policy is in force, and that mail arrives."""
     holding: dict[str, set[int]] = {Role.OPERATOR: set(), Role.REVIEWER: set()}
-    found = RoleGrant.objects.filter(role__in=holding, revoked_at=None, person__logins__is_active=True)
-    for role, person in found.values_list("role", "person"):
+    grants = RoleGrant.objects.filter(role__in=holding, revoked_at=None, person__logins__is_active=True)
+    sent = Notification.objects.filter(state=Notification.State.DELIVERED)
+    unsent = Notification.objects.filter(state=Notification.State.FAILED).order_by().values("state")
+    failures = unsent.annotate(number=Count("pk")).values_list("number")
+    found = gather.ask(
+        {"grants": grants.values_list("role", "person"), "failures": failures},
+        {"policy": PolicyVersion.objects.all(), "sent": sent},
+    )
+    for role, person in found["grants"]:
         holding[role].add(person)
     if not holding[Role.OPERATOR] or not holding[Role.REVIEWER] or len(set().union(*holding.values())) < 2:
         sentence = _(
@@ -60,17 +69,16 @@ def people(_examined: Examined) -> Iterator[Diagnosis]:
         yield wrong(_("People"), sentence)
     else:
         yield ok(_("People"))
-    if PolicyVersion.objects.exists():
+    if "policy" in found:
         yield ok(_("Policy"))
     else:
         yield wrong(_("Policy"), _("No policy is in force. Run manage.py apply_policy."))
-    failed = Notification.objects.filter(state=Notification.State.FAILED).count()
-    if failed:
+    if failed := sum(number for (number,) in found["failures"]):
         sentence = _(
             "Notifications that were not delivered: %(count)s. Read why on the page Notifications, and send them again."
         )
         yield wrong(_("Notifications"), say(sentence, count=failed))
-    elif Notification.objects.filter(state=Notification.State.DELIVERED).exists():
+    elif "sent" in found:
         yield ok(_("Notifications"))
     else:
         yield unknown(_("Notifications"), _("No notification was sent yet."))
