@@ -27,11 +27,9 @@ MOST, LARGEST = 12, 300 * 1024
 STORY = "the story of its operation"
 NEXT = "the conditions of the next step, each derived by the code that decides it"
 ESTATE = "the estate, each feature with its own rows"
-DATES = "the dates of backups, and the holds on them"
 D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:backups": (18, DATES),
     "backups:certificate": (16, NEXT),
     "backups:cleanup": (27, NEXT),
     "backups:clearing": (20, NEXT),

@@ -74,10 +74,19 @@ class Coverage:
     backups: Sequence[NewestBackup]
 
 
+def questions() -> Mapping[str, Question]:
+    """The questions of the coverage, for `gather.ask`."""
+    return {**estate_questions(trend=False), "kinds": _kinds()}
+
+
 def of_all() -> list[Coverage]:
     """The coverage of each family in each environment, in three queries; caches without any backup are left out."""
-    answers = ask({**estate_questions(trend=False), "kinds": _kinds()}, {})
-    estate = Estate(answers)
+    answers = ask(questions(), {})
+    return by_answers(answers, Estate(answers))
+
+
+def by_answers(answers: Gathered, estate: Estate) -> list[Coverage]:
+    """The same by answers that a page has already, and the estate of these answers."""
     counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
     return coverage_of(
         estate.families,

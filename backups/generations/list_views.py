@@ -1,5 +1,8 @@
 """Backups: the list, a new one, and plain files that still need an encrypted place."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -7,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from backups.bucket import protection as bucket_protection
 from backups.generations import (
     contents as generation_contents,
     coverage as family_coverage,
@@ -14,18 +18,29 @@ from backups.generations import (
     start as generation_start,
 )
 from backups.generations.forms import BackupForm, GenerationFilter
-from backups.models import Generation, PlainDump
+from backups.models import BucketProtection, Generation, PlainDump
+from backups.retention.inputs import Kept, Retention
 from kvops.inventory import browse
-from kvops.models import Category
+from kvops.models import Category, Environment, Family
+from kvops.overview import gather
+from kvops.overview.estate import Estate
+from kvops.overview.objects import Objects
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
+from kvops.web.fields import offer
 from kvops.web.files import Cell, table_file
-from kvops.web.paging import listed
+from kvops.web.paging import page_of
 from kvops.wording import stepped
 
 PAGE = 50
 SHOWN = 20
 """Plain files; the page lists at most this many that have no encrypted place."""
+
+_BUCKET = ("slug", "name", "order", "production", "account_id", "r2_endpoint", "r2_bucket", "key_template")
+_DUMP = (
+    *("prefixes", "host", "path", "sha256", "keys", "bytes", "actor", "at"),
+    *("namespace__binding", "namespace__environment__name", "namespace__environment__production"),
+)
 
 COLUMNS = (
     *("id", "environment", "binding", "prefixes", "category", "purpose", "status", "problem"),
@@ -39,15 +54,37 @@ COLUMNS = (
 def index(request: HttpRequest) -> HttpResponse:
     """Show the coverage, the to-do list, and all backups, newest first."""
     form = GenerationFilter(request.GET)
+    buckets = Objects(Environment.objects.order_by("order"), *_BUCKET)
+    dumps = Objects(PlainDump.objects.filter(kept_at="").order_by("pk")[:SHOWN], *_DUMP)
+    asked = {"buckets": buckets.question, "dumps": dumps.question}
+    answers = gather.ask({**family_coverage.questions(), **asked}, {})
+    estate, environments = Estate(answers), buckets.of(answers, "buckets")
+    protections = list(bucket_protection.known_of(environments).values())
+    offer(form.fields["environment"], environments)
+    found, after = page_of(generation_contents.for_pages(form.generations()), PAGE)
     context = {
-        **listed(request, form, "generations", generation_contents.for_pages(form.generations()), PAGE),
-        "coverage": family_coverage.of_all(),
-        "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
+        "form": form,
+        "rows": _with_retention(found, answers.now, estate.families, protections),
+        "after": after,
+        "filtered": any(request.GET.values()),
+        "coverage": family_coverage.by_answers(answers, estate),
+        "protections": protections,
+        "dumps": dumps.of(answers, "dumps"),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_compare": request.user.has_perm("kvops.view_values"),
         "may_pin": request.user.has_perm("kvops.pin"),
     }
     return render(request, "backups/list.html", context)
+
+
+def _with_retention(
+    found: Sequence[Generation], now: datetime, families: Sequence[Family], protections: Sequence[BucketProtection]
+) -> list[tuple[Generation, Kept | None]]:
+    """Backups with their retention; None for one that is deleted or being deleted."""
+    there = [each for each in found if each.status not in Generation.GOING]
+    retained = Retention(now=now, families=families, protections=protections).of(there) if there else []
+    kept = {each.generation.pk: each for each in retained}
+    return [(each, kept.get(each.pk)) for each in found]
 
 
 @require_safe

@@ -78,18 +78,13 @@ def _holding(pks: Collection[int]) -> QuerySet[Any, _Held]:
     compared = Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN)
     named = Cast(Substr("subject", len(_ABOUT) + 1), BigIntegerField())
     pinned = Pin.objects.in_force().filter(generation__in=pks)
+    pin = {"name": F("person__name"), "reason": F("reason")}
+    stage = {name: F(f"request__{name}") for name in _CLEANUP} | {"slug": F("environment__slug"), "state": F("state")}
     operation = {"operation": F("operation")}
-    return _rows(_Kind.PIN, pinned, F("generation"), name=F("person__name"), reason=F("reason")).union(
-        _rows(
-            _Kind.CLEANUP,
-            _cleanups(pks),
-            F("generation"),
-            **{name: F(f"request__{name}") for name in _CLEANUP},
-            environment=F("environment__slug"),
-            state=F("state"),
-        ),
-        _rows(_Kind.RESTORE, restores.filter(generation__in=pks), F("generation"), **operation),
-        _rows(_Kind.RESTORE, restores.filter(safety__in=pks), F("safety"), **operation),
+    return _rows(_Kind.PIN, pinned, F("generation"), pin).union(
+        _rows(_Kind.CLEANUP, _cleanups(pks), F("generation"), stage),
+        _rows(_Kind.RESTORE, restores.filter(generation__in=pks), F("generation"), operation),
+        _rows(_Kind.RESTORE, restores.filter(safety__in=pks), F("safety"), operation),
         _rows(_Kind.CHANGE, changes, F("generation")),
         _rows(_Kind.RUN, about, named),
         _rows(_Kind.RUN, verified, F("pk"), by="verify_run"),
@@ -99,11 +94,12 @@ def _holding(pks: Collection[int]) -> QuerySet[Any, _Held]:
     )
 
 
-def _rows(kind: int, found: QuerySet[Any], backup: Any, *, by: str = "pk", **told: F) -> QuerySet[Any, _Held]:
+def _rows(
+    kind: int, found: QuerySet[Any], backup: Any, told: Mapping[str, F] | None = None, *, by: str = "pk"
+) -> QuerySet[Any, _Held]:
     """The kind, the row that holds, the backup, and facts to tell. A row that is found twice holds once."""
-    numbered = found.order_by().annotate(
-        hold=Value(kind, IntegerField()), hold_by=F(by), held=backup, hold_told=JSONObject(**told)
-    )
+    facts = JSONObject(**(told or {}))
+    numbered = found.order_by().annotate(hold=Value(kind, IntegerField()), hold_by=F(by), held=backup, hold_told=facts)
     rows: QuerySet[Any, _Held] = numbered.values_list("hold", "hold_by", "held", "hold_told")
     return rows
 
@@ -111,11 +107,11 @@ def _rows(kind: int, found: QuerySet[Any], backup: Any, *, by: str = "pk", **tol
 def _hold(kind: int, row: int, pk: int, told: Mapping[str, Any]) -> Hold:
     match kind:
         case _Kind.PIN:
-            sentence = say(_("%(name)s pinned it: %(reason)s"), **told)
-            return Hold(sentence, f"{reverse('backups:generation', args=[pk])}#pins")
+            pinned = say(_("%(name)s pinned it: %(reason)s"), **told)
+            return Hold(pinned, f"{reverse('backups:generation', args=[pk])}#pins")
         case _Kind.CLEANUP:
             request = CleanupRequest(**{name: told[name] for name in _CLEANUP})
-            stage = CleanupStage(environment=Environment(slug=told["environment"]), request=request)
+            stage = CleanupStage(environment=Environment(slug=told["slug"]), request=request)
             done = told["state"] not in CleanupStage.BEFORE_DELETION
             sentence = _("The deletion of %(what)s relied on it.") if done else _("The clean-up of %(what)s needs it.")
             return Hold(say(sentence, what=stage), reverse("backups:stage", args=[row]))

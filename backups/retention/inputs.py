@@ -75,15 +75,25 @@ class Kept:
 
 
 class Retention:
-    """The retention of backups at one moment, by the rules in force; `instead` gives other days by family."""
+    """The retention of backups at one moment, by the rules in force; `instead` gives other days by family.
 
-    def __init__(self, *, instead: Mapping[int, int] | None = None, now: datetime | None = None) -> None:
+    A page gives the moment, the families in their order, and protections of buckets, if it has read them just now.
+    """
+
+    def __init__(
+        self,
+        *,
+        instead: Mapping[int, int] | None = None,
+        now: datetime | None = None,
+        families: Sequence[Family] | None = None,
+        protections: Iterable[BucketProtection] = (),
+    ) -> None:
         self.now = now or clock.now()
-        self.families = list(Family.objects.order_by("binding", "pattern"))
+        self.families = list(Family.objects.order_by("binding", "pattern") if families is None else families)
         days = instead or {}
         self.rules = [_rule(each, days.get(each.pk, each.retain_days)) for each in self.families]
         self.successors = successors()
-        self._protections: dict[int, BucketProtection] = {}
+        self._protections = {one.environment_id: one for one in protections}
         self._held: dict[int, Sequence[Hold]] = {}
 
     def of(self, generations: Iterable[Generation]) -> list[Kept]:

@@ -1,6 +1,6 @@
 """Alarms and protection of the buckets: `{% load bucket %}`."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from django import template
 from django.conf import settings
@@ -31,10 +31,10 @@ def total_size(line: FoldedLine[StoredObject]) -> str:
 
 
 @register.inclusion_tag("includes/alarms.html")
-def bucket_alarms() -> dict[str, object]:
-    """The alarms of the buckets."""
-    environments = _environments()
-    return {"alarms": in_order([*differing(environments), *unprotected(environments)])}
+def bucket_alarms(protections: Sequence[BucketProtection]) -> dict[str, object]:
+    """The alarms of the buckets with these protections."""
+    environments = [one.environment for one in protections]
+    return {"alarms": in_order([*differing(environments), *unprotected(protections)])}
 
 
 def differing(environments: Collection[Environment] | None = None) -> list[Alarm]:
@@ -43,10 +43,10 @@ def differing(environments: Collection[Environment] | None = None) -> list[Alarm
     return [alarm for bucket in found for alarm in _differences(bucket)]
 
 
-def unprotected(environments: Collection[Environment] | None = None) -> list[Alarm]:
+def unprotected(protections: Iterable[BucketProtection] | None = None) -> list[Alarm]:
     """Alarms for buckets that are not locked, are not private or are not known."""
-    known = bucket_protection.known_of(_environments() if environments is None else environments)
-    return [alarm for protection in known.values() for alarm in _unprotected(protection.environment, protection)]
+    known = bucket_protection.known_of(_environments()).values() if protections is None else protections
+    return [alarm for protection in known for alarm in _unprotected(protection.environment, protection)]
 
 
 def _environments() -> list[Environment]:

@@ -46,14 +46,6 @@ def retention_of(generation: Generation) -> Kept | None:
 
 
 @register.simple_tag
-def with_retention(generations: Sequence[Generation]) -> list[tuple[Generation, Kept | None]]:
-    """Backups with their retention; None for one that is deleted or being deleted."""
-    here = [each for each in generations if each.status not in Generation.GOING]
-    kept = {each.generation.pk: each for each in Retention().of(here)} if here else {}
-    return [(each, kept.get(each.pk)) for each in generations]
-
-
-@register.simple_tag
 def prunes_of(generation: Generation) -> Sequence[PruneEntry]:
     """The prune requests with a backup, newest first."""
     related = ("prune__requested_by", "prune__approval__approver")

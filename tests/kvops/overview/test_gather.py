@@ -3,9 +3,14 @@
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from kvops.models import Heartbeat, Run
+from backups.models import Pin
+from backups.retention import pins
+from kvops.models import Heartbeat, Namespace, Run
 from kvops.overview import gather
+from kvops.overview.objects import Objects
 from kvops.supervision import heartbeats
+from tests import make
+from tests.backups.retention.backups_of_any_age import backup_of_age
 
 pytestmark = pytest.mark.django_db
 
@@ -30,3 +35,25 @@ def test_what_several_parts_need_is_made_once() -> None:
     found = gather.ask({}, {})
     assert found.once("x", lambda: 1) == 1
     assert found.once("x", lambda: 2) == 1
+
+
+def test_objects_have_the_fields_that_were_asked_for_and_read_any_other(
+    estate: make.Estate, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    namespaces = Objects(Namespace.objects.filter(pk=estate.qa.pk), "binding", "environment__updated_at")
+    with django_assert_num_queries(1):
+        [found] = namespaces.of(gather.ask({"namespaces": namespaces.question}, {}), "namespaces")
+        read = (found.pk, found.binding, found.environment_id, found.environment.updated_at)
+    here = Namespace.objects.get(pk=estate.qa.pk)
+    assert read == (here.pk, here.binding, here.environment_id, here.environment.updated_at)
+    with django_assert_num_queries(1):
+        assert found.environment.slug == here.environment.slug
+
+
+def test_an_empty_relation_of_objects_is_none(estate: make.Estate, people: make.People) -> None:
+    made = backup_of_age(estate.qa, 1)
+    kept, removed = (pins.pin(made, reason="x", by=person) for person in (people.operator, people.operator2))
+    pins.remove(removed, reason="y", by=people.operator2)
+    asked = Objects(Pin.objects.order_by("pk"), "removed_by__name")
+    found = asked.of(gather.ask({"pins": asked.question}, {}), "pins")
+    assert [(one.pk, one.removed_by) for one in found] == [(kept.pk, None), (removed.pk, people.operator2)]
