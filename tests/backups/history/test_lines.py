@@ -1,5 +1,6 @@
 """The rows of the history, one for each backup, and the outcome of a run for each key."""
 
+import re
 from datetime import date
 
 import pytest
@@ -34,6 +35,18 @@ def test_a_backup_has_one_row_with_its_earlier_events_folded(
     [line] = answer.context["lines"]
     assert [event.lane.value for event in line.rows] == ["pinned", "verified", "taken"]
     assert "2 earlier events" in answer.content.decode()
+
+
+def test_the_table_of_the_timeline_has_a_row_for_each_day(
+    estate: make.Estate, people: make.People, auditor: Client
+) -> None:
+    filled(estate)
+    pins.pin(backed_up(estate, verify=False), reason="asked for", by=people.operator)
+    answer = auditor.get(AT)
+    [(_day, numbers)] = answer.context["days"]
+    assert numbers == [1, 1, 0, 1, 0]
+    heads = re.findall(r'<th scope="col" class="num">(\w+)</th>', answer.text)
+    assert heads == ["Taken", "Verified", "Restored", "Pinned", "Deleted"]
 
 
 def test_no_event_is_lost_between_pages(estate: make.Estate, auditor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
