@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import number_format
@@ -49,7 +49,7 @@ NAMED = 5
 """Families; an alarm names at most this many."""
 
 State = CleanupStage.State
-Status = Generation.Status
+Status, Purpose = Generation.Status, Generation.Purpose
 
 
 def lists() -> Mapping[str, Question]:
@@ -107,17 +107,6 @@ def alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
     return found
 
 
-def _newest() -> GenerationQuerySet:
-    """The newest backup of every prefix of every namespace."""
-    return (
-        Generation.objects.of_kv()
-        .there()
-        .exclude(purpose__in=[Generation.Purpose.RESTORE, Generation.Purpose.CHANGE])
-        .order_by("namespace", "prefixes", "-pk")
-        .distinct("namespace", "prefixes")
-    )
-
-
 def _edited(answers: Gathered) -> list[Alarm]:
     """An alarm if families or datasets in the database are not as approved."""
     for number, definition in answers["policies"]:
@@ -131,7 +120,9 @@ def _edited(answers: Gathered) -> list[Alarm]:
 def _bad() -> GenerationQuerySet:
     """The newest backups that are damaged, partial or were not verified within a day."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
-    newest = _newest().exclude(status=Status.WRITING).values("pk")
+    lasting = Generation.objects.of_kv().there().exclude(purpose__in=[Purpose.RESTORE, Purpose.CHANGE])
+    finished = lasting.exclude(status=Status.WRITING).order_by()
+    newest = finished.values("namespace", "prefixes").annotate(newest=Max("pk")).values("newest")
     return Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
 
 

@@ -4,11 +4,11 @@ A backup counts for a past day if it was finished by then, not deleted before th
 time: its objects never change, so one that was read back whole later was whole before.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Exists, Max, Min, OuterRef, Q, Value
+from django.db.models import Exists, Max, Min, OuterRef, Q
 from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
 from django.utils import timezone
@@ -34,6 +34,8 @@ from kvops.overview.estate import Column, Estate, Holdings
 from kvops.overview.gather import Gathered, Question, Row, moment
 
 STRIP_DAYS = 14
+KIND = ("namespace_id", "prefixes", "patterns", "purpose")
+"""Backups that are alike in these fields follow each other."""
 
 DATASET_FIELDS = tuple(DatasetDefinition.__dataclass_fields__)
 Status, Purpose = Generation.Status, Generation.Purpose
@@ -49,26 +51,21 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
     )
     # The condition holds for few of all backups: those that exist, or existed then.
     existing = routine.filter(good | then if as_of else good)
-    kinds = existing.order_by().values("namespace_id", "prefixes", "patterns", "purpose").annotate(
-        newest=Max("pk", filter=then if as_of else good),
-        since=Min("started_at", filter=good),
-        days=ArrayAgg(
-            TruncDate("started_at"),
-            distinct=True,
-            filter=good & Q(started_at__gt=recent),
-            default=Value([]),
-        ),
-        before=Max("started_at", filter=good & Q(started_at__lte=recent)),
-    )  # fmt: skip
-    shown = Generation.objects.filter(pk__in=kinds.values("newest"))
-    here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
+    kinds = (
+        existing.order_by()
+        .values(*KIND)
+        .annotate(
+            newest=Max("pk", filter=then if as_of else good),
+            since=Min("started_at", filter=good),
+            before=Max("started_at", filter=good & Q(started_at__lte=recent)),
+        )
+    )
+    made = routine.filter(good, started_at__gt=recent).order_by().annotate(day=TruncDate("started_at"))
     checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
     return {
-        "kinds": kinds.values_list(
-            "namespace_id", "prefixes", "patterns", "purpose", "newest", "since", "days", "before"
-        ),
-        "generations": shown.values_list("pk", "started_at", "verified_at", "status", here),
+        "kinds": kinds.values_list(*KIND, "newest", "since", "before"),
+        "made": made.values_list(*KIND, "day").distinct(),
         "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
         "checks": newest.values_list("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at"),
     }
@@ -76,7 +73,7 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
 
 def newest_of_each() -> Question:
     """The newest verified backup of each namespace, set of prefixes and purpose."""
-    found = Generation.objects.verified().here().order_by().values("namespace_id", "prefixes", "patterns", "purpose")
+    found = Generation.objects.verified().here().order_by().values(*KIND)
     return found.annotate(newest=Max("pk")).values("newest")
 
 
@@ -85,8 +82,11 @@ class _ReadBackups:
 
     def __init__(self, answers: Gathered) -> None:
         self.now = answers.now
-        self.generations = {row[0]: row for row in answers["generations"]}
+        self.generations = _fates([row[4] for row in answers["kinds"] if row[4]])
         self.kinds = [(self._like(row), row) for row in answers["kinds"]]
+        self.days: dict[str, set[date]] = defaultdict(set)
+        for *kind, day in answers["made"]:
+            self.days[str(kind)].add(date.fromisoformat(day))
 
     def _like(self, row: Row) -> Generation:
         """A backup of this kind, with the fields of the newest one that coverage needs."""
@@ -98,8 +98,8 @@ class _ReadBackups:
             prefixes=prefixes,
             patterns=patterns,
             purpose=purpose,
-            started_at=moment(started_at) or self.now,
-            verified_at=moment(verified_at),
+            started_at=started_at or self.now,
+            verified_at=verified_at,
             status=status or "",
         )
 
@@ -124,8 +124,8 @@ class _ReadBackups:
         before = []
         for like, row in self.kinds:
             if like.namespace_id == held.namespace.pk and family_coverage.covers(like, family):
-                days |= {date.fromisoformat(day) for day in row[6]}
-                before += [timezone.localdate(at) for at in [moment(row[7])] if at]
+                days |= self.days[str([*row[: len(KIND)]])]
+                before += [timezone.localdate(at) for at in [moment(row[6])] if at]
         return days, max(before, default=None)
 
     def newest(self, held: Holdings, family: Family) -> ShownBackup | None:
@@ -139,19 +139,28 @@ class _ReadBackups:
             return None
         pk, started_at, verified_at, status, here = self.generations[max(mine)]
         fate = "" if status == Status.VERIFIED else status
-        return ShownBackup(
-            pk, moment(started_at) or self.now, moment(verified_at), fate or ("" if here else "elsewhere")
-        )
+        return ShownBackup(pk, started_at, verified_at, fate or ("" if here else "elsewhere"))
+
+
+def _fates(pks: Sequence[int]) -> dict[int, tuple[int, datetime, datetime | None, str, bool]]:
+    """The times and the status of each backup, and whether it is in the current bucket."""
+    here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
+    found = Generation.objects.filter(pk__in=pks).values_list("pk", "started_at", "verified_at", "status", here)
+    return {row[0]: row for row in found}
+
+
+def _read(answers: Gathered) -> _ReadBackups:
+    return answers.once("backups", lambda: _ReadBackups(answers))
 
 
 def coverage_of(answers: Gathered, estate: Estate) -> list[family_coverage.Coverage]:
     """The coverage of each family by the answers."""
-    return answers.once("coverage", lambda: _ReadBackups(answers).coverage(estate))
+    return answers.once("coverage", lambda: _read(answers).coverage(estate))
 
 
 def board(answers: Gathered, estate: Estate) -> Board:
     """The table of the families, as of the moment that was asked about."""
-    table = _Table(_ReadBackups(answers), coverage_of(answers, estate))
+    table = _Table(_read(answers), coverage_of(answers, estate))
     lines = []
     for family in estate.families:
         cells = [table.cell(column, family) for column in estate.columns]
