@@ -33,7 +33,7 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:certificate": (16, NEXT),
     "backups:cleanup": (27, NEXT),
     "backups:clearing": (20, NEXT),
-    "backups:generation": (27, STORY),
+    "backups:generation": (14, STORY),
     "backups:masters": (28, D1),
     "backups:stage": (21, NEXT),
     "key": (17, ESTATE),

@@ -71,15 +71,15 @@ def known(environment: Environment) -> BucketProtection:
 def known_of(environments: Collection[Environment]) -> dict[int, BucketProtection]:
     """The same for the buckets of several environments, by the key of the environment."""
     rows = BucketProtection.objects.filter(environment__in=environments).annotate(age=Now() - F("read_at"))
-    found = {row.environment_id: row for row in rows}
-    return {one.pk: _known(one, found.get(one.pk)) for one in environments}
+    found = {row.environment_id: (row, vars(row)["age"]) for row in rows}
+    return {one.pk: known_by(one, *found.get(one.pk, (None, None))) for one in environments}
 
 
-def _known(environment: Environment, found: BucketProtection | None) -> BucketProtection:
+def known_by(environment: Environment, found: BucketProtection | None, age: timedelta | None) -> BucketProtection:
+    """The same by the row of the environment, if there is one, and the age of its answer."""
     if found is None or found.of != _of(environment):
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     found.environment = environment
-    age: timedelta | None = vars(found)["age"]
     if found.known and (age is None or age.total_seconds() > timing.PROTECTION_KNOWN):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
         found.deletes, found.expiry, found.proposals = [], None, None

@@ -24,9 +24,9 @@ from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
 from backups.models import CleanupStage
 from kvops.models import Person
-from kvops.overview import gather
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
+from kvops.web import gather
 from kvops.web.acting import On, Step
 from kvops.web.files import streamed
 from kvops.web.paging import page_of

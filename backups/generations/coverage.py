@@ -20,7 +20,7 @@ from backups.models import Generation
 from kvops import clock, timing
 from kvops.models import Category, Environment, Family, Namespace
 from kvops.overview.estate import Estate, questions as estate_questions
-from kvops.overview.gather import Gathered, Question, ask, moment
+from kvops.web.gather import Gathered, Question, ask, moment
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
 """The order of the families on pages."""

@@ -1,8 +1,5 @@
 """Backups: the list, a new one, and plain files that still need an encrypted place."""
 
-from collections.abc import Sequence
-from datetime import datetime
-
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -18,18 +15,17 @@ from backups.generations import (
     start as generation_start,
 )
 from backups.generations.forms import BackupForm, GenerationFilter
-from backups.models import BucketProtection, Generation, PlainDump
-from backups.retention.inputs import Kept, Retention
+from backups.models import Generation, PlainDump
 from kvops.inventory import browse
-from kvops.models import Category, Environment, Family
-from kvops.overview import gather
+from kvops.models import Category, Environment
 from kvops.overview.estate import Estate
-from kvops.overview.objects import Objects
 from kvops.people.signin import person_of
+from kvops.web import gather
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import offer
 from kvops.web.files import Cell, table_file
-from kvops.web.paging import page_of
+from kvops.web.objects import Objects
+from kvops.web.paging import listed
 from kvops.wording import stepped
 
 PAGE = 50
@@ -61,12 +57,10 @@ def index(request: HttpRequest) -> HttpResponse:
     estate, environments = Estate(answers), buckets.of(answers, "buckets")
     protections = list(bucket_protection.known_of(environments).values())
     offer(form.fields["environment"], environments)
-    found, after = page_of(generation_contents.for_pages(form.generations()), PAGE)
     context = {
-        "form": form,
-        "rows": _with_retention(found, answers.now, estate.families, protections),
-        "after": after,
-        "filtered": any(request.GET.values()),
+        **listed(request, form, "generations", generation_contents.for_pages(form.generations()), PAGE),
+        "now": answers.now,
+        "families": estate.families,
         "coverage": family_coverage.by_answers(answers, estate),
         "protections": protections,
         "dumps": dumps.of(answers, "dumps"),
@@ -75,16 +69,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "may_pin": request.user.has_perm("kvops.pin"),
     }
     return render(request, "backups/list.html", context)
-
-
-def _with_retention(
-    found: Sequence[Generation], now: datetime, families: Sequence[Family], protections: Sequence[BucketProtection]
-) -> list[tuple[Generation, Kept | None]]:
-    """Backups with their retention; None for one that is deleted or being deleted."""
-    there = [each for each in found if each.status not in Generation.GOING]
-    retained = Retention(now=now, families=families, protections=protections).of(there) if there else []
-    kept = {each.generation.pk: each for each in retained}
-    return [(each, kept.get(each.pk)) for each in found]
 
 
 @require_safe

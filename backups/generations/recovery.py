@@ -8,7 +8,7 @@ from typing import Any
 
 from backups import archive
 from backups.datasets.paths import parse
-from backups.models import Generation
+from backups.models import Generation, GenerationPart
 
 MAX_PARTS = 20
 """Parts. A page shows the steps for at most this many; for more, the steps are a file."""
@@ -23,9 +23,14 @@ class Section:
     text: Sequence[str]
 
 
-def document(generation: Generation, closing: Mapping[str, Any]) -> archive.Manifest:
-    """The manifest without its recovery steps; `closing` are the facts that the export's run committed at its end."""
-    rows = generation.parts.order_by("number").values_list("stored", flat=True)
+def document(
+    generation: Generation, closing: Mapping[str, Any], read: Sequence[GenerationPart] | None = None
+) -> archive.Manifest:
+    """The manifest without its recovery steps; `closing` are the facts that the export's run committed at its end.
+
+    `read` are all parts in their order, if a page has read them already.
+    """
+    rows = [part.stored for part in (generation.parts.order_by("number") if read is None else read)]
     parts = tuple(archive.Part(**part) for stored in rows for part in stored)
     return archive.Manifest(
         environment=generation.environment.slug,
@@ -62,12 +67,12 @@ def _table(table: Mapping[str, Any]) -> archive.ManifestTable:
     return archive.ManifestTable(**{**table, "fields": fields, "path": tuple(table["path"])})
 
 
-def recovery_steps(generation: Generation) -> str:
+def recovery_steps(generation: Generation, read: Sequence[GenerationPart] | None = None) -> str:
     """The recovery steps as stored in the bucket, in Markdown; empty while the backup is in writing."""
     closing = generation.run.cursor
     if generation.status == Generation.Status.WRITING or closing.get("phase") != "close":
         return ""
-    return archive.restore_commands(document(generation, closing))
+    return archive.restore_commands(document(generation, closing, read))
 
 
 def sections(markdown: str) -> list[Section]:

@@ -28,16 +28,16 @@ from kvops.web.live import live_part
 from kvops.web.paging import listed
 
 PAGE = 50
-CHECKS = 20
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one backup."""
-    generation = _generation(pk)
+    generation = _generation(pk, "environment__protection")
     form = EntryFilter(request.GET)
-    parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
+    around = generation_contents.around(generation)
+    parts = around.parts
     restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
     context = {
         **listed(request, form, "entries", form.entries(generation), PAGE, place=attrgetter("name")),
@@ -47,10 +47,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "found": _found(generation.work),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
-        "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
-        "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
-        "stages": generation_contents.relying_on(generation),
-        "restores": generation_contents.restored_from(generation),
+        "sections": recovery.sections(recovery.recovery_steps(generation, parts)) if restorable else [],
+        "around": around,
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
@@ -106,6 +104,6 @@ def _found(run: Run) -> str:
     return str(run.result.get("status", "")) if finished else ""
 
 
-def _generation(pk: int) -> Generation:
-    related = ("environment", "namespace", "run", "verify_run")
+def _generation(pk: int, *also: str) -> Generation:
+    related = ("environment", "namespace", "run", "verify_run", *also)
     return get_object_or_404(generation_contents.for_pages(Generation.objects.select_related(*related)), pk=pk)

@@ -38,8 +38,8 @@ from backups.templatetags.vault import vault_alarms
 from kvops import timing
 from kvops.models import Environment
 from kvops.overview.estate import FAMILY_FIELDS, Estate
-from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.key_alarms import Alarm
+from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled
 
 SHOWN = 20

@@ -31,7 +31,7 @@ from kvops.overview.board import (
     drawn,
 )
 from kvops.overview.estate import Column, Estate, Holdings
-from kvops.overview.gather import Gathered, Question, Row, moment
+from kvops.web.gather import Gathered, Question, Row, moment
 
 STRIP_DAYS = 14
 KIND = ("namespace_id", "prefixes", "patterns", "purpose")

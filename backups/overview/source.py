@@ -15,11 +15,11 @@ from backups.overview import alarms as backup_alarms, families, steps
 from backups.rotation import ages as value_ages
 from backups.rotation.ages import RotationState
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Gathered, Question, Row, moment
 from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import DAYS_AHEAD, ComingEvent, OverviewSource, Reader, register
 from kvops.prefixes import patterns
 from kvops.runbook import todo
+from kvops.web.gather import Gathered, Question, Row, moment
 
 AHEAD = timedelta(days=DAYS_AHEAD)
 NAMED = 2

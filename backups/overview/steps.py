@@ -29,9 +29,9 @@ from kvops import timing
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
 from kvops.names import visible
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Gathered, Question
 from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import Reader
+from kvops.web.gather import Gathered, Question
 
 SHOWN = 20
 """Rows. The overview lists at most this many of each kind."""

@@ -17,8 +17,8 @@ from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.inputs import Retention, Tried
 from kvops.inventory import family_owners
 from kvops.models import Environment
-from kvops.overview import gather
 from kvops.people.signin import person_of
+from kvops.web import gather
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NextForm, OptionalReasonForm, offer
 from kvops.web.paging import listed, page_of

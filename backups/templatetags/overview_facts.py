@@ -7,7 +7,7 @@ from django import template
 from backups.models import BucketProtection
 from kvops import timing
 from kvops.models import Environment
-from kvops.overview.gather import Gathered, moment
+from kvops.web.gather import Gathered, moment
 
 register = template.Library()
 

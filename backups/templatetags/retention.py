@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from django import template
 from django.utils import timezone
 
-from backups.models import Generation, Pin, PruneEntry
+from backups.bucket import protection as bucket_protection
+from backups.generations.contents import Surroundings
+from backups.models import BucketProtection, Generation, Pin
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops import timing
+from kvops.models import Family
 
 register = template.Library()
-
-SHOWN = 20
 
 
 @register.inclusion_tag("retention/_dates.html")
@@ -46,18 +47,35 @@ def retention_of(generation: Generation) -> Kept | None:
 
 
 @register.simple_tag
-def prunes_of(generation: Generation) -> Sequence[PruneEntry]:
-    """The prune requests with a backup, newest first."""
-    related = ("prune__requested_by", "prune__approval__approver")
-    return list(PruneEntry.objects.filter(generation=generation).select_related(*related).order_by("-pk")[:SHOWN])
+def retention_around(generation: Generation, around: Surroundings) -> Kept | None:
+    """The same for the page of the backup, which has read its surroundings and the protection of its bucket."""
+    if generation.status in Generation.GOING:
+        return None
+    now, read = around.answers.now, getattr(generation.environment, "protection", None)
+    age = now - read.read_at if read and read.read_at else None
+    protection = bucket_protection.known_by(generation.environment, read, age)
+    return Retention(now=now, families=around.families, protections=[protection]).of([generation])[0]
+
+
+@register.simple_tag
+def with_retention(
+    generations: Sequence[Generation],
+    now: datetime,
+    families: Sequence[Family],
+    protections: Sequence[BucketProtection],
+) -> list[tuple[Generation, Kept | None]]:
+    """Backups with their retention, by facts that the page has read; None for one that is deleted or being deleted."""
+    there = [each for each in generations if each.status not in Generation.GOING]
+    retained = Retention(now=now, families=families, protections=protections).of(there) if there else []
+    kept = {each.generation.pk: each for each in retained}
+    return [(each, kept.get(each.pk)) for each in generations]
 
 
 @register.inclusion_tag("retention/_pins.html", takes_context=True)
-def pins_of(context: template.Context, generation: Generation) -> dict[str, object]:
+def pins_of(context: template.Context, generation: Generation, pins: Sequence[Pin]) -> dict[str, object]:
     """The pins of a backup with their people and reasons, and the form to remove a pin."""
     user = context["request"].user
     person = user.person
-    pins = Pin.objects.filter(generation=generation).select_related("person", "removed_by").order_by("-pk")
     return {
         "generation": generation,
         "pins": [(pin, pin.person_id == person.pk or user.has_perm("kvops.operate")) for pin in pins],

@@ -16,10 +16,13 @@ NAMED = 5
 
 
 @register.inclusion_tag("vault/_card.html", takes_context=True)
-def vault_card(context: template.Context, generation: Generation) -> dict[str, object]:
-    """The Documents of a settings backup in 1Password, and the button that keeps it there; nothing for any other."""
+def vault_card(context: template.Context, generation: Generation, in_vault: bool) -> dict[str, object]:
+    """The Documents of a settings backup in 1Password, and the button that keeps it there; nothing for any other.
+
+    `in_vault` tells whether it has any Document.
+    """
     related = VaultDocument.objects.filter(generation=generation).select_related("run", "supersedes")
-    found = list(related.prefetch_related("superseded_by").order_by("-pk"))
+    found = list(related.prefetch_related("superseded_by").order_by("-pk")) if in_vault else []
     may_operate = context["may_operate"]
     offered = vault_start.is_offered(generation)
     kept = any(one.vault == generation.environment.vault and one.state == one.State.KEPT for one in found)

@@ -14,8 +14,9 @@ from kvops import clock
 from kvops.connections.answers import WITHIN
 from kvops.connections.budget import SharedBudget
 from kvops.models import AnswerCount, ApprovalRequest, Environment, Notification, RefusedToken, Run
-from kvops.overview import estate, gather
+from kvops.overview import estate
 from kvops.supervision import heartbeats, work
+from kvops.web import gather
 
 BACKUP_AGES = "backups.generations.coverage.ages"
 """A function by name, so that `kvops` does not import the app above it. A system check resolves it."""

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from kvops.models import ApprovalRequest, Environment, Schedule
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.sources import DAYS_AHEAD, ComingEvent
 from kvops.schedules import jobs as schedule_jobs
+from kvops.web.gather import Gathered, Question, moment
 
 JOBS = ("scan", "backup", "drill")
 """The schedules whose next due times are shown."""

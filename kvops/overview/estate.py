@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from kvops.inventory.families import FamilyDefinition
 from kvops.models import Category, Environment, Family, Namespace, Run, Scan, ScanCount
-from kvops.overview.gather import Gathered, Question, moment
+from kvops.web.gather import Gathered, Question, moment
 
 TREND_DAYS = 30
 FAMILY_FIELDS = tuple(FamilyDefinition.__dataclass_fields__)

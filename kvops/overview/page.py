@@ -12,11 +12,11 @@ from kvops.models import Environment, Run
 from kvops.overview import coming as coming_events, lines as overview_lines, sources, status
 from kvops.overview.board import Board
 from kvops.overview.estate import Column, Estate
-from kvops.overview.gather import Gathered
 from kvops.overview.lines import Line, Verdict
 from kvops.overview.sources import ComingEvent, Reader
 from kvops.overview.status import SetupStep
 from kvops.runs import pace
+from kvops.web.gather import Gathered
 
 EVENING, MORNING = 18, 6
 """Hours. A backup made between them is called that of last night, until the next evening."""

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _, ngettext
 from kvops import timing
 from kvops.models import Environment, RefusedToken, Run, Skew
 from kvops.models.runs import RunQuerySet
-from kvops.overview.gather import Gathered, Question
 from kvops.overview.key_alarms import Alarm
+from kvops.web.gather import Gathered, Question
 
 
 def questions() -> dict[str, Question]:

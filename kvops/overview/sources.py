@@ -11,9 +11,9 @@ from datetime import datetime
 from kvops.models import Environment, Person, Role
 from kvops.overview.board import Board
 from kvops.overview.estate import Estate
-from kvops.overview.gather import Gathered, Question, ask
 from kvops.overview.key_alarms import Alarm
 from kvops.overview.lines import Line
+from kvops.web.gather import Gathered, Question, ask
 
 
 @dataclass(frozen=True)

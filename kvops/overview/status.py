@@ -33,12 +33,12 @@ from kvops.models import (
 from kvops.names import visible
 from kvops.overview import coming as coming_events, estate as key_estate, key_alarms, service_alarms
 from kvops.overview.estate import Column, Estate
-from kvops.overview.gather import Gathered, Question, moment
 from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.schedules import jobs as schedule_jobs, punctuality
+from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled, said, spelled
 
 SHOWN = 20

@@ -27,7 +27,7 @@ from kvops.models import (
     Run,
     Scan,
 )
-from kvops.overview.gather import Gathered
+from kvops.web.gather import Gathered
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops import rollback
 from kvops.models import EmergencyStop, Namespace
-from kvops.overview import gather
-from kvops.overview.gather import Gathered, Row
 from kvops.site import badges as menu_badges
 from kvops.site.badges import Badge
 from kvops.site.pages import GROUPS, PAGES, SHORTCUTS
+from kvops.web import gather
+from kvops.web.gather import Gathered, Row
 
 _SHORTCUTS = [(letter, page) for letter, key in SHORTCUTS.items() for page in PAGES if page.key == key]
 _NAMESPACE = ("binding", "environment__slug", "environment__name", "environment__production")

@@ -67,7 +67,7 @@ def vanishing(estate: make.Estate, name: str) -> None:
 
 
 def numbers(client: Client, query: str = "") -> list[int]:
-    return [generation.pk for generation, _kept in client.get(f"/backups/{query}").context["rows"]]
+    return [generation.pk for generation in client.get(f"/backups/{query}").context["generations"]]
 
 
 def test_without_a_backup_the_page_says_what_comes_next(operator: Client, estate: make.Estate) -> None:

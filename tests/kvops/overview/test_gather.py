@@ -6,9 +6,9 @@ from pytest_django import DjangoAssertNumQueries
 from backups.models import Pin
 from backups.retention import pins
 from kvops.models import Heartbeat, Namespace, Run
-from kvops.overview import gather
-from kvops.overview.objects import Objects
 from kvops.supervision import heartbeats
+from kvops.web import gather
+from kvops.web.objects import Objects
 from tests import make
 from tests.backups.retention.backups_of_any_age import backup_of_age
 

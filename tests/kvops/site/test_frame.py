@@ -12,11 +12,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from kvops.models import DatabaseRollback, EmergencyStop, Notification, Person, Run, Scan
-from kvops.overview import gather
 from kvops.runs import driver as run_driver
 from kvops.site import badges, menu
 from kvops.site.pages import PAGES
 from kvops.supervision import heartbeats
+from kvops.web import gather
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in

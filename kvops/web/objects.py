@@ -1,20 +1,20 @@
 """Objects with a few fields, as the answers of `gather.ask`: several lists of a page in one statement."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 
-from kvops.overview.gather import Gathered, Question
+from kvops.web.gather import Gathered, Question
 
 
 class Objects[Of: Model]:
     """A question for objects with the named fields; `environment__name` is the name of the object's environment.
 
-    Any other field is read by a query of its own as soon as somebody asks for it.
+    A name may be an annotation. Any other field is read by a query of its own as soon as somebody asks for it.
     """
 
     def __init__(self, found: QuerySet[Of], *names: str) -> None:
@@ -29,21 +29,31 @@ class Objects[Of: Model]:
         return [_object(self._model, dict(zip(self._names, row, strict=True))) for row in answers[name]]
 
 
+def give(to: Model, **rows: Sequence[Model]) -> None:
+    """Give an object the rows that refer to it, by the name of each relation, as `prefetch_related` does."""
+    vars(to)["_prefetched_objects_cache"] = rows
+
+
 def _object(model: type[Any], values: Mapping[str, Any]) -> Any:
     """The object with these values; None without a key, where a relation is empty."""
     if values["pk"] is None:
         return None
+    known = {name: field for field in model._meta.concrete_fields for name in (field.name, field.attname)}
     own: dict[str, Any] = {}
+    annotated: dict[str, Any] = {}
     related: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, value in values.items():
         first, _, rest = name.partition(LOOKUP_SEP)
-        field = model._meta.pk if first == "pk" else model._meta.get_field(first)
+        field = model._meta.pk if first == "pk" else known.get(first)
         if rest:
             related[first][rest] = value
-        if rest in {"", "pk"}:
+        if field is None:
+            annotated[first] = value
+        elif rest in {"", "pk"}:
             own[field.attname] = field.to_python(value)
     fields = [field.attname for field in model._meta.concrete_fields if field.attname in own]
     made = model.from_db(DEFAULT_DB_ALIAS, fields, [own[field] for field in fields])
+    vars(made).update(annotated)
     for name, of_relation in related.items():
-        setattr(made, name, _object(model._meta.get_field(name).related_model, of_relation))
+        setattr(made, name, _object(known[name].related_model, of_relation))
     return made
