@@ -36,7 +36,6 @@ MORE: dict[str, tuple[int, str]] = {
     "backups:generation": (14, STORY),
     "backups:masters": (28, D1),
     "backups:stage": (21, NEXT),
-    "key": (17, ESTATE),
 }
 """Pages that take more queries: how many at most, and why."""
 

@@ -1,5 +1,7 @@
 """Datasets: the D1 table that a family corresponds to, and the digest of the rule a check was made by."""
 
+from collections.abc import Iterable
+
 from audit.chain import JSON
 from backups.datasets.mapping import Correspondence
 from backups.datasets.type_rules import DEFAULT
@@ -57,8 +59,12 @@ def of_database(binding: str) -> list[Correspondence]:
 
 def dataset_for(binding: str, prefix: str) -> Dataset | None:
     """The dataset with the longest prefix that equals `prefix` or contains it; a single key is covered by its name."""
-    covering = [found for found in Dataset.objects.filter(binding=binding) if found.covers(prefix)]
-    return max(covering, key=lambda found: len(found.prefix), default=None)
+    return covering(Dataset.objects.filter(binding=binding), prefix)
+
+
+def covering(datasets: Iterable[Dataset], prefix: str) -> Dataset | None:
+    """The same of these datasets of the binding."""
+    return max((one for one in datasets if one.covers(prefix)), key=lambda found: len(found.prefix), default=None)
 
 
 def environment_database(environment: Environment, dataset: Dataset) -> Database:

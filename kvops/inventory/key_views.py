@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from kvops import timing
 from kvops.cloudflare import CloudflareError
-from kvops.inventory import families as key_families, reveal as key_reveal, story as key_story, value as key_value
+from kvops.inventory import reveal as key_reveal, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
 from kvops.inventory.key_list import twins as key_twins
 from kvops.inventory.views import named
@@ -105,9 +105,9 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page; `live` is the value, `revealed` the seconds for which a masked one is shown."""
-    here, twins = key_twins.sides_of(namespace, name)
-    key, scan = here.key, here.scan
-    family, edited = key_families.family_of(namespace.binding, name), key_value.why_policy_edited()
+    facts = key_twins.facts_of(namespace, name)
+    key, scan = facts.here.key, facts.here.scan
+    family, edited = facts.family, key_value.why_policy_edited()
     category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
     story = key_story.of_key(namespace, name)
     context = {
@@ -115,7 +115,7 @@ def _page(
         "environment": namespace.environment,
         "name": name,
         "key": key,
-        "twins": twins,
+        "twins": facts.twins,
         "family": family,
         "category": category,
         "edited": edited,

@@ -1,10 +1,11 @@
 """A key's own story: deleted, restored, vanished, newly found, viewed; it outlives the key's row in the inventory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, TextChoices
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext, gettext_lazy as _
@@ -12,6 +13,8 @@ from django.utils.translation import gettext, gettext_lazy as _
 from audit.actions import Action
 from audit.models import Entry
 from kvops.models import Namespace, Scan, UnexpectedKey, UnexplainedDeletion
+from kvops.web.gather import ask
+from kvops.web.objects import Objects
 
 TOLD_BY = ("backups.history.key_story.events",)
 """Functions of (namespace, name) by name that give events, so that `kvops` does not import the apps above it."""
@@ -58,9 +61,13 @@ class KeyEvent:
 
 def of_key(namespace: Namespace, name: str) -> list[KeyEvent]:
     """Everything that KVOps knows of the past of a key, newest first."""
-    told = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
-    found = [*told, *_views(namespace, name)]
-    found += _odd(namespace, name)
+    found = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
+    seen: dict[str, Objects[Any]] = {action: Objects(rows, *_ENTRY) for action, rows in _views(namespace, name).items()}
+    odd = Objects(_odd(namespace, name), "completed_at", "acknowledged_note", "found_gone", "acknowledged_by__name")
+    answers = ask({"odd": odd.question, **{action: one.question for action, one in seen.items()}}, {})
+    for action, one in seen.items():
+        found += [_viewed(_SEEN[action], entry) for entry in one.of(answers, action)]
+    found += [_found_odd(scan) for scan in odd.of(answers, "odd")]
     return sorted(found, key=lambda event: event.at, reverse=True)
 
 
@@ -76,43 +83,48 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
 
 
-def _odd(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
+def _odd(namespace: Namespace, name: str) -> QuerySet[Scan]:
     """The scans that found the key gone, or new, without an explanation."""
     gone, new = UnexplainedDeletion.objects.filter(name=name), UnexpectedKey.objects.filter(name=name)
     scans = Scan.objects.complete().odd().filter(namespace=namespace)
     scans = scans.filter(Q(pk__in=gone.values("scan")) | Q(pk__in=new.values("scan")))
-    scans = scans.annotate(found_gone=Exists(gone.filter(scan=OuterRef("pk"))))
-    for scan in scans.select_related("acknowledged_by").order_by("-pk")[:SHOWN]:
-        if scan.completed_at is None:
-            continue
-        unexplained = scan.found_gone  # type: ignore[attr-defined]  # annotated above
-        yield KeyEvent(
-            at=scan.completed_at,
-            kind=KeyEventKind.UNEXPLAINED if unexplained else KeyEventKind.UNEXPECTED,
-            by=str(scan.acknowledged_by or ""),
-            note=scan.acknowledged_note,
-            links=[
-                (
-                    gettext("Unexplained deletions") if unexplained else gettext("Unexpected keys"),
-                    reverse("unexplained-scan", args=[scan.pk]) + ("" if unexplained else "?show=new"),
-                )
-            ],
-        )
+    return scans.annotate(found_gone=Exists(gone.filter(scan=OuterRef("pk")))).order_by("-pk")[:SHOWN]
 
 
-def _views(namespace: Namespace, name: str) -> list[KeyEvent]:
-    """The views of its value, in KV or in a backup, and its reveals with the reason."""
+def _found_odd(scan: Scan) -> KeyEvent:
+    unexplained = vars(scan)["found_gone"]
+    return KeyEvent(
+        at=vars(scan)["completed_at"],
+        kind=KeyEventKind.UNEXPLAINED if unexplained else KeyEventKind.UNEXPECTED,
+        by=str(scan.acknowledged_by or ""),
+        note=scan.acknowledged_note,
+        links=[
+            (
+                gettext("Unexplained deletions") if unexplained else gettext("Unexpected keys"),
+                reverse("unexplained-scan", args=[scan.pk]) + ("" if unexplained else "?show=new"),
+            )
+        ],
+    )
+
+
+_SEEN = {Action.VALUE_VIEWED.value: KeyEventKind.VIEWED, Action.VALUE_REVEALED.value: KeyEventKind.REVEALED}
+_ENTRY = ("at", "actor", "subject", "subject_label", "details")
+
+
+def _views(namespace: Namespace, name: str) -> Mapping[str, QuerySet[Entry]]:
+    """The views of its value, in KV or in a backup, and its reveals: the newest of each, so that none is pushed out."""
     here = Q(subject=namespace.audited["subject"]) | Q(details__namespace=str(namespace))
-    kinds = {Action.VALUE_VIEWED.value: KeyEventKind.VIEWED, Action.VALUE_REVEALED.value: KeyEventKind.REVEALED}
-    # The newest of each kind, in one query: many views must not push the reveals out.
-    found = [Entry.objects.filter(here, action=action, details__key=name).newest_first()[:SHOWN] for action in kinds]
-    return [
-        KeyEvent(
-            at=entry.at,
-            kind=kinds[entry.action],
-            by=entry.actor,
-            note=entry.details.get("reason", entry.subject_label if entry.subject.startswith("generation:") else ""),
-            links=[(gettext("Audit log"), entry.get_absolute_url())],
-        )
-        for entry in found[0].union(*found[1:], all=True)
-    ]
+    return {
+        action: Entry.objects.filter(here, action=action, details__key=name).newest_first()[:SHOWN] for action in _SEEN
+    }
+
+
+def _viewed(kind: KeyEventKind, entry: Entry) -> KeyEvent:
+    backup = entry.subject_label if entry.subject.startswith("generation:") else ""
+    return KeyEvent(
+        at=entry.at,
+        kind=kind,
+        by=entry.actor,
+        note=entry.details.get("reason", backup),
+        links=[(gettext("Audit log"), entry.get_absolute_url())],
+    )
