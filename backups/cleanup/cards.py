@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django import forms
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
-from django.shortcuts import get_object_or_404
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet, Subquery, prefetch_related_objects
+from django.db.models.functions import Now
+from django.http import Http404
 
 from backups.cleanup import after_check, completion, sharing
 from backups.cleanup.forms import (
@@ -21,8 +22,9 @@ from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
+from backups.cleanup.stages import busy_runs
 from backups.cleanup.stepper import steps_of_stage
-from backups.models import Check, CleanupRequest, CleanupStage, Reappearance
+from backups.models import Check, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops.models import Environment, Notification, Person, Run, Scan
 from kvops.runs import pace
 
@@ -82,11 +84,19 @@ class CleanupListRow:
 
 
 def stages() -> QuerySet[CleanupStage]:
-    """Stages with the related rows that their cards and pages show, and their reappeared keys that have no note yet."""
+    """Stages with the rows that their cards and pages show, and what these ask of each stage at the moment it is read.
+
+    These are: the key of the run that works for it, whether a restore names it, the time, and its reappeared keys that
+    have no note yet. `read` makes a list of them.
+    """
     unseen = Reappearance.objects.unseen().filter(stage=OuterRef("pk")).order_by().values("stage")
     found = CleanupStage.objects.annotate(
         unseen=Subquery(unseen.annotate(found=Count("pk")).values("found")),
         last_unseen=Subquery(unseen.annotate(found=Max("pk")).values("found")),
+        busy=Subquery(busy_runs()),
+        is_restored=Exists(Restore.objects.filter(stage=OuterRef("pk")))
+        | Exists(Restore.deletions.through.objects.filter(cleanupstage=OuterRef("pk"))),
+        read_at=Now(),
     )
     return found.select_related(
         "request__family",
@@ -108,12 +118,36 @@ def stages() -> QuerySet[CleanupStage]:
         "late_run",
         "accepted_by",
         "others_by",
-    ).prefetch_related("undos", "restores")
+    )
+
+
+def read(found: QuerySet[CleanupStage]) -> list[CleanupStage]:
+    """These of `stages()`, with their undos and restores if there are any. Most have none."""
+    stages = list(found)
+    prefetch_related_objects([one for one in stages if vars(one)["is_restored"]], "undos", "restores")
+    return stages
+
+
+def of_cleanup_or_404(pk: int) -> list[CleanupStage]:
+    """The stages of a clean-up in their order; every clean-up has one."""
+    found = read(stages().filter(request=pk).order_by("order"))
+    if not found:
+        raise Http404
+    return found
 
 
 def stage_or_404(pk: int) -> CleanupStage:
     """The stage with the related rows that its card and page show."""
-    return get_object_or_404(stages(), pk=pk)
+    return facts_or_404(pk).stage
+
+
+def facts_or_404(pk: int, *, may_operate: bool = False) -> StageFacts:
+    """The facts of a stage for its page. The stages of its clean-up were read with it."""
+    found = read(stages().filter(request__stages=pk).order_by("order"))
+    stage = next((one for one in found if one.pk == pk), None)
+    if stage is None:
+        raise Http404
+    return StageFacts(stage, may_operate=may_operate, stages=found)
 
 
 def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], seen: str = "") -> Card:
@@ -125,7 +159,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
     moves = run is not None or facts.stage.state == State.SUBMITTED
     moved = not moves and _moved(facts.stage)
     if moved:  # the next action is that of the state that the run has just reached
-        facts = StageFacts(stage_or_404(facts.stage.pk), may_operate=facts.may_operate)
+        facts = facts_or_404(facts.stage.pk, may_operate=facts.may_operate)
     stage, may_operate = facts.stage, facts.may_operate
     now = f"{stage.state}.{run.pk if run else ''}"
     is_newer = bool(seen) and seen != now
@@ -167,8 +201,8 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
 
 
 def _moved(stage: CleanupStage) -> bool:
-    """Whether the stage has another state than when it was read."""
-    return not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
+    """Whether the run that worked for the stage when it was read has brought it to another state since."""
+    return vars(stage)["busy"] is not None and not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
 
 
 def _shape(facts: StageFacts) -> str:

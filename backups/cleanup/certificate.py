@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 from django.urls import reverse
 from django.utils import translation
@@ -34,7 +35,7 @@ State = CleanupStage.State
 
 def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Certificate:
     """The certificate of the clean-up as it is now."""
-    facts = facts or CertificateFacts(cleanup)
+    facts = facts or CertificateFacts(cleanup.pk)
     stages = facts.stages
 
     def each(*describe: Callable[[CleanupStage], CertificateLine | None]) -> list[CertificateLine]:
@@ -248,7 +249,7 @@ def _tested(stage: CleanupStage) -> CertificateLine:
 
 def _restored(stage: CleanupStage) -> CertificateLine | None:
     """The last restore of deleted keys, if there was one."""
-    found = sorted((*stage.undos.all(), *stage.restores.all()), key=lambda restore: restore.pk)
+    found = sorted(chain(*stage.written_back), key=lambda restore: restore.pk)
     if not found:
         return None
     note = _("%(written)s restored, %(left)s not")

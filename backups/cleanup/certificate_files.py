@@ -212,23 +212,25 @@ def references_of(stage: CleanupStage) -> Mapping[str, Any]:
 class CertificateFacts:
     """The stages of a clean-up, and the rows that its certificate tells of: read once for all its languages."""
 
-    def __init__(self, cleanup: CleanupRequest) -> None:
-        self.stages = list(cards.stages().filter(request=cleanup).order_by("order"))
+    def __init__(self, cleanup: int) -> None:
+        self.stages = cards.of_cleanup_or_404(cleanup)
+        self.cleanup: CleanupRequest = self.stages[0].request
+        self.read_at: datetime = vars(self.stages[0])["read_at"]
         self.references = {stage.pk: references_of(stage) for stage in self.stages}
         searches = [found["search"]["id"] for found in self.references.values() if found]
         self.searches = ReferenceSearch.objects.in_bulk(searches)
         backups = [stage.generation_id for stage in self.stages if stage.generation_id]
         shares = BackupShare.objects.select_related("by").filter(generation__in=backups).order_by("-pk")
         self.shares: Mapping[int | None, BackupShare] = {share.generation_id: share for share in shares}
-        self.verified = {stage.pk: _verified(stage) for stage in self.stages}
+        about = Entry.objects.about([f"generation:{pk}" for pk in backups])
+        verifications = list(about.filter(action=Action.GENERATION_VERIFIED))
+        self.verified = {stage.pk: _verified(stage, verifications) for stage in self.stages}
 
 
-def _verified(stage: CleanupStage) -> Entry | None:
-    """The last verification of the backup, before the stage was accepted."""
-    if stage.generation_id is None:
-        return None
-    about = Entry.objects.about([f"generation:{stage.generation_id}"]).filter(action=Action.GENERATION_VERIFIED)
-    return (about.filter(at__lt=stage.accepted_at) if stage.accepted_at else about).first()
+def _verified(stage: CleanupStage, entries: Iterable[Entry]) -> Entry | None:
+    """The last verification of the backup, before the stage was accepted. The entries are the newest first."""
+    mine = (entry for entry in entries if entry.subject == f"generation:{stage.generation_id}")
+    return next((entry for entry in mine if not stage.accepted_at or entry.at < stage.accepted_at), None)
 
 
 def references_in_words(references: Mapping[str, Any]) -> str:

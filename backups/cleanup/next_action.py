@@ -11,7 +11,7 @@ from backups.cleanup import after_check, completion, cost, qa
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.stages import backup_is_fresh, run_of, why_not_now
 from backups.models import CleanupStage, Generation
-from kvops import clock, timing
+from kvops import timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import emergency
 from kvops.wording import spelled
@@ -153,7 +153,7 @@ def _begin(facts: StageFacts) -> NextAction:
 
 def _freeze(facts: StageFacts) -> NextAction:
     label, scan = _("Fix the list of keys again"), facts.scan
-    late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
+    late = scan is None or scan.completed_at is None or -facts.seconds_until(scan.completed_at) > timing.SCAN_FRESH
     reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
     return NextAction(label, "backups:stage_freeze", facts.stage.pk, reason)
 
@@ -209,7 +209,7 @@ def _start(facts: StageFacts) -> NextAction:
     approval = stage.approval
     if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
         reason = _("The approval is no longer valid.")
-    elif clock.seconds_until(approval.use_by) <= 0:
+    elif facts.seconds_until(approval.use_by) <= 0:
         reason = _("The deadline for using the approval has passed. Withdraw it and submit the stage again.")
     else:
         reason = str(why_not_now(stage))

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_POST, require_safe
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
-from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of
@@ -88,10 +87,10 @@ STEPS: dict[str, Step[CleanupStage]] = {
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one stage with its evidence, its chunks and its exceptions."""
-    stage = cards.stage_or_404(pk)
+    facts = cards.facts_or_404(pk, may_operate=request.user.has_perm("kvops.operate"))
+    stage = facts.stage
     show, after = ListForm(request.GET).chosen()
     found, following = _listed(stage, show, after)
-    facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
     reappeared = stage.reappearances.values("stage").annotate(number=Count("pk")).values_list("number")
     counted = gather.ask(
         {"gaps": stage.chunks.exclude(gap_ms=None).values_list("gap_ms"), "reappeared": reappeared},
@@ -146,9 +145,8 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 
     Once the stage has another state or run, the header lets the rest of the page follow in place.
     """
-    stage = cards.stage_or_404(pk)
-    facts = StageFacts(stage, may_operate=request.user.has_perm("kvops.operate"))
-    page = _page_of(request, stage)
+    facts = cards.facts_or_404(pk, may_operate=request.user.has_perm("kvops.operate"))
+    page = _page_of(request, facts.stage)
     card = cards.card(facts, person_of(request), {}, request.GET.get("seen", "") if page else "")
     response = render(request, "cleanup/_stage.html", {"card": card})
     if card.is_newer:

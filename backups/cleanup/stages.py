@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Coalesce, JSONArray, Now
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Coalesce, Concat, JSONArray, Now
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -231,9 +231,19 @@ def worker_writing(namespace: Namespace, family: Family) -> str:
 
 def busy_run(stage: CleanupStage) -> Run | None:
     """The run that works for the stage now, other than the check after its deletion: an undo must not wait for it."""
+    return _works_for(stage.pk, Value(f"stage:{stage.pk}")).first()
+
+
+def busy_runs() -> QuerySet[Run, int]:
+    """The key of the same run, for a query of stages that asks for it in the same statement."""
+    subject = Concat(Value("stage:"), Cast(OuterRef("pk"), TextField()), output_field=TextField())
+    return _works_for(OuterRef("pk"), subject).order_by("pk").values_list("pk", flat=True)[:1]
+
+
+def _works_for(stage: int | OuterRef, subject: Value | Concat) -> QuerySet[Run]:
     of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
-    found = Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}"))
-    return found.exclude(subject=f"stage:{stage.pk}/check").first()
+    found = Run.objects.open().filter(of_stage | Q(subject=subject))
+    return found.exclude(subject=Concat(subject, Value("/check"), output_field=TextField()))
 
 
 def insist_idle(stage: CleanupStage) -> None:

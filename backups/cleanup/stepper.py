@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
@@ -304,7 +305,7 @@ def _compared_again(found: after_check.AfterCheck) -> StageStep:
 def _brought_back(stage: CleanupStage) -> list[StageStep]:
     """The undo of the deletion, and other restores of its keys, each as a step of its own."""
     found = []
-    for restore in (*stage.undos.all(), *stage.restores.all()):
+    for restore in chain(*stage.written_back):
         title = _("Undo of the deletion") if restore.is_undo else _("Restore of deleted keys")
         address, link = reverse("backups:restore", args=[restore.pk]), _("Restore %(pk)s") % {"pk": restore.pk}
         if restore.state == restore.State.DONE:

@@ -27,7 +27,6 @@ from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.qa import InForce
 from backups.models import CleanupRequest
-from kvops import clock
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import streamed
@@ -96,7 +95,7 @@ def _begun(request: HttpRequest, made: CleanupRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one clean-up."""
-    return page(request, _cleanup(pk))
+    return page(request, pk)
 
 
 @require_POST
@@ -117,18 +116,17 @@ def take_on_page[Subject](
         subject,
         on=on,
         to=reverse("backups:cleanup", args=[cleanup]),
-        show=lambda form, status: page(
-            request, _cleanup(cleanup), typed={form_name: form} if form else None, status=status
-        ),
+        show=lambda form, status: page(request, cleanup, typed={form_name: form} if form else None, status=status),
     )
 
 
 def page(
-    request: HttpRequest, mine: CleanupRequest, *, typed: Mapping[str, forms.Form] | None = None, status: int = 200
+    request: HttpRequest, pk: int, *, typed: Mapping[str, forms.Form] | None = None, status: int = 200
 ) -> HttpResponse:
     """The page of a clean-up; `typed` are submitted forms by name, with the person's input."""
     typed, person = typed or {}, person_of(request)
-    stages = list(cards.stages().filter(request=mine).order_by("order"))
+    stages = cards.of_cleanup_or_404(pk)
+    mine = stages[0].request
     by_hand = mine.is_open and mine.clearing_id is None
     policy, operates = InForce(), request.user.has_perm("kvops.operate")
     facts = {stage.pk: StageFacts(stage, may_operate=operates, policy=policy, stages=stages) for stage in stages}
@@ -159,8 +157,8 @@ def page(
 @permission_required("kvops.view", raise_exception=True)
 def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """Show the certificate of a clean-up, to print; or as Markdown or JSON, if the address asks for it."""
-    cleanup, kind = _cleanup(pk), request.GET.get("format", "")
-    facts = certificate_files.CertificateFacts(cleanup)
+    facts, kind = certificate_files.CertificateFacts(pk), request.GET.get("format", "")
+    cleanup = facts.cleanup
     english = cleanup_certificate.in_english(cleanup, facts)
     if kind == "json":
         return streamed([certificate_files.as_json(english)], f"clean-up-{pk}.json", "application/json")
@@ -173,7 +171,7 @@ def certificate(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpRe
         "certificate": mine,
         "digest": digest,
         "address": data["page"],
-        "now": clock.now(),
+        "now": facts.read_at,
     }
     return render(request, "cleanup/certificate.html", context)
 

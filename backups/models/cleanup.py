@@ -1,5 +1,8 @@
 """Clean-up: the request, and one stage per environment with its state."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -8,19 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from backups.models.generations import Generation
 from backups.models.integrity import Check
 from kvops.inventory.selection import Selection
-from kvops.models import (
-    ApprovalRequest,
-    Category,
-    Environment,
-    Family,
-    Namespace,
-    Person,
-    ReferenceSearch,
-    Run,
-    Scan,
-)
+from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, Person, ReferenceSearch, Run, Scan
 from kvops.names import visible
 from kvops.wording import spoken, stored
+
+if TYPE_CHECKING:
+    from backups.models.restores import Restore
 
 
 class CleanupRequest(models.Model):
@@ -278,10 +274,11 @@ class CleanupStage(models.Model):
 
         A deletion that does not work now says why: it waits for a person after production's first keys, or stopped.
         """
-        for restores, word in ((self.undos, "undone"), (self.restores, "restored")):
-            if any(restore.state == "done" and restore.written for restore in restores.all()):
+        undos, restores = self.written_back
+        for found, word in ((undos, "undone"), (restores, "restored")):
+            if any(restore.state == "done" and restore.written for restore in found):
                 return word
-        if any(restore.state == "writing" for restore in (*self.undos.all(), *self.restores.all())):
+        if any(restore.state == "writing" for restore in (*undos, *restores)):
             return "restoring"
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
@@ -289,6 +286,11 @@ class CleanupStage(models.Model):
         if run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits"):
             return "awaits_person"
         return f"deletion_{run.state}" if run is not None and run.state in {"stopped", "failed"} else self.state
+
+    @property
+    def written_back(self) -> tuple[Iterable["Restore"], Iterable["Restore"]]:
+        """Its undos, and the other restores of its keys. A query that annotates `is_restored` may spare these two."""
+        return ((), ()) if vars(self).get("is_restored") is False else (self.undos.all(), self.restores.all())
 
     @property
     def shown_returned_because(self) -> str:

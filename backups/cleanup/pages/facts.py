@@ -1,6 +1,7 @@
 """The facts of a stage that its page shows in several places, each read once."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import cached_property
 
 from backups.cleanup import after_check, preparation, qa
@@ -8,6 +9,7 @@ from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import busy_run
 from backups.datasets import registry as dataset_registry
 from backups.models import BackupShare, Check, CleanupStage
+from kvops import clock
 from kvops.models import Run, Scan
 
 
@@ -30,8 +32,16 @@ class StageFacts:
 
     @cached_property
     def busy(self) -> Run | None:
-        """The run that works for the stage."""
-        return busy_run(self.stage)
+        """The run that works for the stage. `cards.stages` reads its key at the same moment as the stage."""
+        if "busy" not in vars(self.stage):
+            return busy_run(self.stage)
+        busy = vars(self.stage)["busy"]
+        return Run.objects.open().filter(pk=busy).first() if busy else None
+
+    def seconds_until(self, moment: datetime) -> float:
+        """Seconds from the time when `cards.stages` read the stage, or else from now, to `moment`."""
+        read_at = vars(self.stage).get("read_at")
+        return (moment - read_at).total_seconds() if read_at else clock.seconds_until(moment)
 
     @cached_property
     def scan(self) -> Scan | None:
