@@ -15,7 +15,7 @@ from audit.models import Entry, Head
 
 READ = 300
 """Entries. A page reads at most so many, however many of them share a line."""
-WINDOW = 100_000
+WINDOW = 30_000
 """Entries. A search that looks into every entry looks into so many for one page."""
 CHUNK = 1_000
 COLUMNS = (

@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 from kvops import clock, queue, rollback, timing
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.models import Notification, PolicyVersion, Role, RoleGrant
-from kvops.overview import gather
 from kvops.supervision import heartbeats
+from kvops.web import gather
 from kvops.wording import say
 
 _LIMITS = {

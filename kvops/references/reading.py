@@ -10,10 +10,10 @@ from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, Que
 from django.db.models.functions import Concat
 
 from kvops.models import Category, Environment, Family, Namespace, ReferenceAnswer, ReferenceHit, ReferenceSearch
-from kvops.overview import gather
 from kvops.references import deployed
 from kvops.references.deployed import DeployedState
 from kvops.references.store import by_urgency, later_policies
+from kvops.web import gather
 
 Access, Certainty = ReferenceHit.Access, ReferenceHit.Certainty
 CHANGING = (Access.WRITE, Access.DELETE)
