@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 SMALL = 10_000
-"""Keys of the installation that the other is held against."""
+"""Keys and runs of the installation that the other is held against."""
 DAYS = 5 * 365
 """Age of both installations. Runs are spread over it evenly, but for the last 31 days of the small one."""
 TODAY, MONTH = 480, 240
@@ -17,14 +17,14 @@ class Sizes:
     keys: int
 
     @property
-    def entries(self) -> int:
-        """Entries of the audit log, ten for each run."""
-        return self.keys
-
-    @property
     def runs(self) -> int:
         """Runs: in each 20 of them 8 scans, 2 backups and their 2 verifications."""
-        return self.keys // 10
+        return max(SMALL, self.keys // 10)
+
+    @property
+    def entries(self) -> int:
+        """Entries of the audit log, ten for each run."""
+        return 10 * self.runs
 
     @property
     def today(self) -> int:
@@ -39,22 +39,22 @@ class Sizes:
     @property
     def backups(self) -> int:
         """Backups, of which those of the last two months still exist, and of one family those of a year."""
-        return self.keys // 100
+        return self.runs // 10
 
     @property
     def scans(self) -> int:
         """Scans."""
-        return self.keys // 25
+        return self.runs * 2 // 5
 
     @property
     def approvals(self) -> int:
         """Decided requests."""
-        return max(120, self.keys // 1_000)
+        return max(120, self.runs // 100)
 
     @property
     def cleanups(self) -> int:
         """Completed clean-ups, each with a stage in both environments."""
-        return max(60, self.keys // 5_000)
+        return max(60, self.runs // 500)
 
     def at(self, run: str) -> str:
         """The SQL of the moment of a run, given the expression of its number from 0 on."""
