@@ -6,7 +6,7 @@ from typing import Self
 
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -82,6 +82,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def about(self, subjects: Sequence[str]) -> Self:
         """The entries about these subjects."""
         return self.filter(subject__in=subjects)._few()
+
+    def telling(self, actions: Sequence[str]) -> Self:
+        """Those of few entries that have one of these actions: each is looked at, because many others have it too."""
+        return self.annotate(looked_at=Concat("action", models.Value(""))).filter(looked_at__in=actions)
 
     def about_found(self, statement: str, params: Sequence[object]) -> Self:
         """The entries about the subjects that an SQL statement finds, in one query with it."""

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Exists, Max, Min, OuterRef, Q, Subquery, Value
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Cast, Concat, TruncDate
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -294,11 +294,11 @@ def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
     gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
     # The log decides. Its entries are looked up only for backups that were deleted about then, or never.
     there = scope.there()
-    first = there.order_by().values(of_all=Value(1)).annotate(first=Min("pk")).values("first")
+    first = there.order_by().values(of_all=Value(1)).annotate(first=Min(F("pk") + 0)).values("first")
     found = there.filter(pk__gte=Subquery(first), pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
     related = found.select_related("environment", "namespace").order_by("pk")[:limit]
     backups = {f"generation:{backup.pk}": backup for backup in related}
-    told = Entry.objects.filter(subject__in=backups, action__in=[*DELETED, Action.GENERATION_VERIFIED]).order_by("seq")
+    told = Entry.objects.about([*backups]).telling([*DELETED, Action.GENERATION_VERIFIED]).order_by("seq")
     about = [(entry, backups[entry.subject]) for entry in told]
     deletions = _told([each for each in about if each[0].action in DELETED])
     deleted = {event.generation.pk: event for event in deletions}

@@ -13,7 +13,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="generation",
             index=models.Index(
-                condition=models.Q(("purpose", "cleanup")), fields=["namespace", "started_at"], name="generation_cleanup"
+                condition=models.Q(("purpose", "cleanup")),
+                fields=["namespace", "started_at"],
+                name="generation_cleanup",
             ),
         ),
     ]

@@ -50,7 +50,7 @@ def of_pages() -> dict[str, str]:
         "key that no backup holds": f"/key/production/SETTINGS/?{urlencode({'name': 'tmp:00000007'})}",
         "backups": "/backups/",
         "backups deep in the list": f"/backups/?after={Generation.objects.count() // 2}",
-        "backups of an environment and status": "/backups/?environment=production&status=damaged",
+        "backups of an environment and status": "/backups/?environment=production&status=verified",
         "backup": f"/backups/{generation.pk}/",
         "history of backups": "/backups/history/",
         "history of backups, by family": f"/backups/history/?{urlencode({'family': 'SETTINGS/clinic:id:*'})}",

@@ -54,8 +54,10 @@ def fill() -> dict[str, float]:
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         # As `setup_roles` does it for the application; the bench works as the owner of the tables.
-        cursor.execute("SELECT format('ALTER ROLE %I IN DATABASE %I SET jit = off', current_user, current_database())")
-        cursor.execute(cursor.fetchone()[0])
+        for setting in "jit = off", "random_page_cost = 1.1":
+            here = "format('ALTER ROLE %%I IN DATABASE %%I SET ', current_user, current_database())"
+            cursor.execute(f"SELECT {here} || %s", [setting])
+            cursor.execute(cursor.fetchone()[0])
     _say(begun, "analyzed")
     _insist_chained(sizes.entries)
     return {"seconds": time.perf_counter() - begun}

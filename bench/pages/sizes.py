@@ -6,8 +6,8 @@ SMALL = 10_000
 """Keys and runs of the installation that the other is held against."""
 DAYS = 5 * 365
 """Age of both installations. Runs are spread over it evenly, but for the last 31 days of the small one."""
-TODAY, MONTH = 480, 240
-"""The fewest runs of the last day, and of the 30 days before it, so that both installations are alive."""
+TODAY, MONTH = 480, 3_000
+"""The fewest runs of the last day, and of the 30 days before it, so that pages of the last month are full."""
 
 
 @dataclass(frozen=True)

@@ -48,16 +48,22 @@ def accepts(port: int) -> bool:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_each_role_has_its_timeouts_and_compiles_no_statement(roles: Roles) -> None:
+def test_each_role_has_its_timeouts_and_its_settings_of_the_planner(roles: Roles) -> None:
     found = {}
     for name in ("application", "web", "verifier"):
         with psycopg.connect(getattr(roles, name)) as opened:
-            names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "jit")
+            names = (
+                "statement_timeout",
+                "lock_timeout",
+                "idle_in_transaction_session_timeout",
+                "jit",
+                "random_page_cost",
+            )
             found[name] = [opened.execute(f"SHOW {one}").fetchone()[0] for one in names]  # type: ignore[index]
     assert found == {
-        "application": ["0", "0", "1min", "off"],
-        "web": ["30s", "10s", "1min", "off"],
-        "verifier": ["0", "0", "1min", "off"],
+        "application": ["0", "0", "1min", "off", "1.1"],
+        "web": ["30s", "10s", "1min", "off", "1.1"],
+        "verifier": ["0", "0", "1min", "off", "1.1"],
     }
 
 
