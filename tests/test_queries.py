@@ -30,11 +30,10 @@ ESTATE = "the estate, each feature with its own rows"
 D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:cleanup": (20, NEXT),
+    "backups:cleanup": (16, NEXT),
     "backups:clearing": (20, NEXT),
     "backups:generation": (14, STORY),
     "backups:masters": (28, D1),
-    "backups:stage": (17, NEXT),
 }
 """Pages that take more queries: how many at most, and why."""
 

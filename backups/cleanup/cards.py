@@ -18,7 +18,7 @@ from backups.cleanup.forms import (
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.pages import presses, work
-from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.pages.facts import StageFacts, shares_of
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
@@ -86,8 +86,8 @@ class CleanupListRow:
 def stages() -> QuerySet[CleanupStage]:
     """Stages with the rows that their cards and pages show, and what these ask of each stage at the moment it is read.
 
-    These are: the key of the run that works for it, whether a restore names it, the time, and its reappeared keys that
-    have no note yet. `read` makes a list of them.
+    These are: the key of the run that works for it, the first share of its backup, whether a restore names it, whether
+    no environment is before its own, the time, and its reappeared keys without a note. `read` makes a list of them.
     """
     unseen = Reappearance.objects.unseen().filter(stage=OuterRef("pk")).order_by().values("stage")
     found = CleanupStage.objects.annotate(
@@ -96,12 +96,14 @@ def stages() -> QuerySet[CleanupStage]:
         busy=Subquery(busy_runs()),
         is_restored=Exists(Restore.objects.filter(stage=OuterRef("pk")))
         | Exists(Restore.deletions.through.objects.filter(cleanupstage=OuterRef("pk"))),
+        is_first=~Exists(Environment.objects.filter(order__lt=OuterRef("environment__order"))),
+        first_share=Subquery(shares_of(OuterRef("generation"))),
         read_at=Now(),
     )
     return found.select_related(
         "request__family",
         "request__requested_by",
-        "environment",
+        "environment__deployed_look",
         "namespace__environment",
         "scan",
         "generation__environment",

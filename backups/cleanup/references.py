@@ -174,12 +174,12 @@ class StageReferences:
     """The deployed code."""
 
     @classmethod
-    def of(cls, stage: CleanupStage) -> "StageReferences":
+    def of(cls, stage: CleanupStage, known: Deployed | None = None) -> "StageReferences":
         """As they are now. A submitted stage keeps its search, however old it gets."""
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
         searches = with_others(search)
-        known = Deployed(stage.environment_id)
+        known = known or Deployed(stage.environment_id)
         return cls(search, hits_of(stage, searches, known), why, searches, known)
 
     @property

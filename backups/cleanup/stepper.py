@@ -9,10 +9,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import after_check
-from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.pages.facts import StageFacts, StageShare
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.cleanup.stages import run_of
-from backups.models import BackupShare, Check, CleanupStage, Generation
+from backups.models import Check, CleanupStage, Generation
 from kvops.models import Run
 from kvops.wording import spelled
 
@@ -90,7 +90,7 @@ def _plan(facts: StageFacts) -> list[_Planned]:
     share = facts.share if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another backup comes
     asked: list[_Planned] = [
         (_("Answer the code references"), _referenced(facts), _references),
-        (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
+        (_("Share the backup with the team"), share is not None, lambda stage: _shared(share, stage.generation_id)),
     ]
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
@@ -215,12 +215,12 @@ def _unreferenced(facts: StageFacts, title: str) -> StageStep:
     return StageStep(title, "current", facts.references.wanting, None, address, _("Code references"))
 
 
-def _shared(share: BackupShare | None) -> _Done:
+def _shared(share: StageShare | None, generation: int | None) -> _Done:
     if share is None:
         return _Done()
     if share.by is not None:
-        return _Done(f"{share.by.name}: {share.place}", share.at)
-    address = f"{reverse('notifications')}?subject=generation:{share.generation_id}"
+        return _Done(f"{share.by}: {share.place}", share.at)
+    address = f"{reverse('notifications')}?subject=generation:{generation}"
     return _Done(_("The Slack channel took the message"), share.at, address, _("Message"))
 
 

@@ -39,8 +39,11 @@ class DeployedState:
 class Deployed:
     """The deployed code of environments by their newest looks; each fact is read once, when it is first asked for."""
 
-    def __init__(self, *environments: int) -> None:
+    def __init__(self, *environments: int, looks: Mapping[int, DeployedLook] | None = None) -> None:
+        """`looks` are the newest ones with their `age`, if a page has read them already."""
         self._environments = environments
+        if looks is not None:
+            self.looks = looks
 
     @cached_property
     def looks(self) -> Mapping[int, DeployedLook]:

@@ -1,8 +1,13 @@
 """The facts of a stage that its page shows in several places, each read once."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet
+from django.db.models.functions import JSONObject
 
 from backups.cleanup import after_check, preparation, qa
 from backups.cleanup.references import StageReferences
@@ -10,7 +15,23 @@ from backups.cleanup.stages import busy_run
 from backups.datasets import registry as dataset_registry
 from backups.models import BackupShare, Check, CleanupStage
 from kvops import clock
-from kvops.models import Run, Scan
+from kvops.models import DeployedLook, Run, Scan
+from kvops.references.deployed import Deployed
+
+
+@dataclass(frozen=True)
+class StageShare:
+    """A share of a backup. Without `by`, Slack took the message of KVOps."""
+
+    place: str
+    at: datetime
+    by: str | None
+
+
+def shares_of(generation: int | OuterRef) -> QuerySet[BackupShare, Any]:
+    """The first share of a backup, as one JSON value."""
+    found = BackupShare.objects.filter(generation=generation).order_by("pk")
+    return found.values_list(JSONObject(place="place", at="at", by="by__name"), flat=True)[:1]
 
 
 class StageFacts:
@@ -51,7 +72,16 @@ class StageFacts:
     @cached_property
     def references(self) -> StageReferences:
         """The code references."""
-        return StageReferences.of(self.stage)
+        return StageReferences.of(self.stage, self._deployed)
+
+    @property
+    def _deployed(self) -> Deployed:
+        """The deployed code. `cards.stages` reads the look at it with the stage."""
+        environment, read_at = self.stage.environment, vars(self.stage).get("read_at")
+        if read_at is None:
+            return Deployed(environment.pk)
+        look: DeployedLook | None = getattr(environment, "deployed_look", None)
+        return Deployed(environment.pk, looks={environment.pk: look.aged(read_at)} if look else {})
 
     @cached_property
     def differing(self) -> Check | None:
@@ -75,7 +105,10 @@ class StageFacts:
         return dataset is not None and after_check.newest_masters(stage, dataset) is None
 
     @cached_property
-    def share(self) -> BackupShare | None:
+    def share(self) -> StageShare | None:
         """The first share of the backup."""
-        found = BackupShare.objects.select_related("by").filter(generation=self.stage.generation_id)
-        return found.order_by("pk").first() if self.stage.generation_id else None
+        if "first_share" in vars(self.stage):
+            found = vars(self.stage)["first_share"]
+        else:
+            found = shares_of(self.stage.generation_id).first() if self.stage.generation_id else None
+        return StageShare(found["place"], datetime.fromisoformat(found["at"]), found["by"]) if found else None

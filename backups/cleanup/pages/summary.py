@@ -63,7 +63,7 @@ def _names(stage: CleanupStage) -> SummaryLine:
 def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     """The names beside those of the environment before, by their digests."""
     stage = facts.stage
-    if not stage.names_sha256:
+    if not stage.names_sha256 or vars(stage)["is_first"]:
         return []
     found = []
     for before in facts.turn.proven:
