@@ -115,12 +115,12 @@ def entries_above(subject: str, wanted: EntryQuerySet, kinds: Iterable[str]) -> 
 
 def of_key(name: str) -> SubjectTree:
     """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
-    return _tree(
-        f"{kind}:{key}"
+    found = [
+        _rows(kind).filter(**{lookup: name}).order_by("-pk").values_list(_subject(kind, "pk"), flat=True)[: MOST + 1]
         for kind, one in KINDS.items()
         for lookup in one.holds
-        for key in _keys(_rows(kind).filter(**{lookup: name}))
-    )
+    ]
+    return _tree(found[0].union(*found[1:], all=True))
 
 
 typed = names.typed
@@ -202,7 +202,3 @@ def _subject(kind: str, key: str) -> Concat:
 
 def _rows(kind: str) -> QuerySet[Model]:
     return QuerySet(apps.get_model(KINDS[kind].model))
-
-
-def _keys(rows: QuerySet[Model]) -> Iterable[int]:
-    return rows.order_by("-pk").values_list("pk", flat=True)[: MOST + 1]
