@@ -6,6 +6,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from backups.models import CleanupEntry, CleanupException, CleanupStage, Restore, RestoreEntry
 from kvops.models import Run
+from kvops.overview import gather
 
 DELETED = "deleted"
 NOT_REACHED = "planned"
@@ -15,7 +16,8 @@ CHUNK = 10_000
 
 def has_outcomes(run: Run) -> bool:
     """Whether the run has an outcome for each key."""
-    return _stage(run).exists() or _restore(run).exists()
+    found = gather.ask({}, {"stage": _stage(run), "restore": _restore(run)})
+    return "stage" in found or "restore" in found
 
 
 def outcomes_of(run: Run) -> Iterator[tuple[str, str]]:

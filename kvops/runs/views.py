@@ -2,6 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -88,15 +89,13 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    return get_object_or_404(
-        Run.objects.select_related("environment", "started_by", "approval", "firing__schedule__environment"), pk=pk
-    )
+    related = ("environment", "started_by", "approval", "firing__schedule__environment")
+    return get_object_or_404(Run.objects.select_related(*related).annotate(backup=F("generation")), pk=pk)
 
 
 def _subject_url(run: Run) -> str:
-    generation = Run.objects.filter(pk=run.pk, generation__isnull=False).values_list("generation", flat=True).first()
-    if generation is not None:
-        return subject_url(f"generation:{generation}")
+    if (backup := vars(run)["backup"]) is not None:
+        return subject_url(f"generation:{backup}")
     kind, _colon, key = run.subject.partition(":")
     if kind != "namespace":
         return subject_url(run.subject)
