@@ -86,14 +86,14 @@ class CleanupListRow:
 def stages() -> QuerySet[CleanupStage]:
     """Stages with the rows that their cards and pages show, and what these ask of each stage at the moment it is read.
 
-    These are: the key of the run that works for it, the first share of its backup, whether a restore names it, whether
-    no environment is before its own, the time, and its reappeared keys without a note. `read` makes a list of them.
+    These are: whether a run works for it, whether a restore names it, whether no environment is before its own, the
+    first share of its backup, the time, and its reappeared keys without a note. `read` makes a list of them.
     """
     unseen = Reappearance.objects.unseen().filter(stage=OuterRef("pk")).order_by().values("stage")
     found = CleanupStage.objects.annotate(
         unseen=Subquery(unseen.annotate(found=Count("pk")).values("found")),
         last_unseen=Subquery(unseen.annotate(found=Max("pk")).values("found")),
-        busy=Subquery(busy_runs()),
+        is_busy=Exists(busy_runs()),
         is_restored=Exists(Restore.objects.filter(stage=OuterRef("pk")))
         | Exists(Restore.deletions.through.objects.filter(cleanupstage=OuterRef("pk"))),
         is_first=~Exists(Environment.objects.filter(order__lt=OuterRef("environment__order"))),
@@ -204,7 +204,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
 
 def _moved(stage: CleanupStage) -> bool:
     """Whether the run that worked for the stage when it was read has brought it to another state since."""
-    return vars(stage)["busy"] is not None and not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
+    return vars(stage)["is_busy"] and not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
 
 
 def _shape(facts: StageFacts) -> str:

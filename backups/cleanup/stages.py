@@ -234,10 +234,10 @@ def busy_run(stage: CleanupStage) -> Run | None:
     return _works_for(stage.pk, Value(f"stage:{stage.pk}")).first()
 
 
-def busy_runs() -> QuerySet[Run, int]:
-    """The key of the same run, for a query of stages that asks for it in the same statement."""
+def busy_runs() -> QuerySet[Run]:
+    """The same runs, for a query of stages that asks in the same statement whether there is one."""
     subject = Concat(Value("stage:"), Cast(OuterRef("pk"), TextField()), output_field=TextField())
-    return _works_for(OuterRef("pk"), subject).order_by("pk").values_list("pk", flat=True)[:1]
+    return _works_for(OuterRef("pk"), subject)
 
 
 def _works_for(stage: int | OuterRef, subject: Value | Concat) -> QuerySet[Run]:

@@ -6,6 +6,7 @@ The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothin
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
 from django.db import connection
@@ -166,7 +167,7 @@ def _walked(subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]
 
 def _walk(
     subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]]], most: int
-) -> tuple[str, Sequence[object]]:
+) -> tuple[str, Sequence[Any]]:
     """The statement of a walk and its parameters."""
     found = [rows.values_list("tree_next", flat=True) for rows in step()]
     sql, params = found[0].union(*found[1:], all=True).query.sql_with_params()

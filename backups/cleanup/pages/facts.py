@@ -53,11 +53,8 @@ class StageFacts:
 
     @cached_property
     def busy(self) -> Run | None:
-        """The run that works for the stage. `cards.stages` reads its key at the same moment as the stage."""
-        if "busy" not in vars(self.stage):
-            return busy_run(self.stage)
-        busy = vars(self.stage)["busy"]
-        return Run.objects.open().filter(pk=busy).first() if busy else None
+        """The run that works for the stage. If there was none when `cards.stages` read the stage, nobody asks again."""
+        return busy_run(self.stage) if vars(self.stage).get("is_busy", True) else None
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from the time when `cards.stages` read the stage, or else from now, to `moment`."""

@@ -118,6 +118,16 @@ def test_a_tree_takes_one_query(
         subject_tree.under(f"cleanup:{stage.request_id}")
 
 
+def test_the_entries_about_a_tree_take_one_query(
+    estate: make.Estate, people: make.People, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    subject = f"cleanup:{undone(estate, people).request_id}"
+    with django_assert_num_queries(1):
+        found = list(subject_tree.entries_under(subject))
+    assert found == list(Entry.objects.about(subject_tree.under(subject).subjects))
+    assert found
+
+
 def test_every_kind_with_a_model_names_one() -> None:
     assert [apps.get_model(one.model) for one in KINDS.values() if one.model]
 
@@ -125,6 +135,7 @@ def test_every_kind_with_a_model_names_one() -> None:
 @pytest.mark.parametrize("subject", ["person:1", "cleanup:" + "9" * 40, "cleanup:x", "cleanup:１", "", "tea:1"])
 def test_a_subject_without_rows_is_a_tree_of_its_own(subject: str) -> None:
     assert subject_tree.under(subject).subjects == [subject]
+    assert not subject_tree.entries_under(subject)
 
 
 def test_the_audit_log_names_a_subject_in_the_language_of_its_reader(estate: make.Estate, people: make.People) -> None:
