@@ -31,7 +31,6 @@ D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 
 MORE: dict[str, tuple[int, str]] = {
     "backups:cleanup": (16, NEXT),
-    "backups:clearing": (20, NEXT),
     "backups:generation": (14, STORY),
     "backups:masters": (28, D1),
 }

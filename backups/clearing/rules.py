@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 
+from django.db.models import QuerySet
+
 from backups import policy
 from backups.cleanup import qa
 from backups.models import CleanupRequest, CleanupStage, Clearing
 from kvops import clock
 from kvops.approvals import evidence
 from kvops.inventory import browse
-from kvops.models import ApprovalRequest
+from kvops.models import ApprovalRequest, Key
 
 FORMAT = 1
 """The version of the rules that derive the evidence; it is part of the digest."""
@@ -109,12 +111,20 @@ class DryRun:
     partly: bool
 
 
-def dry_run(clearing: Clearing, *, after: str, limit: int) -> DryRun:
+def dry_run(clearing: Clearing, *, after: str, limit: int, now: datetime, partly: bool) -> DryRun:
     """The keys of the newest scan that the rule takes. A page looks at a bounded number of keys."""
-    now = clock.now().timestamp()
-    of = (clearing.namespace, clearing.family, clearing.prefix, clearing.selection, now)
-    names = [name for name, _ in islice(browse.chosen(*of, after=after, most=LOOKED), limit + 1)]
-    count = sum(1 for _ in islice(browse.chosen(*of, most=LOOKED), clearing.cap + 1))
+    of = (clearing.namespace, clearing.family, clearing.prefix, clearing.selection, now.timestamp())
+    names, count = [], 0
+    for name, _ in islice(browse.chosen(*of, most=LOOKED), max(clearing.cap, limit) + 1):
+        count += 1
+        if count <= limit + 1:
+            names.append(name)
+    if after:
+        names = [name for name, _ in islice(browse.chosen(*of, after=after, most=LOOKED), limit + 1)]
     more = names[limit - 1] if len(names) > limit else None
-    many = clearing.namespace.key_set.under(clearing.prefix).filter(family=clearing.family)[LOOKED : LOOKED + 1]
-    return DryRun(names[:limit], more, min(count, clearing.cap), over=count > clearing.cap, partly=bool(many))
+    return DryRun(names[:limit], more, min(count, clearing.cap), over=count > clearing.cap, partly=partly)
+
+
+def beyond(clearing: Clearing) -> QuerySet[Key]:
+    """A key of the family that a dry run does not look at, if there is one."""
+    return clearing.namespace.key_set.under(clearing.prefix).filter(family=clearing.family)[LOOKED : LOOKED + 1]

@@ -18,9 +18,9 @@ from backups.clearing.forms import (
     RoundStartForm,
     WriterAnswerForm,
 )
+from backups.clearing.page import facts_of
 from backups.models import Clearing, ClearingRound
 from kvops.approvals import standing
-from kvops.inventory import browse
 from kvops.people.signin import person_of
 from kvops.schedules import punctuality
 from kvops.web.acting import On, Step, act, refusals_shown
@@ -151,25 +151,27 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
 def _page(
     request: HttpRequest, found: Clearing, *, typed: dict[str, forms.Form | None] | None = None, status: int = 200
 ) -> HttpResponse:
-    typed, person, schedule = typed or {}, person_of(request), found.schedule
+    typed, person, facts = typed or {}, person_of(request), facts_of(found)
+    schedule = facts.schedule
     approval, in_force = standing.asked_and_in_force(rules.KIND, found.subject)[found.subject]
-    accepted = conditions.accepted_rounds(found)
+    accepted = [(one, conditions.accepted_round(found, one)) for one in facts.earlier]
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
-    newest, answer = found.newest_round, typed.get("answer")
+    newest = found.newest_round if request.GET.get("after") else next(iter(past), None)
+    answer = typed.get("answer")
     writers = references.writers(found)
     timed = {"cap": found.cap, "expression": schedule.expression, "zone": schedule.zone, "reason": found.reason}
     context = {
         "clearing": found,
         "environment": found.namespace.environment,
-        "standing": next(punctuality.punctuality_of([schedule])),
+        "standing": next(punctuality.punctuality_of([schedule], facts.now)),
         "approval": approval,
         "outdated": in_force is not None and rules.rule_digest(found, in_force) != in_force.digest,
         "in_force": in_force,
         "is_approver": in_force is not None and in_force.approver_id == person.pk,
         "not_accepted": conditions.not_accepted(found, accepted) if found.retired_at is None else "",
         "accepted": accepted,
-        "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES),
-        "scan": browse.newest_scan(found.namespace),
+        "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES, now=facts.now, partly=facts.partly),
+        "scan": facts.scan,
         "writers": writers,
         "newest": newest,
         "moving": _moving(newest),

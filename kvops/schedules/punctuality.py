@@ -3,7 +3,7 @@
 *Late* is a schedule whose newest due time did not succeed, *overdue* one whose due time before that did not either.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -54,9 +54,9 @@ class Standing:
         return schedule_jobs.too_often(self.schedule) if self.schedule.job in schedule_jobs.JOBS else ""
 
 
-def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
-    """The punctuality of these schedules, by the database's clock."""
-    now, schedules = clock.now(), list(found)
+def punctuality_of(found: Iterable[Schedule], now: datetime | None = None) -> Iterator[Standing]:
+    """The punctuality of these schedules, by the database's clock; `now` if a page has just read it."""
+    now, schedules = now or clock.now(), list(found)
     firings = _Firings(schedules)
     for schedule in schedules:
         times = [schedule.next_at]
@@ -66,16 +66,25 @@ def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
         yield Standing(schedule, state, newest, succeeded, times)
 
 
-class _Firings:
-    """The two newest firings of each schedule and its newest good one, in two queries."""
+PLACES = ("newest", "before", "succeeded")
+"""The firings that tell how a schedule stands: the newest, the one before it, and the newest good one."""
 
-    def __init__(self, schedules: Iterable[Schedule]) -> None:
-        mine = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at").values("pk")
-        places = {"newest": mine[:1], "before": mine[1:2], "succeeded": good(mine)[:1]}
-        rows = Schedule.objects.filter(pk__in=[one.pk for one in schedules]).annotate(
-            **{name: Subquery(query) for name, query in places.items()}
-        )
-        self._of = {pk: keys for pk, *keys in rows.values_list("pk", *places)}
+
+def with_firings(schedules: QuerySet[Schedule]) -> QuerySet[Schedule]:
+    """Schedules with the keys of these firings."""
+    mine = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at").values("pk")
+    found = (mine[:1], mine[1:2], good(mine)[:1])
+    return schedules.annotate(**{name: Subquery(query) for name, query in zip(PLACES, found, strict=True)})
+
+
+class _Firings:
+    """The two newest firings of each schedule and its newest good one, in two queries; in one for `with_firings`."""
+
+    def __init__(self, schedules: Sequence[Schedule]) -> None:
+        known: Iterable[Schedule] = schedules
+        if not all(vars(one).keys() >= {*PLACES} for one in schedules):
+            known = with_firings(Schedule.objects.filter(pk__in=[one.pk for one in schedules]))
+        self._of = {one.pk: [vars(one)[name] for name in PLACES] for one in known}
         wanted = Firing.objects.filter(pk__in={key for keys in self._of.values() for key in keys if key})
         found = wanted.annotate(running=Exists(Run.objects.open().filter(firing=OuterRef("pk"))))
         self._firings = {one.pk: one for one in found}

@@ -21,7 +21,7 @@ class Objects[Of: Model]:
         parts = [name.split(LOOKUP_SEP) for name in names]
         paths = {LOOKUP_SEP.join([*part[:length], "pk"]) for part in parts for length in range(len(part))}
         self._model = found.model
-        self._names = [*sorted(paths), *(name for name in names if name not in paths)]
+        self._names = [*sorted({"pk", *paths}), *(name for name in names if name not in paths)]
         self.question: Question = found.values_list(*self._names)
 
     def of(self, answers: Gathered, name: str) -> list[Of]:
