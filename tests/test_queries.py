@@ -32,7 +32,7 @@ D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
 MORE: dict[str, tuple[int, str]] = {
     "backups:cleanup": (16, NEXT),
     "backups:generation": (14, STORY),
-    "backups:masters": (28, D1),
+    "backups:masters": (17, D1),
 }
 """Pages that take more queries: how many at most, and why."""
 

@@ -52,9 +52,13 @@ def correspondence(dataset: Dataset) -> Correspondence:
     return Correspondence.of(definition(dataset))
 
 
-def of_database(binding: str) -> list[Correspondence]:
-    """The rules of all datasets in a D1 database; raises mapping.BadDataset."""
-    return [correspondence(dataset) for dataset in Dataset.objects.filter(database=binding).order_by("name")]
+def of_database(binding: str, datasets: Iterable[Dataset] | None = None) -> list[Correspondence]:
+    """The rules of all datasets in a D1 database; raises mapping.BadDataset.
+
+    `datasets` are all of the policy by name, if a page has just read them.
+    """
+    found = Dataset.objects.filter(database=binding).order_by("name") if datasets is None else datasets
+    return [correspondence(dataset) for dataset in found if dataset.database == binding]
 
 
 def dataset_for(binding: str, prefix: str) -> Dataset | None:

@@ -67,10 +67,15 @@ def newest(found: GenerationQuerySet) -> list[Generation]:
     return list(Generation.objects.filter(pk__in=newest).order_by("-pk"))
 
 
-def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
-    """The keys of the inventory under the prefixes, by family. Raises scope.BackupRefused."""
-    wanted = distinct(prefixes)
-    rows = (_covered(namespace, wanted, row) for row in key_families.keys_by_family(namespace))
+def coverage(
+    namespace: Namespace, prefixes: Collection[str], counts: Sequence[ScanCount] | None = None
+) -> list[Covered]:
+    """The keys of the inventory under the prefixes, by family. Raises scope.BackupRefused.
+
+    `counts` are those of the newest scan, if the caller has just read them.
+    """
+    wanted, counts = distinct(prefixes), key_families.keys_by_family(namespace) if counts is None else counts
+    rows = (_covered(namespace, wanted, row) for row in counts)
     return [row for row in rows if row and row.keys]
 
 

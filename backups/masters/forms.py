@@ -1,8 +1,10 @@
 """The form of a backup of master data: an environment, a source, and datasets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.generations.scope import BackupRefused
@@ -15,13 +17,11 @@ from kvops.wording import reason_of
 SOURCES = [(masters_start.FROM_D1, _("D1, through Cloudflare")), ("api", _("the team’s own API"))]
 
 
-def _datasets() -> list[tuple[str, str]]:
-    found = Dataset.objects.order_by("name")
-    return [(each.name, f"{each.name} ({each.database}.{each.table})") for each in found]
-
-
 class MastersForm(forms.Form):
-    """The choice of rows and their source. The cleaned data also has `masters` and `kept_source`."""
+    """The choice of rows and their source. The cleaned data also has `masters` and `kept_source`.
+
+    `datasets` are all of the policy by name, if a page has just read them; what starts an export reads them anew.
+    """
 
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"),
@@ -39,13 +39,25 @@ class MastersForm(forms.Form):
             "https, with a host of KVOPS_MASTERS_API_HOSTS. The audit log keeps the address: do not put a secret in it."
         ),
     )
-    name = forms.MultipleChoiceField(
-        label=_("Datasets"),
-        required=False,
-        choices=_datasets,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None chosen means all."),
-    )
+
+    def __init__(
+        self,
+        data: QueryDict | None = None,
+        *,
+        initial: dict[str, Any] | None = None,
+        datasets: Sequence[Dataset] | None = None,
+    ) -> None:
+        super().__init__(data, initial=initial)
+        self.datasets = datasets
+        found = Dataset.objects.order_by("name") if datasets is None else datasets
+        named = [(each.name, f"{each.name} ({each.database}.{each.table})") for each in found]
+        self.fields["name"] = forms.MultipleChoiceField(
+            label=_("Datasets"),
+            required=False,
+            choices=named,
+            widget=forms.CheckboxSelectMultiple,
+            help_text=_("None chosen means all."),
+        )
 
     def clean(self) -> dict[str, Any]:
         """Add the datasets and the source."""
@@ -56,7 +68,7 @@ class MastersForm(forms.Form):
         source = f"{API}{chosen.get('url', '')}" if api else masters_start.FROM_D1
         for field, look in (
             ("url" if api else "source", lambda: masters_start.insist_source(source)),
-            ("name", lambda: masters_start.choose(chosen["environment"], chosen.get("name") or [])),
+            ("name", lambda: masters_start.choose(chosen["environment"], chosen.get("name") or [], self.datasets)),
         ):
             try:
                 chosen["masters" if field == "name" else "kept_source"] = look()

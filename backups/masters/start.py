@@ -69,9 +69,12 @@ class MastersDump:
     tables: Sequence[TableCount]
 
 
-def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
-    """The named datasets, by default all. Raises BackupRefused unless they share one database and one binding."""
-    found = list(Dataset.objects.order_by("name"))
+def choose(environment: Environment, names: Collection[str] = (), datasets: Sequence[Dataset] | None = None) -> Masters:
+    """The named datasets, by default all. Raises BackupRefused unless they share one database and one binding.
+
+    `datasets` are all of the policy by name, if a page has just read them.
+    """
+    found = list(Dataset.objects.order_by("name") if datasets is None else datasets)
     if unknown := sorted(set(names) - {dataset.name for dataset in found}):
         names_of_all = ", ".join(dataset.name for dataset in found) or "–"
         sentence = _("There is no dataset %(name)s. Known: %(known)s.")
@@ -85,13 +88,14 @@ def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
             "These datasets are of several databases or bindings (%(places)s). Choose datasets of one of them."
         )
         raise BackupRefused(say(sentence, places=", ".join(f"{base}/{binding}" for base, binding in places)))
-    namespace = Namespace.objects.filter(environment=environment, binding=chosen[0].binding).first()
+    here = Namespace.objects.select_related("environment")
+    namespace = here.filter(environment=environment, binding=chosen[0].binding).first()
     if namespace is None:
         sentence = _("%(environment)s has no binding %(binding)s, which the datasets name.")
         raise BackupRefused(say(sentence, environment=environment.name, binding=chosen[0].binding))
     try:
         database = dataset_registry.environment_database(environment, chosen[0])
-        known = dataset_registry.of_database(chosen[0].database)
+        known = dataset_registry.of_database(chosen[0].database, datasets)
     except (dataset_registry.NoDatabase, BadDataset) as error:
         raise BackupRefused(*error.args) from error
     wanted = {dataset.name for dataset in chosen}
