@@ -51,6 +51,7 @@ class MastersForm(forms.Form):
         self.datasets = datasets
         found = Dataset.objects.order_by("name") if datasets is None else datasets
         named = [(each.name, f"{each.name} ({each.database}.{each.table})") for each in found]
+        self.has_datasets = bool(named)
         self.fields["name"] = forms.MultipleChoiceField(
             label=_("Datasets"),
             required=False,

@@ -62,7 +62,7 @@ def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> Http
         "backups": backups.annotate(stale=generation_contents.STALE).order_by("-pk")[:SHOWN],
         "clinics": clinics.overview(),
         "clinics_prefix": clinics.PREFIX,
-        "datasets": bool(form.fields["name"].choices),
+        "datasets": form.has_datasets,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     if form.is_bound and form.is_valid():
