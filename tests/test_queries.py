@@ -27,7 +27,7 @@ MOST, LARGEST = 12, 300 * 1024
 STORY = "the story of its operation"
 NEXT = "the conditions of the next step, each derived by the code that decides it"
 ESTATE = "the estate, each feature with its own rows"
-D1 = "the clinics in D1, with the bookkeeping of a call to Cloudflare"
+D1 = "seven are the bookkeeping of a call to Cloudflare, once per call"
 
 MORE: dict[str, tuple[int, str]] = {
     "backups:cleanup": (16, NEXT),
