@@ -22,7 +22,7 @@ from kvops.inventory import differences, families as key_families, impact
 from kvops.inventory.registration import FamilyRegistration, registered
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
 from kvops.names import visible
-from kvops.overview import gather
+from kvops.web import gather
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"

@@ -6,7 +6,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from backups.models import CleanupEntry, CleanupException, CleanupStage, Restore, RestoreEntry
 from kvops.models import Run
-from kvops.overview import gather
+from kvops.web import gather
 
 DELETED = "deleted"
 NOT_REACHED = "planned"
