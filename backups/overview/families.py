@@ -74,7 +74,8 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
 def newest_of_each() -> Question:
     """The newest verified backup of each namespace, set of prefixes and purpose."""
     found = Generation.objects.verified().here().order_by().values(*KIND)
-    return found.annotate(newest=Max("pk")).values("newest")
+    newest: Question = found.annotate(newest=Max("pk")).values("newest")
+    return newest
 
 
 class _ReadBackups:

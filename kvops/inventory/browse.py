@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import Max, Model, Q, QuerySet, TextChoices
+from django.db.models import Count, Max, Model, Q, QuerySet, TextChoices
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -137,9 +137,10 @@ def page_of_names[Row: Model](
         return _cut(list(found.filter(each)[: limit + 1]), limit)
     shown, end = [], ""
     for size in (QUICK, WINDOW) if _TRIGRAM.search(part) else (WINDOW,):
-        end = found.values("name")[:size].aggregate(end=Max("name"))["end"] or ""
+        seen = found.values("name")[:size].aggregate(end=Max("name"), number=Count("name"))
+        end = seen["end"] or ""
         shown = list(found.filter(each, name__lte=end)[: limit + 1])
-        if len(shown) > limit or not found.filter(name__gt=end).exists():
+        if len(shown) > limit or seen["number"] < size:
             return _cut(shown, limit)
         further = _by_trigram(found.filter(name__gt=end), rest, each, limit + 1 - len(shown)) if size == QUICK else None
         if further is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from django.db import connection
-from django.db.models import Max, Min
+from django.db.models import Count, Max, Min
 
 from kvops.inventory import browse
 from kvops.inventory.browse import Group
@@ -71,11 +71,10 @@ def _within(query: KeyQuery, found: KeyQuerySet) -> tuple[KeyQuerySet, bool]:
     With both ends of the names Postgres estimates few of them, and reads an index instead of the table.
     """
     names = query.by_name().order_by("name")
-    ends = names.values("name")[:LOOKED].aggregate(first=Min("name"), last=Max("name"))
+    ends = names.values("name")[:LOOKED].aggregate(first=Min("name"), last=Max("name"), number=Count("name"))
     if ends["last"] is None:
         return found, True
-    within = found.filter(name__range=(ends["first"], ends["last"]))
-    return within, not names.filter(name__gt=ends["last"]).exists()
+    return found.filter(name__range=(ends["first"], ends["last"])), ends["number"] < LOOKED
 
 
 def _planned_whole(found: KeyQuerySet) -> list[Place]:
