@@ -4,9 +4,11 @@ The run reads the entry from KV, digests it with the key of the backup, and comp
 recorded, never a value or a digest.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -29,6 +31,8 @@ from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done, RunError
+from kvops.web.gather import ask
+from kvops.web.objects import Objects
 
 Result = SettingComparison.Result
 
@@ -39,10 +43,13 @@ class SettingComparisonRefused(Refused):
 
 def last_backup(namespace: Namespace, name: str) -> Generation | None:
     """The newest verified encrypted routine backup whose prefixes cover the key, also if it lacks the key."""
+    return next((one for one in _backups(namespace) if _covers(one, name)), None)
+
+
+def _backups(namespace: Namespace) -> QuerySet[Generation]:
     found = Generation.objects.verified().filter(namespace=namespace, purpose=Generation.Purpose.ROUTINE)
     newest = found.exclude(recipients=[]).newest_of_each().values("pk")
-    backups = Generation.objects.filter(pk__in=newest).order_by("-started_at", "-pk")
-    return next((one for one in backups if _covers(one, name)), None)
+    return Generation.objects.filter(pk__in=newest).order_by("-started_at", "-pk")
 
 
 def _covers(generation: Generation, name: str) -> bool:
@@ -130,10 +137,24 @@ def _explained(made: SettingComparison, kept: GenerationEntry | None, live: KvEn
     return explained(earlier, own.get(made.name, ()), newer, between)
 
 
-def newest_of(namespace: Namespace, name: str) -> SettingComparison | None:
-    """The newest comparison of a key."""
-    found = SettingComparison.objects.filter(namespace=namespace, name=name).order_by("-pk")
-    return found.select_related("generation", "run", "asked_by").first()
+@dataclass(frozen=True)
+class ComparedKey:
+    """The newest comparison of a key, and whether a backup covers the key, so that it can be compared."""
+
+    newest: SettingComparison | None
+    backed_up: bool
+
+
+def compared(namespace: Namespace, name: str) -> ComparedKey:
+    """The comparison of a key as its page shows it, in one query."""
+    newest = SettingComparison.objects.filter(namespace=namespace, name=name).order_by("-pk")[:1]
+    comparisons, backups = Objects(newest, *_COMPARED), Objects(_backups(namespace), "exact", "prefixes")
+    answers = ask({"comparisons": comparisons.question, "backups": backups.question}, {})
+    covers = any(_covers(one, name) for one in backups.of(answers, "backups"))
+    return ComparedKey(next(iter(comparisons.of(answers, "comparisons")), None), covers)
+
+
+_COMPARED = ("result", "explained", "finished_at", "run__state", "asked_by__name", "generation__started_at")
 
 
 def _record(action: Action, made: SettingComparison, actor: log.Actor, details: dict[str, JSON]) -> None:

@@ -23,6 +23,8 @@ from backups.history import deleted_keys
 from backups.models import Generation, KeyChange, RestoreEntry
 from kvops import clock
 from kvops.models import Category, Environment, Family, Key, Namespace
+from kvops.web.gather import ask, moment
+from kvops.web.objects import Objects
 
 DUE_SOON = timedelta(days=14)
 
@@ -142,7 +144,7 @@ def of_namespace(namespace: Namespace, families: Mapping[int, Family], name: str
     if not family_of:
         return []
     names, now = list(family_of), clock.now()
-    spans, changes, restored = _spans(namespace, names), _changes(namespace, names), _restored(namespace, names)
+    spans, (changes, restored) = _spans(namespace, names), _writes(namespace, names)
     found = []
     for one, family in family_of.items():
         since, changed, cut = unchanged_since(spans[one], changes[one], restored[one])
@@ -230,17 +232,22 @@ def _spans(namespace: Namespace, names: list[str]) -> Mapping[str, list[Span]]:
     return found
 
 
-def _changes(namespace: Namespace, names: list[str]) -> Mapping[str, list[KeyChange]]:
-    found: dict[str, list[KeyChange]] = defaultdict(list)
-    for change in KeyChange.objects.applied().filter(namespace=namespace, name__in=names).order_by("pk"):
-        found[change.name].append(change)
-    return found
+type _Writes = tuple[Mapping[str, list[KeyChange]], Mapping[str, list[datetime]]]
+"""For each key, our changes of it, and the times at which a restore wrote it."""
+
+_CHANGE = ("name", "parts", "new_key", "settled_at", "digest_key", "digest_before", "digest_after")
 
 
-def _restored(namespace: Namespace, names: list[str]) -> Mapping[str, list[datetime]]:
-    """For each key, the times at which a restore wrote it."""
-    found: dict[str, list[datetime]] = defaultdict(list)
-    for entry in deleted_keys.restores(namespace, names).filter(outcome=RestoreEntry.Outcome.WRITTEN):
-        if at := getattr(entry, "at", None):
-            found[entry.name].append(at)
-    return found
+def _writes(namespace: Namespace, names: list[str]) -> _Writes:
+    made = Objects(KeyChange.objects.applied().filter(namespace=namespace, name__in=names).order_by("pk"), *_CHANGE)
+    entries = deleted_keys.restores(namespace, names).filter(outcome=RestoreEntry.Outcome.WRITTEN)
+    written = Objects(entries, "name", "at")
+    answers = ask({"changes": made.question, "written": written.question}, {})
+    changes: dict[str, list[KeyChange]] = defaultdict(list)
+    for change in made.of(answers, "changes"):
+        changes[change.name].append(change)
+    restored: dict[str, list[datetime]] = defaultdict(list)
+    for entry in written.of(answers, "written"):
+        if at := moment(vars(entry)["at"]):
+            restored[entry.name].append(at)
+    return changes, restored

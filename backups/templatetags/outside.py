@@ -43,14 +43,15 @@ def outside_open() -> int:
 @register.inclusion_tag("keys/_compared.html", takes_context=True)
 def compare_with_backup(context: Context, namespace: Namespace, name: str, category: Category) -> dict[str, object]:
     """The comparison of a key of settings with the last backup: its newest result, and the button for another."""
+    compared = one_key.compared(namespace, name) if category.sensitive else None
     return {
         "request": context["request"],
         "csrf_token": context.get("csrf_token"),
         "namespace": namespace,
         "environment": namespace.environment,
         "sensitive": category.sensitive,
-        "compared": one_key.newest_of(namespace, name) if category.sensitive else None,
-        "backup": one_key.last_backup(namespace, name) if category.sensitive else None,
+        "compared": compared and compared.newest,
+        "backup": bool(compared and compared.backed_up),
         "name": name,
         "may_view": context["request"].user.has_perm("kvops.view_values"),
     }

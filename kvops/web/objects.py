@@ -14,7 +14,8 @@ from kvops.web.gather import Gathered, Question
 class Objects[Of: Model]:
     """A question for objects with the named fields; `environment__name` is the name of the object's environment.
 
-    A name may be an annotation. Any other field is read by a query of its own as soon as somebody asks for it.
+    A name may be an annotation, whose value has a type of JSON. Any other field is read by a query of its own as soon
+    as somebody asks for it.
     """
 
     def __init__(self, found: QuerySet[Of], *names: str) -> None:
