@@ -112,7 +112,9 @@ class FilterForm(forms.Form):
         assert isinstance(actor, forms.ChoiceField)  # noqa: S101  (for the type checker)
         assert isinstance(environment, forms.ChoiceField)  # noqa: S101
         actor.choices = _grouped(actors, str(data.get("actor") or ""))
-        shown = [(one, self.names.get(one, one)) for one in environments]
+        former = [one for one in environments if one not in self.names]
+        now = [one for one in self.names if one in environments]
+        shown = [(one, self.names.get(one, one)) for one in (*now, *former)]
         environment.choices = [("", _("All environments")), *shown]
 
     def entries(self) -> EntryQuerySet:

@@ -40,7 +40,7 @@ class Subjects(Protocol):
         """Everything about a key."""
 
     def environments(self) -> Mapping[str, str]:
-        """The shown name of each environment there is now, by the name that entries have."""
+        """The shown name of each environment there is now, by the name that entries have, in the order of clean-up."""
 
     def typed(self, text: str) -> str:
         """The name of a key that a person typed."""

@@ -82,8 +82,8 @@ def titles(subjects: Iterable[str]) -> dict[str, str]:
 
 
 def environments() -> dict[str, str]:
-    """The shown name of each environment by its slug, which is its name in entries."""
-    return dict(Environment.objects.values_list("slug", "name"))
+    """The shown name of each environment by its slug, which is its name in entries, in the order of clean-up."""
+    return dict(Environment.objects.order_by("order").values_list("slug", "name"))
 
 
 def under(subject: str) -> SubjectTree:

@@ -223,10 +223,10 @@ def test_the_environments_of_the_log_are_offered_also_the_former_ones(reader: Cl
 
 
 def test_an_environment_is_offered_and_shown_by_its_name(reader: Client, estate: make.Estate) -> None:
-    write(environment="former")
-    write(environment="qa")
-    choices = dict(FilterForm({}).fields["environment"].choices)  # type: ignore[attr-defined]
-    assert (choices["qa"], choices["former"]) == ("QA", "former")
+    for name in ("former", "production", "qa"):
+        write(environment=name)
+    choices = list(FilterForm({}).fields["environment"].choices)[1:]  # type: ignore[attr-defined]
+    assert choices == [("qa", "QA"), ("production", "Production"), ("former", "former")]
     newest, *_older = shown(reader, "?environment=qa")
     assert newest == Entry.objects.latest("seq").seq
     pages = [reader.get(address).content.decode() for address in ("/audit/?environment=qa", f"/audit/{newest}/")]
