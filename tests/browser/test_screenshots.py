@@ -151,6 +151,7 @@ PAGES = {
     "search": "/search/?q=clinic:id:000",
     "search-empty": "/search/?q=nothing-like-this",
     "audit": "/audit/",
+    "audit-wrong": "/audit/?environment=" + "x" * 300,
     "missing": "/backups/999999/",
 }
 CLINICS = "/backups/?environment=qa&purpose=routine&prefix=clinic:id:"
