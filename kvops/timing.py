@@ -95,7 +95,8 @@ MESSAGE_TIMEOUT = max(20.0 * SCALE, 1.0)
 MESSAGE_CLAIM = max(600.0 * SCALE, 6.0)
 """Seconds. A worker that takes longer to send a message is taken for dead, and its attempt's outcome is unknown."""
 MESSAGE_RETRY = 30.0 * SCALE
-MESSAGE_LONGEST_RETRY = 900.0 * SCALE
+MESSAGE_LONGEST_RETRY = 300.0 * SCALE
+"""Seconds. What waits leaves at most this long after the mail server or Slack is back."""
 MESSAGE_HELD = 900.0 * SCALE
 """Seconds that a message waits at most for the other runs of one due time of a schedule."""
 MESSAGE_LATE = 900.0

@@ -291,6 +291,7 @@ def test_a_message_is_tried_for_a_day(qa: Environment, slack: FakeSlack) -> None
     for _ in range(30):
         deliver()
     assert (only().state, only().tries) == (State.WAITING, 30)
+    assert Notification.objects.filter(next_at__lte=Now() + timedelta(minutes=5) * timing.SCALE).exists()
     a_day_later(only())
     deliver()
     assert only().state == State.FAILED
