@@ -1,8 +1,8 @@
 """Bucket protection: a lock on the backups, lifecycle rules, and public access (hazards A16, B19).
 
-Cloudflare's REST API is asked with the read token, before each backup and every half hour. It gives the lock rules,
-the lifecycle rules, the r2.dev address and the team's own domains. The last answer is kept and each change is
-recorded. KVOps has no right to change any of it, and needs none.
+Cloudflare's REST API is asked with the read token, before each backup and every half hour, or every five minutes while
+something is wrong. It gives the lock rules, the lifecycle rules, the r2.dev address and the team's own domains. The
+last answer is kept and each change is recorded. KVOps has no right to change any of it, and needs none.
 
 These are alarms: a lock that is missing, disabled, shorter than 14 days, or whose prefix does not fit the backups; a
 public bucket; a lifecycle rule that deletes backups. If the token lacks the permission, or the last answer is an hour
@@ -142,10 +142,10 @@ def rules_of(protection: BucketProtection) -> list[LockRule]:
 
 
 def ask_when_due(environment: Environment, keep: Callable[[], None] = lambda: None) -> None:
-    """Ask Cloudflare, unless it answered within the last half hour."""
+    """Ask Cloudflare, unless it answered within the last half hour that all is well."""
     protection = known(environment)
     if (
-        not protection.known
+        not protection.good
         or protection.read_at is None
         or -clock.seconds_until(protection.read_at) >= timing.PROTECTION_CHECK
     ):

@@ -182,6 +182,18 @@ def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Envir
     assert bucket_protection.known(qa).good
 
 
+def test_what_is_wrong_is_asked_at_every_look_until_it_is_put_right(
+    estate: make.Estate, qa: Environment, bucket: FakeBucket
+) -> None:
+    rules = bucket.rules.copy()
+    bucket.rules.clear()
+    tasks.look_into_bucket(qa.pk)
+    assert not bucket_protection.known(qa).good
+    bucket.rules += rules
+    tasks.look_into_bucket(qa.pk)
+    assert bucket_protection.known(qa).good
+
+
 def back_up(estate: make.Estate) -> Generation:
     estate.put(estate.qa, "master:a")
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
