@@ -24,14 +24,11 @@ __all__ = ["world"]
 MOST, LARGEST = 12, 300 * 1024
 """Queries of a page, with those of its frame, and bytes of its HTML."""
 
-STORY = "the story of its operation"
 NEXT = "the conditions of the next step, each derived by the code that decides it"
-ESTATE = "the estate, each feature with its own rows"
 D1 = "seven are the bookkeeping of a call to Cloudflare, once per call"
 
 MORE: dict[str, tuple[int, str]] = {
     "backups:cleanup": (16, NEXT),
-    "backups:generation": (14, STORY),
     "backups:masters": (17, D1),
 }
 """Pages that take more queries: how many at most, and why."""

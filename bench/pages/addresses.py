@@ -44,7 +44,7 @@ def of_pages() -> dict[str, str]:
         "keys by first seen, last first": f"{KEYS}?sort=-first_seen",
         "keys deep in the list": f"{KEYS}?{urlencode({'after': _middle()})}",
         "keys, deleted": f"{KEYS}deleted/",
-        "keys, deleted, with a part": f"{KEYS}deleted/?part=old7",
+        "keys, deleted, with a part": f"{KEYS}deleted/?part=old5",
         "keys side by side": f"{KEYS}compare/qa/",
         "key": key,
         "key that no backup holds": f"/key/production/SETTINGS/?{urlencode({'name': 'tmp:00000007'})}",

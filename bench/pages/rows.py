@@ -249,7 +249,7 @@ JOIN kvops_environment AS e ON e."order" = 2 - s %% 2"""
 
 def names_of_a_stage(sizes: Sizes) -> int:
     """Deleted keys of a stage, so that a twentieth of the keys was deleted in all."""
-    return max(1, sizes.keys // 20 // (2 * sizes.cleanups))
+    return max(5, sizes.keys // 20 // (2 * sizes.cleanups))
 
 
 def cleanup_entries(sizes: Sizes) -> str:
