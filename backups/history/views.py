@@ -15,8 +15,7 @@ from backups.history import deleted_keys, events as history_events, run_outcomes
 from backups.history.events import BackupEvent, DayCount, TimelineLane
 from backups.history.forms import BackupHistoryFilter, DeletedKeyFilter, everything
 from kvops import wording
-from kvops.inventory.key_list import side_by_side
-from kvops.inventory.views import named
+from kvops.inventory.views import sides
 from kvops.models import PolicyVersion, Run
 from kvops.web import files as web_files
 from kvops.web.paging import page_of
@@ -68,7 +67,7 @@ def _days(counts: Sequence[DayCount]) -> list[tuple[date, list[int]]]:
 @permission_required("kvops.view", raise_exception=True)
 def deleted(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the keys that KVOps deleted from a namespace; filters and page come from the address."""
-    namespace = named(environment, binding)
+    namespace, others = sides(environment, binding)
     form = DeletedKeyFilter(request.GET.dict())
     keys, after = deleted_keys.page(namespace, limit=PAGE, **form.cleaned_data) if form.is_valid() else ([], None)
     context = {
@@ -79,7 +78,7 @@ def deleted(request: HttpRequest, environment: str, binding: str) -> HttpRespons
         "after": after,
         "page_size": PAGE,
         "filtered": any(request.GET.values()),
-        "others": side_by_side.others(namespace),
+        "others": others,
     }
     return render(request, "keys/deleted.html", context)
 

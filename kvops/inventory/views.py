@@ -30,6 +30,8 @@ from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.web.files import names_file
+from kvops.web.gather import Row, ask
+from kvops.web.objects import Objects
 from kvops.web.ranges import PeriodForm
 
 PAGE = 50
@@ -64,16 +66,15 @@ def namespaces(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the keys of a namespace; filters, order and page come from the address."""
-    namespaces = side_by_side.of_binding(binding)
-    namespace = next((one for one in namespaces if one.environment.slug == environment), None)
-    if namespace is None:
-        raise Http404
+    namespace, others = sides(environment, binding)
     form, now = KeyFilter(namespace, request.GET.dict()), time.time()
     scan, counts = key_families.newest_counts(namespace)
     page, matches = form.page(now=now, limit=PAGE), form.matches(now)
     shared, rows, sized = list_rows.of_page(namespace, page.keys)
     offers = list_actions.for_matches(form) if rows and matches else []
     total = sum(row.keys for row in counts)
+    saved = Objects(saved_filters.of_person(person_of(request), namespace), "name", "query")
+    answers = ask({"saved": saved.question, "run": _newest_run(namespace, scan).values_list("pk", "state")}, {})
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
@@ -85,7 +86,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "matches": matches,
         "filtered": matches is not None or bool(form.errors),
         "scan": scan,
-        "run": _newest_run(namespace, scan),
+        "run": _to_tell(answers["run"]),
         "total": total,
         "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],
         "families": [row for row in counts if row.family],
@@ -94,8 +95,8 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "offers": [one for one in offers if one.url],
         "why_not": [one for one in offers if not one.url],
         "clearable": form.is_clearable,
-        "others": [one for one in namespaces if one != namespace],
-        "saved": saved_filters.of_person(person_of(request), namespace),
+        "others": others,
+        "saved": saved.of(answers, "saved"),
         "query": request.GET.urlencode(),
         "may_operate": request.user.has_perm("kvops.operate"),
         "page_size": PAGE,
@@ -136,14 +137,28 @@ def named(environment: str, binding: str) -> Namespace:
     return get_object_or_404(namespaces, environment__slug=environment, binding=binding)
 
 
+def sides(environment: str, binding: str) -> tuple[Namespace, list[Namespace]]:
+    """The namespace of an address, and those of its binding in the other environments; 404 if there is none."""
+    found = side_by_side.of_binding(binding)
+    namespace = next((one for one in found if one.environment.slug == environment), None)
+    if namespace is None:
+        raise Http404
+    return namespace, [one for one in found if one != namespace]
+
+
 def _scans(namespace: Namespace) -> RunQuerySet:
     return Run.objects.filter(kind=Run.Kind.SCAN, subject=f"namespace:{namespace.pk}")
 
 
-def _newest_run(namespace: Namespace, scan: Scan | None) -> Run | None:
-    """The newest run of a scan; None if it is the one that the page shows anyway."""
+def _newest_run(namespace: Namespace, scan: Scan | None) -> RunQuerySet:
+    """The newest run of a scan; none if it is the one that the page shows anyway."""
     found = _scans(namespace).order_by("-pk")
-    return found.filter(pk__gt=scan.run_id).first() if scan else found.first()
+    return (found.filter(pk__gt=scan.run_id) if scan else found)[:1]
+
+
+def _to_tell(found: Sequence[Row]) -> Run | None:
+    """The newest run of a scan, unless it succeeded."""
+    return next((Run.objects.get(pk=pk) for pk, state in found if state != Run.State.SUCCEEDED), None)
 
 
 def _names(form: KeyFilter) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """The filters that a person keeps under a name. They are a person's own convenience, so the audit log has no entry."""
 
-from collections.abc import Sequence
-
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -17,9 +16,9 @@ class FilterRefused(Refused):
     """The filter is not saved; the message gives the reason."""
 
 
-def of_person(person: Person, namespace: Namespace) -> Sequence[SavedFilter]:
+def of_person(person: Person, namespace: Namespace) -> QuerySet[SavedFilter]:
     """The person's filters for the binding of a namespace, by name."""
-    return list(SavedFilter.objects.filter(person=person, binding=namespace.binding).order_by("name"))
+    return SavedFilter.objects.filter(person=person, binding=namespace.binding).order_by("name")
 
 
 def save(namespace: Namespace, name: str, query: str, *, by: Person) -> SavedFilter:
