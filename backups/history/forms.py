@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 from backups.history.events import Scope, TimelineLane
 from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField
-from kvops.web.ranges import PeriodForm
+from kvops.web.ranges import Period, PeriodForm
 
 DAYS = 30
 """Days, today included: the period that is shown if the address names none."""
@@ -81,6 +81,13 @@ class BackupHistoryFilter(PeriodForm):
         if since > until:
             self.add_error("until", _("The period ends before it begins."))
         return {**chosen, "since": since, "until": until}
+
+    @property
+    def period(self) -> Period | None:
+        """The period of the chart: the chosen one, or the one that is shown if the address names no day."""
+        chosen = super().period
+        names_days = not self.is_valid() or self.data.get("since") or self.data.get("until")
+        return chosen or (None if names_days else Period(DAYS, timezone.localdate()))
 
     def scope(self) -> Scope | None:
         """The scope of the filters; None if one is invalid."""

@@ -68,6 +68,12 @@ def test_the_period_is_chosen_by_its_length(auditor: Client) -> None:
     assert auditor.get(f"{AT}?days=30&since=2026-01-01&until=2026-01-02").context["scope"].until == date(2026, 1, 2)
 
 
+def test_the_period_that_is_shown_is_marked_in_the_picker(auditor: Client) -> None:
+    queries = ("", "?days=90", "?since=2026-01-01", "?days=7")
+    marked = [re.findall(r'aria-current="true"[^>]*>\s*(\d+) days', auditor.get(f"{AT}{one}").text) for one in queries]
+    assert marked == [["30"], ["90"], [], []]
+
+
 def test_the_history_takes_no_more_queries_for_more_backups(estate: make.Estate, auditor: Client) -> None:
     filled(estate)
     numbers = []
