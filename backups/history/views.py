@@ -44,23 +44,24 @@ def index(request: HttpRequest) -> HttpResponse:
         found = history_events.events(scope, before=form.cleaned_data["after"], limit=READ)
         lines, last, left = folded(found, PAGE, lambda event: event.generation.pk)
         counts = history_events.counts_by_day(scope)
+        lanes = [scope.lane] if scope.lane else list(TimelineLane)
         context |= {
             "lines": lines,
             "after": last.entry.seq if last and (left or len(found) == READ) else None,
             "counts": counts,
-            "lanes": list(TimelineLane),
-            "days": _days(counts),
+            "lanes": lanes,
+            "days": _days(counts, lanes),
             # A trend across different families would mean nothing.
             "trend": history_events.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
 
 
-def _days(counts: Sequence[DayCount]) -> list[tuple[date, list[int]]]:
-    """The days with an event, the newest first, each with the number of events of each line of the timeline."""
+def _days(counts: Sequence[DayCount], lanes: Sequence[TimelineLane]) -> list[tuple[date, list[int]]]:
+    """The days with an event, the newest first, each with the number of events of each of these lines."""
     events = {(one.day, one.lane): one.events for one in counts}
     days = dict.fromkeys(one.day for one in reversed(counts))
-    return [(day, [events.get((day, lane), 0) for lane in TimelineLane]) for day in days]
+    return [(day, [events.get((day, lane), 0) for lane in lanes]) for day in days]
 
 
 @require_safe
