@@ -99,13 +99,13 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Notify of families whose next backup is late or overdue, or whose restore history is too short."""
     for family, backup in family_coverage.in_environment(environment):
         if backup.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
-            _late(family, backup)
+            _late(environment, family, backup)
         if backup.short:
-            _short(family, backup)
+            _short(environment, family, backup)
     return Begun()
 
 
-def _late(family: Family, backup: NewestBackup) -> None:
+def _late(environment: Environment, family: Family, backup: NewestBackup) -> None:
     what = f"{backup.namespace} {family}"
     newest = backup.generation
     title = _("No verified backup of %(what)s yet")
@@ -126,13 +126,13 @@ def _late(family: Family, backup: NewestBackup) -> None:
         title=say(title, what=what),
         lines=[line for line in (last, expected) if line],
         link=reverse("backups:backups"),
-        environment=backup.namespace.environment,
-        occasion=f"{backup.namespace.environment.slug} after {newest.pk if newest else 0}",
+        environment=environment,
+        occasion=f"{environment.slug} after {newest.pk if newest else 0}",
         to=owners([family]),
     )
 
 
-def _short(family: Family, backup: NewestBackup) -> None:
+def _short(environment: Environment, family: Family, backup: NewestBackup) -> None:
     what = f"{backup.namespace} {family}"
     outbox.post(
         NotificationEvent.COVERAGE_SHORT,
@@ -140,8 +140,8 @@ def _short(family: Family, backup: NewestBackup) -> None:
         title=say(_("%(what)s has less than %(days)s days of restore history"), days=timing.RETENTION_DAYS, what=what),
         lines=[say(_("The oldest verified backup is from %(date)s."), date=moment(backup.since))],
         link=reverse("backups:backups"),
-        environment=backup.namespace.environment,
-        occasion=f"{backup.namespace.environment.slug} since {_date(backup.since)}",
+        environment=environment,
+        occasion=f"{environment.slug} since {_date(backup.since)}",
     )
 
 

@@ -128,6 +128,24 @@ def test_a_backup_past_its_date_is_told_once(estate: make.Estate, people: make.P
     }
 
 
+@pytest.mark.parametrize(
+    ("ages", "event"),
+    [
+        ([(26 / 24, "verified")], NotificationEvent.GENERATION_LATE),
+        ([(40 / 24, "verified")], NotificationEvent.GENERATION_OVERDUE),
+        ([(15, "damaged"), (0.5, "verified")], NotificationEvent.COVERAGE_SHORT),
+    ],
+)
+def test_the_channel_of_the_environment_is_told_too(
+    daily: make.Estate, ages: list[tuple[float, str]], event: NotificationEvent
+) -> None:
+    Environment.objects.update(slack="env:TEST_SLACK")
+    daily.qa.environment.refresh_from_db()
+    for age, status in ages:
+        backup_of_age(daily.qa, age, status=status)
+    assert (event, f"family:{Family.objects.get(pattern='master:').pk}", None) in tell(daily)
+
+
 def test_a_late_backup_is_told_to_the_owner_of_its_family(daily: make.Estate, people: make.People) -> None:
     make.change_families("master:", owner="nobody@example.com")
     backup_of_age(daily.qa, 26 / 24)
