@@ -42,6 +42,17 @@ def test_more_than_a_request_takes_is_said(
     assert "More than 2 backups can be deleted" in auditor.get("/retention/").text
 
 
+def test_an_environment_with_many_backups_leaves_none_out_of_another(
+    estate: make.Estate, auditor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.retention.requests.CAP", 1)
+    oldest, second, *_newer = [backup_of_age(estate.qa, days).pk for days in (43, 42, 41, 1)]
+    only, _newest = [backup_of_age(estate.production, days).pk for days in (40, 1)]
+    pruning = auditor.get("/retention/").context["pruning"]
+    due = {environment.slug: [kept.generation.pk for kept in found] for environment, found, _prune in pruning}
+    assert due == {"qa": [oldest, second], "production": [only]}
+
+
 def test_backups_are_decided_on_in_parts_that_grow(
     estate: make.Estate, auditor: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
