@@ -234,6 +234,17 @@ def test_of_a_backup_in_an_unlocked_bucket_it_is_said_and_without_an_answer_noth
     assert (bucket_protection.locked_until(made), bucket_protection.lock_of(made)) == (None, "unknown")
 
 
+@pytest.mark.parametrize("address", ["/backups/{}/", "/backups/", "/retention/"])
+def test_no_page_shows_a_lock_that_was_read_more_than_an_hour_ago(
+    estate: make.Estate, operator: Client, address: str
+) -> None:
+    at = address.format(back_up(estate).pk)
+    unknown = '<span class="text-secondary">not known</span>'
+    assert unknown not in operator.get(at).text
+    aged(hours=2)
+    assert unknown in operator.get(at).text
+
+
 def test_of_a_backup_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
     made = back_up(estate)
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
