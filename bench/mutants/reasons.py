@@ -7,8 +7,8 @@ REASONS: dict[str, str] = {
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
-    r"references\.(?:hits_of|shown|_deployed|StageReferences\.of): - .*known.*\n"
-    r"\+ .*(?:known = None|(?:hits_of\(stage, searches|using\(stage\.namespace|why, searches), (?:None)?\)"
+    r"references\.(?:hits_of|shown|_deployed|_names_in_the_code|StageReferences\.of): - .*known.*\n"
+    r"\+ .*(?:known = None|(?:hits_of\(stage, searches|using\((?:stage\.)?namespace|why, searches), (?:None)?\)"
     r"|(?:_deployed|in_the_code)\(.*, None\)|\*searches\[1:\], (?:known=None)?\)\.kind).*$": (
         "the deployed code is read when it was not given"
     ),
