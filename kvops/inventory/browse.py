@@ -145,7 +145,7 @@ def page_of_names[Row: Model](
         further = _by_trigram(found.filter(name__gt=end), rest, each, limit + 1 - len(shown)) if size == QUICK else None
         if further is not None:
             return _cut([*shown, *further], limit)
-    return shown, end
+    return shown, end if found.filter(name__gt=end).exists() else None
 
 
 def _cut[Row: Model](shown: list[Row], limit: int) -> tuple[list[Row], str | None]:

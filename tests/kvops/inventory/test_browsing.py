@@ -120,6 +120,18 @@ def test_a_rare_part_is_found_in_one_page_and_a_common_one_in_windows(
     assert max(map(len, narrow)) == 2
 
 
+def test_a_page_that_looks_through_the_very_last_name_is_the_last_page(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        estate.put(estate.qa, f"a:{number}")
+    scan(estate)
+    monkeypatch.setattr(browse, "WINDOW", 3)
+    assert parts(estate, ":") == [["a:0", "a:1", "a:2"]]
+    monkeypatch.setattr(browse, "WINDOW", 2)
+    assert parts(estate, ":") == [["a:0", "a:1"], ["a:2"]]
+
+
 def test_the_part_of_a_name_has_a_trigram_index(estate: make.Estate) -> None:
     query = Key.objects.filter(name__contains="rare").order_by()
     with connection.cursor() as cursor:
