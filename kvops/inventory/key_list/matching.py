@@ -74,7 +74,8 @@ def _within(query: KeyQuery, found: KeyQuerySet) -> tuple[KeyQuerySet, bool]:
     ends = names.values("name")[:LOOKED].aggregate(first=Min("name"), last=Max("name"), number=Count("name"))
     if ends["last"] is None:
         return found, True
-    return found.filter(name__range=(ends["first"], ends["last"])), ends["number"] < LOOKED
+    within = found.filter(name__range=(ends["first"], ends["last"]))
+    return within, ends["number"] < LOOKED or not names.filter(name__gt=ends["last"]).exists()
 
 
 def _planned_whole(found: KeyQuerySet) -> list[Place]:

@@ -102,6 +102,10 @@ def test_a_count_without_an_index_looks_through_a_bounded_number_of_names(
     text = operator.get(QA, {"prefix": "many:", "expiring": "none"}).content.decode()
     assert "At least 4 keys match" in text
     assert "Narrow the list down by a prefix" in text
+    monkeypatch.setattr(matching, "LOOKED", 9)
+    text = operator.get(QA, {"prefix": "many:", "expiring": "none"}).text
+    assert "9 keys match" in text
+    assert "At least" not in text  # these were all names
 
 
 def test_the_page_says_how_many_keys_match(operator: Client, estate: make.Estate) -> None:
