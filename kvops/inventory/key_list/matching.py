@@ -71,11 +71,12 @@ def _within(query: KeyQuery, found: KeyQuerySet) -> tuple[KeyQuerySet, bool]:
     With both ends of the names Postgres estimates few of them, and reads an index instead of the table.
     """
     names = query.by_name().order_by("name")
-    ends = names.values("name")[:LOOKED].aggregate(first=Min("name"), last=Max("name"), number=Count("name"))
+    ends = names.values("name")[: LOOKED + 1].aggregate(first=Min("name"), last=Max("name"), number=Count("name"))
     if ends["last"] is None:
         return found, True
-    within = found.filter(name__range=(ends["first"], ends["last"]))
-    return within, ends["number"] < LOOKED or not names.filter(name__gt=ends["last"]).exists()
+    if ends["number"] <= LOOKED:
+        return found.filter(name__range=(ends["first"], ends["last"])), True
+    return found.filter(name__gte=ends["first"], name__lt=ends["last"]), False
 
 
 def _planned_whole(found: KeyQuerySet) -> list[Place]:
