@@ -260,6 +260,16 @@ def test_without_a_search_the_page_names_command_and_page(estate: make.Estate, p
     assert 'href="/references/qa/"' in page
 
 
+def test_answers_to_an_old_search_are_not_called_enough(
+    stage: CleanupStage, operator: Client, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    monkeypatch.setattr(timing, "REFERENCES_FRESH", 0.0)
+    page = operator.get("/references/qa/").text
+    assert "was searched more than 7 days ago" in page.partition('id="answers"')[2]
+    assert "Every code reference has an answer." not in page
+
+
 def test_the_list_of_hits_leads_to_the_page_where_they_are_answered(
     stage: CleanupStage, operator: Client, people: make.People
 ) -> None:
