@@ -24,7 +24,6 @@ from kvops.runbook.procedure_steps import Procedure
 from kvops.runbook.writing import RunbookRefused
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
-from tests.backups.generations import helpers as generation_helpers
 from tests.backups.investigations import test_requests as test_investigations
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.retention import requesting
@@ -182,11 +181,6 @@ def test_a_prune_request_is_an_entry_and_takes_no_backup_from_the_operation_that
     assert done(entry) == ["Collect the backups", "Approval", "Delete the objects"]
     assert stands_on(entry, f"/retention/prunes/{prune.pk}/", people)
     assert entry_of(f"generation:{old.pk}").begun.subject == entry.begun.subject
-    generation_helpers.dataset()
-    cleanup = cleanup_helpers.asked(people)  # two steps above the backup, and the prune request is one
-    with make.past_the_triggers():
-        CleanupStage.objects.filter(pk=cleanup_helpers.stage_of(cleanup).pk).update(generation=old)
-    assert entry_of(f"generation:{old.pk}").begun.subject == f"cleanup:{cleanup.pk}"
     with log.transaction():
         begun = procedures.begun("cleanup", "SETTINGS", ["master:"])
         log.record(Action.GENERATION_STARTED, actor=make.SETUP, subject=f"generation:{old.pk}", details=begun)
