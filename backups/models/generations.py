@@ -203,7 +203,6 @@ class Generation(models.Model):
             models.Index(fields=["deleted_at"], name="generation_by_deletion"),
             # Most backups of an old installation were deleted; pages about those that exist pass over them.
             models.Index(fields=["id"], condition=~Q(status__in=["deleting", "deleted"]), name="generation_there"),
-            # A stage looks for the backups that were made for it.
             models.Index(fields=["namespace", "started_at"], condition=Q(purpose="cleanup"), name="generation_cleanup"),
         ]
 
