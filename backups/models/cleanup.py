@@ -1,7 +1,7 @@
 """Clean-up: the request, and one stage per environment with its state."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -14,9 +14,6 @@ from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, Person, ReferenceSearch, Run, Scan
 from kvops.names import visible
 from kvops.wording import spoken, stored
-
-if TYPE_CHECKING:
-    from backups.models.restores import Restore
 
 
 class CleanupRequest(models.Model):
@@ -288,7 +285,7 @@ class CleanupStage(models.Model):
         return f"deletion_{run.state}" if run is not None and run.state in {"stopped", "failed"} else self.state
 
     @property
-    def written_back(self) -> tuple[Iterable["Restore"], Iterable["Restore"]]:
+    def written_back(self) -> tuple[Iterable[Any], Iterable[Any]]:
         """Its undos, and the other restores of its keys. A query that annotates `is_restored` may spare these two."""
         return ((), ()) if vars(self).get("is_restored") is False else (self.undos.all(), self.restores.all())
 
