@@ -41,12 +41,15 @@ const LEFT = "kvops-left";
 const words = (part) => (part ? part.textContent.replace(/\s+/g, " ").trim() : "");
 const states = (part) => [...part.querySelectorAll(".status")].map(words).join(", ");
 
+// The menu has links of the content, too, so a place in the content is looked for there.
 function placeOf(element) {
   if (element === document.body) return "";
   if (element.id) return `#${CSS.escape(element.id)}`;
+  const within = element.closest("main") ? "main " : "";
   const name = element.form ? "action" : "href";
   const value = CSS.escape((element.form || element).getAttribute(name) || "");
-  return element.form ? `form[action="${value}"] ${element.localName}` : `${element.localName}[href="${value}"]`;
+  const own = element.form ? `form[action="${value}"] ${element.localName}` : `${element.localName}[href="${value}"]`;
+  return within + own;
 }
 
 function focusAgain(place, otherwise) {
