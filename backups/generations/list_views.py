@@ -28,7 +28,8 @@ from kvops.web.objects import Objects
 from kvops.web.paging import listed
 from kvops.wording import stepped
 
-PAGE = 50
+PAGE = 40
+"""Backups. With more of them the page would be larger than 300 KiB."""
 SHOWN = 20
 """Plain files; the page lists at most this many that have no encrypted place."""
 
