@@ -18,23 +18,26 @@ from backups.retention.inputs import Retention, Tried
 from kvops.inventory import family_owners
 from kvops.models import Environment
 from kvops.people.signin import person_of
-from kvops.web import gather
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NextForm, OptionalReasonForm, offer
+from kvops.web.gather import ask
+from kvops.web.objects import Objects
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
-_ENVIRONMENT = ("pk", "slug", "name", "production")
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
-    answers = gather.ask(_questions(), {})
+    places = Objects(Environment.objects.order_by("order"), "slug", "name", "production")
+    opened = Objects(PruneRequest.objects.exclude(state__in=PruneRequest.OVER), "environment_id", "state")
+    lists = {"environments": places.question, "prunes": opened.question, "people": family_owners.people()}
+    answers = ask(lists, {})
     retention = Retention(now=answers.now)
-    environments = [Environment(**dict(zip(_ENVIRONMENT, row, strict=True))) for row in answers["environments"]]
-    prunes = {of: PruneRequest(pk=pk, state=state) for of, pk, state in answers["prunes"]}
+    environments = places.of(answers, "environments")
+    prunes = {one.environment_id: one for one in opened.of(answers, "prunes")}
     form = RetentionFilter(request.GET)
     offer(form.fields["environment"], environments)
     offer(form.fields["family"], retention.families)
@@ -50,16 +53,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "without_owner": family_owners.without_owner(retention.families, answers["people"]),
     }
     return render(request, "retention/list.html", context)
-
-
-def _questions() -> dict[str, gather.Question]:
-    """The environments, their open prune requests, and the people who may be owners of families."""
-    prunes = PruneRequest.objects.exclude(state__in=PruneRequest.OVER)
-    return {
-        "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),
-        "prunes": prunes.values_list("environment_id", "pk", "state"),
-        "people": family_owners.people(),
-    }
 
 
 @require_safe

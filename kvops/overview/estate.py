@@ -14,10 +14,15 @@ from django.utils import timezone
 from kvops.inventory.families import FamilyDefinition
 from kvops.models import Category, Environment, Family, Namespace, Run, Scan, ScanCount
 from kvops.web.gather import Gathered, Question, moment
+from kvops.web.objects import Objects
 
 TREND_DAYS = 30
 FAMILY_FIELDS = tuple(FamilyDefinition.__dataclass_fields__)
-_ENVIRONMENT = ("pk", "slug", "name", "order", "production")
+
+
+def _places() -> Objects[Environment]:
+    """The environments. A field that is not named here is read when it is asked for, so none is empty by mistake."""
+    return Objects(Environment.objects.order_by("order"), "slug", "name", "order", "production")
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def questions(*, trend: bool = True) -> dict[str, Question]:
     scans: QuerySet[Any, Any] = daily.values(counted=F("pk")).union(of_namespaces) if trend else of_namespaces
     counted = ScanCount.objects.filter(scan__in=scans)
     return {
-        "environments": Environment.objects.order_by("order").values_list(*_ENVIRONMENT),
+        "environments": _places().question,
         "namespaces": named.values_list("pk", "environment_id", "binding", "newest", "at", "only"),
         "families": Family.objects.order_by("binding", "pattern").values_list("pk", *FAMILY_FIELDS),
         "counts": counted.order_by("scan__completed_at", "scan", "family").values_list(
@@ -114,8 +119,7 @@ class Estate:
         self.families = [
             Family(pk=pk, **dict(zip(FAMILY_FIELDS, values, strict=True))) for pk, *values in answers["families"]
         ]
-        self.environments = {row[0]: Environment(**dict(zip(_ENVIRONMENT, row, strict=True)))
-                             for row in answers["environments"]}  # fmt: skip
+        self.environments = {one.pk: one for one in _places().of(answers, "environments")}
 
     @cached_property
     def columns(self) -> Sequence[Column]:
