@@ -28,7 +28,7 @@ NEXT = "the conditions of the next step, each derived by the code that decides i
 D1 = "seven are the bookkeeping of a call to Cloudflare, once per call"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:cleanup": (16, NEXT),
+    "backups:cleanup": (12, NEXT),
     "backups:masters": (17, D1),
 }
 """Pages that take more queries: how many at most, and why."""

@@ -107,9 +107,12 @@ def last_locked_until(generation: Generation, protection: BucketProtection) -> L
     return lock_rules.locked_until_by(rules_of(protection), generation.stem, finished)
 
 
-def lock_of(generation: Generation) -> BucketProtection.Lock:
-    """Whether the rules lock a finished backup for the least retention of every backup."""
-    protection = known(generation.environment)
+def lock_of(generation: Generation, protection: BucketProtection | None = None) -> BucketProtection.Lock:
+    """Whether the rules lock a finished backup for the least retention of every backup.
+
+    `protection` is that of the backup's environment, if the caller knows it already.
+    """
+    protection = protection or known(generation.environment)
     if not protection.known or not generation.is_here:
         return Lock.UNKNOWN
     put_at = generation.finished_at or generation.started_at

@@ -106,7 +106,7 @@ def stages() -> QuerySet[CleanupStage]:
         "environment__deployed_look",
         "namespace__environment",
         "scan",
-        "generation__environment",
+        "generation__environment__protection",
         "generation__run",
         "generation__verify_run",
         "check_passed__dataset",
@@ -188,7 +188,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         groups=groups_of(stage) if stage.state == State.DELETING else [],
         share_text=work.share_text(stage) if may_freeze else "",
         following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,
-        scan=facts.scan if may_freeze else None,
+        scan=facts.scan if may_freeze and shape == "full" else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=vars(stage)["unseen"] or 0,  # of `stages()`; without it the card must not say that there are none

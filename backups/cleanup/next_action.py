@@ -148,6 +148,8 @@ def _ask_again(stage: CleanupStage, because: str) -> NextAction:
 
 def _begin(facts: StageFacts) -> NextAction:
     label = _("Prepare %(environment)s") % {"environment": facts.stage.environment.name}
+    if facts.turn.missing:  # its scan does not matter yet
+        return NextAction(label, "backups:stage_begin", facts.stage.pk, str(facts.turn.missing))
     return replace(_freeze(facts), label=label, url_name="backups:stage_begin")
 
 

@@ -22,9 +22,8 @@ FORMAT = 1
 DECISIVE = {"category", "expiry", "read", "encrypt"}
 """The fields of a family that decide what is deleted and how it is protected. Owner, note and retention do not."""
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
-_NOTHING_DELETED = Q(names__gt=0, deleted=0)
-"""A stage that deleted none of its names, because they changed or were already gone: it tested nothing."""
-_BROUGHT_BACK = Q(undos__isnull=False) | Q(restores__isnull=False)
+_UNEXPLAINED = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
+_BROUGHT_BACK = CleanupStage.objects.filter(Q(undos__isnull=False) | Q(restores__isnull=False), pk=OuterRef("pk"))
 """A stage whose deleted keys an undo or another restore writes back: it proves nothing any more."""
 
 
@@ -121,24 +120,25 @@ class Turn:
         need their explanation, and reappeared keys a person's note. If one stage of an environment lacks these, no
         other stage replaces it. A stage whose deleted keys were restored does not count.
         """
-        unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
         found: dict[int, CleanupStage] = {}
-        candidates = (
-            self._of_scope()
-            .exclude(_BROUGHT_BACK)
-            .exclude(Exists(unexplained), leftovers_note="")
-            .exclude(_NOTHING_DELETED)
-            .select_related("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
-            .order_by("environment__order", "-accepted_at")
-        )
-        for candidate in candidates:
-            found.setdefault(candidate.environment_id, candidate)
+        for candidate in self._accepted:
+            if _counts(candidate):
+                found.setdefault(candidate.environment_id, candidate)
         return [one for one in found.values() if one.environment_id not in self._reappeared]
 
     @cached_property
     def _reappeared(self) -> set[int]:
         """The environments where keys of the scope reappeared that have no note yet."""
-        return set(self._of_scope().filter(Exists(_UNSEEN)).values_list("environment", flat=True))
+        return {one.environment_id for one in self._accepted if vars(one)["is_unseen"]}
+
+    @cached_property
+    def _accepted(self) -> list[CleanupStage]:
+        """The stages of `_of_scope`, the newest of each environment first, with what speaks against them."""
+        found = self._of_scope().annotate(
+            is_unseen=Exists(_UNSEEN), is_brought_back=Exists(_BROUGHT_BACK), is_unexplained=Exists(_UNEXPLAINED)
+        )
+        related = ("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
+        return list(found.select_related(*related).order_by("environment__order", "-accepted_at"))
 
     @cached_property
     def _scope_digest(self) -> str:
@@ -204,7 +204,7 @@ class Turn:
         accepted = [one.pk for one in self._before if (one.environment_id, one.state) == asked]
         if not accepted:
             return ""
-        mine = self._of_scope().filter(pk__in=accepted).first()
+        mine = next((one for one in self._accepted if one.pk in accepted), None)
         if mine is not None and (why := proves_nothing(mine)):
             return why
         if changed := self._changed_rules(earlier):
@@ -223,7 +223,7 @@ class Turn:
 
         The rules of that time are those of the policy version that gives the accepted digest.
         """
-        if self._of_scope().filter(environment=earlier).exists():
+        if any(one.environment_id == earlier.pk for one in self._accepted):
             return []
         request = self.stage.request
         accepted = (
@@ -246,6 +246,17 @@ class Turn:
             if _digest(accepted.request, then) == accepted.scope_digest:
                 return differences.between(_rules(accepted.request, then), now)
         return []
+
+
+def _counts(stage: CleanupStage) -> bool:
+    """Whether an accepted stage is evidence: it deleted some of its names, explained what is left, and is not undone.
+
+    A stage that deleted none of its names, because they changed or were already gone, tested nothing.
+    """
+    found = vars(stage)
+    if found["is_brought_back"] or (found["is_unexplained"] and not stage.leftovers_note):
+        return False
+    return stage.names == 0 or stage.deleted > 0
 
 
 def only_production(binding: str) -> str:

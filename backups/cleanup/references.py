@@ -8,9 +8,8 @@ reviewer accepts by name.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
-from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _, ngettext
@@ -27,6 +26,7 @@ from kvops.references.deployed import Deployed
 from kvops.wording import say, spelled
 
 State, Kind = CleanupStage.State, ReferenceAnswer.Kind
+type Searches = Iterable[ReferenceSearch]
 BEFORE_SUBMIT = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED)
 RESTING_ON_ANSWERS = (State.SUBMITTED, State.APPROVED, State.DELETING)
 URGENCY = ("write", "delete", "unknown", "list", "read")
@@ -64,20 +64,18 @@ def search_of(stage: CleanupStage) -> ReferenceSearch | None:
     return stage.search
 
 
-def with_others(search: ReferenceSearch | None) -> list[ReferenceSearch]:
-    """The search, and the newest recent search of each other code: a search is of one script, or of a checkout.
+def with_others(search: ReferenceSearch | None, newest: Searches | None = None) -> list[ReferenceSearch]:
+    """The search, and the newest recent one of each other code: `newest`, if a page has read them already.
 
     Without them a newer search of one Worker would hide the hits in another one.
     """
     if search is None:
         return []
-    recent = Now() - timedelta(seconds=timing.REFERENCES_FRESH)
-    others = ReferenceSearch.objects.filter(environment=search.environment_id, searched_at__gte=recent)
-    newest = others.exclude(worker=search.worker).order_by("worker", "-searched_at", "-pk").distinct("worker")
-    return [search, *newest]
+    newest = store.newest_of_each_code(search.environment_id) if newest is None else newest
+    return [search, *(one for one in newest if one.worker != search.worker)]
 
 
-def hits_of(stage: CleanupStage, searches: Iterable[ReferenceSearch], known: Deployed | None = None) -> list[StageHit]:
+def hits_of(stage: CleanupStage, searches: Searches, known: Deployed | None = None) -> list[StageHit]:
     """The hits of the searches that concern the stage, with their answers: unanswered first, then writers first."""
     request, namespace = stage.request, stage.namespace
     exact = request.exact or request.family.exact
@@ -174,11 +172,13 @@ class StageReferences:
     """The deployed code."""
 
     @classmethod
-    def of(cls, stage: CleanupStage, known: Deployed | None = None) -> "StageReferences":
-        """As they are now. A submitted stage keeps its search, however old it gets."""
+    def of(
+        cls, stage: CleanupStage, known: Deployed | None = None, newest: Searches | None = None
+    ) -> "StageReferences":
+        """As they are now. A submitted stage keeps its search, however old it gets; `newest` as for `with_others`."""
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
-        searches = with_others(search)
+        searches = with_others(search, newest)
         known = known or Deployed(stage.environment_id)
         return cls(search, hits_of(stage, searches, known), why, searches, known)
 

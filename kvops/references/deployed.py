@@ -6,11 +6,11 @@ a namespace that no deployed code binds. Previews of a Pages project that bind a
 branch, so their code is not known. Code in other accounts and programs that use the REST API cannot be seen here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -39,11 +39,18 @@ class DeployedState:
 class Deployed:
     """The deployed code of environments by their newest looks; each fact is read once, when it is first asked for."""
 
-    def __init__(self, *environments: int, looks: Mapping[int, DeployedLook] | None = None) -> None:
-        """`looks` are the newest ones with their `age`, if a page has read them already."""
+    def __init__(
+        self,
+        *environments: int,
+        looks: Mapping[int, DeployedLook] | None = None,
+        codes: Sequence[DeployedCode] | None = None,
+    ) -> None:
+        """`looks` are the newest ones with their `age`, and `codes` the code, if a page has read them already."""
         self._environments = environments
         if looks is not None:
             self.looks = looks
+        if codes is not None:
+            self.codes = codes
 
     @cached_property
     def looks(self) -> Mapping[int, DeployedLook]:
@@ -54,8 +61,12 @@ class Deployed:
     @cached_property
     def codes(self) -> Sequence[DeployedCode]:
         """The code that is deployed."""
-        found = DeployedCode.objects.filter(environment__in=self._environments)
-        return list(found.order_by("kind", "name", "version"))
+        return list(code_of(self._environments))
+
+
+def code_of(environments: Collection[int]) -> QuerySet[DeployedCode]:
+    """The code that is deployed in these environments, in the order in which it is shown."""
+    return DeployedCode.objects.filter(environment__in=environments).order_by("kind", "name", "version")
 
 
 def using(namespace: Namespace, known: Deployed | None = None) -> list[DeployedCode]:

@@ -104,6 +104,13 @@ def newest(environment: Environment) -> ReferenceSearch | None:
     return ReferenceSearch.objects.filter(environment=environment).order_by("-searched_at", "-pk").first()
 
 
+def newest_of_each_code(environment: int) -> QuerySet[ReferenceSearch]:
+    """The newest recent search of each code of an environment: a search is of one script, or of a checkout."""
+    recent = Now() - timedelta(seconds=timing.REFERENCES_FRESH)
+    found = ReferenceSearch.objects.filter(environment=environment, searched_at__gte=recent)
+    return found.order_by("worker", "-searched_at", "-pk").distinct("worker")
+
+
 def later_policies(search: ReferenceSearch) -> QuerySet[PolicyVersion]:
     """The versions of the policy after the search, which may not know their families."""
     return PolicyVersion.objects.filter(applied_at__gt=search.searched_at)

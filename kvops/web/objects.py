@@ -30,6 +30,11 @@ class Objects[Of: Model]:
         return [_object(self._model, dict(zip(self._names, row, strict=True))) for row in answers[name]]
 
 
+def whole_objects[Of: Model](found: QuerySet[Of]) -> Objects[Of]:
+    """A question for objects with all their fields."""
+    return Objects(found, *(field.name for field in found.model._meta.concrete_fields if not field.primary_key))
+
+
 def give(to: Model, **rows: Sequence[Model]) -> None:
     """Give an object the rows that refer to it, by the name of each relation, as `prefetch_related` does."""
     vars(to)["_prefetched_objects_cache"] = rows

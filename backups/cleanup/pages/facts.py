@@ -9,14 +9,18 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import JSONObject
 
+from backups.bucket import protection as bucket_protection
 from backups.cleanup import after_check, preparation, qa
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import busy_run
 from backups.datasets import registry as dataset_registry
-from backups.models import BackupShare, Check, CleanupStage
+from backups.models import BackupShare, BucketProtection, Check, CleanupStage
 from kvops import clock
 from kvops.models import DeployedLook, Run, Scan
-from kvops.references.deployed import Deployed
+from kvops.references import store
+from kvops.references.deployed import Deployed, code_of
+from kvops.web.gather import ask
+from kvops.web.objects import whole_objects
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,27 @@ class StageFacts:
 
     @cached_property
     def references(self) -> StageReferences:
-        """The code references."""
-        return StageReferences.of(self.stage, self._deployed)
-
-    @property
-    def _deployed(self) -> Deployed:
-        """The deployed code. `cards.stages` reads the look at it with the stage."""
+        """The code references. `cards.stages` reads the look at the deployed code with the stage."""
         environment, read_at = self.stage.environment, vars(self.stage).get("read_at")
         if read_at is None:
-            return Deployed(environment.pk)
+            return StageReferences.of(self.stage)
         look: DeployedLook | None = getattr(environment, "deployed_look", None)
-        return Deployed(environment.pk, looks={environment.pk: look.aged(read_at)} if look else {})
+        searches = whole_objects(store.newest_of_each_code(environment.pk))
+        codes = whole_objects(code_of([environment.pk]))
+        found = ask({"searches": searches.question, "codes": codes.question}, {})
+        looks = {environment.pk: look.aged(read_at)} if look else {}
+        known = Deployed(environment.pk, looks=looks, codes=codes.of(found, "codes"))
+        return StageReferences.of(self.stage, known, searches.of(found, "searches"))
+
+    @property
+    def protection(self) -> BucketProtection | None:
+        """The protection of the backup's bucket. `cards.stages` reads it with the stage; None if that did not."""
+        backup, read_at = self.stage.generation, vars(self.stage).get("read_at")
+        if backup is None or read_at is None:
+            return None
+        found: BucketProtection | None = getattr(backup.environment, "protection", None)
+        age = read_at - found.read_at if found and found.read_at else None
+        return bucket_protection.known_by(backup.environment, found, age)
 
     @cached_property
     def differing(self) -> Check | None:

@@ -48,7 +48,7 @@ def _evidence(facts: StageFacts) -> list[SummaryLine]:
     stage = facts.stage
     found = [_names(stage), *_same_as_before(facts)]
     if stage.names or not stage.frozen_at:
-        found += [*_backup(stage), *_check(facts)]
+        found += [*_backup(facts), *_check(facts)]
         found += [] if stage.scheduled else [*_code(facts), *_shared(facts)]  # its rule was approved instead
     return found
 
@@ -75,16 +75,16 @@ def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     return found
 
 
-def _backup(stage: CleanupStage) -> list[SummaryLine]:
-    backup = stage.generation
+def _backup(facts: StageFacts) -> list[SummaryLine]:
+    backup = facts.stage.generation
     if backup is None:
         return [SummaryLine(fits=False, words=_("There is no backup yet"))]
-    facts = {"pk": backup.pk, "state": backup.get_status_display()}
+    figures = {"pk": backup.pk, "state": backup.get_status_display()}
     address = reverse("backups:generation", args=[backup.pk])
     verified = backup.status == Generation.Status.VERIFIED and backup.is_here
-    lines = [SummaryLine(verified, _("Backup %(pk)s: %(state)s") % facts, address, _("see it"))]
+    lines = [SummaryLine(verified, _("Backup %(pk)s: %(state)s") % figures, address, _("see it"))]
     if backup.finished_at:
-        held = bucket_protection.lock_of(backup) == BucketProtection.Lock.HELD
+        held = bucket_protection.lock_of(backup, facts.protection) == BucketProtection.Lock.HELD
         words = _("Locked by R2 for its retention") if held else _("No lock of R2 is known for its retention")
         lines.append(SummaryLine(held, words, address, _("see it")))
     return lines
