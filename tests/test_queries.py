@@ -24,11 +24,9 @@ __all__ = ["world"]
 MOST, LARGEST = 12, 300 * 1024
 """Queries of a page, with those of its frame, and bytes of its HTML."""
 
-NEXT = "the conditions of the next step, each derived by the code that decides it"
 D1 = "seven are the bookkeeping of a call to Cloudflare, once per call"
 
 MORE: dict[str, tuple[int, str]] = {
-    "backups:cleanup": (12, NEXT),
     "backups:masters": (17, D1),
 }
 """Pages that take more queries: how many at most, and why."""
