@@ -47,6 +47,7 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/pin", retention_views.pin, name="generation_pin"),
     path("backups/<int:pk>/restores/new/", restore_views.new, name="restore_new"),
     path("backups/<int:pk>/restore", generation_views.steps, name="generation_steps"),
+    path("backups/<int:pk>/values", generation_views.values, name="generation_values"),
     path("backups/<int:pk>/verify", generation_views.verify, name="generation_verify"),
     path("backups/csv", list_views.table, name="backups_csv"),
     path("backups/dumps/<int:pk>/kept", plain_files.kept, name="dump_kept"),

@@ -108,10 +108,7 @@ def last_locked_until(generation: Generation, protection: BucketProtection) -> L
 
 
 def lock_of(generation: Generation, protection: BucketProtection | None = None) -> BucketProtection.Lock:
-    """Whether the rules lock a finished backup for the least retention of every backup.
-
-    `protection` is that of the backup's environment, if the caller knows it already.
-    """
+    """Whether the rules lock a finished backup for the least retention; `protection` as for `locked_until`."""
     protection = protection or known(generation.environment)
     if not protection.known or not generation.is_here:
         return Lock.UNKNOWN

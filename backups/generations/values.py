@@ -15,6 +15,8 @@ from kvops.inventory import value as key_value
 from kvops.models import Person
 from kvops.refusals import Refused
 
+AT_ONCE = 3
+"""Values on one page: those that a reviewer looks at before a decision."""
 ENCRYPTED = _(
     "This backup is encrypted, and the web server cannot decrypt it. To see a value, follow the recovery steps."
 )

@@ -2,6 +2,7 @@
 
 from operator import attrgetter
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -20,6 +21,7 @@ from backups.generations import (
 )
 from backups.generations.forms import EntryFilter
 from backups.models import Generation
+from kvops import names
 from kvops.models import Run
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -85,6 +87,22 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
         context = {"generation": generation, "environment": generation.environment, "entry": entry}
         return render(request, "backups/value.html", context)
     return redirect("backups:generation", pk)
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def values(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the values of up to three named keys of the backup. Each is recorded, or refused with a sentence."""
+    generation = _generation(pk)
+    on, rows = On(generation.environment, f"generation:{pk}"), []
+    for name in map(names.typed, request.POST.getlist("name")[: generation_values.AT_ONCE]):
+        entry, refused = None, forms.Form({})
+        with refusals_shown(request, on, form=refused, also=(archive.Damaged, StoreError)):
+            entry = generation_values.view_entry(generation, name, by=person_of(request))
+        rows.append((name, entry, refused.non_field_errors()))
+    context = {"generation": generation, "environment": generation.environment, "rows": rows}
+    return render(request, "backups/values.html", context)
 
 
 @require_POST

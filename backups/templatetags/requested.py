@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import template
+from django.template import Context
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.execution.subprefixes import by_subprefix
+from backups.generations.values import AT_ONCE
 from backups.models import CleanupStage, Restore
 from kvops.models import ApprovalRequest, Category
 
 register = template.Library()
 
 Kind = ApprovalRequest.Kind
-VALUES = 3
-"""Keys whose pages are linked from a request, to look at their values."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def subject_page(asked: ApprovalRequest) -> dict[str, object] | None:
     return found
 
 
-@register.inclusion_tag("approvals/_names.html")
-def requested_names(asked: ApprovalRequest, shown: Mapping[str, Any]) -> dict[str, object]:
+@register.inclusion_tag("approvals/_names.html", takes_context=True)
+def requested_names(context: Context, asked: ApprovalRequest, shown: Mapping[str, Any]) -> dict[str, object]:
     """The names of a request by sub-prefix, the way to all of them, and to the values of three."""
     work = _work_of(asked)
     prefix = str(shown.get("prefix") or "")
@@ -116,7 +116,10 @@ def requested_names(asked: ApprovalRequest, shown: Mapping[str, Any]) -> dict[st
         "rest": rest,
         "work": work,
         "shows_values": not Category(shown.get("category") or Category.UNCLASSIFIED).sensitive,
-        "sample": (names.get("sample") or [])[:VALUES],
+        "sample": (names.get("sample") or [])[:AT_ONCE],
+        "may_view_values": context["request"].user.has_perm("kvops.view_values"),
+        "csrf_token": context.get("csrf_token"),
+        "backup": (shown.get("generation") or {}).get("id"),
         "binding": shown.get("binding"),
         "all_names": _all_names(asked),
     }
