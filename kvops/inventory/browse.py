@@ -160,7 +160,8 @@ def _by_trigram[Row: Model](found: QuerySet[Row], rest: Q, each: Q, limit: int) 
         # Planned without the order and the limit, for which Postgres would read name after name.
         cursor.execute(
             f"WITH matching (name) AS MATERIALIZED ({sql})"  # noqa: S608  (our query)
-            " SELECT DISTINCT name, (SELECT count(*) FROM matching) FROM matching ORDER BY name LIMIT %s",
+            " SELECT name, (SELECT count(*) FROM matching) FROM (SELECT name FROM matching ORDER BY name) AS sorted"
+            " GROUP BY name ORDER BY name LIMIT %s",
             [*params, limit],
         )
         first = cursor.fetchall()

@@ -1,7 +1,7 @@
 """The number of keys that match the filters, and the tree of them: exact up to 10,000, bounded beyond.
 
 Where an index answers all filters, it counts. A part of a name is looked up in the trigram index. Any other condition
-is tried on at most 50,000 names, so that a page costs the same in a namespace of ten million keys.
+is tried on at most 20,000 names, so that a page costs the same in a namespace of ten million keys.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from kvops.models.inventory import KeyQuerySet
 
 CAP = 10_000
 """Keys. Matches are counted up to this number."""
-LOOKED = 50_000
+LOOKED = 20_000
 """Names. The most that a count looks through for conditions without an index."""
 
 type Place = tuple[int | None, int, str]
