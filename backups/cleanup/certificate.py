@@ -216,7 +216,7 @@ def _deleted(stage: CleanupStage) -> CertificateLine | None:
     what, run = _("Deletion"), stage.run
     if run is None or stage.state == State.DELETING:
         return _without_keys(stage, what) or _nothing(what)
-    note = _("%(deleted)s deleted, %(skipped)s not") % {
+    note = _("%(deleted)s deleted, %(skipped)s left out") % {
         "deleted": spelled(stage.deleted),
         "skipped": spelled(stage.skipped),
     }

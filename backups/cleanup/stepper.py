@@ -244,7 +244,7 @@ def _deleted(stage: CleanupStage) -> _Done:
     run = stage.run
     if run is None:
         return _Done()
-    note = _("%(deleted)s deleted, %(skipped)s not") % {
+    note = _("%(deleted)s deleted, %(skipped)s left out") % {
         "deleted": spelled(stage.deleted),
         "skipped": spelled(stage.skipped),
     }

@@ -51,7 +51,7 @@ class FamilyForm(forms.Form):
     owner = forms.CharField(
         label=_("Owner"),
         max_length=100,
-        help_text=_("The mail address or the name of a person in KVOps is told of this family. A team is not."),
+        help_text=_("KVOps tells the person with this mail address or name about this family. It cannot tell a team."),
     )
     design = forms.ChoiceField(label=_("Expiry design"), choices=DESIGNS)
     seconds = forms.IntegerField(

@@ -256,7 +256,7 @@ def _at_most(shown: Shown) -> EvidenceLine:
 
 
 def _no_run_resumes(_shown: Shown) -> EvidenceLine:
-    said = _("after the release an operator resumes each run")
+    said = _("an operator resumes each one after the release")
     return EvidenceLine(_("No run resumes by itself"), said, True)
 
 

@@ -57,7 +57,7 @@ def test_a_finished_phase_says_its_result_in_one_line(request_: CleanupRequest, 
     stage = cleanup_helpers.accepted(request_, people)
     prepared, approved, deleted, _proven, checked = phases_of(stage, steps_of_stage(stage))
     assert prepared.line == f"3 names · backup {stage.generation_id} verified · equals D1 · code searched · shared"
-    assert (approved.line, deleted.title, deleted.line) == ("Reviewer", "Deleted", "3 deleted, 0 not")
+    assert (approved.line, deleted.title, deleted.line) == ("Reviewer", "Deleted", "3 deleted, 0 left out")
     assert "Opened the pages, all well" in checked.line
 
 

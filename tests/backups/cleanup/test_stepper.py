@@ -227,7 +227,7 @@ def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People
     stage = cleanup_helpers.accepted(request_, people)
     assert marks(stage) == "ddddddddddd" + "dt"  # compared with D1 again; there is no dataset file
     assert next_action(stage, people.operator) is None
-    assert steps_of_stage(stage)[8].note == "3 deleted, 0 not"
+    assert steps_of_stage(stage)[8].note == "3 deleted, 0 left out"
     assert "No difference. Keys: 3, rows: 3" in [step.note for step in steps_of_stage(stage)]
     assert "Opened the pages, all well" in steps_of_stage(stage)[10].note
 

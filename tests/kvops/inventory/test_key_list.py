@@ -243,7 +243,7 @@ def test_a_row_shows_a_category_only_where_it_differs(operator: Client, estate: 
     answer = operator.get(QA, {"prefix": "master"})
     assert answer.context["shared"].category == "legacy"
     assert {row.key.name: row.category for row in answer.context["rows"] if row.category} == {"mastercache:1": "cache"}
-    assert "Unless a row says otherwise" in answer.content.decode()
+    assert "All rows, unless one says otherwise" in answer.content.decode()
 
 
 # What can be done with all of them, and with the ticked ones
