@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit.actions import Action
 from kvops.inventory.families import count_keys
-from kvops.models import Family, Key, Scan
+from kvops.models import Family, Key, Namespace, Scan
 from tests import make
 from tests.audit.make import write
 from tests.backups.retention.backups_of_any_age import backup_of_age
@@ -79,6 +79,21 @@ def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people:
         grown = {address: (numbers[address], found) for address, found in counted.items() if found != numbers[address]}
         assert not (rows[0] and grown), grown
         numbers = counted
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/keys/", "/keys/?days=365", "/storage/?days=365"])
+def test_a_page_takes_no_more_queries_for_more_namespaces(
+    estate: make.Estate, people: make.People, address: str
+) -> None:
+    browser, counted = signed_in(people.operator), []
+    for number in range(4):
+        more = Namespace(environment=estate.qa.environment, binding=f"MORE{number}", namespace_id=f"{number:032}")
+        more.save()
+        run = backup_of_age(estate.qa, number + 2).run
+        Scan.objects.create(namespace=more, run=run, keys=1, completed_at=Now())
+        counted.append(asked(browser, address)[0])
+    assert counted[0] == counted[-1] <= MOST
 
 
 @pytest.mark.django_db

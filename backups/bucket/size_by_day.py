@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import date, timedelta
 
-from django.db.models import BigIntegerField, Case, F, Q, Sum, Value, When
+from django.db.models import BigIntegerField, Case, F, QuerySet, Sum, Value, When
 from django.db.models.functions import TruncDate
 
 from backups.models import Generation
@@ -23,15 +23,19 @@ _TOLD = Case(
 def by_day(period: Period) -> list[DaySeries]:
     """The bytes of the backups that existed at the end of each day."""
     changes: dict[int, dict[date, int]] = defaultdict(lambda: defaultdict(int))
-    for moment, sign in (("finished_at", 1), ("deleted_at", -1)):
-        found = Generation.objects.filter(Q(**{f"{moment}__isnull": False})).annotate(day=TruncDate(moment))
-        for environment, day, size in found.values_list("environment", "day").annotate(size=Sum(_TOLD)):
-            changes[environment][day] += sign * size
+    for environment, day, size in _changes("finished_at", 1).union(_changes("deleted_at", -1), all=True):
+        changes[environment][day] += size
     return [
         DaySeries(environment.name, _running(changes[environment.pk], period))
         for environment in Environment.objects.order_by("order")
         if environment.pk in changes
     ]
+
+
+def _changes(moment: str, sign: int) -> QuerySet[Generation, tuple[int, date, int]]:
+    """The bytes that came, or went, in each day: environment, day and size."""
+    found = Generation.objects.order_by().filter(**{f"{moment}__isnull": False}).annotate(day=TruncDate(moment))
+    return found.values_list("environment", "day").annotate(size=Sum(_TOLD) * sign)
 
 
 def _running(changes: dict[date, int], period: Period) -> dict[date, int]:

@@ -12,6 +12,9 @@ from kvops.models import ApprovalRequest, Family, Key, Namespace, Run, Scan
 KEYS = "/keys/production/SETTINGS/"
 KEY = "clinic:id:00000000"
 
+COUNTED_OF_A_YEAR = ("runs of a year", "storage of a year")
+"""The pages with a chart that counts every row of its year."""
+
 
 def of_pages() -> dict[str, str]:
     """Each page by its name."""
@@ -24,6 +27,7 @@ def of_pages() -> dict[str, str]:
     run = Run.objects.filter(kind=Run.Kind.SCAN, state=Run.State.SUCCEEDED, subject__startswith="namespace").latest(
         "pk"
     )
+    done = CleanupStage.objects.filter(state=CleanupStage.State.ACCEPTED).latest("pk")
     day = (timezone.localdate() - timedelta(days=400)).isoformat()
     last = Entry.objects.latest("seq").seq
     return {
@@ -53,6 +57,7 @@ def of_pages() -> dict[str, str]:
         "backups of an environment and status": "/backups/?environment=production&status=verified",
         "backup": f"/backups/{generation.pk}/",
         "history of backups": "/backups/history/",
+        "history of backups of a year": "/backups/history/?days=365",
         "history of backups, by family": f"/backups/history/?{urlencode({'family': 'SETTINGS/clinic:id:*'})}",
         "report of backups": "/backups/history/report/",
         "retention": "/retention/",
@@ -81,6 +86,7 @@ def of_pages() -> dict[str, str]:
         "audit, entry": f"/audit/{last}/",
         "expiry": "/expiry/",
         "expiry of a family": f"/expiry/?family={cache}",
+        "expiry of a year": "/expiry/?days=365",
         "unexplained": "/unexplained/",
         "unexplained, a scan": f"/unexplained/{Scan.objects.odd().latest('pk').pk}/",
         "search": "/search/?q=clinic",
@@ -94,6 +100,19 @@ def of_pages() -> dict[str, str]:
         "integrity": "/integrity/",
         "people": "/people/",
         "environments": "/environments/",
+        "keys of a year": "/keys/?days=365",
+        "runs of a year": "/runs/?days=365",
+        "storage of a year": "/storage/?days=365",
+        "checks of a year": "/integrity/?days=365",
+        "requests to Cloudflare of a year": "/environments/?days=365",
+        "clearing of a year": "/clearing/?days=365",
+        "restores": "/restores/",
+        "changes": "/changes/",
+        "bulk changes": "/changes/bulk/",
+        "drills": "/drills/",
+        "to-dos": "/runbook/todo/",
+        "certificate": f"/cleanup/{done.request_id}/certificate/",
+        "code references of a stage": f"/cleanup/stages/{stage.pk}/references/",
     }
 
 

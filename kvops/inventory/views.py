@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.db.models import Sum
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -57,7 +58,9 @@ def namespaces(request: HttpRequest) -> HttpResponse:
     """List the namespaces of all environments, each with the keys of its newest scan; as a chart the days before."""
     period = PeriodForm(request.GET).period
     found = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
-    rows = [(one, browse.newest_scan(one), sum(row.keys for row in key_families.keys_by_family(one))) for one in found]
+    newest = Scan.objects.newest_of_each().annotate(counted=Sum("counts__keys", default=0))
+    scans = {scan.namespace_id: scan for scan in newest}
+    rows = [(one, scans.get(one.pk)) for one in found]
     charts = categories_by_day.by_category(period) if period else []
     return render(request, "keys/namespaces.html", {"rows": rows, "period": period, "charts": charts})
 

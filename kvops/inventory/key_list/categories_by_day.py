@@ -4,8 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 
-from django.db.models import Max, OuterRef, Subquery, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 
 from kvops.models import Category, Environment, Namespace, Scan, ScanCount
@@ -23,10 +22,10 @@ class EnvironmentKeys:
 def by_category(period: Period) -> list[EnvironmentKeys]:
     """Every scanned environment; a day without a scan has the counts of the scan before it, also of an older one."""
     complete = Scan.objects.complete()
-    daily = complete.filter(completed_at__gte=period.start).values("namespace", day=TruncDate("completed_at"))
+    daily = Scan.objects.last_of_each_day(period.since).values_list("pk", flat=True)
     earlier = complete.filter(namespace=OuterRef("pk"), completed_at__lt=period.start).order_by("-completed_at", "-pk")
     before = Namespace.objects.values(last=Subquery(earlier.values("pk")[:1]))
-    ids = {row["last"] for row in [*daily.annotate(last=Max("pk")), *before]} - {None}
+    ids = {*daily, *(row["last"] for row in before)} - {None}
     scans = Scan.objects.filter(pk__in=ids).select_related("namespace__environment")
     counted = ScanCount.objects.filter(scan__in=ids).values_list("scan", "category").annotate(Sum("keys"))
     counts = {(scan, category): keys for scan, category, keys in counted}

@@ -83,7 +83,12 @@ def test_each_step_that_was_done_has_its_proof(asked: CleanupRequest, people: ma
     assert stage.approval is not None
     for proof in (stage.names_sha256, stage.generation.manifest_sha256, stage.approval.digest):
         assert proof in shown
-    for said in ("3 deleted, 0 left out", "Nothing is left under the prefix", "Opened the pages, all well", "#kv-cleanup"):
+    for said in (
+        "3 deleted, 0 left out",
+        "Nothing is left under the prefix",
+        "Opened the pages, all well",
+        "#kv-cleanup",
+    ):
         assert said in shown
     assert "Asked for by Operator &lt;operator@example.com&gt;, approved by Reviewer" in shown
     for digested in ("names", "report of the search", "manifest", "rule of the dataset", "approved content"):
