@@ -19,6 +19,7 @@ from backups.generations import coverage as family_coverage
 from backups.generations.coverage import KindOfBackup, NewestBackup
 from backups.models import Check, Dataset, Generation
 from backups.models.generations import IN_CURRENT_BUCKET
+from backups.retention import ahead
 from kvops.models import Category, Family
 from kvops.overview.board import (
     Board,
@@ -31,8 +32,10 @@ from kvops.overview.board import (
     drawn,
 )
 from kvops.overview.estate import Column, Estate, Holdings
-from kvops.web.gather import Gathered, Question, Row, moment
+from kvops.overview.sources import DAYS_AHEAD
+from kvops.web.gather import Gathered, Question, Row, ask, moment
 
+AHEAD = timedelta(days=DAYS_AHEAD)
 STRIP_DAYS = 14
 KIND = ("namespace_id", "prefixes", "patterns", "purpose")
 """Backups that are alike in these fields follow each other."""
@@ -71,19 +74,24 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
     }
 
 
-def newest_of_each() -> Question:
-    """The newest verified backup of each namespace, set of prefixes and purpose."""
-    found = Generation.objects.verified().here().order_by().values(*KIND)
-    newest: Question = found.annotate(newest=Max("pk")).values("newest")
-    return newest
+def second(answers: Gathered, estate: Estate) -> Gathered:
+    """The answers to the questions that only the first answers can put, in a second statement."""
+    return answers.once("second", lambda: ask(_second(answers, estate), {}))
+
+
+def _second(answers: Gathered, estate: Estate) -> Mapping[str, Question]:
+    fates = {"fates": _fates([row[4] for row in answers["kinds"] if row[4]])}
+    if "bucket_locks" not in answers.rows:  # of a past day
+        return fates
+    return {**fates, "going": ahead.candidates(answers, estate.families, AHEAD)}
 
 
 class _ReadBackups:
     """The backups of the answers."""
 
-    def __init__(self, answers: Gathered) -> None:
+    def __init__(self, answers: Gathered, fates: Sequence[Row]) -> None:
         self.now = answers.now
-        self.generations = _fates([row[4] for row in answers["kinds"] if row[4]])
+        self.generations = {row[0]: (row[0], *map(moment, row[1:3]), *row[3:]) for row in fates}
         self.kinds = [(self._like(row), row) for row in answers["kinds"]]
         self.days: dict[str, set[date]] = defaultdict(set)
         for *kind, day in answers["made"]:
@@ -143,25 +151,24 @@ class _ReadBackups:
         return ShownBackup(pk, started_at, verified_at, fate or ("" if here else "elsewhere"))
 
 
-def _fates(pks: Sequence[int]) -> dict[int, tuple[int, datetime, datetime | None, str, bool]]:
+def _fates(pks: Sequence[int]) -> Question:
     """The times and the status of each backup, and whether it is in the current bucket."""
     here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
-    found = Generation.objects.filter(pk__in=pks).values_list("pk", "started_at", "verified_at", "status", here)
-    return {row[0]: row for row in found}
+    return Generation.objects.filter(pk__in=pks).values_list("pk", "started_at", "verified_at", "status", here)
 
 
-def _read(answers: Gathered) -> _ReadBackups:
-    return answers.once("backups", lambda: _ReadBackups(answers))
+def _read(answers: Gathered, estate: Estate) -> _ReadBackups:
+    return answers.once("backups", lambda: _ReadBackups(answers, second(answers, estate)["fates"]))
 
 
 def coverage_of(answers: Gathered, estate: Estate) -> list[family_coverage.Coverage]:
     """The coverage of each family by the answers."""
-    return answers.once("coverage", lambda: _read(answers).coverage(estate))
+    return answers.once("coverage", lambda: _read(answers, estate).coverage(estate))
 
 
 def board(answers: Gathered, estate: Estate) -> Board:
     """The table of the families, as of the moment that was asked about."""
-    table = _Table(_read(answers), coverage_of(answers, estate))
+    table = _Table(_read(answers, estate), coverage_of(answers, estate))
     lines = []
     for family in estate.families:
         cells = [table.cell(column, family) for column in estate.columns]

@@ -1,27 +1,26 @@
 """The source of the overview for backups and clean-ups: its questions, and the use of the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime
 
-from django.db.models import Count, Exists, Min, OuterRef
-from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _, ngettext
 
 from backups.integrity import cases as difference_cases
-from backups.models import CleanupStage, Generation, Pin
+from backups.models import Generation
 from backups.overview import alarms as backup_alarms, families, steps
+from backups.retention import ahead as retention_ahead
+from backups.retention.forms import SOON
 from backups.rotation import ages as value_ages
 from backups.rotation.ages import RotationState
+from kvops.models import Environment
 from kvops.overview.estate import Estate
 from kvops.overview.lines import Line, Urgency
-from kvops.overview.sources import DAYS_AHEAD, ComingEvent, OverviewSource, Reader, register
-from kvops.prefixes import patterns
+from kvops.overview.sources import ComingEvent, OverviewSource, Reader, register
 from kvops.runbook import todo
-from kvops.web.gather import Gathered, Question, Row, moment
+from kvops.web.gather import Gathered, Question
 
-AHEAD = timedelta(days=DAYS_AHEAD)
 NAMED = 2
 """Prefixes. An event names at most this many."""
 SHOWN = 20
@@ -36,7 +35,7 @@ def _lists(_reader: Reader, as_of: datetime | None) -> Mapping[str, Question]:
         **backup_alarms.lists(),
         "drills": steps.drills(),
         "passed_drills": steps.passed_drills(),
-        "going": _going(),
+        **retention_ahead.questions(),
     }
 
 
@@ -44,45 +43,39 @@ def _whether(reader: Reader) -> Mapping[str, Question]:
     return {**backup_alarms.questions(), **steps.questions(reader)}
 
 
-def _going() -> Question:
-    """The backups whose minimum time ends within the next 14 days, by day and prefixes.
-
-    The newest verified backup of its kind is left out, and so is one that a pin or a clean-up holds.
-    """
-    newest = families.newest_of_each()
-    held = Pin.objects.in_force().filter(generation=OuterRef("pk"))
-    needed = CleanupStage.objects.filter(generation=OuterRef("pk")).exclude(state=CleanupStage.State.ENDED)
-    found = Generation.objects.there().exclude(purpose=Generation.Purpose.INVESTIGATION)
-    going = found.filter(~Exists(held), ~Exists(needed), retain_until__range=(Now(), Now() + AHEAD))
-    of_days = going.exclude(pk__in=newest).order_by().values("environment_id", "prefixes", "exact")
-    of_days = of_days.annotate(day=TruncDate("retain_until"), n=Count("pk"), at=Min("retain_until"), first=Min("pk"))
-    return of_days.values_list("day", "environment_id", "prefixes", "exact", "n", "at", "first")
-
-
 def _coming(answers: Gathered, estate: Estate) -> Sequence[ComingEvent]:
-    """The days until which backups are kept at least, and on which values are due for rotation."""
-    return [*_ending(answers, estate), *(_rotations(answers) if "rotation" in answers else ())]
+    """The days from which backups can be deleted, and on which values are due for rotation."""
+    return [*_going(answers, estate), *(_rotations(answers) if "rotation" in answers else ())]
 
 
-def _ending(answers: Gathered, estate: Estate) -> Iterator[ComingEvent]:
-    """One event for each day and environment."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in answers["going"]:
-        found.setdefault((row[0], row[1]), []).append(row)
-    for (_day, environment), rows in found.items():
-        n, at = sum(row[4] for row in rows), moment(min(row[5] for row in rows))
-        names = dict.fromkeys(name for row in rows for name in patterns(row[2], exact=row[3]))
-        text = ngettext(
-            "%(n)s backup of %(what)s is kept at least until then",
-            "%(n)s backups of %(what)s are kept at least until then",
-            n,
-        )
-        what = ", ".join(list(names)[:NAMED]) + (f" +{len(names) - NAMED}" if len(names) > NAMED else "")
-        of = estate.environments[environment]
-        url = f"{reverse('backups:retention')}?environment={of.slug}&state=waiting"
-        pin = reverse("backups:generation_pin", args=[rows[0][6]]) if n == 1 else url
-        if at:
-            yield ComingEvent(at, text % {"n": n, "what": what}, url, of, _("Pin") if n == 1 else _("Pin some"), pin)
+def _going(answers: Gathered, estate: Estate) -> Iterator[ComingEvent]:
+    """One event for each day and environment, and one if there are more backups than were decided on."""
+    second = families.second(answers, estate)
+    found: dict[tuple[date, int], list[tuple[datetime, Generation]]] = {}
+    for kept in retention_ahead.kept_until_soon(answers, second, estate.families, families.AHEAD):
+        if at := kept.verdict.due_at:
+            day = (timezone.localdate(at), kept.generation.environment_id)
+            found.setdefault(day, []).append((at, kept.generation))
+    for (_day, environment), of_day in found.items():
+        yield _deletable(estate.environments[environment], of_day)
+    if len(second["going"]) == retention_ahead.MOST:
+        text = _("More backups than these can be deleted by then")
+        yield ComingEvent(answers.now + families.AHEAD, text, f"{reverse('backups:retention')}?state={SOON}")
+
+
+def _deletable(environment: Environment, of_day: Sequence[tuple[datetime, Generation]]) -> ComingEvent:
+    n = len(of_day)
+    names = list(dict.fromkeys(name for _at, one in of_day for name in one.shown_prefixes))
+    text = ngettext(
+        "%(n)s backup of %(what)s can be deleted from then",
+        "%(n)s backups of %(what)s can be deleted from then",
+        n,
+    )
+    what = ", ".join(names[:NAMED]) + (f" +{len(names) - NAMED}" if len(names) > NAMED else "")
+    url = f"{reverse('backups:retention')}?environment={environment.slug}&state={SOON}"
+    pin = reverse("backups:generation_pin", args=[of_day[0][1].pk]) if n == 1 else url
+    at = min(at for at, _one in of_day)
+    return ComingEvent(at, text % {"n": n, "what": what}, url, environment, _("Pin") if n == 1 else _("Pin some"), pin)
 
 
 def _rotations(answers: Gathered) -> Iterator[ComingEvent]:

@@ -124,6 +124,10 @@ class RetentionVerdict:
     holds: tuple[Hold, ...] = ()
     newer: tuple[int, ...] = ()
 
+    def goes_by(self, moment: datetime) -> bool:
+        """Whether the backup can be deleted at that moment, or before it, if nothing else comes to keep it."""
+        return bool(self.state.goes and self.due_at and self.due_at <= moment)
+
     @property
     def reasons(self) -> list[Hold]:
         """The reasons to keep the backup, or to delete it."""

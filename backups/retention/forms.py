@@ -50,8 +50,8 @@ class RetentionFilter(forms.Form):
         for kept in retention.over(found):
             verdict = kept.verdict
             of_family = not chosen["family"] or any(r.family == chosen["family"].pk for r in verdict.rules)
-            goes = bool(verdict.state.goes and verdict.due_at and verdict.due_at <= soon)
-            if of_family and (goes if chosen["state"] == SOON else chosen["state"] in {"", verdict.state}):
+            of_state = verdict.goes_by(soon) if chosen["state"] == SOON else chosen["state"] in {"", verdict.state}
+            if of_family and of_state:
                 yield kept
 
 

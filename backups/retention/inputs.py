@@ -24,7 +24,7 @@ def _rule(family: Family, days: int) -> Rule:
     return Rule(family.pk, family.binding, family.pattern, family.exact, days)
 
 
-def successors() -> Successors:
+def replacing() -> GenerationQuerySet:
     """The newest readable, verified backup of every set of prefixes, not only of the backups on the page.
 
     A backup with an object that the newest listing misses, or found changed, replaces nothing until it is verified.
@@ -33,8 +33,13 @@ def successors() -> Successors:
     wrong = StoredObject.objects.filter(generation=OuterRef("pk"), status__in=StoredObject.WRONG)
     whole = Generation.objects.verified().here().filter(~Exists(wrong))
     newest = whole.values(*kind).annotate(newest=Max("pk")).values("newest")
-    found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
-    return Successors(_facts(each) for each in found)
+    return Generation.objects.filter(pk__in=newest)
+
+
+def _successors(found: Iterable[Generation] | None) -> Successors:
+    """These backups as candidates to replace others, if the caller has read them just now."""
+    read = replacing().select_related("namespace", "environment") if found is None else found
+    return Successors(_facts(each) for each in read)
 
 
 def _facts(generation: Generation, locked: Locked | None = None) -> BackupFacts:
@@ -77,7 +82,8 @@ class Kept:
 class Retention:
     """The retention of backups at one moment, by the rules in force; `instead` gives other days by family.
 
-    A page gives the moment, the families in their order, and protections of buckets, if it has read them just now.
+    A page gives the moment, the families in their order, protections of buckets, and the backups that `replacing`
+    has, if it has read them just now.
     """
 
     def __init__(
@@ -87,12 +93,13 @@ class Retention:
         now: datetime | None = None,
         families: Sequence[Family] | None = None,
         protections: Iterable[BucketProtection] = (),
+        replacing: Iterable[Generation] | None = None,
     ) -> None:
         self.now = now or clock.now()
         self.families = list(Family.objects.order_by("binding", "pattern") if families is None else families)
         days = instead or {}
         self.rules = [_rule(each, days.get(each.pk, each.retain_days)) for each in self.families]
-        self.successors = successors()
+        self.successors = _successors(replacing)
         self._protections = {one.environment_id: one for one in protections}
         self._held: dict[int, Sequence[Hold]] = {}
 

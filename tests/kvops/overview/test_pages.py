@@ -501,16 +501,6 @@ def test_the_next_14_days_have_scans_drills_and_the_ends_of_approvals(
     assert shown.count("Scan of every namespace") == 1  # both environments
 
 
-def test_a_backup_whose_minimum_time_ends_soon_can_be_pinned_from_here(
-    estate: make.Estate, people: make.People
-) -> None:
-    old, newest = backup_of_age(estate.qa, 12), backup_of_age(estate.qa, 1)
-    shown = page(people.operator)
-    assert "1 backup of master:* is kept at least until then" in shown
-    assert f'href="/backups/{old.pk}/pin"' in shown
-    assert f'href="/backups/{newest.pk}/pin"' not in shown  # nothing replaces it
-
-
 def test_the_work_under_way_has_its_time_left(people: make.People) -> None:
     run = Run(state="running", done=25, total=100, created_at=clock.now() - timedelta(seconds=10))
     [told] = overview_page.under_way([run], run.created_at + timedelta(seconds=10))
