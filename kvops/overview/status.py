@@ -37,12 +37,15 @@ from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
+from kvops.runbook.todo import OpenTodo
 from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled, said, spelled
 
 SHOWN = 20
 """Rows. The most requests and runs that the overview lists."""
+TODO_DAYS = 3
+"""Days. A to-do that is due within so many has a line of its own."""
 NOTED_DAYS = 7
 """Days. What a person has acknowledged stays on the overview for so long, folded."""
 
@@ -143,22 +146,30 @@ def _steps(answers: Gathered, reader: Reader, _estate: Estate) -> list[Line]:
     found = []
     if "waiting_requests" in answers:
         found += [_request(one) for one in requests_for(reader.person, reader.roles)[:SHOWN]]
-    today = todo.today(answers.now)
-    for one in todo.open_todos(reader.person, answers)[:SHOWN]:
-        late = one.due < today
-        label = _("overdue since") if late else _("due")
-        places = [(one.environment, one.address)] if one.environment else []
-        found.append(
-            Line(
-                Urgency.RED if late else Urgency.STEP,
-                visible(one.title),
-                f"{label} {one.due}",
-                one.address,
-                _("Open"),
-                places,
-            )
-        )
-    return found
+    mine = todo.open_todos(reader.person, answers)
+    soon = todo.today(answers.now) + timedelta(days=TODO_DAYS)
+    near = [one for one in mine if one.due <= soon]
+    later = mine[len(near) :]
+    return [*found, *(_todo(one, answers.now) for one in near[:SHOWN]), *_later(later, reader, answers.now)]
+
+
+def _todo(one: OpenTodo, now: datetime) -> Line:
+    late = one.due < todo.today(now)
+    label = _("overdue since") if late else _("due")
+    places = [(one.environment, one.address)] if one.environment else []
+    urgency = Urgency.RED if late else Urgency.STEP
+    return Line(urgency, visible(one.title), f"{label} {one.due}", one.address, _("Open"), places)
+
+
+def _later(todos: Sequence[OpenTodo], reader: Reader, now: datetime) -> list[Line]:
+    """One line for the to-dos that are due later, so that they bury no other work."""
+    if len(todos) < 2:
+        return [_todo(one, now) for one in todos]
+    title = ngettext("%(n)s to-do", "%(n)s to-dos", len(todos)) % {"n": len(todos)}
+    text = _("the first is due %(due)s") % {"due": todos[0].due}
+    url = f"{reverse('runbook-todos')}?owner={reader.person.pk}"
+    places = {one.environment.pk: (one.environment, url) for one in todos if one.environment}
+    return [Line(Urgency.STEP, title, text, url, _("Open"), tuple(places.values()))]
 
 
 def _request(request: ApprovalRequest) -> Line:

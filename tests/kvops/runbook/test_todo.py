@@ -132,6 +132,33 @@ def test_the_to_dos_of_another_feature_join_the_list_the_overview_and_the_notice
     assert ("operator@example.com", "Overdue: Switch the code to D1") in tell()
 
 
+def promised(estate: make.Estate, people: make.People, *days: int) -> list[tuple[str, str]]:
+    """The to-dos on the overview of the person who has one in each of so many days."""
+    for n in days:
+        follow_up(estate.qa.environment, people, f"{n}.ts", todo.today() + n * DAY)
+    found = signed_in(people.auditor).get("/").context["overview"].lines
+    return [(line.title, line.text) for line in found if "due" in line.text]
+
+
+def test_to_dos_that_are_due_later_are_one_line_of_the_overview(estate: make.Estate, people: make.People) -> None:
+    first = todo.today() + 4 * DAY
+    assert promised(estate, people, 19, 4, 12)[-1:] == [("3 to-dos", f"the first is due {first}")]
+    [line] = [one for one in signed_in(people.auditor).get("/").context["overview"].lines if "to-dos" in one.title]
+    assert line.url == f"/runbook/todo/?owner={people.auditor.pk}"
+    assert [one.slug for one in line.environments] == ["qa"]
+
+
+def test_a_to_do_that_is_due_soon_or_overdue_keeps_a_line_of_its_own(estate: make.Estate, people: make.People) -> None:
+    found = promised(estate, people, -1, 3, 12, 19)
+    assert [text.split()[0] for _title, text in found] == ["overdue", "due", "the"]
+
+
+def test_a_single_to_do_that_is_due_later_is_told_by_name(estate: make.Estate, people: make.People) -> None:
+    [(title, text)] = promised(estate, people, 12)
+    assert "12.ts" in title
+    assert text == f"due {todo.today() + 12 * DAY}"
+
+
 def test_the_list_is_narrowed_by_owner_and_goes_on(
     entry: RunbookEntry, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
