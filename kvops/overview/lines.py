@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _, ngettext
 from kvops.models import Environment
 from kvops.overview.key_alarms import NEVER, Alarm
 
-SHOWN = 6
-"""Lines. The others fold."""
+SHOWN = 5
+"""Lines. The others fold, so that the families are on the first screen, too."""
 OWN_STEPS = 2
 """Lines. So many of the person's own steps are among those shown, however many alarms there are."""
 

@@ -123,6 +123,16 @@ def seen(*facts: Locator) -> None:
         expect(fact.first).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_whole_overview_is_on_the_first_screen(operator: Desk, language: str) -> None:
+    speak(operator.page, language)
+    cards = operator.begin().locator("main .card")
+    operator.page.wait_for_load_state()
+    edges = cards.evaluate_all("all => all.map(one => one.getBoundingClientRect().bottom + scrollY)")
+    speak(operator.page, "en")
+    assert max(edges) <= FOLD
+
+
 def test_a_who_deleted_a_key_and_from_which_backup_does_it_come_back(
     operator: Desk, table: Table, deleted: str
 ) -> None:
