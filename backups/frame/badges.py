@@ -1,11 +1,12 @@
 """Numbers of the menu about backups and clean-ups, as rows to be counted."""
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now, TruncDate
 
 from backups.cleanup import next_action
 from backups.integrity import cases
-from backups.models import Check, CleanupStage, OutsideSearch, Reappearance
-from kvops.models import Person
+from backups.models import Check, CleanupStage, DifferenceCase, OutsideSearch, Reappearance, StoredObject
+from kvops.models import Environment, Person
 
 
 def waiting_stages(_person: Person) -> QuerySet[CleanupStage]:
@@ -23,6 +24,17 @@ def wrong_stages(_person: Person) -> QuerySet[CleanupStage]:
 def unattended_checks(_person: Person) -> QuerySet[Check]:
     """The newest checks of KV with differences that nobody looks into."""
     return cases.without_a_case()
+
+
+def overdue_cases(person: Person) -> QuerySet[DifferenceCase]:
+    """The person's open cases of differences with D1 whose day is over."""
+    return DifferenceCase.objects.still_open().filter(owner=person, due__lt=TruncDate(Now()))
+
+
+def differing_buckets(_person: Person) -> QuerySet[Environment]:
+    """The environments with a backup whose object is missing from the bucket, or was changed in it."""
+    wrong = StoredObject.objects.needing_a_look().filter(status__in=StoredObject.WRONG)
+    return Environment.objects.filter(Exists(wrong.filter(environment=OuterRef("pk"))))
 
 
 def outside_searches(_person: Person) -> QuerySet[OutsideSearch]:

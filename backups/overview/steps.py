@@ -49,10 +49,10 @@ def questions(reader: Reader) -> Mapping[str, Question]:
     return {
         **cases,
         "stages": _stages(),
-        "restores": _restores(person),
-        "changes": _changes(person),
-        "bulk_changes": _bulk_changes(person),
-        "prunes": _prunes(person),
+        "restores": restores_to_start(person),
+        "changes": changes_to_take_on(person),
+        "bulk_changes": bulk_changes_to_take_on(person),
+        "prunes": prunes_to_start(person),
         "uncovered_investigations": _investigations(),
         "uncovered_clearings": _clearings(),
         "uncovered_workers": _workers(),
@@ -88,10 +88,10 @@ def steps(answers: Gathered, reader: Reader, estate: Estate) -> Sequence[Line]:
     person = reader.person
     kinds: Mapping[str, Callable[[], list[Line]]] = {
         "stages": stage_lines,
-        "restores": lambda: [_restore(one) for one in _restores(person)[:SHOWN]],
-        "changes": lambda: [_change(one) for one in _changes(person)[:SHOWN]],
-        "bulk_changes": lambda: [_bulk_change(one) for one in _bulk_changes(person)[:SHOWN]],
-        "prunes": lambda: [_prune(one) for one in _prunes(person)[:SHOWN]],
+        "restores": lambda: [_restore(one) for one in restores_to_start(person)[:SHOWN]],
+        "changes": lambda: [_change(one) for one in changes_to_take_on(person)[:SHOWN]],
+        "bulk_changes": lambda: [_bulk_change(one) for one in bulk_changes_to_take_on(person)[:SHOWN]],
+        "prunes": lambda: [_prune(one) for one in prunes_to_start(person)[:SHOWN]],
         "uncovered_investigations": lambda: [_investigation(one) for one in _investigations()[:SHOWN]],
         "uncovered_clearings": lambda: [_rule(one, "clearing") for one in _clearings()[:SHOWN]],
         "uncovered_workers": lambda: [_rule(one, "worker") for one in _workers()[:SHOWN]],
@@ -132,7 +132,8 @@ def stage_lines() -> list[Line]:
     return found
 
 
-def _restores(person: Person) -> QuerySet[Restore]:
+def restores_to_start(person: Person) -> QuerySet[Restore]:
+    """Approved restores, of deletions too, that the person may start."""
     found = Restore.objects.restoring().filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
     return found.exclude(approval__approver=person).select_related("environment", "approval").order_by("pk")
 
@@ -147,7 +148,7 @@ def _restore(one: Restore) -> Line:
     return _line(one.environment, _("Start the restore"), subject, url, since=one.created_at, by=by)
 
 
-def _changes(person: Person) -> QuerySet[KeyChange]:
+def changes_to_take_on(person: Person) -> QuerySet[KeyChange]:
     """Approved changes, and those whose run failed or was stopped: the key is not as it was, or a right is gone."""
     approved = Q(state=KeyChange.State.APPROVED, approval__use_by__gt=Now())
     resting = Q(state=KeyChange.State.WRITING, run__state__in=Run.RESUMABLE)
@@ -163,7 +164,7 @@ def _change(one: KeyChange) -> Line:
     return _line(one.environment, title, visible(one.name), url, since=one.created_at, by=by)
 
 
-def _bulk_changes(person: Person) -> QuerySet[Restore]:
+def bulk_changes_to_take_on(person: Person) -> QuerySet[Restore]:
     """Approved bulk changes, and those whose run failed or was stopped."""
     approved = Q(state=Restore.State.APPROVED, approval__use_by__gt=Now())
     resting = Q(state=Restore.State.WRITING, run__state__in=Run.RESUMABLE)
@@ -180,7 +181,8 @@ def _bulk_change(one: Restore) -> Line:
     return _line(one.environment, title, subject, url, since=one.created_at, by=by)
 
 
-def _prunes(person: Person) -> QuerySet[PruneRequest]:
+def prunes_to_start(person: Person) -> QuerySet[PruneRequest]:
+    """Approved prune requests that the person may start."""
     found = PruneRequest.objects.filter(state=PruneRequest.State.APPROVED, approval__use_by__gt=Now())
     return found.exclude(approval__approver=person).select_related("environment", "approval").order_by("pk")
 

@@ -4,13 +4,13 @@ All numbers come from one query, so they are of the same moment, and nothing is 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, IntegerField, Q, QuerySet, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Now, TruncDate
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
@@ -23,10 +23,13 @@ from kvops.models import (
     Heartbeat,
     Notification,
     Person,
+    ReferenceAnswer,
     RefusedToken,
     Run,
+    RunbookTodo,
     Scan,
 )
+from kvops.references import reading
 from kvops.web.gather import Gathered
 
 
@@ -57,6 +60,38 @@ COUNTS = (
         alarm=False,
         permission="kvops.operate",
     ),
+    BadgeCount(
+        "restores",
+        "backups.overview.steps.restores_to_start",
+        _("waiting for you"),
+        alarm=False,
+        permission="kvops.operate",
+    ),
+    BadgeCount(
+        "changes",
+        "backups.overview.steps.changes_to_take_on",
+        _("waiting for you"),
+        alarm=False,
+        permission="kvops.operate",
+    ),
+    BadgeCount(
+        "changes",
+        "backups.overview.steps.bulk_changes_to_take_on",
+        _("waiting for you"),
+        alarm=False,
+        permission="kvops.operate",
+    ),
+    BadgeCount(
+        "retention",
+        "backups.overview.steps.prunes_to_start",
+        _("waiting for you"),
+        alarm=False,
+        permission="kvops.operate",
+    ),
+    BadgeCount("todos", "kvops.site.badges.overdue_todos", _("overdue")),
+    BadgeCount("todos", "kvops.site.badges.overdue_follow_ups", _("overdue")),
+    BadgeCount("todos", "backups.frame.badges.overdue_cases", _("overdue")),
+    BadgeCount("storage", "backups.frame.badges.differing_buckets", _("buckets that differ from the backups")),
     BadgeCount("overview", "kvops.site.badges.alive", _("processes not running"), expected=3),
     BadgeCount("overview", "kvops.site.badges.rolled_back", _("database rolled back")),
     BadgeCount("cleanup", "backups.frame.badges.wrong_stages", _("with reappeared keys or differences")),
@@ -98,7 +133,17 @@ def of(answers: Gathered) -> Mapping[str, list[Badge]]:
                 count = max(one.expected - count, 0)
             if count:
                 found[one.entry].append(Badge(count, one.says, one.alarm, one.rows))
-    return dict(found)
+    return {entry: _together(some) for entry, some in found.items()}
+
+
+def _together(some: Sequence[Badge]) -> list[Badge]:
+    """The numbers of an entry; those with the same words are one."""
+    of_words: dict[tuple[str, bool], Badge] = {}
+    for one in some:
+        earlier = of_words.get((str(one.says), one.alarm))
+        more = earlier.count if earlier else 0
+        of_words[str(one.says), one.alarm] = replace(one, count=one.count + more)
+    return list(of_words.values())
 
 
 def _counted(rows: QuerySet[Any]) -> QuerySet[Any, Any]:
@@ -123,6 +168,16 @@ def alive(_person: Person) -> QuerySet[Heartbeat]:
 def rolled_back(_person: Person) -> QuerySet[DatabaseRollback]:
     """The rollbacks of the database in force."""
     return DatabaseRollback.objects.in_force()
+
+
+def overdue_todos(person: Person) -> QuerySet[RunbookTodo]:
+    """The person's to-dos on entries of the runbook whose day is over."""
+    return RunbookTodo.objects.filter(done_at=None, owner=person, due__lt=TruncDate(Now()))
+
+
+def overdue_follow_ups(person: Person) -> QuerySet[ReferenceAnswer]:
+    """The person's follow-ups of the code whose day is over."""
+    return reading.open_follow_ups().filter(owner=person, due__lt=TruncDate(Now()))
 
 
 def failed_runs(_person: Person) -> QuerySet[Run]:
