@@ -202,6 +202,11 @@ def colon() -> str:
     return pgettext("after a label", ": ")
 
 
+def comma() -> str:
+    """What stands between the items of a list."""
+    return pgettext("between the items of a list", ", ")
+
+
 def labelled(label: object, text: object) -> str:
     """A text after its label."""
     return f"{label}{colon()}{text}"

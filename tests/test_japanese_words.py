@@ -205,6 +205,17 @@ def test_a_label_of_a_template_has_the_colon_of_its_language() -> None:
     assert found == [], "{% colon %} of `ui` is the colon"
 
 
+def test_a_list_and_a_sentence_of_a_template_have_the_punctuation_of_their_language() -> None:
+    apart = re.compile(
+        r"{% blocktranslate.*?{% endblocktranslate %}|{% comment %}.*?{% endcomment %}|<code[^>]*>[^<]*</code>",
+        re.DOTALL,
+    )
+    bare = re.compile(r".*(?:%}|}}|</\w+>)[,.](?!\w|/|{{).*|.*join:\".*")
+    pages = {page: apart.sub("</apart>", page.read_text("utf-8")) for page in (ROOT / "templates").rglob("*.html")}
+    found = [(page.name, line) for page, text in pages.items() for line in bare.findall(text)]
+    assert found == [], "{% comma %} and `commas` of `ui` make a list; a sentence is one message"
+
+
 def test_buttons_end_with_a_noun_or_a_short_verb() -> None:
     named = buttons()
     assert len(named) > 100

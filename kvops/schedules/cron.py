@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import CroniterError, croniter
 from django.utils.dates import MONTHS, WEEKDAYS
-from django.utils.translation import gettext as _, gettext_lazy, ngettext, pgettext
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from kvops.wording import say
+from kvops.wording import comma, say
 
 _NAMES = "mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec".replace(" ", "|")
 _FIELD = re.compile(rf"(?:[0-9*/,-]|{_NAMES})+", re.IGNORECASE)
@@ -154,4 +154,4 @@ def _days(days: Sequence[int | str], months: Sequence[int | str], weekdays: Sequ
 
 
 def _list(items: Iterable[object]) -> str:
-    return pgettext("between the items of a list", ", ").join(map(str, items))
+    return comma().join(map(str, items))

@@ -48,6 +48,7 @@ class StepperStep(Protocol):
 
 
 register.simple_tag(wording.colon)
+register.simple_tag(wording.comma)
 
 
 @register.inclusion_tag("includes/environment_badge.html")
@@ -66,6 +67,12 @@ def place_badge(row: Mapping[str, object]) -> dict[str, object]:
 def state_badge(state: str, of: str = "") -> dict[str, object]:
     """A state (or a category) as word, icon and colour; `of` names the thing whose states have looks of their own."""
     return {"look": look_of(f"{of}_{state}" if of else state)}
+
+
+@register.filter
+def commas(items: Iterable[object]) -> str:
+    """The items of a list in one line."""
+    return wording.comma().join(str(one) for one in items)
 
 
 @register.filter(name="count")
