@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext as _, ngettext, pgettext
 
 from backups.cleanup.stepper import StageStep
 from backups.models import CleanupStage
@@ -16,7 +16,10 @@ LAST = 4
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase: `state` is that of its steps, and `line` is its result or its present step."""
+    """A phase: `state` is that of its steps, and `line` is its result or its present step.
+
+    The title says what was done only when it was done. Until then it names the work.
+    """
 
     title: str
     state: str
@@ -28,23 +31,31 @@ class Phase:
 def phases_of(stage: CleanupStage, steps: Sequence[StageStep]) -> list[Phase]:
     """The phases of the stage, from its steps."""
     found = []
-    for number, title in enumerate(_titles(stage)):
+    for number, titles in enumerate(_titles(stage)):
         mine = [step for step in steps if step.phase == number]
         if mine:
-            found.append(_phase(stage, title, mine))
+            found.append(_phase(stage, titles, mine))
     return found
 
 
-def _titles(stage: CleanupStage) -> Sequence[str]:
+def _titles(stage: CleanupStage) -> Sequence[tuple[str, str]]:
+    """The title of each phase before its end, and after it."""
     proven = _("Proven gone") if stage.names or not stage.frozen_at else _("Proven that there are none")
-    return (_("Prepared"), _("Approved"), _("Deletion"), proven, _("Application checked"))
+    return (
+        (_("Preparation"), _("Prepared")),
+        (pgettext("phase", "Approval"), _("Approved")),
+        (_("Deletion"), _("Deleted")),
+        (_("Proof of absence"), proven),
+        (_("Check of the application"), _("Application checked")),
+    )
 
 
-def _phase(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
+def _phase(stage: CleanupStage, titles: tuple[str, str], steps: Sequence[StageStep]) -> Phase:
     main = steps[:1] if steps[0].phase == LAST else steps
     here = next((step for state in ("failed", "current") for step in steps if step.state == state), None)
     if all(step.state == "done" for step in main) and not (here and here.state == "failed"):
-        return _finished(stage, title, steps)
+        return _finished(stage, titles[1], steps)
+    title = titles[0]
     if here is None:
         return Phase(title, "todo", "", None, steps)
     return Phase(title, here.state, _named(here, steps), here.at, steps)
@@ -59,7 +70,7 @@ def _named(step: StageStep, steps: Sequence[StageStep]) -> str:
 def _finished(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
     first, last = steps[0], steps[0] if steps[0].phase == LAST else steps[-1]
     line = _preparation(stage) if first.phase == 0 else last.note
-    return Phase(_("Deleted") if first.phase == 2 else title, "done", line, last.at, steps)
+    return Phase(title, "done", line, last.at, steps)
 
 
 def _preparation(stage: CleanupStage) -> str:

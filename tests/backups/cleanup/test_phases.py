@@ -53,6 +53,17 @@ def test_the_phases_follow_the_steps(request_: CleanupRequest, people: make.Peop
     assert marks(stage) == letters
 
 
+@pytest.mark.parametrize(("reached", "over"), [("submitted", 1), ("approved", 2), ("confirmed", 4), ("accepted", 5)])
+def test_a_phase_says_that_it_was_done_only_when_it_was(
+    request_: CleanupRequest, people: make.People, reached: str, over: int
+) -> None:
+    done = ["Prepared", "Approved", "Deleted", "Proven gone", "Application checked"]
+    named = ["Preparation", "Approval", "Deletion", "Proof of absence", "Check of the application"]
+    getattr(cleanup_helpers, reached)(request_, people)
+    stage = cleanup_helpers.stage_of(request_)
+    assert [phase.title for phase in phases_of(stage, steps_of_stage(stage))] == done[:over] + named[over:]
+
+
 def test_a_finished_phase_says_its_result_in_one_line(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.accepted(request_, people)
     prepared, approved, deleted, _proven, checked = phases_of(stage, steps_of_stage(stage))
