@@ -41,7 +41,7 @@ class PreferencesForm(forms.Form):
         choices=CHOICES,
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        help_text=_("Without a tick there is no mail. /notifications/ then has no message to you, either."),
+        help_text=_("Without a tick there is no mail, and the page “Notifications” has no message to you, either."),
     )
 
     def __init__(self, person: Person, data: QueryDict | None = None) -> None:

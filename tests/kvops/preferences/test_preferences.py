@@ -62,6 +62,8 @@ def test_the_page_shows_what_is_stored(people: make.People) -> None:
     assert '<option value="Europe/Berlin" selected>' in page
     assert ('value="run.finished"' in page, 'value="run.finished" checked' in page) == (True, False)
     assert 'value="approval.decided"' in page
+    assert "the page “Notifications”" in page
+    assert "/notifications/ then" not in page
 
 
 def test_the_next_page_is_in_the_chosen_language_in_every_browser(people: make.People) -> None:
