@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.urls import get_script_prefix, reverse
 from django.utils.functional import Promise
 from django.utils.http import urlencode
@@ -55,11 +55,13 @@ def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
     groups: list[tuple[str | Promise, Iterable[FoundItem]]] = [(_("Pages"), _pages(wanted, user))]
     if wanted.text:
         namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
+        named, owned = _families(wanted, most)
         groups += [
-            (_("Families"), _families(namespaces, wanted, most)),
+            (_("Families"), _family_pages(namespaces, named)),
             (_("Keys"), _keys(found_keys.find(namespaces, wanted, most + 1))),
             (_("Deleted keys"), _keys(_deleted(namespaces, wanted, most))),
             *_subjects(wanted, most),
+            (_("Families by their owner"), _family_pages(namespaces, owned)),
         ]
     listed = [(title, list(items)) for title, items in groups]
     return [FoundGroup(title, items[:most], len(items) > most) for title, items in listed if items]
@@ -86,12 +88,21 @@ def _keys(found: Iterable[FoundKey]) -> Iterator[FoundItem]:
         yield _in(one.namespace, visible(one.name), f"{url}?{urlencode({'name': one.name})}")
 
 
-def _families(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundItem]:
-    """The families by their pattern or owner, once for each namespace with their binding."""
+def _families(wanted: SearchText, most: int) -> tuple[list[Family], list[Family]]:
+    """The families by their pattern, with or without the star that pages show, and the others by their owner."""
     if not wanted.long_enough:
-        return
-    named = Q(pattern__icontains=wanted.text) | Q(owner__icontains=wanted.text)
-    for family in Family.objects.filter(named).order_by("pattern", "binding")[: most + 1]:
+        return [], []
+    is_named = Q(pattern__icontains=wanted.text.removesuffix("*"))
+    ordered = Family.objects.order_by("pattern", "binding")
+    named = ordered.filter(is_named).annotate(by_name=Value(True))
+    owned = ordered.filter(~is_named, owner__icontains=wanted.text).annotate(by_name=Value(False))
+    found = sorted(named[: most + 1].union(owned[: most + 1]), key=lambda one: (one.pattern, one.binding))
+    return [one for one in found if one.by_name], [one for one in found if not one.by_name]
+
+
+def _family_pages(namespaces: Sequence[Namespace], families: Iterable[Family]) -> Iterator[FoundItem]:
+    """The keys of the families, once for each namespace with their binding."""
+    for family in families:
         for one in namespaces:
             if one.binding == family.binding:
                 url = reverse("keys", args=[one.environment.slug, one.binding])

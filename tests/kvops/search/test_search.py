@@ -88,7 +88,19 @@ def test_a_key_is_found_in_each_environment_and_leads_to_its_page(estate: make.E
 
 def test_a_family_leads_to_its_keys(estate: make.Estate, operator: Client) -> None:
     make.family("mail:", Category.SETTINGS)
-    assert ("mail:*", "/keys/production/SETTINGS/?prefix=mail%3A") in found(operator, "mail")["Families"]
+    for text in ("mail", "mail:*"):
+        assert ("mail:*", "/keys/production/SETTINGS/?prefix=mail%3A") in found(operator, text)["Families"]
+
+
+def test_the_families_of_a_person_come_after_the_person(
+    estate: make.Estate, people: make.People, operator: Client
+) -> None:
+    make.family("mail:", Category.SETTINGS, owner="Reviewer")
+    make.family("reviewer:", Category.SETTINGS, owner="Reviewer")
+    groups = found(operator, "reviewer")
+    assert list(groups)[-2:] == ["People", "Families by their owner"]
+    assert {title for title, _url in groups["Families"]} == {"reviewer:*"}
+    assert {title for title, _url in groups["Families by their owner"]} == {"mail:*"}
 
 
 def test_requests_are_found_by_their_prefix_and_worded_for_the_reader(
