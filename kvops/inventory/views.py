@@ -99,6 +99,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "why_not": [one for one in offers if not one.url],
         "clearable": form.is_clearable,
         "others": others,
+        "ticked_limits": list_actions.ticked_limits(),
         "saved": saved.of(answers, "saved"),
         "query": request.GET.urlencode(),
         "may_operate": request.user.has_perm("kvops.operate"),

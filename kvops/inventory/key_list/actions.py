@@ -90,6 +90,15 @@ def _expiration(form: KeyFilter) -> ListOffer:
     return ListOffer(KeyAction.EXPIRATION, "timer", url=_expiration_url(form.namespace, form.scope, scope))
 
 
+def ticked_limits() -> list[str | Promise]:
+    """What each page takes of the ticked keys, to be said before the click. `for_ticked` refuses anything else."""
+    return [
+        _("A clean-up takes one key, or all keys of a prefix of a cache or of legacy master data."),
+        say(_("A backup takes all keys of a prefix, or at most %(most)s keys."), most=MOST_PREFIXES),
+        _("An expiration is set for all keys of a prefix of one cache."),
+    ]
+
+
 def for_ticked(namespace: Namespace, action: KeyAction, names: Sequence[str]) -> str:
     """The address of the page that takes exactly the ticked keys. Raises TickedRefused."""
     if not names:

@@ -269,6 +269,7 @@ def test_only_a_page_that_takes_exactly_the_matches_is_offered(
     assert [offer.action for offer in answer.context["offers"]] == offered
     assert len(answer.context["offers"]) + len(answer.context["why_not"]) == 3
     assert ("Why not more?" in answer.content.decode()) == (len(offered) < 3)
+    assert ("All of them:" in answer.content.decode()) == bool(offered or answer.context["clearable"])
 
 
 @pytest.mark.parametrize(
@@ -309,6 +310,15 @@ def test_ticked_keys_that_no_page_takes_are_said_with_the_reason(
     answer = operator.get(f"{QA}ticked", {"do": action, "key": keys, "back": "prefix=master"}, follow=True)
     assert answer.redirect_chain == [(f"{QA}?prefix=master", 302)]
     assert reason in answer.content.decode()
+
+
+def test_the_limits_of_ticked_keys_are_said_before_the_click(
+    operator: Client, people: make.People, estate: make.Estate
+) -> None:
+    scanned(estate, *NAMES)
+    limits = ("A clean-up takes one key", "at most 20 keys", "all keys of a prefix of one cache")
+    assert all(limit in operator.get(QA).content.decode() for limit in limits)
+    assert not any(limit in signed_in(people.auditor).get(QA).content.decode() for limit in limits)
 
 
 def test_an_unknown_action_for_ticked_keys_is_not_found(operator: Client, estate: make.Estate) -> None:
