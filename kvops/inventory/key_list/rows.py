@@ -60,14 +60,15 @@ def of_page(namespace: Namespace, keys: Sequence[Key]) -> tuple[CommonValues, li
 def _shared(keys: Sequence[Key]) -> CommonValues:
     families = {key.family_id: key.family for key in keys}
     return CommonValues(
-        category=_most(keys, (key.category for key in keys)) or "",
-        family=families.get(_most(keys, (key.family_id for key in keys))),
-        never_expires=_most(keys, (key.expiration is None for key in keys)) is True,
-        metadata=_most(keys, (key.metadata is not None for key in keys)) is True,
+        category=most(key.category for key in keys) or "",
+        family=families.get(most(key.family_id for key in keys)),
+        never_expires=most(key.expiration is None for key in keys) is True,
+        metadata=most(key.metadata is not None for key in keys) is True,
     )
 
 
-def _most[Shared](keys: Sequence[Key], values: Iterable[Shared]) -> Shared | None:
-    """The value of more than half of the keys; None if there is none."""
-    found = Counter(values).most_common(1)
-    return found[0][0] if found and found[0][1] * 2 > len(keys) else None
+def most[Shared](values: Iterable[Shared]) -> Shared | None:
+    """The value that is more than half of the values; None if there is none."""
+    counted = Counter(values)
+    found = counted.most_common(1)
+    return found[0][0] if found and found[0][1] * 2 > counted.total() else None

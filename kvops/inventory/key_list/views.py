@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.inventory import browse
-from kvops.inventory.key_list import actions, saved, side_by_side
+from kvops.inventory.key_list import actions, rows, saved, side_by_side
 from kvops.inventory.key_list.actions import TickedRefused
 from kvops.inventory.key_list.forms import FilterNameForm, PairFilter, SaveFilterForm, TickedForm, ticked_names
 from kvops.inventory.key_list.saved import FilterRefused
@@ -38,6 +38,7 @@ def compare(request: HttpRequest, environment: str, binding: str, other: str) ->
         "form": form,
         "page": page,
         "page_size": PAGE,
+        "shared_category": rows.most(row.category for row in page.rows),
         "counts": [] if chosen is None else side_by_side.counts(here, there, chosen["prefix"]),
         "show": chosen["show"] if chosen else None,
         "filtered": any(request.GET.values()),

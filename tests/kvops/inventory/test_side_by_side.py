@@ -48,6 +48,12 @@ def test_the_page_counts_and_lists_each_kind(auditor: Client, both: make.Estate)
     assert shown(auditor, prefix="nul[U+0000]") == []
 
 
+def test_a_row_shows_a_category_only_where_it_differs(auditor: Client, both: make.Estate) -> None:
+    shared, rows = auditor.get(COMPARE).content.decode().split("<tbody>")
+    assert "Unless a row says otherwise" in shared
+    assert rows.split("</table>")[0].count('<span class="status ') == 1
+
+
 def test_metadata_of_settings_is_not_compared(auditor: Client, both: make.Estate) -> None:
     text = auditor.get(COMPARE, {"show": "both"}).content.decode()
     assert "Metadata of settings and unclassified keys is left out." in text
