@@ -132,6 +132,12 @@ if (full) {
   full.addEventListener("change", () => localStorage.setItem("kvops-full-times", full.checked ? "1" : "0"));
 }
 
+// On a phone the filters of a list are folded, unless one is set.
+const wide = matchMedia("(min-width: 992px)");
+const fold = () => document.querySelectorAll("[data-folds]").forEach((filters) => { filters.open = wide.matches; });
+wide.addEventListener("change", fold);
+fold();
+
 // A revealed value leaves the page after its time. The header Refresh does the same where no script runs.
 const revealed = document.querySelector("[data-hide-after]");
 function hideRevealed() {

@@ -99,6 +99,21 @@ def test_the_stop_is_on_the_first_screen_of_a_phone(sign_in: SignIn) -> None:
     assert box["x"] + box["width"] <= 390
 
 
+@pytest.mark.parametrize(("address", "chosen"), [("/runs/", "?state=done"), ("/audit/", "?text=operator")])
+def test_filters_are_folded_on_a_phone_until_one_is_set(sign_in: SignIn, address: str, chosen: str) -> None:
+    page = sign_in("auditor", viewport={"width": 390, "height": 844})
+    page.goto(address)
+    expect(page.locator("main form.card .filters")).to_be_hidden()
+    page.locator("main form.card summary").click()
+    expect(page.locator("main form.card .filters")).to_be_visible()
+    page.goto(address + chosen)
+    expect(page.locator("main form.card .filters")).to_be_visible()
+    page.goto(address)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(page.locator("main form.card .filters")).to_be_visible()
+    expect(page.locator("main form.card summary")).to_be_hidden()
+
+
 def test_the_menu_of_a_phone_opens_without_a_script(sign_in: SignIn) -> None:
     page = sign_in("auditor", viewport={"width": 390, "height": 844}, java_script_enabled=False)
     page.get_by_role("button", name="Menu").click()
