@@ -68,6 +68,15 @@ document.addEventListener("submit", (event) => {
   if (event.target.method === "post") remember(event.submitter || document.activeElement, scrollY);
 });
 
+// A pressed button shows that its answer is under way. It can be pressed again, as without a script.
+const isBusy = (button, busy) => {
+  button.classList.toggle("btn-loading", busy && button.matches(".btn"));
+  button.ariaBusy = busy ? "true" : null;
+  button.style.pointerEvents = busy ? "auto" : "";
+};
+document.addEventListener("submit", (event) => { if (event.submitter) isBusy(event.submitter, true); });
+addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach((one) => isBusy(one, false)));
+
 let before = null;
 document.addEventListener("htmx:before:swap", (event) => {
   const open = [...document.querySelectorAll("main details[open]")];

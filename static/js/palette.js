@@ -34,6 +34,7 @@
   async function ask() {
     asked?.abort();
     const mine = (asked = new AbortController());
+    const slow = setTimeout(() => { if (mine === asked) status.textContent = palette.dataset.searching; }, 300);
     const address = `${palette.dataset.results}?q=${encodeURIComponent(input.value)}`;
     try {
       const response = await fetch(address, { signal: mine.signal });
@@ -46,6 +47,8 @@
       if (error.name === "AbortError") return;
       list.hidden = true;
       status.textContent = palette.dataset.failed;
+    } finally {
+      clearTimeout(slow);
     }
   }
 

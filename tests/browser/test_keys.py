@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import SignIn
 
@@ -52,3 +52,27 @@ def test_all_matches_lead_to_a_clean_up_in_one_click(page: Page) -> None:
     page.goto(LIST)
     page.locator("#matches").get_by_role("link", name="Request a clean-up").click()
     page.wait_for_url(re.compile(r"/cleanup/new/\?binding=SETTINGS&prefix=mastercache%3A$"))
+
+
+def test_a_pressed_button_shows_that_its_answer_is_under_way(page: Page) -> None:
+    page.goto(LIST)
+    page.locator("table.keys tbody a").first.click()
+    pressed = """button => {
+      button.click();
+      const during = [button.ariaBusy, button.matches(".btn-loading"), getComputedStyle(button).pointerEvents];
+      dispatchEvent(new PageTransitionEvent("pageshow"));
+      return [...during, button.ariaBusy, button.matches(".btn-loading")];
+    }"""
+    button = page.get_by_role("button", name="Show the value")
+    assert button.evaluate(pressed) == ["true", True, "auto", None, False]
+    page.wait_for_url(re.compile(r"/value\?name="))
+
+
+def test_the_palette_says_that_it_searches_while_the_answer_is_slow(page: Page) -> None:
+    held = list[Route]()
+    page.route("**/search/palette?*", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks the function
+    page.keyboard.press("Control+k")
+    expect(page.locator("#palette-status")).to_have_text("Searching…")
+    held[-1].continue_()
+    expect(page.get_by_role("option").first).to_be_visible()
+    expect(page.locator("#palette-status")).not_to_have_text("Searching…")
