@@ -76,3 +76,25 @@ def test_the_palette_says_that_it_searches_while_the_answer_is_slow(page: Page) 
     held[-1].continue_()
     expect(page.get_by_role("option").first).to_be_visible()
     expect(page.locator("#palette-status")).not_to_have_text("Searching…")
+
+
+def test_the_list_stays_where_it_was_when_its_filters_are_saved(page: Page) -> None:
+    page.goto(LIST)
+    page.evaluate("scrollTo({ top: 300, behavior: 'instant' })")
+    page.get_by_placeholder("Name of the filters").last.evaluate("field => { field.value = 'mine' }")
+    page.get_by_role("button", name="Save these filters").evaluate("button => button.click()")
+    expect(page.get_by_role("link", name="mine", exact=True)).to_have_count(1)
+    page.wait_for_function("scrollY > 0")
+    assert page.evaluate("scrollY") == 300
+
+
+def test_a_copy_button_copies_and_says_so(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(LIST)
+    page.locator("table.keys tbody a").first.click()
+    button = page.locator("main [data-copy]").first
+    button.click()
+    expect(page.locator("#announce")).to_have_text("Copied")
+    expect(button).to_have_class(re.compile(r"\bcopied\b"))
+    copied = button.get_attribute("data-copy") or button.evaluate("one => one.previousElementSibling.textContent")
+    assert page.evaluate("navigator.clipboard.readText()") == copied
