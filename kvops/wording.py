@@ -203,7 +203,7 @@ def colon() -> str:
 
 
 def comma() -> str:
-    """What stands between the items of a list."""
+    """The text between the items of a list."""
     return pgettext("between the items of a list", ", ")
 
 

@@ -133,7 +133,7 @@ class Turn:
 
     @cached_property
     def _accepted(self) -> list[CleanupStage]:
-        """The stages of `_of_scope`, the newest of each environment first, with what speaks against them."""
+        """The stages of `_of_scope`, the newest of each environment first, with the facts against them."""
         found = self._of_scope().annotate(
             is_unseen=Exists(_UNSEEN), is_brought_back=Exists(_BROUGHT_BACK), is_unexplained=Exists(_UNEXPLAINED)
         )
@@ -249,7 +249,7 @@ class Turn:
 
 
 def _counts(stage: CleanupStage) -> bool:
-    """Whether an accepted stage is evidence: it deleted some of its names, explained what is left, and is not undone.
+    """Whether an accepted stage is evidence: it deleted some of its names, explained the rest, and is not undone.
 
     A stage that deleted none of its names, because they changed or were already gone, tested nothing.
     """

@@ -1,6 +1,6 @@
 """The backups that can be deleted from a day soon, for a page that asks its questions in two statements.
 
-The first statement reads what decides: successors, buckets and locks. By it and the families, the second one reads
+The first statement reads the reasons: successors, buckets and locks. By it and the families, the second one reads
 only the backups on which `decide.decide` may set such a date.
 """
 
@@ -35,7 +35,7 @@ _BACKUPS = Objects(Generation.objects.order_by("finished_at", "pk"), *_FIELDS)
 
 
 def questions() -> Mapping[str, Question]:
-    """What decides on any backup, but for the families and the holds."""
+    """The facts that decide on any backup, but for the families and the holds."""
     return {
         "replacing": Objects(retention_inputs.replacing(), *_FIELDS).question,
         "buckets": _BUCKETS.question,

@@ -75,7 +75,9 @@ const isBusy = (button, busy) => {
   button.style.pointerEvents = busy ? "auto" : "";
 };
 document.addEventListener("submit", (event) => { if (event.submitter) isBusy(event.submitter, true); });
-addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach((one) => isBusy(one, false)));
+const rest = (part) => part.querySelectorAll("[aria-busy=true]").forEach((one) => isBusy(one, false));
+addEventListener("pageshow", () => rest(document));
+document.addEventListener("htmx:finally:request", (event) => rest(event.target));
 
 let before = null;
 document.addEventListener("htmx:before:swap", (event) => {

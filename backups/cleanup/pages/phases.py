@@ -18,7 +18,7 @@ LAST = 4
 class Phase:
     """A phase: `state` is that of its steps, and `line` is its result or its present step.
 
-    The title says what was done only when it was done. Until then it names the work.
+    The title is the deed only when it is done. Until then it names the work.
     """
 
     title: str

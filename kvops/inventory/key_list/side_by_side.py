@@ -40,6 +40,12 @@ class PairRow(NamedTuple):
     expiration_differs: bool
     metadata_differs: bool
 
+    @property
+    def apart(self) -> int:
+        """Seconds between the two expirations; 0 if a side has none."""
+        here, there = self.here_expiration, self.there_expiration
+        return 0 if here is None or there is None else abs(here - there)
+
 
 class PairCount(NamedTuple):
     """Keys in one place. If `more`, there may be more: the names were not all looked through."""

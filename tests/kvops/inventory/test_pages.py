@@ -177,6 +177,15 @@ def test_a_prefix_shows_its_way_back(operator: Client, estate: make.Estate) -> N
     ]
 
 
+def test_a_prefix_without_a_key_leads_to_the_deleted_keys_that_begin_like_it(
+    operator: Client, estate: make.Estate
+) -> None:
+    scanned(estate, "master:a")
+    text = page(operator, f"{QA}?prefix=no+thing:")
+    assert text.count('href="/keys/qa/SETTINGS/deleted/?prefix=no%20thing%3A"') == 2  # the tab, and the list's own way
+    assert 'href="/keys/qa/SETTINGS/compare/production/?prefix=no%20thing%3A"' in text
+
+
 @pytest.mark.parametrize(
     ("filters", "title"), [("prefix=nothing:", "No key begins like this"), ("category=cache", "Nothing matches")]
 )

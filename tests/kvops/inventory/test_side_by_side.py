@@ -50,8 +50,14 @@ def test_the_page_counts_and_lists_each_kind(auditor: Client, both: make.Estate)
 
 def test_a_row_shows_a_category_only_where_it_differs(auditor: Client, both: make.Estate) -> None:
     shared, rows = auditor.get(COMPARE).content.decode().split("<tbody>")
-    assert "Unless a row says otherwise" in shared
+    assert "All rows, unless one says otherwise" in shared
     assert rows.split("</table>")[0].count('<span class="status ') == 1
+
+
+def test_two_expirations_that_look_alike_tell_how_far_they_are_apart(auditor: Client, both: make.Estate) -> None:
+    text = auditor.get(COMPARE, {"show": "differing"}).content.decode()
+    assert "Expiration, about 1 second apart" in text
+    assert text.count("apart") == 1
 
 
 def test_metadata_of_settings_is_not_compared(auditor: Client, both: make.Estate) -> None:
