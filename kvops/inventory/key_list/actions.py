@@ -91,7 +91,7 @@ def _expiration(form: KeyFilter) -> ListOffer:
 
 
 def ticked_limits() -> list[str | Promise]:
-    """The keys that each page takes of the ticked ones, to be said before the click. `for_ticked` refuses anything else."""
+    """The limits of each page that takes ticked keys, to be said before the click. `for_ticked` refuses the rest."""
     return [
         _("A clean-up takes one key, or all keys of a prefix of a cache or of legacy master data."),
         say(_("A backup takes all keys of a prefix, or at most %(most)s keys."), most=MOST_PREFIXES),
