@@ -6,7 +6,7 @@ left something to see on each page.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,7 @@ PAGES = {
     "audit-wrong": "/audit/?environment=" + "x" * 300,
     "missing": "/backups/999999/",
 }
+OF_A_REVIEWER = {"approvals-to-decide": "/approvals/", "password": "/account/reauthenticate/"}
 CLINICS = "/backups/?environment=qa&purpose=routine&prefix=clinic:id:"
 STAGE = r"/cleanup/stages/\d+/"
 DECIDED = r"table /approvals/\d+/"
@@ -248,16 +249,27 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
             _listen(page, complaints)
             found |= {look: [] for look in looks}
             addresses = addresses or {**PAGES, **_linked(page, answered), "approval-family": family}
-            for name, address in addresses.items():
-                complaints += [f"{name}: {problem}" for problem in _opened(page, address)]
-                for look in looks:
-                    _change(page, look)
-                    found[look] += [f"{name}: {problem}" for problem in _pictured(page, look, name)]
-                found[looks[0]] += [f"{name}: {problem}" for problem in _adapted(page)]
-                _change(page, looks[0])
+            _look_at(page, addresses, looks, found)
+            reviewer = sign_in("reviewer")
+            speak(reviewer, language)
+            _listen(reviewer, complaints)
+            _look_at(reviewer, {**OF_A_REVIEWER, "approval-to-decide": family}, looks, found)
+            reviewer.context.clear_cookies()
+            _look_at(reviewer, {"sign-in": "/account/login/"}, looks, found)
             for look in looks:
                 found[look] += complaints
     return found
+
+
+def _look_at(page: Page, addresses: Mapping[str, str], looks: Sequence[str], found: dict[str, list[str]]) -> None:
+    """Add the mistakes of these pages in each look."""
+    for name, address in addresses.items():
+        found[looks[0]] += [f"{name}: {problem}" for problem in _opened(page, address)]
+        for look in looks:
+            _change(page, look)
+            found[look] += [f"{name}: {problem}" for problem in _pictured(page, look, name)]
+        found[looks[0]] += [f"{name}: {problem}" for problem in _adapted(page)]
+        _change(page, looks[0])
 
 
 @pytest.mark.parametrize("look", LOOKS)
