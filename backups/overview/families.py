@@ -1,14 +1,15 @@
 """The families on the overview: the newest backup now or at the end of a past day, and the agreement with D1.
 
 A backup counts for a past day if it was finished by then, not deleted before the day was over, and verified at any
-time: its objects never change, so one that was read back whole later was whole before.
+time: its objects never change, so one that was read back whole later was whole before. A family counts for a past day
+if it had keys then, by the newest scan of that time, or if it had such a backup. What it holds today does not matter.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from django.db.models import Exists, Max, Min, OuterRef, Q
+from django.db.models import Exists, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +21,7 @@ from backups.generations.coverage import KindOfBackup, NewestBackup
 from backups.models import Check, Dataset, Generation
 from backups.models.generations import IN_CURRENT_BUCKET
 from backups.retention import ahead
-from kvops.models import Category, Family
+from kvops.models import Category, Family, Namespace, Scan, ScanCount
 from kvops.overview.board import (
     Board,
     D1Result,
@@ -66,7 +67,9 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
     made = routine.filter(good, started_at__gt=recent).order_by().annotate(day=TruncDate("started_at"))
     checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+    past = {"scanned_then": _scanned(as_of), "held_then": _held(as_of)} if as_of else {}
     return {
+        **past,
         "kinds": kinds.values_list(*KIND, "newest", "since", "before"),
         "made": made.values_list(*KIND, "day").distinct(),
         "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
@@ -86,6 +89,21 @@ def _second(answers: Gathered, estate: Estate) -> Mapping[str, Question]:
     return {**fates, "going": ahead.candidates(answers, estate.families, AHEAD)}
 
 
+def _scanned(as_of: datetime) -> Question:
+    """The newest scan of each namespace up to a moment."""
+    scans = Scan.objects.complete().filter(completed_at__lte=as_of, namespace=OuterRef("pk"))
+    newest = Subquery(scans.order_by("-completed_at", "-pk").values("pk")[:1])
+    found: Question = Namespace.objects.annotate(newest=newest).exclude(newest=None).values_list("pk", "newest")
+    return found
+
+
+def _held(as_of: datetime) -> Question:
+    """The families that had keys at that scan, by namespace."""
+    counts = ScanCount.objects.filter(scan__in=_scanned(as_of).values("newest"), keys__gt=0).exclude(family=None)
+    found: Question = counts.values_list("scan__namespace_id", "family_id")
+    return found
+
+
 class _ReadBackups:
     """The backups of the answers."""
 
@@ -96,6 +114,9 @@ class _ReadBackups:
         self.days: dict[str, set[date]] = defaultdict(set)
         for *kind, day in answers["made"]:
             self.days[str(kind)].add(date.fromisoformat(day))
+        self.past = "scanned_then" in answers.rows
+        self._scanned_then = {pk for pk, _scan in answers.rows.get("scanned_then", ())}
+        self._held_then = {(namespace, family) for namespace, family in answers.rows.get("held_then", ())}
 
     def _like(self, row: Row) -> Generation:
         """A backup of this kind, with the fields of the newest one that coverage needs."""
@@ -149,6 +170,12 @@ class _ReadBackups:
         pk, started_at, verified_at, status, here = self.generations[max(mine)]
         fate = "" if status == Status.VERIFIED else status
         return ShownBackup(pk, started_at, verified_at, fate or ("" if here else "elsewhere"))
+
+    def expected_then(self, held: Holdings, family: Family) -> bool | None:
+        """Whether a backup was expected at the past moment that was asked about; None if no scan of then tells."""
+        if held.namespace.pk not in self._scanned_then:
+            return None
+        return bool(family.interval_hours) and (held.namespace.pk, family.pk) in self._held_then
 
 
 def _fates(pks: Sequence[int]) -> Question:
@@ -206,12 +233,17 @@ class _Table:
         count, backup = held.count(family), self._covered.get((family.pk, held.namespace.pk))
         query = {"env": environment.slug, "binding": family.binding, "prefix": family.pattern}
         light = str(backup.light) if backup else "unexpected"
+        newest, expected = self._read.newest(held, family), light != "unexpected"
+        if self._read.past:
+            then = self._read.expected_then(held, family)
+            expected = newest is not None or (expected if then is None else then)
         return FamilyCell(
             environment,
             held,
             count.keys if count else None,
             f"{held.keys_url}?family={family.pk}",
-            self._read.newest(held, family),
+            newest,
+            expected,
             light,
             bool(backup and backup.short),
             _strip(self._read.made(held, family), family, self._today) if light != "unexpected" else None,

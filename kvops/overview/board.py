@@ -60,13 +60,17 @@ class ShownBackup:
 
 @dataclass(frozen=True)
 class FamilyCell:
-    """A family in one environment; `holdings` is None if nothing is bound there."""
+    """A family in one environment; `holdings` is None if nothing is bound there.
+
+    `expected` says whether a backup is expected; on a page of a past day, whether one was, or was there all the same.
+    """
 
     environment: Environment
     holdings: Holdings | None
     keys: int | None = None
     keys_url: str = ""
     backup: ShownBackup | None = None
+    expected: bool = False
     light: str = "unexpected"
     short: bool = False
     strip: Strip | None = None
@@ -76,11 +80,6 @@ class FamilyCell:
     def offers_backup(self) -> bool:
         """Whether there is no backup, or only an overdue one, but could be one: of a cache none is needed."""
         return bool(self.back_up_url) and (self.backup is None or self.light == "overdue")
-
-    @property
-    def expected(self) -> bool:
-        """Whether a backup is expected."""
-        return self.light != "unexpected"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from backups.models import Generation
-from kvops.models import Person
+from kvops.models import Family, Person, Run, Scan, ScanCount
 from kvops.overview.board import FamilyCell
 from kvops.runbook import todo
 from tests import make
@@ -75,3 +75,38 @@ def test_a_day_to_come_is_refused(people: make.People) -> None:
 
 def test_without_a_day_the_page_is_of_now(people: make.People) -> None:
     assert signed_in(people.auditor).get("/", {"as_of": ""}).status_code == 200
+
+
+def counted(estate: make.Estate, ago: int, *, keys: int) -> None:
+    """A scan of QA so many days ago, with this many keys of `master:`."""
+    at = Now() - timedelta(days=ago)
+    run = Run.objects.create(kind="scan", subject=f"x:{ago}", label="x", state="succeeded", finished_at=at)
+    scan = Scan.objects.create(namespace=estate.qa, run=run, completed_at=at)
+    family = Family.objects.get(pattern="master:")
+    ScanCount.objects.create(scan=scan, category="legacy", family=family, pattern="master:*", keys=keys)
+
+
+def sentence(person: Person, ago: int) -> str:
+    """The heading and the line under it, as of a day."""
+    page = " ".join(signed_in(person).get("/", {"as_of": day(ago).isoformat()}).text.split())
+    return page.partition("<h1")[2].partition("The families are")[0]
+
+
+def test_a_family_without_keys_today_counts_for_a_day_with_a_backup(estate: make.Estate, people: make.People) -> None:
+    backup_of_age(estate.qa, 20)
+    backup_of_age(estate.production, 20)
+    before = sentence(people.auditor, 10)
+    for ago in (12, 0):
+        counted(estate, ago, keys=0)
+    assert masters(people.auditor, 10).expected
+    assert "For 1 of them" in before
+    assert "For 1 of them" in sentence(people.auditor, 10)
+
+
+def test_keys_of_that_day_without_a_backup_count_although_they_are_gone(
+    estate: make.Estate, people: make.People
+) -> None:
+    make.change_families("master:", interval_hours=24, grace_hours=12)
+    counted(estate, 12, keys=7)
+    counted(estate, 0, keys=0)
+    assert [masters(people.auditor, ago).expected for ago in (10, 0)] == [True, False]
