@@ -25,10 +25,11 @@ from backups.cleanup.certificate_files import (
     answers_in_words,
     references_in_words,
 )
+from backups.cleanup.pages import came_back
 from backups.cleanup.stepper import ORDER, reached
-from backups.models import CleanupRequest, CleanupStage, Generation
+from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
-from kvops.wording import moment, said, spelled
+from kvops.wording import labelled, moment, said, spelled
 
 State = CleanupStage.State
 
@@ -85,10 +86,11 @@ def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str
     result = cards.result_of(cleanup, stages)
     brought_back = (*cards.BROUGHT_BACK, "restoring")
     if result in brought_back:
-        again = [stage.environment.name for stage in stages if stage.shown_state in brought_back]
-        return _("Not valid any more: deleted keys were written back in %(names)s.") % {
-            "names": ", ".join(again)
-        }, False
+        again = [stage for stage in stages if stage.shown_state in brought_back]
+        names = ", ".join(stage.environment.name for stage in again)
+        sentence = _("Not valid any more: deleted keys were written back in %(names)s.") % {"names": names}
+        figures = [f"{labelled(stage.environment.name, one.words)}." for stage in again for one in came_back.of(stage)]
+        return " ".join([sentence, *figures]), False
     if result == "done":
         return _("Complete: every environment was cleaned and accepted."), True
     left = ", ".join(stage.environment.name for stage in stages if stage.state != State.ACCEPTED)
@@ -248,14 +250,15 @@ def _tested(stage: CleanupStage) -> CertificateLine:
 
 
 def _restored(stage: CleanupStage) -> CertificateLine | None:
-    """The last restore of deleted keys, if there was one."""
-    found = sorted(chain(*stage.written_back), key=lambda restore: restore.pk)
+    """The restores that wrote deleted keys back, if there were any, with the person who prepared the last one."""
+    what, found = _("Restore of deleted keys"), came_back.of(stage)
     if not found:
-        return None
-    note = _("%(written)s restored, %(left)s not")
-    shown = note % {"written": spelled(found[-1].written), "left": spelled(found[-1].left)}
-    address = reverse("backups:restore", args=[found[-1].pk])
-    return CertificateLine(what=_("Restore of deleted keys"), said=shown, at=found[-1].finished_at, url=address)
+        busy = any(restore.state == Restore.State.WRITING for restore in chain(*stage.written_back))
+        return CertificateLine(what=what, said=_("The keys are being written back")) if busy else None
+    last = found[-1].restore
+    said_of_each = "\n".join(one.words for one in found)
+    address = reverse("backups:restore", args=[last.pk])
+    return CertificateLine(what=what, said=said_of_each, by=last.prepared_by, at=last.finished_at, url=address)
 
 
 _DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)

@@ -127,6 +127,12 @@ class Turn:
         return [one for one in found.values() if one.environment_id not in self._reappeared]
 
     @cached_property
+    def brought_back(self) -> list[CleanupStage]:
+        """The accepted stages of the same clean-up in earlier environments whose deleted keys were restored since."""
+        mine = {one.pk for one in self._before}
+        return [one for one in self._accepted if one.pk in mine and vars(one)["is_brought_back"]]
+
+    @cached_property
     def _reappeared(self) -> set[int]:
         """The environments where keys of the scope reappeared that have no note yet."""
         return {one.environment_id for one in self._accepted if vars(one)["is_unseen"]}

@@ -37,6 +37,11 @@ class DeletedKey:
     restored: RestoreEntry | None
     reappeared: Reappearance | None
 
+    @property
+    def shown_state(self) -> str:
+        """The state of the deletion for this key: a restore of other keys does not bring it back."""
+        return self.entry.stage.shown_state if self.restored else self.entry.stage.deletion_state
+
 
 def deletions(namespace: Namespace) -> tuple[QuerySet[CleanupEntry], Q]:
     """The names of the deletions of a namespace, and the condition that a name was deleted.

@@ -277,6 +277,11 @@ class CleanupStage(models.Model):
                 return word
         if any(restore.state == "writing" for restore in (*undos, *restores)):
             return "restoring"
+        return self.deletion_state
+
+    @property
+    def deletion_state(self) -> str:
+        """The state as pages show it for a key that no restore wrote back."""
         if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
             return "nothing_deleted"
         run = self.run if self.state == self.State.DELETING else None

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from django import template
 from django.utils.translation import gettext as _, ngettext
 
+from backups.cleanup.pages import came_back as stage_came_back
 from backups.cleanup.pages.phases import Phase
+from backups.models import CleanupStage
 from kvops.wording import spelled
 
 register = template.Library()
@@ -19,6 +21,12 @@ def phases(of: Sequence[Phase]) -> dict[str, object]:
     marks = {"done": "✓", "current": "●", "todo": "○", "failed": "✗"}
     words = {"done": _("Done"), "current": _("Now"), "todo": _("Still to do"), "failed": _("Failed")}
     return {"phases": [(phase, marks[phase.state], words[phase.state]) for phase in of]}
+
+
+@register.simple_tag
+def came_back(stage: CleanupStage) -> Sequence[stage_came_back.CameBack]:
+    """The restores that wrote deleted keys of the stage back."""
+    return stage_came_back.of(stage)
 
 
 @register.simple_tag

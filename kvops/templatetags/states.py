@@ -50,7 +50,7 @@ LOOKS: dict[str, Look] = {
     "accepted": Look(_("Accepted"), "green", "badge-check"),
     "nothing_deleted": Look(_("Nothing deleted"), *_CARE),
     "undone": Look(_("Undone"), "orange", "undo-2"),
-    "restored": Look(_("Keys restored"), "orange", "undo-2"),
+    "restored": Look(_("Has restored keys"), "orange", "undo-2"),
     "restoring": Look(_("Keys being restored"), *_BUSY),
     "ended": Look(_("Ended"), *_OVER),
     "open": Look(pgettext_lazy("state", "Open"), *_STEP),

@@ -66,9 +66,13 @@ def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     if not stage.names_sha256 or vars(stage)["is_first"]:
         return []
     found = []
-    for before in facts.turn.proven:
+    restored = facts.turn.brought_back
+    for before in [*facts.turn.proven, *restored]:
         same = before.names_sha256 == stage.names_sha256
         sentence = _("The same names as in %(name)s") if same else _("Other names than in %(name)s")
+        if before in restored:
+            same = False
+            sentence += _(", where deleted keys were restored since")
         address = reverse("approval", args=[stage.approval_id]) if stage.approval_id else ""
         link = address or reverse("backups:stage", args=[before.pk])
         found.append(SummaryLine(same, sentence % {"name": before.environment.name}, link, _("compare")))
