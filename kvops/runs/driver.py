@@ -193,7 +193,16 @@ def fail(lease: Lease, code: str, words: Words) -> None:
 
 
 def _stop(lease: Lease, stopped: Stopped) -> None:
-    close_failed(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, stopped)
+    close_failed(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, stopped, by=_stopper(lease, stopped))
+
+
+def _stopper(lease: Lease, stopped: Stopped) -> log.Actor:
+    """The person or the part of the product that asked for the stop. With a code, the product stops by itself."""
+    asked = Run.objects.values_list("stop_requested_by", flat=True).get(pk=lease.run.pk)
+    if not asked:
+        return log.Actor.system("runs") if stopped.code else lease.actor
+    person = Person.objects.filter(email=asked.rpartition("<")[2].rstrip(">")).first()
+    return person.actor if person and str(person) == asked else log.Actor(None, asked)
 
 
 def drive_to_the_end(run: Run) -> Iterator[Run]:

@@ -233,8 +233,13 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     return lease
 
 
-def close_failed(lease: Lease, state: Run.State, action: Action, code: str, words: Words) -> None:
-    """End a run that failed or was stopped, and give the lease back. With a lost lease, change nothing."""
+def close_failed(
+    lease: Lease, state: Run.State, action: Action, code: str, words: Words, *, by: log.Actor | None = None
+) -> None:
+    """End a run that failed or was stopped, and give the lease back. With a lost lease, change nothing.
+
+    The entry is in the name of `by`, or else of whoever the run works for.
+    """
     sentence = sentence_of(words)
     stored = columns("error", sentence)
     with log.transaction():
@@ -252,7 +257,7 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, word
         if changed:
             log.record(
                 action,
-                actor=lease.actor,
+                actor=by or lease.actor,
                 **lease.run.audited,
                 details={"code": code, "error": stored["error"][:500]},
             )

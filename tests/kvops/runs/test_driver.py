@@ -523,6 +523,15 @@ def test_a_stop_takes_effect_at_the_next_checkpoint() -> None:
     assert actions(run) == ["run.created", "run.stop_requested", "run.stopped"]
 
 
+def test_a_stop_is_in_the_name_of_who_asked_for_it(people: make.People) -> None:
+    for by, told in [(log.Actor.system("first-chunk"), "system:first-chunk"), (people.operator2.actor, None)]:
+        run = create()
+        run_driver.request_stop(run, actor=by)
+        run_driver.drive(run.pk)
+        entry = Entry.objects.get(subject=f"run:{run.pk}", action="run.stopped")
+        assert (entry.actor_id, entry.actor) == (by.id, told or str(people.operator2))
+
+
 def test_a_run_that_waits_is_stopped_at_once() -> None:
     run = create()
     steps.append(lambda _lease: Again(wait=600))
