@@ -162,6 +162,15 @@ class KeyChange(models.Model):
         return spoken(stored(self.ended_because, self.ended_because_sentence))
 
     @property
+    def shown_state(self) -> str:
+        """The state as pages show it: a change whose request was rejected, withdrawn or expired was not given up."""
+        asked = ApprovalRequest.State
+        decided = {asked.REJECTED, asked.WITHDRAWN, asked.EXPIRED}
+        if self.state == self.State.ENDED and self.approval is not None and self.approval.state in decided:
+            return self.approval.state
+        return self.state
+
+    @property
     def subject(self) -> str:
         """The subject in the audit log, at the gate and for its run. `change:` are prepared changes of the policy."""
         return f"keychange:{self.pk}"

@@ -129,6 +129,9 @@ LOOKS: dict[str, Look] = {
     "change_writing": Look(_("Writing"), *_BUSY),
     "change_done": Look(_("Done"), *_GOOD),
     "change_ended": Look(_("Given up"), *_OVER),
+    "change_rejected": Look(_("Rejected"), *_BAD),
+    "change_withdrawn": Look(_("Withdrawn"), "secondary", "undo-2"),
+    "change_expired": Look(_("Expired"), "secondary", "hourglass"),
     # rounds of scheduled clearings
     "clearing_running": Look(_("Running"), *_BUSY),
     "clearing_proving": Look(_("Deleted, being proven"), *_BUSY),

@@ -338,6 +338,8 @@ def test_a_rejected_change_leads_to_another_one_of_its_key(mail: make.Estate, pe
     approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="the host is wrong")
     page = signed_in(people.operator).get(f"/changes/{newest().pk}/").content.decode()
     assert f'href="{EDITOR}?name=mail%3Asmtp"' in page
+    for where in (page, signed_in(people.operator).get("/changes/").content.decode()):
+        assert ("Rejected" in where, "Given up" in where.partition("Changes, newest first")[2]) == (True, False)
     assert f"/audit/?subject=keychange:{newest().pk}&amp;tree=on" in page
     assert EDITOR not in signed_in(people.auditor).get(f"/changes/{newest().pk}/").content.decode()
 
