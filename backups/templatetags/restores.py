@@ -48,7 +48,7 @@ def found_line(found: str, n: int, on_conflict: str) -> str:
     """The number of names with this result, and their treatment."""
     kind = Found(found)
     what = {
-        Found.ABSENT: _("not in KV: written"),
+        Found.ABSENT: _("not in KV: to be written"),
         Found.EQUAL: _("in KV and equal: nothing to do"),
         Found.EXPIRED: _("past their expiration: not written, listed"),
         Found.SOON: _("less than a minute left: not written, listed for you to decide"),
@@ -56,7 +56,7 @@ def found_line(found: str, n: int, on_conflict: str) -> str:
     different = {
         Restore.OnConflict.SKIP: _("left as they are"),
         Restore.OnConflict.STOP: _("nothing at all is written"),
-        Restore.OnConflict.OVERWRITE: _("overwritten after a verified backup"),
+        Restore.OnConflict.OVERWRITE: _("to be overwritten after a verified backup"),
     }
     text = what.get(kind) or labelled(kind.label, different[Restore.OnConflict(on_conflict)])
     if kind in {Found.SENSITIVE, Found.UNREADABLE} and on_conflict != Restore.OnConflict.STOP:

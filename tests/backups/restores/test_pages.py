@@ -76,12 +76,14 @@ def test_from_the_form_to_the_result(
     make.work()
     restore = Restore.objects.get()
     shown = page(browser, restore)
-    assert "<strong>1</strong> not in KV: written" in shown
+    assert "<strong>1</strong> not in KV: to be written" in shown
     assert "<strong>1</strong> in KV with another value: left as they are" in shown
     browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "lost by mistake"})
     request = restore_helpers.request_of(restore)
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     browser.post(reverse("backups:restore_start", args=[restore.pk]), {"confirm": "qa-settings"})
+    writing = page(browser, restore)
+    assert ("Keys being written" in writing, "> Preview <" in writing) == (True, False)
     make.work()
     assert "In KV with another value, left as it is" in page(browser, restore, "?outcome=left")
     assert (restore_helpers.fresh(restore).written, restore_helpers.fresh(restore).left) == (1, 1)
@@ -246,7 +248,7 @@ def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: m
     assert "Restore 3 keys of backup" in shown
     assert "1 key with a different current value is overwritten." in shown
     assert "the newer ones are wrong" in shown
-    assert "<strong>1</strong> in KV with another value: overwritten" in shown
+    assert "<strong>1</strong> in KV with another value: to be overwritten" in shown
 
 
 def test_the_title_of_one_key_names_it(generation: Generation, people: make.People) -> None:
