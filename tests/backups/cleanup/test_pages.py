@@ -58,6 +58,15 @@ def family_id(pattern: str) -> str:
     return str(Family.objects.get(pattern=pattern).pk)
 
 
+def test_what_is_approved_and_not_started_is_told_as_still_to_come(
+    operator: Client, request_: CleanupRequest, people: make.People
+) -> None:
+    stage = cleanup_helpers.approved(request_, people)
+    page = " ".join(shown(operator, f"/cleanup/stages/{stage.pk}/").split())
+    assert "3 keys will be deleted in QA, those that still equal backup" in page
+    assert "keys are deleted in" not in page
+
+
 # The list
 
 
