@@ -22,6 +22,7 @@ from kvops.web.live import live_part
 from kvops.web.paging import listed
 from kvops.wording import stepped
 
+Kind = ComparisonEntry.Kind
 PAGE = 50
 MADE = 20
 COLUMNS = ("name", "difference", "size", "other_size")
@@ -58,12 +59,14 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
     """Show one comparison: counts first, then the differing names."""
     made, form = _comparison(pk, comparison), ComparisonFilter(request.GET)
+    unseen = _unseen(made)
     context = {
         **listed(request, form, "entries", form.entries(made), PAGE, place=attrgetter("name")),
         "comparison": made,
         "environment": made.namespace.environment,
         "run": made.run,
-        "counts": [(kind, kind.label, made.found.get(kind, 0)) for kind in ComparisonEntry.Kind],
+        "counts": [(kind, kind.label, made.found.get(kind, 0), kind in unseen) for kind in Kind],
+        "unseen": unseen,
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
     return render(request, "comparisons/detail.html", context)
@@ -124,6 +127,16 @@ def difference(
         context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
         return render(request, "comparisons/value.html", context)
     return redirect(back[0], *back[1])
+
+
+def _unseen(made: Comparison) -> set[Kind]:
+    """The differences that cannot be seen, because a backup of a given list of names tells nothing of other keys."""
+    routine, unseen = Generation.Purpose.ROUTINE, set()
+    if made.generation.purpose != routine and made.restore_id is None:
+        unseen.add(Kind.ADDED)
+    if made.other and made.other.purpose != routine:
+        unseen.add(Kind.REMOVED)
+    return unseen
 
 
 def _choose(request: HttpRequest, generation: Generation, form: ComparisonForm, *, status: int = 200) -> HttpResponse:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
@@ -91,6 +92,20 @@ def test_the_counts_come_first_and_lead_to_the_keys(
     only = text(browser, address(comparison) + "?kind=changed&prefix=master:")
     assert ("master:2" in only, "master:5" in only) == (True, False)
     assert "Nothing matches" in text(browser, address(comparison) + "?prefix=other:")
+
+
+def test_removed_keys_are_not_known_beside_a_backup_of_a_list_of_names(
+    browser: Client, generation: Generation, estate: make.Estate
+) -> None:
+    later = restore_helpers.verified_backup(estate.qa, "master:2")
+    with make.past_the_triggers():
+        Generation.objects.filter(pk=later.pk).update(purpose="cleanup", prefixes=["master:"])
+    comparison = Comparison.objects.create(
+        generation=generation, other=later, namespace=estate.qa, run=later.run, finished_at=Now(), found={"equal": 1}
+    )
+    shown = text(browser, address(comparison))
+    assert '<strong>?</strong> <span class="text-secondary">removed: not known</span>' in shown
+    assert '<strong>0</strong> <span class="text-secondary">added</span>' in shown
 
 
 def test_the_list_goes_on_behind_the_last_name(browser: Client, generation: Generation, estate: make.Estate) -> None:
