@@ -205,7 +205,7 @@ def board(answers: Gathered, estate: Estate) -> Board:
                 family.binding,
                 cells,
                 drawn(_trend(estate, family.binding, family)),
-                _agreements(answers, estate, family),
+                [one for one in _agreements(answers, estate, family) if _tells(one, cells)],
                 [one for cell in cells if cell.holdings for one in _forever(cell.holdings, family)],
             )
         )
@@ -285,6 +285,11 @@ def _agreements(answers: Gathered, estate: Estate, family: Family) -> list[D1Res
                 state = "equal" if outcome == Check.Outcome.PASSED else "differs"
                 found.append(D1Result(environment, state, differences, reverse("backups:check", args=[check])))
     return found
+
+
+def _tells(result: D1Result, cells: Sequence[FamilyCell]) -> bool:
+    """Whether the result of a check is shown: of a family without keys only a difference."""
+    return result.state == "differs" or any(cell.keys != 0 for cell in cells if cell.holdings)
 
 
 def _forever(held: Holdings, family: Family) -> list[Forever]:

@@ -181,6 +181,13 @@ class Board:
         return [line for line in self.expected if line.restorable]
 
     @property
+    def emptied(self) -> Sequence[FamilyLine]:
+        """The families without keys that have a backup, such as after a clean-up: none is expected, none is lost."""
+        return [
+            line for line in self.lines if not line.expected and not line.keys and any(one.backup for one in line.cells)
+        ]
+
+    @property
     def still_there(self) -> int:
         """The number of restorable families all of whose backups exist today."""
         cells = ([cell.backup for cell in line.cells if cell.expected] for line in self.restorable)
