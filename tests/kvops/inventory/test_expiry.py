@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import families as key_families, scan as inventory_scan
+from kvops.inventory import families as key_families, own_changes, scan as inventory_scan
 from kvops.inventory.forms import KeyFilter
 from kvops.models import Category, Family, Notification, NotificationEvent, Scan, ScanCount
 from tests import make
@@ -105,6 +106,17 @@ def test_the_page_shows_the_count_of_an_earlier_scan_only_where_it_changed(
     scan(estate)
     row = signed_in(people.auditor).get("/expiry/").context["namespaces"][0].rows[0]
     assert [number for _at, number in row.changes] == [row.earlier[0][1], row.earlier[0][1] + 1]
+
+
+def test_the_figures_of_a_scan_say_that_our_own_changes_are_in_them(
+    forgotten: Scan, estate: make.Estate, people: make.People
+) -> None:
+    with log.transaction():
+        own_changes.remove(estate.qa, ["mastercache:a"])
+    page = signed_in(people.auditor).get("/expiry/")
+    assert page.context["namespaces"][0].rows[0].earlier[-1][1] == 1
+    assert "The figures of a scan include what KVOps itself changed until the next scan." in page.text
+    assert "Earlier scans" not in page.text
 
 
 def test_the_overview_and_the_page_show_it_until_it_is_over(
