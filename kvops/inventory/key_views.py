@@ -1,5 +1,7 @@
 """One key: its state, the backups that hold it, its value on request, and the reveal of a masked value."""
 
+from dataclasses import replace
+
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,6 +16,7 @@ from kvops.cloudflare import CloudflareError
 from kvops.inventory import reveal as key_reveal, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
 from kvops.inventory.key_list import twins as key_twins
+from kvops.inventory.story import KeyEventKind
 from kvops.inventory.views import named
 from kvops.models import Category, Namespace
 from kvops.people.signin import insist_fresh, person_of
@@ -110,18 +113,20 @@ def _page(
     family, edited = facts.family, key_value.why_policy_edited()
     category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
     story = key_story.of_key(namespace, name)
+    fate = key_story.fate(story, listed_at=scan.created_at if key and scan else None)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "name": name,
         "key": key,
-        "twins": facts.twins,
+        "twins": [_with_fate(side, name) for side in facts.twins],
         "family": family,
         "category": category,
         "edited": edited,
         "scan": scan,
         "story": story,
-        "fate": key_story.fate(story, listed_at=scan.created_at if key and scan else None),
+        "fate": fate,
+        "is_deleted": live is None and fate is not None and fate.kind == KeyEventKind.DELETED,
         "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),
@@ -134,6 +139,13 @@ def _page(
     }
     known = status != 200 or key or live or story
     return render(request, "keys/detail.html", context, status=status if known else 404)
+
+
+def _with_fate(side: key_twins.KeySide, name: str) -> key_twins.KeySide:
+    """The key in another environment; if it is not there, with what KVOps knows of its end."""
+    if side.key is not None:
+        return side
+    return replace(side, fate=key_story.fate(key_story.of_key(side.namespace, name), listed_at=None))
 
 
 def _may_reveal(request: HttpRequest, namespace: Namespace, name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import OuterRef, Subquery
 
 from kvops.inventory.families import Families, FamilyDefinition
+from kvops.inventory.story import KeyEvent
 from kvops.models import Family, Key, Namespace, Scan
 from kvops.web.gather import ask
 from kvops.web.objects import Objects
@@ -17,11 +18,15 @@ _KEY = ("namespace_id", "expiration", "metadata", "category", "first_seen__compl
 
 @dataclass(frozen=True)
 class KeySide:
-    """A key in one namespace; `scan` is the newest that covers its name, None without one."""
+    """A key in one namespace; `scan` is the newest that covers its name, None without one.
+
+    `fate` is the last thing that happened to a key that is not there, if a page asked for it.
+    """
 
     namespace: Namespace
     key: Key | None
     scan: Scan | None
+    fate: KeyEvent | None = None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,18 @@ def test_the_page_of_a_deleted_key_says_who_deleted_it_and_from_where_it_comes_b
     assert "never existed" not in text
 
 
+def test_a_deleted_key_offers_no_value_and_production_says_who_deleted_it(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    deleted(estate, people)
+    text = page(operator, KEY, name=NAME)
+    assert ("Look whether it is in KV again" in text, "Show the value" in text) == (True, False)
+    assert "wrangler kv key get" not in text
+    production = page(operator, "/key/production/SETTINGS/", name=NAME)
+    assert "KVOps deleted it there." in production
+    assert ("Show the value" in production, "wrangler kv key get" in production) == (True, True)
+
+
 def test_a_deletion_is_told_without_a_row_in_the_inventory(
     operator: Client, estate: make.Estate, people: make.People
 ) -> None:
