@@ -178,11 +178,17 @@ def _code(shown: Shown) -> EvidenceLine:
     said = ngettext(
         "%(n)s place found, %(open)s without an answer", "%(n)s places found, %(open)s without an answer", hits
     ) % {"n": _number(hits), "open": _number(open_)}
+    follow_ups = sum(one.get("kind") == "follow_up" for one in part(shown, "references.answers") or [])
+    if follow_ups:
+        still = ngettext(
+            "%(n)s follow-up open: code must change", "%(n)s follow-ups open: code must change", follow_ups
+        )
+        said += _("; ") + still % {"n": _number(follow_ups)}
     said += _("; ") + code if code else ""
     deployed = part(shown, "references.deployed.state") == "same"
     if not deployed:
         said += _("; ") + _word(f"code_{part(shown, 'references.deployed.state')}")
-    return EvidenceLine(title, said, deployed and not open_, details)
+    return EvidenceLine(title, said, deployed and not open_ and not follow_ups, details)
 
 
 def _shared(shown: Shown) -> EvidenceLine:

@@ -30,7 +30,7 @@ def test_a_deletion_has_six_lines() -> None:
     assert [*of()] == [
         "Can be restored", "Agrees with D1", "Done in qa", "Code references", "Shared with the team", "Limits"
     ]  # fmt: skip
-    assert all(line.fine for line in of(**QUIET).values())
+    assert all(line.fine for line in of(**QUIET, **within("references", answers=[])).values())
 
 
 def test_a_warning_about_qa_is_seen_at_the_line_of_qa_and_others_at_the_limits() -> None:
@@ -47,8 +47,9 @@ def test_a_warning_about_qa_is_seen_at_the_line_of_qa_and_others_at_the_limits()
         (within("lock", state="missing") | {"risks": ["lock_missing"]}, "Can be restored", "Not locked"),
         (within("check", differences=2), "Differs from D1", "2 differences"),
         (within("check", outcome="failed"), "Differs from D1", "0 differences"),
-        (within("references", unanswered=1), "Code references", "1 without an answer"),
-        (within("references", deployed={"state": "other"}), "Code references", "Other code runs"),
+        (within("references", unanswered=1, answers=[]), "Code references", "1 without an answer"),
+        (within("references", deployed={"state": "other"}, answers=[]), "Code references", "Other code runs"),
+        ({}, "Code references", "0 without an answer; 1 follow-up open: code must change"),
         ({"references": {}}, "Code references", "The code was not searched."),
         ({"shared": None}, "Not shared with the team", "no place"),
     ],
