@@ -437,7 +437,7 @@ DOORS: dict[str, Door] = {
     "backups:generation_keep": operates(lambda world: [world.generation.pk]),
     "backups:generation_live": page(lambda world: [world.generation.pk]),
     "backups:generation_steps": page(lambda world: [world.generation.pk]),
-    "backups:generation_values": value(lambda world: [world.generation.pk]),
+    "backups:generation_values": value(lambda world: [world.generation.pk], done=422),
     "backups:generation_verify": operates(lambda world: [world.generation.pk]),
     "backups:history": page(),
     "backups:history_file": page(lambda _world: ["csv"]),

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from backups.generations import contents as generation_contents
+from backups.generations.values import AT_ONCE
 from backups.models import Generation, GenerationEntry
 from backups.models.generations import GenerationQuerySet
 from kvops.cloudflare import MAX_NAME_BYTES
@@ -17,7 +18,7 @@ from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
 from kvops.names import typeable
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, typed_names
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, typed_name, typed_names
 
 MAX_PREFIXES = 20
 _DAYS = _("Choose days between 2000 and 2050.")
@@ -65,6 +66,16 @@ class GenerationFilter(forms.Form):
         if prefix := chosen["prefix"]:
             found = found.filter(prefixes__has_any_keys=[prefix[:end] for end in range(len(prefix) + 1)])
         return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
+
+
+class ValuesForm(forms.Form):
+    """The keys whose values are shown together: the first three."""
+
+    name = forms.Field(widget=forms.MultipleHiddenInput)
+
+    def clean_name(self) -> list[str]:
+        """Their names as the page wrote them. Raises ValidationError."""
+        return [typed_name(text) for text in self.cleaned_data["name"][:AT_ONCE]]
 
 
 class EntryFilter(forms.Form):

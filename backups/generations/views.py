@@ -19,9 +19,8 @@ from backups.generations import (
     start as generation_start,
     values as generation_values,
 )
-from backups.generations.forms import EntryFilter
+from backups.generations.forms import EntryFilter, ValuesForm
 from backups.models import Generation
-from kvops import names
 from kvops.models import Run
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -94,15 +93,15 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
 @never_cache
 def values(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the values of up to three named keys of the backup. Each is recorded, or refused with a sentence."""
-    generation = _generation(pk)
+    generation, form = _generation(pk), ValuesForm(request.POST)
     on, rows = On(generation.environment, f"generation:{pk}"), []
-    for name in map(names.typed, request.POST.getlist("name")[: generation_values.AT_ONCE]):
+    for name in form.cleaned_data["name"] if form.is_valid() else []:
         entry, refused = None, forms.Form({})
         with refusals_shown(request, on, form=refused, also=(archive.Damaged, StoreError)):
             entry = generation_values.view_entry(generation, name, by=person_of(request))
         rows.append((name, entry, refused.non_field_errors()))
     context = {"generation": generation, "environment": generation.environment, "rows": rows}
-    return render(request, "backups/values.html", context)
+    return render(request, "backups/values.html", context, status=200 if rows else 422)
 
 
 @require_POST
