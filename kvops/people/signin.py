@@ -124,7 +124,7 @@ def _delay(email: str) -> None:
 
 
 def person_of(request: HttpRequest) -> Person:
-    """The person who is signed in. Raises TypeError for anonymous requests; LoginRequiredMiddleware keeps them out."""
+    """The person who is signed in. Raises TypeError for anonymous requests; SignedOutMiddleware keeps them out."""
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user.person

@@ -1,6 +1,8 @@
 """The frame of every page: numbers of the menu, the emergency stop of the header, the tab: `{% load navigation %}`."""
 
 from django import template
+from django.contrib.messages import get_messages
+from django.contrib.messages.storage.base import Message
 from django.template import Context
 
 from kvops.models import Environment, Run, User
@@ -42,3 +44,12 @@ def under_way(context: Context) -> Run | None:
 def tab_progress(run: Run | None) -> str:
     """The beginning of the tab's title while a run is under way: its progress, if its total is known."""
     return "" if run is None or run.percent is None else f"{run.percent} % · "
+
+
+@register.simple_tag(takes_context=True)
+def waiting_messages(context: Context) -> list[Message]:
+    """The messages for the next page in the frame. They are shown now, too, and stay for that page."""
+    waiting = get_messages(context["request"])
+    shown = list(waiting)
+    waiting.used = False  # type: ignore[union-attr]
+    return shown
