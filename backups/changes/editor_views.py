@@ -21,7 +21,7 @@ from kvops.cloudflare import CloudflareError, KvEntry
 from kvops.inventory import families as key_families
 from kvops.inventory.forms import KeyForm
 from kvops.inventory.views import named
-from kvops.models import Namespace
+from kvops.models import Category, Family, Namespace
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
 
@@ -129,5 +129,11 @@ def _editor(
         "paths": differences.paths(entry.data) if entry else [],
         "confirming": bool(form.errors.get("confirm")),
         "family": key_families.family_of(namespace.binding, name) if name else None,
+        "families": _of_settings(namespace) if form.creates else [],
     }
     return render(request, "changes/new.html", context, status=status)
+
+
+def _of_settings(namespace: Namespace) -> list[Family]:
+    """The families that a new key of the namespace can be of."""
+    return list(Family.objects.filter(binding=namespace.binding, category=Category.SETTINGS).order_by("pattern"))

@@ -54,8 +54,16 @@ class EditorForm(forms.Form):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        if self.creates:
+            self.fields["new"].widget = forms.HiddenInput()
+            return
         for part in PARTS:
             self.fields[part].widget.attrs["data-unticks"] = f"keep_{part}"
+
+    @property
+    def creates(self) -> bool:
+        """Whether the key is new, so that it has nothing to keep."""
+        return bool(self["new"].value())
 
     def clean_value(self) -> str:
         """Refuse a value that is too long."""

@@ -365,6 +365,24 @@ def test_the_list_leads_an_operator_to_a_new_key_where_the_policy_has_settings(
     assert signed_in(people.operator).get(f"{EDITOR}?new=1").context["form"]["new"].value() is True
 
 
+def test_the_editor_of_a_new_key_keeps_nothing_and_names_the_families_it_can_be_of(
+    mail: make.Estate, people: make.People
+) -> None:
+    browser = signed_in(people.operator)
+    first = browser.get(f"{EDITOR}?new=1").content.decode()
+    typed = browser.post(EDITOR, {"name": "mail:new", "new": "True", "expiration": "2001-01-01T00:00"}).content.decode()
+    assert ("mail:*" in first, "No family covers" in first) == (True, False)
+    for page in (first, typed):
+        assert "Create a key" in page.partition("<h1")[2]
+        assert [word for word in ("old value is", "keep_value", "data-unticks", "current value") if word in page] == []
+
+
+def test_a_new_key_is_proposed_from_its_editor(mail: make.Estate, people: make.People) -> None:
+    form = {"name": "mail:new", "new": "True", "base": "", "value": "x", "metadata": "", "expiration": ""}
+    signed_in(people.operator).post(EDITOR, form)
+    assert (newest().name, newest().new_key) == ("mail:new", True)
+
+
 def test_the_list_is_filtered(mail: make.Estate, people: make.People) -> None:
     change_helpers.proposed(mail.qa, people)
     browser = signed_in(people.auditor)
