@@ -375,6 +375,13 @@ def test_another_sites_form_decides_nothing(people: make.People, asked: Approval
 # The password
 
 
+def test_the_page_says_that_signing_in_is_no_password_typed_again(
+    people: make.People, asked_in_qa: ApprovalRequest
+) -> None:
+    said = "unless you typed it again within 5 minutes. Signing in does not count."
+    assert said in page(people.reviewer, asked_in_qa)
+
+
 def test_deciding_asks_for_the_password_and_then_goes_on(people: make.People, asked: ApprovalRequest) -> None:
     browser = signed_in(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
