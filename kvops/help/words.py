@@ -232,7 +232,7 @@ DELETION = (
     Word(
         "auditor",
         pgettext_lazy("glossary", "Auditor"),
-        _("The role that reads everything and changes nothing."),
+        _("The role that reads every page but no value; it can pin backups, add notes and stop an environment."),
         "people",
     ),
     Word(

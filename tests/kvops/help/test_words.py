@@ -5,6 +5,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.translation import override
 
+from kvops import permissions
 from kvops.help import words
 from tests import make
 from tests.signing import signed_in
@@ -28,6 +29,13 @@ def test_no_word_is_there_twice_and_each_is_one_sentence() -> None:
 def test_the_words_of_the_policy_are_among_them(spoken: str) -> None:
     with override("ja"):
         assert [word.code for word in WORDS if spoken in str(word.word)] != []
+
+
+def test_the_auditor_is_said_to_have_the_rights_of_the_role() -> None:
+    rights = {right for right, roles in permissions.PERMISSIONS.items() if "auditor" in roles}
+    assert rights == {"kvops.view", "audit.view_entry", "kvops.stop", "kvops.pin", "kvops.note"}
+    [said] = [str(word.meaning) for word in WORDS if word.code == "auditor"]
+    assert [word for word in ("every page", "no value", "stop", "pin", "note") if word not in said] == []
 
 
 @pytest.mark.django_db
