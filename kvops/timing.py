@@ -81,6 +81,8 @@ INVITED = 3 * 86400
 REAUTHENTICATE = 300
 REVEALED = 60
 """Seconds. After this time the page that reveals a masked value leaves it. Not scaled, because a person reads it."""
+SENT_TWICE = 30
+"""Seconds. The same press of the same person within this time is one press. Not scaled: a person presses."""
 SIGNIN_COUNTED = 300
 """Seconds for which a failed sign-in counts against its account."""
 SIGNIN_DELAY = 5.0 * SCALE

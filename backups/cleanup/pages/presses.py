@@ -1,8 +1,15 @@
 """One press for steps that follow each other. Each step stays a transaction of its own, with all of its conditions."""
 
+from datetime import timedelta
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
 from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.references import StageReferences
-from backups.models import CleanupRequest, CleanupStage
+from backups.cleanup.stages import CleanupRefused
+from backups.models import BackupShare, CleanupRequest, CleanupStage
+from kvops import timing
 from kvops.models import Person, Run
 
 WAITING = CleanupStage.State.WAITING
@@ -34,11 +41,27 @@ def waits_for_answers(stage: CleanupStage) -> bool:
 def submit(stage: CleanupStage, *, place: str, by: Person) -> None:
     """Record the place where the backup was shared, if one is given, then submit the stage. Raises CleanupRefused.
 
-    If the submit is refused, the place stays recorded: the backup was shared.
+    If the submit is refused, the place stays recorded: the backup was shared. A press that is sent twice is no refusal.
     """
-    if place:
-        sharing.state(stage, place=place, by=by)
-    cleanup_requests.submit(stage, by=by)
+    try:
+        if place:
+            sharing.state(stage, place=place, by=by)
+        cleanup_requests.submit(stage, by=by)
+    except CleanupRefused:
+        if not _was_just_submitted(stage, place=place, by=by):
+            raise
+
+
+def _was_just_submitted(stage: CleanupStage, *, place: str, by: Person) -> bool:
+    """Whether this person submitted the stage moments ago, with this place if one is given, and nobody decided yet."""
+    shared = BackupShare.objects.filter(generation=OuterRef("generation"), by=by, place=place.strip()[:500])
+    submitted = CleanupStage.objects.filter(
+        pk=stage.pk,
+        state=CleanupStage.State.SUBMITTED,
+        approval__requester=by,
+        approval__created_at__gte=Now() - timedelta(seconds=timing.SENT_TWICE),
+    )
+    return (submitted.filter(Exists(shared)) if place else submitted).exists()
 
 
 def accept(stage: CleanupStage, *, note: str, go_on: bool, by: Person) -> None:

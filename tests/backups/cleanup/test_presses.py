@@ -1,15 +1,20 @@
 """Presses that take several steps: each step keeps its conditions, and what was done before a refusal stays."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 
+from audit.models import Entry
 from backups.cleanup import sharing
 from backups.cleanup.pages import presses
 from backups.cleanup.stages import CleanupRefused
 from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.models import Run, Scan
+from kvops.models import ApprovalRequest, Run, Scan
 from tests import make, searched
+from tests.audit.make import triggers_off
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
@@ -94,6 +99,30 @@ def test_one_press_records_the_share_and_submits(
     operator.post(f"/cleanup/stages/{stage.pk}/submit", {"place": PLACE})
     stage.refresh_from_db()
     assert (stage.state, BackupShare.objects.get().place) == (State.SUBMITTED, PLACE)
+
+
+def test_a_press_that_is_sent_twice_is_no_refusal(
+    request_: CleanupRequest, people: make.People, operator: Client
+) -> None:
+    stage = unshared(request_, people)
+    for _press in range(2):
+        assert operator.post(f"/cleanup/stages/{stage.pk}/submit", {"place": PLACE}).status_code == 302
+    assert Entry.objects.filter(action="stage.submitted").count() == 1
+    assert not Entry.objects.filter(action="refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "later", "who"), [("elsewhere", 0, "operator"), (PLACE, 60, "operator"), (PLACE, 0, "operator2")]
+)
+def test_another_press_after_the_submit_is_refused_and_recorded(
+    request_: CleanupRequest, people: make.People, place: str, later: int, who: str
+) -> None:
+    stage = unshared(request_, people)
+    presses.submit(stage, place=PLACE, by=people.operator)
+    with triggers_off("kvops_approvalrequest"):
+        ApprovalRequest.objects.update(created_at=Now() - timedelta(seconds=later))
+    answer = signed_in(getattr(people, who)).post(f"/cleanup/stages/{stage.pk}/submit", {"place": place})
+    assert (answer.status_code, Entry.objects.filter(action="refused").count()) == (409, 1)
 
 
 def test_nothing_is_submitted_with_a_share_that_another_person_recorded(
