@@ -59,6 +59,13 @@ def bulk_pattern(restore: Restore) -> str:
 
 
 @register.filter
+def bulk_state(restore: Restore) -> str:
+    """The state for people: a bulk change that wrote is not done before somebody tried the application."""
+    tried = restore.bulk.accepted_at is not None or restore.left == restore.names
+    return restore.state if tried or restore.state != Restore.State.DONE else "to_accept"
+
+
+@register.filter
 def bulk_outcome(outcome: str) -> str | Promise:
     """The result for a key of a bulk change, in words."""
     kind = RestoreEntry.Outcome(outcome)

@@ -124,6 +124,11 @@ class Family(models.Model):
         return self.expiry.startswith(("ttl:", REGENERATE))
 
     @property
+    def lifetime(self) -> int | None:
+        """The seconds after which keys expire by the design; None if it gives no time."""
+        return int(self.expiry.removeprefix("ttl:")) if self.expiry.startswith("ttl:") else None
+
+    @property
     def mark(self) -> str:
         """The member of the metadata that marks a key for regeneration; empty if the design names none."""
         return mark_of(self.expiry)

@@ -7,12 +7,15 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from backups.changes.bulk.start import BulkWish
+from backups.changes.bulk.start import BulkWish, insist_writable
 from backups.models import BulkChange, Restore, RestoreEntry
 from backups.models.bulk_changes import LONGEST, SHORTEST
 from backups.restores.forms import LONGEST as REASON, RestoreNamesFilter, RestoreStartForm
+from backups.restores.moves import RestoreRefused
 from kvops.inventory.selection import HOUR
+from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, MomentField, NameField, PlaceField
+from kvops.wording import reason_of
 
 Operation = Restore.Operation
 Scope = BulkChange.Scope
@@ -67,9 +70,27 @@ class BulkChangeForm(forms.Form):
         if chosen["operation"] == Operation.MARK:
             if not chosen["value"]:
                 self.add_error("value", _("Give the value of the mark."))
-        elif (chosen["hours"] is None) == (chosen["until"] is None):
-            self.add_error("hours", _("Give the hours, or the time; not both."))
+        elif chosen["hours"] is not None and chosen["until"] is not None:
+            self.add_error("hours", _("Give the hours or the time, not both: empty one of them."))
+        elif chosen["hours"] is None and chosen["until"] is None:
+            self.add_error("hours", _("Give the hours or the time."))
+        elif chosen["until"] is not None:
+            self._insist_writable(chosen["until"])
         return chosen
+
+    def _insist_writable(self, until: datetime) -> None:
+        try:
+            insist_writable(None, int(until.timestamp()))
+        except RestoreRefused as refused:
+            self.add_error("until", reason_of(refused))
+
+    def suit(self, family: Family) -> None:
+        """Begin with the lifetime that the family is designed for. Without a mark in the design, offer none."""
+        if not self.is_bound:
+            self.initial["hours"] = _hours(family)
+        if not family.mark:
+            for name in ("operation", "value"):
+                self.fields[name].widget = forms.HiddenInput()
 
     def wish(self) -> BulkWish:
         """What each key gets, from the cleaned fields."""
@@ -79,6 +100,12 @@ class BulkChangeForm(forms.Form):
             return BulkWish(operation, value=chosen["value"])
         lifetime = None if hours is None else hours * HOUR
         return BulkWish(operation, lifetime, int(until.timestamp()) if isinstance(until, datetime) else None)
+
+
+def _hours(family: Family) -> int | None:
+    """The hours of the family's expiry design, if a bulk change can give them; else None."""
+    seconds = family.lifetime
+    return seconds // HOUR if seconds is not None and SHORTEST <= seconds <= LONGEST else None
 
 
 class SubmitBulkForm(forms.Form):

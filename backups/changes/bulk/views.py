@@ -77,6 +77,7 @@ def new(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         except RestoreRefused as refused:
             context["why_not"] = reason_of(refused)
         else:
+            form.suit(family)
             keys = bulk_start.chosen_keys(namespace, family, prefix, scope)
             names = list(keys.order_by("name").values_list("name", flat=True)[:SHOWN])
             context |= {"family": family, "count": keys.count(), "names": names}

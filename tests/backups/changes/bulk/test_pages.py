@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db.models.functions import Now
 
+from audit.models import Entry
 from backups.changes.bulk import requests as bulk_requests
 from backups.models import BulkChange, Restore
 from kvops import timing
@@ -86,7 +87,8 @@ def test_a_time_is_asked_for_on_the_page(ready: make.Estate, people: make.People
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"operation": "expiration"}, "Give the hours, or the time; not both."),
+        ({"operation": "expiration"}, "Give the hours or the time."),
+        ({"operation": "expiration", "until": "2001-01-01T00:00"}, "at least one hour and at most 366 days ahead"),
         ({"operation": "expiration", "hours": "24", "until": "2030-01-01T00:00"}, "not both"),
         ({"operation": "expiration", "hours": "0"}, "greater than or equal to 1"),
         ({"operation": "mark"}, "Give the value of the mark."),
@@ -99,6 +101,28 @@ def test_a_wish_that_cannot_be_is_shown_again(
     answer = signed_in(people.operator).post(NEW, {"prefix": PREFIX, "scope": "", **more})
     assert (answer.status_code, sentence in answer.content.decode()) == (422, True)
     assert not BulkChange.objects.exists()
+
+
+def test_a_mistake_in_a_form_is_no_refused_attempt(ready: make.Estate, people: make.People) -> None:
+    form = {"prefix": PREFIX, "scope": "", "operation": "expiration", "until": "2001-01-01T00:00"}
+    page = signed_in(people.operator).post(NEW, form)
+    assert list(page.context["form"].errors) == ["until"]
+    assert not Entry.objects.filter(action="refused").exists()
+
+
+def test_the_form_begins_with_the_design_of_the_family(ready: make.Estate, people: make.People) -> None:
+    make.change_families(PREFIX, expiry="ttl:2592000")
+    forms = [signed_in(people.operator).get(NEW, {"prefix": one}).context["form"] for one in (PREFIX, MARKED)]
+    assert [form["hours"].value() for form in forms] == [720, None]
+    assert [form["value"].is_hidden for form in forms] == [True, False]
+
+
+def test_it_is_done_when_the_application_was_tried(ready: make.Estate, people: make.People) -> None:
+    browser, restore = signed_in(people.operator), bulk_helpers.done(ready.qa, people)
+    for address in ("/changes/bulk/", f"/changes/bulk/{restore.pk}/"):
+        assert "Written, to be tried" in browser.get(address).content.decode()
+    browser.post(f"/changes/bulk/{restore.pk}/accept", {"note": "pages load"})
+    assert "Written, to be tried" not in browser.get(f"/changes/bulk/{restore.pk}/").content.decode()
 
 
 def test_the_whole_way_on_the_pages(ready: make.Estate, people: make.People) -> None:
