@@ -173,8 +173,10 @@ def _page(
     key = (
         f"{reverse('key', args=[change.environment.slug, change.namespace.binding])}?{urlencode({'name': change.name})}"
     )
+    unprepared = _why_unprepared(change)
     context = {
         "change": change,
+        "shown_state": "ready" if change.state == State.DRAFT and not unprepared else change.shown_state,
         "environment": change.environment,
         "run": _shown_run(change),
         "form": form or _form(change),
@@ -184,7 +186,7 @@ def _page(
         "address": reverse("backups:change", args=[change.pk]),
         "key_address": key,
         "why_not": _why_not(change, person),
-        "why_not_ready": _why_not_ready(change, person),
+        "why_not_ready": _why_not_asker(change, person) or unprepared,
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_reveal": bool(change.object_sha256) and change.is_open and shown.may_reveal(change, person),
@@ -207,10 +209,20 @@ def _form(change: KeyChange) -> forms.Form | None:
     return None
 
 
-def _why_not_ready(change: KeyChange, person: Person) -> str:
-    """The reason why this person cannot submit a draft now; empty if they can."""
+def _why_not_asker(change: KeyChange, person: Person) -> str:
+    """The reason why this person cannot submit the draft; empty if they can."""
     try:
         change_requests.insist_asker(change, person)
+    except ChangeRefused as refused:
+        return str(refused)
+    return ""
+
+
+def _why_unprepared(change: KeyChange) -> str:
+    """The reason why nobody can submit the draft now; empty if it is prepared, or no draft any more."""
+    if change.state != State.DRAFT:
+        return ""
+    try:
         change_requests.insist_prepared(change)
     except ChangeRefused as refused:
         return str(refused)

@@ -163,12 +163,16 @@ class KeyChange(models.Model):
 
     @property
     def shown_state(self) -> str:
-        """The state as pages show it: a change whose request was rejected, withdrawn or expired was not given up."""
+        """The state for people: a written change is not done before somebody tried the application.
+
+        A change whose request was rejected, withdrawn or expired was not given up.
+        """
         asked = ApprovalRequest.State
         decided = {asked.REJECTED, asked.WITHDRAWN, asked.EXPIRED}
         if self.state == self.State.ENDED and self.approval is not None and self.approval.state in decided:
             return self.approval.state
-        return self.state
+        tried = self.accepted_at is not None or self.outcome != self.Outcome.WRITTEN
+        return self.state if tried else "to_accept"
 
     @property
     def subject(self) -> str:

@@ -383,6 +383,21 @@ def test_a_new_key_is_proposed_from_its_editor(mail: make.Estate, people: make.P
     assert (newest().name, newest().new_key) == ("mail:new", True)
 
 
+def test_a_prepared_draft_asks_first_for_the_reason_of_the_change(mail: make.Estate, people: make.People) -> None:
+    change = change_helpers.proposed(mail.qa, people)
+    page = signed_in(people.operator).get(f"/changes/{change.pk}/").content.decode()
+    assert "Ready to submit" in page.partition("</h1>")[0]
+    assert 0 < page.index(f"/changes/{change.pk}/submit") < page.index("Reason for revealing the value")
+
+
+def test_a_change_is_done_when_the_application_was_tried(mail: make.Estate, people: make.People) -> None:
+    browser, change = signed_in(people.operator), change_helpers.done(mail.qa, people)
+    for address in ("/changes/", f"/changes/{change.pk}/"):
+        assert "Written, to be tried" in browser.get(address).content.decode()
+    browser.post(f"/changes/{change.pk}/accept", {"note": "mail is sent"})
+    assert "Written, to be tried" not in browser.get(f"/changes/{change.pk}/").content.decode()
+
+
 def test_the_list_is_filtered(mail: make.Estate, people: make.People) -> None:
     change_helpers.proposed(mail.qa, people)
     browser = signed_in(people.auditor)
