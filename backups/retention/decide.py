@@ -34,7 +34,7 @@ class State(TextChoices):
     DUE = "due", _("can be deleted")
     WAITING = "waiting", _("kept until its date")
     HELD = "held", _("held")
-    NEWEST = "newest", _("kept: nothing newer")
+    NEWEST = "newest", _("kept: nothing replaces it")
     NO_RULE = "no_rule", _("kept: without a rule")
     WRITING = "writing", _("being written")
     INVESTIGATION = "investigation", _("kept for an investigation")
@@ -91,6 +91,11 @@ class BackupFacts:
         """The end of R2's lock, before which R2 refuses a deletion; empty if no end is known."""
         return [self.locked.until.astimezone(UTC)] if self.locked.until else []
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the backup holds what a listing of KV found, so that no backup of given names replaces it."""
+        return self.purpose == Purpose.ROUTINE
+
     def after(self, span: timedelta) -> datetime:
         """The moment `span` after the backup was finished, in UTC, so that each day has 24 hours."""
         if self.finished_at is None:
@@ -141,6 +146,8 @@ class RetentionVerdict:
             longest = max(self.rules, key=lambda rule: rule.days)
             sentence = _("Backups of %(family)s are kept for %(days)s days.")
             return [Hold(say(sentence, family=longest, days=longest.days))]
+        if self.state == State.NEWEST and self.backup.is_listed:
+            return [Hold(say(_NOT_LISTED_AGAIN))]
         return [Hold(say(_REASONS[self.state]))]
 
 
@@ -148,8 +155,12 @@ _REASONS = {
     State.WRITING: _("The backup is still being written."),
     State.NO_RULE: _("No family of the policy covers it, so no rule sets its deletion date."),
     State.INVESTIGATION: _("The backup is deleted when its investigation is closed, at its end at the latest."),
-    State.NEWEST: _("No newer verified backup replaces it."),
+    State.NEWEST: _("No newer verified backup holds everything in it."),
 }
+_NOT_LISTED_AGAIN = _(
+    "No newer verified backup lists its whole prefix again. A backup of a fixed list of names, such as that of a "
+    "clean-up, replaces none that was listed."
+)
 
 
 class Successors:

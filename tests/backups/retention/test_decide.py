@@ -93,6 +93,14 @@ def test_what_d1_holds_stands_in_for_nothing_of_kv(estate: make.Estate) -> None:
     assert (state(of_kv), state(of_d1)) == (State.NEWEST, State.DUE)
 
 
+def test_the_reason_says_why_a_newer_backup_of_given_names_replaces_nothing(estate: make.Estate) -> None:
+    listed = backup_of_age(estate.qa, 400)
+    given = backup_of_age(estate.qa, 1, purpose="cleanup", patterns=["master:*"])
+    [of_listed], [of_given] = kept(listed).verdict.reasons, kept(given).verdict.reasons
+    assert "replaces none that was listed" in of_listed.text
+    assert of_given.text == "No newer verified backup holds everything in it."
+
+
 def test_backups_that_cover_it_together_stand_in_for_it(estate: make.Estate) -> None:
     make.family("other:", Category.LEGACY)
     both = backup_of_age(estate.qa, 400, prefixes=["master:", "other:"])
