@@ -173,6 +173,7 @@ def test_the_report_says_from_when_until_when_and_how_often_verified(
     page = auditor.get(f"{AT}report/", {"family": "SETTINGS/master:*"}).content.decode()
     assert "2 times" in page
     assert "still stored" in page
+    assert "A rule, a pin or a lock may keep a backup longer" in page
 
 
 def test_an_auditor_finds_who_deleted_a_backup_and_why_within_three_clicks(
