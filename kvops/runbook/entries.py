@@ -180,7 +180,7 @@ class RunbookEntry:
     def tree(self) -> SubjectTree:
         """Everything that belongs to the operation. A read and a stated operation stand alone."""
         if self.kind == EntryKind.READ:
-            return SubjectTree([], [], more=False)
+            return SubjectTree([], more=False)
         return subject_tree.under(self.begun.subject)
 
     def timeline(self) -> tuple[list[Entry], bool]:

@@ -6,6 +6,7 @@ The audit log asks it by the setting `AUDIT_SUBJECTS`, because it imports nothin
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.apps import apps
@@ -55,8 +56,15 @@ class SubjectTree:
     """Subjects as the audit log spells them, and the number of each kind by its title. If `more`, it was cut."""
 
     subjects: list[str]
-    counts: list[tuple[str | Promise, int]]
     more: bool
+
+    @cached_property
+    def counts(self) -> list[tuple[str | Promise, int]]:
+        """The title of each kind and its number; none for a single subject that is not there."""
+        if len(self.subjects) == 1 and not _is_there(self.subjects[0]):
+            return []
+        kinds = Counter(subject.partition(":")[0] for subject in self.subjects)
+        return [(KINDS[kind].title, number) for kind, number in kinds.items()]
 
 
 def address(subject: str) -> str:
@@ -88,7 +96,7 @@ def environments() -> dict[str, str]:
 
 def under(subject: str) -> SubjectTree:
     """The subject and everything under it, however deep."""
-    return _tree([subject]) if _row(subject) else SubjectTree([subject], [], more=False)
+    return _tree([subject]) if _row(subject) else SubjectTree([subject], more=False)
 
 
 def above(subjects: Iterable[str]) -> list[str]:
@@ -143,6 +151,11 @@ def _row(subject: str) -> tuple[str, int] | None:
     return kind, int(key)
 
 
+def _is_there(subject: str) -> bool:
+    row = _row(subject)
+    return row is not None and bool(KINDS[row[0]].model) and _rows(row[0]).filter(pk=row[1]).exists()
+
+
 def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
     keys: dict[str, set[int]] = {}
     for kind, key in filter(None, map(_row, subjects)):
@@ -153,9 +166,7 @@ def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
 def _tree(roots: Iterable[str]) -> SubjectTree:
     """The roots and what lies under them, until nothing is new or the tree is full."""
     found = _walked(roots, _children)
-    kinds = [subject.partition(":")[0] for subject in found[:MOST]]
-    counts: list[tuple[str | Promise, int]] = [(KINDS[kind].title, number) for kind, number in Counter(kinds).items()]
-    return SubjectTree(found[:MOST], counts, more=len(found) > MOST)
+    return SubjectTree(found[:MOST], more=len(found) > MOST)
 
 
 def _walked(subjects: Iterable[str], step: Callable[[], Iterable[QuerySet[Model]]]) -> list[str]:

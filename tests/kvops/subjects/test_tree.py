@@ -37,6 +37,14 @@ def test_every_lookup_of_a_kind_is_a_query_of_its_rows() -> None:
         assert subject_tree.titles([f"{kind}:1"]) == {}
 
 
+def test_a_subject_that_is_not_there_counts_nothing(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people))
+    assert [number for _title, number in subject_tree.under(f"stage:{stage.pk}").counts] == [1]
+    for missing in ("stage:999999", "object:1"):
+        assert subject_tree.under(missing).counts == []
+
+
 def test_every_subject_that_can_have_a_page_has_one() -> None:
     # A recovery stands on the page of all people.
     assert {kind for kind in KINDS if not subject_tree.address(f"{kind}:1")} == {"recovery"}
