@@ -81,6 +81,9 @@ class FilterForm(forms.Form):
     subject = forms.CharField(
         label=_("Subject"),
         required=False,
+        help_text=_(
+            "A kind and a number with a colon between them, as entries have them. “Contains” finds other words."
+        ),
         widget=forms.TextInput(attrs={"placeholder": "stage:12"}),
     )
     tree = forms.BooleanField(label=_("With everything under the subject"), required=False)
@@ -116,6 +119,13 @@ class FilterForm(forms.Form):
         now = [one for one in self.names if one in environments]
         shown = [(one, self.names.get(one, one)) for one in (*now, *former)]
         environment.choices = [("", _("All environments")), *shown]
+
+    def clean(self) -> dict[str, Any]:
+        """A period ends after it begins."""
+        chosen = self.cleaned_data
+        if chosen.get("since") and chosen.get("until") and chosen["since"] > chosen["until"]:
+            self.add_error("until", _("The period ends before it begins."))
+        return chosen
 
     def entries(self) -> EntryQuerySet:
         """The entries that match the filters, newest first. If a filter is invalid, no entries."""

@@ -137,6 +137,18 @@ def test_a_filter_that_cannot_be_read_is_said_and_shows_nothing(reader: Client) 
     assert b"Enter a valid date" in response.content
 
 
+def test_a_period_that_ends_before_it_begins_is_said(reader: Client) -> None:
+    write()
+    said = reader.get("/audit/?since=2026-01-02&until=2026-01-01").content.decode()
+    assert ("The period ends before it begins." in said, "A filter cannot be read" in said) == (True, True)
+
+
+def test_the_filter_of_a_subject_says_what_a_subject_is(reader: Client) -> None:
+    assert (
+        "A kind and a number with a colon between them, as entries have them." in reader.get("/audit/").content.decode()
+    )
+
+
 @pytest.mark.parametrize("query", ["?actor=nobody", "?environment=moon", "?text=a", "?text=%00abc"])
 def test_a_filter_that_names_nothing_is_said(reader: Client, query: str) -> None:
     write()
