@@ -394,6 +394,8 @@ def test_a_change_is_done_when_the_application_was_tried(mail: make.Estate, peop
     browser, change = signed_in(people.operator), change_helpers.done(mail.qa, people)
     for address in ("/changes/", f"/changes/{change.pk}/"):
         assert "Written, to be tried" in browser.get(address).content.decode()
+    page = browser.get(f"/changes/{change.pk}/").content.decode()
+    assert "If it does not work, record nothing here and undo the change." in page
     browser.post(f"/changes/{change.pk}/accept", {"note": "mail is sent"})
     assert "Written, to be tried" not in browser.get(f"/changes/{change.pk}/").content.decode()
 
