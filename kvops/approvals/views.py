@@ -131,7 +131,9 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
     )
     with refusals_shown(request, _on(approval), also=(CloudflareError,)):
         import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=person_of(request))
-        messages.success(request, _("The change is in force."))
+        released = approval.kind == ApprovalRequest.Kind.RELEASE_STOP
+        done = _("The stop is released. An operator lets each run go on.") if released else _("The change is in force.")
+        messages.success(request, done)
     return redirect("approval", pk)
 
 

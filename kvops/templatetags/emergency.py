@@ -21,7 +21,7 @@ def emergency_banner(context: Context) -> dict[str, object]:
     environment = context.get("environment")
     here = environment if isinstance(environment, Environment) else None
     stops = [stop for stop in context["stops_in_force"] if here is None or stop.environment == here]
-    return {"stops": [(stop, release_of(stop)) for stop in stops]}
+    return {"stops": [(stop, release_of(stop)) for stop in stops], "approval": context.get("approval")}
 
 
 @register.inclusion_tag("includes/emergency_button.html", takes_context=True)

@@ -12,7 +12,7 @@ from kvops.approvals import emergency_release, gate as approval_gate
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
 from kvops.runs import emergency, outcomes
 from tests import make
-from tests.signing import signed_in
+from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -161,6 +161,18 @@ def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: Emergency
     assert asked.title in operator.get("/").content.decode()
     operator.post(reverse("approval-apply", args=[asked.pk]))
     assert emergency.stop_in_force(stop.environment) is None
+
+
+def test_the_page_of_the_release_says_what_is_left_to_do(stop: EmergencyStop, people: make.People) -> None:
+    asked = emergency_release.ask(stop.environment, by=people.operator, reason="All well")
+    address, link = reverse("approval", args=[asked.pk]), "See the release request"
+    reviewer, operator = signed_in(people.reviewer), signed_in(people.operator)
+    assert [link in reviewer.get(one).content.decode() for one in ("/", address)] == [True, False]
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert "The stop is still on. An operator releases it on this page" in reviewer.get(address).content.decode()
+    assert said(operator.post(f"{address}apply", follow=True)) == [
+        "The stop is released. An operator lets each run go on."
+    ]
 
 
 def test_a_refused_press_and_a_refused_release_are_said_and_recorded(stop: EmergencyStop, people: make.People) -> None:
