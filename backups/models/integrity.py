@@ -44,7 +44,7 @@ class Check(models.Model):
         """The kind of source that is compared with D1."""
 
         KV = "kv", _("Backup of KV against D1")
-        LIVE = "live", _("KV as it is now against D1")
+        LIVE = "live", _("KV itself against D1")
         ROWS = "rows", _("Backup of rows against D1")
         FILE = "file", _("File against D1")
 

@@ -70,6 +70,17 @@ def test_what_changed_in_kv_since_the_backup_is_found(masters: make.Estate) -> N
     ]
 
 
+def test_a_failed_check_of_kv_itself_speaks_of_no_backup_that_it_compared(
+    masters: make.Estate, operator: Client
+) -> None:
+    masters.put(masters.qa, "master:shop:1", master("shop", "1", "changed").data)
+    page = operator.get(f"/integrity/{started(masters).pk}/").content.decode()
+    assert "KV itself against D1" in page
+    for untrue in ("KV as it is now", "from the backup. Look through it"):
+        assert untrue not in page
+    assert page.count("Nobody looks into these differences") == 1
+
+
 def test_it_only_reads(masters: make.Estate) -> None:
     before = len(masters.cloudflare.journal)
     started(masters)
