@@ -51,7 +51,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "run": run,
         "environment": run.environment,
         "subject_url": _subject_url(run),
-        "budget": SharedBudget.of(run.environment).left() if run.environment else None,
+        "budget": SharedBudget.of(run.environment).left() if run.environment and run.is_open else None,
         "steps": Entry.objects.about([f"run:{pk}"])[:STEPS],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
@@ -89,7 +89,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    related = ("environment", "started_by", "approval", "firing__schedule__environment")
+    related = ("environment", "started_by", "approval__approver", "firing__schedule__environment")
     return get_object_or_404(Run.objects.select_related(*related).annotate(backup=F("generation")), pk=pk)
 
 

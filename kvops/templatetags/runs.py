@@ -7,6 +7,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from kvops.models import Run
+from kvops.subjects.kinds import KINDS
 from kvops.templatetags.states import RESULTS
 from kvops.wording import labelled
 
@@ -30,6 +31,13 @@ def due_at(run: Run) -> datetime | None:
 def run_look(run: Run) -> str:
     """The state as a page names it. A run that waits for its late check is due; it does not run for a day."""
     return "run_due" if due_at(run) else run.state
+
+
+@register.filter
+def subject_in_words(subject: str) -> str:
+    """A subject such as `stage:2` with its kind in words; one of another kind as it is stored."""
+    kind, _colon, key = subject.partition(":")
+    return f"{KINDS[kind].title} {key}" if kind in KINDS and key.isdigit() else subject
 
 
 @register.filter

@@ -15,6 +15,7 @@ from kvops.models import Run
 from kvops.runs import driver as run_driver
 from kvops.templatetags.runs import lasted
 from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -238,6 +239,16 @@ def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, peo
     page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
     assert "900 of 960" in page
     assert re.search(r"KVOps waits 1(?:20|1\d) s\.", page)  # it counts down
+    put(run, "succeeded")
+    assert "Requests left" not in signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+
+
+def test_a_run_names_its_target_and_who_approved_it(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
+    page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    assert re.search(rf'href="/cleanup/stages/{run.subject.partition(":")[2]}/">Stage \d+</a>', page)
+    assert re.search(r"Reviewer</span> ·\s+<a href=\"/approvals/", page)
 
 
 def test_a_run_shows_its_last_steps(people: make.People) -> None:
