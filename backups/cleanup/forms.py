@@ -1,6 +1,6 @@
 """The forms along a clean-up: the request, the statements, the confirmations; and the filters of the lists."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -8,9 +8,9 @@ from django.core.validators import URLValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from backups.cleanup.pages.answers import ExplainedAnswers
 from backups.cleanup.references import StageHit
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
@@ -191,36 +191,15 @@ class ArrangeForm(forms.Form):
         return chosen
 
 
-class _Explained(forms.RadioSelect):
-    """Radio buttons with a sentence beside each choice: when it is right, and what follows from it."""
-
-    sentences: Mapping[str, str | Promise] = {
-        ReferenceAnswer.Kind.UNRELATED: _(
-            "Right if this code never uses these keys: the answer counts in every environment until the code changes, "
-            "and nothing is left to do."
-        ),
-        ReferenceAnswer.Kind.FALLS_BACK: _(
-            "Right if this code works without these keys, such as by reading D1 or making the value again: the answer "
-            "counts in every environment until the code changes, and you test it before you accept the stage."
-        ),
-        ReferenceAnswer.Kind.FOLLOW_UP: _(
-            "Right if this code must change: it is a to-do of its owner until a later search no longer finds the place."
-        ),
-    }
-
-    def create_option(self, name: str, value: Any, *more: Any, **named: Any) -> dict[str, Any]:
-        """The option with its sentence."""
-        option = super().create_option(name, value, *more, **named)
-        return {**option, "sentence": self.sentences.get(str(value), "")}
-
-
 class AnswerForm(forms.Form):
     """A person's answer to one or several code references."""
 
     hits = forms.TypedMultipleChoiceField(
-        coerce=int, error_messages={"required": _("Choose at least one code reference.")}
+        label=_("Code references"),
+        coerce=int,
+        error_messages={"required": _("Choose at least one code reference.")},
     )
-    kind = forms.ChoiceField(label=_("Answer"), choices=ReferenceAnswer.Kind, widget=_Explained)
+    kind = forms.ChoiceField(label=_("Answer"), choices=ReferenceAnswer.Kind, widget=ExplainedAnswers)
     reason = _Prose(_("Reason for the answer"), _("The reviewer reads this."))
     follow_up = forms.ChoiceField(
         label=_("Change to make"), required=False, choices=[("", "–"), *ReferenceAnswer.FollowUp.choices]

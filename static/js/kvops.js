@@ -36,6 +36,11 @@ document.addEventListener("input", (event) => {
   if (input.dataset.unticks && input.value) input.form.elements[input.dataset.unticks].checked = false;
 });
 
+document.addEventListener("change", (event) => {
+  const folded = document.getElementById(event.target.dataset.unfolds);
+  if (folded) folded.open = true;
+});
+
 // What a run comes to is announced, and the focus stays where it was, also when the page is loaded again.
 const LEFT = "kvops-left";
 const words = (part) => (part ? part.textContent.replace(/\s+/g, " ").trim() : "");

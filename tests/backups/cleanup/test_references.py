@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,6 +240,19 @@ def test_one_press_answers_all_places_without_an_answer_that_the_page_shows(
     kinds = {one.hit_id: one.kind for one in ReferenceAnswer.objects.all()}
     assert kinds == {first: "unrelated", second: REASON["kind"]}
     assert "Record it for all" not in operator.get(address).content.decode()
+
+
+def test_a_follow_up_unfolds_its_fields_and_a_mistake_leads_to_the_places(
+    stage: CleanupStage, operator: Client
+) -> None:
+    address = f"/cleanup/stages/{stage.pk}/references/"
+    page = operator.get(address).content.decode()
+    assert re.findall(r'value="(\w+)"[^>]* data-unfolds="follow-up"', page) == ["follow_up"]
+    assert "dataset.unfolds" in Path("static/js/kvops.js").read_text("utf-8")
+    wrong = operator.post(f"{address}answer", {"kind": "follow_up", "reason": "x"}).content.decode()
+    assert '<details class="mb-3" id="follow-up" open>' in wrong
+    assert '<a href="#id_hits">Code references</a>' in wrong
+    assert 'id="id_hits"' in wrong
 
 
 def test_a_wrong_answer_stays_typed_with_its_errors(stage: CleanupStage, operator: Client) -> None:
