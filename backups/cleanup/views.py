@@ -27,10 +27,12 @@ from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.qa import InForce
 from backups.models import CleanupRequest
+from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import streamed
 from kvops.web.paging import page_of
+from kvops.wording import storable
 
 PAGE = 25
 STEPS: dict[str, Step[CleanupRequest]] = {
@@ -71,14 +73,21 @@ def new(request: HttpRequest) -> HttpResponse:
     """Ask for a clean-up."""
     form = AskForm(request.POST) if request.method == "POST" else AskForm(asked=request.GET)
     if request.method != "POST":
-        return render(request, "cleanup/new.html", {"form": form})
+        return _new_page(request, form)
     if form.is_valid():
         chosen = {name: form.cleaned_data[name] for name in ("binding", "prefix", "exact", "only", "reason")}
         with refusals_shown(request, On(None, f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}"), form=form):
             made = cleanup_requests.request(**chosen, by=person_of(request))
             messages.success(request, _("The clean-up is requested."))
             return _begun(request, made) if "begin" in request.POST else redirect("backups:cleanup", made.pk)
-    return render(request, "cleanup/new.html", {"form": form}, status=422)
+    return _new_page(request, form, status=422)
+
+
+def _new_page(request: HttpRequest, form: AskForm, status: int = 200) -> HttpResponse:
+    """The page that asks for a clean-up, with the environments that have the binding, if one is chosen."""
+    binding = storable(form["binding"].value() or "")
+    places = Environment.objects.filter(namespaces__binding=binding).order_by("order")
+    return render(request, "cleanup/new.html", {"form": form, "places": places}, status=status)
 
 
 def _begun(request: HttpRequest, made: CleanupRequest) -> HttpResponse:

@@ -133,6 +133,23 @@ def test_families_are_offered_with_their_keys(operator: Client, request_: Cleanu
     assert "system-root – settings – QA 0 · Production 0" in page
 
 
+def test_the_request_says_which_environments_it_covers(operator: Client, estate: make.Estate) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    page = operator.get("/cleanup/new/?binding=SETTINGS&prefix=master:").content.decode()
+    covered = page.partition("One request covers these environments, one after the other:")[2].partition("</p>")[0]
+    assert 0 < covered.index("QA") < covered.index("Production")
+    assert "One request covers" not in operator.get("/cleanup/new/").content.decode()
+
+
+def test_a_deletion_that_is_proven_says_what_to_do_if_the_application_fails(
+    operator: Client, people: make.People, request_: CleanupRequest
+) -> None:
+    cleanup_helpers.confirmed(request_, people)
+    page = operator.get(f"/cleanup/{request_.pk}/").content.decode()
+    assert "If it does not work, record nothing here and restore the deleted keys." in page
+    assert "Without this record the next environment cannot be prepared." in page
+
+
 def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Estate) -> None:
     form = operator.get("/cleanup/new/?binding=SETTINGS&prefix=master:a:").context["form"]
     assert form.initial == {
