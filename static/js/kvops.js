@@ -68,9 +68,17 @@ function remember(element, y) {
   sessionStorage.setItem(LEFT, JSON.stringify({ path: location.pathname, hash: location.hash, place: placeOf(element), y }));
 }
 
-// A form that leads back to its page leaves the reader where they were.
+// A form that leads back to its page leaves the reader where they were. A button that is pressed twice sends once.
+let sent = {};
 document.addEventListener("submit", (event) => {
-  if (event.target.method === "post") remember(event.submitter || document.activeElement, scrollY);
+  if (event.target.method !== "post") return;
+  const button = event.submitter || document.activeElement;
+  if (button === sent.button && Date.now() - sent.at < 5000) {
+    event.preventDefault();
+    return;
+  }
+  sent = { button, at: Date.now() };
+  remember(button, scrollY);
 });
 
 // A pressed button shows that its answer is under way. It can be pressed again, as without a script.

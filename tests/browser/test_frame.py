@@ -119,3 +119,13 @@ def test_the_menu_of_a_phone_opens_without_a_script(sign_in: SignIn) -> None:
     page.get_by_role("button", name="Menu").click()
     page.locator("#nav").get_by_role("link", name="Storage").click()
     page.wait_for_url("**/storage/")
+
+
+def test_a_button_that_is_pressed_twice_sends_once(sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Dark").dblclick()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    assert len(sent) == 1
