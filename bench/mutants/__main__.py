@@ -58,7 +58,9 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.restores.safety_backup": (),
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),
-        "backups.cleanup.qa": ("Turn.proven", "Turn._reappeared", "Turn._of_scope", "Turn.earlier", "Turn.missing"),
+        "backups.cleanup.qa": (
+            "Turn.proven", "Turn._reappeared", "Turn._accepted", "_counts", "Turn._of_scope", "Turn.earlier", "Turn.missing",
+        ),
         "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
