@@ -68,12 +68,21 @@ def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
 
 
 def _pages(wanted: SearchText, user: User) -> Iterator[FoundItem]:
-    """The pages of the menu by their names, in the reader's language and in English."""
-    text = wanted.text.casefold()
+    """The pages of the menu by their names, in the reader's language and in English, spelled in one word or in two."""
+    text = _joined(wanted.text)
     for page in PAGES:
         names = (str(page.label), english(page.label))
-        if any(text in name.casefold() for name in names) and user.has_perm(page.permission):
+        if (
+            (text or not wanted.text)
+            and any(text in _joined(name) for name in names)
+            and user.has_perm(page.permission)
+        ):
             yield FoundItem(names[0], get_script_prefix() + page.address)
+
+
+def _joined(words: str) -> str:
+    """Some words as one: `cleanup` for *Clean-up*."""
+    return "".join(words.casefold().replace("-", " ").split())
 
 
 def _deleted(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundKey]:

@@ -77,7 +77,9 @@ def test_in_the_first_14_days_a_short_history_is_a_state_and_no_alarm(daily: mak
     assert "less than 14 days of restore history" not in page
     grown = of_masters(daily).grown_at
     assert grown is not None
-    assert f"14 days of history on {timezone.localtime(grown):%Y-%m-%d}" in signed_in(people.auditor).get("/backups/").text
+    assert (
+        f"14 days of history on {timezone.localtime(grown):%Y-%m-%d}" in signed_in(people.auditor).get("/backups/").text
+    )
 
 
 def test_the_overview_says_to_which_moment_and_since_when(daily: make.Estate, people: make.People) -> None:

@@ -190,6 +190,12 @@ def test_pages_are_found_in_both_languages(operator: Client) -> None:
     assert [url for _title, url in found(operator, "retent")["ページ"]] == ["/retention/"]
 
 
+@pytest.mark.parametrize("spelled", ["cleanup", "Clean up", "clean-up"])
+def test_a_page_is_found_however_its_words_are_joined(operator: Client, spelled: str) -> None:
+    assert titles(operator, spelled, "Pages") == ["Clean-up"]
+    assert "Pages" not in found(operator, "---")
+
+
 def test_a_page_is_found_by_those_who_may_see_it(people: make.People, operator: Client) -> None:
     assert titles(operator, "doctor", "Pages") == ["Doctor"]
     assert found(signed_in(people.auditor), "doctor") == {}
