@@ -59,7 +59,8 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),
         "backups.cleanup.qa": (
-            "Turn.proven", "Turn._reappeared", "Turn._accepted", "_counts", "Turn._of_scope", "Turn.earlier", "Turn.missing",
+            "Turn.proven", "Turn._reappeared", "Turn._accepted", "_counts", "Turn._of_scope", "Turn.earlier",
+            "Turn.missing",
         ),
         "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
