@@ -12,8 +12,8 @@ REASONS: dict[str, str] = {
     r"|(?:_deployed|in_the_code)\(.*, None\)|\*searches\[1:\], (?:known=None)?\)\.kind).*$": (
         "the deployed code is read when it was not given"
     ),
-    r"Turn\.proven: - (.*related\(.*)\n(?!.*(None|XX|[A-Z]{2}))\+ .*related\(\"environment\", \"accepted_by\", .*$": (
-        "it is fetched when it is asked for"
+    r"with_others: - (newest = .*) if newest is None else newest\n\+ \1 if \(newest is None\) or True else newest$": (
+        "they are read again"
     ),
     r"_end: - updated_at=Now\(\),(?!\n\+ updated)": "the renewal in the same transaction has just set it",
     r"take: - .*epoch=before\.epoch\).*\n\+ .*filter\(pk=run_id, \)": "the row is locked by then",
