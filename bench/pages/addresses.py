@@ -12,9 +12,6 @@ from kvops.models import ApprovalRequest, Family, Key, Namespace, Run, Scan
 KEYS = "/keys/production/SETTINGS/"
 KEY = "clinic:id:00000000"
 
-COUNTED_OF_A_YEAR = ("runs of a year", "storage of a year")
-"""The pages with a chart that counts every row of its year."""
-
 
 def of_pages() -> dict[str, str]:
     """Each page by its name."""

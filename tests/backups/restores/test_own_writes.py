@@ -84,7 +84,7 @@ def test_a_restore_of_deleted_keys_says_before_which_certificate_it_makes_invali
     request = restore_requests.submit(restore, reason="needed", by=people.operator)
     for address in (f"/restores/{restore.pk}/", f"/approvals/{request.pk}/"):
         page = signed_in(people.reviewer).get(address).text
-        assert "the certificate of its clean-up is not valid any more" in page
+        assert "the certificate of its clean-up is no longer valid" in page
         assert f'href="/cleanup/stages/{emptied.pk}/"' in page
 
 

@@ -47,7 +47,7 @@ def test_the_page_says_what_cloudflare_tells_and_who_shares_a_budget(operator: C
     SharedBudget("shared").observed(remaining=431, wait=0.0)
     text = page(operator)
     assert "Cloudflare says: 431 left to the user, other tools included." in text
-    assert "shared with Production" in text
+    assert "also used by Production" in text
 
 
 def test_without_environments_the_page_shows_a_file_to_begin_with(operator: Client) -> None:
