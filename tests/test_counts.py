@@ -69,6 +69,7 @@ NEVER_ONE = {
         "%(shown)s of %(total)s answers",
         "%(n)s deployments, SHA-256",
         "More than %(shown)s keys match",
+        "Restore %(pk)s wrote %(written)s keys, also of the %(deleted)s deleted ones",
         "More than %(shown)s backups can be deleted",
         "The rule takes at least %(n)s keys, more than its cap",
     ),

@@ -77,7 +77,9 @@ def going(entries: str = "", deleted: int | None = None) -> After:
     return After("used", "deleting", entries, deleted)
 
 
-INTENDED, ENDED, ASKED = "chunk.intended 0", "run.stopped 0", "run.stop_requested 1"
+INTENDED, ASKED = "chunk.intended 0", "run.stop_requested 1"
+ENDED, ENDED_BY_ITSELF = "run.stopped 1", "run.stopped -"
+"""A run that a person stopped is stopped in the name of that person."""
 SCENES: Mapping[str, Scene] = {
     "approve/approve": Scene(
         race_acts.submitted, race_acts.decide(0, True), race_acts.decide(1, True), reviewers,
@@ -129,7 +131,8 @@ SCENES: Mapping[str, Scene] = {
         race_acts.approved, race_acts.start(0), race_acts.press, operators, {BOTH: [STARTED_BUT], SECOND: [STILL]}
     ),
     "send/emergency stop": Scene(
-        race_acts.started, race_acts.send, race_acts.press, operators, {BOTH: [going(INTENDED), going(ENDED), going()]}
+        race_acts.started, race_acts.send, race_acts.press, operators,
+        {BOTH: [going(INTENDED), going(ENDED_BY_ITSELF), going()]},
     ),
     "send/stop": Scene(
         race_acts.started, race_acts.send, race_acts.ask_to_stop, operators,
