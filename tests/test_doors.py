@@ -37,6 +37,7 @@ from backups.models import (
 )
 from backups.restores import selection as restore_selection
 from backups.retention import pins
+from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import (
     ApprovalRequest,
@@ -109,7 +110,8 @@ class DoorsWorld:
 
 
 @pytest.fixture
-def world(estate: make.Estate, people: make.People) -> DoorsWorld:
+def world(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> DoorsWorld:
+    monkeypatch.setattr(timing, "SENT_TWICE", 0)  # the stage was submitted long ago
     estate.put(estate.qa, "page:a")
     make.family("page:", Category.CACHE, expiry="ttl:86400")
     cleanup_helpers.estate_with_masters(estate, [*cleanup_helpers.NAMES, ODD])
