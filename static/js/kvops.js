@@ -81,7 +81,7 @@ document.addEventListener("submit", (event) => {
   remember(button, scrollY);
 });
 
-// A pressed button shows that its answer is under way. It can be pressed again, as without a script.
+// A pressed button shows that its answer is under way.
 const isBusy = (button, busy) => {
   button.classList.toggle("btn-loading", busy && button.matches(".btn"));
   button.ariaBusy = busy ? "true" : null;
