@@ -10,10 +10,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.actions import Action
+from backups.restores import undo as stage_undo
+from kvops import timing
 from kvops.inventory.families import count_keys
 from kvops.models import Family, Key, Namespace, Scan
 from tests import make
 from tests.audit.make import write
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.kvops.approvals.test_pages import ask
 from tests.signing import signed_in
@@ -107,6 +110,25 @@ def test_a_filtered_list_of_keys_takes_few_queries(estate: make.Estate, people: 
         Scan.objects.update(completed_at=Now())
     address = "/keys/qa/SETTINGS/?" + filters.format(family=family.pk)
     assert asked(signed_in(people.operator), address)[0] <= MOST
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_key_takes_no_more_queries_for_a_longer_story(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+    cleanup_helpers.estate_with_masters(estate)
+    browser, name, counted = signed_in(people.operator), cleanup_helpers.NAMES[0], []
+    pages = [f"/key/{slug}/SETTINGS/?name={name}" for slug in ("qa", "production")]
+    counted.append([asked(browser, page)[0] for page in pages])
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    cleanup_helpers.scan(estate.qa)
+    counted.append([asked(browser, page)[0] for page in pages])
+    stage_undo.start_undo(stage, by=people.operator2)
+    make.work()
+    counted.append([asked(browser, page)[0] for page in pages])
+    assert max(map(max, counted)) <= MOST
+    assert counted[0] == counted[1] == counted[2]
 
 
 def more_rows(estate: make.Estate, people: make.People, number: int) -> None:

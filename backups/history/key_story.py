@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django.db.models import Exists, Q, QuerySet
+from django.db.models import Q
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -12,6 +12,8 @@ from backups.history import deleted_keys
 from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, Reappearance, RestoreEntry
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
+from kvops.web.gather import ask, moment
+from kvops.web.objects import Objects
 
 _OUTSIDE = {
     OutsideChange.Kind.CHANGED: KeyEventKind.OUTSIDE,
@@ -20,41 +22,54 @@ _OUTSIDE = {
 }
 
 
-def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
+def events(namespaces: Sequence[Namespace], name: str) -> Iterator[tuple[int, KeyEvent]]:
     """Each deletion of the key, each restore and change of it, also outside KVOps, and each time it reappeared.
 
-    A change that was refused, or that reading showed to have written nothing, is no event of the key.
+    One statement asks for all of them. Each event comes with its namespace's primary key. A change that was refused, or
+    that reading showed to have written nothing, is no event of the key.
     """
-    for give, found in _there(namespace, _sources(namespace, name)):
-        for row in found[:SHOWN]:
-            yield from give(row)
+    sources = {
+        f"{namespace.pk}_{at}": (namespace.pk, *source)
+        for namespace in namespaces
+        for at, source in enumerate(_sources(namespace, name))
+    }
+    answers = ask({label: rows.question for label, (_pk, _give, rows) in sources.items()}, {})
+    for label, (pk, give, rows) in sources.items():
+        yield from ((pk, event) for row in rows.of(answers, label) for event in give(row))
 
 
-type _Source = tuple[Callable[[Any], Iterator[KeyEvent]], QuerySet[Any]]
+type _Source = tuple[Callable[[Any], Iterator[KeyEvent]], Objects[Any]]
 """A function that gives the events of a row, and the rows about the key, the newest first."""
 
 
 def _sources(namespace: Namespace, name: str) -> Sequence[_Source]:
     found, deleted = deleted_keys.deletions(namespace)
-    related = ("stage__run__started_by", "stage__approval__approver", "stage__generation", "stage__request")
-    written = ("restore__run__started_by", "restore__approval__approver", "restore__generation")
     sent = Q(outcome__in=[KeyChange.Outcome.WRITTEN, KeyChange.Outcome.DIFFERENT]) | Q(outcome="", settled_at=None)
     changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0)
     outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
+    back = deleted_keys.reappearances(namespace, [name]).order_by("-found_at")
+    written = ("at", "outcome", "restore__operation", *_people("restore__"), "restore__generation__status")
+    stage = ("name", "at", "stage__request__reason", *_people("stage__"), "stage__generation__status")
+    change = ("intended_at", "reason", "outcome", *_people(""), "generation__status")
+    seen = ("found_at", "note", "same", "stage__state", *_person("acknowledged_by"))
+    search = ("at", "acknowledged_note", "generation__status", *_person("acknowledged_by"))
     return [
-        (_deletion, found.filter(deleted, name=name).select_related(*related).order_by("-stage")),
-        (_restore, deleted_keys.restores(namespace, [name]).select_related(*written).order_by("-restore")),
-        (_bulk_change, deleted_keys.bulk_changes(namespace, name).select_related(*written, "restore__bulk")),
-        (_change, changes.select_related("run__started_by", "approval__approver", "generation").order_by("-pk")),
-        (_reappearance, deleted_keys.reappearances(namespace, [name]).select_related("acknowledged_by")),
-        (_outside, outside.select_related("search__acknowledged_by").order_by("-search")),
+        (_deletion, Objects(found.filter(deleted, name=name).order_by("-stage")[:SHOWN], *stage)),
+        (_restore, Objects(deleted_keys.restores(namespace, [name]).order_by("-restore")[:SHOWN], *written)),
+        (_bulk_change, Objects(deleted_keys.bulk_changes(namespace, name)[:SHOWN], *written)),
+        (_change, Objects(changes.order_by("-pk")[:SHOWN], *change)),
+        (_reappearance, Objects(back[:SHOWN], *seen)),
+        (_outside, Objects(outside.order_by("-search")[:SHOWN], "kind", *(f"search__{each}" for each in search))),
     ]
 
 
-def _there(namespace: Namespace, sources: Sequence[_Source]) -> list[_Source]:
-    """The sources that have a row. One query asks all of them: most keys have few events, or none."""
-    there = Namespace.objects.filter(pk=namespace.pk).values_list(*(Exists(found) for _give, found in sources)).get()
-    return [source for source, has in zip(sources, there, strict=True) if has]
+def _people(path: str) -> Sequence[str]:
+    """The people behind a run and its approval, as `_by` and `_approver` name them."""
+    return (f"{path}run__actor", *_person(f"{path}run__started_by"), *_person(f"{path}approval__approver"))
+
+
+def _person(path: str) -> Sequence[str]:
+    return (f"{path}__name", f"{path}__email")
 
 
 def _reappearance(one: Reappearance) -> Iterator[KeyEvent]:
@@ -85,7 +100,7 @@ def _outside(changed: OutsideChange) -> Iterator[KeyEvent]:
 
 
 def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:
-    stage, at = entry.stage, getattr(entry, "at", None)
+    stage, at = entry.stage, moment(vars(entry)["at"])
     if at is None:
         return
     backup, restore = stage.generation, ""
@@ -107,7 +122,7 @@ def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:
 
 
 def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
-    restore, at = entry.restore, getattr(entry, "at", None)
+    restore, at = entry.restore, moment(vars(entry)["at"])
     if at is None:
         return
     yield KeyEvent(
@@ -124,7 +139,7 @@ def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
 
 
 def _bulk_change(entry: RestoreEntry) -> Iterator[KeyEvent]:
-    restore, at = entry.restore, getattr(entry, "at", None)
+    restore, at = entry.restore, moment(vars(entry)["at"])
     if at is None:
         return
     yield KeyEvent(

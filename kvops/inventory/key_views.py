@@ -1,5 +1,6 @@
 """One key: its state, the backups that hold it, its value on request, and the reveal of a masked value."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from django.contrib.auth.decorators import permission_required
@@ -16,7 +17,7 @@ from kvops.cloudflare import CloudflareError
 from kvops.inventory import reveal as key_reveal, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
 from kvops.inventory.key_list import twins as key_twins
-from kvops.inventory.story import KeyEventKind
+from kvops.inventory.story import KeyEvent, KeyEventKind
 from kvops.inventory.views import named
 from kvops.models import Category, Namespace
 from kvops.people.signin import insist_fresh, person_of
@@ -112,14 +113,16 @@ def _page(
     key, scan = facts.here.key, facts.here.scan
     family, edited = facts.family, key_value.why_policy_edited()
     category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
-    story = key_story.of_key(namespace, name)
+    absent = [side.namespace for side in facts.twins if side.key is None]
+    stories = key_story.of_key([namespace, *absent], name)
+    story = stories[namespace.pk]
     fate = key_story.fate(story, listed_at=scan.created_at if key and scan else None)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "name": name,
         "key": key,
-        "twins": [_with_fate(side, name) for side in facts.twins],
+        "twins": [_with_fate(side, stories) for side in facts.twins],
         "family": family,
         "category": category,
         "edited": edited,
@@ -141,11 +144,11 @@ def _page(
     return render(request, "keys/detail.html", context, status=status if known else 404)
 
 
-def _with_fate(side: key_twins.KeySide, name: str) -> key_twins.KeySide:
+def _with_fate(side: key_twins.KeySide, stories: Mapping[int, Sequence[KeyEvent]]) -> key_twins.KeySide:
     """The key in another environment; if it is not there, with what KVOps knows of its end."""
     if side.key is not None:
         return side
-    return replace(side, fate=key_story.fate(key_story.of_key(side.namespace, name), listed_at=None))
+    return replace(side, fate=key_story.fate(stories[side.namespace.pk], listed_at=None))
 
 
 def _may_reveal(request: HttpRequest, namespace: Namespace, name: str) -> bool:

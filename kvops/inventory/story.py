@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
@@ -17,7 +18,10 @@ from kvops.web.gather import ask
 from kvops.web.objects import Objects
 
 TOLD_BY = ("backups.history.key_story.events",)
-"""Functions of (namespace, name) by name that give events, so that `kvops` does not import the apps above it."""
+"""Functions of (namespaces, name) that give pairs of a namespace's primary key and an event of the key.
+
+By name, so that `kvops` does not import the apps above it.
+"""
 
 SHOWN = 20
 """Events of each kind, the newest."""
@@ -59,16 +63,26 @@ class KeyEvent:
     restore: str = ""
 
 
-def of_key(namespace: Namespace, name: str) -> list[KeyEvent]:
-    """Everything that KVOps knows of the past of a key, newest first."""
-    found = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
-    seen: dict[str, Objects[Any]] = {action: Objects(rows, *_ENTRY) for action, rows in _views(namespace, name).items()}
-    odd = Objects(_odd(namespace, name), "completed_at", "acknowledged_note", "found_gone", "acknowledged_by__name")
-    answers = ask({"odd": odd.question, **{action: one.question for action, one in seen.items()}}, {})
-    for action, one in seen.items():
-        found += [_viewed(_SEEN[action], entry) for entry in one.of(answers, action)]
-    found += [_found_odd(scan) for scan in odd.of(answers, "odd")]
-    return sorted(found, key=lambda event: event.at, reverse=True)
+def of_key(namespaces: Sequence[Namespace], name: str) -> Mapping[int, Sequence[KeyEvent]]:
+    """Everything that KVOps knows of the past of a key in each of the namespaces, newest first, by primary key.
+
+    It takes one query for each function of `TOLD_BY` and one more, however many events and namespaces there are.
+    """
+    found: dict[int, list[KeyEvent]] = {namespace.pk: [] for namespace in namespaces}
+    for function in TOLD_BY:
+        for pk, event in import_string(function)(namespaces, name):
+            found[pk].append(event)
+    asked: dict[str, Objects[Any]] = {}
+    for namespace in namespaces:
+        asked[f"{namespace.pk}_odd"] = Objects(_odd(namespace, name), *_SCAN)
+        for action, rows in _views(namespace, name).items():
+            asked[f"{namespace.pk}_{action}"] = Objects(rows, *_ENTRY)
+    answers = ask({label: one.question for label, one in asked.items()}, {})
+    for label, one in asked.items():
+        pk, _, action = label.partition("_")
+        tell = _found_odd if action == "odd" else partial(_viewed, _SEEN[action])
+        found[int(pk)] += map(tell, one.of(answers, label))
+    return {pk: sorted(events, key=lambda event: event.at, reverse=True) for pk, events in found.items()}
 
 
 def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent | None:
@@ -108,6 +122,7 @@ def _found_odd(scan: Scan) -> KeyEvent:
 
 
 _SEEN = {Action.VALUE_VIEWED.value: KeyEventKind.VIEWED, Action.VALUE_REVEALED.value: KeyEventKind.REVEALED}
+_SCAN = ("completed_at", "acknowledged_note", "found_gone", "acknowledged_by__name", "acknowledged_by__email")
 _ENTRY = ("at", "actor", "subject", "subject_label", "details")
 
 
