@@ -28,27 +28,32 @@ MANY_ACTORS = 1_000
 # Each step reads the next value of the column from its index, so the cost is that of the values, not of the entries.
 _DISTINCT = """
 WITH RECURSIVE step (value) AS (
-  (SELECT {column} FROM audit_entry ORDER BY {column} LIMIT 1)
+  (SELECT {column} FROM audit_entry WHERE {which} ORDER BY {column} LIMIT 1)
   UNION ALL
-  SELECT (SELECT e.{column} FROM audit_entry e WHERE e.{column} > step.value ORDER BY e.{column} LIMIT 1)
+  SELECT (SELECT {column} FROM audit_entry WHERE {which} AND {column} > step.value ORDER BY {column} LIMIT 1)
     FROM step WHERE step.value IS NOT NULL
 )
 SELECT value FROM step WHERE value <> '' AND strpos(upper(value), upper(%s)) > 0 LIMIT %s
 """
-_BOTH = f"""
-SELECT ARRAY({_DISTINCT.format(column="actor")}), ARRAY({_DISTINCT.format(column="environment")})
-"""
+_ANY_ACTOR = _DISTINCT.format(column="actor", which="true")
+# Strangers cannot crowd the others out: a failed sign-in has what was typed as its actor. 0004 has the index.
+_ACTORS = _DISTINCT.format(column="actor", which="action <> 'signin.failed'")
+_ENVIRONMENTS = _DISTINCT.format(column="environment", which="true")
+_BOTH = f"SELECT ARRAY({_ACTORS}), ARRAY({_ENVIRONMENTS})"
 
 
 def _actors(text: str) -> list[str]:
     """The actors with this part, at most one more than `MANY_ACTORS`; a step of the index for each actor, not entry."""
     with connection.cursor() as cursor:
-        cursor.execute(_DISTINCT.format(column="actor"), [text, MANY_ACTORS + 1])
+        cursor.execute(_ANY_ACTOR, [text, MANY_ACTORS + 1])
         return [actor for (actor,) in cursor.fetchall()]
 
 
 def actors_and_environments() -> tuple[list[str], list[str]]:
-    """The actors and the environments of all entries, as they spell them; at most `MANY_ACTORS` of each."""
+    """The actors, but for those of failed sign-ins, and the environments, as the entries spell them.
+
+    At most `MANY_ACTORS` of each.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_BOTH, ["", MANY_ACTORS, "", MANY_ACTORS])
         actors, environments = cursor.fetchone() or ([], [])
@@ -146,6 +151,7 @@ class Entry(models.Model):
             models.Index(fields=["at", "seq"], name="audit_entry_at"),
             models.Index(fields=["action", "seq"], name="audit_entry_action"),
             models.Index(fields=["actor", "seq"], name="audit_entry_actor"),
+            models.Index(fields=["actor"], name="audit_entry_known_actor", condition=~models.Q(action="signin.failed")),
             models.Index(fields=["environment", "seq"], name="audit_entry_environment"),
             models.Index(fields=["subject", "seq"], name="audit_entry_subject"),
             models.Index(

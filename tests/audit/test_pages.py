@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 from audit import log
 from audit.actions import Action
 from audit.forms import FilterForm
-from audit.models import Entry
+from audit.models import Entry, actors_and_environments
 from audit.templatetags.audit import subject_url
 from kvops.models.people import Person, Role, RoleGrant, User
 from tests import make
@@ -212,6 +212,14 @@ def test_the_people_commands_and_parts_of_the_product_are_offered_as_actors(read
     assert shown(reader, f"?actor={quote(person)}") == [1]
     assert shown(reader, "?actor=tried@example.com") == [4]
     assert reader.get("/audit/?actor=a%00b").status_code == 200
+
+
+def test_strangers_who_fail_to_sign_in_do_not_crowd_out_the_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.models.MANY_ACTORS", 2)
+    for number in range(3):
+        write(Action.SIGNIN_FAILED, actor=log.Actor(None, f"{number}@example.org"))
+    write(actor=log.Actor(1, "花子 <hanako@example.com>"))
+    assert actors_and_environments()[0] == ["花子 <hanako@example.com>"]
 
 
 def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:

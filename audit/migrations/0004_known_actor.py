@@ -1,0 +1,18 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("audit", "0003_masked_read"),
+    ]
+
+    operations = [
+        migrations.AddIndex(
+            model_name="entry",
+            index=models.Index(
+                condition=models.Q(("action", "signin.failed"), _negated=True),
+                fields=["actor"],
+                name="audit_entry_known_actor",
+            ),
+        ),
+    ]
