@@ -145,6 +145,7 @@ class ApprovalRequest(models.Model):
                 | (~Q(state="used") & (Q(use_by__isnull=True) | Q(use_by=F("standing_until")))),
             ),
         ]
+        indexes = [models.Index(fields=["subject", "-id"], name="approval_by_subject")]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.title}"

@@ -95,6 +95,11 @@ class Scan(models.Model):
         indexes = [
             models.Index(fields=["namespace", "-completed_at"], name="scan_newest"),
             models.Index(fields=["-id"], condition=Q(unexplained__gt=0) | Q(unexpected__gt=0), name="scan_odd"),
+            models.Index(
+                fields=["-id"],
+                condition=Q(Q(unexplained__gt=0) | Q(unexpected__gt=0), acknowledged_at__isnull=True),
+                name="scan_odd_unseen",
+            ),
         ]
 
     def __str__(self) -> str:
