@@ -73,10 +73,10 @@ def page(
         found.select_related("stage__environment", "stage__run")
         .prefetch_related("stage__undos", "stage__restores")
         .order_by("name"),
-        deleted,
+        Q(),
         part=part,
         limit=limit,
-        once=~Q(Exists(again)),
+        costly=deleted & ~Q(Exists(again)),
     )
     names = [entry.name for entry in shown]
     restored = {entry.name: entry for entry in restores(namespace, names).order_by("restore")}

@@ -31,7 +31,7 @@ WITH RECURSIVE step AS (
        ORDER BY name LIMIT 1) k
    WHERE step.steps < %(max_steps)s AND step.groups < %(max_groups)s
 ),
-found AS (SELECT found, %(counted)s / count(*) OVER () AS cap FROM step WHERE found IS NOT NULL)
+found AS (SELECT found, least(%(counted)s / count(*) OVER (), %(most)s) AS cap FROM step WHERE found IS NOT NULL)
 SELECT found, cap, (
   SELECT count(*) FROM (
     SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= found
@@ -43,10 +43,10 @@ SELECT found, cap, (
     kind="{kind}",
 )
 MAX_GROUPS = 200
-GROUP_CAP = 1_000
-"""Keys. Groups are counted up to this number, or further if there are few groups, so that all counts together stay
-bounded."""
+GROUP_CAP, FEW_CAP = 1_000, 10_000
+"""Keys. Each of many groups is counted up to the first number, each of few groups up to the second at most."""
 _COUNTED = MAX_GROUPS * GROUP_CAP
+"""Keys. The most that all counts of a page look at together."""
 _MAX_STEPS = 2_000
 QUICK, WINDOW = 2_000, 20_000
 """Names. The most that a page looks through before it asks the trigram index, and in all; also the most it sorts."""
@@ -121,18 +121,18 @@ def keys(
 
 
 def page_of_names[Row: Model](
-    found: QuerySet[Row], rest: Q, *, part: str = "", limit: int, once: Q | None = None
+    found: QuerySet[Row], rest: Q, *, part: str = "", limit: int, costly: Q | None = None
 ) -> tuple[list[Row], str | None]:
     """The rows of a page, ordered by `name`, that pass `rest` and have the part in their name; and the next place.
 
     Parts that many names have are found within the next names, others by the trigram index. If neither finds enough
-    within 20,000 names, the page ends early, and the next page continues there. `once` leaves one row of each name that
-    passes `rest`; it is asked only of the names of the page.
+    within 20,000 names, the page ends early, and the next page continues there. `costly` is a further condition; of the
+    rows that the trigram index finds it is asked in the order of names until the page is full.
     """
     if part:
         found = found if storable(part) else found.none()
         rest &= Q(name__contains=part)
-    each = rest & (once or Q())
+    each = rest & (costly or Q())
     if not rest:
         return _cut(list(found.filter(each)[: limit + 1]), limit)
     shown, end = [], ""
@@ -155,19 +155,21 @@ def _cut[Row: Model](shown: list[Row], limit: int) -> tuple[list[Row], str | Non
 
 def _by_trigram[Row: Model](found: QuerySet[Row], rest: Q, each: Q, limit: int) -> list[Row] | None:
     """The first rows that the trigram index finds; None if it finds too many to sort."""
-    sql, params = found.filter(rest).order_by().values_list("name")[: WINDOW + 1].query.sql_with_params()
+    matching, first = found.filter(rest).order_by().values_list("pk", "name")[: WINDOW + 1], found.order_by()
+    rows, params = matching.query.sql_with_params()
+    asked, more_params = first.filter(each).values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         # Planned without the order and the limit, for which Postgres would read name after name.
         cursor.execute(
-            f"WITH matching (name) AS MATERIALIZED ({sql})"  # noqa: S608  (our query)
-            " SELECT name, (SELECT count(*) FROM matching) FROM (SELECT name FROM matching ORDER BY name) AS sorted"
-            " GROUP BY name ORDER BY name LIMIT %s",
-            [*params, limit],
+            f"WITH matching (pk, name) AS MATERIALIZED ({rows})"  # noqa: S608  (our queries)
+            f" SELECT pk, (SELECT count(*) FROM matching) FROM (SELECT pk, name FROM matching ORDER BY name) AS sorted,"
+            f" LATERAL (SELECT FROM ({asked}) AS passing (key) WHERE key = pk LIMIT 1) AS one LIMIT %s",
+            [*params, *more_params, limit],
         )
-        first = cursor.fetchall()
-    if first and first[0][1] > WINDOW:
+        found_first = cursor.fetchall()
+    if found_first and found_first[0][1] > WINDOW:
         return None
-    return list(found.filter(each, name__in=[name for name, _number in first]))
+    return list(found.filter(pk__in=[pk for pk, _number in found_first]))
 
 
 def chosen(
@@ -234,6 +236,7 @@ def groups(
         "max_steps": _MAX_STEPS,
         "max_groups": MAX_GROUPS,
         "counted": _COUNTED,
+        "most": FEW_CAP,
     }
     kind = ""
     if category:

@@ -177,6 +177,16 @@ def test_the_tree_shows_the_next_level_with_its_counts(estate: make.Estate) -> N
     assert browse.groups(estate.qa, "nul\0") == []
 
 
+def test_a_group_of_few_is_counted_no_further_than_the_matches(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "FEW_CAP", 2)
+    for name in ("master:1", "master:2", "other:1", "other:2", "other:3"):
+        estate.put(estate.qa, name)
+    scan(estate)
+    assert browse.groups(estate.qa) == [("master:", 2, False), ("other:", 2, True)]
+
+
 def test_the_tree_is_bounded(estate: make.Estate) -> None:
     scan(estate)
     first_seen = Scan.objects.get()
