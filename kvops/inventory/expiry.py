@@ -142,12 +142,17 @@ def trend(family: Family | None, period: Period) -> list[tuple[Environment, date
     counted = ScanCount.objects.exclude(without_expiration=None)
     last = Scan.objects.last_of_each_day(period.since).annotate(day=TruncDate("completed_at"))
     last = last.filter(Exists(counted.filter(scan=OuterRef("pk"))))
-    scans = list(last.order_by("namespace", "day").select_related("namespace__environment"))
-    sums = dict(counted.filter(mine, scan__in=scans).values_list("scan").annotate(total=Sum("without_expiration")))
+    environments = {one.pk: one for one in Environment.objects.all()}
+    scans = last.values_list("pk", "namespace__environment", "day")
+    sums = dict(
+        counted.filter(mine, scan__in=[pk for pk, *_place in scans])
+        .values_list("scan")
+        .annotate(total=Sum("without_expiration"))
+    )
     found: dict[tuple[Environment, date], int] = {}
-    for scan in scans:
-        place = (scan.namespace.environment, scan.day)  # type: ignore[attr-defined]  # annotated above
-        found[place] = found.get(place, 0) + int(sums.get(scan.pk) or 0)
+    for pk, environment, day in scans:
+        place = (environments[environment], day)
+        found[place] = found.get(place, 0) + int(sums.get(pk) or 0)
     ordered = sorted(found.items(), key=lambda one: (one[0][0].order, one[0][1]))
     return [(environment, day, number) for (environment, day), number in ordered]
 
