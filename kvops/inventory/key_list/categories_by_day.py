@@ -26,14 +26,14 @@ def by_category(period: Period) -> list[EnvironmentKeys]:
     earlier = complete.filter(namespace=OuterRef("pk"), completed_at__lt=period.start).order_by("-completed_at", "-pk")
     before = Namespace.objects.values(last=Subquery(earlier.values("pk")[:1]))
     ids = {*daily, *(row["last"] for row in before)} - {None}
-    scans = complete.filter(pk__in=ids).values_list("pk", "namespace", "namespace__environment", "completed_at")
+    scans = complete.filter(pk__in=ids).values_list("pk", "namespace__pk", "namespace__environment__pk", "completed_at")
     environments = {one.pk: one for one in Environment.objects.all()}
     counted = ScanCount.objects.filter(scan__in=ids).values_list("scan", "category").annotate(Sum("keys"))
     counts = {(scan, category): keys for scan, category, keys in counted}
     found: dict[Environment, dict[int, dict[date, int]]] = defaultdict(lambda: defaultdict(dict))
-    for scan, namespace, environment, at in scans:
+    for scan, namespace, place, at in scans:
         assert at is not None  # noqa: S101  (for the type checker)
-        found[environments[environment]][namespace][timezone.localdate(at)] = scan
+        found[environments[place]][namespace][timezone.localdate(at)] = scan
     used = [category for category in Category if any(of == category and keys for (_scan, of), keys in counts.items())]
     shown = []
     for environment in sorted(found, key=lambda one: one.order):
