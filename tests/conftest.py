@@ -13,6 +13,7 @@ from pytest_django.fixtures import Settings
 
 from backups.bucket import newest_manifest
 from kvops.models import Namespace
+from kvops.templatetags import states
 from tests import judge, make, template
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
@@ -91,6 +92,17 @@ def just_started() -> None:
 def english() -> None:
     """A page in Japanese leaves its language behind: the next test begins in English all the same."""
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def states_have_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page of a test shows a state as it is stored."""
+
+    def unknown(state: str) -> None:
+        pytest.fail(f"The state {state!r} has no look in kvops/templatetags/states.py.")
+
+    if request.node.name != "test_a_state_without_an_entry_is_shown_as_it_is":
+        monkeypatch.setattr(states, "unknown", unknown)
 
 
 @pytest.fixture(autouse=True)

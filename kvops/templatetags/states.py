@@ -59,6 +59,7 @@ LOOKS: dict[str, Look] = {
     "runbook_operation": Look(_("By KVOps"), "azure", "server"),
     "runbook_read": Look(_("Masked value read"), "orange", "eye"),
     "runbook_stated": Look(_("Stated by a person"), "yellow", "user-pen"),
+    "runbook_outside": Look(_("Changed outside KVOps"), *_CARE),
     # the doctor's findings
     "doctor_ok": Look(_("ok"), *_GOOD),
     "doctor_wrong": Look(_("wrong"), *_BAD),
@@ -308,5 +309,10 @@ RESULTS: dict[str, str | Promise] = {
 
 
 def look_of(state: str) -> Look:
-    """The word, colour and icon of a state. A state without an entry is shown as stored, in grey."""
-    return LOOKS.get(state) or Look(state.replace("_", " ").capitalize(), *_QUIET)
+    """The word, colour and icon of a state."""
+    return LOOKS.get(state) or unknown(state)
+
+
+def unknown(state: str) -> Look:
+    """A state without an entry, such as one that only newer code knows: as it is stored, in grey."""
+    return Look(state.replace("_", " ").capitalize(), *_QUIET)
