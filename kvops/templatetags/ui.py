@@ -1,5 +1,6 @@
 """The building blocks of every page: `{% load ui %}`."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -106,6 +107,13 @@ def value_size(size: int | None, masked: object) -> str:
 def person(stated: object) -> str:
     """The name of a person, with the mail address on hover: the columns of lists are narrow."""
     return format_html('<span title="{}">{}</span>', stated, str(stated).partition(" <")[0])
+
+
+@register.filter
+def whole_person(stated: object) -> str:
+    """A person with the mail address, or another actor, for a narrow column: a line may break after @ and colon."""
+    *parts, last = re.split("(?<=[@:])", str(stated))
+    return format_html("{}{}", format_html_join("", "{}<wbr>", ((part,) for part in parts)), last)
 
 
 @register.filter
