@@ -38,8 +38,8 @@ WORDS_APART = """[...document.querySelectorAll("main *")].filter(one => one.chec
     && [...one.childNodes].some(part => part.nodeType === 3 && /[\u3040-\u30ff]/.test(part.data))
     && getComputedStyle(one).wordBreak !== "auto-phrase").map(one => one.outerHTML.slice(0, 160))"""
 """Japanese text whose lines may end within a word."""
-ZOOMED = {"width": 640, "height": 360}
-"""What a window has of CSS pixels at 200 %."""
+ZOOMED = {200: {"width": 640, "height": 360}, 400: {"width": 320, "height": 180}}
+"""What a window has of CSS pixels at so many percent. WCAG 2.2 asks for 400 % (1.4.10)."""
 WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 MOVING = """[...document.querySelectorAll("body *:not(svg *)")].filter(one => ["", "::before", "::after"].some(part => {
     const style = getComputedStyle(one, part), lasts = text => text.split(",").some(parseFloat);
@@ -255,6 +255,7 @@ def problems(product: Product, browser: Browser) -> dict[str, list[str]]:
             _listen(reviewer, complaints)
             _look_at(reviewer, {**OF_A_REVIEWER, "approval-to-decide": family}, looks, found)
             reviewer.context.clear_cookies()
+            speak(reviewer, language)
             _look_at(reviewer, {"sign-in": "/account/login/"}, looks, found)
             for look in looks:
                 found[look] += complaints
@@ -360,10 +361,11 @@ def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
 
 
 def _adapted(page: Page) -> Iterator[str]:
-    """The page at 200 %, for readers who asked for less motion, and on paper. The next look sets the window again."""
-    page.set_viewport_size(ZOOMED)  # type: ignore[arg-type]
-    if page.evaluate(WIDE):
-        yield "is wider than the window at 200 %"
+    """The zoomed page, for readers who asked for less motion, and on paper. The next look sets the window again."""
+    for percent, size in ZOOMED.items():
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        if page.evaluate(WIDE):
+            yield f"is wider than the window at {percent} %"
     page.emulate_media(reduced_motion="reduce")
     yield from (f"moves: {one}" for one in page.evaluate(MOVING))
     page.emulate_media(reduced_motion="no-preference", media="print")
