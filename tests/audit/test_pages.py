@@ -380,6 +380,7 @@ def test_the_entries_of_a_tree_are_found_by_an_index_not_by_walking_the_table(
 ) -> None:
     for number in range(50):
         write(subject=f"run:{number}")
+    sql("ANALYZE audit_entry")
     sql("SET LOCAL enable_seqscan = off")
     plan = FilterForm(filters).entries()[:51].explain()
     sql("SET LOCAL enable_seqscan = on")
