@@ -155,21 +155,22 @@ def _cut[Row: Model](shown: list[Row], limit: int) -> tuple[list[Row], str | Non
 
 def _by_trigram[Row: Model](found: QuerySet[Row], rest: Q, each: Q, limit: int) -> list[Row] | None:
     """The first rows that the trigram index finds; None if it finds too many to sort."""
-    matching, first = found.filter(rest).order_by().values_list("pk", "name")[: WINDOW + 1], found.order_by()
+    matching = found.filter(rest).order_by().values_list("pk", "name")[: WINDOW + 1]
     rows, params = matching.query.sql_with_params()
-    asked, more_params = first.filter(each).values_list("pk").query.sql_with_params()
+    passing, more_params = found.filter(each).order_by().values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
-        # Planned without the order and the limit, for which Postgres would read name after name.
+        # Planned without the order and the limit, for which Postgres would read name after name. The number comes also
+        # without any row that passes: the rows beyond the window were not looked at.
         cursor.execute(
-            f"WITH matching (pk, name) AS MATERIALIZED ({rows})"  # noqa: S608  (our queries)
-            f" SELECT pk, (SELECT count(*) FROM matching) FROM (SELECT pk, name FROM matching ORDER BY name) AS sorted,"
-            f" LATERAL (SELECT FROM ({asked}) AS passing (key) WHERE key = pk LIMIT 1) AS one LIMIT %s",
-            [*params, *more_params, limit],
+            f"WITH matching (pk, name) AS MATERIALIZED ({rows}), number AS (SELECT count(*) FROM matching)"  # noqa: S608  (our queries)
+            " SELECT CASE WHEN number.count <= %s THEN ARRAY("
+            "SELECT pk FROM (SELECT pk, name FROM matching ORDER BY name) AS sorted,"
+            f" LATERAL (SELECT FROM ({passing}) AS passing (key) WHERE key = pk LIMIT 1) AS one"
+            " ORDER BY name LIMIT %s) END FROM number",
+            [*params, WINDOW, *more_params, limit],
         )
-        found_first = cursor.fetchall()
-    if found_first and found_first[0][1] > WINDOW:
-        return None
-    return list(found.filter(pk__in=[pk for pk, _number in found_first]))
+        [first] = cursor.fetchone() or [None]
+    return None if first is None else list(found.filter(pk__in=first))
 
 
 def chosen(

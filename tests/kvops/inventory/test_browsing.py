@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import CommandError
 from django.db import connection
+from django.db.models import Q
 
 from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Key, Scan
@@ -175,6 +176,20 @@ def test_the_tree_shows_the_next_level_with_its_counts(estate: make.Estate) -> N
     assert browse.groups(estate.qa) == [("master:", 4, False), ("施設:", 1, False)]
     assert browse.groups(estate.qa, "master:") == [("master:a:", 2, False), ("master:b:", 1, False)]
     assert browse.groups(estate.qa, "nul\0") == []
+
+
+def test_a_page_that_finds_nothing_in_the_window_goes_on_behind_it(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "QUICK", 1)
+    monkeypatch.setattr(browse, "WINDOW", 2)
+    for number in range(6):
+        estate.put(estate.qa, f"master:{number}")
+    scan(estate)
+    found, last = estate.qa.key_set.order_by("name"), Q(name="master:5")
+    assert browse.page_of_names(found, Q(), part="master", limit=9, costly=last) == ([], "master:1")
+    rows, after = browse.page_of_names(found.filter(name__gt="master:3"), Q(), part="master", limit=9, costly=last)
+    assert ([key.name for key in rows], after) == (["master:5"], None)
 
 
 def test_a_group_of_few_is_counted_no_further_than_the_matches(
