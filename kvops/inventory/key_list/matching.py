@@ -17,8 +17,8 @@ from kvops.inventory.browse import Group
 from kvops.inventory.key_list.query import KeyQuery
 from kvops.models.inventory import KeyQuerySet
 
-CAP = 10_000
-"""Keys. Matches are counted up to this number."""
+CAP = browse.FEW_CAP
+"""Keys. Matches are counted up to this number, as the groups of the tree are."""
 LOOKED = 20_000
 """Names. The most that a count looks through for conditions without an index."""
 
