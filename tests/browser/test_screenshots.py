@@ -283,7 +283,8 @@ def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureReq
     address = _followed(page, *LINKED["comparison"])
     assert address, "Nothing was compared: run the whole folder."
     page.goto(address)
-    page.locator("#names tbody form button").first.click()
+    with page.expect_navigation():
+        page.locator("#names tbody form button").first.click()
     assert list(_pictured(page, look, "comparison-value")) == []
 
 
