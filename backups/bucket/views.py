@@ -58,7 +58,7 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
         "after": last.pk if last and (left or len(found) == READ) else None,
         "filtered": any(request.GET.values()),
         "period": form.period,
-        "series": size_by_day.by_day(form.period) if form.period else [],
+        "series": size_by_day.by_day(form.period, environments) if form.period else [],
         "note_form": note_form,
         "buckets": [(one, known[one.environment.pk]) for one in bucket_reconcile.buckets(environments)],
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],

@@ -55,12 +55,8 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 
     def holding(self, name: str) -> "GenerationQuerySet":
         """Finished backups with a value of the key."""
-        return (
-            self.of_kv()
-            .there()
-            .exclude(status=Generation.Status.WRITING)
-            .filter(entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT)
-        )
+        finished = self.of_kv().there().exclude(status=Generation.Status.WRITING)
+        return finished.filter(entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT)
 
 
 class Generation(models.Model):
@@ -200,6 +196,7 @@ class Generation(models.Model):
         indexes = [
             models.Index(fields=["namespace", "-id"], name="generation_newest"),
             models.Index(fields=["status", "-id"], name="generation_by_status"),
+            models.Index(fields=["finished_at"], name="generation_by_end"),
             models.Index(fields=["deleted_at"], name="generation_by_deletion"),
             # Most backups of an old installation were deleted; pages about those that exist pass over them.
             models.Index(fields=["id"], condition=~Q(status__in=["deleting", "deleted"]), name="generation_there"),

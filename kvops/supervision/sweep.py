@@ -20,7 +20,9 @@ LOOKS = (
 name."""
 ALSO = ("kvops.roles.recovery.settle",)
 """What each round does besides, by name, so that this package does not import those above it."""
-TIDY = 3600.0
+DAILY = ("kvops.runs.per_day.sum_up", "backups.bucket.size_by_day.sum_up")
+"""Functions that sum up the past for charts, by name for the same reason."""
+TIDY, DAY = 3600.0, 86400.0
 
 
 def stand_in() -> bool:
@@ -60,6 +62,10 @@ def _round() -> int:
     tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         heartbeats.beat("tidied")
+    with transaction.atomic():
+        if heartbeats.claim("summed_up", DAY):
+            for function in DAILY:
+                import_string(function)()
     return woken
 
 

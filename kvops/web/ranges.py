@@ -26,9 +26,19 @@ class Period:
         return self.until - timedelta(days=self.days - 1)
 
     @property
+    def each(self) -> list[date]:
+        """Each day."""
+        return [self.since + timedelta(days=at) for at in range(self.days)]
+
+    @property
     def start(self) -> datetime:
         """The first moment."""
-        return timezone.make_aware(datetime.combine(self.since, time.min))
+        return _midnight(self.since)
+
+    @property
+    def midnights(self) -> list[datetime]:
+        """The first moment of each day, and that of the day after the last."""
+        return [_midnight(day) for day in (*self.each, self.until + timedelta(days=1))]
 
 
 @dataclass(frozen=True)
@@ -42,9 +52,9 @@ class DaySeries:
 def carried(period: Period, found: Mapping[date, int]) -> dict[date, int]:
     """Each day of the period with the number of that day, or of the last day before it that has one."""
     known = sorted(found.items(), reverse=True)
-    days, numbers = (period.since + timedelta(days=at) for at in range(period.days)), {}
+    numbers = {}
     last: int | None = None
-    for day in days:
+    for day in period.each:
         while known and known[-1][0] <= day:
             last = known.pop()[1]
         if last is not None:
@@ -59,6 +69,10 @@ def summed(parts: Iterable[Mapping[date, int]]) -> dict[date, int]:
         for day, number in part.items():
             total[day] += number
     return dict(total)
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 def _period(days: str) -> Period:

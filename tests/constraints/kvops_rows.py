@@ -4,7 +4,17 @@ from hashlib import sha256
 
 from django.db.models.functions import Now
 
-from kvops.models import ApprovalRequest, DatabaseRollback, EmergencyStop, Key, Run, SavedFilter, StagedKey, User
+from kvops.models import (
+    ApprovalRequest,
+    DatabaseRollback,
+    EmergencyStop,
+    Key,
+    Run,
+    RunningTotal,
+    SavedFilter,
+    StagedKey,
+    User,
+)
 from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
@@ -311,6 +321,7 @@ ENVIRONMENTS = [
     ),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_by=w.operator), "no note"),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_note="x"), "nobody"),
+    RowAttempt("running_total_once", lambda _w: again(RunningTotal.objects.create(series="x", until=EPOCH, total=1))),
     RowAttempt("saved_filter_name_once", lambda w: again(saved(w))),
     RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, name=""), "no name"),
     RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, query=""), "no filter"),

@@ -1,0 +1,15 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("backups", "0003_backups_of_stages"),
+        ("kvops", "0005_running_totals"),
+    ]
+
+    operations = [
+        migrations.AddIndex(
+            model_name="generation",
+            index=models.Index(fields=["finished_at"], name="generation_by_end"),
+        ),
+    ]
