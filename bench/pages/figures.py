@@ -12,7 +12,7 @@ from bench.figures import Figure
 from bench.pages.sizes import SMALL
 from bench.place import ROOT, BenchInstallation, place
 
-TIMES = int(os.environ.get("BENCH_TIMES", "40"))
+TIMES = int(os.environ.get("BENCH_TIMES", "60"))
 """Requests for each page at each installation, after two that warm it up. Of fewer, one stall decides the p95."""
 NAMES = 300
 """Keys of the namespace that the fakes serve, for a clean-up by the product's own functions."""
@@ -51,7 +51,7 @@ def _page(name: str, small: "subprocess.Popen[str]", large: "subprocess.Popen[st
 
 
 def p95(taken: list[float]) -> float:
-    """The time within which 95 of 100 requests are answered: the third slowest of forty."""
+    """The time within which 95 of 100 requests are answered: the fourth slowest of sixty."""
     return sorted(taken)[-1 - len(taken) // 20]
 
 

@@ -11,6 +11,8 @@ from django.template import Context
 register = template.Library()
 _DEEP = 3
 """Levels of lists, mappings and dataclasses in which a context holds forms."""
+_MOST = 500
+"""Parts of one list that may be forms: no page has more. A list of 10,000 matches is not looked through."""
 
 
 class Problem(NamedTuple):
@@ -47,7 +49,7 @@ def _parts(value: object) -> list[object]:
     if issubclass(kind, dict):
         return list(cast("dict[object, object]", value).values())
     if issubclass(kind, (list, tuple)):
-        return list(cast("list[object]", value))
+        return list(cast("list[object]", value)[:_MOST])
     return [getattr(value, field.name) for field in fields(kind)] if is_dataclass(kind) else []
 
 

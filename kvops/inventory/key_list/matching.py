@@ -102,7 +102,6 @@ def tree(query: KeyQuery, matches: Matches, *, delimiter: str = ":") -> Sequence
             query.namespace, query.prefix, category=query.category, family=query.family, delimiter=delimiter
         )
     start = len(query.prefix)
-    heads = Counter(
-        name[: name.index(delimiter, start) + 1] for _e, _s, name in matches.places if delimiter in name[start:]
-    )
+    ends = ((name, name.find(delimiter, start)) for _expiration, _first_seen, name in matches.places)
+    heads = Counter(name[: end + 1] for name, end in ends if end >= 0)
     return [Group(head, heads[head], matches.more) for head in sorted(heads)[: browse.MAX_GROUPS]]
