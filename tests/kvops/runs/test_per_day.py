@@ -1,7 +1,7 @@
 """The runs of each day, from totals of the past and the runs since: equal to a count of all of them."""
 
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -66,6 +66,16 @@ def test_what_is_summed_up_is_not_counted_again() -> None:
     with make.past_the_triggers():
         Run.objects.filter(created_at__lt=SUMMED).delete()
     assert told("UTC") == expected
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_day_ends_before_the_first_moment_of_the_next(zone: str) -> None:
+    day = timezone.localdate(timezone=ZoneInfo(zone)) - timedelta(days=2)
+    midnight = datetime.combine(day, time.min, ZoneInfo(zone))
+    run_at(midnight - timedelta(seconds=1))
+    run_at(midnight)
+    per_day.sum_up()
+    assert told(zone) == [{}, {day - timedelta(days=1): 1, day: 1}]
 
 
 @pytest.mark.usefixtures("year")
