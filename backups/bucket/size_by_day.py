@@ -23,8 +23,6 @@ _TOLD = Case(
     output_field=BigIntegerField(),
 )
 """The size of a backup. Of an encrypted one it is the step, so that no difference of two days tells a length."""
-
-
 MOMENTS = {"finished_at": 1, "deleted_at": -1}
 """When the bytes of a backup come, and when they go."""
 SERIES = "bytes."

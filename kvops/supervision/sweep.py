@@ -42,7 +42,7 @@ def sweep_once() -> int:
 
 
 def _round() -> int:
-    """Wake due runs, close expired requests and abandoned runs, tidy up. Two rounds at once do no harm."""
+    """Wake due runs, close expired requests and lost runs, tidy up, sum up the past. Two rounds at once do no harm."""
     # Without a worker every round would queue more tasks; a full queue needs no more.
     room = queue.length() < queue.FULL
     if room:

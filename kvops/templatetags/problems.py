@@ -9,10 +9,8 @@ from django.forms import BaseForm
 from django.template import Context
 
 register = template.Library()
-_DEEP = 3
-"""Levels of lists, mappings and dataclasses in which a context holds forms."""
-_MOST = 500
-"""Parts of one list that may be forms: no page has more. A list of 10,000 matches is not looked through."""
+_DEEP = 2
+"""Levels of lists, mappings and dataclasses within a context that hold forms."""
 
 
 class Problem(NamedTuple):
@@ -36,11 +34,11 @@ def first_wrong(form: BaseForm) -> str:
 
 
 def _forms(value: object, deep: int) -> Iterator[BaseForm]:
-    # By type: isinstance() would evaluate what is lazy.
-    if issubclass(type(value), BaseForm):
-        yield cast("BaseForm", value)
-    elif deep:
-        for part in _parts(value):
+    for part in _parts(value):
+        # By type: isinstance() would evaluate what is lazy.
+        if issubclass(type(part), BaseForm):
+            yield cast("BaseForm", part)
+        elif deep:
             yield from _forms(part, deep - 1)
 
 
@@ -49,7 +47,7 @@ def _parts(value: object) -> list[object]:
     if issubclass(kind, dict):
         return list(cast("dict[object, object]", value).values())
     if issubclass(kind, (list, tuple)):
-        return list(cast("list[object]", value)[:_MOST])
+        return list(cast("list[object]", value))
     return [getattr(value, field.name) for field in fields(kind)] if is_dataclass(kind) else []
 
 
