@@ -78,7 +78,7 @@ def test_a_partial_backup_says_so_in_japanese(estate: make.Estate, people: make.
     made = Generation.objects.get(stages=stage)
     assert made.status == "partial"
     for address in (f"/backups/{made.pk}/", "/backups/"):
-        assert "一覧にあった 1 件のキーがバックアップにありません。" in page(people, address)
+        assert "一覧にあった 1\xa0件のキーがバックアップにありません。" in page(people, address)
         assert "listed keys" not in page(people, address)
 
 

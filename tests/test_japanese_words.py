@@ -115,6 +115,11 @@ COMMAND = re.compile(
 FILE = re.compile(
     r'slack = "env:NAME"|\w+ = true|\b(env|file|op|cli|system|api|regenerate):\S*|\b[\w-]+\.(toml|py|js|md)\b'
 )
+COUNTERS = (
+    "件|人|回|日(?!本|付|時)|分|秒|時間|世代|行(?!う|い|わ|っ)|個|つ|箇所|か所|か月|年|週間|文字|バイト"
+    "|列|枚|通|種類|番目"
+)
+"""The words that count: things, people, times and units."""
 NOUN = "の(開始|完了|検証|削除|固定|解除|承認|作成|変更|失敗)$"
 """The end of a label that names a deed instead of telling it."""
 
@@ -189,6 +194,12 @@ def test_english_words_are_names() -> None:
 def test_a_space_is_between_japanese_and_latin_letters_or_digits() -> None:
     close = re.compile(f"{JAPANESE}[A-Za-z0-9]|[A-Za-z0-9]{JAPANESE}")
     assert [text for _msgid, text in said() if close.search(PLACEHOLDER.sub("\0", text.replace("4眼", "眼")))] == []
+
+
+def test_a_number_and_its_counter_stay_on_one_line() -> None:
+    apart = re.compile(f"(?:\0|(?<![A-Za-z])\\d) ({COUNTERS})")
+    found = [text for _msgid, text in said() if apart.search(PLACEHOLDER.sub("\0", text))]
+    assert found == [], "a no-break space (U+00A0) joins them"
 
 
 def test_punctuation_is_japanese() -> None:

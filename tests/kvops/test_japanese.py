@@ -88,7 +88,7 @@ def test_a_refusal_is_said_in_japanese_and_recorded_in_english(world: DoorsWorld
 
 def test_a_stored_sentence_is_read_in_the_readers_language() -> None:
     with translation.override("ja"):
-        assert said("Second listing.") == "2 回目の一覧です。"
+        assert said("Second listing.") == "2\xa0回目の一覧です。"
         assert said("in no catalogue") == "in no catalogue"
         assert said("") == ""
 
@@ -121,5 +121,5 @@ def test_the_notes_of_runs_count_without_a_plural_and_are_said_in_japanese(
     assert counted - set(notes) == set()
     with translation.override("ja"):
         assert {note for note in notes if note and not JAPANESE.search(said(note))} == set()
-        assert said("Keys backed up: 1,000 of 2,000.") == "バックアップしたキー：2,000 件中 1,000 件"
+        assert said("Keys backed up: 1,000 of 2,000.") == "バックアップしたキー：2,000\xa0件中 1,000\xa0件"
         assert [said(odd) for odd in ("", "Tea: 1 of 2.", "1 2 3 and 100%")] == ["", "Tea: 1 of 2.", "1 2 3 and 100%"]

@@ -130,7 +130,7 @@ def test_the_message_names_the_request_in_the_language_of_its_reader(mail: make.
     cleanup_requests.submit(prepared(asked(people), people), by=people.operator)
     told = Notification.objects.get(event=NotificationEvent.APPROVAL_WAITING, person=people.reviewer)
     assert told.lines[0].startswith("QA ")
-    assert f" から {KEY} のキー 1 件を削除" in told.lines[0]
+    assert f" から {KEY} のキー 1\xa0件を削除" in told.lines[0]
 
 
 def test_a_mark_of_direction_in_a_name_reaches_no_title(estate: make.Estate, people: make.People) -> None:

@@ -118,7 +118,7 @@ def test_a_note_and_the_error_after_the_last_try_are_in_japanese(people: make.Pe
     run_driver._pause_or_fail(lease, TryLater(say(_("%(key)s is gone."), key="a")))
     run.refresh_from_db()
     assert run.error == "Tried 20 times without getting any further. a is gone."
-    assert "20 回試しましたが、処理が進みませんでした。a がありません。" in page(people, f"/runs/{run.pk}/")
+    assert "20\xa0回試しましたが、処理が進みませんでした。a がありません。" in page(people, f"/runs/{run.pk}/")
 
 
 @pytest.mark.django_db
@@ -139,7 +139,7 @@ def test_the_english_text_counts_if_it_was_changed_alone(people: make.People) ->
     Run.objects.filter(pk=run.pk).update(error="Second listing.")
     run.refresh_from_db()
     with translation.override("ja"):
-        assert run.shown_error == "2 回目の一覧です。"
+        assert run.shown_error == "2\xa0回目の一覧です。"
 
 
 @pytest.mark.django_db

@@ -53,17 +53,17 @@ def test_a_zone_that_does_not_exist_is_refused() -> None:
 
 WORDS = [
     ("* * * * *", "every minute", "毎分"),
-    ("*/15 * * * *", "every 15 minutes", "15 分ごと"),
-    ("5,35 * * * *", "every hour at minute 5, 35", "毎時 5、35 分"),
-    ("17 */6 * * *", "every 6 hours at minute 17", "6 時間ごと（17 分）"),
+    ("*/15 * * * *", "every 15 minutes", "15\xa0分ごと"),
+    ("5,35 * * * *", "every hour at minute 5, 35", "毎時 5、35\xa0分"),
+    ("17 */6 * * *", "every 6 hours at minute 17", "6\xa0時間ごと（17\xa0分）"),
     ("17 3 * * *", "every day at 03:17", "毎日 03:17"),
     ("0 3,15 * * *", "every day at 03:00, 15:00", "毎日 03:00、15:00"),
     ("0 3 * * mon-wed", "on Monday, Tuesday, Wednesday at 03:00", "月曜日、火曜日、水曜日 03:00"),
     ("0 3 * * 7", "on Sunday at 03:00", "日曜日 03:00"),
-    ("0 3 1,15 * *", "on day 1, 15 of the month at 03:00", "毎月 1、15 日 03:00"),
-    ("0 3 1 1 *", "on day 1 of the month in January at 03:00", "毎月 1 日 （1月） 03:00"),
-    ("0 3 1 * mon", "on day 1 of the month or on Monday at 03:00", "毎月 1 日または月曜日 03:00"),
-    ("*/30 * * * sun", "on Sunday every 30 minutes", "日曜日 30 分ごと"),
+    ("0 3 1,15 * *", "on day 1, 15 of the month at 03:00", "毎月 1、15\xa0日 03:00"),
+    ("0 3 1 1 *", "on day 1 of the month in January at 03:00", "毎月 1\xa0日 （1月） 03:00"),
+    ("0 3 1 * mon", "on day 1 of the month or on Monday at 03:00", "毎月 1\xa0日または月曜日 03:00"),
+    ("*/30 * * * sun", "on Sunday every 30 minutes", "日曜日 30\xa0分ごと"),
     ("*/7 1-5 * * *", "*/7 1-5 * * *", "*/7 1-5 * * *"),
 ]
 

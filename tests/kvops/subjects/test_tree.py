@@ -153,7 +153,7 @@ def test_the_audit_log_names_a_subject_in_the_language_of_its_reader(estate: mak
     entry = Entry.objects.filter(subject=f"approval:{stage.approval_id}").latest("seq")
     for address in (f"/audit/?subject=approval:{stage.approval_id}", entry.get_absolute_url()):
         page = client.get(address).content.decode()
-        assert "から master:* のキー 3 件を削除" in page, address
+        assert "から master:* のキー 3\xa0件を削除" in page, address
     assert f"記録上の表記： {entry.subject_label}" in page
     restore = Restore.objects.get(stage=stage)
     assert " を復元" in client.get(f"/audit/?subject=restore:{restore.pk}").content.decode()

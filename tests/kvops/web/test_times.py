@@ -24,5 +24,5 @@ def test_the_distance_from_now_is_rounded_down_and_ends_with_a_week(seconds: int
 
 def test_it_is_in_the_language_of_the_page() -> None:
     with translation.override("ja"):
-        assert times.words(NOW - timedelta(hours=3), NOW) == "3 時間前"
-        assert times.words(NOW + timedelta(days=2), NOW) == "2 日後"
+        assert times.words(NOW - timedelta(hours=3), NOW) == "3\xa0時間前"
+        assert times.words(NOW + timedelta(days=2), NOW) == "2\xa0日後"
