@@ -21,7 +21,8 @@ NEWEST = 2_000
 """Rows. Texts are looked for in so many of the newest rows of a table that only grows; numbers in all."""
 LISTED = 100
 """Rows. More than a page lists of one kind."""
-_NUMBER = re.compile(r"(?:\w+\s+)?#?([0-9]{1,15})")
+_NUMBER = re.compile(r"(?:(?:[^\W\d][\w-]*\s+){1,4})?#?([0-9]{1,15})")
+"""A number, alone or after the title of a kind of subject: `12`, `#12`, `clean-up 12`, `change of a key 12`."""
 
 type FoundRow = tuple[str, int, str, str, bool]
 """The kind of subject, the primary key, a text, the name of the environment, and whether it is production."""
@@ -29,7 +30,7 @@ type FoundRow = tuple[str, int, str, str, bool]
 
 @dataclass(frozen=True)
 class SearchText:
-    """A text to search for, and the number that it names: `12`, `#12` or `run 12`."""
+    """A text to search for, and the number that it names, if it names one."""
 
     text: str
     number: int | None

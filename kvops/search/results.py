@@ -17,7 +17,7 @@ from kvops.search import keys as found_keys
 from kvops.search.keys import FoundKey
 from kvops.search.kinds import DELETED_KEYS, GROUPS
 from kvops.search.matching import FoundRow, SearchText
-from kvops.site.pages import PAGES
+from kvops.site.pages import OTHERS, PAGES
 from kvops.subjects import tree
 from kvops.subjects.kinds import KINDS
 from kvops.wording import english
@@ -68,16 +68,18 @@ def find(wanted: SearchText, user: User, most: int) -> list[FoundGroup]:
 
 
 def _pages(wanted: SearchText, user: User) -> Iterator[FoundItem]:
-    """The pages of the menu by their names, in the reader's language and in English, spelled in one word or in two."""
+    """The pages by their names, in the reader's language and in English, spelled in one word or in two.
+
+    Without a text they are the pages of the menu.
+    """
     text = _joined(wanted.text)
-    for page in PAGES:
-        names = (str(page.label), english(page.label))
-        if (
-            (text or not wanted.text)
-            and any(text in _joined(name) for name in names)
-            and user.has_perm(page.permission)
-        ):
-            yield FoundItem(names[0], get_script_prefix() + page.address)
+    named = [(page.address, page.label) for page in PAGES if user.has_perm(page.permission)]
+    if wanted.text:
+        named += OTHERS.items()
+    for address, label in named:
+        names = (str(label), english(label))
+        if (text or not wanted.text) and any(text in _joined(name) for name in names):
+            yield FoundItem(names[0], get_script_prefix() + address)
 
 
 def _joined(words: str) -> str:

@@ -1,5 +1,9 @@
-"""The pages of the menu, in groups. Their addresses are part of the product, so the menu has them as text."""
+"""The pages of the menu, in groups, and others with a name of their own.
 
+Their addresses are part of the product, so the menu has them as text.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
@@ -97,3 +101,19 @@ GROUPS = (
 SHORTCUTS = {"o": "overview", "k": "keys", "a": "approvals", "r": "runs"}
 """The letters that lead to a page after a `g`."""
 PAGES = tuple(page for group in GROUPS for page in group.pages)
+OTHERS: Mapping[str, Promise] = {
+    "account/preferences/": _("Preferences"),
+    "backups/history/report/": _("Retention report"),
+    "backups/rotation/": _("Rotation of settings"),
+    "backups/vault/": _("Settings backups in 1Password"),
+    "categories/shapes/": _("Unclassified keys by shape"),
+    "categories/try/": _("Try the rules"),
+    "changes/bulk/": _("Bulk changes"),
+    "environments/": _("Emergency stop"),
+    "help/words/": _("Words and their meaning"),
+    "retention/prunes/": _("Prune requests"),
+    "retention/try/": _("Try another rule"),
+    "runbook/procedures/": _("Procedures"),
+    "unexplained/settings/": _("Settings changed outside KVOps"),
+}
+"""Address -> name. The menu does not have them; the search finds them. Each person may see them."""

@@ -5,12 +5,16 @@ from html import unescape
 
 import pytest
 from django.test import Client
+from django.utils.translation import override
 from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from kvops.models import Category, Key, Namespace, Person, Run
 from kvops.runs import driver as run_driver
 from kvops.search import keys, matching
+from kvops.search.kinds import GROUPS
+from kvops.site.pages import OTHERS
+from kvops.subjects.kinds import KINDS
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -153,6 +157,14 @@ def test_a_backup_is_found_by_its_number(estate: make.Estate, people: make.Peopl
         assert found(operator, text)["Backups"] == [("SETTINGS master:", f"/backups/{stage.generation_id}/")]
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_title_that_the_search_shows_with_a_number_names_that_number(language: str) -> None:
+    with override(language):
+        shown = [f"{KINDS[kind].title} 12" for group in GROUPS for kind in group.kinds]
+        assert [title for title in shown if matching.read(title).number != 12] == []
+    assert matching.read("clinic:id:0012").number is None
+
+
 def test_runs_are_found_by_number_and_by_label(operator: Client) -> None:
     made = run("QA mail:*")
     assert found(operator, f"run {made.pk}")["Runs"] == [("QA mail:*", f"/runs/{made.pk}/")]
@@ -185,9 +197,16 @@ def test_people_are_found_by_name_and_address(people: make.People, operator: Cli
 
 
 def test_pages_are_found_in_both_languages(operator: Client) -> None:
-    assert found(operator, "retent")["Pages"] == [("Retention", "/retention/")]
+    assert found(operator, "categor")["Pages"] == [("Categories", "/categories/")]
     operator.cookies["django_language"] = "ja"
-    assert [url for _title, url in found(operator, "retent")["ページ"]] == ["/retention/"]
+    assert [url for _title, url in found(operator, "categor")["ページ"]] == ["/categories/"]
+
+
+@pytest.mark.parametrize("address", OTHERS)
+def test_a_page_that_the_menu_lacks_is_found_by_its_name(people: make.People, operator: Client, address: str) -> None:
+    assert f"/{address}" in [url for _title, url in found(operator, str(OTHERS[address]))["Pages"]]
+    for person in (people.operator, people.auditor):
+        assert signed_in(person).get(f"/{address}").status_code == 200
 
 
 @pytest.mark.parametrize("spelled", ["cleanup", "Clean up", "clean-up"])
