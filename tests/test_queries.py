@@ -74,18 +74,19 @@ def test_every_page_takes_few_queries_and_is_small(world: DoorsWorld, people: ma
 
 @pytest.mark.django_db
 def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people: make.People) -> None:
-    browser, numbers = signed_in(people.operator), dict.fromkeys(LISTS, 0)
+    tried = f"/retention/try/?family={Family.objects.get(binding='SETTINGS', pattern='master:').pk}&days=20"
+    browser, numbers = signed_in(people.operator), dict.fromkeys([*LISTS, tried], 0)
     for rows in (range(3), range(3, 12)):
         for number in rows:
             more_rows(estate, people, number)
-        counted = {address: asked(browser, address)[0] for address in LISTS}
+        counted = {address: asked(browser, address)[0] for address in numbers}
         grown = {address: (numbers[address], found) for address, found in counted.items() if found != numbers[address]}
         assert not (rows[0] and grown), grown
         numbers = counted
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["/keys/", "/keys/?days=365", "/storage/?days=365"])
+@pytest.mark.parametrize("address", ["/keys/", "/keys/?days=365", "/storage/?days=365", "/cleanup/new/"])
 def test_a_page_takes_no_more_queries_for_more_namespaces(
     estate: make.Estate, people: make.People, address: str
 ) -> None:
@@ -97,6 +98,14 @@ def test_a_page_takes_no_more_queries_for_more_namespaces(
         Scan.objects.create(namespace=more, run=run, keys=1, completed_at=Now())
         counted.append(asked(browser, address)[0])
     assert counted[0] == counted[-1] <= MOST
+
+
+@pytest.mark.django_db
+def test_the_rotation_of_two_environments_takes_few_queries(estate: make.Estate, people: make.People) -> None:
+    family = make.family("mail:", Category.SETTINGS)
+    for namespace in (estate.qa, estate.production):
+        Key.objects.create(namespace=namespace, name="mail:a", first_seen_id=0, family=family, category="settings")
+    assert asked(signed_in(people.operator), "/backups/rotation/")[0] <= MOST
 
 
 @pytest.mark.django_db

@@ -16,7 +16,7 @@ from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.inventory import families as key_families
 from kvops.inventory.selection import Selection
-from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer
+from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer, Scan, ScanCount
 from kvops.names import storable
 from kvops.web.fields import ConfirmForm, MomentField, NameField, PlaceField
 from kvops.wording import spelled
@@ -100,10 +100,14 @@ class AskForm(forms.Form):
             for family in Family.objects.filter(category__in=CLEANABLE).order_by("binding", "pattern")
         }
         super().__init__(data, initial=self._asked_for(asked) if asked is not None else None)
-        self.asked_keys = _pattern(asked) if asked is not None else ""
+        self.asked_keys = _pattern(asked) if asked is not None and self._offers(asked.get("binding", "")) else ""
         field = self.fields["family"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
         field.choices = [("", _("By the prefix below")), *_by_binding(self.families.values())]
+
+    def _offers(self, binding: str) -> bool:
+        field = self.fields["binding"]
+        return isinstance(field, forms.ChoiceField) and field.valid_value(binding)
 
     def _asked_for(self, asked: QueryDict) -> dict[str, str | bool]:
         """The initial values from a link on the pages of the keys."""
@@ -144,10 +148,10 @@ def _pattern(asked: QueryDict) -> str:
 def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The families as choices, each with its number of keys in every environment at the newest scans."""
     groups: dict[str, list[tuple[str, str]]] = {}
+    newest = ScanCount.objects.filter(scan__in=Scan.objects.newest_of_each().values("pk"))
     counted = {
-        (row.family_id, namespace.pk): row.keys
-        for namespace in Namespace.objects.all()
-        for row in key_families.keys_by_family(namespace)
+        (family, namespace): keys
+        for family, namespace, keys in newest.values_list("family_id", "scan__namespace_id", "keys")
     }
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
     for family in families:

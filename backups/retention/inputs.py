@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import batched
 
 from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
@@ -148,9 +149,9 @@ def tried(family: Family, days: int) -> Iterator[Tried]:
     now = Retention()
     then = Retention(instead={family.pk: days}, now=now.now)
     found = Generation.objects.filter(namespace__binding=family.binding)
-    for kept in now.over(found):
-        if any(rule.family == family.pk for rule in kept.verdict.rules):
-            yield Tried(kept, *then.of([kept.generation]))
+    mine = (one for one in now.over(found) if any(rule.family == family.pk for rule in one.verdict.rules))
+    for some in batched(mine, CHUNK):
+        yield from map(Tried, some, then.of(one.generation for one in some))
 
 
 def due(found: GenerationQuerySet, retention: Retention | None = None) -> Iterator[Kept]:

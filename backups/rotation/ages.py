@@ -21,7 +21,6 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.history import deleted_keys
 from backups.models import Generation, KeyChange, RestoreEntry
-from kvops import clock
 from kvops.models import Category, Environment, Family, Key, Namespace
 from kvops.web.gather import ask, moment
 from kvops.web.objects import Objects
@@ -107,10 +106,17 @@ def ages(families: Iterable[Family], environment: Environment | None = None) -> 
     namespaces = Namespace.objects.filter(binding__in=by_binding).select_related("environment")
     if environment:
         namespaces = namespaces.filter(environment=environment)
+    places = list(namespaces.order_by("environment__order", "binding"))
+    chosen = [pk for some in by_binding.values() for pk in some]
+    keys = Key.objects.filter(namespace__in=places, family__in=chosen, category=Category.SETTINGS).order_by("name")
+    known: dict[int, dict[str, int | None]] = defaultdict(dict)
+    for place, name, family_id in keys.values_list("namespace_id", "name", "family_id"):
+        known[place][name] = family_id
     found = [
         age
-        for namespace in namespaces.order_by("environment__order", "binding")
-        for age in of_namespace(namespace, by_binding[namespace.binding])
+        for namespace in places
+        if namespace.pk in known
+        for age in _ages(namespace, by_binding[namespace.binding], known[namespace.pk])
     ]
     order = {state: place for place, state in enumerate(RotationState)}
     return sorted(found, key=lambda one: (order[one.state], one.due_at or one.since or one.now, one.name))
@@ -135,16 +141,15 @@ def perhaps_due() -> QuerySet[Family]:
     return Family.objects.filter(Exists(digested) | Exists(changes), rotate_days__gt=0)
 
 
-def of_namespace(namespace: Namespace, families: Mapping[int, Family], name: str | None = None) -> list[ValueAge]:
-    """The ages of the keys of these families in one namespace, or of one of their keys."""
-    keys = Key.objects.filter(namespace=namespace, family__in=families, category=Category.SETTINGS)
-    if name is not None:
-        keys = keys.filter(name=name)
-    family_of = dict(keys.order_by("name").values_list("name", "family_id"))
-    if not family_of:
-        return []
-    names, now = list(family_of), clock.now()
-    spans, (changes, restored) = _spans(namespace, names), _writes(namespace, names)
+def of_key(namespace: Namespace, family: Family, name: str) -> ValueAge | None:
+    """The age of one key; None if the newest scan did not find it in this family of settings."""
+    known = Key.objects.filter(namespace=namespace, family=family, category=Category.SETTINGS, name=name)
+    return _ages(namespace, {family.pk: family}, {name: family.pk})[0] if known.exists() else None
+
+
+def _ages(namespace: Namespace, families: Mapping[int, Family], family_of: Mapping[str, int | None]) -> list[ValueAge]:
+    names = list(family_of)
+    spans, (now, changes, restored) = _spans(namespace, names), _writes(namespace, names)
     found = []
     for one, family in family_of.items():
         since, changed, cut = unchanged_since(spans[one], changes[one], restored[one])
@@ -232,8 +237,8 @@ def _spans(namespace: Namespace, names: list[str]) -> Mapping[str, list[Span]]:
     return found
 
 
-type _Writes = tuple[Mapping[str, list[KeyChange]], Mapping[str, list[datetime]]]
-"""For each key, our changes of it, and the times at which a restore wrote it."""
+type _Writes = tuple[datetime, Mapping[str, list[KeyChange]], Mapping[str, list[datetime]]]
+"""The time of the answer; and for each key, our changes of it, and the times at which a restore wrote it."""
 
 _CHANGE = ("name", "parts", "new_key", "settled_at", "digest_key", "digest_before", "digest_after")
 
@@ -250,4 +255,4 @@ def _writes(namespace: Namespace, names: list[str]) -> _Writes:
     for entry in written.of(answers, "written"):
         if at := moment(vars(entry)["at"]):
             restored[entry.name].append(at)
-    return changes, restored
+    return answers.now, changes, restored

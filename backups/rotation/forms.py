@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.rotation.ages import RotationState, ValueAge, ages
 from kvops.models import Category, Family
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, offer
 
 
 class RotationFilter(forms.Form):
@@ -20,14 +20,15 @@ class RotationFilter(forms.Form):
         super().__init__(data)  # type: ignore[arg-type]  # the parameters of an address
         settings = Family.objects.filter(category=Category.SETTINGS).order_by("binding", "pattern")
         self.fields["family"].queryset = settings  # type: ignore[attr-defined]
+        self.families = list(settings)
+        offer(self.fields["family"], self.families)
 
     def ages(self) -> list[ValueAge]:
         """The values that match, the most urgent first; none while a filter is wrong."""
         if not self.is_valid():
             return []
         chosen = self.cleaned_data
-        families = [chosen["family"]] if chosen["family"] else Family.objects.filter(category=Category.SETTINGS)
-        found = ages(families, chosen["environment"])
+        found = ages([chosen["family"]] if chosen["family"] else self.families, chosen["environment"])
         return [one for one in found if chosen["state"] in ("", one.state)]
 
     @property

@@ -6,7 +6,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backups.rotation.forms import RotationFilter
-from kvops.models import Family
 
 PAGE = 100
 
@@ -23,6 +22,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": start + PAGE if len(found) > start + PAGE else None,
         "total": len(found),
         "filtered": any(request.GET.values()),
-        "ruled": Family.objects.filter(rotate_days__gt=0).exists(),
+        "ruled": any(family.rotate_days for family in form.families),
     }
     return render(request, "rotation/index.html", context)

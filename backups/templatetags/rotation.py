@@ -23,7 +23,7 @@ def rotation_of(namespace: Namespace, name: str, family: Family | None) -> Value
     """The age of one settings value; None for any other key, and for one that the newest scan does not know."""
     if family is None or family.category != "settings":
         return None
-    return next(iter(value_ages.of_namespace(namespace, {family.pk: family}, name)), None)
+    return value_ages.of_key(namespace, family, name)
 
 
 def rotation_alarms(found: Sequence[ValueAge]) -> list[Alarm]:
