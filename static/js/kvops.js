@@ -174,7 +174,8 @@ if (revealed) {
   addEventListener("pagehide", () => revealed.replaceChildren());
 }
 
-// Keys: shift and a click tick a range, the first box ticks the page, and the number of ticked keys stands below.
+// Keys: shift and a click tick a range, and the first box ticks the page. The bar below tells their number, and stays
+// in sight while there are any.
 let lastTick = null;
 document.addEventListener("click", (event) => {
   const box = event.target.closest("[data-tick], [data-tick-all]");
@@ -184,7 +185,9 @@ document.addEventListener("click", (event) => {
     : event.shiftKey && lastTick ? [all.indexOf(lastTick), all.indexOf(box)].sort((a, b) => a - b) : [0, -1];
   all.slice(between[0], between[1] + 1).forEach((one) => { one.checked = box.checked; });
   if ("tick" in box.dataset) lastTick = box;
-  box.form.querySelector("[data-ticked]").textContent = all.filter((one) => one.checked).length;
+  const ticked = all.filter((one) => one.checked).length;
+  box.form.querySelector("[data-ticked]").textContent = ticked;
+  box.form.querySelector("[data-ticked-bar]").classList.toggle("decision", ticked > 0);
 });
 document.querySelectorAll("[data-tick-all], [data-scripted]").forEach((box) => { box.hidden = false; });
 

@@ -40,6 +40,16 @@ def test_shift_and_a_click_tick_a_range(page: Page) -> None:
     expect(number).to_have_text("50")
 
 
+def test_the_buttons_for_the_ticked_keys_stay_in_sight(page: Page) -> None:
+    page.goto(LIST)
+    button = page.get_by_role("button", name="Clean up…")
+    expect(button).not_to_be_in_viewport()
+    page.locator("[data-tick]").first.click()
+    expect(button).to_be_in_viewport()
+    page.locator("[data-tick]").first.click()
+    expect(button).not_to_be_in_viewport()
+
+
 def test_one_ticked_key_leads_to_its_clean_up(page: Page) -> None:
     page.goto(LIST)
     page.locator("[data-tick]").nth(1).check()
