@@ -70,6 +70,8 @@ LOGIN = 0
 ODD = "master:a:\u202egpj"
 """A name with a mark that turns the letters after it around."""
 VISITORS = ("signed out", "nobody", "operator", "reviewer", "auditor")
+NO_PAGE = re.compile(r"[-_:](live|file|names|csv|download|outcomes|objects|module|configuration|steps|results)$|z$")
+"""Addresses that are no pages: parts of a page, files, and the answers for probes."""
 
 type Codes = tuple[int, int, int, int, int]
 type Arguments = Callable[["DoorsWorld"], list[object]]

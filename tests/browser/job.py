@@ -78,8 +78,12 @@ class BrowserJob:
 
     def ask(self, prefix: str) -> None:
         """Ask for a clean-up on the page of the keys, let QA be prepared at once, and answer the places in the code."""
+        self.operator.goto(f"/keys/qa/SETTINGS/?prefix={prefix}")
+        self.ask_for_these()
+
+    def ask_for_these(self) -> None:
+        """The same from a list of the keys on."""
         page = self.operator
-        page.goto(f"/keys/qa/SETTINGS/?prefix={prefix}")
         follow(page.get_by_role("link", name="Request a clean-up").first)
         page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
         follow(page.get_by_role("button", name="Request it and prepare"))

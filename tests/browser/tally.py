@@ -10,7 +10,8 @@ addEventListener("click", (event) => {
   if (!event.isTrusted || !pressed || pressed.localName === "label") return;
   const next = Boolean(pressed.closest(".next-box"));
   const words = pressed.textContent.trim().replace(/\\s+/g, " ") || pressed.name;
-  const stays = Boolean(pressed.closest("dialog, .decision"));
+  const bar = pressed.closest("dialog, .decision");
+  const stays = bar && (bar.localName === "dialog" || getComputedStyle(bar).position === "sticky");
   window.tallied({what: "click", words, next, bottom: pressed.getBoundingClientRect().bottom + (stays ? 0 : scrollY)});
 }, true);
 const typed = new WeakSet();
