@@ -6,11 +6,12 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from audit.models import Entry
-from backups.models import CleanupStage, Generation
-from kvops.models import ApprovalRequest, Family, Key, Namespace, Run, Scan
+from backups.models import CleanupStage, Generation, StoredObject
+from kvops.models import ApprovalRequest, Family, Key, Namespace, Person, ReferenceSearch, Run, Scan
 
 KEYS = "/keys/production/SETTINGS/"
 KEY = "clinic:id:00000000"
+ONE = "the installations of the bench have none; `tests/test_queries.py` counts its queries and its bytes"
 
 
 def of_pages() -> dict[str, str]:
@@ -110,7 +111,75 @@ def of_pages() -> dict[str, str]:
         "to-dos": "/runbook/todo/",
         "certificate": f"/cleanup/{done.request_id}/certificate/",
         "code references of a stage": f"/cleanup/stages/{stage.pk}/references/",
+        **_of_forms(generation),
+        **_of_settings(),
     }
+
+
+def _of_forms(backup: Generation) -> dict[str, str]:
+    """The forms that begin something, and the pages on which rules are tried."""
+    return {
+        "a new backup": "/backups/new/?env=production&binding=SETTINGS&prefix=clinic:id:",
+        "a new clean-up": "/cleanup/new/",
+        "a new clean-up of a family": "/cleanup/new/?binding=SETTINGS&prefix=master:",
+        "a new change": f"/changes/new/production/SETTINGS/?{urlencode({'name': KEY})}",
+        "a new bulk change": "/changes/bulk/new/production/SETTINGS/?prefix=master:&scope=none&operation=expiration",
+        "a new rule of clearing": "/clearing/new/",
+        "a new expiry Worker": "/clearing/worker/new/",
+        "a new investigation": "/investigations/new/",
+        "a new family": "/categories/new/?binding=SETTINGS&pattern=tmp:&sample_key=tmp:00000007&category=cache",
+        "rules, tried": "/categories/try/?binding=SETTINGS&name=tmp:00000007&pattern=tmp:&category=settings",
+        "an operation by hand": "/runbook/by-hand/new/",
+        "a new restore": f"/backups/{backup.pk}/restores/new/",
+        "a pin": f"/backups/{backup.pk}/pin",
+        "comparisons of a backup": f"/backups/{backup.pk}/compare/",
+        "object in the bucket": f"/storage/objects/{StoredObject.objects.latest('pk').pk}/",
+        "an invitation": "/people/invite/",
+    }
+
+
+def _of_settings() -> dict[str, str]:
+    """Pages about settings, code, people and words."""
+    return {
+        "masters and clinics": "/backups/masters/",
+        "rotation": "/backups/rotation/",
+        "settings in 1Password": "/backups/vault/",
+        "settings changed outside": "/unexplained/settings/",
+        "code references": "/references/",
+        "code references of an environment": "/references/qa/",
+        "deployed code": "/references/qa/deployed/",
+        "a search of the code": f"/references/qa/{ReferenceSearch.objects.latest('pk').pk}/",
+        "expiry Workers": "/clearing/worker/",
+        "investigations": "/investigations/",
+        "person": f"/people/{Person.objects.get(name='Operator').pk}/",
+        "preferences": "/account/preferences/",
+        "procedures": "/runbook/procedures/",
+        "alarms": "/help/alarms/",
+        "words": "/help/words/",
+    }
+
+
+NOT_ASKED = {
+    "backups:bulk_change": ONE,
+    "backups:change": ONE,
+    "backups:check": ONE,
+    "backups:check_history": ONE,
+    "backups:clearing": ONE,
+    "backups:comparison": ONE,
+    "backups:dataset_check": ONE,
+    "backups:drill": ONE,
+    "backups:investigation": ONE,
+    "backups:outside": ONE,
+    "backups:prune": ONE,
+    "backups:restore": ONE,
+    "backups:worker": ONE,
+    "runbook-entry": ONE,
+    "schedule": ONE,
+    "doctor": "it asks the services",
+    "backups:family_shapes": "it walks the names by their heads, at most 100 steps for each namespace",
+    "backups:retention_try": "a person asks it about every backup of a family",
+}
+"""Pages that the bench does not ask for, each with the reason."""
 
 
 def _middle() -> str:
