@@ -167,7 +167,8 @@ def _frozen(facts: StageFacts) -> NextAction:
     if run is not None and run.state in Run.RESUMABLE:
         return _prepare(facts)
     label = _("Back up and verify") if stage.names else _("Prove that there are no keys")
-    return NextAction(label, "backups:stage_prepare", stage.pk)
+    because = _("The next approval needs a new backup. To change the reason, end this clean-up and ask again.")
+    return NextAction(label, "backups:stage_prepare", stage.pk, because=because if stage.returned_because else "")
 
 
 def _prepare(facts: StageFacts) -> NextAction:
@@ -239,7 +240,7 @@ def _accept(facts: StageFacts) -> NextAction:
         return _ask_again(stage, because)
     run = after_check.open_run(stage)
     return NextAction(
-        _("Application works: record it"),
+        _("Application works: record it") if stage.names else _("Record the reason"),
         "backups:stage_accept",
         stage.pk,
         str(after_check.wait_for(run)) if run else "",

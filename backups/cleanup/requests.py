@@ -39,11 +39,11 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.inventory.selection import EVERYTHING, Selection
-from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
+from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Run
 from kvops.names import visible
 from kvops.prefixes import patterns
 from kvops.runbook import procedures
-from kvops.wording import columns, english, moment, say
+from kvops.wording import Words, columns, english, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
@@ -62,6 +62,13 @@ def request(
         return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact, only=only)
 
 
+def _without_family(binding: str, prefix: str) -> Words:
+    sentence = _("“%(prefix)s” is not classified, so it is not deleted. Classify it in the policy first.")
+    if Family.objects.filter(binding=binding, pattern__startswith=prefix).exists():
+        sentence = _("“%(prefix)s” is not one family: families begin with it. Choose one of them.")
+    return say(sentence, prefix=prefix)
+
+
 def create_request(
     *, binding: str, prefix: str, reason: str, by: By, exact: bool = False, only: Selection = EVERYTHING
 ) -> CleanupRequest:
@@ -72,12 +79,7 @@ def create_request(
         raise CleanupRefused(edited)
     family = key_families.family_of(binding, prefix)
     if family is None:
-        raise CleanupRefused(
-            say(
-                _("“%(prefix)s” is not classified, so it is not deleted. Classify it in the policy first."),
-                prefix=prefix,
-            )
-        )
+        raise CleanupRefused(_without_family(binding, prefix))
     exact = exact or (family.exact and prefix == family.pattern)
     if family.category == Category.SETTINGS and not exact:
         raise CleanupRefused(

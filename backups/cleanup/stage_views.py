@@ -50,7 +50,7 @@ def _stop(stage: CleanupStage, *, by: Person) -> None:
 
 
 STEPS: dict[str, Step[CleanupStage]] = {
-    "begin": Step(presses.begin, _("The list of keys is fixed, and its backup is under way.")),
+    "begin": Step(presses.begin, _("The list of keys is fixed, and the next step is under way.")),
     "freeze": Step(preparation.freeze_stage, _("The list of keys is fixed.")),
     "prepare": Step(preparation.prepare_stage, _("The work is under way.")),
     "share": Step(

@@ -94,7 +94,7 @@ def _begun(request: HttpRequest, made: CleanupRequest) -> HttpResponse:
     """Prepare the first environment. Meanwhile the person answers the code references, if there are any."""
     with refusals_shown(request, On(None, f"cleanup:{made.pk}")):
         stage = presses.begin_first(made, by=person_of(request))
-        messages.success(request, _("The list of keys is fixed, and its backup is under way."))
+        messages.success(request, _("The list of keys is fixed, and the next step is under way."))
         if presses.waits_for_answers(stage):
             return redirect("backups:stage_references", stage.pk)
     return redirect("backups:cleanup", made.pk)

@@ -18,10 +18,12 @@ from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
 from kvops.names import typeable
+from kvops.runbook import todo
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, typed_name, typed_names
 
 MAX_PREFIXES = 20
 _DAYS = _("Choose days between 2000 and 2050.")
+_NOT_YET = _("Choose a day up to today. Nobody knows yet what can be restored later.")
 STALE = "stale"
 
 Status = Generation.Status
@@ -42,7 +44,7 @@ class GenerationFilter(forms.Form):
     as_of = forms.DateField(
         label=_("Could be restored on"),
         required=False,
-        validators=[MinValueValidator(date(2000, 1, 1), _DAYS), MaxValueValidator(date(2050, 12, 31), _DAYS)],
+        validators=[MinValueValidator(date(2000, 1, 1), _DAYS), MaxValueValidator(todo.today, _NOT_YET)],
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         help_text=_("Backups that existed and were verified at the end of this day."),
     )

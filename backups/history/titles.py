@@ -12,8 +12,10 @@ from kvops.wording import labelled
 
 def of_checks(keys: Collection[int]) -> dict[int, str]:
     """The titles of these checks by key, in one query."""
+    found = Check.objects.filter(pk__in=keys).select_related("namespace__environment")
     return {
-        one.pk: labelled(_("Check %(pk)s") % {"pk": one.pk}, one.source) for one in Check.objects.filter(pk__in=keys)
+        one.pk: labelled(_("Check %(pk)s") % {"pk": one.pk}, f"KV {one.namespace}" if one.namespace else one.source)
+        for one in found
     }
 
 

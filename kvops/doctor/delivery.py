@@ -38,7 +38,7 @@ def mail(_examined: Examined) -> Iterator[Diagnosis]:
 
 def slack(environment: Environment, _examined: Examined) -> Iterator[Diagnosis]:
     """Check that the webhook is readable and allowed. Slack can be asked only by a message, so none is asked."""
-    about = f"{environment.slug}: Slack"
+    about = say(_("%(environment)s: Slack"), environment=environment.slug)
     if not environment.slack:
         sentence = _('No channel is named. People share each backup for a deletion themselves, or slack = "env:NAME".')
         yield unknown(about, sentence)

@@ -40,12 +40,7 @@ PLACES = (
         _("The environment that users depend on; everything is done in QA first."),
         "environments",
     ),
-    Word(
-        "namespace",
-        _("Namespace"),
-        _("A store of keys in Workers KV."),
-        "namespaces",
-    ),
+    Word("namespace", _("Namespace"), _("A store of keys in Workers KV."), "namespaces"),
     Word(
         "binding",
         _("Binding"),
@@ -191,6 +186,12 @@ PROOF = (
         _("The places in Worker code that mention keys; a person answers each one before a deletion."),
         "references",
     ),
+    Word(
+        "follow-up",
+        _("Follow-up"),
+        _("A change of the code that a person promised when answering a code reference, with its owner and its date."),
+        "runbook-todos",
+    ),
 )
 DELETION = (
     Word(
@@ -265,6 +266,12 @@ RECORD = (
         "run",
         pgettext_lazy("glossary", "Run"),
         _("One piece of background work with its progress and its outcome."),
+        "runs",
+    ),
+    Word(
+        "chunk",
+        pgettext_lazy("glossary", "Chunk"),
+        _("One part of the work of a run; the run stops and resumes between two of them."),
         "runs",
     ),
     Word(

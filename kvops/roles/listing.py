@@ -18,7 +18,9 @@ State = ApprovalRequest.State
 RIGHTS = {
     Role.OPERATOR: _("prepares and starts work, and asks for approvals"),
     Role.REVIEWER: _("decides on requests of other people"),
-    Role.AUDITOR: _("sees every page but the doctor's, and no value"),
+    Role.AUDITOR: _(
+        "sees every page but the doctor's, and no value; can pin backups, add notes and stop an environment"
+    ),
 }
 """What each role may do, in one line."""
 

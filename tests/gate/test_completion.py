@@ -305,7 +305,7 @@ def test_a_stage_that_proves_nothing_is_not_accepted(proven: CleanupStage, opera
 
 def test_only_a_proven_stage_is_accepted(proven: CleanupStage, operator: Person) -> None:
     gate.tampered(proven, state="deleted")
-    moved = "The stage was moved by somebody else. Load the page again."
+    moved = "The stage has moved on since this page was loaded. Load the page again."
     refused(lambda: completion.accept_stage(proven, note="x", by=operator), moved)
 
 

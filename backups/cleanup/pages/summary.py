@@ -61,13 +61,14 @@ def _names(stage: CleanupStage) -> SummaryLine:
 
 
 def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
-    """The names beside those of the environment before, by their digests."""
+    """The names beside those of the environment before, by their digests; later clean-ups say nothing about it."""
     stage = facts.stage
     if not stage.names_sha256 or vars(stage)["is_first"]:
         return []
     found = []
-    restored = facts.turn.brought_back
-    for before in [*facts.turn.proven, *restored]:
+    restored, still = facts.turn.brought_back, stage.state in CleanupStage.BEFORE_DELETION
+    proven = [one for one in facts.turn.proven if still or one.request_id == stage.request_id]
+    for before in [*proven, *restored]:
         same = before.names_sha256 == stage.names_sha256
         sentence = _("The same names as in %(name)s") if same else _("Other names than in %(name)s")
         if before in restored:

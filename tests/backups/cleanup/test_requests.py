@@ -66,8 +66,8 @@ def actions(subject: str) -> list[str]:
     [
         ("mail:", "deleted one at a time"),
         ("unknown:", "not classified"),
-        ("master", "not classified"),
-        ("", "not classified"),
+        ("master", "not one family"),
+        ("", "not one family"),
     ],
 )
 def test_only_cache_and_legacy_can_be_cleaned_up(
