@@ -201,6 +201,9 @@ class Generation(models.Model):
             # Most backups of an old installation were deleted; pages about those that exist pass over them.
             models.Index(fields=["id"], condition=~Q(status__in=["deleting", "deleted"]), name="generation_there"),
             models.Index(fields=["namespace", "started_at"], condition=Q(purpose="cleanup"), name="generation_cleanup"),
+            # Few backups are encrypted; the ages of settings are read from the digests of these.
+            models.Index(fields=["namespace"], condition=~Q(digest_key=""), name="generation_digested"),
+            models.Index(fields=["namespace"], condition=~Q(older_digest_key=""), name="generation_redigested"),
         ]
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.history import deleted_keys
 from backups.models import Generation, KeyChange, RestoreEntry
+from kvops import clock
 from kvops.models import Category, Environment, Family, Key, Namespace
 from kvops.web.gather import ask, moment
 from kvops.web.objects import Objects
@@ -112,12 +113,10 @@ def ages(families: Iterable[Family], environment: Environment | None = None) -> 
     known: dict[int, dict[str, int | None]] = defaultdict(dict)
     for place, name, family_id in keys.values_list("namespace_id", "name", "family_id"):
         known[place][name] = family_id
-    found = [
-        age
-        for namespace in places
-        if namespace.pk in known
-        for age in _ages(namespace, by_binding[namespace.binding], known[namespace.pk])
-    ]
+    now, found = clock.now(), list[ValueAge]()
+    for namespace in places:
+        if namespace.pk in known:
+            found += _ages(namespace, by_binding[namespace.binding], known[namespace.pk], now)
     order = {state: place for place, state in enumerate(RotationState)}
     return sorted(found, key=lambda one: (order[one.state], one.due_at or one.since or one.now, one.name))
 
@@ -144,12 +143,14 @@ def perhaps_due() -> QuerySet[Family]:
 def of_key(namespace: Namespace, family: Family, name: str) -> ValueAge | None:
     """The age of one key; None if the newest scan did not find it in this family of settings."""
     known = Key.objects.filter(namespace=namespace, family=family, category=Category.SETTINGS, name=name)
-    return _ages(namespace, {family.pk: family}, {name: family.pk})[0] if known.exists() else None
+    return _ages(namespace, {family.pk: family}, {name: family.pk}, clock.now())[0] if known.exists() else None
 
 
-def _ages(namespace: Namespace, families: Mapping[int, Family], family_of: Mapping[str, int | None]) -> list[ValueAge]:
+def _ages(
+    namespace: Namespace, families: Mapping[int, Family], family_of: Mapping[str, int | None], now: datetime
+) -> list[ValueAge]:
     names = list(family_of)
-    spans, (now, changes, restored) = _spans(namespace, names), _writes(namespace, names)
+    spans, (changes, restored) = _spans(namespace, names), _writes(namespace, names)
     found = []
     for one, family in family_of.items():
         since, changed, cut = unchanged_since(spans[one], changes[one], restored[one])
@@ -237,8 +238,8 @@ def _spans(namespace: Namespace, names: list[str]) -> Mapping[str, list[Span]]:
     return found
 
 
-type _Writes = tuple[datetime, Mapping[str, list[KeyChange]], Mapping[str, list[datetime]]]
-"""The time of the answer; and for each key, our changes of it, and the times at which a restore wrote it."""
+type _Writes = tuple[Mapping[str, list[KeyChange]], Mapping[str, list[datetime]]]
+"""For each key, our changes of it, and the times at which a restore wrote it."""
 
 _CHANGE = ("name", "parts", "new_key", "settled_at", "digest_key", "digest_before", "digest_after")
 
@@ -255,4 +256,4 @@ def _writes(namespace: Namespace, names: list[str]) -> _Writes:
     for entry in written.of(answers, "written"):
         if at := moment(vars(entry)["at"]):
             restored[entry.name].append(at)
-    return answers.now, changes, restored
+    return changes, restored
