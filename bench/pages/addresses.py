@@ -128,7 +128,7 @@ def _of_forms(backup: Generation) -> dict[str, str]:
         "a new expiry Worker": "/clearing/worker/new/",
         "a new investigation": "/investigations/new/",
         "a new family": "/categories/new/?binding=SETTINGS&pattern=tmp:&sample_key=tmp:00000007&category=cache",
-        "rules, tried": "/categories/try/?binding=SETTINGS&name=tmp:00000007&pattern=tmp:&category=settings",
+        "a name among the rules": "/categories/try/?binding=SETTINGS&name=tmp:00000007",
         "an operation by hand": "/runbook/by-hand/new/",
         "a new restore": f"/backups/{backup.pk}/restores/new/",
         "a pin": f"/backups/{backup.pk}/pin",

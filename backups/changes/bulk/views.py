@@ -39,6 +39,8 @@ from kvops.wording import reason_of
 PAGE = 50
 SHOWN = 20
 """Names. The page that asks for a change shows at most this many."""
+COUNTED = 10_000
+"""Keys. The page that asks for a change counts to this number, as the list of keys does. The change counts all."""
 COLUMNS = ("name", "outcome", "compared_after")
 State = Restore.State
 
@@ -80,7 +82,8 @@ def new(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
             form.suit(family)
             keys = bulk_start.chosen_keys(namespace, family, prefix, scope)
             names = list(keys.order_by("name").values_list("name", flat=True)[:SHOWN])
-            context |= {"family": family, "count": keys.count(), "names": names}
+            counted = keys.order_by("name")[: COUNTED + 1].count()
+            context |= {"family": family, "count": min(counted, COUNTED), "more": counted > COUNTED, "names": names}
     return render(request, "changes/bulk/new.html", context, status=422 if form.is_bound else 200)
 
 
