@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urljoin
 
 from playwright.sync_api import FilePayload, Locator, Page, TimeoutError as NothingCame, ViewportSize, expect
 
@@ -35,7 +36,7 @@ def follow(link: Locator) -> None:
 
 def speak(page: Page, language: str) -> None:
     """Show the next pages in this language."""
-    page.context.add_cookies([{"name": "django_language", "value": language, "url": page.url}])
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": urljoin(page.url, "/")}])
 
 
 def check_all(boxes: Locator) -> None:
