@@ -129,8 +129,13 @@ class Turn:
     @cached_property
     def brought_back(self) -> list[CleanupStage]:
         """The accepted stages of the same clean-up in earlier environments whose deleted keys were restored since."""
+        return [one for one in self.own if vars(one)["is_brought_back"]]
+
+    @cached_property
+    def own(self) -> list[CleanupStage]:
+        """The accepted stages of the same clean-up in earlier environments."""
         mine = {one.pk for one in self._before}
-        return [one for one in self._accepted if one.pk in mine and vars(one)["is_brought_back"]]
+        return [one for one in self._accepted if one.pk in mine]
 
     @cached_property
     def _reappeared(self) -> set[int]:

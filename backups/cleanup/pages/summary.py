@@ -66,9 +66,9 @@ def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     if not stage.names_sha256 or vars(stage)["is_first"]:
         return []
     found = []
-    restored, still = facts.turn.brought_back, stage.state in CleanupStage.BEFORE_DELETION
-    proven = [one for one in facts.turn.proven if still or one.request_id == stage.request_id]
-    for before in [*proven, *restored]:
+    restored = facts.turn.brought_back
+    proven = facts.turn.proven if stage.state in CleanupStage.BEFORE_DELETION else facts.turn.own
+    for before in [*(one for one in proven if one not in restored), *restored]:
         same = before.names_sha256 == stage.names_sha256
         sentence = _("The same names as in %(name)s") if same else _("Other names than in %(name)s")
         if before in restored:

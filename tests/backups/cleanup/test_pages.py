@@ -15,6 +15,7 @@ from backups.cleanup import completion, preparation, requests as cleanup_request
 from backups.models import CleanupRequest, CleanupStage
 from backups.overview.steps import stage_lines
 from kvops import timing
+from kvops.approvals import gate as approval_gate
 from kvops.models import Category, Family, ReferenceHit, Run, Scan
 from kvops.runs import driver as run_driver
 from tests import make, searched
@@ -65,6 +66,45 @@ def test_what_is_approved_and_not_started_is_told_as_still_to_come(
     page = " ".join(shown(operator, f"/cleanup/stages/{stage.pk}/").split())
     assert "3 keys will be deleted in QA, those that still equal backup" in page
     assert "keys are deleted in" not in page
+
+
+def test_a_stage_without_keys_asks_why_there_are_none(
+    operator: Client, people: make.People, estate: make.Estate
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    stage = CleanupStage.objects.get(request=cleanup_helpers.asked(people, "master:none:"), environment__slug="qa")
+    assert "its backup" not in post(operator, stage, "begin")
+    make.work()
+    page = shown(operator, f"/cleanup/{stage.request_id}/")
+    assert "There were no such keys, so nothing was deleted." in page
+    assert "Record the reason" in page
+    assert "restore the deleted keys" not in page
+
+
+def test_a_later_clean_up_says_nothing_about_the_names_of_this_one(
+    operator: Client, people: make.People, request_: CleanupRequest
+) -> None:
+    cleanup_helpers.accepted(request_, people)
+    done = cleanup_helpers.accepted(request_, people, "production")
+    later = CleanupStage.objects.get(request=cleanup_helpers.asked(people), environment__slug="qa")
+    post(operator, later, "begin")
+    make.work()
+    later.refresh_from_db()
+    completion.accept_stage(later, note="deleted by the first", by=people.operator)
+    page = shown(operator, f"/cleanup/stages/{done.pk}/")
+    assert "The same names as in QA" in page
+    assert "Other names than in QA" not in page
+
+
+def test_after_a_rejection_the_page_says_how_to_change_the_reason(
+    operator: Client, people: make.People, request_: CleanupRequest
+) -> None:
+    how = "To change the reason, end this clean-up and ask again."
+    approval = cleanup_helpers.submitted(request_, people).approval
+    assert approval is not None
+    assert how not in shown(operator, f"/cleanup/{request_.pk}/")
+    approval_gate.reject(approval, by=people.reviewer, shown=approval.digest, reason="say more")
+    assert how in shown(operator, f"/cleanup/{request_.pk}/")
 
 
 # The list

@@ -38,6 +38,13 @@ def test_a_day_shows_the_backups_that_could_be_restored_then(estate: make.Estate
     assert numbers(operator, f"?as_of={today - timedelta(days=1)}") == []
 
 
+def test_nobody_knows_what_can_be_restored_on_a_day_to_come(estate: make.Estate, operator: Client) -> None:
+    backed_up(estate)
+    address = f"?as_of={timezone.localdate() + timedelta(days=1)}"
+    assert numbers(operator, address) == []
+    assert "Choose a day up to today." in page(operator, f"/backups/{address}")
+
+
 def told(action: Action, made: Generation, days: int) -> None:
     """An entry about a backup, of so many days ago."""
     write(action, subject=f"generation:{made.pk}")
