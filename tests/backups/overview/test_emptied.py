@@ -10,7 +10,7 @@ from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
-SENTENCE = "1 more holds no keys."
+SENTENCE = "1 more family holds no keys."
 
 
 @pytest.fixture
