@@ -68,7 +68,7 @@ NEVER_ONE = {
         "Delete the first %(first)s of %(n)s keys",
         "%(shown)s of %(total)s answers",
         "%(n)s deployments, SHA-256",
-        "More than %(shown)s keys match",
+        "More than %(shown)s keys",
         "Restore %(pk)s wrote %(written)s keys, also of the %(deleted)s deleted ones",
         "More than %(shown)s backups can be deleted",
         "The rule takes at least %(n)s keys, more than its cap",
