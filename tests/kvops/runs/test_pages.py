@@ -248,7 +248,7 @@ def test_a_run_names_its_target_and_who_approved_it(estate: make.Estate, people:
     run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
     assert re.search(rf'href="/cleanup/stages/{run.subject.partition(":")[2]}/">Stage \d+</a>', page)
-    assert re.search(r"Reviewer</span> ·\s+<a [^>]*href=\"/approvals/", page)
+    assert re.search(r"Reviewer</span> ·\s+<a class=\"d-inline-block py-1\" href=\"/approvals/", page)
 
 
 def test_a_run_shows_its_last_steps(people: make.People) -> None:
