@@ -15,6 +15,9 @@ from kvops.inventory import families as key_families, impact
 from kvops.inventory.families import FamilyDefinition, read_families
 from kvops.models import Category, Family, Scan
 
+TRIED = 10_000
+"""Keys of a namespace that are counted for a pattern that is only tried. Its registration counts to a million."""
+
 
 @dataclass(frozen=True)
 class NameLookup:
@@ -55,7 +58,10 @@ class PatternTrial:
     parent: FamilyDefinition | None
     inside: Sequence[FamilyDefinition]
     rows: Sequence[dict[str, Any]]
-    """Per namespace: the keys that would move, as in `impact`, and the keys of the parent `before` and `after`."""
+    """Per namespace: the keys that would move, as in `impact`, and the keys of the parent `before` and `after`.
+
+    After a count that stopped, `after` is None.
+    """
 
 
 def try_pattern(binding: str, pattern: str, category: str, *, exact: bool) -> PatternTrial:
@@ -64,13 +70,13 @@ def try_pattern(binding: str, pattern: str, category: str, *, exact: bool) -> Pa
     [tried] = read_families(TomlTable({"family": [_table(binding, pattern, category, exact=exact)]}))
     same = next((one for one in before if one.key == tried.key), None)
     parent = None if same else impact.parent(tried, before)
-    rows = [] if same else impact.taken(before, [*before, impact.inheriting(tried, before)])
+    rows = [] if same else impact.taken(before, [*before, impact.inheriting(tried, before)], TRIED)
     held = _held(binding, parent)
     for row in rows:
-        total = held.get(str(row["environment"]))
-        keys = row["keys"]
-        row["before"] = total
-        row["after"] = None if total is None or not isinstance(keys, int) else max(total - keys, 0)
+        total, keys = held.get(str(row["environment"])), row["keys"]
+        row["before"], row["after"] = total, None
+        if total is not None and isinstance(keys, int) and not row["at_least"]:
+            row["after"] = max(total - keys, 0)
     return PatternTrial(same, parent, overlapped(before, tried), rows)
 
 

@@ -75,7 +75,7 @@ def effect(registration: FamilyRegistration, *, count: bool = True) -> Effect:
             "was": _name(impact.winner(family.binding, before.families, registration.sample_key)),
             "will": _name(impact.winner(family.binding, after.families, registration.sample_key)),
         },
-        "keys": impact.taken(before.families, after.families) if count else [],
+        "keys": impact.taken(before.families, after.families, impact.MOST) if count else [],
         "risks": ["legacy_found"] if impact.become_legacy(before.families, after.families) else [],
     }
 

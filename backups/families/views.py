@@ -91,6 +91,7 @@ def bench_page(request: HttpRequest) -> HttpResponse:
         if chosen["name"]:
             context["looked_up"] = bench.look_up(chosen["binding"], chosen["name"])
         if chosen["pattern"]:
+            context["most"] = bench.TRIED
             context["trial"] = bench.try_pattern(
                 chosen["binding"], chosen["pattern"], chosen["category"], exact=chosen["exact"]
             )

@@ -1,7 +1,7 @@
 """The effect of another policy on the keys of the inventory, counted before anybody decides on it.
 
 Old and new families cut the names into ranges. Only ranges with another category or encryption are counted: one query
-per namespace, which stops at a million keys.
+per namespace, which stops at a million keys, or sooner for a pattern that is only tried.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from kvops.inventory.families import Families, FamilyDefinition
 from kvops.models import Category, Family, Key, Namespace, Scan
 
 MOST = 1_000_000
+"""Keys of a namespace that are counted before a decision."""
 _TOP = "\U0010ffff" * 130
 """A text above every key name, which has at most 512 bytes."""
 _COUNT = """
@@ -46,21 +47,20 @@ def counted(before: Definitions, after: Definitions) -> list[dict[str, object]]:
     """For each namespace of a changed binding, the number of its keys that another rule would apply to."""
     scans = _scans()
     return [
-        _row(namespace, _counts(namespace, ranges), scans.get(namespace.pk))
+        _row(namespace, _counts(namespace, ranges, MOST), scans.get(namespace.pk), MOST)
         for namespace in _namespaces()
         if (ranges := list(_ranges(namespace.binding, before, after)))
     ]
 
 
-def taken(before: Definitions, after: Definitions) -> list[dict[str, object]]:
-    """As `counted`, but for each key that gets another family, and with their number."""
+def taken(before: Definitions, after: Definitions, most: int) -> list[dict[str, object]]:
+    """As `counted`, but for each key that gets another family, and with their number, `most` of each namespace."""
     found, scans = [], _scans()
     for namespace in _namespaces():
         if ranges := list(_ranges(namespace.binding, before, after, _named)):
-            counts = _counts(namespace, ranges)
-            found.append(
-                {**_row(namespace, counts, scans.get(namespace.pk)), "keys": sum(count for _range, count in counts)}
-            )
+            counts = _counts(namespace, ranges, most)
+            row = _row(namespace, counts, scans.get(namespace.pk), most)
+            found.append({**row, "keys": sum(count for _range, count in counts)})
     return found
 
 
@@ -155,7 +155,7 @@ def encrypted(family: Family | FamilyDefinition | None) -> bool:
     return _category(family).sensitive or bool(family and family.encrypt)
 
 
-def _counts(namespace: Namespace, ranges: Sequence[_Range]) -> list[tuple[_Range, int]]:
+def _counts(namespace: Namespace, ranges: Sequence[_Range], most: int) -> list[tuple[_Range, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
             _COUNT,
@@ -163,13 +163,15 @@ def _counts(namespace: Namespace, ranges: Sequence[_Range]) -> list[tuple[_Range
                 "starts": [one.low for one in ranges],
                 "ends": [one.high for one in ranges],
                 "namespace": namespace.pk,
-                "most": MOST,
+                "most": most,
             },
         )
         return [(ranges[place - 1], count) for place, count in cursor.fetchall()]
 
 
-def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | None) -> dict[str, object]:
+def _row(
+    namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | None, most: int
+) -> dict[str, object]:
     moves: Counter[tuple[str, str]] = Counter()
     for one, count in keys:
         if _category(one.was) != _category(one.will):
@@ -187,5 +189,5 @@ def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | 
             count for one, count in keys if _category(one.was).sensitive and not _category(one.will).sensitive
         ),
         "unencrypted": sum(count for one, count in keys if encrypted(one.was) and not encrypted(one.will)),
-        "at_least": sum(count for _range, count in keys) >= MOST,
+        "at_least": sum(count for _range, count in keys) >= most,
     }

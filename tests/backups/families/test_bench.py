@@ -51,6 +51,19 @@ def test_unclassified_keys_are_counted_for_a_pattern_of_their_own(auditor: Clien
     assert (production["scan"], production["before"]) == (None, None)
 
 
+def test_the_count_for_a_tried_pattern_ends_and_says_so(
+    auditor: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "TRIED", 2)
+    scanned(estate, "x:1", "x:2", "x:3", "y")
+    qa = bench.try_pattern("SETTINGS", "x:", "cache", exact=False).rows[0]
+    assert (qa["keys"], qa["before"], qa["after"], qa["at_least"]) == (2, 4, None, True)
+    shown = " ".join(text_of(auditor, "/categories/try/?pattern=x:&category=cache").split())
+    assert "0 → 2+" in shown
+    assert "the count stopped at 2 keys" in shown
+    assert "4 → " not in shown
+
+
 def test_a_pattern_of_the_policy_says_so(auditor: Client) -> None:
     shown = text_of(auditor, "/categories/try/?pattern=a:")
     assert "The policy has this pattern already" in shown
