@@ -1,9 +1,7 @@
 """Unclassified keys grouped by the shape of their names: a proposal for each group to start a registration from.
 
-The work is bounded, however many keys there are. A walk reads the first names of each head (`session:`), the last ones
-and some between, and then jumps beyond the head by the index. Names without a delimiter have their first character for
-a head; heads with a delimiter are looked for between them. A shape that only other names have is not seen, and the page
-says how many names were read.
+The names are those that `sampling` read. A shape that only other names have is not seen, and the page says how many
+names were read.
 """
 
 import re
@@ -11,22 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db import connection
-from django.db.models import QuerySet
+from backups.families import sampling
+from kvops.models import Category, Namespace
 
-from kvops.inventory import browse
-from kvops.models import Category, Key, Namespace
-from kvops.models.inventory import KeyQuerySet
-from kvops.names import after_prefix
-
-BATCH = 200
-"""Names that are read at a time: the first of a head, and its last."""
-BETWEEN = 1_000
-"""Names between the first and the last of a head, one for each two characters that follow the head."""
-INNER = 20
-"""Heads with a delimiter that are looked for among the names of a head without one."""
-MOST_BATCHES = 100
-"""Heads for each namespace that are not read wholly. The rest is not reached."""
 SHOWN = 60
 """Shapes on the page; the rest is counted."""
 SAMPLES = 3
@@ -41,33 +26,12 @@ _PLACEHOLDERS = (
     ("<mail>", re.compile(r"[^@\s:/]+@[^@\s:/]+\.[A-Za-z]+")),
     ("<id>", re.compile(r"(?=[^\d]*\d)(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")),
 )
-_CUT = re.compile(r"([:/|])")
 _INNER = re.compile(r"([._-])")
 _MARK = re.compile(r"<[a-z]+>")
 TEXT = "<text>"
 _NARROWER = {"<number>", "<hex>"}
 _HEX_LETTERS = re.compile(r"[0-9a-fA-F]{8,}")
 """Names of one kind may look narrower by chance: some hexadecimal ids have only digits, or only letters."""
-
-_BETWEEN = """
-WITH RECURSIVE step AS (
-  (SELECT name, expiration, 1 AS n FROM kvops_key WHERE {among} AND name >= %(head)s ORDER BY name LIMIT 1)
-  UNION ALL
-  SELECT k.name, k.expiration, step.n + 1 FROM step, LATERAL (
-    SELECT name, expiration FROM kvops_key
-     WHERE {among} AND name >= (CASE WHEN length(step.name) < %(depth)s THEN step.name || chr(1)
-                                     ELSE left(step.name, %(depth)s) || %(above)s END) COLLATE "C"
-     ORDER BY name LIMIT 1) k
-   WHERE step.n < %(most)s)
-SELECT name, expiration FROM step
-""".format(  # noqa: S608  (constants of this module)
-    among=f"namespace_id = %(namespace)s AND category = '{Category.UNCLASSIFIED.value}'"
-    " AND (%(high)s::text IS NULL OR name < %(high)s)"
-)
-"""The first name for each two characters that follow a head: one step of the index for each."""
-
-type Names = dict[str, int | None]
-"""The expiration of each key by its name."""
 
 
 @dataclass
@@ -117,31 +81,18 @@ class ShapeGroup:
         return Category.SETTINGS.value if self.exact else ""
 
 
-@dataclass
-class SampledNamespace:
-    """The names read of one namespace, and the number of its unclassified keys as of the newest scan."""
-
-    namespace: Namespace
-    total: int | None = None
-    names: Names = field(default_factory=dict)
-    partial: set[str] = field(default_factory=set)
-    """Heads of which not every name was read."""
-    complete: bool = True
-    """Whether the walk came to the end of the names."""
-
-
 @dataclass(frozen=True)
 class ShapesFound:
     """The groups with the most keys seen, the number of the others, and the namespaces they come from."""
 
     groups: Sequence[ShapeGroup]
     hidden: int
-    sampled: Sequence[SampledNamespace]
+    sampled: Sequence[sampling.SampledNamespace]
 
 
 def found_shapes(namespaces: Sequence[Namespace]) -> ShapesFound:
     """The shapes of the unclassified keys of these namespaces, those with the most keys first."""
-    sampled = [sample(namespace) for namespace in namespaces]
+    sampled = [sampling.sample(namespace) for namespace in namespaces]
     groups: dict[tuple[str, str], ShapeGroup] = {}
     for binding in sorted({one.namespace.binding for one in sampled}):
         mine = [one for one in sampled if one.namespace.binding == binding]
@@ -155,12 +106,12 @@ def found_shapes(namespaces: Sequence[Namespace]) -> ShapesFound:
     return ShapesFound(ranked[:SHOWN], max(len(ranked) - SHOWN, 0), sampled)
 
 
-def _add(group: ShapeGroup, one: SampledNamespace, name: str, expiration: int | None) -> None:
+def _add(group: ShapeGroup, one: sampling.SampledNamespace, name: str, expiration: int | None) -> None:
     slug = one.namespace.environment.slug
     group.names[slug] = one.namespace.environment.name
     group.seen[slug] += 1
     group.expiring += expiration is not None
-    if _head(name) in one.partial or name[:1] in one.partial:
+    if sampling.head_of(name) in one.partial or name[:1] in one.partial:
         group.more.add(slug)
     if len(group.samples) < SAMPLES and name not in group.samples:
         group.samples.append(name)
@@ -168,7 +119,7 @@ def _add(group: ShapeGroup, one: SampledNamespace, name: str, expiration: int | 
 
 def shape_of(name: str) -> str:
     """The name with each number, UUID and so on as a placeholder: `session:<hex>`."""
-    return "".join(_part(part) for part in _CUT.split(name))
+    return "".join(_part(part) for part in sampling.CUT.split(name))
 
 
 def _part(part: str) -> str:
@@ -184,7 +135,7 @@ def _placeholder(text: str) -> str:
 
 def _merged(shapes: Mapping[str, str]) -> dict[str, str]:
     """The shape of each name, with a placeholder where otherwise equal shapes have many different words."""
-    parts = {shape: _CUT.split(shape) for shape in set(shapes.values())}
+    parts = {shape: sampling.CUT.split(shape) for shape in set(shapes.values())}
     for place in range(0, max(map(len, parts.values()), default=0), 2):
         words: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for pieces in parts.values():
@@ -207,74 +158,3 @@ def _common(word: str, words: set[str], *, first: bool) -> str:
 
 def _without(pieces: Sequence[str], place: int) -> tuple[str, ...]:
     return (*pieces[:place], "", *pieces[place + 1 :])
-
-
-def sample(namespace: Namespace) -> SampledNamespace:
-    """Names of the unclassified keys of a namespace, within the bounds of this module."""
-    found = SampledNamespace(namespace)
-    if browse.newest_scan(namespace) is None:
-        return found
-    found.total = browse.by_category(namespace)[Category.UNCLASSIFIED.value]
-    keys = namespace.key_set.filter(category=Category.UNCLASSIFIED)
-    low = ""
-    for _batch in range(MOST_BATCHES):
-        rows = _read(keys.filter(name__gte=low).order_by("name"))
-        found.names |= rows
-        if len(rows) < BATCH:
-            return found
-        head = _head(max(rows))
-        beyond = after_prefix(head)
-        under = keys.filter(name__gte=head) if beyond is None else keys.filter(name__gte=head, name__lt=beyond)
-        if _ends_too(found, under, rows):
-            found.partial.add(head)
-            _look_between(found, keys, head, beyond)
-        if beyond is None:
-            return found
-        low = beyond
-    found.complete = False
-    return found
-
-
-def _read(keys: QuerySet[Key]) -> Names:
-    return dict(keys.values_list("name", "expiration")[:BATCH])
-
-
-def _ends_too(found: SampledNamespace, under: QuerySet[Key], first: Names) -> bool:
-    """Read the last names of a head. Return whether names between the first and the last may be left."""
-    last = _read(under.order_by("-name"))
-    found.names |= last
-    return not last.keys() & first.keys()
-
-
-def _look_between(found: SampledNamespace, keys: KeyQuerySet, head: str, beyond: str | None) -> None:
-    """Read names between the first and the last, and the heads with a delimiter that show among them."""
-    between = _between(found.namespace, head, beyond)
-    found.names |= between
-    inner = {one for name in between if len(one := _head(name)) > 1 and one != head}
-    for one in sorted(inner)[:INNER]:
-        first = _read(keys.under(one).order_by("name"))
-        found.names |= first
-        if len(first) == BATCH and _ends_too(found, keys.under(one), first):
-            found.partial.add(one)
-
-
-def _between(namespace: Namespace, head: str, beyond: str | None) -> Names:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _BETWEEN,
-            {
-                "namespace": namespace.pk,
-                "head": head,
-                "high": beyond,
-                "depth": len(head) + 2,
-                "above": "\U0010ffff",
-                "most": BETWEEN,
-            },
-        )
-        return dict(cursor.fetchall())
-
-
-def _head(name: str) -> str:
-    """The beginning up to the first delimiter, or the first character of a name without one."""
-    cut = _CUT.search(name)
-    return name[: cut.end()] if cut else name[:1]

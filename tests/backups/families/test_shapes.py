@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from audit import log
-from backups.families import shapes
+from backups.families import sampling, shapes
 from kvops.models import Category, Key, Namespace, Run, Scan, ScanCount
 from kvops.runs import driver as run_driver
 from tests import make
@@ -100,7 +100,7 @@ def test_no_head_hides_another_and_the_work_is_bounded(estate: make.Estate) -> N
     names += [f"c{n % 16:x}{n:030x}" for n in range(1000)] + [f"cart/{n}" for n in range(500)]
     unclassified(estate.qa, *names)
     with CaptureQueriesContext(connection) as queries:
-        sampled = shapes.sample(estate.qa)
+        sampled = sampling.sample(estate.qa)
     assert {shapes.shape_of(name) for name in sampled.names} == {
         "a:<number>", "a:y", "b:<number>", "<hex>", "cart/<number>"
     }  # fmt: skip
@@ -111,17 +111,17 @@ def test_no_head_hides_another_and_the_work_is_bounded(estate: make.Estate) -> N
 
 def test_a_head_that_was_read_from_both_ends_is_whole(estate: make.Estate) -> None:
     unclassified(estate.qa, *[f"a:{n:06}" for n in range(300)])
-    sampled = shapes.sample(estate.qa)
+    sampled = sampling.sample(estate.qa)
     assert (len(sampled.names), sampled.partial) == (300, set())
 
 
 def test_a_walk_that_does_not_come_to_the_end_says_so(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shapes, "MOST_BATCHES", 2)
-    monkeypatch.setattr(shapes, "BATCH", 2)
+    monkeypatch.setattr(sampling, "MOST_BATCHES", 2)
+    monkeypatch.setattr(sampling, "BATCH", 2)
     unclassified(estate.qa, *[f"{head}:{n}" for head in "abcd" for n in range(9)])
-    assert not shapes.sample(estate.qa).complete
+    assert not sampling.sample(estate.qa).complete
     shown = text_of(signed_in(people.auditor), "/categories/shapes/")
     assert "of 36 unclassified names were read" in shown
     assert "the rest was not reached" in shown
@@ -145,7 +145,7 @@ def test_without_unclassified_keys_the_page_says_so(estate: make.Estate, people:
 
 
 def test_a_name_of_the_highest_characters_ends_the_walk(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes, "BATCH", 1)
+    monkeypatch.setattr(sampling, "BATCH", 1)
     unclassified(estate.qa, "\U0010ffff1", "\U0010ffff2", "\U0010ffff3")
-    sampled = shapes.sample(estate.qa)
+    sampled = sampling.sample(estate.qa)
     assert (sampled.complete, "\U0010ffff3" in sampled.names) == (True, True)
