@@ -86,7 +86,9 @@ def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["/keys/", "/keys/?days=365", "/storage/?days=365", "/cleanup/new/"])
+@pytest.mark.parametrize(
+    "address", ["/keys/", "/keys/?days=365", "/storage/?days=365", "/cleanup/new/", "/categories/shapes/"]
+)
 def test_a_page_takes_no_more_queries_for_more_namespaces(
     estate: make.Estate, people: make.People, address: str
 ) -> None:

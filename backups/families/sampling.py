@@ -1,4 +1,4 @@
-"""A sample of the names of unclassified keys.
+"""A sample of the names of unclassified keys, in a few statements for all namespaces.
 
 The work is bounded, however many keys there are. A walk reads the first names of each head (`session:`), the last ones
 and some between, and then jumps beyond the head by the index. Names without a delimiter have their first character for
@@ -6,14 +6,16 @@ a head; heads with a delimiter are looked for between them.
 """
 
 import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
 
-from kvops.inventory import browse
-from kvops.models import Category, Key, Namespace
-from kvops.models.inventory import KeyQuerySet
+from kvops.models import Category, Namespace, Scan
 from kvops.names import after_prefix
 
 BATCH = 200
@@ -28,25 +30,59 @@ MOST_BATCHES = 100
 CUT = re.compile(r"([:/|])")
 """The delimiters of a name."""
 
-_BETWEEN = """
+_UNCLASSIFIED = f"FROM kvops_key WHERE category = '{Category.UNCLASSIFIED.value}' AND namespace_id"
+_ABOVE = "repeat(chr(1114111), 128)"
+"""After a head, a text above every name with the head: a name has at most 512 bytes, this character four."""
+_BATCH = f"""
+  SELECT array_agg(name ORDER BY name) AS names, array_agg(expiration ORDER BY name) AS expirations,
+    coalesce(substring(max(name) from '^[^:/|]*[:/|]'), left(max(name), 1)) AS head
+  FROM (SELECT name, expiration {_UNCLASSIFIED} = {{namespace}} AND name > {{low}} COLLATE "C"
+        ORDER BY name LIMIT %(batch)s) AS first"""  # noqa: S608  (constants of this module)
+_HEADS = "unnest(%(namespaces)s::bigint[], %(heads)s::text[]) WITH ORDINALITY AS h (namespace, head, place)"
+
+_WALK = f"""
 WITH RECURSIVE step AS (
-  (SELECT name, expiration, 1 AS n FROM kvops_key WHERE {among} AND name >= %(head)s ORDER BY name LIMIT 1)
+  SELECT n.namespace, 1 AS number, b.* FROM unnest(%(namespaces)s::bigint[]) AS n (namespace),
+    LATERAL ({_BATCH.format(namespace="n.namespace", low="''")}) AS b
   UNION ALL
-  SELECT k.name, k.expiration, step.n + 1 FROM step, LATERAL (
-    SELECT name, expiration FROM kvops_key
-     WHERE {among} AND name >= (CASE WHEN length(step.name) < %(depth)s THEN step.name || chr(1)
-                                     ELSE left(step.name, %(depth)s) || %(above)s END) COLLATE "C"
-     ORDER BY name LIMIT 1) k
+  SELECT step.namespace, step.number + 1, b.* FROM step,
+    LATERAL ({_BATCH.format(namespace="step.namespace", low=f"(step.head || {_ABOVE})")}) AS b
+  WHERE cardinality(step.names) = %(batch)s AND step.number < %(most)s)
+SELECT namespace, number, names, expirations FROM step WHERE names IS NOT NULL ORDER BY namespace, number
+"""  # noqa: S608  (constants of this module)
+"""Batch after batch of names, each from beyond the head of the last name before."""
+
+_END = f"""
+SELECT h.place, k.name, k.expiration FROM {_HEADS}, LATERAL (
+  SELECT name, expiration {_UNCLASSIFIED} = h.namespace
+     AND name >= h.head COLLATE "C" AND name <= (h.head || {_ABOVE}) COLLATE "C"
+   ORDER BY name {{order}} LIMIT %(batch)s) AS k
+"""  # noqa: S608  (constants of this module)
+"""The first names of each head, or its last."""
+
+_BETWEEN = f"""
+WITH RECURSIVE step AS (
+  SELECT h.place, h.namespace, h.head, k.name, k.expiration, 1 AS n FROM {_HEADS}, LATERAL (
+    SELECT name, expiration {_UNCLASSIFIED} = h.namespace
+       AND name >= h.head COLLATE "C" AND name <= (h.head || {_ABOVE}) COLLATE "C" ORDER BY name LIMIT 1) AS k
+  UNION ALL
+  SELECT step.place, step.namespace, step.head, k.name, k.expiration, step.n + 1 FROM step, LATERAL (
+    SELECT name, expiration {_UNCLASSIFIED} = step.namespace AND name <= (step.head || {_ABOVE}) COLLATE "C"
+       AND name >= (CASE WHEN length(step.name) < length(step.head) + 2 THEN step.name || chr(1)
+                         ELSE left(step.name, length(step.head) + 2) || chr(1114111) END) COLLATE "C"
+     ORDER BY name LIMIT 1) AS k
    WHERE step.n < %(most)s)
-SELECT name, expiration FROM step
-""".format(  # noqa: S608  (constants of this module)
-    among=f"namespace_id = %(namespace)s AND category = '{Category.UNCLASSIFIED.value}'"
-    " AND (%(high)s::text IS NULL OR name < %(high)s)"
-)
+SELECT place, name, expiration FROM step
+"""  # noqa: S608  (constants of this module)
 """The first name for each two characters that follow a head: one step of the index for each."""
 
 type Names = dict[str, int | None]
 """The expiration of each key by its name."""
+
+
+class _Head(NamedTuple):
+    namespace: int
+    head: str
 
 
 @dataclass
@@ -62,69 +98,82 @@ class SampledNamespace:
     """Whether the walk came to the end of the names."""
 
 
-def sample(namespace: Namespace) -> SampledNamespace:
-    """Names of the unclassified keys of a namespace, within the bounds of this module."""
-    found = SampledNamespace(namespace)
-    if browse.newest_scan(namespace) is None:
-        return found
-    found.total = browse.by_category(namespace)[Category.UNCLASSIFIED.value]
-    keys = namespace.key_set.filter(category=Category.UNCLASSIFIED)
-    low = ""
-    for _batch in range(MOST_BATCHES):
-        rows = _read(keys.filter(name__gte=low).order_by("name"))
-        found.names |= rows
-        if len(rows) < BATCH:
-            return found
-        head = head_of(max(rows))
-        beyond = after_prefix(head)
-        under = keys.filter(name__gte=head) if beyond is None else keys.filter(name__gte=head, name__lt=beyond)
-        if _ends_too(found, under, rows):
-            found.partial.add(head)
-            _look_between(found, keys, head, beyond)
-        if beyond is None:
-            return found
-        low = beyond
-    found.complete = False
-    return found
+type _Sampled = Mapping[int, SampledNamespace]
 
 
-def _read(keys: QuerySet[Key]) -> Names:
-    return dict(keys.values_list("name", "expiration")[:BATCH])
+def sample(namespaces: Collection[Namespace]) -> list[SampledNamespace]:
+    """Names of the unclassified keys of each namespace, within the bounds of this module."""
+    totals = _totals(namespaces)
+    found = {one.pk: SampledNamespace(one, totals.get(one.pk)) for one in namespaces}
+    partial = _read_last(found, _walk(found))
+    _read_last(found, _look_between(found, partial))
+    return [*found.values()]
 
 
-def _ends_too(found: SampledNamespace, under: QuerySet[Key], first: Names) -> bool:
-    """Read the last names of a head. Return whether names between the first and the last may be left."""
-    last = _read(under.order_by("-name"))
-    found.names |= last
-    return not last.keys() & first.keys()
+def _totals(namespaces: Collection[Namespace]) -> dict[int, int]:
+    """The unclassified keys of each namespace, as its newest scan counted them."""
+    scans = Scan.objects.newest_of_each().filter(namespace__in=namespaces)
+    mine = Q(counts__category=Category.UNCLASSIFIED)
+    return dict(scans.values_list("namespace", Coalesce(Sum("counts__keys", filter=mine), 0)))
 
 
-def _look_between(found: SampledNamespace, keys: KeyQuerySet, head: str, beyond: str | None) -> None:
-    """Read names between the first and the last, and the heads with a delimiter that show among them."""
-    between = _between(found.namespace, head, beyond)
-    found.names |= between
-    inner = {one for name in between if len(one := head_of(name)) > 1 and one != head}
-    for one in sorted(inner)[:INNER]:
-        first = _read(keys.under(one).order_by("name"))
-        found.names |= first
-        if len(first) == BATCH and _ends_too(found, keys.under(one), first):
-            found.partial.add(one)
+def _walk(found: _Sampled) -> dict[_Head, Names]:
+    """Read batch after batch of each scanned namespace. Return the heads in which a batch ended, with its names."""
+    scanned = [pk for pk, one in found.items() if one.total is not None]
+    params = {"namespaces": scanned, "batch": BATCH, "most": MOST_BATCHES}
+    ended = {}
+    for pk, number, names, expirations in _rows(_WALK, params) if scanned else ():
+        batch = dict(zip(names, expirations, strict=True))
+        found[pk].names |= batch
+        if len(batch) == BATCH:
+            head = head_of(names[-1])
+            ended[_Head(pk, head)] = batch
+            found[pk].complete = number < MOST_BATCHES or after_prefix(head) is None
+    return ended
 
 
-def _between(namespace: Namespace, head: str, beyond: str | None) -> Names:
+def _read_last(found: _Sampled, first: Mapping[_Head, Names]) -> list[_Head]:
+    """Read the last names of heads whose first were read. Return those that may have names between."""
+    partial = []
+    for head, last in _of_each(_END.format(order="DESC"), [*first], batch=BATCH):
+        found[head.namespace].names |= last
+        if not last.keys() & first[head].keys():
+            found[head.namespace].partial.add(head.head)
+            partial.append(head)
+    return partial
+
+
+def _look_between(found: _Sampled, partial: Sequence[_Head]) -> dict[_Head, Names]:
+    """Read names between the first and the last, and the first of the heads with a delimiter that show among them.
+
+    Return such heads of which more names may follow, with those that were read.
+    """
+    inner: list[_Head] = []
+    for head, between in _of_each(_BETWEEN, partial, most=BETWEEN):
+        found[head.namespace].names |= between
+        heads = {one for name in between if len(one := head_of(name)) > 1 and one != head.head}
+        inner += [_Head(head.namespace, one) for one in sorted(heads)[:INNER]]
+    more = {}
+    for head, first in _of_each(_END.format(order="ASC"), inner, batch=BATCH):
+        found[head.namespace].names |= first
+        if len(first) == BATCH:
+            more[head] = first
+    return more
+
+
+def _of_each(sql: str, heads: Sequence[_Head], **bounds: int) -> Iterator[tuple[_Head, Names]]:
+    """The names that a statement finds for each of these heads."""
+    found: dict[int, Names] = defaultdict(dict)
+    params = {"namespaces": [one.namespace for one in heads], "heads": [one.head for one in heads], **bounds}
+    for place, name, expiration in _rows(sql, params) if heads else ():
+        found[place][name] = expiration
+    return ((heads[place - 1], names) for place, names in found.items())
+
+
+def _rows(sql: str, params: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            _BETWEEN,
-            {
-                "namespace": namespace.pk,
-                "head": head,
-                "high": beyond,
-                "depth": len(head) + 2,
-                "above": "\U0010ffff",
-                "most": BETWEEN,
-            },
-        )
-        return dict(cursor.fetchall())
+        cursor.execute(sql, params)
+        return cursor.fetchall()
 
 
 def head_of(name: str) -> str:

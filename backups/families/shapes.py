@@ -92,7 +92,7 @@ class ShapesFound:
 
 def found_shapes(namespaces: Sequence[Namespace]) -> ShapesFound:
     """The shapes of the unclassified keys of these namespaces, those with the most keys first."""
-    sampled = [sampling.sample(namespace) for namespace in namespaces]
+    sampled = sampling.sample(namespaces)
     groups: dict[tuple[str, str], ShapeGroup] = {}
     for binding in sorted({one.namespace.binding for one in sampled}):
         mine = [one for one in sampled if one.namespace.binding == binding]

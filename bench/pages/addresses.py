@@ -118,6 +118,7 @@ def of_pages() -> dict[str, str]:
 
 def _of_forms(backup: Generation) -> dict[str, str]:
     """The forms that begin something, and the pages on which rules are tried."""
+    staff = Family.objects.get(binding="SETTINGS", pattern="staff:").pk
     return {
         "a new backup": "/backups/new/?env=production&binding=SETTINGS&prefix=clinic:id:",
         "a new clean-up": "/cleanup/new/",
@@ -129,6 +130,9 @@ def _of_forms(backup: Generation) -> dict[str, str]:
         "a new investigation": "/investigations/new/",
         "a new family": "/categories/new/?binding=SETTINGS&pattern=tmp:&sample_key=tmp:00000007&category=cache",
         "a name among the rules": "/categories/try/?binding=SETTINGS&name=tmp:00000007",
+        "a tried pattern": "/categories/try/?binding=SETTINGS&pattern=master:type2&category=settings",
+        "shapes of names": "/categories/shapes/",
+        "a tried rule of retention": f"/retention/try/?family={staff}&days=30",
         "an operation by hand": "/runbook/by-hand/new/",
         "a new restore": f"/backups/{backup.pk}/restores/new/",
         "a pin": f"/backups/{backup.pk}/pin",
@@ -176,8 +180,6 @@ NOT_ASKED = {
     "runbook-entry": ONE,
     "schedule": ONE,
     "doctor": "it asks the services",
-    "backups:family_shapes": "it walks the names by their heads, at most 100 steps for each namespace",
-    "backups:retention_try": "a person asks it about every backup of a family",
 }
 """Pages that the bench does not ask for, each with the reason."""
 
