@@ -33,6 +33,8 @@ NEVER_ONE = {
         "a list of %(n)s lines",
         "of at most %(size)s bytes",
         "A key name here has %(size)s bytes",
+        "the count stopped at %(n)s keys",
+        "The family has more than %(n)s backups",
     ),
     "a period that the code names, and each is longer": (
         "%(hours)s hours after the deletion",

@@ -170,10 +170,11 @@ def _of_each(sql: str, heads: Sequence[_Head], **bounds: int) -> Iterator[tuple[
     return ((heads[place - 1], names) for place, names in found.items())
 
 
-def _rows(sql: str, params: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+def _rows(sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 def head_of(name: str) -> str:

@@ -58,8 +58,13 @@ class Rule:
     def __str__(self) -> str:
         return self.pattern if self.exact else f"{self.pattern}*"
 
-    def reaches(self, prefix: str) -> bool:
-        """Whether keys of the family may be under the prefix."""
+    def reaches(self, binding: str, prefixes: Collection[str], patterns: Collection[str]) -> bool:
+        """Whether a backup of the binding may hold keys of the family; `patterns` only if its names were given."""
+        if self.binding != binding:
+            return False
+        return str(self) in patterns if patterns else any(map(self._reaches, prefixes))
+
+    def _reaches(self, prefix: str) -> bool:
         return self.pattern.startswith(prefix) or (not self.exact and prefix.startswith(self.pattern))
 
 
@@ -104,9 +109,7 @@ class BackupFacts:
 
     def of(self, rule: Rule) -> bool:
         """Whether the backup may hold keys of the family."""
-        if rule.binding != self.binding:
-            return False
-        return str(rule) in self.patterns if self.patterns else any(map(rule.reaches, self.prefixes))
+        return rule.reaches(self.binding, self.prefixes, self.patterns)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Retention of the existing backups: the input of `decide.decide`, read from the database, a part at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
+from typing import Self
 
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import BooleanField, Exists, Max, OuterRef, Q
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from backups.bucket import protection as bucket_protection
@@ -19,6 +22,11 @@ from kvops.models import Category, Family
 
 FIRST, CHUNK = 60, 500
 """Backups that are decided on together: at first, and at most."""
+_BEGINS = """
+EXISTS (SELECT FROM jsonb_array_elements_text(backups_generation.prefixes) AS p (prefix)
+        WHERE starts_with(prefix, %s) OR starts_with(%s, prefix))
+"""
+"""Whether a prefix of a backup begins with a pattern, or the other way round."""
 
 
 def _rule(family: Family, days: int) -> Rule:
@@ -81,7 +89,7 @@ class Kept:
 
 
 class Retention:
-    """The retention of backups at one moment, by the rules in force; `instead` gives other days by family.
+    """The retention of backups at one moment, by the rules in force.
 
     A page gives the moment, the families in their order, protections of buckets, and the backups that `replacing`
     has, if it has read them just now.
@@ -90,7 +98,6 @@ class Retention:
     def __init__(
         self,
         *,
-        instead: Mapping[int, int] | None = None,
         now: datetime | None = None,
         families: Sequence[Family] | None = None,
         protections: Iterable[BucketProtection] = (),
@@ -98,8 +105,7 @@ class Retention:
     ) -> None:
         self.now = now or clock.now()
         self.families = list(Family.objects.order_by("binding", "pattern") if families is None else families)
-        days = instead or {}
-        self.rules = [_rule(each, days.get(each.pk, each.retain_days)) for each in self.families]
+        self.rules = [_rule(each, each.retain_days) for each in self.families]
         self.successors = _successors(replacing)
         self._protections = {one.environment_id: one for one in protections}
         self._held: dict[int, Sequence[Hold]] = {}
@@ -123,12 +129,18 @@ class Retention:
     def _locked(self, generation: Generation) -> Locked | None:
         return bucket_protection.last_locked_until(generation, self._protections[generation.environment_id])
 
-    def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
+    def instead(self, family: Family, days: int) -> Self:
+        """The same if backups of the family were kept for so many days. What is known of backups is known to both."""
+        other = copy(self)
+        other.rules = [_rule(each, days if each == family else each.retain_days) for each in self.families]
+        return other
+
+    def over(self, found: GenerationQuerySet, first: int = FIRST) -> Iterator[Kept]:
         """The same for any number of existing backups, oldest first; some hundreds are in memory at a time.
 
-        The first part is small, because a page shows few backups.
+        The `first` part is small, because a page shows few backups.
         """
-        rows, last, size = found.there().select_related("namespace", "environment").order_by("pk"), 0, FIRST
+        rows, last, size = found.there().select_related("namespace", "environment").order_by("pk"), 0, first
         while chunk := list(rows.filter(pk__gt=last)[:size]):
             yield from self.of(chunk)
             if len(chunk) < size:
@@ -144,13 +156,22 @@ class Tried:
     then: Kept
 
 
-def tried(family: Family, days: int) -> Iterator[Tried]:
-    """Every backup that may hold keys of the family, by the rules in force and if it were kept for `days`."""
-    now = Retention()
-    then = Retention(instead={family.pk: days}, now=now.now)
-    found = Generation.objects.filter(namespace__binding=family.binding)
-    mine = (one for one in now.over(found) if any(rule.family == family.pk for rule in one.verdict.rules))
-    for some in batched(mine, CHUNK):
+def _near(family: Family) -> GenerationQuerySet:
+    """The backups that may hold keys of the family, and few others; `Rule.reaches` tells which."""
+    begins = RawSQL(_BEGINS, [family.pattern, family.pattern], BooleanField())  # noqa: S611  (our text, with parameters)
+    given = Q(patterns__contains=[family.pattern]) | Q(patterns__contains=[f"{family.pattern}*"])
+    return Generation.objects.filter(Q(begins) | given, namespace__binding=family.binding)
+
+
+def tried(retention: Retention, family: Family, days: int, *, after: int = 0, first: int = CHUNK) -> Iterator[Tried]:
+    """Every backup that may hold keys of the family, by the rules in force and if it were kept for `days`.
+
+    Oldest first, from beyond the backup `after`. The `first` ones are decided together.
+    """
+    then = retention.instead(family, days)
+    now = retention.over(_near(family).filter(pk__gt=after), first)
+    mine = (one for one in now if any(rule.family == family.pk for rule in one.verdict.rules))
+    for some in batched(mine, first):
         yield from map(Tried, some, then.of(one.generation for one in some))
 
 

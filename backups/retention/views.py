@@ -25,6 +25,8 @@ from kvops.web.objects import Objects
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
+COUNTED = 500
+"""Backups of which the simulation counts the states: the oldest ones."""
 
 
 @require_safe
@@ -59,21 +61,28 @@ def index(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def simulate(request: HttpRequest) -> HttpResponse:
     """Show the effect of another rule on the existing backups. Nothing is changed."""
+    retention = Retention()
     form = TryForm(request.GET or None)
+    offer(form.fields["family"], retention.families)
     context: dict[str, object] = {"form": form}
     if form.is_valid():
         family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
-        found = list(retention_inputs.tried(family, days))
-        shown = [each for each in found if each.now.generation.pk > (after or 0)]
-        backups, after = page_of(shown, PAGE, lambda each: each.now.generation.pk)
+        counted, more = page_of(retention_inputs.tried(retention, family, days, first=COUNTED + 1), COUNTED, _place)
+        page = retention_inputs.tried(retention, family, days, after=after, first=PAGE + 1) if after else counted
+        backups, after = page_of(page, PAGE, _place)
         context |= {
             "family": family,
             "days": days,
-            "counts": _counts(found),
+            "counts": _counts(counted),
+            "counted": more and COUNTED,
             "backups": backups,
             "after": after,
         }
     return render(request, "retention/try.html", context, status=422 if form.errors else 200)
+
+
+def _place(each: Tried) -> int:
+    return each.now.generation.pk
 
 
 def _counts(found: list[Tried]) -> list[tuple[str, int, int]]:

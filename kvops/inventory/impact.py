@@ -169,9 +169,7 @@ def _counts(namespace: Namespace, ranges: Sequence[_Range], most: int) -> list[t
         return [(ranges[place - 1], count) for place, count in cursor.fetchall()]
 
 
-def _row(
-    namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | None, most: int
-) -> dict[str, object]:
+def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | None, most: int) -> dict[str, object]:
     moves: Counter[tuple[str, str]] = Counter()
     for one, count in keys:
         if _category(one.was) != _category(one.will):

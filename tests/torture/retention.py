@@ -24,6 +24,7 @@ from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, Pin, PruneRequest, Restore
 from backups.retention import erasure, inputs as retention_inputs, pins, requests as prune_requests
+from backups.retention.inputs import Retention
 from kvops import clock
 from kvops.models import Family, Run
 from kvops.runs import driver as run_driver
@@ -263,7 +264,7 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
         if one.status != "writing" and chance.random() < 0.2:
             pins.pin(one, reason="x", by=people.auditor)
     family, days = Family.objects.get(pattern="master:"), chance.randint(14, 60)
-    verdicts = {one.then.generation.pk: one.then.verdict for one in retention_inputs.tried(family, days)}
+    verdicts = {one.then.generation.pk: one.then.verdict for one in retention_inputs.tried(Retention(), family, days)}
     dates = {pk: one.due_at for pk, one in verdicts.items() if one.state.goes and one.due_at}
     begun, others = clock.now(), set[int]()
     make.change_families("master:", retain_days=days)

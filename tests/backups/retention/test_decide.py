@@ -10,7 +10,7 @@ from audit.models import Entry
 from backups import policy
 from backups.bucket import protection as bucket_protection
 from backups.models import BucketProtection, Drill, DrilledBackup, Generation, Pin, StoredObject
-from backups.retention import inputs as retention_inputs, pins
+from backups.retention import inputs as retention_inputs, pins, views as retention_views
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops.environments.toml import DefinitionRefused, load
@@ -202,10 +202,40 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:
     backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20), backup_of_age(estate.qa, 1)
     family = Family.objects.get(pattern="master:")
-    found = [(each.now.verdict.state, each.then.verdict.state) for each in retention_inputs.tried(family, 15)]
+    found = [
+        (each.now.verdict.state, each.then.verdict.state) for each in retention_inputs.tried(Retention(), family, 15)
+    ]
     assert found == [(State.DUE, State.DUE), (State.WAITING, State.DUE), (State.NEWEST, State.NEWEST)]
     page = signed_in(people.auditor).get(f"/retention/try/?family={family.pk}&days=15")
     assert "retain_days = 15" in page.text
+
+
+def test_the_simulator_counts_the_oldest_backups_and_lists_all(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_views, "COUNTED", 2)
+    monkeypatch.setattr(retention_views, "PAGE", 1)
+    first, second, third = (backup_of_age(estate.qa, days) for days in (40, 20, 1))
+    address = f"/retention/try/?family={Family.objects.get(pattern='master:').pk}&days=15"
+    auditor = signed_in(people.auditor)
+    page = auditor.get(address)
+    assert page.context["counts"] == [("due", 1, 2), ("waiting", 1, 0)]
+    assert "more than 2 backups" in page.text
+    for after, shown, more in ((first.pk, second.pk, second.pk), (second.pk, third.pk, None)):
+        page = auditor.get(f"{address}&after={after}")
+        assert [each.now.generation.pk for each in page.context["backups"]] == [shown]
+        assert page.context["after"] == more
+
+
+def test_the_simulator_finds_every_backup_that_may_hold_keys_of_the_family(estate: make.Estate) -> None:
+    mine = [
+        backup_of_age(estate.qa, 9, prefixes=prefixes) for prefixes in (["master:"], [""], ["m"], ["x", "master:a"])
+    ]
+    mine.append(backup_of_age(estate.qa, 9, prefixes=["other"], purpose="cleanup", patterns=["x", "master:*"]))
+    backup_of_age(estate.qa, 9, prefixes=["mastercache:"])
+    backup_of_age(estate.qa, 9, prefixes=["master:"], purpose="cleanup", patterns=["master:"])
+    family = Family.objects.get(pattern="master:")
+    assert [each.then.generation for each in retention_inputs.tried(Retention(), family, 14, first=2)] == mine
 
 
 def test_the_simulator_refuses_less_than_14_days(estate: make.Estate, people: make.People) -> None:
@@ -320,7 +350,7 @@ def test_the_simulator_shows_no_date_before_the_end_of_the_lock(estate: make.Est
     backup_of_age(estate.qa, 1)
     locked(estate, 60)
     family = Family.objects.get(pattern="master:")
-    [first, _] = retention_inputs.tried(family, 14)
+    [first, _] = retention_inputs.tried(Retention(), family, 14)
     assert old.finished_at is not None
     assert (first.then.verdict.state, first.then.verdict.due_at) == (
         State.WAITING,
