@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from django.db.models import BigIntegerField, F, IntegerField, Q, QuerySet, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, JSONObject, Now, Substr
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -59,7 +60,12 @@ def holds_of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
     return found
 
 
-def _cleanups(pks: Collection[int]) -> QuerySet[CleanupStage]:
+def _among(values: Collection[object], kind: str) -> RawSQL:
+    """The values as one parameter: each of the questions below has them, and they may be hundreds."""
+    return RawSQL(f"SELECT unnest(%s::{kind}[])", [[*values]])  # noqa: S611  (our text, with parameters)
+
+
+def _cleanups(pks: RawSQL) -> QuerySet[CleanupStage]:
     """Clean-ups that hold: an open one needs its backup, a deletion keeps it; for a cache, while it can be undone."""
     undoable = Q(run__finished_at__gt=Now() - timedelta(seconds=timing.UNDO_WITHIN))
     over = Q(state__in=[State.CONFIRMED, State.ACCEPTED])
@@ -67,11 +73,12 @@ def _cleanups(pks: Collection[int]) -> QuerySet[CleanupStage]:
     return CleanupStage.objects.filter(generation__in=pks).exclude(state=State.ENDED).exclude(forgotten)
 
 
-def _holding(pks: Collection[int]) -> QuerySet[Any, _Held]:
+def _holding(found: Collection[int]) -> QuerySet[Any, _Held]:
     """Pins, clean-ups, restores, changes, and runs: verifications, checks, drills and any other run about a backup."""
+    about = Run.objects.open().filter(subject__in=_among([f"{_ABOUT}{pk}" for pk in found], "text"))
+    pks = _among(found, "bigint")
     restores = Restore.objects.exclude(state__in=Restore.OVER)
     changes = KeyChange.objects.filter(generation__in=pks).exclude(state__in=KeyChange.OVER)
-    about = Run.objects.open().filter(subject__in=[f"{_ABOUT}{pk}" for pk in pks])
     verified = Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN)
     checked = Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN)
     drilled = DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN)

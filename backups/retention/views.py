@@ -25,7 +25,7 @@ from kvops.web.objects import Objects
 from kvops.web.paging import listed, page_of
 
 PAGE = 50
-COUNTED = 300
+COUNTED = 200
 """Backups of which the simulation counts the states: the oldest ones."""
 
 
