@@ -11,6 +11,7 @@ from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
+from audit.actors import SYSTEM, part_of
 from audit.models import Entry, EntryQuerySet, actors_and_environments
 from audit.subjects import Tree, known
 
@@ -49,7 +50,7 @@ def _grouped(actors: Sequence[str], chosen: str) -> _Choices:
     """The actors in groups. Others, such as those of failed sign-ins, are offered only if one is chosen."""
     people = [(actor, actor) for actor in actors if "<" in actor]
     commands = [(actor, actor.removeprefix("cli:")) for actor in actors if actor.startswith("cli:")]
-    system = [(actor, actor.removeprefix("system:")) for actor in actors if actor.startswith("system:")]
+    system = [(actor, str(part_of(actor)) or actor) for actor in actors if actor.startswith(SYSTEM)]
     offered = {value for value, _shown in (*people, *commands, *system)}
     other = [(chosen, chosen)] if chosen and chosen not in offered else []
     groups: _Choices = [

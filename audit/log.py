@@ -19,6 +19,7 @@ from django.db.transaction import atomic
 
 from audit import shell
 from audit.actions import Action
+from audit.actors import SYSTEM
 from audit.chain import JSON, Content, NotRecordableError, canonical_entry, entry_hash
 from audit.models import MAX_LENGTH, Entry, Head
 
@@ -46,7 +47,7 @@ class Actor:
     @classmethod
     def system(cls, name: str) -> Self:
         """The actor for a part of the product that acts by itself, such as the sweep."""
-        return cls(None, f"system:{name}")
+        return cls(None, f"{SYSTEM}{name}")
 
 
 @dataclass(slots=True)

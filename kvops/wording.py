@@ -8,8 +8,9 @@ from typing import Any
 from django.utils import timezone, translation
 from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext, gettext_lazy as _, pgettext
 
+from audit.actors import part_of
 from audit.chain import JSON
 from kvops.refusals import Sentence
 
@@ -49,6 +50,12 @@ def say(sentence: str | Promise, /, **facts: object) -> str:
     filled = _filled(sentence, facts)
     vars(filled)[_MADE_OF] = (sentence, facts)
     return filled
+
+
+def actor(stated: str) -> str:
+    """An actor of the audit log in words: a part of the product by its name, anybody else as the log states them."""
+    part = part_of(stated)
+    return say(_("KVOps: %(part)s"), part=part) if part else stated
 
 
 def spoken(sentence: Sentence) -> str:

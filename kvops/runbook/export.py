@@ -10,7 +10,7 @@ from audit.models import Entry
 from kvops.names import visible
 from kvops.runbook.entries import RunbookEntry
 from kvops.subjects import tree as subject_tree
-from kvops.wording import moment
+from kvops.wording import actor, moment
 
 MOST = 500
 """Entries. A list as Markdown has at most this many."""
@@ -89,7 +89,9 @@ def _line(entry: Entry, title: str) -> str:
     where = f" ({entry.environment})" if entry.environment else ""
     place = f" → {escaped(str(found))}" if (found := place_of(entry)) else ""
     about = escaped(title or entry.subject)
-    return f"- {moment(entry.at)} **{escaped(entry.title)}** {about}{where}{place} — {escaped(entry.actor)}\n"
+    return (
+        f"- {moment(entry.at)} **{escaped(entry.title)}** {about}{where}{place} — {escaped(str(actor(entry.actor)))}\n"
+    )
 
 
 def place_of(entry: Entry) -> str:

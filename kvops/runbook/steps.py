@@ -12,6 +12,7 @@ from audit.actions import Action
 from audit.models import Entry, EntryQuerySet
 from kvops.models import Environment
 from kvops.runbook.procedure_steps import Procedure, ProcedureStep
+from kvops.wording import actor
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TickedStep:
     @property
     def note(self) -> str:
         """The step in one sentence, and the person who did it."""
-        name = self.entry.actor if self.entry else _("not always needed") if self.optional else ""
+        name = actor(self.entry.actor) if self.entry else _("not always needed") if self.optional else ""
         return f"{self.text} · {name}" if name else str(self.text)
 
     @property

@@ -12,7 +12,7 @@ from kvops.models import NotificationEvent, Role, Run
 from kvops.notifications import outbox
 from kvops.refusals import Sentence
 from kvops.runs.outcomes import TOKEN_REFUSED
-from kvops.wording import say, translated
+from kvops.wording import actor, say, translated
 
 FOLDED = {TOKEN_REFUSED, "wrong_token"}
 """The codes of failures that follow from a refused token."""
@@ -46,7 +46,7 @@ def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Se
         occasion=str(run.epoch),
         environment=run.environment,
         title=say(title, kind=Run.Kind(run.kind).label, what=run.label),
-        lines=[say(_("Started by %(who)s."), who=run.actor), *(translated(line) for line in lines)],
+        lines=[say(_("Started by %(who)s."), who=actor(run.actor)), *(translated(line) for line in lines)],
         link=reverse("run", args=[run.pk]),
         roles=roles,
         channel=run.approval is not None or bool(roles),

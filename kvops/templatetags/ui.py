@@ -106,13 +106,13 @@ def value_size(size: int | None, masked: object) -> str:
 @register.filter
 def person(stated: object) -> str:
     """The name of a person, with the mail address on hover: the columns of lists are narrow."""
-    return format_html('<span title="{}">{}</span>', stated, str(stated).partition(" <")[0])
+    return format_html('<span title="{}">{}</span>', stated, str(wording.actor(str(stated))).partition(" <")[0])
 
 
 @register.filter
 def whole_person(stated: object) -> str:
     """A person with the mail address, or another actor, for a narrow column: a line may break after @ and colon."""
-    *parts, last = re.split("(?<=[@:])", str(stated))
+    *parts, last = re.split("(?<=[@:])", str(wording.actor(str(stated))))
     return format_html("{}{}", format_html_join("", "{}<wbr>", ((part,) for part in parts)), last)
 
 
@@ -124,6 +124,7 @@ def host(url: str) -> str:
 
 register.filter("said", wording.said)
 register.filter("spoken", wording.spoken)
+register.filter("actor", wording.actor)
 register.filter("visible", names.visible)
 register.filter("typeable", names.typeable)
 register.filter("approval_title", titles.title_of)

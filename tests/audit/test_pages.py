@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -13,8 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
+import kvops
 from audit import log
 from audit.actions import Action
+from audit.actors import PARTS
 from audit.forms import FilterForm
 from audit.models import Entry, actors_and_environments
 from audit.templatetags.audit import subject_url
@@ -23,6 +26,9 @@ from tests import make
 from tests.audit.make import sql, triggers_off, write
 
 pytestmark = pytest.mark.django_db
+
+
+CODE = Path(kvops.__file__).parent
 
 
 def signed_in(client: Client, *roles: Role) -> Client:
@@ -220,6 +226,20 @@ def test_strangers_who_fail_to_sign_in_do_not_crowd_out_the_people(monkeypatch: 
         write(Action.SIGNIN_FAILED, actor=log.Actor(None, f"{number}@example.org"))
     write(actor=log.Actor(1, "花子 <hanako@example.com>"))
     assert actors_and_environments()[0] == ["花子 <hanako@example.com>"]
+
+
+def test_every_part_of_the_product_that_acts_by_itself_has_a_name_in_words() -> None:
+    source = "".join(file.read_text() for place in (CODE, CODE.parent / "backups") for file in place.rglob("*.py"))
+    assert set(re.findall(r'Actor\.system\(\s*"([^"]+)"', source)) == PARTS.keys()
+
+
+def test_a_part_of_the_product_is_shown_in_the_language_of_the_reader(reader: Client) -> None:
+    write(actor=log.Actor.system("schedule"))
+    assert "KVOps:<wbr> schedules" in reader.get("/audit/").text
+    reader.cookies["django_language"] = "ja"
+    page = reader.get("/audit/").text
+    assert "KVOps：スケジュール" in page
+    assert 'value="system:schedule"' in page
 
 
 def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,27 @@
+"""Actors in words. The log stores `system:` and the name of a part of the product; the pages say what the part is."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+SYSTEM = "system:"
+"""The beginning of an actor that is a part of the product."""
+PARTS = {
+    "approvals": _("approvals"),
+    "bucket-protection": _("protection of the bucket"),
+    "expiry worker": _("expiry Worker"),
+    "first-chunk": _("pause after the first chunk"),
+    "investigations": _("investigations"),
+    "notifications": _("notifications"),
+    "outside changes": _("changes outside KVOps"),
+    "references": _("code references"),
+    "rollbacks": _("older state of the database"),
+    "runs": _("runs"),
+    "schedule": _("schedules"),
+    "sweep": _("sweep"),
+}
+"""Parts of the product that act by themselves, by their names in the log."""
+
+
+def part_of(actor: str) -> str | Promise:
+    """The part of the product that an actor is, in words; empty for anybody else."""
+    return PARTS.get(actor.removeprefix(SYSTEM), "") if actor.startswith(SYSTEM) else ""
