@@ -1,4 +1,4 @@
-"""The next 14 days: the next scans, backups and drills, and the approvals that end."""
+"""The next 14 days: the next scans, backups, drills and late checks, and the approvals that end."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from kvops.models import ApprovalRequest, Environment, Schedule
+from kvops.models import ApprovalRequest, Environment, Run, Schedule
 from kvops.overview.estate import Estate
 from kvops.overview.sources import DAYS_AHEAD, ComingEvent
 from kvops.schedules import jobs as schedule_jobs
@@ -21,14 +21,18 @@ State = ApprovalRequest.State
 
 
 def questions() -> dict[str, Question]:
-    """The due times of the shown schedules, and the approvals that end within the next 14 days."""
+    """What is due within the next 14 days: shown schedules, late checks of clean-ups, and ends of approvals."""
     until = Now() + timedelta(days=DAYS_AHEAD)
     schedules = Schedule.objects.filter(job__in=JOBS, paused_at=None, next_at__lte=until)
     ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(
         state=State.APPROVED, use_by__range=(Now(), until)
     )
     approvals = ApprovalRequest.objects.filter(ends)
+    late = Run.objects.open().filter(
+        kind=Run.Kind.LATE_CHECK, started_by__isnull=False, owner="", wake_at__range=(Now(), until)
+    )
     return {
+        "late_checks": late.order_by("wake_at").values_list("pk", "label", "environment_id", "wake_at"),
         "schedules": schedules.order_by("next_at", "environment__order").values_list(
             "pk", "job", "environment_id", "next_at"
         ),
@@ -41,10 +45,14 @@ def questions() -> dict[str, Question]:
 def coming(answers: Gathered, estate: Estate) -> list[ComingEvent]:
     """The due times, and the approvals that end."""
     found, environments = [], estate.environments
-    for pk, job, environment, at in answers["schedules"]:
-        label, when = str(schedule_jobs.job_label(job)), moment(at)
+    for pk, label, environment, at in answers["late_checks"]:
+        text, when = _("Late check: %(what)s") % {"what": label}, moment(at)
         if when:
-            found.append(ComingEvent(when, label, reverse("schedule", args=[pk]), environments.get(environment)))
+            found.append(ComingEvent(when, text, reverse("run", args=[pk]), environments.get(environment)))
+    for pk, job, environment, at in answers["schedules"]:
+        text, when = str(schedule_jobs.job_label(job)), moment(at)
+        if when:
+            found.append(ComingEvent(when, text, reverse("schedule", args=[pk]), environments.get(environment)))
     for pk, kind, state, environment, decide_by, use_by, standing_until in answers["ending"]:
         what = capfirst(ApprovalRequest.Kind(kind).label)
         if state == State.PENDING:

@@ -501,6 +501,17 @@ def test_the_next_14_days_have_scans_drills_and_the_ends_of_approvals(
     assert shown.count("Scan of every namespace") == 1  # both environments
 
 
+def test_the_next_14_days_have_the_late_check_of_a_clean_up_but_not_of_a_schedule(people: make.People) -> None:
+    for label, person in (("QA SETTINGS old:*", people.operator), ("QA SETTINGS tmp:*", None)):
+        Run.objects.create(
+            kind=Run.Kind.LATE_CHECK, subject=label, label=label, state="running", started_by=person,
+            wake_at=clock.now() + timedelta(days=1),
+        )  # fmt: skip
+    shown = page(people.auditor).partition("Next 14 days")[2].partition('id="families"')[0]
+    assert "Late check: QA SETTINGS old:*" in shown
+    assert "tmp:*" not in shown
+
+
 def test_the_work_under_way_has_its_time_left(people: make.People) -> None:
     run = Run(state="running", done=25, total=100, created_at=clock.now() - timedelta(seconds=10))
     [told] = overview_page.under_way([run], run.created_at + timedelta(seconds=10))
