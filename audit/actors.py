@@ -1,11 +1,11 @@
-"""Actors in words. The log stores `system:` and the name of a part of the product; the pages say what the part is."""
+"""Actors in words. The log stores `system:` and the name of a part of the product; the pages name the part."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 SYSTEM = "system:"
 """The beginning of an actor that is a part of the product."""
-PARTS = {
+PARTS: dict[str, str | Promise] = {
     "approvals": _("approvals"),
     "bucket-protection": _("protection of the bucket"),
     "expiry worker": _("expiry Worker"),
@@ -17,7 +17,7 @@ PARTS = {
     "rollbacks": _("older state of the database"),
     "runs": _("runs"),
     "schedule": _("schedules"),
-    "sweep": _("sweep"),
+    "sweep": "sweep",  # the name of its process in both languages
 }
 """Parts of the product that act by themselves, by their names in the log."""
 

@@ -130,7 +130,7 @@ class Retention:
         return bucket_protection.last_locked_until(generation, self._protections[generation.environment_id])
 
     def instead(self, family: Family, days: int) -> Self:
-        """The same if backups of the family were kept for so many days. What is known of backups is known to both."""
+        """The same if backups of the family were kept for so many days. Both share the facts about backups."""
         other = copy(self)
         other.rules = [_rule(each, days if each == family else each.retain_days) for each in self.families]
         return other

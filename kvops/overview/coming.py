@@ -21,7 +21,7 @@ State = ApprovalRequest.State
 
 
 def questions() -> dict[str, Question]:
-    """What is due within the next 14 days: shown schedules, late checks of clean-ups, and ends of approvals."""
+    """The shown schedules, late checks of clean-ups and ends of approvals of the next 14 days."""
     until = Now() + timedelta(days=DAYS_AHEAD)
     schedules = Schedule.objects.filter(job__in=JOBS, paused_at=None, next_at__lte=until)
     ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(

@@ -157,8 +157,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def names(families: tuple[FamilyDefinition, ...]) -> list[str]:
         return [str(one) for one in families]
 
+    def counted(
+        before: tuple[FamilyDefinition, ...], after: tuple[FamilyDefinition, ...], most: int
+    ) -> list[dict[str, list[str]]]:
+        assert most == impact.MOST
+        return [{"before": names(before), "after": names(after)}]
+
     monkeypatch.setattr(Family, "objects", SimpleNamespace(get=get))
-    monkeypatch.setattr(impact, "taken", lambda before, after: [{"before": names(before), "after": names(after)}])
+    monkeypatch.setattr(impact, "taken", counted)
     return list[str]()
 
 
