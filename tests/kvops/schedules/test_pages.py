@@ -90,3 +90,11 @@ def test_a_wrong_expression_says_what_it_takes(operator: Client, schedule: Sched
         "The schedule is changed."
         in operator.post(f"/schedules/{schedule.pk}/change", data, follow=True).content.decode()
     )
+
+
+def test_the_audit_log_names_a_schedule_in_the_language_of_its_reader(operator: Client, schedule: Schedule) -> None:
+    assert "QA: Scan of every namespace" in text(operator, "/audit/")
+    operator.cookies["django_language"] = "ja"
+    page = text(operator, "/audit/")
+    assert "QA：全ネームスペースのスキャン" in page
+    assert "qa scan" not in page
