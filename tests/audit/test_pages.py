@@ -242,6 +242,12 @@ def test_a_part_of_the_product_is_shown_in_the_language_of_the_reader(reader: Cl
     assert 'value="system:schedule"' in page
 
 
+def test_the_page_of_an_entry_has_the_text_of_the_log_beside_the_words(reader: Client) -> None:
+    write(actor=log.Actor.system("schedule"))
+    write(actor=log.Actor(None, "cli:ops@host"))
+    assert [reader.get(f"/audit/{seq}/").text.count("system:schedule</div>") for seq in (1, 2)] == [1, 0]
+
+
 def test_an_actor_is_found_by_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         write(actor=log.Actor(number, f"花子 <Hanako{number}@example.com>"))

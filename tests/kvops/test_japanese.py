@@ -15,7 +15,7 @@ from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
 from kvops.runs.lease import Lease
-from kvops.wording import english, said, say
+from kvops.wording import actor, english, said, say, sentence_of, spoken
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -99,6 +99,14 @@ def test_a_sentence_with_facts_waits_for_its_reader() -> None:
         assert str(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "実行 7"
         assert english(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "Run 7"
     assert str(refused) == "Run 7"
+
+
+def test_a_mail_names_a_part_of_the_product_in_the_language_of_its_reader() -> None:
+    line = sentence_of(say(translation.gettext_lazy("Started by %(who)s."), who=actor("system:schedule")))
+    assert str(line) == "Started by KVOps: schedules."
+    with translation.override("ja"):
+        assert spoken(line) == "開始者：KVOps：スケジュール"
+        assert actor("system:of an older release") == "system:of an older release"
 
 
 def test_the_notes_of_runs_count_without_a_plural_and_are_said_in_japanese(
