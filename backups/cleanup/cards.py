@@ -17,7 +17,7 @@ from backups.cleanup.forms import (
     ReappearedForm,
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
-from backups.cleanup.pages import presses, work
+from backups.cleanup.pages import presses, result as cleanup_result, work
 from backups.cleanup.pages.facts import StageFacts, shares_of
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
@@ -31,8 +31,6 @@ from kvops.runs import pace
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
 SCANNED = {State.WAITING, State.FROZEN}
-BROUGHT_BACK = ("undone", "restored")
-"""Results of a clean-up whose deleted keys are in KV again."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class CleanupListRow:
     stages: Sequence[CleanupStage]
     current: CleanupStage | None
     waits_for: str
-    result: str
+    result: cleanup_result.Result
     remaining: int
 
 
@@ -100,7 +98,7 @@ def stages() -> QuerySet[CleanupStage]:
         first_share=Subquery(shares_of(OuterRef("generation"))),
         read_at=Now(),
     )
-    return found.select_related(
+    return cleanup_result.counted(found).select_related(
         "request__family",
         "request__requested_by",
         "environment__deployed_look",
@@ -252,19 +250,7 @@ def row(request: CleanupRequest) -> CleanupListRow:
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
     waits_for = next_label(current) if current else ""
-    return CleanupListRow(request, found, current, waits_for, result_of(request, found), remaining(found))
-
-
-def result_of(request: CleanupRequest, found: Iterable[CleanupStage]) -> str:
-    """The result for a badge: a stage was undone, or its keys are restored; else done or ended; empty while it is open.
-
-    An undo or a restore at work counts too.
-    """
-    shown = {stage.shown_state for stage in found}
-    for result in (*BROUGHT_BACK, "restoring"):
-        if result in shown:
-            return result
-    return "done" if request.completed_at else "ended" if request.ended_at else ""
+    return CleanupListRow(request, found, current, waits_for, cleanup_result.Result(request, found), remaining(found))
 
 
 def remaining(found: Iterable[CleanupStage]) -> int:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, cards, evidence as cleanup_evidence
+from backups.cleanup import after_check, evidence as cleanup_evidence
 from backups.cleanup.certificate_files import (
     Certificate,
     CertificateEnvironment,
@@ -25,11 +25,12 @@ from backups.cleanup.certificate_files import (
     answers_in_words,
     references_in_words,
 )
-from backups.cleanup.pages import came_back
+from backups.cleanup.pages import came_back, result as cleanup_result
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
-from kvops.wording import labelled, moment, said, spelled
+from kvops.names import visible
+from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
 
@@ -47,14 +48,14 @@ def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Cer
     sections = [
         CertificateSection("5.1", _("Keys and code references"), each(_names, partial(_references, facts))),
         CertificateSection("5.2", _("Backup to R2"), backup),
-        CertificateSection("5.3", _("Deletion: QA, then production"), each(*_DELETION)),
+        CertificateSection("5.3", _("Deletion: QA, then production"), each(*_deletion(facts))),
         CertificateSection("5.4", _("Code"), each(partial(_code, facts))),
         CertificateSection(
             "6", _("Check after the clean-up, and four eyes"), each(_backup_again, _dataset_again, _eyes)
         ),
     ]
-    state, valid = _state(cleanup, stages)
-    return Certificate(cleanup, state, valid, [_environment(stage) for stage in stages], sections)
+    result = cleanup_result.Result(cleanup, stages)
+    return Certificate(cleanup, result.words, result.is_complete, [_environment(stage) for stage in stages], sections)
 
 
 def in_english(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Certificate:
@@ -76,27 +77,10 @@ def _environment(stage: CleanupStage) -> CertificateEnvironment:
         namespace_id=approved.get("namespace_id", stage.namespace.namespace_id),
         approved=stage.names if approved and so_far >= ORDER.index(State.APPROVED) else None,
         deleted=deleted,
+        kept=None if deleted is None else vars(stage)["kept"],
         proven=stage.deleted if proven else None,
         left=stage.remaining if proven else None,
     )
-
-
-def _state(cleanup: CleanupRequest, stages: Sequence[CleanupStage]) -> tuple[str, bool]:
-    """The sentence in the head, and whether the certificate is valid."""
-    result = cards.result_of(cleanup, stages)
-    brought_back = (*cards.BROUGHT_BACK, "restoring")
-    if result in brought_back:
-        again = [stage for stage in stages if stage.shown_state in brought_back]
-        names = ", ".join(stage.environment.name for stage in again)
-        sentence = _("Not valid any more: deleted keys were written back in %(names)s.") % {"names": names}
-        figures = [f"{labelled(stage.environment.name, one.words)}." for stage in again for one in came_back.of(stage)]
-        return " ".join([sentence, *figures]), False
-    if result == "done":
-        return _("Complete: every environment was cleaned and accepted."), True
-    left = ", ".join(stage.environment.name for stage in stages if stage.state != State.ACCEPTED)
-    if result == "ended":
-        return _("Ended before it was complete. Not cleaned: %(names)s.") % {"names": left}, False
-    return _("Not complete. Not cleaned and accepted yet: %(names)s.") % {"names": left}, False
 
 
 def _nothing(what: str) -> CertificateLine:
@@ -214,7 +198,7 @@ def _hours(stage: CleanupStage) -> CertificateLine:
     return CertificateLine(what=what, said=f"{hours['hours']} {hours['days']} {hours['time_zone']}".replace("  ", " "))
 
 
-def _deleted(stage: CleanupStage) -> CertificateLine | None:
+def _deleted(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine | None:
     what, run = _("Deletion"), stage.run
     if run is None or stage.state == State.DELETING:
         return _without_keys(stage, what) or _nothing(what)
@@ -223,20 +207,32 @@ def _deleted(stage: CleanupStage) -> CertificateLine | None:
         "skipped": spelled(stage.skipped),
     }
     by = str(stage.approval.starter) if stage.approval and stage.approval.starter else run.actor
+    if reasons := facts.left_out[stage.pk]:
+        note = f"{note} ({'; '.join(reasons)})"
     told = f"{note}. {stage.leftovers_note}" if stage.leftovers_note else note
     return CertificateLine(what=what, said=told, by=by, at=run.finished_at, url=reverse("run", args=[run.pk]))
 
 
-def _empty(stage: CleanupStage) -> CertificateLine:
+def _empty(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine:
     what, run = _("Proof by two listings"), stage.confirm_run
     if stage.state not in {State.CONFIRMED, State.ACCEPTED}:
         return _nothing(what)
     left = ngettext("%(n)s key is left under the prefix", "%(n)s keys are left under the prefix", stage.remaining)
     shown = left % {"n": spelled(stage.remaining)} if stage.remaining else _("Nothing is left under the prefix")
+    if stage.others:
+        shown = f"{shown}. {_others(facts, stage)}"
     told = f"{shown}. {said(stage.others_note)}" if stage.others_note else shown
     address = reverse("run", args=[run.pk]) if run else ""
     proof = CertificateLine(what=what, said=told, since=stage.first_listing_at, at=stage.second_listing_at)
     return replace(proof, url=address)
+
+
+def _others(facts: CertificateFacts, stage: CleanupStage) -> str:
+    """The first keys under the prefix that are not of the clean-up, by name."""
+    names = facts.other_names[stage.pk]
+    words = _("Other keys: %(names)s") % {"names": ", ".join(map(visible, names))}
+    more = stage.others - len(names)
+    return f"{words} {_('and %(n)s more') % {'n': spelled(more)}}" if more else words
 
 
 def _tested(stage: CleanupStage) -> CertificateLine:
@@ -261,7 +257,8 @@ def _restored(stage: CleanupStage) -> CertificateLine | None:
     return CertificateLine(what=what, said=said_of_each, by=last.prepared_by, at=last.finished_at, url=address)
 
 
-_DELETION = (_writers, _hours, _deleted, _empty, _tested, _restored)
+def _deletion(facts: CertificateFacts) -> Sequence[Callable[[CleanupStage], CertificateLine | None]]:
+    return _writers, _hours, partial(_deleted, facts), partial(_empty, facts), _tested, _restored
 
 
 def _code(facts: CertificateFacts, stage: CleanupStage) -> CertificateLine:

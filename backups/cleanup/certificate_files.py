@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
@@ -16,16 +17,16 @@ from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import cards, shown_references
 from backups.cleanup.references import BEFORE_SUBMIT
-from backups.models import BackupShare, CleanupRequest, CleanupStage
+from backups.models import BackupShare, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
 from kvops.models import ReferenceAnswer, ReferenceSearch
 from kvops.names import visible
 from kvops.references import deployed
 from kvops.wording import moment, spelled
 
-FORMAT = 2
+FORMAT = 3
 NAMED = 3
-"""Follow-ups or deployments that a line names; of more it has numbers and a digest."""
+"""Follow-ups, deployments or other keys that a line names; of more it has numbers, or a digest."""
 
 Kind, FollowUp = ReferenceAnswer.Kind, ReferenceAnswer.FollowUp
 
@@ -65,7 +66,8 @@ class CertificateSection:
 class CertificateEnvironment:
     """An environment of the clean-up, with the numbers of its keys; None: the stage did not come so far.
 
-    `left`: all keys under the prefix at the second listing, also those that are not of the clean-up.
+    `kept`: those of a deletion that was ended early. `left`: all keys under the prefix at the second listing, also
+    those that are not of the clean-up.
     """
 
     name: str
@@ -74,6 +76,7 @@ class CertificateEnvironment:
     namespace_id: str
     approved: int | None
     deleted: int | None
+    kept: int | None
     proven: int | None
     left: int | None
 
@@ -167,10 +170,10 @@ def as_markdown(mine: Certificate, english: Certificate) -> str:
 def _md_environments(environments: Iterable[CertificateEnvironment]) -> Iterator[str]:
     """The table of the head: the numbers of keys in each environment."""
     ids = [_("Environment"), _("Account"), _("Namespace")]
-    yield _md_row([*ids, _("Keys approved"), _("Deleted"), _("Proven gone"), _("Left under the prefix")])
-    yield _md_row(["---"] * 3 + ["---:"] * 4)
+    yield _md_row([*ids, _("Keys approved"), _("Deleted"), _("Kept"), _("Proven gone"), _("Left under the prefix")])
+    yield _md_row(["---"] * 3 + ["---:"] * 5)
     for one in environments:
-        counts = [one.approved, one.deleted, one.proven, one.left]
+        counts = [one.approved, one.deleted, one.kept, one.proven, one.left]
         numbers = ["–" if n is None else spelled(n) for n in counts]
         yield _md_row([_md(one.name), _md(one.account_id), _md(one.namespace_id), *numbers])
 
@@ -225,12 +228,24 @@ class CertificateFacts:
         about = Entry.objects.about([f"generation:{pk}" for pk in backups])
         verifications = list(about.filter(action=Action.GENERATION_VERIFIED))
         self.verified = {stage.pk: _verified(stage, verifications) for stage in self.stages}
+        self.left_out = {stage.pk: _left_out(stage) if stage.skipped else [] for stage in self.stages}
+        self.other_names = {stage.pk: _other_names(stage) if stage.others else [] for stage in self.stages}
 
 
 def _verified(stage: CleanupStage, entries: Iterable[Entry]) -> Entry | None:
     """The last verification of the backup, before the stage was accepted. The entries are the newest first."""
     mine = (entry for entry in entries if entry.subject == f"generation:{stage.generation_id}")
     return next((entry for entry in mine if not stage.accepted_at or entry.at < stage.accepted_at), None)
+
+
+def _left_out(stage: CleanupStage) -> list[str]:
+    """The reasons why keys were not deleted, each with its number of keys."""
+    counts = stage.exceptions.order_by("outcome").values_list("outcome").annotate(found=Count("pk"))
+    return [f"{spelled(found)} {CleanupException.Outcome(outcome).label}" for outcome, found in counts]
+
+
+def _other_names(stage: CleanupStage) -> list[str]:
+    return list(stage.other_names.order_by("name").values_list("name", flat=True)[:NAMED])
 
 
 def references_in_words(references: Mapping[str, Any]) -> str:

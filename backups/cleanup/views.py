@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.db.models import Prefetch
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -22,11 +23,11 @@ from backups.cleanup import (
 )
 from backups.cleanup.forms import ArrangeForm, AskForm, CleanupFilter, EndForm
 from backups.cleanup.next_action import ENDING
-from backups.cleanup.pages import presses
+from backups.cleanup.pages import presses, result as cleanup_result
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.qa import InForce
-from backups.models import CleanupRequest
+from backups.models import CleanupRequest, CleanupStage
 from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
@@ -54,7 +55,12 @@ def index(request: HttpRequest) -> HttpResponse:
     found = (
         form.requests()
         .select_related("family", "requested_by")
-        .prefetch_related("stages__environment", "stages__undos", "stages__restores")
+        .prefetch_related(
+            Prefetch("stages", cleanup_result.counted(CleanupStage.objects.all())),
+            "stages__environment",
+            "stages__undos",
+            "stages__restores",
+        )
     )
     requests, after = page_of(found, PAGE)
     context = {
@@ -144,7 +150,7 @@ def page(
     context = {
         "cleanup": mine,
         "band": cards.band(stages),
-        "result": cards.result_of(mine, stages),
+        "result": cleanup_result.Result(mine, stages),
         "remaining": cards.remaining(stages),
         "cards": shown,
         "at_hand": at_hand,

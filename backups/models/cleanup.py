@@ -281,9 +281,15 @@ class CleanupStage(models.Model):
 
     @property
     def deletion_state(self) -> str:
-        """The state as pages show it for a key that no restore wrote back."""
-        if self.state in {self.State.CONFIRMED, self.State.ACCEPTED} and self.names and not self.deleted:
+        """The state as pages show it for a key that no restore wrote back.
+
+        A query that annotates the number of keys `kept` tells a deletion that was ended early.
+        """
+        proven = self.state in {self.State.CONFIRMED, self.State.ACCEPTED}
+        if proven and self.names and not self.deleted:
             return "nothing_deleted"
+        if proven and vars(self).get("kept"):
+            return "ended_early"
         run = self.run if self.state == self.State.DELETING else None
         if run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits"):
             return "awaits_person"

@@ -49,6 +49,8 @@ LOOKS: dict[str, Look] = {
     "confirmed": Look(_("Confirmed gone"), *_PROVEN),
     "accepted": Look(_("Accepted"), "green", "badge-check"),
     "nothing_deleted": Look(_("Nothing deleted"), *_CARE),
+    "ended_early": Look(_("Ended early"), *_CARE),
+    "not_complete": Look(_("Not complete"), *_CARE),
     "undone": Look(_("Undone"), "orange", "undo-2"),
     "restored": Look(_("Has restored keys"), "orange", "undo-2"),
     "restoring": Look(_("Keys being restored"), *_BUSY),

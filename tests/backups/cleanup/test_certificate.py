@@ -18,8 +18,9 @@ from backups.cleanup import (
     requests as cleanup_requests,
 )
 from backups.cleanup.certificate_files import CertificateLine
+from backups.deletion import chunks as deletion_chunks, end as ending
 from backups.generations import start as generation_start
-from backups.models import Check, CleanupRequest, CleanupStage, Generation
+from backups.models import Check, CleanupException, CleanupRequest, CleanupStage, Generation
 from backups.restores import undo
 from kvops import clock, timing
 from kvops.approvals import evidence, risks
@@ -174,6 +175,60 @@ def test_every_environment_whose_keys_come_back_is_named(asked: CleanupRequest, 
     asked.refresh_from_db()
     said = certificate.build(asked).state
     assert said.startswith("Not valid any more: deleted keys were written back in QA, Production.")
+
+
+@pytest.fixture
+def stopped(asked: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
+    """Production's first key is deleted; a person keeps the other two, explains them and accepts."""
+    cleanup_helpers.accepted(asked, people)
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+        ending.end_early(cleanup_helpers.confirmed(asked, people, "production"), by=people.operator)
+        make.work()
+    stage = cleanup_helpers.stage_of(asked, "production")
+    completion.explain_leftovers(stage, note="a page still needs them", by=people.operator)
+    completion.accept_stage(stage, note="all well", by=people.operator)
+    asked.refresh_from_db()
+    return asked
+
+
+def test_a_clean_up_whose_deletion_was_stopped_is_not_complete(stopped: CleanupRequest, people: make.People) -> None:
+    head = "Ended early: 2 of 3 keys were kept in Production."
+    made, client = certificate.build(stopped), signed_in(people.auditor)
+    assert (made.state, made.valid) == (head, False)
+    assert (made.environments[0].kept, made.environments[1].kept) == (0, 2)
+    for kind in ("", "?format=md", "?format=json"):
+        assert head in page(client, stopped, kind)
+        assert "Complete:" not in page(client, stopped, kind)
+    for address in ("/cleanup/", f"/cleanup/{stopped.pk}/"):
+        assert head in client.get(address).content.decode()
+
+
+def test_each_key_that_was_not_deleted_has_its_reason(stopped: CleanupRequest) -> None:
+    said = line(stopped, "Deletion", "Production").said
+    assert said == "1 deleted, 2 left out (2 left as it is: the run was ended early). a page still needs them"
+
+
+def test_a_key_that_survived_every_attempt_makes_no_complete_clean_up(
+    stopped: CleanupRequest,
+) -> None:
+    with gate.past_the_triggers():
+        CleanupException.objects.update(outcome=CleanupException.Outcome.FAILED)
+    made = certificate.build(stopped)
+    told = "Not complete: 2 of 3 keys are still in KV after three attempts in Production."
+    assert (made.state, made.valid) == (told, False)
+
+
+def test_other_keys_under_the_prefix_are_explained_by_name(
+    asked: CleanupRequest, people: make.People, estate: make.Estate
+) -> None:
+    cleanup_helpers.started(asked, people)
+    estate.put(estate.qa, "master:z:9", b"written later")
+    make.work()
+    stage = cleanup_helpers.stage_of(asked)
+    completion.explain_others(stage, note="the import job", by=people.operator)
+    said = line(asked, "Proof by two listings").said
+    assert said == "1 key is left under the prefix. Other keys: master:z:9. the import job"
 
 
 def test_an_ended_clean_up_says_so(asked: CleanupRequest, people: make.People) -> None:
@@ -376,7 +431,7 @@ def test_the_head_has_account_namespace_and_counts_of_each_environment_once(
     for one in asked.stages.select_related("environment", "namespace"):
         for name in (one.environment.account_id, one.namespace.namespace_id):
             assert (shown.count(name), text.count(name)) == (1, 1)
-    assert f"| QA | {qa.account_id} | {stage.namespace.namespace_id} | 3 | 3 | 3 | 0 |" in text
+    assert f"| QA | {qa.account_id} | {stage.namespace.namespace_id} | 3 | 3 | 0 | 3 | 0 |" in text
     assert "| Production | " in text
     assert text.index("| QA |") < text.index("## 5.1")
     [found, other] = json.loads(page(client, asked, "?format=json"))["certificate"]["environments"]
