@@ -16,6 +16,8 @@ from kvops import timing
 from kvops.models import Run
 from kvops.runs.lease import Lease
 from tests import make
+from tests.fakes.held import Held
+from tests.gate.world import undone
 
 
 class Died(BaseException):
@@ -65,6 +67,21 @@ def _around(found: DeathPoints, real: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return call
+
+
+def deaths(estate: make.Estate, boundaries: DeathPoints, die: Callable[[int], None]) -> int:
+    """Die at every boundary in turn, each time from the database and the fakes as they are now. How many there are."""
+    held = Held.by(estate.cloudflare, estate.s3)
+    assert held is not None, "What the fakes hold cannot be put back."
+    at = 0
+    while boundaries.passed >= at:
+        at += 1
+        with undone():
+            boundaries.arm(at)
+            die(at)
+        held.put_back(estate.cloudflare, estate.s3)
+    boundaries.arm(0)
+    return at - 1
 
 
 def work_with_a_death() -> None:

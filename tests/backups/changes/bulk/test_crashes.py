@@ -9,29 +9,10 @@ from kvops import clock, timing
 from tests import make
 from tests.backups.changes.bulk import helpers as bulk_helpers
 from tests.backups.changes.bulk.helpers import DAY, NAMES
-from tests.backups.changes.deaths import DeathPoints, boundaries, work_with_a_death
+from tests.backups.changes.deaths import DeathPoints, boundaries, deaths, work_with_a_death
 
 __all__ = ["boundaries"]
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(1800)]
-
-
-def one(estate: make.Estate, people: make.People, boundaries: DeathPoints, at: int) -> bool:
-    """One bulk change whose worker dies at this boundary; False if there are fewer."""
-    boundaries.arm(0)
-    until = int(clock.now().timestamp()) + DAY + at
-    wish = BulkWish(Restore.Operation.EXPIRATION, until=until)
-    restore = bulk_helpers.approved(bulk_helpers.prepared(estate.qa, people, wish), people)
-    before = len(estate.cloudflare.calls("bulk_put"))
-    bulk_requests.start(restore, by=people.operator)
-    boundaries.arm(at)
-    work_with_a_death()
-    reached = boundaries.passed >= at
-    boundaries.arm(0)
-    restore = bulk_helpers.fresh(restore)
-    assert (restore.state, restore.written, restore.left) == (Restore.State.DONE, 3, 0), at
-    assert {bulk_helpers.held(estate, estate.qa)[name].expiration for name in NAMES} == {until}, at
-    assert len(estate.cloudflare.calls("bulk_put")) == before + 1, at
-    return reached
 
 
 def test_wherever_the_worker_dies_each_key_is_written_once(
@@ -39,7 +20,16 @@ def test_wherever_the_worker_dies_each_key_is_written_once(
 ) -> None:
     monkeypatch.setattr(timing, "STALE", 0.05)
     bulk_helpers.ready(estate)
-    at = 1
-    while one(estate, people, boundaries, at):
-        at += 1
-    assert at > 20
+    until = int(clock.now().timestamp()) + DAY
+    wish = BulkWish(Restore.Operation.EXPIRATION, until=until)
+    restore = bulk_helpers.approved(bulk_helpers.prepared(estate.qa, people, wish), people)
+    bulk_requests.start(restore, by=people.operator)
+
+    def die(at: int) -> None:
+        work_with_a_death()
+        ended = bulk_helpers.fresh(restore)
+        assert (ended.state, ended.written, ended.left) == (Restore.State.DONE, 3, 0), at
+        assert {bulk_helpers.held(estate, estate.qa)[name].expiration for name in NAMES} == {until}, at
+        assert len(estate.cloudflare.calls("bulk_put")) == 1, at
+
+    assert deaths(estate, boundaries, die) > 20
