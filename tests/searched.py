@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -50,6 +51,7 @@ def search(
     commit: str = COMMIT,
     worker: str = "",
     ago: timedelta = timedelta(),
+    **more: Any,
 ) -> ReferenceSearch:
     """One more search, so long ago: of a checkout, or of a deployed Worker."""
     number = ReferenceSearch.objects.count()
@@ -57,8 +59,8 @@ def search(
         {"source": "worker", "worker": worker, "version": "9"} if worker else {"source": "checkout", "commit": commit}
     )
     made = ReferenceSearch.objects.create(
-        environment=environment, files=3, hit_count=len(hits),
-        digest=f"{number:064}", searched_at=clock.now() - ago, made_by="tests", **code,
+        environment=environment, hit_count=len(hits), digest=f"{number:064}", searched_at=clock.now() - ago,
+        **{"files": 3, "made_by": "tests", **code, **more},
     )  # fmt: skip
     ReferenceHit.objects.bulk_create(_hit(made, text) for text in hits)
     return made
@@ -75,12 +77,16 @@ def _hit(of: ReferenceSearch, text: str) -> ReferenceHit:
     )  # fmt: skip
 
 
-def answered(environment: Environment, family: Family, by: Person) -> None:
+def answered(environment: Environment, family: Family, by: Person, **more: Any) -> None:
     """Every hit of the newest search has an answer for the family."""
     newest = ReferenceSearch.objects.filter(environment=environment).latest("searched_at")
     ReferenceAnswer.objects.bulk_create(
         ReferenceAnswer(
-            family=family, hit=hit, fingerprint=hit.fingerprint, kind="falls_back", reason="reads D1 first", by=by
+            family=family,
+            hit=hit,
+            fingerprint=hit.fingerprint,
+            by=by,
+            **{"kind": "falls_back", "reason": "reads D1 first", **more},
         )
         for hit in newest.hits.all()
     )

@@ -20,6 +20,7 @@ from backups.models import CleanupStage
 from kvops.models import ReferenceAnswer, ReferenceHit
 from kvops.people.signin import person_of
 from kvops.references import deployed
+from kvops.references.store import contradict
 from kvops.web.acting import On, Step, act
 from kvops.web.paging import page_of
 
@@ -86,6 +87,7 @@ def _page(request: HttpRequest, stage: CleanupStage, typed: forms.Form | None, s
         "search": search,
         "search_page": code_references.search_page(stage.environment.slug),
         "others": searches[1:],
+        "contradicting": search and any(contradict(search, other) for other in searches[1:]),
         "deployed": deployed.state(search, stage.namespace, *searches[1:], known=references.known) if search else None,
         "total": len(found),
         "rows": rows,

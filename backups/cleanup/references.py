@@ -7,7 +7,7 @@ reviewer accepts by name.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from django.urls import reverse
@@ -31,6 +31,7 @@ BEFORE_SUBMIT = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, S
 RESTING_ON_ANSWERS = (State.SUBMITTED, State.APPROVED, State.DELETING)
 URGENCY = ("write", "delete", "unknown", "list", "read")
 """Accesses, the most urgent first: code that writes a family brings its keys back."""
+READING = ("read", "list", "unknown")
 CERTAINTY = ("certain", "possible", "unknown")
 
 
@@ -40,6 +41,18 @@ class StageHit:
 
     hit: ReferenceHit
     answer: ReferenceAnswer | None
+    certain: bool = False
+    """Whether it certainly uses exactly these keys, so that it cannot be unrelated."""
+
+    def taken(self) -> "StageHit":
+        """The hit without an answer that it contradicts: the answer may be of a place that was less certain."""
+        wrong = self.certain and self.answer is not None and self.answer.kind == Kind.UNRELATED
+        return replace(self, answer=None) if wrong else self
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether the code reads the keys until a follow-up is done."""
+        return self.answer is not None and self.answer.kind == Kind.FOLLOW_UP and self.hit.access in READING
 
     @property
     def carried_over(self) -> bool:
@@ -65,14 +78,16 @@ def search_of(stage: CleanupStage) -> ReferenceSearch | None:
 
 
 def with_others(search: ReferenceSearch | None, newest: Searches | None = None) -> list[ReferenceSearch]:
-    """The search, and the newest recent one of each other code: `newest`, if a page has read them already.
+    """The search, the newest recent one of each other code, and those of the same commit that contradict one of them.
 
-    Without them a newer search of one Worker would hide the hits in another one.
+    `newest` are those of `store.newest_of_each_code`, if a page has read them already. Without them a newer search of
+    one Worker would hide the hits in another one, and a file without hits those of an earlier search.
     """
     if search is None:
         return []
     newest = store.newest_of_each_code(search.environment_id) if newest is None else newest
-    return [search, *(one for one in newest if one.worker != search.worker)]
+    others = (one for one in newest if one.worker != search.worker or store.contradict(one, search))
+    return [search, *(one for one in others if one.pk != search.pk)]
 
 
 def hits_of(stage: CleanupStage, searches: Searches, known: Deployed | None = None) -> list[StageHit]:
@@ -80,10 +95,32 @@ def hits_of(stage: CleanupStage, searches: Searches, known: Deployed | None = No
     request, namespace = stage.request, stage.namespace
     exact = request.exact or request.family.exact
     bindings = {namespace.binding, *_names_in_the_code(namespace, known)}
-    hits = list(store.hits_of(searches, bindings, request.prefix, exact=exact).defer("context", "text"))
+    rows = store.hits_of(searches, bindings, request.prefix, exact=exact).defer("context", "text")
+    hits = _each_place_once(list(rows), searches)
     over = stage.state not in (*BEFORE_SUBMIT, *RESTING_ON_ANSWERS)
     answers = _answers(request.family_id, {hit.fingerprint for hit in hits}, closed=over)
-    return sorted((StageHit(hit, answers.get(hit.fingerprint)) for hit in hits), key=_urgent_first)
+    found = (StageHit(hit, answers.get(hit.fingerprint), certain=_is_certain(hit, bindings, request)) for hit in hits)
+    return sorted((one if over else one.taken() for one in found), key=_urgent_first)
+
+
+def _is_certain(hit: ReferenceHit, bindings: Collection[str], request: CleanupRequest) -> bool:
+    """Whether the place certainly uses keys of exactly the family, or of the clean-up."""
+    binding, _space, pattern = hit.family.partition(" ")
+    stem = pattern.removesuffix("*")
+    mine = stem == request.family.pattern or stem.startswith(request.prefix)
+    return hit.certainty == ReferenceHit.Certainty.CERTAIN and binding in bindings and mine
+
+
+def _each_place_once(hits: Sequence[ReferenceHit], searches: Searches) -> Sequence[ReferenceHit]:
+    """The hits without those that an earlier search of the same commit found as well."""
+    code = {one.pk: (place, one.commit or one.pk) for place, one in enumerate(searches)}
+    if len({commit for _place, commit in code.values()}) == len(code):
+        return hits
+    once: dict[tuple[object, ...], ReferenceHit] = {}
+    for hit in sorted(hits, key=lambda one: code[one.search_id]):
+        what = (hit.file, hit.line, hit.column, hit.family, hit.access, hit.certainty, hit.fingerprint)
+        once.setdefault((code[hit.search_id][1], *what), hit)
+    return list(once.values())
 
 
 def _names_in_the_code(namespace: Namespace, known: Deployed | None) -> set[str]:
@@ -259,6 +296,7 @@ def answer(
             raise CleanupRefused(_("These hits are not of the newest search for these keys. Load the page again."))
         if not todo:
             _insist_no_follow_up(chosen)
+        insist_may_be(kind, chosen)
         ReferenceAnswer.objects.bulk_create(
             ReferenceAnswer(
                 family=mine.request.family,
@@ -307,6 +345,13 @@ def _insist_no_follow_up(chosen: Sequence[StageHit]) -> None:
                 place=open_ones[0],
             )
         )
+
+
+def insist_may_be(kind: str, chosen: Iterable[StageHit]) -> None:
+    """Raise CleanupRefused if a place that certainly uses exactly these keys is called unrelated."""
+    if uses := [one.place for one in chosen if one.certain and kind == Kind.UNRELATED]:
+        sentence = _("%(place)s certainly uses exactly these keys, so it is not unrelated. Give another answer.")
+        raise CleanupRefused(say(sentence, place=uses[0]))
 
 
 def _insist_follow_up(follow_up: str, owner: Person | None, due: date | None) -> None:

@@ -68,7 +68,8 @@ def risks(shown: Mapping[str, object]) -> list[str]:
     """The codes of the risks that the references part of the evidence names."""
     known = shown.get("deployed")
     state = known.get("state") if isinstance(known, Mapping) else deployed.NOT_KNOWN
-    return [] if state == deployed.SAME else [f"references_{state}"]
+    named = [f"references_{state}"] if state != deployed.SAME else []
+    return named + [f"references_{name}" for name in ("fewer", "follow_up") if shown.get(name)]
 
 
 def changed(stage: CleanupStage) -> str:
@@ -102,6 +103,8 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "rests_on": search.pk if stage.state in BEFORE_SUBMIT else stage.search_id,
         "others": [_search(other) for other in searches[1:][:SHOWN_CODE]],
         "deployed": _deployed(stage, searches, known),
+        "fewer": any(one.fewer_than_id for one in searches),
+        "follow_up": any(one.reads_on for one in found),
         "hits": len(found),
         "unanswered": unanswered(found),
         "counts": [
@@ -116,6 +119,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
 
 
 def _search(search: ReferenceSearch) -> dict[str, object]:
+    less = search.fewer_than
     return {
         "id": search.pk,
         "digest": search.digest,
@@ -125,7 +129,12 @@ def _search(search: ReferenceSearch) -> dict[str, object]:
         "version": search.version,
         "etag": search.etag,
         "searched_at": evidence.moment(search.searched_at),
+        "repository": search.repository,
+        "place": search.place,
+        "by": search.made_by,
         "files": search.files,
+        "hits": search.hit_count,
+        **({"fewer_than": {"id": less.pk, "files": less.files, "hits": less.hit_count}} if less else {}),
     }
 
 

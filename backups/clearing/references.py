@@ -13,6 +13,7 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup import references as code_references
 from backups.cleanup.references import StageHit
+from backups.cleanup.stages import CleanupRefused
 from backups.clearing import rules
 from backups.clearing.refusals import ClearingRefused
 from backups.models import Clearing
@@ -53,6 +54,10 @@ def answer(clearing: Clearing, *, hits: Collection[int], kind: str, reason: str,
         chosen = [one for one in writers(clearing) if one.hit.pk in set(hits)]
         if not chosen or len(chosen) != len(set(hits)):
             raise ClearingRefused(_("These hits are not of the newest search for these keys. Load the page again."))
+        try:
+            code_references.insist_may_be(kind, chosen)
+        except CleanupRefused as refused:
+            raise ClearingRefused(*refused.args) from refused
         ReferenceAnswer.objects.bulk_create(
             ReferenceAnswer(
                 family=clearing.family,

@@ -18,6 +18,12 @@ SENTENCES: dict[str, Promise] = {
     "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
     "references_other": _("I accept that the code that was searched is not the code that is deployed."),
     "references_not_known": _("I accept that it is not known whether the code that was searched is deployed."),
+    "references_fewer": _(
+        "I accept that the search of the code came as a file and has fewer files or places than the search before it."
+    ),
+    "references_follow_up": _(
+        "I accept that running code still reads these keys: it is changed only later, by an open follow-up."
+    ),
     "qa_not_repeated": _("I accept that this change was not made and tried in QA first, for the reason given."),
     "bulk_qa_differs": _(
         "I accept that the bulk change in QA was of other keys: of another prefix, or chosen in another way."

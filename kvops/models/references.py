@@ -17,8 +17,10 @@ class ReferenceSearch(models.Model):
     """One search of an environment's code for code references. Neither it nor its hits are ever edited.
 
     `searched_at` is the time of the search, `at` the time of its arrival here. A search of a deployed Worker names its
-    version and etag; a search of a checkout names its commit. `unparsed` has the files that could not be parsed,
-    `wrangler` the bindings of the checkout's wrangler files as the report has them; it is empty if there are none.
+    version and etag; a search of a checkout names its repository and its commit. `unparsed` has the files that could
+    not be parsed, `wrangler` the bindings of the checkout's wrangler files as the report has them; it is empty if there
+    are none. `place` is the searched folder, or the name of the file. `content` is the digest of the hits without their
+    time. `fewer_than` is an earlier search with more files or hits than this one, which came as a file.
     """
 
     seen_before: bool = False
@@ -41,6 +43,10 @@ class ReferenceSearch(models.Model):
     hit_count = models.PositiveIntegerField()
     unparsed = models.JSONField(default=list)
     wrangler = models.JSONField(default=dict)
+    repository = models.CharField(max_length=200, blank=True, db_default="")
+    place = models.CharField(max_length=300, blank=True, db_default="")
+    content = models.CharField(max_length=64, blank=True, db_default="")
+    fewer_than = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     digest = models.CharField(max_length=64)
     searched_at = models.DateTimeField()
     by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")

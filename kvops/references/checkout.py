@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kvops.references.engine.syntax import CODE
-from kvops.references.report import wrong_path
+from kvops.references.report import LONGEST_REPOSITORY, wrong_path
 from kvops.refusals import Refused
 
 PLAIN = frozenset(
@@ -46,6 +46,8 @@ SKIPPED = frozenset({"node_modules", ".git", ".hg", ".svn", ".wrangler", "__pyca
 """Folders that are not searched: packages of others, and what tools keep for themselves."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ORIGIN = re.compile(r'^\[remote "origin"\]\s*$[^\[]*?^\s*url\s*=\s*(?P<url>\S+)\s*$', re.MULTILINE)
+_ADDRESS = re.compile(r"(?:\w+://)?(?:[^/@]*@)?(?P<host>[^/:@]+)?(?::\d+)?[:/]/?(?P<path>[^@?#]+?)(?:\.git)?/?")
 _LONGEST_FILE = 64 * 1024 * 1024
 
 
@@ -129,20 +131,36 @@ def _read(path: Path, file: str) -> str:
 
 def commit_of(path: Path) -> str:
     """The commit that the checkout is at; empty if it has none. A changed file cannot be noticed."""
-    git = next(
-        (folder / ".git" for folder in (path.resolve(), *path.resolve().parents) if (folder / ".git").exists()), None
-    )
-    if git is None:
-        return ""
     try:
-        if git.is_file():  # a worktree or a submodule
-            git = (git.parent / git.read_text().removeprefix("gitdir:").strip()).resolve()
-        common = git
-        if (git / "commondir").is_file():
-            common = (git / (git / "commondir").read_text().strip()).resolve()
+        git, common = _git_of(path)
         return _resolved((git / "HEAD").read_text().strip(), git, common)
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def repository_of(path: Path) -> str:
+    """The repository of the checkout: host and path of its origin, without a password, or else the folder's name."""
+    try:
+        _git, common = _git_of(path)
+        origin = _ORIGIN.search((common / "config").read_text())
+    except (OSError, UnicodeDecodeError):
+        origin = None
+    if origin is None or not (found := _ADDRESS.fullmatch(origin["url"])):
+        return path.resolve().name[:LONGEST_REPOSITORY]
+    return f"{found['host'] or ''}/{found['path']}".strip("/")[:LONGEST_REPOSITORY]
+
+
+def _git_of(path: Path) -> tuple[Path, Path]:
+    """The folder of git, and the one that its worktrees share. Raises OSError if there is none."""
+    folders = (path.resolve(), *path.resolve().parents)
+    git = next((folder / ".git" for folder in folders if (folder / ".git").exists()), None)
+    if git is None:
+        raise FileNotFoundError(path)
+    if git.is_file():  # a worktree or a submodule
+        git = (git.parent / git.read_text().removeprefix("gitdir:").strip()).resolve()
+    if (git / "commondir").is_file():
+        return git, (git / (git / "commondir").read_text().strip()).resolve()
+    return git, git
 
 
 def _resolved(head: str, git: Path, common: Path, depth: int = 5) -> str:

@@ -24,6 +24,7 @@ LONGEST_LINE = 300
 LONGEST_FAMILY = 700
 """A binding, a space, a key's name of 512 bytes, and a star."""
 
+LONGEST_REPOSITORY = 200
 CONTEXT_LINES = 3
 ANY_FAMILY = "*"
 """The family of a hit that could be about any key of any namespace."""
@@ -57,6 +58,7 @@ class Report:
     """All hits of one search. Each file of `unparsed` also has a hit of its own that says so.
 
     `wrangler` has the bindings of the checkout's wrangler files, `unread` the wrangler files that cannot be read.
+    `repository` is the checkout's; a search of a deployed script has none.
     """
 
     commit: str
@@ -66,6 +68,7 @@ class Report:
     unparsed: tuple[str, ...]
     wrangler: tuple[WranglerEnvironment, ...] = ()
     unread: tuple[str, ...] = ()
+    repository: str = ""
 
 
 def dumps(report: Report) -> bytes:
@@ -77,9 +80,16 @@ def dumps(report: Report) -> bytes:
             "searched_at": report.searched_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "hits": [asdict(hit) for hit in report.hits],
             "unparsed": list(report.unparsed),
+            **({"repository": report.repository} if report.repository else {}),
             **({"wrangler": wrangler_data(report)} if report.wrangler or report.unread else {}),
         }
     )
+
+
+def content_of(report: Report) -> str:
+    """The SHA-256 of what was found: two searches of one commit that differ in it contradict each other."""
+    hits = [asdict(hit) for hit in report.hits]
+    return hashlib.sha256(_canonical([report.files, hits, list(report.unparsed)])).hexdigest()
 
 
 def wrangler_data(report: Report) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def loads(data: bytes) -> Report:
         raise ReportRefused(_("The file is not JSON: line %(line)s, column %(column)s.", **where)) from error
     except (ValueError, RecursionError) as error:
         raise ReportRefused(_("The file is not JSON of a report.")) from error
-    fields = _object(value, "", ("commit", "files", "searched_at", "hits", "unparsed"), ("wrangler",))
+    fields = _object(value, "", ("commit", "files", "searched_at", "hits", "unparsed"), ("wrangler", "repository"))
     report = Report(
         commit=_commit(fields["commit"], "commit"),
         files=_positive(fields["files"], "files"),
@@ -120,6 +130,7 @@ def loads(data: bytes) -> Report:
         unparsed=tuple(
             _file(file, f"unparsed[{index}]") for index, file in enumerate(_list(fields["unparsed"], "unparsed"))
         ),
+        repository=_text(fields.get("repository", ""), "repository", LONGEST_REPOSITORY),
     )
     if "wrangler" in fields:
         wrangler, unread = _wrangler_of(fields["wrangler"])

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from kvops.references.checkout import SearchRefused, commit_of, is_code, read_sources
+from kvops.references.checkout import SearchRefused, commit_of, is_code, read_sources, repository_of
 from kvops.references.engine.accesses import Finder
 from kvops.references.engine.matching import Matcher, Pattern
 from kvops.references.engine.program import Program
@@ -33,7 +33,7 @@ __all__ = ["Pattern", "SearchRefused", "search_path", "search_sources"]
 
 
 def search_sources(
-    sources: Iterable[tuple[str, str]], patterns: Sequence[Pattern], *, commit: str, at: datetime
+    sources: Iterable[tuple[str, str]], patterns: Sequence[Pattern], *, commit: str, at: datetime, repository: str = ""
 ) -> Report:
     """Search sources, each a path and a text, such as the modules of a deployed script. Raises SearchRefused."""
     sources = list(sources)
@@ -60,12 +60,14 @@ def search_sources(
     wrangler, unread = wrangler_environments(
         (one.source.file, text) for one, (_file, text) in zip(files, sources, strict=True)
     )
-    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed), tuple(wrangler), tuple(unread))
+    read_too = (tuple(wrangler), tuple(unread), repository)
+    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed), *read_too)
 
 
-def search_path(path: Path, patterns: Sequence[Pattern], *, commit: str, at: datetime) -> Report:
-    """Search a checkout. Without a commit, the one that its `.git` names. Raises SearchRefused."""
-    return search_sources(read_sources(path), patterns, commit=commit or commit_of(path), at=at)
+def search_path(path: Path, patterns: Sequence[Pattern], *, commit: str, at: datetime, repository: str = "") -> Report:
+    """Search a checkout. Without a commit or a repository, those that its `.git` names. Raises SearchRefused."""
+    repository, commit = repository or repository_of(path), commit or commit_of(path)
+    return search_sources(read_sources(path), patterns, commit=commit, at=at, repository=repository)
 
 
 def read(sources: Iterable[tuple[str, str]]) -> list["Lines"]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -16,12 +16,14 @@ from audit import log
 from audit.actions import Action
 from kvops import clock, timing
 from kvops.models import Environment, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
-from kvops.references.report import ANY_FAMILY, Report, dumps, wrangler_data
+from kvops.references.report import ANY_FAMILY, Report, content_of, dumps, wrangler_data
 from kvops.refusals import Refused
 from kvops.wording import moment, say
 
 BATCH = 2_000
 """Hits in one INSERT."""
+DIFFERENCE = ("content", "files", "hit_count")
+"""What differs if two searches of one commit contradict each other. Searches of an earlier version have no content."""
 
 
 class SearchUnusable(Refused):
@@ -37,12 +39,13 @@ def store(
     version: str = "",
     etag: str = "",
     deployment: str = "",
+    place: str = "",
     by: Person | log.Actor,
 ) -> ReferenceSearch:
     """Store a report as a search of the environment's code, and close the follow-ups it shows to be done.
 
     A report that was stored before is not stored again: its search is returned with `seen_before`. The deployment is
-    only noted in the audit log. Raises SearchUnusable.
+    only noted in the audit log. `place` is the searched folder, or the name of the file. Raises SearchUnusable.
     """
     _insist_usable(report, source)
     actor = by.actor if isinstance(by, Person) else by
@@ -53,8 +56,11 @@ def store(
         worker=worker,
         version=version,
         etag=etag,
+        repository=report.repository,
+        place=place[:300],
         files=report.files,
         hit_count=len(report.hits),
+        content=content_of(report),
         unparsed=list(report.unparsed),
         wrangler=wrangler_data(report) if report.wrangler or report.unread else {},
         digest=digest_of(report, worker, version, etag),
@@ -68,6 +74,7 @@ def store(
         if found := ReferenceSearch.objects.filter(environment=environment, digest=search.digest).first():
             found.seen_before = True
             return found
+        search.fewer_than = _larger_before(search)
         search.save(force_insert=True)
         ReferenceHit.objects.bulk_create(_rows(search, report), batch_size=BATCH)
         closed = _close_follow_ups(search)
@@ -78,6 +85,8 @@ def store(
             details={
                 "source": source,
                 "commit": search.commit,
+                "repository": search.repository,
+                "place": search.place,
                 "worker": worker,
                 "version": version,
                 "deployment": deployment[:100],
@@ -105,10 +114,23 @@ def newest(environment: Environment) -> ReferenceSearch | None:
 
 
 def newest_of_each_code(environment: int) -> QuerySet[ReferenceSearch]:
-    """The newest recent search of each code of an environment: a search is of one script, or of a checkout."""
-    recent = Now() - timedelta(seconds=timing.REFERENCES_FRESH)
-    found = ReferenceSearch.objects.filter(environment=environment, searched_at__gte=recent)
-    return found.order_by("worker", "-searched_at", "-pk").distinct("worker")
+    """The newest recent search of each code of an environment: a search is of one script, or of a checkout.
+
+    With it come the searches of the same commit, however old: the newest of each content, which `contradict` compares.
+    """
+    all_searches = ReferenceSearch.objects.filter(environment=environment)
+    recent = all_searches.filter(searched_at__gte=Now() - timedelta(seconds=timing.REFERENCES_FRESH))
+    newest = recent.order_by("worker", "-searched_at", "-pk").distinct("worker")
+    same_commit = all_searches.exclude(commit="").filter(commit__in=newest.values("commit"))
+    differing = same_commit.order_by("commit", *DIFFERENCE, "-searched_at", "-pk").distinct("commit", *DIFFERENCE)
+    found = all_searches.filter(Q(pk__in=newest.values("pk")) | Q(pk__in=differing.values("pk")))
+    return found.order_by("worker", "-searched_at", "-pk")
+
+
+def contradict(one: ReferenceSearch, other: ReferenceSearch) -> bool:
+    """Whether two searches of one commit found different files or hits, so that one of them left something out."""
+    same = one.environment_id == other.environment_id and one.commit == other.commit != ""
+    return same and any(getattr(one, name) != getattr(other, name) for name in DIFFERENCE)
 
 
 def later_policies(search: ReferenceSearch) -> QuerySet[PolicyVersion]:
@@ -160,9 +182,27 @@ def by_urgency(hits: QuerySet[ReferenceHit]) -> QuerySet[ReferenceHit]:
     ).order_by("calm", "doubt", "file", "line", "column", "pk")
 
 
+def _larger_before(search: ReferenceSearch) -> ReferenceSearch | None:
+    """The search with more files or hits before one that came as a file; None if there is none.
+
+    It is the search that counted before for the repository, or else for the environment. A search that was too small
+    itself is no measure: two small files in a row do not make the second one fit.
+    """
+    if search.source != ReferenceSearch.Source.FILE:
+        return None
+    of_checkouts = ReferenceSearch.objects.filter(environment=search.environment_id, worker="")
+    counted = of_checkouts.select_related("fewer_than").order_by("-searched_at", "-pk")
+    before = counted.filter(repository=search.repository).first() or counted.first()
+    larger = before and (before.fewer_than or before)
+    fewer = larger and (search.files < larger.files or search.hit_count < larger.hit_count)
+    return larger if fewer else None
+
+
 def _insist_usable(report: Report, source: str) -> None:
     if source != ReferenceSearch.Source.WORKER and not report.commit:
         raise SearchUnusable(_("The search names no commit. Repeat it with --commit and the commit of the checkout."))
+    if source != ReferenceSearch.Source.WORKER and not report.repository:
+        raise SearchUnusable(_("The search names no repository. Repeat it with scan_references of this version."))
     if report.searched_at > clock.now() + timedelta(seconds=timing.SKEW):
         raise SearchUnusable(
             say(

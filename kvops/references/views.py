@@ -73,6 +73,7 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
             found,
             loads(form.cleaned_data["report"].read()),
             source=ReferenceSearch.Source.FILE,
+            place=form.cleaned_data["report"].name,
             by=person_of(request),
         )
         if stored.seen_before:

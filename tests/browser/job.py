@@ -98,7 +98,7 @@ class BrowserJob:
         used = f"SETTINGS {prefix}*"
         writer = Hit("functions/old.ts", 7, 3, "certain", "write", used, "use(key)", context)
         reader = Hit("functions/api.ts", 9, 1, "possible", "read", used, "use(key)", context)
-        return dumps(Report(CODE_COMMIT, 3, datetime.now(UTC), (reader, writer), ()))
+        return dumps(Report(CODE_COMMIT, 3, datetime.now(UTC), (reader, writer), (), repository="site"))
 
     def answer(self) -> None:
         """Answer every place of the list; the page of the next step follows."""

@@ -78,10 +78,10 @@ def test_long_texts_and_many_places_are_cut_in_the_audit_log(world: GateWorld, s
     many = [f"{'d' * 320}/{number:02}.ts:7 read certain SETTINGS master:*" for number in range(22)]
     searched.search(world.qa.environment, hits=many)
     chosen = list(ReferenceHit.objects.filter(search__hit_count=22).values_list("pk", flat=True))
-    code_references.answer(stage, hits=chosen, kind="unrelated", reason="x" * 501, by=world.people.operator)
+    code_references.answer(stage, hits=chosen, kind="falls_back", reason="xy" * 251, by=world.people.operator)
     details = Entry.objects.get(action="references.answered").details
     assert (details["hits"], len(details["places"]), len(details["places"][0])) == (22, 20, 300)
-    assert details["reason"] == "x" * 500
+    assert details["reason"] == "xy" * 250
 
 
 def test_a_follow_up_is_due_today_at_the_earliest(world: GateWorld, stage: CleanupStage) -> None:
@@ -129,7 +129,7 @@ def test_no_other_answer_ends_an_open_follow_up(world: GateWorld, stage: Cleanup
 
 
 def test_the_fields_of_a_follow_up_are_left_out_of_another_answer(world: GateWorld, stage: CleanupStage) -> None:
-    answered(world, stage, **follow_up(world, kind="unrelated", due=today() - timedelta(days=9), follow_up="someday"))
+    answered(world, stage, **follow_up(world, kind="falls_back", due=today() - timedelta(days=9), follow_up="someday"))
     assert ReferenceAnswer.objects.filter(follow_up="", owner=None, due=None).count() == 2
 
 

@@ -57,7 +57,7 @@ def test_the_newest_searches_of_the_environment_count(world: GateWorld, rule: Cl
     searched.search(world.qa.environment, worker="site", hits=[DELETES])
     searched.search(world.qa.environment, hits=[WRITES])
     assert places(references.writers(rule)) == ["src/a.ts:7", "src/b.ts:8"]
-    searched.search(world.qa.environment)
+    searched.search(world.qa.environment, commit="5b1c0de")
     assert places(references.writers(rule)) == ["src/b.ts:8"]
 
 
@@ -76,9 +76,15 @@ def test_a_place_with_an_answer_is_not_new(world: GateWorld, rule: Clearing, wri
     assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/b.ts:8"]
 
 
-@pytest.mark.parametrize("kind", ["falls_back", "unrelated"])
-def test_an_answer_is_kept_and_recorded(world: GateWorld, rule: Clearing, writers: list[StageHit], kind: str) -> None:
-    by, hits = world.people.operator, [one.hit.pk for one in writers]
+def test_a_certain_writer_of_the_family_is_not_unrelated(
+    world: GateWorld, rule: Clearing, writers: list[StageHit]
+) -> None:
+    sentence = refused(rule, world.people.operator, writers[0].hit.pk, kind="unrelated")
+    assert sentence.startswith("src/a.ts:7 certainly uses exactly these keys")
+
+
+def test_an_answer_is_kept_and_recorded(world: GateWorld, rule: Clearing, writers: list[StageHit]) -> None:
+    by, hits, kind = world.people.operator, [one.hit.pk for one in writers], "falls_back"
     answer(rule, by, *hits, *hits, kind=kind)
     kept = ReferenceAnswer.objects.order_by("hit")
     assert [(one.family, one.kind, one.reason, one.by) for one in kept] == [(rule.family, kind, "read from D1", by)] * 2

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
@@ -37,6 +38,7 @@ from tests.signing import signed_in
 pytestmark = pytest.mark.django_db
 WRITER = "src/a.ts:7 write certain SETTINGS master:*"
 UNKNOWN = "src/b.ts:9 read unknown *"
+FORGED: dict[str, Any] = {"files": 1, "source": "file", "place": "hits.json", "made_by": "cli:import_references"}
 
 
 def unsearched(_world: GateWorld, _request: CleanupRequest) -> None:
@@ -271,7 +273,23 @@ def not_known(_world: GateWorld, _request: CleanupRequest) -> None:
     DeployedLook.objects.update(problem="No permission.")
 
 
-RISKS = {"references_other": redeployed, "references_not_known": not_known}
+def fewer(world: GateWorld, _request: CleanupRequest) -> None:
+    larger = searched.search(world.production.environment)
+    searched.search(world.qa.environment, fewer_than=larger, **FORGED)
+
+
+def followed_up(world: GateWorld, request: CleanupRequest) -> None:
+    searched.search(world.qa.environment, hits=["src/a.ts:7 read certain SETTINGS master:*"])
+    todo = {"follow_up": "d1", "owner": world.people.operator, "due": clock.now().date()}
+    searched.answered(world.qa.environment, request.family, world.people.operator, kind="follow_up", **todo)
+
+
+RISKS = {
+    "references_other": redeployed,
+    "references_not_known": not_known,
+    "references_fewer": fewer,
+    "references_follow_up": followed_up,
+}
 
 
 @pytest.mark.parametrize("risk", RISKS)
@@ -485,3 +503,48 @@ def test_answered_places_hinder_nothing(world: GateWorld, request_: CleanupReque
     unanswered(world, request_)
     another_answer(world, request_)
     assert gate.submitted(world, request_).state == "submitted"
+
+
+def test_a_file_of_the_same_commit_hides_no_place_of_an_earlier_search(
+    world: GateWorld, request_: CleanupRequest
+) -> None:
+    whole, stage = searched.search(world.qa.environment, hits=[WRITER]), gate.checked(request_)
+    searched.search(world.qa.environment, **FORGED)
+    with pytest.raises(CleanupRefused, match="without an answer: 1"):
+        cleanup_requests.submit(stage, by=world.people.operator)
+    ReferenceAnswer.objects.create(
+        family=request_.family, hit=whole.hits.get(), fingerprint=whole.hits.get().fingerprint, kind="falls_back",
+        reason="reads D1 first", by=world.people.operator,
+    )  # fmt: skip
+    shown = json.loads(cleanup_requests.submit(stage, by=world.people.operator).evidence)["references"]
+    named = [(one["place"], one["by"], one["files"], one["hits"]) for one in (shown["search"], *shown["others"])]
+    assert named == [("hits.json", "cli:import_references", 1, 0), ("", "tests", 3, 1), ("", "tests", 3, 0)]
+    assert shown["hits"] == 1
+
+
+def test_a_place_that_two_searches_of_a_commit_found_is_one_place(world: GateWorld, request_: CleanupRequest) -> None:
+    searched.search(world.qa.environment, hits=[WRITER])
+    searched.search(world.qa.environment, hits=[WRITER, UNKNOWN])
+    found = code_references.StageReferences.of(gate.stage_of(request_))
+    assert [one.place for one in found.found] == ["src/a.ts:7", "src/b.ts:9"]
+
+
+@pytest.mark.parametrize(("certainty", "left"), [("certain", 1), ("possible", 0)])
+def test_a_certain_use_of_exactly_the_family_is_not_unrelated(
+    world: GateWorld, request_: CleanupRequest, certainty: str, left: int
+) -> None:
+    search = searched.search(world.qa.environment, hits=[f"src/a.ts:7 read {certainty} SETTINGS master:*"])
+    stage, hit = gate.stage_of(request_), search.hits.get()
+    asked: dict[str, Any] = {
+        "hits": [hit.pk],
+        "kind": "unrelated",
+        "reason": "of another part",
+        "by": world.people.operator,
+    }
+    if left:
+        with pytest.raises(CleanupRefused, match=r"src/a\.ts:7 certainly uses exactly these keys"):
+            code_references.answer(stage, **asked)
+        searched.answered(world.qa.environment, request_.family, world.people.operator, kind="unrelated")
+    else:
+        code_references.answer(stage, **asked)
+    assert code_references.StageReferences.of(stage).unanswered == left

@@ -30,4 +30,4 @@ class Command(SearchCommand):
             report = loads(content)
         except ReportRefused as refused:
             raise CommandError(f"{options['file']} is refused, and nothing is stored: {refused}") from refused
-        self.store(environment, report, options, source=ReferenceSearch.Source.FILE)
+        self.store(environment, report, options, source=ReferenceSearch.Source.FILE, place=options["file"].name)

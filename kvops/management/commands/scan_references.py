@@ -17,7 +17,7 @@ from django.core.management.base import CommandError
 from kvops import clock
 from kvops.management.search_command import SearchCommand
 from kvops.models import Family, ReferenceSearch
-from kvops.references.report import MOST_BYTES, Report, dumps
+from kvops.references.report import LONGEST_REPOSITORY, MOST_BYTES, Report, dumps
 from kvops.references.search import Pattern, SearchRefused, search_path
 
 
@@ -28,6 +28,7 @@ class Command(SearchCommand):
         super().add_arguments(parser)
         parser.add_argument("--path", type=Path, required=True, metavar="DIR", help="the checkout")
         parser.add_argument("--commit", default="", metavar="SHA", help="the commit of the checkout, if .git has none")
+        parser.add_argument("--repository", default="", metavar="NAME", help="its repository, if .git names no origin")
         parser.add_argument("--deployment", default="", metavar="ID", help="noted in the audit log")
         parser.add_argument("--output", type=Path, metavar="FILE", help="only write the hits to this file")
 
@@ -38,7 +39,8 @@ class Command(SearchCommand):
         if not patterns:
             raise CommandError("There is no policy in force, so no family can be searched for. Run apply_policy first.")
         try:
-            report = search_path(options["path"], patterns, commit=options["commit"], at=clock.now())
+            named = {"commit": options["commit"], "repository": options["repository"][:LONGEST_REPOSITORY]}
+            report = search_path(options["path"], patterns, at=clock.now(), **named)
         except SearchRefused as refused:
             raise CommandError(str(refused)) from refused
         if options["output"]:
@@ -47,7 +49,12 @@ class Command(SearchCommand):
             self.tell(environment, report, options, f"Written to {output}; nothing is stored.", output=output)
             return
         self.store(
-            environment, report, options, source=ReferenceSearch.Source.CHECKOUT, deployment=options["deployment"]
+            environment,
+            report,
+            options,
+            source=ReferenceSearch.Source.CHECKOUT,
+            place=str(options["path"].resolve()),
+            deployment=options["deployment"],
         )
 
 

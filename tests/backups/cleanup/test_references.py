@@ -138,7 +138,7 @@ def test_hits_of_another_search_environment_or_scope_are_refused(
 ) -> None:
     mine = hits(stage)
     production = hits(cleanup_helpers.stage_of(stage.request, "production"))
-    searched.search(estate.qa.environment, hits=["src/a.ts:1 read certain SETTINGS other:*"])
+    searched.search(estate.qa.environment, hits=["src/a.ts:1 read certain SETTINGS other:*"], commit="5b1c0de")
     for wrong in ([], mine, production, [ReferenceHit.objects.latest("pk").pk]):
         with pytest.raises(CleanupRefused, match="not of the newest search"):
             code_references.answer(stage, hits=wrong, by=people.operator, **REASON)
@@ -235,10 +235,10 @@ def test_one_press_answers_all_places_without_an_answer_that_the_page_shows(
     address = f"/cleanup/stages/{stage.pk}/references/"
     assert "Record it for all 2 places" in operator.get(address).content.decode()
     first, second = hits(stage)
-    code_references.answer(stage, hits=[first], by=people.operator, kind="unrelated", reason="only a comment")
+    code_references.answer(stage, hits=[first], by=people.operator, kind="falls_back", reason="only a comment")
     operator.post(f"{address}answer", {"all": "on", "open": [first, second], **REASON})
     kinds = {one.hit_id: one.kind for one in ReferenceAnswer.objects.all()}
-    assert kinds == {first: "unrelated", second: REASON["kind"]}
+    assert kinds == {first: "falls_back", second: REASON["kind"]}
     assert "Record it for all" not in operator.get(address).content.decode()
 
 

@@ -25,4 +25,4 @@ def hit(
 
 def report(*hits: Hit, hours: float = 0, commit: str = COMMIT, unparsed: Sequence[str] = ()) -> Report:
     """A report of a search so many hours after dawn."""
-    return Report(commit, 3, DAWN + timedelta(hours=hours), hits, tuple(unparsed))
+    return Report(commit, 3, DAWN + timedelta(hours=hours), hits, tuple(unparsed), repository="site")

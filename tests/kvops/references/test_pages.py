@@ -277,7 +277,9 @@ def test_a_page_of_hits_takes_the_same_queries_for_any_number(
 
 
 def test_a_report_of_many_hits_is_stored_and_shown(qa: Environment, people: make.People) -> None:
-    report = Report(reports.COMMIT, 3, reports.DAWN, tuple(reports.hit(line=n) for n in range(1, 5_001)), ())
+    report = Report(
+        reports.COMMIT, 3, reports.DAWN, tuple(reports.hit(line=n) for n in range(1, 5_001)), (), repository="site"
+    )
     search = reference_store.store(qa, report, source="file", by=make.SETUP)
     assert search.hits.count() == 5_000
     assert "5,000" in shown(people.auditor, "/references/qa/")

@@ -209,3 +209,21 @@ def test_of_a_program_that_is_too_large_no_file_can_be_told(monkeypatch: pytest.
     monkeypatch.setattr(evaluator, "_MOST_STEPS", 3)
     report = search_sources([("a.js", CIRCLE), ("b.js", CIRCLE)], PATTERNS, commit="", at=datetime.now(UTC))
     assert report.unparsed == ("a.js", "b.js")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ci:secret@git.example.com/team/site.git",
+        "git@git.example.com:team/site.git",
+        "ssh://git@git.example.com:22/team/site",
+    ],
+)
+def test_a_search_names_the_repository_without_a_password(tmp_path: Path, url: str) -> None:
+    files = {"a.js": "f()", ".git/HEAD": COMMIT, ".git/config": f'[core]\n[remote "origin"]\n\turl = {url}\n'}
+    assert searched(checkout(tmp_path, files)).repository == "git.example.com/team/site"
+
+
+def test_a_folder_without_an_origin_is_named_itself(tmp_path: Path) -> None:
+    root = checkout(tmp_path, {"a.js": "f()"})
+    assert searched(root).repository == root.name

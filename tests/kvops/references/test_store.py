@@ -1,5 +1,6 @@
 """Searches are stored once, with their hits. Only a later search without such a hit closes a follow-up."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -238,3 +239,31 @@ def test_hits_are_stored_in_batches(qa: Environment, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reference_store, "BATCH", 2)
     search = stored(qa, reports.report(*(reports.hit(line=line) for line in range(1, 6))))
     assert search.hits.count() == search.hit_count == 5
+
+
+SMALL = reports.report(hours=1)
+LARGE = reports.report(reports.hit())
+
+
+def test_a_file_that_is_smaller_than_the_search_before_names_it(qa: Environment) -> None:
+    larger = stored(qa, LARGE)
+    assert larger.fewer_than is None
+    assert stored(qa, SMALL).fewer_than == larger
+    assert stored(qa, replace(SMALL, searched_at=reports.DAWN + timedelta(hours=2))).fewer_than == larger
+    assert stored(qa, reports.report(reports.hit(), hours=3)).fewer_than is None
+
+
+def test_a_small_file_of_another_repository_is_compared_with_the_search_that_counted(qa: Environment) -> None:
+    larger = stored(qa, LARGE)
+    assert stored(qa, replace(SMALL, repository="other")).fewer_than == larger
+
+
+def test_a_checkout_on_this_machine_may_be_smaller(qa: Environment) -> None:
+    stored(qa, LARGE)
+    checkout = reference_store.store(qa, SMALL, source="checkout", by=make.SETUP)
+    assert (checkout.fewer_than, checkout.repository) == (None, "site")
+
+
+def test_a_file_without_a_repository_is_refused(qa: Environment) -> None:
+    with pytest.raises(reference_store.SearchUnusable, match="names no repository"):
+        stored(qa, replace(LARGE, repository=""))
