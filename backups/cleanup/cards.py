@@ -196,7 +196,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         may_operate=may_operate,
         may_scan=idle and by_hand and stage.state in SCANNED and not facts.turn.missing,
         may_freeze_again=idle and by_hand and may_freeze and bool(stage.frozen_at) and not is_freezing,
-        may_end_early=idle and stopped,
+        may_end_early=idle and stopped and not (action and action.ends_early),
     )
 
 

@@ -31,6 +31,10 @@ OPERATORS_TURN = (
 )
 """The states in which an operator has the next action, unless a run works."""
 
+OUTDATED = "stale"
+"""The code of a deletion whose approval no longer fits what is so now, as after a newer search: trying again never
+helps."""
+
 ENDING = "#end"
 """The form that ends a clean-up, on its page."""
 
@@ -52,6 +56,11 @@ class NextAction:
     because: str = ""
 
     @property
+    def ends_early(self) -> bool:
+        """Whether it ends a deletion, so that nothing more is sent."""
+        return self.url_name == "backups:stage_end_early"
+
+    @property
     def url(self) -> str:
         """The target address."""
         return reverse(self.url_name, args=[self.pk]) + self.fragment
@@ -68,7 +77,7 @@ def next_action(stage: CleanupStage, person: Person, facts: StageFacts | None = 
     action = _action(facts)
     if action is None or action.link:
         return action
-    return replace(action, disabled_reason=_why_not(facts, person) or action.disabled_reason)
+    return replace(action, disabled_reason=_why_not(facts, person, action) or action.disabled_reason)
 
 
 def next_label(stage: CleanupStage) -> str:
@@ -77,7 +86,7 @@ def next_label(stage: CleanupStage) -> str:
     return action.label if action else ""
 
 
-def _why_not(facts: StageFacts, person: Person) -> str:
+def _why_not(facts: StageFacts, person: Person, action: NextAction) -> str:
     stage, busy = facts.stage, facts.busy
     if not facts.may_operate:
         return _("You are not an operator.")
@@ -88,6 +97,8 @@ def _why_not(facts: StageFacts, person: Person) -> str:
         }
     if stage.state in CleanupStage.BEFORE_DELETION and (missing := facts.turn.missing):
         return str(missing)
+    if action.ends_early:
+        return str(emergency.why_stopped(stage.environment) or "")
     return _why_not_delete(stage, person) if stage.state in {State.APPROVED, State.DELETING} else ""
 
 
@@ -221,6 +232,9 @@ def _start(facts: StageFacts) -> NextAction:
 
 def _again(facts: StageFacts) -> NextAction:
     stage, run = facts.stage, run_of(facts.stage)
+    if run is not None and run.state == Run.State.FAILED and run.error_code == OUTDATED:
+        label, because = _("End the deletion early, then ask again"), run.shown_error
+        return NextAction(label, "backups:stage_end_early", stage.pk, because=because)
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
     if run is not None and stopped and run.cursor.get("waits"):

@@ -11,7 +11,13 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups import policy
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import evidence as cleanup_evidence, qa, references as code_references, shown_references
+from backups.cleanup import (
+    evidence as cleanup_evidence,
+    next_action as cleanup_next,
+    qa,
+    references as code_references,
+    shown_references,
+)
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn, policy_changed
 from backups.execution import revalidation
 from backups.models import CleanupStage
@@ -114,7 +120,7 @@ def insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     _insist_known(stage, lease)
     stale = stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest
     if why := _why_stale(stage) if stale else code_references.lacking(stage):
-        raise RunError("stale", why)
+        raise RunError(cleanup_next.OUTDATED, why)
 
 
 def _why_stale(stage: CleanupStage) -> str:
@@ -145,6 +151,8 @@ def insist_in_force(stage: CleanupStage) -> None:
     try:
         insist_turn(stage)
         if (policy.shown(), qa.scope_digest(stage)) != (approved.get("policy"), approved.get("scope_digest")):
-            raise RunError("stale", _why_stale(stage))
-    except (CleanupRefused, policy.PolicyEdited) as refused:
-        raise RunError("stale", refused) from refused
+            raise RunError(cleanup_next.OUTDATED, _why_stale(stage))
+    except CleanupRefused as refused:
+        raise RunError("wrong_set", refused) from refused
+    except policy.PolicyEdited as refused:
+        raise RunError("policy_edited", refused) from refused

@@ -43,7 +43,7 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
     try:
         derive()
     except policy.PolicyEdited as refused:
-        raise RunError("stale", refused) from refused
+        raise RunError("policy_edited", refused) from refused
     with lease.checkpoint(no_further=True, cursor={**cursor, "derived_at": clock.now().isoformat()}):
         pass
 

