@@ -40,7 +40,7 @@ def _stage(*, production: bool) -> list[ProcedureStep]:
         (_("%(place)s: approval"), _("Another person approves exactly this list of keys."), Action.STAGE_APPROVED),
         (
             _("%(place)s: delete and prove"),
-            _("The keys are deleted one by one, and two listings show that they are gone."),
+            _("Exactly the approved keys are deleted, up to 1,000 per request. Two listings show that they are gone."),
             Action.STAGE_CONFIRMED,
         ),
         (

@@ -48,6 +48,12 @@ def test_families_stand_with_their_keys_in_every_environment(operator: Client, e
     assert "missing: cannot be deleted" in text
 
 
+def test_a_deletion_of_any_category_needs_a_search_of_the_code(operator: Client, estate: make.Estate) -> None:
+    assert (
+        page(operator).count("a search of the code for references, a second person") == 3
+    )  # settings and unclassified keys, caches, legacy masters
+
+
 @pytest.mark.parametrize(
     ("category", "expiry", "shown"),
     [
