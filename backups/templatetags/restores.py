@@ -6,8 +6,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from backups.models import CleanupStage, Restore, RestoreEntry
-from backups.restores import deletions as restore_deletions, undo as stage_undo
-from kvops.models import ApprovalRequest
+from backups.restores import deletions as restore_deletions, offer as gone_keys, undo as stage_undo
+from kvops.models import ApprovalRequest, Scan
 from kvops.people.signin import person_of
 from kvops.templatetags.ui import count, key_name
 from kvops.wording import labelled
@@ -41,6 +41,12 @@ def brought_back_by(asked: ApprovalRequest) -> dict[str, object]:
 def undo_offer(context: Context, stage: CleanupStage) -> stage_undo.Offer | None:
     """The undo of a stage's deletion, as far as the current person may use it."""
     return stage_undo.offer(stage, person_of(context["request"]))
+
+
+@register.simple_tag
+def restore_offer(scan: Scan) -> gone_keys.RestoreOffer | None:
+    """The restore of the keys that a scan found gone without an explanation."""
+    return gone_keys.offer_of(scan)
 
 
 @register.simple_tag

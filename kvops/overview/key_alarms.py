@@ -75,7 +75,11 @@ def _deleted(scan: Scan) -> Alarm:
         "danger",
         "deletion.unexplained",
         title,
-        _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval."),
+        ngettext(
+            "KVOps did not delete it, and it had not expired. It may have been deleted without an approval.",
+            "KVOps did not delete them, and they had not expired. They may have been deleted without an approval.",
+            scan.unexplained,
+        ),
         reverse("unexplained-scan", args=[scan.pk]),
         _("See details"),
         scan.completed_at,

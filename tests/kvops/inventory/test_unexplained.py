@@ -11,6 +11,8 @@ from django.urls import reverse
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
+from backups.generations import start as generation_start
+from backups.models import Restore
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Notification, NotificationEvent, Scan
 from kvops.runbook import entries as runbook_entries
@@ -102,6 +104,36 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
     assert "qa/SETTINGS: 2 unexplained deletions" not in operator.get("/").content.decode()
     entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
     assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "A cron job of the CMS, now off.")
+
+
+def test_the_alarm_counts_and_speaks_of_one_key_or_of_several(gone: Scan, people: make.People) -> None:
+    overview = signed_in(people.operator).get("/").content.decode()
+    assert "KVOps did not delete them, and they had not expired." in overview
+    Scan.objects.filter(pk=gone.pk).update(unexplained=1)
+    overview = signed_in(people.operator).get("/").content.decode()
+    assert "KVOps did not delete it, and it had not expired." in overview
+
+
+def test_the_page_restores_them_from_a_verified_backup(estate: make.Estate, people: make.People) -> None:
+    for name in ("master:a:1", "master:a:2"):
+        estate.put(estate.qa, name, b"{}")
+    scan(estate)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    vanish(estate, "master:a:1", "master:a:2")
+    operator, address = signed_in(people.operator), f"/unexplained/{scan(estate).pk}/"
+    page = operator.get(address).content.decode()
+    assert f'action="/backups/{made.pk}/restores/new/"' in page
+    assert "master:a:1\nmaster:a:2</textarea>" in page
+    form = {"namespace": estate.qa.pk, "on_conflict": "skip", "names": "master:a:1\r\nmaster:a:2"}
+    operator.post(f"/backups/{made.pk}/restores/new/", form)
+    assert Restore.objects.get().generation == made
+    assert "restores/new" not in signed_in(people.auditor).get(address).content.decode()
+
+
+def test_without_a_verified_backup_the_page_offers_no_restore(gone: Scan, people: make.People) -> None:
+    page = signed_in(people.operator).get(f"/unexplained/{gone.pk}/").content.decode()
+    assert "Restore these keys" not in page
 
 
 def test_operators_and_reviewers_are_told(people: make.People, gone: Scan) -> None:
