@@ -5,25 +5,30 @@ Derived from the verified backups and the newest scans. Nothing is stored, and n
 A family is *late* if its newest verified backup is older than its interval, and *overdue* after its grace. Overdue is
 an alarm. So is a family with keys that was never backed up, or with less than 14 days of restore history. In the first
 14 days after the first backup a shorter history is no alarm, because nobody could have more: the history is *growing*.
-A family without keys, or with `interval_hours = 0`, expects no backup.
+A family without keys, or with `interval_hours = 0`, expects no backup. A backup of 0 keys proves nothing. Until an hour
+after the first due time of an environment's schedule, a family without a backup awaits its *first* one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from django.db.models import Max, Min, TextChoices
+from django.db.models import Max, Min, Q, TextChoices
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
 from kvops import clock, timing
-from kvops.models import Category, Environment, Family, Namespace
+from kvops.models import Category, Environment, Family, Namespace, Schedule
 from kvops.overview.estate import Estate, questions as estate_questions
 from kvops.web.gather import Gathered, Question, ask, moment
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
 """The order of the families on pages."""
+
+FIRST_WITHIN = timedelta(hours=1)
+"""The time that the first backups may take after their due time."""
 
 Purpose = Generation.Purpose
 _KIND = ("namespace_id", "prefixes", "patterns", "purpose")
@@ -36,6 +41,7 @@ class Light(TextChoices):
     LATE = "late", _("late")
     OVERDUE = "overdue", _("overdue")
     NEVER = "never", _("never backed up")
+    FIRST = "first", _("first backup to come")
     UNEXPECTED = "unexpected", _("no backup expected")
 
     @property
@@ -76,7 +82,7 @@ class Coverage:
 
 def questions() -> Mapping[str, Question]:
     """The questions of the coverage, for `gather.ask`."""
-    return {**estate_questions(trend=False), "kinds": _kinds()}
+    return {**estate_questions(trend=False), "kinds": _kinds(), "first_backups": first_to_come()}
 
 
 def of_all() -> list[Coverage]:
@@ -94,7 +100,21 @@ def by_answers(answers: Gathered, estate: Estate) -> list[Coverage]:
         verified=_of_each(answers),
         has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
         now=answers.now,
+        first=first_of(answers),
     )
+
+
+def first_to_come() -> Question:
+    """The environments whose schedule of backups is not an hour past its first due time."""
+    due = Schedule.objects.filter(job="backup", paused_at=None).annotate(first=Min("firings__due_at"))
+    soon = Q(first=None, next_at__gt=Now()) | Q(first__gt=Now() - FIRST_WITHIN)
+    found: Question = due.filter(soon).values_list("environment_id")
+    return found
+
+
+def first_of(answers: Gathered) -> set[int]:
+    """The answer to `first_to_come`."""
+    return {pk for (pk,) in answers["first_backups"]}
 
 
 def coverage_of(
@@ -104,8 +124,9 @@ def coverage_of(
     verified: Sequence["KindOfBackup"],
     has_keys: Mapping[tuple[int, int], bool],
     now: datetime,
+    first: Container[int] = (),
 ) -> list[Coverage]:
-    """The coverage by these verified backups.
+    """The coverage by these verified backups. `first` are the environments that await their first ones.
 
     `has_keys` has an entry for each namespace and family that was scanned. All backups that were ever finished are read
     only if a family has less than 14 days of restore history.
@@ -114,7 +135,12 @@ def coverage_of(
     for family in families:
         backups = [
             _newest_backup(
-                family, namespace, (verified, ever), now, has_keys=has_keys.get((namespace.pk, family.pk), True)
+                family,
+                namespace,
+                (verified, ever),
+                now,
+                has_keys=has_keys.get((namespace.pk, family.pk), True),
+                never=Light.FIRST if namespace.environment_id in first else Light.NEVER,
             )
             for namespace in namespaces
             if namespace.binding == family.binding
@@ -166,7 +192,8 @@ def _ever_finished() -> list[KindOfBackup]:
 
 def _kinds() -> Question:
     """Each set of prefixes with verified backups: the newest, and the moment of the oldest."""
-    lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION).order_by()
+    lasting = Generation.objects.of_kv().verified().here().filter(keys__gt=0)
+    lasting = lasting.exclude(purpose=Purpose.INVESTIGATION).order_by()
     kinds = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
     found: Question = kinds.values_list("newest", "since")
     return found
@@ -186,14 +213,18 @@ def _newest_backup(
     now: datetime,
     *,
     has_keys: bool,
+    never: Light,
 ) -> NewestBackup:
-    """`backups` are the verified ones, and those that were ever finished, which are read if they matter."""
+    """The backup of a family in a namespace; `never` is the light without one.
+
+    `backups` are the verified ones, and those that were ever finished, which are read if they matter.
+    """
     verified = _covering(backups[0], family, namespace)
     newest = verified[0].newest if verified else None
     since = min((each.since for each in verified), default=None)
     enough = now - timedelta(days=timing.RETENTION_DAYS)
     stale = now - timedelta(seconds=timing.VERIFIED_FRESH)
-    light = _light(family, newest, now, has_keys=has_keys)
+    light = _light(family, newest, now, has_keys=has_keys, never=never)
     little = light != Light.UNEXPECTED and since is not None and since > enough
     ever = _covering(backups[1](), family, namespace) if little else []
     first = min((each.since for each in ever), default=None)
@@ -212,12 +243,12 @@ def _covering(backups: Iterable[KindOfBackup], family: Family, namespace: Namesp
     return [each for each in backups if each.newest.namespace_id == namespace.pk and covers(each.newest, family)]
 
 
-def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys: bool) -> Light:
+def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys: bool, never: Light) -> Light:
     """The state of a family. A family without keys or without an interval expects no backup."""
     if not family.interval_hours or not has_keys:
         return Light.UNEXPECTED
     if newest is None:
-        return Light.NEVER
+        return never
     age = now - newest.started_at
     if age <= timedelta(hours=family.interval_hours):
         return Light.ON_TIME

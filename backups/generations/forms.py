@@ -120,9 +120,16 @@ class BackupForm(forms.Form):
 
     @classmethod
     def asked(cls, query: QueryDict) -> "BackupForm":
-        """The form filled in from an address: `namespace` or `env` and `binding`, and `prefix` any number of times."""
-        namespace = query.get("namespace") or f"{query.get('env', '')}/{query.get('binding', '')}"
-        values = {"namespace": namespace, "prefix": "\n".join(map(typeable, query.getlist("prefix")))}
+        """The form filled in from an address.
+
+        A person's form has a `namespace`, and each line of `prefix` is one. A link of a page has `env` and `binding`,
+        and each of its `prefix` is one, also one with a line break.
+        """
+        namespace, prefixes = query.get("namespace"), query.getlist("prefix")
+        if not namespace:
+            namespace = f"{query.get('env', '')}/{query.get('binding', '')}"
+            prefixes = [typeable(one) for one in prefixes]
+        values = {"namespace": namespace, "prefix": "\n".join(prefixes)}
         return cls(values) if values["prefix"] else cls(initial=values)
 
     def clean_namespace(self) -> Namespace:

@@ -32,6 +32,11 @@ MAX_RESTARTS = 5
 AT_ONCE = 5_000
 """Names in one INSERT."""
 
+NOTHING = gettext_noop(
+    "Nothing found: KV lists no key of %(binding)s under %(prefixes)s, so there is no backup. If keys should be there, "
+    "check the prefix and try again."
+)
+
 
 class Freezing:
     """The first phases of a backup: `list`, then `sample`. Each commits its position in the run's cursor."""
@@ -125,6 +130,9 @@ class Freezing:
 
     def _listed(self, at: dict[str, Any]) -> None:
         namespace, prefixes = self.generation.namespace, self.generation.prefixes
+        if not at["names"] and not at["unstorable"]:
+            self._start_again(0)
+            raise RunError("nothing_found", say(NOTHING, binding=namespace.binding, prefixes=", ".join(prefixes)))
         if at["secret"] and not encryption.possible():
             self._start_again(0)
             raise RunError(encryption.CODE, scope.refusal(namespace, prefixes, at["secret"]))

@@ -74,6 +74,7 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
         "made": made.values_list(*KIND, "day").distinct(),
         "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
         "checks": newest.values_list("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at"),
+        "first_backups": family_coverage.first_to_come(),
     }
 
 
@@ -108,7 +109,7 @@ class _ReadBackups:
     """The backups of the answers."""
 
     def __init__(self, answers: Gathered, fates: Sequence[Row]) -> None:
-        self.now = answers.now
+        self.now, self._first = answers.now, family_coverage.first_of(answers)
         self.generations = {row[0]: (row[0], *map(moment, row[1:3]), *row[3:]) for row in fates}
         self.kinds = [(self._like(row), row) for row in answers["kinds"]]
         self.days: dict[str, set[date]] = defaultdict(set)
@@ -146,6 +147,7 @@ class _ReadBackups:
             verified=verified,
             has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
             now=self.now,
+            first=self._first,
         )
 
     def made(self, held: Holdings, family: Family) -> tuple[set[date], date | None]:

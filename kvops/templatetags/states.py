@@ -208,6 +208,7 @@ LOOKS: dict[str, Look] = {
     "light_late": Look(_("Late"), *_CARE),
     "light_overdue": Look(_("Overdue"), *_BAD),
     "light_never": Look(_("Never backed up"), *_BAD),
+    "light_first": Look(_("First backup to come"), *_QUIET),
     "light_unexpected": Look(_("No backup expected"), *_QUIET),
     # prune requests
     "prune_submitted": Look(_("Waits for approval"), *_WAITS),

@@ -11,7 +11,7 @@ from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
 from backups.retention import notices as retention_notices, pins
-from kvops.models import Environment, Family, Notification, NotificationEvent, Schedule
+from kvops.models import Environment, Family, Firing, Notification, NotificationEvent, Schedule
 from kvops.notifications import outbox
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
@@ -50,9 +50,24 @@ def test_a_family_that_was_never_backed_up_is_an_alarm(daily: make.Estate, peopl
     assert "A backup of 1 family is overdue" in signed_in(people.auditor).get("/").text
 
 
+def test_before_the_first_due_time_a_family_awaits_its_first_backup(daily: make.Estate, people: make.People) -> None:
+    schedule_jobs.provide()
+    page = signed_in(people.auditor).get("/").text
+    assert (of_masters(daily).light, "first one to come" in page) == (Light.FIRST, True)
+    assert ("is overdue" in page, tell(daily)) == (False, set())
+    mine = Schedule.objects.get(job="backup", environment=daily.qa.environment)
+    Firing.objects.create(schedule=mine, due_at=timezone.now() - timedelta(hours=2), outcome="started")
+    assert of_masters(daily).light == Light.NEVER
+
+
 def test_a_backup_in_another_bucket_protects_nothing(daily: make.Estate) -> None:
     backup_of_age(daily.qa, 0)
     Environment.objects.update(r2_bucket="another")
+    assert (of_masters(daily).light, of_masters(daily).generation) == (Light.NEVER, None)
+
+
+def test_a_verified_backup_of_no_keys_protects_nothing(daily: make.Estate) -> None:
+    backup_of_age(daily.qa, 0, keys=0)
     assert (of_masters(daily).light, of_masters(daily).generation) == (Light.NEVER, None)
 
 

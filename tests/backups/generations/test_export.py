@@ -92,6 +92,18 @@ def test_a_backup_holds_exactly_what_kv_holds(estate: make.Estate) -> None:
     assert {entry.metadata for entry in backed_up(estate, made).values()} == {'{"日本":[1,1.0,null]}'}
 
 
+def test_a_backup_of_nothing_is_refused_and_says_so(estate: make.Estate) -> None:
+    made = back_up(estate)
+    assert (made.status, run_of(made).state, run_of(made).error_code) == ("writing", "failed", "nothing_found")
+    assert "Nothing found: KV lists no key of SETTINGS under master:" in run_of(made).error
+    assert [key for key in estate.s3.objects if key.startswith(made.stem)] == []
+    fill(estate, 1)
+    run_driver.resume(run_of(made), actor=ACTOR)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.keys) == ("complete", 1)
+
+
 def test_expirations_are_backed_up_and_kept_with_the_names(estate: make.Estate) -> None:
     soon = int(time.time()) + 500
     estate.put(estate.qa, "master:a", b"{}", expiration=soon)
@@ -189,11 +201,6 @@ def test_names_postgres_cannot_hold_make_the_backup_partial(estate: make.Estate)
     assert (made.status, made.vanished, made.keys) == ("partial", 1, 1)
 
 
-def test_an_empty_prefix_is_a_complete_backup_of_nothing(estate: make.Estate) -> None:
-    made = back_up(estate)
-    assert (made.status, made.keys, len(made.object_keys())) == ("complete", 0, 1)
-
-
 def test_several_prefixes_are_one_backup_and_overlaps_count_once(estate: make.Estate) -> None:
     fill(estate, 2)
     estate.put(estate.qa, "mastercache:a", b"{}")
@@ -222,6 +229,7 @@ def test_the_manifest_says_what_the_row_says(estate: make.Estate) -> None:
 
 
 def test_objects_are_named_as_designed(estate: make.Estate) -> None:
+    fill(estate, 1)
     made = back_up(estate)
     stamp = f"{made.started_at:%Y%m%dT%H%M%S.%fZ}"
     assert made.object_keys() == [f"qa/backups/kv/master/{stamp}.json"]
@@ -253,6 +261,7 @@ def test_only_reading_routes_are_used(estate: make.Estate) -> None:
 
 
 def test_every_step_is_in_the_record(estate: make.Estate) -> None:
+    fill(estate, 1)
     made = back_up(estate)
     verify(made)
     entries = AuditEntry.objects.filter(subject=f"generation:{made.pk}").order_by("seq")
@@ -380,6 +389,7 @@ def test_a_crash_at_any_point_is_made_good(estate: make.Estate, monkeypatch: pyt
 def test_a_crash_after_the_manifest_was_put_writes_the_same_again(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill(estate, 1)
     crash_once(monkeypatch, "_result")
     made = back_up(estate)
     assert made.status == "complete"
@@ -398,6 +408,7 @@ def test_values_that_changed_after_a_crash_are_stored_under_the_next_attempt(
 
 
 def test_a_foreign_object_with_a_parts_name_is_a_hard_stop(estate: make.Estate) -> None:
+    fill(estate, 1)
     made = start(estate)
     estate.s3.objects[f"{made.stem}.json"] = b"not ours"
     make.work()

@@ -113,9 +113,12 @@ def test_the_address_filters(operator: Client, estate: make.Estate, query: str, 
     assert sorted(numbers(operator, query)) == sorted(made[name].pk for name in found)
 
 
+ONE = generation_helpers.master("city", 1, "Ulm")
+
+
 def test_the_strip_names_the_newest_verified_backup_of_each_family(operator: Client, estate: make.Estate) -> None:
-    old = generation_helpers.backup_of(estate, status="verified", verified_at=Now())
-    new = generation_helpers.backup_of(estate, status="verified", verified_at=Now())
+    old = generation_helpers.backup_of(estate, ONE, status="verified", verified_at=Now())
+    new = generation_helpers.backup_of(estate, ONE, status="verified", verified_at=Now())
     generation_helpers.backup_of(estate)
     row, settings = operator.get("/backups/").context["coverage"]
     assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
@@ -128,7 +131,7 @@ def test_a_family_that_a_clean_ups_backup_left_out_is_not_protected_by_it(
 ) -> None:
     make.family("master:drug:", Category.LEGACY)
     mine = generation_helpers.backup_of(
-        estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"]
+        estate, ONE, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"]
     )
     master, drug, _ = operator.get("/backups/").context["coverage"]
     assert (master.backups[0].generation, drug.backups[0].generation) == (mine, None)
@@ -137,7 +140,7 @@ def test_a_family_that_a_clean_ups_backup_left_out_is_not_protected_by_it(
 def test_a_cache_without_a_backup_is_not_missed(estate: make.Estate, operator: Client) -> None:
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings"]
-    generation_helpers.backup_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
+    generation_helpers.backup_of(estate, ONE, prefixes=["mastercache:"], status="verified", verified_at=Now())
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
 
@@ -252,10 +255,20 @@ def test_a_prefix_with_a_line_break_stays_one_prefix(operator: Client, estate: m
     estate.put(estate.qa, "master:a\nb")
     inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
-    form = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=master:a%0A").context["form"]
+    form = operator.get("/backups/new/?env=qa&binding=SETTINGS&prefix=master:a%0A").context["form"]
     answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": form["prefix"].value()})
     assert answer.status_code == 302
     assert Generation.objects.get().prefixes == ["master:a\n"]
+
+
+def test_each_line_of_the_form_is_a_prefix(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    form = {"namespace": "qa/SETTINGS", "prefix": "master:\r\nother:\r\n"}
+    answer = operator.get("/backups/new/", form)
+    assert answer.context["form"].cleaned_data["prefix"] == ["master:", "other:"]
+    assert "[U+000D]" not in answer.text
+    operator.post("/backups/new/", {**form, "prefix": answer.context["form"]["prefix"].value()})
+    assert Generation.objects.get().prefixes == ["master:", "other:"]
 
 
 def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:

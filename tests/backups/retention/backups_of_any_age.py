@@ -25,6 +25,7 @@ def backup_of_age(
     purpose: str = "routine",
     patterns: Sequence[str] = (),
     s3: FakeS3 | None = None,
+    keys: int = 1,
 ) -> Generation:
     """A copy that was finished so many days ago; with a bucket, its objects are there."""
     at = Now() - timedelta(days=days)
@@ -44,6 +45,7 @@ def backup_of_age(
         stem=f"{namespace.environment.slug}/backups/kv/x/{run.pk}",
         started_at=at,
         retain_until=at + timedelta(days=14),
+        keys=keys,
     )
     key = f"{made.stem}.json"
     GenerationPart.objects.create(
