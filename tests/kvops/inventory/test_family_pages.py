@@ -49,6 +49,7 @@ def test_families_stand_with_their_keys_in_every_environment(operator: Client, e
 
 
 def test_a_deletion_of_any_category_needs_a_search_of_the_code(operator: Client, estate: make.Estate) -> None:
+    """Settings and unclassified keys share a column, beside caches and legacy masters."""
     assert (
         page(operator).count("a search of the code for references, a second person") == 3
     )  # settings and unclassified keys, caches, legacy masters
