@@ -207,7 +207,6 @@ LOOKS: dict[str, Look] = {
     "light_on_time": Look(_("On time"), *_GOOD),
     "light_late": Look(_("Late"), *_CARE),
     "light_overdue": Look(_("Overdue"), *_BAD),
-    "light_never": Look(_("Never backed up"), *_BAD),
     "light_first": Look(_("First backup to come"), *_QUIET),
     "light_unexpected": Look(_("No backup expected"), *_QUIET),
     # prune requests
