@@ -675,7 +675,7 @@ def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
     Family.objects.filter(pattern="mastercache:").update(note="x")
     make.work()
     run.refresh_from_db()
-    assert (run.error_code, "Nobody approved this" in run.error, writes(estate)) == ("policy_edited", True, [])
+    assert (run.error_code, "Nobody approved this" in run.error, writes(estate)) == ("stale", True, [])
 
 
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:
