@@ -10,6 +10,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kvops.approvals import gate as approval_gate
 
+MOST_BYTES = 1024 * 1024
+"""Of a definition; one of a thousand families has a tenth of it."""
+
+_PART = r"""(?:(?<![\w-])[\w-]++|(?<!\\)"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_DEEP_NAME = re.compile(rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{16}}")
+"""A dotted name of more than 16 parts, for which the parser takes time and memory by the square of its length."""
+
 type Fields = Mapping[str, object]
 
 
@@ -142,9 +149,13 @@ class TomlTable:
 
 def load(text: str) -> TomlTable:
     """The outermost table of a TOML text. Raises DefinitionRefused with line and column."""
+    if len(text) > MOST_BYTES:
+        raise DefinitionRefused("The file has more than 1 MiB.")
+    if _DEEP_NAME.search(text):
+        raise DefinitionRefused("A name with dots has more than 16 parts.")
     try:
         return TomlTable(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DefinitionRefused(f"This is not TOML: {error}.") from error
 
 

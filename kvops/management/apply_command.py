@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from audit.log import Actor
 from kvops.approvals.gate import ApprovalRefused
 from kvops.environments.effect import Applied, Definition
+from kvops.environments.toml import MOST_BYTES
+from kvops.management.search_command import read_file
 from kvops.models import PreparedChange
 
 
@@ -28,8 +30,8 @@ class ApplyCommand(BaseCommand):
         """Read the file, apply it and print the outcome."""
         path: Path = options["file"]
         try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_file(path, MOST_BYTES).decode("utf-8")
+        except UnicodeDecodeError as error:
             raise CommandError(f"{path} cannot be read: {error}", returncode=2) from error
         try:
             outcome = self.apply(text, **options)

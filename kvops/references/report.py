@@ -6,6 +6,7 @@ shape is refused whole.
 
 import hashlib
 import json
+import re
 import unicodedata
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +26,14 @@ LONGEST_FAMILY = 700
 """A binding, a space, a key's name of 512 bytes, and a star."""
 
 LONGEST_REPOSITORY = 200
+MOST_PARTS = 100_000
+"""Objects and lists of a file; each hit has one of each. A search of a large team has a few thousand hits."""
+MOST_MEMBERS = 1000
+MOST_DEPTH = 8
+
+_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
+"""A bracket outside of texts, with all before it."""
+
 CONTEXT_LINES = 3
 ANY_FAMILY = "*"
 """The family of a hit that could be about any key of any namespace."""
@@ -110,8 +119,7 @@ def _wrangler_of(data: object) -> tuple[tuple[WranglerEnvironment, ...], tuple[s
 
 def loads(data: bytes) -> Report:
     """The report of a file. Raises ReportRefused with the first wrong place."""
-    if len(data) > MOST_BYTES:
-        raise ReportRefused(_("The file has more than %(most)s MiB.", most=MOST_BYTES // 1024 // 1024))
+    insist_bounded(data)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_Object)
     except UnicodeDecodeError as error:
@@ -140,6 +148,20 @@ def loads(data: bytes) -> Report:
         if file not in told:
             _refuse(f"unparsed[{index}]", _("has no hit of certainty unknown and family %(family)s", family=ANY_FAMILY))
     return report
+
+
+def insist_bounded(data: bytes) -> None:
+    """Raise ReportRefused for a file that is too large, too deep or has too many parts, before it is parsed."""
+    if len(data) > MOST_BYTES:
+        raise ReportRefused(_("The file has more than %(most)s MiB.", most=MOST_BYTES // 1024 // 1024))
+    parts = depth = 0
+    for found in _BRACKET.finditer(data):
+        opens = found[1] in b"[{"
+        parts, depth = parts + opens, depth + (1 if opens else -1)
+        if parts > MOST_PARTS:
+            raise ReportRefused(_("The file has more than %(most)s objects and lists.", most=MOST_PARTS))
+        if depth > MOST_DEPTH:
+            raise ReportRefused(_("The file is nested more than %(most)s deep.", most=MOST_DEPTH))
 
 
 def wrong_path(file: str) -> _ | None:
@@ -173,8 +195,12 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _value in pairs]
-        self.twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+        seen: set[str] = set()
+        self.twice: str | None = None
+        for name, _value in pairs if len(self) < len(pairs) else ():
+            if name in seen and self.twice is None:
+                self.twice = name
+            seen.add(name)
 
 
 def _hit(value: object, place: str) -> Hit:
@@ -219,14 +245,17 @@ def _object(value: object, place: str, names: tuple[str, ...], optional: tuple[s
     """The object, which must have exactly these names, and may have the optional ones."""
     if not isinstance(value, _Object):
         _refuse(place, _("must be an object"))
+    if len(value) > MOST_MEMBERS:
+        _refuse(place, _("must have at most %(most)s members", most=MOST_MEMBERS))
     within = f"{place}." if place else ""
     if value.twice is not None:
         _refuse(within + _shown(value.twice), _("stands there twice"))
     for name in names:
         if name not in value:
             _refuse(within + name, _("is missing"))
+    known = {*names, *optional}
     for name in value:
-        if name not in (*names, *optional):
+        if name not in known:
             _refuse(within + _shown(name), _("is not a name of a report"))
     return value
 

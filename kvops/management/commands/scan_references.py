@@ -17,7 +17,7 @@ from django.core.management.base import CommandError
 from kvops import clock
 from kvops.management.search_command import SearchCommand
 from kvops.models import Family, ReferenceSearch
-from kvops.references.report import LONGEST_REPOSITORY, MOST_BYTES, Report, dumps
+from kvops.references.report import LONGEST_REPOSITORY, Report, ReportRefused, dumps, insist_bounded
 from kvops.references.search import Pattern, SearchRefused, search_path
 
 
@@ -61,8 +61,10 @@ class Command(SearchCommand):
 def _write(path: Path, report: Report) -> None:
     """Write the file in one piece: a reader finds it whole or not at all."""
     content = dumps(report)
-    if len(content) > MOST_BYTES:
-        raise CommandError(f"The file would have more than {MOST_BYTES // 1024 // 1024} MiB. Search less at once.")
+    try:
+        insist_bounded(content)
+    except ReportRefused as refused:
+        raise CommandError(f"{refused} Search less at once.") from refused
     try:
         with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             part = Path(file.name)

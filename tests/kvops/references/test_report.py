@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from kvops.references.report import Hit, Report, ReportRefused, dumps, loads
+from kvops.references.report import (
+    MOST_DEPTH,
+    MOST_MEMBERS,
+    MOST_PARTS,
+    Hit,
+    Report,
+    ReportRefused,
+    _Object,
+    dumps,
+    loads,
+)
 from kvops.references.wrangler_config import WranglerEnvironment
 
 HIT = Hit("src/a.ts", 3, 7, "certain", "read", "SETTINGS master:*", '"master:"', ("", 'get("master:" + id)', "}"))
@@ -122,7 +132,7 @@ def test_wrong_bindings_are_refused_with_their_place(path: str, value: object, p
         (b"{}", "commit: is missing."),
         (b'{"commit":"a","commit":"b"}', "commit: stands there twice."),
         (b'{"hits":[{"line":1,"line":1}]}', "commit: is missing."),
-        (b"[" * 1_000_000, "The file is not JSON of a report."),
+        (b"[" * 1_000_000, "The file is nested more than 8 deep."),
         (b"1" * 5000, "The file is not JSON of a report."),
         (b" " * (20 * 1024 * 1024 + 1), "The file has more than 20 MiB."),
     ],
@@ -138,3 +148,36 @@ def test_a_name_that_stands_twice_in_a_hit_is_refused_with_its_place() -> None:
     data = dumps(REPORT).replace(b'"line":3', b'"line":3,"line":4')
     with pytest.raises(ReportRefused, match=r"^hits\[0\]\.line: stands there twice\.$"):
         loads(data)
+
+
+def test_a_file_of_too_many_parts_or_too_deep_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", lambda *_args, **_more: pytest.fail("it was parsed"))
+    with pytest.raises(ReportRefused, match="more than 100000 objects and lists"):
+        loads(b"[" + b"{}," * MOST_PARTS + b"{}]")
+    with pytest.raises(ReportRefused, match="nested more than 8 deep"):
+        loads(b'{"hits":' + b"[" * MOST_DEPTH)
+
+
+def test_brackets_in_the_lines_of_code_are_no_parts_of_a_file() -> None:
+    braces = replace(HIT, text='"[{' * 20, context=("{" * 200, '\\"[' * 40, "["))
+    report = replace(REPORT, hits=(braces,) * 100)
+    assert loads(dumps(report)) == report
+
+
+def test_an_object_is_searched_once_and_has_a_bound_of_members() -> None:
+    class Name(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other) is True
+
+        __hash__ = str.__hash__
+
+    assert _Object([(Name(f"n{number}"), 0) for number in range(1000)]).twice is None
+    assert _Object([(Name(f"n{number}"), 0) for number in [*range(500), 7]]).twice == "n7"
+    assert Name.compared < 2000
+    ids = {f"a{number}": "1" for number in range(MOST_MEMBERS + 1)}
+    with pytest.raises(ReportRefused, match=r"kv: must have at most 1000 members"):
+        loads(dumps(replace(REPORT, wrangler=(WranglerEnvironment("wrangler.toml", "", ids, {}, {}),))))
