@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, get_args
@@ -22,18 +23,14 @@ MOST_BYTES = 20 * 1024 * 1024
 LONGEST_FILE = 1000
 LONGEST_TEXT = 200
 LONGEST_LINE = 300
+LONGEST_REPOSITORY = 200
 LONGEST_FAMILY = 700
 """A binding, a space, a key's name of 512 bytes, and a star."""
 
-LONGEST_REPOSITORY = 200
-MOST_PARTS = 100_000
-"""Objects and lists of a file; each hit has one of each. A search of a large team has a few thousand hits."""
-MOST_MEMBERS = 1000
-MOST_DEPTH = 8
+MOST_PARTS, MOST_MEMBERS, MOST_DEPTH = 100_000, 1000, 8
+"""Objects and lists of a file (each hit has one of each), members of an object, and levels."""
 
 _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
-"""A bracket outside of texts, with all before it."""
-
 CONTEXT_LINES = 3
 ANY_FAMILY = "*"
 """The family of a hit that could be about any key of any namespace."""
@@ -154,11 +151,10 @@ def insist_bounded(data: bytes) -> None:
     """Raise ReportRefused for a file that is too large, too deep or has too many parts, before it is parsed."""
     if len(data) > MOST_BYTES:
         raise ReportRefused(_("The file has more than %(most)s MiB.", most=MOST_BYTES // 1024 // 1024))
-    parts = depth = 0
-    for found in _BRACKET.finditer(data):
-        opens = found[1] in b"[{"
-        parts, depth = parts + opens, depth + (1 if opens else -1)
-        if parts > MOST_PARTS:
+    depth = 0
+    for brackets, found in enumerate(_BRACKET.finditer(data)):
+        depth += 1 if found[1] in b"[{" else -1
+        if brackets > 2 * MOST_PARTS:
             raise ReportRefused(_("The file has more than %(most)s objects and lists.", most=MOST_PARTS))
         if depth > MOST_DEPTH:
             raise ReportRefused(_("The file is nested more than %(most)s deep.", most=MOST_DEPTH))
@@ -195,12 +191,8 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        seen: set[str] = set()
-        self.twice: str | None = None
-        for name, _value in pairs if len(self) < len(pairs) else ():
-            if name in seen and self.twice is None:
-                self.twice = name
-            seen.add(name)
+        counts = Counter(name for name, _value in pairs) if len(self) < len(pairs) else {}
+        self.twice = next((name for name, count in counts.items() if count > 1), None)
 
 
 def _hit(value: object, place: str) -> Hit:
@@ -254,9 +246,8 @@ def _object(value: object, place: str, names: tuple[str, ...], optional: tuple[s
         if name not in value:
             _refuse(within + name, _("is missing"))
     known = {*names, *optional}
-    for name in value:
-        if name not in known:
-            _refuse(within + _shown(name), _("is not a name of a report"))
+    for name in (name for name in value if name not in known):
+        _refuse(within + _shown(name), _("is not a name of a report"))
     return value
 
 
