@@ -206,11 +206,13 @@ def _insist_known(change: PreparedChange, wanted: Policy) -> None:
 _NAMING = {"binding", "pattern", "exact"}
 _LATER: Fields = {
     "holds": Dataset.Holds.ROW.value,
-    "path": "",
-    "row": "",
+    **dict.fromkeys(("path", "row"), ""),
     "beside": [],
     "rules": list(DEFAULT_RULES),
     "field_rules": {},
+    "migrated_at": {},
+    "newer_by": {},
+    "orphans": [],
 }
 """The fields of a dataset that older versions of the policy do not store, as they were in effect."""
 _LATER_OF_FAMILIES: Fields = {"rotate_days": 0}
@@ -313,7 +315,6 @@ def change_evidence(change: PreparedChange) -> dict[str, object]:
     }
 
 
-FORMAT = 1
-"""The version of the rules that derive the evidence of a change; it is part of the digest."""
+FORMAT = 1  # of the rules that derive the evidence of a change; it is part of the digest
 apply_policy = Policy.apply
 use_change = Policy.use

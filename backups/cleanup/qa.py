@@ -21,6 +21,8 @@ FORMAT = 1
 """The version of the rules that derive and compare evidence. After an increase, older evidence of QA does not count."""
 DECISIVE = {"category", "expiry", "read", "encrypt"}
 """The fields of a family that decide what is deleted and how it is protected. Owner, note and retention do not."""
+LATER = {"migrated_at", "newer_by", "orphans"}
+"""The fields of a dataset that came after the first release, and are in the scope only if they say something."""
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
 _UNEXPLAINED = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
 _BROUGHT_BACK = CleanupStage.objects.filter(Q(undos__isnull=False) | Q(restores__isnull=False), pk=OuterRef("pk"))
@@ -36,7 +38,7 @@ def scope(request: CleanupRequest, rules: differences.Rules) -> dict[str, object
         "prefix": request.prefix,
         "exact": request.exact,
         **({"only": request.only} if request.only else {}),
-        "rules": _rules(request, rules),
+        "rules": {name: differences.without_empty(fields, LATER) for name, fields in _rules(request, rules).items()},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from backups.datasets.definition_parts import BadDataset
 from backups.datasets.mapping import Correspondence
+from backups.datasets.newer import TYPES, is_zone, moment_of
 from backups.datasets.type_rules import RULES
 from backups.models import Dataset
 from backups.models.datasets import DEFAULT_RULES
@@ -37,6 +38,9 @@ class DatasetDefinition:
     rules: tuple[str, ...]
     field_rules: dict[str, list[str]]
     only_in_d1: str
+    migrated_at: dict[str, str]
+    newer_by: dict[str, list[str]]
+    orphans: tuple[str, ...]
 
     @classmethod
     def stored(cls, row: Mapping[str, Any]) -> Self:
@@ -66,12 +70,16 @@ def read_dataset(table: TomlTable, families: Sequence[FamilyDefinition]) -> Data
             field: list(_rules(table, "field_rules", names)) for field, names in table.lists("field_rules").items()
         },
         only_in_d1=table.choice("only_in_d1", list(Dataset.OnlyInD1), Dataset.OnlyInD1.BLOCK),
+        migrated_at=table.pairs("migrated_at", {}),
+        newer_by={slug: list(parts) for slug, parts in table.lists("newer_by").items()},
+        orphans=table.texts("orphans"),
     )
     if wrong := [column for column in dataset.fields.values() if not re.fullmatch(COLUMN, column)]:
         raise table.refuse("fields", f"{wrong[0]!r} is not the name of a column.")
     if both := dataset.fields.keys() & set(dataset.ignore):
         raise table.refuse("ignore", f"{min(both)!r} is one of `fields`; it is either compared or ignored.")
     _insist_names(table, dataset)
+    _insist_newer(table, dataset)
     _insist_usable(table, dataset)
     if not any(family.binding == dataset.binding and _covers(family, dataset) for family in families):
         raise table.refuse("prefix", f"no [[family]] of {dataset.binding} covers it.")
@@ -110,6 +118,24 @@ def _insist_names(table: TomlTable, dataset: DatasetDefinition) -> None:
         _insist_template(table, "row", dataset.row, needs_column=True)
 
 
+def _insist_newer(table: TomlTable, dataset: DatasetDefinition) -> None:
+    """Check the time of the move, the time stamp of a row, and the keys without a row."""
+    if apart := dataset.migrated_at.keys() ^ dataset.newer_by.keys():
+        raise table.refuse("newer_by", f"and `migrated_at` go together, and {min(apart)!r} has only one of them.")
+    for slug, parts in dataset.newer_by.items():
+        if len(parts) != 3 or not re.fullmatch(COLUMN, parts[0]) or parts[1] not in TYPES or not is_zone(parts[2]):
+            takes = f"takes column, type ({', '.join(TYPES)}) and zone, such as ['updated_at', 'time', 'UTC']."
+            raise table.refuse("newer_by", f"{slug} {takes}")
+    for slug, text in dataset.migrated_at.items():
+        try:
+            moment_of(text)
+        except ValueError as error:
+            takes = "takes a time with its zone, such as 2025-09-01T00:00:00+09:00."
+            raise table.refuse("migrated_at", f"{slug} {takes}") from error
+    if strange := [name for name in dataset.orphans if not name.startswith(dataset.prefix)]:
+        raise table.refuse("orphans", f"{strange[0]!r} does not begin with the prefix.")
+
+
 def _insist_template(table: TomlTable, field: str, template: str, *, needs_column: bool) -> str:
     """Check a template over columns and return the text before the first column."""
     try:
@@ -129,9 +155,9 @@ def _insist_template(table: TomlTable, field: str, template: str, *, needs_colum
 
 def _insist_usable(table: TomlTable, dataset: DatasetDefinition) -> None:
     """Check the paths, the ids and the combination of type rules."""
-    definition = {**dataset.__dict__, "ignore": list(dataset.ignore), "beside": list(dataset.beside)}
+    lists = ("ignore", "beside", "rules", "orphans")
     try:
-        Correspondence.of({**definition, "rules": list(dataset.rules)})
+        Correspondence.of({**dataset.__dict__, **{name: list(getattr(dataset, name)) for name in lists}})
     except BadDataset as error:
         raise table.refuse("name", f"{error}") from error
     if dataset.beside and not dataset.path:

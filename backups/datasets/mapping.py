@@ -1,8 +1,9 @@
 """How the JSON in a key corresponds to rows of a D1 table. Pure: no Django, no network."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Self
 
 from backups.datasets.at_once import Layouts, NameAtOnce, RowReader, names_at_once
@@ -10,6 +11,7 @@ from backups.datasets.canonical import JSON, canonical_field, cell_json
 from backups.datasets.definition_parts import BadDataset, pairs_of, rules_of, text_of, texts_of
 from backups.datasets.fields import FieldReadings, Fields, Forms, field_readings, kept
 from backups.datasets.names import BadTemplate, Template
+from backups.datasets.newer import NewerBy
 from backups.datasets.paths import BadPath, Path, Tree, beside, follow, parse, place, spelled, tree
 from backups.datasets.shapes import ARRAY, OBJECT, ROW, Held, NoRows, Shape
 from backups.datasets.sides import (
@@ -62,10 +64,17 @@ class Correspondence:
     in_files: Layouts = field(repr=False, compare=False)
     names: Sequence[NameAtOnce] | None = field(repr=False, compare=False)
     """Of a row of a dataset file: its key, and its id in the key."""
+    newer: NewerBy | None = None
+    """The time stamp of a row in one environment, if the dataset has one and the rule is for that environment."""
+    orphans: Sequence[str] = ()
+    """Keys that need no row."""
 
     @classmethod
-    def of(cls, definition: Mapping[str, object]) -> Self:
-        """Parse a definition (see `datasets.registry.definition`); raises BadDataset."""
+    def of(cls, definition: Mapping[str, object], environment: str = "") -> Self:
+        """Parse a definition (see `datasets.registry.definition`); raises BadDataset.
+
+        With the slug of an environment, its rows are read with their time stamp.
+        """
         name, prefix, table, key, only = (
             text_of(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
         )
@@ -74,7 +83,9 @@ class Correspondence:
         try:
             names, ids = Template.of(key), Template.of(row)
             keys = list(dict.fromkeys([*names.columns, *ids.columns]))
-            d1 = Table(table, keys, list(dict.fromkeys([*keys, *fields.values()])))
+            newer = NewerBy.of(definition, environment)
+            stamp = [newer.column] if newer else []
+            d1 = Table(table, keys, list(dict.fromkeys([*keys, *fields.values(), *stamp])))
             readings = field_readings(rules_of(definition, fields))
             members = {column: member for member, column in fields.items()}
             sources = {column: parse(members[column]) if column in members else (column,) for column in keys}
@@ -100,6 +111,8 @@ class Correspondence:
                 in_keys=Layouts(readings, nodes),
                 in_files=Layouts(readings, nodes, of_name),
                 names=names_at_once((names, ids), sources),
+                newer=newer,
+                orphans=texts_of(name, definition, "orphans"),
             )
         except (BadTemplate, BadPath, BadRules) as error:
             raise BadDataset(name, error) from error
@@ -288,6 +301,15 @@ class Correspondence:
     def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
         """A result row of the statements of `d1`."""
         return self.reader.read(cells)
+
+    def newer_rows(self, rows: Iterable[Mapping[str, Cell]]) -> dict[tuple[str, str], datetime]:
+        """By place: the time stamps of the result rows that were changed after the move to D1."""
+        found, (index, name) = {}, self.d1.cell(self.newer.column) if self.newer else (0, "")
+        for cells in rows if self.newer else ():
+            if (at := self.newer.newer(str(cells["kinds"])[index], cells[name])) is not None:
+                row = self.reader.read(cells)
+                found[row.name or "", row.row or ""] = at
+        return found
 
     def value_of(self, cells: Mapping[str, tuple[str, Cell]]) -> dict[str, JSON]:
         """The row of D1 as JSON. Raises ValueError, without quoting a value, for a column that has no JSON form."""

@@ -26,6 +26,9 @@ def definition(dataset: Dataset) -> dict[str, JSON]:
         "row": dataset.row,
         "beside": sorted(dataset.beside),
         "field_rules": {field: sorted(rules) for field, rules in sorted(dataset.field_rules.items())},
+        "migrated_at": dict(sorted(dataset.migrated_at.items())),
+        "newer_by": dict(sorted(dataset.newer_by.items())),
+        "orphans": sorted(dataset.orphans),
     }
     if sorted(dataset.rules) != sorted(DEFAULT):
         later["rules"] = sorted(dataset.rules)

@@ -94,3 +94,9 @@ def read_file(
             yield batch
     except BadFile as error:
         raise RunError("bad_file", error) from error
+
+
+def compared_prefixes(check: Check, rule: Correspondence) -> tuple[str, ...]:
+    """The prefixes of the keys that are compared. A backup of master data has several tables, and a check has one."""
+    whole = check.generation if check.generation and not check.generation.tables else None
+    return tuple(whole.prefixes if whole else [rule.prefix])

@@ -69,6 +69,8 @@ class LikelyCause:
 
     cause: Cause
     reason: str | Promise = ""
+    seen: bool = False
+    """Whether KVOps saw it happen, or sees it in the values. Otherwise it is only likely."""
 
 
 UNKNOWN = LikelyCause(Cause.UNKNOWN)
@@ -95,10 +97,15 @@ def of_field(
     value = follow(dict(ours), rule.paths[field])
     if ways := loose.same_if(loose.of_json(value), loose.of_cell(*row.cells[rule.fields[field]])):
         what = ", ".join(str(LOOSER[way]) for way in ways)
-        return LikelyCause(Cause.FORMATTING, say(_("Only this differs: %(what)s."), what=what))
+        return LikelyCause(Cause.FORMATTING, say(_("Only this differs: %(what)s."), what=what), seen=True)
+    return newer_row(check, ours, row, changed=changed) or UNKNOWN
+
+
+def newer_row(check: Check, ours: Mapping[str, JSON], row: FoundRow, *, changed: str) -> LikelyCause | None:
+    """The cause that the row is newer than its value in KV, by the column `changed`; None if it does not say so."""
     at = loose.moment_of(row.changed) if row.changed is not None else None
     if at is None:
-        return UNKNOWN
+        return None
     read_at = read_time(check)
     if at > read_at:
         sentence = _("%(column)s of the row is %(at)s, after KV was read on %(read)s.")
@@ -107,7 +114,7 @@ def of_field(
     if known and known < at:
         sentence = _("%(column)s is %(at)s in the row and %(known)s in KV.")
         return LikelyCause(Cause.D1_NEWER, say(sentence, column=changed, at=moment(at), known=moment(known)))
-    return UNKNOWN
+    return None
 
 
 def read_time(check: Check) -> datetime:
@@ -128,6 +135,7 @@ class _ByName:
         self.check, self.shown = check, shown
         self.namespace = namespace_of(check)
         self.passed = self._passed_before()
+        self.compared = self._compared()
 
     def causes(self) -> dict[int, LikelyCause]:
         """The causes by primary key."""
@@ -137,12 +145,14 @@ class _ByName:
 
     def _cause(self, one: Difference, alike: Mapping[int, LikelyCause], gone: Mapping[str, LikelyCause]) -> LikelyCause:
         if one.kind == Kind.UNKNOWN_FIELD:
-            return LikelyCause(Cause.DATASET, _("The policy names neither its column nor that it is ignored."))
+            return LikelyCause(
+                Cause.DATASET, _("The policy names neither its column nor that it is ignored."), seen=True
+            )
         if one.pk in alike:
             return alike[one.pk]
         if one.kind == Kind.ONLY_IN_D1:
             return UNKNOWN if one.row else gone.get(one.name, UNKNOWN)
-        return self._row_missing() if one.kind == Kind.MISSING_IN_D1 else UNKNOWN
+        return self._row_missing(one.name) if one.kind == Kind.MISSING_IN_D1 else UNKNOWN
 
     def _passed_before(self) -> Check | None:
         """The newest earlier check of the dataset that found no difference."""
@@ -151,9 +161,23 @@ class _ByName:
         )
         return earlier.order_by("-pk").first()
 
-    def _row_missing(self) -> LikelyCause:
+    def _compared(self) -> set[str]:
+        """The names without a row that the passed check compared: a row that never existed was not deleted."""
+        if self.passed is None or self.passed.generation_id is None:
+            return set()
+        wanted = {one.name for one in self.shown if one.kind == Kind.MISSING_IN_D1}
+        kept = GenerationEntry.objects.filter(
+            generation=self.passed.generation_id, name__in=wanted, outcome=GenerationEntry.Outcome.KEPT
+        )
+        return set(kept.values_list("name", flat=True))
+
+    def _row_missing(self, name: str) -> LikelyCause:
         if self.passed is None:
             return LikelyCause(Cause.ROW_NOT_LOADED, _("No earlier check of this dataset found D1 complete."))
+        if name not in self.compared:
+            sentence = _("Check %(pk)s on %(at)s found no difference, but it did not compare this key.")
+            why = say(sentence, pk=self.passed.pk, at=moment(self.passed.finished_at))
+            return LikelyCause(Cause.ROW_NOT_LOADED, why)
         sentence = _("Check %(pk)s on %(at)s found no difference, so rows have changed since.")
         return LikelyCause(Cause.ROW_DELETED, say(sentence, pk=self.passed.pk, at=moment(self.passed.finished_at)))
 
@@ -228,7 +252,7 @@ class _ByName:
         )
         sentence = _("The scan of %(at)s found it gone without an explanation.")
         return {
-            one.name: LikelyCause(Cause.DELETED, say(sentence, at=moment(one.scan.completed_at)))
+            one.name: LikelyCause(Cause.DELETED, say(sentence, at=moment(one.scan.completed_at)), seen=True)
             for one in rows.select_related("scan").order_by("scan")
         }
 
@@ -238,7 +262,7 @@ class _ByName:
         sentence = _("KVOps deleted it on %(at)s: %(cleanup)s.")
         return {
             one.name: LikelyCause(
-                Cause.DELETED, say(sentence, at=moment(getattr(one, "at", None)), cleanup=one.stage.request)
+                Cause.DELETED, say(sentence, at=moment(getattr(one, "at", None)), cleanup=one.stage.request), seen=True
             )
             for one in found.filter(deleted, name__in=names).select_related("stage__request").order_by("stage")
         }

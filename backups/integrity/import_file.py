@@ -1,11 +1,12 @@
 """The D1 import file of a check: SQL to run by hand, for the rows that D1 lacks and the fields that differ.
 
-It takes the values of the check's backup, so it helps only where KV is right and D1 is wrong. KVOps itself never writes
-to D1. The file is streamed. If it cannot be written to its end, its last statement fails, so that D1 takes nothing.
+It takes the values of the check's backup, so it helps only where KV is right and D1 is wrong. A row of D1 that is newer
+is left as it is, by its time stamp now and when the file runs. KVOps itself never writes to D1. The file is streamed.
+If it cannot be written to its end, its last statement fails, so that D1 takes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote as shell
 
@@ -24,9 +25,11 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.paths import follow
 from backups.datasets.sql_text import NoSqlForm, Obstacle, sql_value
 from backups.integrity import causes, kept_values
-from backups.integrity.d1_rows import Place, Reading, object_at, reading_condition, readings
+from backups.integrity.d1_rows import FoundRow, Place, Reading, object_at, reading_condition, readings, rows_of
 from backups.models import Check, Difference, Generation
 from kvops import clock
+from kvops.cloudflare import CloudflareError
+from kvops.connections import clients
 from kvops.models import Database, Person, Role
 from kvops.names import visible
 from kvops.refusals import Refused
@@ -51,11 +54,15 @@ class ImportRefused(Refused):
 
 @dataclass
 class _ImportPlan:
-    """The rows to insert, the fields to set by row, and the number of rows that are not written."""
+    """The rows to insert, the fields to set by row, and the numbers of rows that are not written.
+
+    They are masked, or `newer` in D1.
+    """
 
     inserts: set[Place] = field(default_factory=set)
     updates: dict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
     masked: int = 0
+    newer: int = 0
 
     @property
     def places(self) -> set[Place]:
@@ -92,6 +99,7 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
     plan = _plan(check)
     if not plan.places:
         raise ImportRefused(_nothing(plan))
+    there = _rows_to_update(check, database, plan) if plan.updates else {}
     with log.transaction():
         log.record(
             Action.IMPORT_MADE,
@@ -102,14 +110,17 @@ def import_lines(check: Check, *, by: Person) -> Iterator[str]:
                 "inserts": len(plan.inserts),
                 "updates": len(plan.updates),
                 "masked": plan.masked,
+                "newer": plan.newer,
             },
         )
-    return _Writer(check, check.generation, database, plan).lines(by)
+    return _Writer(check, check.generation, database, plan, there).lines(by)
 
 
 def _nothing(plan: _ImportPlan) -> str | Promise:
     if plan.masked:
         return gettext_lazy("All these keys are settings or unclassified: their values are never in a plain file.")
+    if plan.newer:
+        return gettext_lazy("All these rows are newer in D1: an import would set older values over them.")
     return gettext_lazy("No row is missing in D1, and no field differs: an import would change nothing.")
 
 
@@ -127,16 +138,38 @@ def _plan(check: Check) -> _ImportPlan:
     plan.inserts -= masked
     plan.updates = {place: fields for place, fields in plan.updates.items() if place not in masked}
     plan.masked = len(masked)
+    newer = plan.updates.keys() & set(check.found.exclude(newer_at=None).values_list("name", "row"))
+    plan.updates = {place: fields for place, fields in plan.updates.items() if place not in newer}
+    plan.newer = len(newer)
     return plan
+
+
+def _rows_to_update(check: Check, database: Database, plan: _ImportPlan) -> Mapping[Place, Sequence[FoundRow]]:
+    """The rows of D1 that differ, as they are now. Raises ImportRefused."""
+    rule = Correspondence.of(check.definition)
+    try:
+        with clients.reader(check.environment) as client:
+            return rows_of(rule, sorted(plan.updates), client, database, changed=causes.changed_column(check))
+    except CloudflareError as error:
+        raise ImportRefused(*error.args) from error
 
 
 class _Writer:
     """Writes one file."""
 
-    def __init__(self, check: Check, generation: Generation, database: Database, plan: _ImportPlan) -> None:
-        self.check, self.generation, self.database, self.plan = check, generation, database, plan
-        self.rule = Correspondence.of(check.definition)
-        self.left_out = plan.masked
+    def __init__(
+        self,
+        check: Check,
+        generation: Generation,
+        database: Database,
+        plan: _ImportPlan,
+        there: Mapping[Place, Sequence[FoundRow]],
+    ) -> None:
+        """`there` has the rows of D1 that differ."""
+        self.check, self.generation, self.database, self.plan, self.there = check, generation, database, plan, there
+        self.changed = causes.changed_column(check)
+        self.rule = Correspondence.of(check.definition, check.environment.slug)
+        self.left_out = plan.masked + plan.newer
         self.inserted = self.updated = 0
 
     def lines(self, by: Person) -> Iterator[str]:
@@ -165,13 +198,16 @@ class _Writer:
             value = object_at(self.rule, data, place[1])
             if value is None:
                 return self._without(place, _("its value is not a JSON object"))
+            if self._is_newer(place, value):
+                return self._without(place, _("the row is newer in D1"))
             reading = self._reading(place, value)
             there = reading_condition(reading, sql_text.sql_text)
             if place in self.plan.inserts:
                 written = self._insert(value, reading, there)
                 self.inserted += 1
             else:
-                written = self._update(place, value, there)
+                not_newer = f" AND {self.rule.newer.not_newer_sql()}" if self.rule.newer else ""
+                written = self._update(place, value, there + not_newer)
                 self.updated += 1
         except NoSqlForm as problem:
             return self._without(place, OBSTACLES[problem.obstacle])
@@ -192,6 +228,11 @@ class _Writer:
         columns = [self.rule.fields[one] for one in fields]
         values = [sql_value(self._field(value, one)) for one in fields]
         return sql_text.update(self.rule.table, columns, values, there)
+
+    def _is_newer(self, place: Place, value: dict[str, JSON]) -> bool:
+        """Whether a row to update was changed after its value in KV, by the time stamp that it has."""
+        rows = self.there.get(place, ()) if place in self.plan.updates else ()
+        return any(causes.newer_row(self.check, value, row, changed=self.changed) for row in rows)
 
     def _field(self, value: dict[str, JSON], name: str) -> JSON:
         """The value of a field; None if it is null or not there."""
@@ -234,7 +275,7 @@ class _Writer:
             say(_("Rows: inserts up to %(inserts)s that D1 lacks, updates up to %(updates)s that differ"), **facts),
             *self._not_kept(),
             "",
-            _("Before: KV must be right and D1 wrong. A row of D1 that is newer than the backup becomes old again."),
+            _("Before: KV must be right and D1 wrong. Rows that are newer in D1 by their time stamp are left out."),
             _("Look through the statements. Write down the bookmark that the first command shows:"),
             f"  {command} time-travel info {shell(database)}",
             f"  {command} execute {shell(database)} --remote --file {shell(file_name(check))}",
@@ -262,7 +303,9 @@ class _Writer:
         figures = {"inserts": self.inserted, "updates": self.updated, "left_out": self.left_out}
         masked = say(_("Keys left out, because they are settings or unclassified: %(n)s."), n=self.plan.masked)
         sentence = _("Complete. Inserts: %(inserts)s, updates: %(updates)s, left out: %(left_out)s.")
-        return [*([masked] if self.plan.masked else []), say(sentence, **figures)]
+        newer = say(_("Rows left out, because they are newer in D1: %(n)s."), n=self.plan.newer)
+        left_out = [*([masked] if self.plan.masked else []), *([newer] if self.plan.newer else [])]
+        return [*left_out, say(sentence, **figures)]
 
 
 def _comment(text: object) -> str:

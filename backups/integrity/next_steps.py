@@ -36,13 +36,13 @@ class Advice:
 
 AFTER: Mapping[Cause, Advice] = {
     Cause.D1_NEWER: Advice(
-        _("KV is out of date: let the application load the key again. Then take a new backup and check that."),
-        NextStep.BACKUP,
+        _("D1 is the source of truth: do not set the older value over the newer row."),
+        NextStep.LOOK,
     ),
     Cause.KV_NEWER: Advice(_("The backup is older than the key: take a new one and check that."), NextStep.BACKUP),
     Cause.NEVER_LOADED: Advice(
-        _("Let the application load the key, or let the dataset allow rows without a key. Then take a new backup."),
-        NextStep.BACKUP,
+        _("D1 is the source of truth, so the row needs no key. The dataset can allow rows without a key."),
+        NextStep.POLICY,
     ),
     Cause.DELETED: Advice(_("If the key is still needed, restore it from a backup that holds it."), NextStep.RESTORE),
     Cause.ROW_NOT_LOADED: Advice(

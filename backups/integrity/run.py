@@ -20,7 +20,7 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import MOST_ROWS, Row, TableReader
 from backups.datasets.sides import ONLY_IN_D1, DatasetKey, chained
 from backups.integrity import cases as difference_cases, staging as check_staging
-from backups.integrity.backup_side import FILE_BATCH, insist_whole, read_file, read_generation
+from backups.integrity.backup_side import FILE_BATCH, compared_prefixes, insist_whole, read_file, read_generation
 from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Unstaged
 from backups.models import Check, Dataset, Generation
@@ -75,11 +75,9 @@ class CheckComparison:
     def __init__(self, lease: Lease, check: Check, progress: CheckProgress, *, within_another_run: bool) -> None:
         self.lease, self.check, self.progress = lease, check, progress
         self.within_another_run = within_another_run
-        self.rule = Correspondence.of(check.definition)
+        self.rule = Correspondence.of(check.definition, check.environment.slug)
         self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
-        # A backup of master data holds several tables, and each check is about one of them.
-        whole = check.generation if check.generation and not check.generation.tables else None
-        self.prefixes = tuple(whole.prefixes if whole else [self.rule.prefix])
+        self.prefixes = compared_prefixes(check, self.rule)
         self._calls, self._unstaged = 0, Unstaged()
 
     @property
@@ -266,6 +264,7 @@ class CheckComparison:
 
     def _add_rows(self, rows: Sequence[Row]) -> None:
         found = [row for row in map(self.rule.reader.read, rows) if row.may_be_under(self.prefixes)]
+        self._unstaged.newer |= self.rule.newer_rows(rows)
         self.progress.rows_sha256 = chained(self.progress.rows_sha256, found)
         self.progress.rows += len(found)
         self.progress.nameless += self._unstaged.add_rows(found, allowed=not self.blocks)
@@ -285,7 +284,8 @@ class CheckComparison:
         result: dict[str, JSON] = {}
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
             allowed = [] if self.blocks else [ONLY_IN_D1]
-            found = check_staging.find(self.check, self.rule.readings, allowed=allowed, room=MAX_STORED - mine.found)
+            room = MAX_STORED - mine.found
+            found = check_staging.find(self.check, self.rule, allowed=allowed, room=room)
             only = found.kinds.pop(ONLY_IN_D1, 0)
             differences = mine.found + found.kinds.total() + (only if self.blocks else 0)
             figures: dict[str, JSON] = {"keys": mine.keys, "rows": mine.rows, "differences": differences}
@@ -293,7 +293,7 @@ class CheckComparison:
             if self.rule.many:
                 figures["kv_rows"] = mine.kv_rows
             result |= {"check": self.check.pk, **figures, "rows_read": mine.rows_read}
-            self._record(figures, found.rules, passed=differences == 0)
+            self._record({**figures, "newer": found.newer}, found.rules, passed=differences == 0)
             check_staging.clear_sides(self.check)
         return True
 

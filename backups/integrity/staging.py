@@ -2,14 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
 
 from django.db import connection
 from django.db.models import Count, Q
 
 from backups.datasets.canonical import DIGEST
 from backups.datasets.fields import FieldReadings, Fields, Forms, pack
+from backups.datasets.mapping import Correspondence
 from backups.datasets.sides import MISSING_IN_D1, ONLY_IN_D1, DatasetKey, DatasetRow, Finding
 from backups.models import Check, CheckRow, Difference
 
@@ -27,6 +30,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 # Nearly every row is there once on each side with equal fields: as one row of both sides, or as one of each with equal
 # digests. Those are set aside by one pass without any join; the other rows, `odd`, are compared field by field. A row
 # that is there twice is odd on either side. Of several, the one of both sides is compared, so that nothing differs.
+# A difference is newer in D1 if the one row of D1 there has a time stamp later than the move.
 _FIND = """
 WITH odd AS MATERIALIZED (
     SELECT name, row FROM (
@@ -36,7 +40,8 @@ WITH odd AS MATERIALIZED (
         GROUP BY name, row, fields, by_rule
     ) AS alike GROUP BY name, row HAVING count(*) > 1 OR bool_or(rows <> 2 OR d1 <> 1)
 ), staged AS MATERIALIZED (
-    SELECT sides.side, sides.kept, name, row, fields, by_rule FROM odd JOIN backups_checkrow AS stored USING (name, row)
+    SELECT sides.side, sides.kept, name, row, fields, by_rule, newer_at
+    FROM odd JOIN backups_checkrow AS stored USING (name, row)
     JOIN (VALUES ('backup', 'backup'), ('d1', 'd1'), ('both', 'backup'), ('both', 'd1')) AS sides (kept, side)
         ON stored.side = kept
     WHERE check_run_id = %(check)s
@@ -56,6 +61,8 @@ WITH odd AS MATERIALIZED (
 ), found (name, row, kind, field) AS MATERIALIZED (
     SELECT name, row, 'missing_in_d1', '' FROM backup WHERE NOT EXISTS
         (SELECT FROM d1 WHERE d1.name = backup.name AND d1.row = backup.row)
+        AND (name <> ALL(%(orphans)s::text[]) OR name IN
+            (SELECT name FROM backups_checkrow WHERE check_run_id = %(check)s AND side IN ('d1', 'both')))
     UNION ALL
     SELECT name, row, 'only_in_d1', '' FROM d1 WHERE NOT EXISTS
         (SELECT FROM backup WHERE d1.name = backup.name AND d1.row = backup.row) AND name NOT IN
@@ -64,9 +71,15 @@ WITH odd AS MATERIALIZED (
     SELECT name, row, 'field', field FROM both_sides WHERE ours NOT IN (theirs, other)
     UNION ALL
     SELECT name, row, 'duplicate', '' FROM staged GROUP BY side, name, row HAVING count(*) > 1
+), stamps AS MATERIALIZED (
+    SELECT name, row, min(newer_at) AS newer_at FROM staged WHERE side = 'd1'
+    GROUP BY name, row HAVING count(*) = 1 AND count(newer_at) = 1
+), judged AS MATERIALIZED (
+    SELECT found.*, CASE WHEN kind IN ('field', 'only_in_d1') THEN newer_at END AS newer_at
+    FROM found LEFT JOIN stamps USING (name, row)
 ), kept AS (
-    INSERT INTO backups_difference (check_run_id, name, row, kind, field)
-    SELECT %(check)s, name, row, kind, left(field, 200) FROM found
+    INSERT INTO backups_difference (check_run_id, name, row, kind, field, newer_at)
+    SELECT %(check)s, name, row, kind, left(field, 200), newer_at FROM judged
     WHERE kind <> ALL(%(allowed)s::text[]) ORDER BY name, row, kind, field LIMIT %(room)s
 ), by_rule AS (
     SELECT theirs, other, coalesce(ours_by, '[]') - 0 || coalesce(theirs_by, '[]') - 0 AS rules,
@@ -75,6 +88,8 @@ WITH odd AS MATERIALIZED (
     FROM both_sides WHERE ours IN (theirs, other) AND (ours_by IS NOT NULL OR theirs_by IS NOT NULL)
 )
 SELECT kind, count(*) FROM found GROUP BY kind
+UNION ALL
+SELECT 'newer', count(*) FROM judged WHERE newer_at IS NOT NULL AND kind <> ALL(%(allowed)s::text[])
 UNION ALL
 SELECT 'rule ' || rule, count(*)
 FROM by_rule, LATERAL (SELECT DISTINCT jsonb_array_elements_text(rules) AS rule) AS one
@@ -85,10 +100,14 @@ GROUP BY rule
 
 @dataclass(frozen=True, slots=True)
 class CheckCounts:
-    """Differences by kind, and by type rule the fields that are equal only by it."""
+    """Differences by kind, and by type rule the fields that are equal only by it.
+
+    `newer` counts the differences whose row is newer in D1.
+    """
 
     kinds: Counter[str]
     rules: Counter[str]
+    newer: int = 0
 
 
 def storable(name: str) -> bool:
@@ -110,6 +129,8 @@ class Unstaged:
     unreadable: list[Staged] = field(default_factory=list)
     d1: list[Staged] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    newer: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """By place: the time stamp of a row of D1 that was changed after the move."""
 
     def add_keys(self, batch: Iterable[DatasetKey]) -> int:
         """Add keys of the backup, and return the number of their rows."""
@@ -166,9 +187,9 @@ def stage(check: Check, rows: Unstaged, readings: Mapping[str, FieldReadings]) -
         *_lines(check, Side.BOTH, ((name, row, None) for name, row, _fields in pairs)),
         *_lines(check, Side.BACKUP, _packed(readings, rows.backup, column=False)),
         *_lines(check, Side.UNREADABLE, ((name, row, None) for name, row, _fields in rows.unreadable)),
-        *_lines(check, Side.D1, _packed(readings, rows.d1, column=True)),
+        *_lines(check, Side.D1, _packed(readings, rows.d1, column=True), rows.newer),
     ]
-    columns = "name, row, fields, by_rule, check_run_id, side"
+    columns = "name, row, fields, by_rule, newer_at, check_run_id, side"
     if lines:
         with connection.cursor() as cursor, cursor.copy(f"COPY backups_checkrow ({columns}) FROM STDIN") as rows_in:
             rows_in.write("".join(lines))
@@ -181,15 +202,22 @@ def _packed(
         yield name, row, None if fields is None else pack(readings, fields, column=column)
 
 
-def _lines(check: Check, side: Side, rows: Iterable[tuple[str, str, Fields | None]]) -> Iterator[str]:
+def _lines(
+    check: Check,
+    side: Side,
+    rows: Iterable[tuple[str, str, Fields | None]],
+    newer: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
+) -> Iterator[str]:
     """The rows in the text format of COPY."""
     end = f"\t{check.pk}\t{side.value}\n"
     for name, row, fields in rows:
         if fields is None:
-            yield f"{_text(name)}\t{_text(row)}\t\\N\t\\N{end}"
+            yield f"{_text(name)}\t{_text(row)}\t\\N\t\\N\t\\N{end}"
         else:
             rules = _text(json.dumps(fields.by_rule)) if fields.by_rule else "\\N"
-            yield f"{_text(name)}\t{_text(row)}\t\\\\x{fields.packed.hex()}\t{rules}{end}"
+            at = newer.get((name, row))
+            stamp = at.isoformat() if at else "\\N"
+            yield f"{_text(name)}\t{_text(row)}\t\\\\x{fields.packed.hex()}\t{rules}\t{stamp}{end}"
 
 
 def _text(text: str) -> str:
@@ -217,9 +245,10 @@ def staged(check: Check) -> tuple[int, int]:
     return found["backup"], found["d1"]
 
 
-def find(check: Check, fields: Collection[str], *, allowed: Sequence[str], room: int) -> CheckCounts:
-    """Compare the sides; `fields` are in the order of a packed row. Kinds in `allowed` are counted and not kept."""
-    found = CheckCounts(Counter(), Counter())
+def find(check: Check, rule: Correspondence, *, allowed: Sequence[str], room: int) -> CheckCounts:
+    """Compare the sides by a rule. Kinds in `allowed` are counted and not kept."""
+    fields = rule.readings
+    kinds, rules = Counter[str](), Counter[str]()
     with connection.cursor() as cursor:
         # Postgres has no statistics of rows that were just staged, and would join them by nested loops. It takes a plan
         # without them for expensive and would compile it.
@@ -232,14 +261,15 @@ def find(check: Check, fields: Collection[str], *, allowed: Sequence[str], room:
                 "size": DIGEST,
                 "packed": DIGEST * len(fields),
                 "allowed": list(allowed),
+                "orphans": list(rule.orphans),
                 "room": max(room, 0),
             },
         )
         for what, number in cursor.fetchall():
-            rule = what.removeprefix(_RULE)
-            (found.kinds if rule == what else found.rules)[rule] = number
+            name = what.removeprefix(_RULE)
+            (kinds if name == what else rules)[name] = number
         cursor.execute("SET LOCAL enable_nestloop TO DEFAULT; SET LOCAL jit TO DEFAULT")
-    return found
+    return CheckCounts(kinds, rules, kinds.pop("newer", 0))
 
 
 def clear_sides(check: Check, *, findings: bool = False) -> None:

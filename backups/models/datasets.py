@@ -32,7 +32,9 @@ class Dataset(models.Model):
 
     `key` is the template of the name over columns, `fields` maps the path of a JSON field to its column. With many
     rows in a key, `row` is the template of a row's id. `path` leads to the rows inside the value, and `beside` has the
-    paths of other members of the value. `rules` are type rules; `field_rules` has others for some fields.
+    paths of other members of the value. `rules` are type rules; `field_rules` has others for some fields. `migrated_at`
+    has the time of the move to D1 by environment, and `newer_by` the column, type and zone of a row's time stamp.
+    `orphans` are keys that need no row.
     """
 
     class Holds(models.TextChoices):
@@ -63,6 +65,9 @@ class Dataset(models.Model):
     rules = models.JSONField(default=default_rules, db_default=models.Value(list(DEFAULT_RULES), models.JSONField()))
     field_rules = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     only_in_d1 = models.CharField(max_length=10, choices=OnlyInD1, default=OnlyInD1.BLOCK)
+    migrated_at = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    newer_by = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    orphans = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         constraints = [

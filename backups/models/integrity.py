@@ -63,6 +63,8 @@ class Check(models.Model):
     rules = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     differences = models.BigIntegerField(default=0)
     only_in_d1 = models.BigIntegerField(default=0)
+    newer = models.BigIntegerField(default=0, db_default=0)
+    """Differences whose row is newer in D1: changed after the move to D1."""
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -128,7 +130,7 @@ class CheckRow(models.Model):
 
     It has the name of its key and, in a key of many rows, its id. `fields` is laid out by `datasets.fields`; it is
     empty for a row that is no object, and for a row of `both`. `by_rule` has the fields that a type rule changed, if
-    there are any.
+    there are any. `newer_at` is the time stamp of a row of D1 that was changed after the move.
     """
 
     class Side(models.TextChoices):
@@ -150,6 +152,7 @@ class CheckRow(models.Model):
     row = models.TextField(db_collation="C", default="", db_default="")
     fields = models.BinaryField(null=True)
     by_rule = models.JSONField(null=True)
+    newer_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.side}: {self.name} {self.row}".strip()
@@ -191,6 +194,8 @@ class Difference(models.Model):
     row = models.TextField(db_collation="C", blank=True, default="", db_default="")
     kind = models.CharField(max_length=20, choices=Kind)
     field = models.CharField(max_length=200, blank=True)
+    newer_at = models.DateTimeField(null=True, blank=True)
+    """The time stamp of the row if it is newer in D1."""
 
     class Meta:
         indexes = [models.Index(fields=["check_run", "name"], name="difference_by_name")]

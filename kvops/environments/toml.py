@@ -98,12 +98,12 @@ class TomlTable:
             raise self.refuse(field, "names something twice.")
         return tuple(value)
 
-    def pairs(self, field: str) -> dict[str, str]:
-        """A table of texts by name, at least one."""
-        value = self._value(field, None)
+    def pairs(self, field: str, default: dict[str, str] | None = None) -> dict[str, str]:
+        """A table of texts by name, at least one unless there is a default."""
+        value = self._value(field, default)
         if (
             not isinstance(value, dict)
-            or not value
+            or not (value or value == default)
             or not all(isinstance(item, str) and item for item in value.values())
         ):
             raise self.refuse(field, 'takes pairs of texts, such as { id = "id" }.')

@@ -3,7 +3,7 @@
 A difference is plain data, so that evidence can hold it. `words` gives it the reader's language.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple, TypedDict
 
@@ -49,6 +49,11 @@ def between(before: Rules, after: Rules) -> list[RuleChange]:
             thing, _space, name = key.partition(" ")
             found.append({"thing": thing, "name": name, "how": how, "fields": fields})
     return found
+
+
+def without_empty(fields: Mapping[str, object], names: Collection[str]) -> dict[str, object]:
+    """The fields without the empty ones among these names."""
+    return {name: value for name, value in fields.items() if name not in names or not _empty(value)}
 
 
 def _empty(value: object) -> bool:
@@ -154,6 +159,9 @@ LABELS: dict[str, Promise] = {
     "fields": gettext_lazy("Compared"),
     "ignore": gettext_lazy("Ignored"),
     "only_in_d1": gettext_lazy("A row without a key"),
+    "migrated_at": gettext_lazy("Moved to D1 at"),
+    "newer_by": gettext_lazy("Time stamp of a row"),
+    "orphans": gettext_lazy("Keys without a row"),
 }
 _CHOICES: dict[str, dict[str, Promise]] = {
     "category": {choice.value: choice.label for choice in Category},

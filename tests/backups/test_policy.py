@@ -41,6 +41,8 @@ ignore = ["updated_at"]
 only_in_d1 = "block"
 """
 TEXT = FAMILY + DATASET
+NEWER = """migrated_at = { qa = "2025-09-01T00:00:00+09:00" }
+newer_by = { qa = ["updated_at", "time_seconds", "Asia/Tokyo"] }"""
 
 
 def parsed(text: str) -> policy.Policy:
@@ -112,12 +114,27 @@ def test_a_policy_survives_being_kept_as_json() -> None:
         ('"block"', '"block"\npath = "a..b"', "is no path"),
         ('"block"', '"block"\nbeside = ["version"]', "names members beside the `path`"),
         ('name = "name" }', 'name = "name", "name.x" = "x" }', "another path"),
+        ('"block"', '"block"\nmigrated_at = { qa = "2025-09-01T00:00:00Z" }', "'qa' has only one of them"),
+        ('"block"', f'"block"\n{NEWER.replace("+09:00", "")}', "qa takes a time with its zone"),
+        ('"block"', f'"block"\n{NEWER.replace("Asia/Tokyo", "Asia/Nowhere")}', "newer_by: qa takes column, type"),
+        ('"block"', f'"block"\n{NEWER.replace("time_seconds", "hours")}', "newer_by: qa takes column, type"),
+        ('"block"', '"block"\norphans = ["staff:1"]', "'staff:1' does not begin with the prefix"),
     ],
 )
 def test_a_policy_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
     assert old in TEXT
     with pytest.raises(DefinitionRefused, match=sentence):
         parsed(TEXT.replace(old, new))
+
+
+def test_a_dataset_says_per_environment_since_when_rows_are_newer_and_which_keys_need_none() -> None:
+    more = f'"block"\n{NEWER}\norphans = ["master:a:1"]'
+    [found] = parsed(TEXT.replace('"block"', more)).datasets
+    assert found.migrated_at == {"qa": "2025-09-01T00:00:00+09:00"}
+    assert found.newer_by == {"qa": ["updated_at", "time_seconds", "Asia/Tokyo"]}
+    assert found.orphans == ("master:a:1",)
+    wanted = parsed(TEXT.replace('"block"', more))
+    assert policy.Policy.read(TomlTable(json.loads(evidence.canonical_evidence(wanted.as_data())))) == wanted
 
 
 def test_one_key_may_hold_all_rows_and_its_family_may_be_the_key() -> None:

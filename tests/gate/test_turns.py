@@ -297,6 +297,28 @@ def test_another_family_s_rules_make_it_another_scope(qa: CleanupStage, producti
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {
+                "migrated_at": {"qa": "2025-09-01T00:00:00Z"},
+                "newer_by": {"qa": ["updated_at", "time", "UTC"]},
+            },
+            "Moved to D1 at",
+        ),
+        ({"orphans": ["master:a:1"]}, "Keys without a row"),
+    ],
+)
+def test_qa_s_evidence_is_void_once_the_dataset_says_since_when_rows_are_newer(
+    qa: CleanupStage, production: CleanupStage, change: dict[str, object], told: str
+) -> None:
+    make.change_datasets(**change)
+    said = missing(gate.stage_of(qa.request, "production"))
+    assert said.startswith("Qa was accepted under other rules: Dataset masters:")
+    assert told in said
+
+
 def test_a_family_of_other_keys_leaves_qa_s_evidence_as_it_is(qa: CleanupStage, production: CleanupStage) -> None:
     make.family("stock:", Category.LEGACY)
     assert (missing(production), shown(production)) == ("", [qa.pk])

@@ -63,6 +63,34 @@ def test_the_file_inserts_what_is_missing_and_updates_what_differs(estate: make.
     assert check_of(check.generation).differences == 1  # the row without a key stays
 
 
+def test_an_older_value_is_never_set_over_a_newer_row(estate: make.Estate, people: make.People) -> None:
+    generation_helpers.dataset(
+        migrated_at={"qa": "2025-09-01T00:00:00Z"}, newer_by={"qa": ["updated_at", "time", "UTC"]}
+    )
+    database = generation_helpers.d1(estate)
+    generation_helpers.rows(estate, ("city", "1", "Osaka"), ("city", "2", "Nara"))
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET updated_at = iif(id = '1', '2025-09-02T00:00:00Z', NULL)")
+    for id_, name in (("1", "Kyoto"), ("2", "Otsu")):
+        put(estate, id_, name)
+    text = written(check_of(restore_helpers.verified_backup(estate.qa)), people)
+    assert "-- Rows left out, because they are newer in D1: 1." in text
+    assert len(statements(text)) == 1
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET updated_at = '2025-09-02T00:00:00Z'")  # before the file runs
+    run(estate, text)
+    assert names(estate) == {"1": "Osaka", "2": "Nara"}
+
+
+def test_without_such_a_rule_a_row_changed_after_the_backup_is_left_as_it_is(
+    estate: make.Estate, people: make.People
+) -> None:
+    check = failed(estate)
+    generation_helpers.d1(estate).execute("PRAGMA query_only = 0")
+    generation_helpers.d1(estate).execute("UPDATE masters SET updated_at = '2999-01-01T00:00:00Z'")
+    assert [line[:6] for line in statements(written(check, people))] == ["INSERT"]
+
+
 def test_its_head_says_what_it_is_how_to_run_it_and_how_to_undo_it(estate: make.Estate, people: make.People) -> None:
     check = failed(estate)
     text = written(check, people)

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,7 +14,7 @@ from backups.datasets import fields as dataset_fields, paging as dataset_paging
 from backups.generations import start as generation_start
 from backups.integrity import run as check_run, staging as check_staging
 from backups.integrity.start import CheckRefused
-from backups.models import Check, CheckRow, Difference, Generation
+from backups.models import Check, CheckRow, Dataset, Difference, Generation
 from kvops import timing
 from kvops.models import Run
 from kvops.runs import driver as run_driver, kinds
@@ -478,3 +479,56 @@ def test_differences_are_named_by_the_check_they_belong_to(estate: make.Estate) 
     dataset()
     first, second = checked(backup_of(estate, TOKYO)), checked(backup_of(estate, OSAKA))
     assert (first.found.count(), second.found.count(), Difference.objects.count()) == (1, 1, 2)
+
+
+NEWER: dict[str, Any] = {
+    "migrated_at": {"qa": "2025-09-01T00:00:00Z"},
+    "newer_by": {"qa": ["updated_at", "time", "UTC"]},
+}
+LATER, EARLIER = "2025-09-02T08:00:00Z", "2025-08-02T08:00:00Z"
+
+
+def stamped(estate: make.Estate, *values: tuple[str, str, str | None]) -> None:
+    """Rows of shops, each with the time of its last change."""
+    rows(estate, *(("shop", id_, name) for id_, name, _at in values))
+    database = d1(estate)
+    database.execute("PRAGMA query_only = 0")
+    database.executemany("UPDATE masters SET updated_at = ? WHERE id = ?", [(at, id_) for id_, _name, at in values])
+
+
+def newer(check: Check) -> list[str]:
+    return list(check.found.exclude(newer_at=None).order_by("name").values_list("name", flat=True))
+
+
+def test_a_row_that_was_changed_after_the_move_is_newer_in_d1(estate: make.Estate) -> None:
+    dataset(**NEWER)
+    stamped(estate, ("1", "Edo", LATER), ("2", "Naniwa", EARLIER), ("3", "Kobe", LATER))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
+    assert (check.outcome, check.differences, check.newer) == ("failed", 3, 2)
+    assert newer(check) == ["master:shop:1", "master:shop:3"]
+
+
+def test_without_a_time_stamp_or_for_another_environment_no_row_is_newer(estate: make.Estate) -> None:
+    dataset(**NEWER)
+    stamped(estate, ("1", "Edo", None), ("2", "大阪", LATER))
+    assert checked(backup_of(estate, TOKYO, OSAKA)).newer == 0
+    Dataset.objects.update(
+        migrated_at={"production": "2025-09-01T00:00:00Z"}, newer_by={"production": NEWER["newer_by"]["qa"]}
+    )
+    stamped(estate, ("3", "Kobe", LATER))
+    assert checked(backup_of(estate, TOKYO, OSAKA)).newer == 0
+
+
+def test_a_key_without_a_row_is_never_newer_in_d1(estate: make.Estate) -> None:
+    dataset(**NEWER)
+    stamped(estate, ("2", "大阪", LATER))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
+    assert (check.differences, check.newer, newer(check)) == (1, 0, [])
+
+
+def test_a_key_that_the_dataset_names_needs_no_row(estate: make.Estate) -> None:
+    dataset(orphans=[TOKYO.name])
+    rows(estate, ("shop", "2", "大阪"))
+    assert checked(backup_of(estate, TOKYO, OSAKA)).outcome == "passed"
+    rows(estate, ("shop", "1", "Edo"))
+    assert differences(checked(backup_of(estate, TOKYO, OSAKA))) == [(TOKYO.name, "field", "name")]

@@ -235,6 +235,21 @@ def test_a_row_was_never_loaded_or_it_was_deleted_since_a_check_passed(
     assert reason.startswith(f"Check {passed.pk} ")
 
 
+def test_a_key_that_no_check_compared_had_no_row_that_was_deleted(estate: make.Estate, people: make.People) -> None:
+    check = failed(estate)
+    agree(estate)
+    assert check.generation is not None
+    check_of(check.generation)
+    put(estate, "9", "Uji")
+    later = check_of(restore_helpers.verified_backup(estate.qa))
+    found = cause_of(later, "missing_in_d1")
+    assert found[0] == Cause.ROW_NOT_LOADED
+    assert "it did not compare this key" in found[1]
+    page = asked(later, only(later, "missing_in_d1"), people.operator).content.decode()
+    assert "Likely: the row was never loaded" in page
+    assert "load the key again" not in page
+
+
 def test_names_that_differ_only_in_form_find_each_other(estate: make.Estate, people: make.People) -> None:
     generation_helpers.dataset()
     generation_helpers.rows(estate, ("City", "1", "Kyoto"))
