@@ -161,8 +161,10 @@ class BrowserJob:
     def accept(self, title: str, note: str, *, then: str = "Application works: record it") -> None:
         """Note what was tried, and accept; with another button, go on with the next environment."""
         button = self.stage(title).get_by_role("button", name=then, exact=True)
+        field = self.stage(title).locator("[name=note]")
         self.come(button)
+        self.come(field)
         expect(self.operator.locator("main [data-message]")).to_have_count(0)  # the whole page followed the work
-        self.stage(title).locator("[name=note]").fill(note)
+        field.fill(note)
         follow(button)
         self.wait(title, "Accepted")

@@ -18,8 +18,8 @@ class ReloadedJob(BrowserJob):
     """People whose browsers run no script: they load the page again to see how far the work is."""
 
     def come(self, part: Locator) -> None:
-        """Load the page again until a part of the card is there."""
-        while not part.first.is_visible():
+        """Load the page again until a part of the card can be used."""
+        while not (part.first.is_visible() and part.first.is_enabled()):
             part.page.wait_for_timeout(POLL)
             part.page.reload()
 

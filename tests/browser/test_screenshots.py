@@ -1,7 +1,7 @@
-"""Every page in every look; none breaks a rule of accessibility or of the CSP.
+"""Every page; none breaks a rule of accessibility or of the CSP.
 
-`make screenshots` also takes a picture of each, in `.screenshots/`. It runs the whole folder, so that the main job has
-left something to see on each page.
+`make test` opens each page in two looks. `make screenshots` opens it in all six, and takes a picture of each in
+`.screenshots/`. Both run the whole folder, so that the main job has left something to see on each page.
 """
 
 import os
@@ -22,7 +22,8 @@ from tests.test_doors import DOORS, NO_PAGE, VISITORS
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(2400)]  # the first opens all pages
 FOLDER = Path(__file__).parents[2] / ".screenshots"
 PHONE = {"width": 390, "height": 844}
-LOOKS: dict[str, dict[str, object]] = {
+PICTURED = "KVOPS_SCREENSHOTS" in os.environ
+ALL_LOOKS: dict[str, dict[str, object]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "japanese": {"color_scheme": "light"},
@@ -30,7 +31,12 @@ LOOKS: dict[str, dict[str, object]] = {
     "dark-phone": {"color_scheme": "dark", "viewport": PHONE},
     "japanese-phone": {"color_scheme": "light", "viewport": PHONE},
 }
-BY_LANGUAGE = {"en": ("light", "dark", "phone", "dark-phone"), "ja": ("japanese", "japanese-phone")}
+LOOKS = {name: look for name, look in ALL_LOOKS.items() if PICTURED or name in {"light", "japanese-phone"}}
+"""Those of this run. The two of `make test` differ in everything that the others differ in, but for the colours."""
+BY_LANGUAGE = {
+    "en": [look for look in LOOKS if not look.startswith("japanese")],
+    "ja": [look for look in LOOKS if look.startswith("japanese")],
+}
 """A page is the same in all looks of a language: it is opened once, and shown in each.
 
 Japanese words have the colours of the English ones, so that they are not looked at in the dark.
@@ -385,7 +391,7 @@ def _change(page: Page, look: str) -> None:
 
 
 def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
-    if "KVOPS_SCREENSHOTS" in os.environ:
+    if PICTURED:
         (FOLDER / look).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
     if page.evaluate(WIDE):
