@@ -153,4 +153,4 @@ def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-ROWS = (TortureRow("corruption", "A1", n=30_000, slice=230, trials=_corruption, figures=_figures),)
+ROWS = (TortureRow("corruption", "A1", n=30_000, slice=150, trials=_corruption, figures=_figures),)

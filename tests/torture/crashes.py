@@ -80,7 +80,7 @@ ROWS = (
             f"crashes_{name}",
             "A2, A9, A18",
             n=KINDS[kind].trials,
-            slice=1,
+            slice=0,
             trials=partial(_crashes, kind=kind),
             figures=partial(figures, whole=KINDS[kind].trials),
             scale=lanes.SCALE,

@@ -46,6 +46,6 @@ def _row(name: str, n: int, slice_: int, *, scale: float, lanes: int) -> Torture
 
 
 ROWS = (
-    _row("hang", 500, 1, scale=0.01, lanes=4),
+    _row("hang", 500, 0, scale=0.01, lanes=4),
     _row("hang_unscaled", 25, 0, scale=1.0, lanes=5),
 )

@@ -335,4 +335,4 @@ def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-ROWS = (TortureRow("mutations", "A4", n=10_000, slice=30, trials=_mutations, figures=_figures),)
+ROWS = (TortureRow("mutations", "A4", n=10_000, slice=25, trials=_mutations, figures=_figures),)

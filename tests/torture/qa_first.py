@@ -182,4 +182,4 @@ def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-ROWS = (TortureRow("qa_first", "A7", n=len(COMBINATIONS), slice=60, trials=_qa_first, figures=_figures),)
+ROWS = (TortureRow("qa_first", "A7", n=len(COMBINATIONS), slice=18, trials=_qa_first, figures=_figures),)

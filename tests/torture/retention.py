@@ -322,5 +322,5 @@ def _agreed(found: Sequence[Found]) -> list[TortureFigure]:
 
 ROWS = (
     TortureRow("retention", "A17", n=1500, slice=9, trials=_retention, figures=_judged),
-    TortureRow("simulator", "A17", n=1000, slice=6, trials=_simulator, figures=_agreed),
+    TortureRow("simulator", "A17", n=1000, slice=4, trials=_simulator, figures=_agreed),
 )

@@ -44,7 +44,7 @@ class TortureFigure:
 
 @dataclass(frozen=True)
 class TortureRow:
-    """One row: the promises it is for (A2), how many trials the full run has, and how many a run of the tests.
+    """One row: the promises it is for (A2), how many trials the full run has, and how many a run of the tests, or 0.
 
     `trials(seed, numbers)` runs the trials with these numbers and yields `(number, found)` for each as it ends, in any
     order. `figures(found)` judges all of them together. `scale` is that of the trials' durations where it is not this

@@ -6,14 +6,12 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.torture import crashes, lanes, rows, trial_estate, trials, verdict
+from tests.torture import crashes, lanes, trial_estate, trials, verdict
 from tests.torture.rows import Found
 from tests.torture.trial_estate import JournalledBucket
 
 pytestmark = pytest.mark.timeout(1800)  # the first test's, whose set-up plays them all
-ROWS = [row.name for row in crashes.ROWS if row.slice]
-"""One for each of `trials.KINDS`, in the same order."""
-LANES = 4
+LANES = 3
 """A lane takes seconds to start; with more, starting them takes longer than the leases they wait for."""
 
 
@@ -23,22 +21,14 @@ def found(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[int
 
     Asked for before a test fills the database, so it is empty.
     """
-    every = range(len(trials.KINDS) + len(trials.CHOSEN))
+    every = range(len(trials.CHOSEN))
     with django_db_blocker.unblock():
         return dict(lanes.trials("tests.torture.trials.tested", 1, every, lanes=LANES))
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_slice_of_the_row_reaches_its_figures(found: dict[int, Found], name: str) -> None:
-    row = rows.rows()[name]
-    figures = row.figures([found[ROWS.index(name)]])
-    assert row.slice == 1
-    assert [f"{figure.name}: {figure.value:g}" for figure in figures if not figure.met] == []
-
-
 @pytest.mark.hazard("B31", "B33")
 def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(found: dict[int, Found]) -> None:
-    chosen = {f"{trial.__name__} {at}": found[len(ROWS) + number] for number, (trial, at) in enumerate(trials.CHOSEN)}
+    chosen = {f"{trial.__name__} {at}": found[number] for number, (trial, at) in enumerate(trials.CHOSEN)}
     informing = ("fenced", "taken over", "deaths", "stops")
     wrong = {at: {name for name, count in one.items() if count and name not in informing} for at, one in chosen.items()}
     assert {at: names for at, names in wrong.items() if names} == {}

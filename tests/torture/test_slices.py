@@ -1,4 +1,4 @@
-"""A short slice of every torture row; `make torture` runs them whole."""
+"""A short slice of the torture rows that can be played in 20 s; `make torture` runs them all, and whole."""
 
 import pytest
 
@@ -6,21 +6,30 @@ from tests.torture import crashes, rows
 
 ROWS = rows.rows()
 PLAYS = {
-    "approval": pytest.mark.hazard("4.2.11"),
     "drift": pytest.mark.hazard("B3", "B4", "B5"),
-    "misbindings": pytest.mark.hazard("B27"),
     "mutations": pytest.mark.hazard("4.2.1", "B25"),
     "qa_first": pytest.mark.hazard("B28"),
     "retention": pytest.mark.hazard("B21", "B22"),
-    "races": pytest.mark.hazard("4.2.6", "4.2.7", "4.2.8", "B26"),
 }
-"""The scenarios that rows play as a whole."""
+"""The scenarios that a slice plays."""
+ALONE = "make torture alone"
 ELSEWHERE = {
-    **dict.fromkeys((row.name for row in crashes.ROWS), "test_crashes.py"),
+    **dict.fromkeys((row.name for row in crashes.ROWS), ALONE),
+    "crashes_0": "test_crashes.py",
+    "crashes_change": "tests/backups/changes/test_crashes.py",
+    "crashes_bulk": "tests/backups/changes/bulk/test_crashes.py",
+    "stops": "test_crashes.py",
     "kills": "test_kills.py",
-    "hang_unscaled": "the row hang, scaled",
+    "approval": "tests/gate/test_deciding.py, tests/gate/test_bypasses.py",
+    "hang": "tests/kvops/supervision/test_cluster.py",
+    "hang_unscaled": ALONE,
+    "storms": "tests/kvops/connections/test_rate.py",
 }
-"""Rows that have no slice here, and what plays a part of them in the tests."""
+"""Rows without a slice, because one trial takes more than 20 s, and what plays a part of them in the tests."""
+
+
+def test_each_row_has_a_slice_or_is_named_with_the_tests_that_play_a_part_of_it() -> None:
+    assert {name for name, row in ROWS.items() if not row.slice} == ELSEWHERE.keys()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -230,4 +230,4 @@ def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-ROWS = (TortureRow("torn", "A15", n=800, slice=8, trials=_torn, figures=_figures),)
+ROWS = (TortureRow("torn", "A15", n=800, slice=5, trials=_torn, figures=_figures),)
