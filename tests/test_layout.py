@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PRODUCT = ("audit", "backups", "kvops")
 MODULES = 20
 """Modules in a folder: more than that is a corridor, not a room."""
-LINES = 320
+LINES = 500
 NAMED_BY_A_FRAMEWORK = {"Command", "Migration", "Meta", "AuditConfig", "BackupsConfig", "KvopsConfig"}
 
 
@@ -57,7 +57,7 @@ def test_no_folder_holds_more_than_twenty_modules() -> None:
     assert {folder: count for folder, count in held.items() if count > MODULES} == {}
 
 
-def test_no_file_is_longer_than_320_lines() -> None:
+def test_no_file_is_longer_than_500_lines() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in files(*PRODUCT)}
     assert {name: length for name, length in lengths.items() if length > LINES} == {}
 

@@ -304,8 +304,10 @@ class Correspondence:
 
     def newer_rows(self, rows: Iterable[Mapping[str, Cell]]) -> dict[tuple[str, str], datetime]:
         """By place: the time stamps of the result rows that were changed after the move to D1."""
-        found, (index, name) = {}, self.d1.cell(self.newer.column) if self.newer else (0, "")
-        for cells in rows if self.newer else ():
+        if self.newer is None:
+            return {}
+        found, (index, name) = {}, self.d1.cell(self.newer.column)
+        for cells in rows:
             if (at := self.newer.newer(str(cells["kinds"])[index], cells[name])) is not None:
                 row = self.reader.read(cells)
                 found[row.name or "", row.row or ""] = at
