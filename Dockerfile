@@ -2,15 +2,15 @@
 # Pin the base by its digest before you rely on it: docs/install.md has the command.
 FROM python:3.13.11-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# For op:// references: --build-arg REQUIREMENTS=requirements-onepassword.txt
+# For op:// references or for Sentry: --build-arg REQUIREMENTS=requirements-onepassword.txt, or -sentry.txt.
 ARG REQUIREMENTS=requirements.txt
 WORKDIR /srv/kvops
-COPY requirements.txt requirements-onepassword.txt requirements-build.txt ./
+COPY requirements.txt requirements-onepassword.txt requirements-sentry.txt requirements-build.txt ./
 RUN python -m venv /srv/venv \
   && /srv/venv/bin/pip install --require-hashes --requirement "${REQUIREMENTS}" \
   && python -m venv /srv/build \
   && /srv/build/bin/pip install --require-hashes --requirement requirements-build.txt
-COPY manage.py ./
+COPY manage.py gunicorn.conf.py ./
 COPY .ci/check.env .ci/check.env
 COPY locale locale
 COPY static static
@@ -35,5 +35,5 @@ COPY --from=build /srv/kvops /srv/kvops
 WORKDIR /srv/kvops
 USER 10001:10001
 EXPOSE 8000
-# gunicorn listens on PORT.
-CMD ["gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--worker-tmp-dir=/dev/shm", "--no-control-socket"]
+# gunicorn listens on PORT; gunicorn.conf.py has the rest.
+CMD ["gunicorn", "kvops.wsgi"]

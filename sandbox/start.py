@@ -45,8 +45,7 @@ BACKUPS: Sequence[Sequence[str]] = tuple(
 LOOK: Sequence[str] = ("shell", "-v0", "-c", "from sandbox import history; history.look()")
 """A first look at the deployed code; the schedule's comes within the hour."""
 COMPARED: Sequence[Sequence[str]] = (("shell", "-v0", "-c", "from sandbox import history; history.compare()"),)
-GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket"]
-GUNICORN += ["--limit-request-line=8190", "--bind"]
+GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
 
 

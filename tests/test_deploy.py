@@ -5,15 +5,18 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backups.policy import Policy
+from kvops import env
 from kvops.environments.definition import EnvironmentDefinition, KVDefinition, read_environments
 from kvops.environments.toml import load
 from kvops.inventory.families import FamilyDefinition
+from sandbox.start import GUNICORN
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -31,6 +34,18 @@ def run(*command: str | Path) -> str:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def gunicorn(folder: Path, *arguments: str) -> dict[str, str]:
+    """The settings of a web server that is started in a folder, without the address that it listens on."""
+    lines = (ROOT / ".ci" / "check.env").read_text("utf-8").splitlines()
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    environ = kept | dict(line.split("=", 1) for line in lines)
+    command = (sys.executable, "-W", "ignore", "-m", "gunicorn", *arguments, "--print-config")
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    pairs = (line.split(" = ", 1) for line in done.stdout.splitlines() if " = " in line)
+    return {name.strip(): value for name, value in pairs if name.strip() not in {"bind", "chdir", "proc_name"}}
 
 
 def composition(folder: Path) -> dict[str, dict[str, Any]]:
@@ -127,6 +142,41 @@ def test_the_image_has_neither_tests_nor_tools() -> None:
     assert all(
         "--require-hashes" in part for _, words in dockerfile() for part in re.findall(r"pip install[^&]*", words)
     )
+
+
+def image(folder: Path) -> Path:
+    """The files of the repository that the image has, as links in a folder."""
+    for instruction, words in dockerfile():
+        if instruction == "COPY" and "--from" not in words:
+            for name in words.split()[:-1]:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def test_unit_image_and_sandbox_start_gunicorn_alike(tmp_path: Path) -> None:
+    unit = re.findall(r"^ExecStart=\S+/gunicorn (.+)$", (DEPLOY / "kvops-web.service").read_text("utf-8"), re.MULTILINE)
+    command = json.loads([words for instruction, words in dockerfile() if instruction == "CMD"][-1])
+    starts = (ROOT, unit[0].split()), (image(tmp_path), command[1:]), (ROOT, [*GUNICORN[2:], "127.0.0.1:0"])
+    found = [gunicorn(folder, *arguments) for folder, arguments in starts]
+    assert found == [found[0]] * 3
+    assert (found[0]["limit_request_line"], found[0]["threads"]) == ("8190", "8")
+
+
+def test_the_composition_waits_for_postgres_itself_and_migrates_again(tmp_path: Path) -> None:
+    services = composition(tmp_path)["services"]
+    assert "--host=127.0.0.1" in services["postgres"]["healthcheck"]["test"]
+    assert services["migrate"]["restart"] == "on-failure:5"
+    assert {name for name in services if "max-size" not in services[name]["logging"]["options"]} == set()
+
+
+def test_what_a_team_may_do_without_is_an_empty_file(tmp_path: Path) -> None:
+    services = composition(tmp_path)["services"]
+    (tmp_path / "empty").touch()
+    given = [(key, name) for name in SERVICES for key in services[name]["environment"]]
+    optional = {"KVOPS_METRICS_TOKEN_FILE": "web", "KVOPS_HEARTBEAT_URL_FILE": "sweep", "SMTP_PASSWORD_FILE": "worker"}
+    assert set(optional.items()) <= set(given)
+    assert [env.text(key[:-5], "", {key: str(tmp_path / "empty")}) for key in optional] == ["", "", ""]
 
 
 def test_the_sample_of_environments_is_accepted_and_shows_every_field() -> None:

@@ -58,7 +58,7 @@ class Composition:
         identity = x25519.Identity.generate()
         secrets = {
             "secret_key": "compose-" + "$x" * 30,
-            "smtp_password": "",
+            **dict.fromkeys(("smtp_password", "metrics_token", "heartbeat_url", "sentry_dsn"), ""),
             "owner_database_url": owner_url,
             "app_database_url": f"postgres://kvops_app:{quote('pa$$word', safe='')}@{place}",
             "age_identity": str(identity),
