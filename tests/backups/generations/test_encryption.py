@@ -83,21 +83,15 @@ def test_a_family_may_ask_for_encryption(estate: make.Estate) -> None:
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", True)
 
 
-def test_a_backup_of_settings_without_keys_is_finished_too(estate: make.Estate) -> None:
-    made = generation_start.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
-    make.work()
-    made.refresh_from_db()
-    assert (made.status, made.keys, made.category, made.encrypted) == ("verified", 0, "settings", True)
-
-
-def test_an_empty_namespace_is_backed_up_in_the_clear_where_nothing_is_set_for_encryption(
+def test_a_namespace_without_workable_names_is_backed_up_in_the_clear_where_nothing_is_set_for_encryption(
     estate: make.Estate, settings: Settings
 ) -> None:
     settings.AGE_RECIPIENTS = ()
+    estate.put(estate.qa, "a\0b")
     made = generation_start.start_backup(estate.qa, prefixes=[""], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
-    assert (made.status, made.category, made.encrypted) == ("verified", "legacy", False)
+    assert (made.status, made.keys, made.category, made.encrypted) == ("partial", 0, "legacy", False)
 
 
 def test_what_a_restore_overwrites_beside_settings_is_backed_up_in_the_clear(

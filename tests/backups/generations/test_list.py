@@ -39,6 +39,7 @@ def test_a_day_shows_the_backups_that_could_be_restored_then(estate: make.Estate
 
 
 def test_nobody_knows_what_can_be_restored_on_a_day_to_come(estate: make.Estate, operator: Client) -> None:
+    filled(estate)
     backed_up(estate)
     address = f"?as_of={timezone.localdate() + timedelta(days=1)}"
     assert numbers(operator, address) == []
