@@ -24,6 +24,7 @@ from kvops.search import kinds as search_kinds
 from kvops.site import badges as menu_badges
 from kvops.subjects import tree as subject_tree
 from kvops.supervision import sweep
+from kvops.templatetags import runs as run_tags
 
 
 def _named() -> Iterator[str]:
@@ -35,6 +36,7 @@ def _named() -> Iterator[str]:
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
+    yield run_tags.WORKER_STOPPED
     yield from (
         *subject_tree.functions(),
         *key_story.TOLD_BY,

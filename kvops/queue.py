@@ -1,9 +1,15 @@
-"""The only door to django-q2: a wake-up task carries one id and nothing else."""
+"""The only door to django-q2: a wake-up task carries one id and nothing else.
 
+All clusters read one queue. Each has its own canary, which only its own cluster can take.
+"""
+
+import os
+import socket
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django_q.brokers.orm import ORM
 from django_q.models import OrmQ, Task
 from django_q.tasks import async_task
 
@@ -11,6 +17,25 @@ FULL = 1_000
 BATCH = 10_000
 KEPT = timedelta(days=1)
 """The queue keeps its own note of a task this long; the lasting account is the run."""
+
+CANARY = "kvops.tasks.canary"
+CLUSTER_OF = "KVOPS_CLUSTER_OF"
+"""Environment variable of a cluster: the worker that started it."""
+
+
+class Broker(ORM):  # type: ignore[misc]
+    """The queue as a cluster reads it: its own canary first, then what all share."""
+
+    def dequeue(self) -> list[tuple[int, str]] | None:
+        """The next task; None after a pause if there is none."""
+        mine = ORM(list_key=_canary_key(worker()))
+        found: list[tuple[int, str]] | None = mine.dequeue() if mine.queue_size() else super().dequeue()
+        return found
+
+
+def worker() -> str:
+    """The `manage.py worker` that this process belongs to, as host and process."""
+    return os.environ.get(CLUSTER_OF) or f"{socket.gethostname()}:{os.getpid()}"
 
 
 def enqueue(task: str, pk: int) -> None:
@@ -25,10 +50,19 @@ def length() -> int:
     return int(OrmQ.objects.count())
 
 
-def withdraw_tasks(task: str) -> None:
-    """Remove every waiting `task`, with any id."""
-    waiting = [row.pk for row in OrmQ.objects.iterator() if row.func() == task]
-    OrmQ.objects.filter(pk__in=waiting).delete()
+def send_canary() -> None:
+    """Queue a canary for the cluster of this worker, in place of one that waits."""
+    withdraw_canary(worker())
+    async_task(CANARY, 0, task_name="canary", hook="kvops.tasks.came_back", cluster=_canary_key(worker()))
+
+
+def withdraw_canary(of: str) -> None:
+    """Remove the waiting canary of a worker."""
+    OrmQ.objects.filter(key=_canary_key(of)).delete()
+
+
+def _canary_key(of: str) -> str:
+    return f"canary {of}"
 
 
 def prune() -> int:

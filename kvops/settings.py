@@ -209,6 +209,7 @@ WORKERS = env.whole("KVOPS_WORKERS", 2, least=1, most=64)
 Q_CLUSTER = {
     "name": "kvops",
     "orm": "default",
+    "broker_class": "kvops.queue.Broker",
     "workers": WORKERS,
     "timeout": 300,
     "retry": 900,

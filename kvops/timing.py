@@ -18,13 +18,15 @@ def _scale() -> float:
 
 SCALE = _scale()
 """The factor of the waits below; 1 in production."""
+_TEST = SCALE < 1 and env.flag("KVOPS_TESTING")
+"""Whether the limits of a slow machine are scaled too. The sandbox has a machine that may be busy; a test has none."""
 
 # Work (design: runs). A request lasts no longer than REQUEST_TIMEOUT, however slowly its answer arrives. A worker
 # begins a changing request only within TRUST of asking for its lease. If the request is not over by TRUST +
 # REQUEST_TIMEOUT, the kernel ends the worker: a third of a request before the lease ends. Another worker takes over one
 # whole request after the end of the lease. A scaled loopback request on a busy machine still takes its time, hence the
 # floors.
-REQUEST_TIMEOUT = max(60.0 * SCALE, min(5.0, 500.0 * SCALE))
+REQUEST_TIMEOUT = max(60.0 * SCALE, min(5.0, 500.0 * SCALE) if _TEST or SCALE == 1 else 30.0)
 LEASE = 3 * REQUEST_TIMEOUT
 TRUST = LEASE - 4 / 3 * REQUEST_TIMEOUT
 KEEP = 2.0
@@ -35,8 +37,15 @@ LONGEST_RETRY = max(300.0 * SCALE, 1.0)
 SWEEP = max(5.0 * SCALE, 0.5)
 STALE_WAKE_UP_TASK = 60.0 * SCALE
 CANARY = 20.0 * SCALE
-CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
-"""Seconds. Even with the longest pauses between canaries and checks, a hanging cluster is noticed within a minute."""
+CANARY_LATE = max(35.0 * SCALE, 15.0) if _TEST else 35.0
+"""Seconds after which a process that was not seen is named, on the pages and by `/healthz/work`."""
+COMING_UP = max(180.0 * SCALE, 15.0) if _TEST else 180.0
+"""Seconds that a cluster may take to its first executed task. Each start without one doubles it."""
+LONGEST_COMING_UP = 5 * COMING_UP
+HANGS = max(80.0 * SCALE, 15.0) if _TEST else 80.0
+"""Seconds. A cluster that was up and then executes nothing for so long is replaced, in two minutes at most."""
+TAKEN_AWAY = 900.0
+"""Seconds after which a worker that was not seen is forgotten, if another one works."""
 OUTAGE = CANARY_LATE + 25.0 * SCALE
 """Seconds. If the worker is away for longer, the sweep mails operators and reviewers."""
 OUTAGE_RETRY = max(60.0 * SCALE, 1.0)

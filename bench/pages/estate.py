@@ -15,6 +15,7 @@ from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
 from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Environment, Family, Heartbeat, Namespace, Person, Role, Run
 from kvops.runs import driver as run_driver
+from kvops.supervision import heartbeats
 from tests import make, searched
 
 ACTOR = log.Actor.system("bench")
@@ -95,7 +96,8 @@ def clean_up() -> dict[str, float]:
     sharing.state(stage, place="bench", by=operator)
     cleanup_requests.submit(stage, by=operator)
     for name in "sweep", "worker", "canary":
-        Heartbeat.objects.update_or_create(name=name, defaults={"at": Now() + timedelta(days=1)})
+        heartbeats.beat(name)
+    Heartbeat.objects.update(at=Now() + timedelta(days=1))
     return {"seconds": time.perf_counter() - begun}
 
 

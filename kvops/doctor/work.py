@@ -5,19 +5,18 @@ from collections.abc import Iterator
 from django.db.models import Count
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
-from kvops import clock, queue, rollback, timing
+from kvops import clock, queue, rollback
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.models import Notification, PolicyVersion, Role, RoleGrant
 from kvops.supervision import heartbeats
 from kvops.web import gather
 from kvops.wording import say
 
-_LIMITS = {
-    "worker": (pgettext_lazy("process", "Worker"), timing.CANARY_LATE, _("Start manage.py worker.")),
-    "sweep": (_("Sweep"), timing.CANARY_LATE, _("Start manage.py sweep.")),
+_CURES = {
+    "worker": (pgettext_lazy("process", "Worker"), _("Start manage.py worker.")),
+    "sweep": (_("Sweep"), _("Start manage.py sweep.")),
     "canary": (
         _("Canary"),
-        timing.CANARY_LATE + timing.PART,
         _("Restart manage.py worker, and read its log: its cluster executes nothing."),
     ),
 }
@@ -25,15 +24,19 @@ _LIMITS = {
 
 def processes(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that worker, sweep and cluster were seen, and that the queue and the clock are in order."""
-    ages = heartbeats.ages()
-    for name, (about, limit, cure) in _LIMITS.items():
-        seen = ages.get(name)
-        if seen is None:
-            yield wrong(about, say(_("It was never seen. %(cure)s"), cure=cure))
-        elif seen > limit:
+    found, now = heartbeats.seen(heartbeats.rows()), clock.now()
+    for name, (about, cure) in _CURES.items():
+        seen = [one for one in found if one.process == name]
+        late = [one for one in seen if one.late]
+        for one in late:
             sentence = _("It was last seen %(seconds)s s ago. %(cure)s")
-            yield wrong(about, say(sentence, seconds=round(seen), cure=cure))
-        else:
+            if one.host:
+                sentence = _("On %(host)s it was last seen %(seconds)s s ago. %(cure)s")
+            seconds = round((now - one.at).total_seconds())
+            yield wrong(about, say(sentence, host=one.host, seconds=seconds, cure=cure))
+        if not seen:
+            yield wrong(about, say(_("It was never seen. %(cure)s"), cure=cure))
+        elif not late:
             yield ok(about)
     waiting = queue.length()
     if waiting >= queue.FULL:

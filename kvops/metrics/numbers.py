@@ -42,12 +42,14 @@ def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeM
 def _heartbeats() -> Metric:
     ages = GaugeMetricFamily(
         "kvops_heartbeat_age_seconds",
-        "Seconds since worker, sweep and an executed task (canary) were seen; absent if never.",
-        labels=["name"],
+        "Seconds since worker, sweep and an executed task (canary) were seen, by host; absent if never.",
+        labels=["name", "host"],
     )
-    for name in ("worker", "sweep", "canary"):
-        if (age := heartbeats.age(name)) is not None:
-            ages.add_metric([name], age)
+    now = clock.now()
+    # The one seen longest ago comes first: it counts for a host with several workers.
+    oldest = {(one.process, one.host): one.at for one in reversed(heartbeats.seen(heartbeats.rows()))}
+    for (name, host), at in oldest.items():
+        ages.add_metric([name, host], (now - at).total_seconds())
     return ages
 
 

@@ -1,9 +1,10 @@
 """Durable work. The row is the truth; a queued task is only a wake-up task."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -236,11 +237,32 @@ class Run(models.Model):
         return self.state in self.OPEN
 
 
+class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
+    """The questions about heartbeats."""
+
+    def of(self, process: str) -> "HeartbeatQuerySet":
+        """The rows of a process, one for each worker that has it."""
+        return self.filter(Q(name=process) | Q(name__startswith=f"{process}@"))
+
+    def watched(self) -> models.QuerySet[Any]:
+        """The rows that must not become too old, each with its `process`, and `late`: whether it is too old."""
+        late = ExpressionWrapper(Q(at__lt=Now() - F("within")), output_field=models.BooleanField())
+        text = models.TextField()
+        process = models.Func(F("name"), Value("@"), Value(1), function="split_part", output_field=text)
+        return self.filter(within__isnull=False).annotate(late=late, process=process)
+
+
 class Heartbeat(models.Model):
     """The time when a process was last seen alive; the canary's heartbeat proves that the cluster runs tasks."""
 
     name = models.CharField(max_length=50, primary_key=True)
     at = models.DateTimeField()
+    worker = models.CharField(max_length=100, blank=True, db_default="")
+    """The `manage.py worker` that it belongs to, as host and process; empty if there is only one of its kind."""
+    within = models.DurationField(null=True)
+    """The longest time until the next one; None if nobody watches it."""
+
+    objects = HeartbeatQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.name} at {self.at}"

@@ -19,7 +19,6 @@ from kvops.models import (
     ApprovalRequest,
     EmergencyStop,
     Firing,
-    Heartbeat,
     Notification,
     Person,
     PolicyVersion,
@@ -39,6 +38,7 @@ from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.runbook.todo import OpenTodo
 from kvops.schedules import jobs as schedule_jobs, punctuality
+from kvops.supervision import heartbeats, work
 from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled, said, spelled
 
@@ -63,9 +63,8 @@ def _lists(_reader: Reader, as_of: datetime | None) -> Mapping[str, Question]:
     lists = key_estate.questions()
     if as_of:
         return lists
-    beats = Heartbeat.objects.filter(name__in=["sweep", "worker", "canary"]).values_list("name", "at")
     versions = PolicyVersion.objects.order_by("-number").values_list("number", "definition")[:1]
-    return {**lists, **coming_events.questions(), "beats": beats, "policies": versions}
+    return {**lists, **coming_events.questions(), "beats": heartbeats.rows(), "policies": versions}
 
 
 def _whether(reader: Reader) -> Mapping[str, Question]:
@@ -203,34 +202,25 @@ def _alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
 
 
 def _processes(answers: Gathered) -> list[Alarm]:
-    """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
-    seen = {name: moment(at) or NEVER for name, at in answers["beats"]}
+    """Alarms for a sweep that does not wake runs, and for each worker that does not execute tasks."""
+    rows = [(name, worker, moment(at) or NEVER, late) for name, worker, at, late in answers["beats"]]
     found = []
-
-    def late(name: str, limit: float) -> str:
-        """The time since a process was last seen, in words; empty if it is within `limit` seconds."""
-        if name not in seen:
-            return _("It was never seen.")
-        seconds = (answers.now - seen[name]).total_seconds()
-        if seconds <= limit:
-            return ""
-        minutes = int(seconds // 60)
-        return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {
-            "n": minutes
-        }
-
-    if sweep := late("sweep", timing.CANARY_LATE):
-        text = f"{sweep} {_('Start manage.py sweep.')}"
-        since = seen.get("sweep", NEVER)
-        found.append(Alarm("danger", "process.sweep", _("The sweep does not run"), text, since=since))
-    # While a part of a backup is written, no task returns for as long as a part may take.
-    worker = late("worker", timing.CANARY_LATE) or late("canary", timing.CANARY_LATE + timing.PART)
-    if worker:
-        text = f"{worker} {_('Start manage.py worker.')}"
-        since = min(seen.get("worker", NEVER), seen.get("canary", NEVER))
-        title = _("The worker does not execute tasks")
-        found.append(Alarm("danger", "process.worker", title, text, since=since))
+    for one in work.stopped(heartbeats.seen(rows)):
+        if one.process == "sweep":
+            title, cure = _("The sweep does not run"), _("Start manage.py sweep.")
+        else:
+            title, cure = work.worker_stopped(one), _("Start manage.py worker.")
+        text = f"{_last_seen(one.at, answers.now)} {cure}"
+        found.append(Alarm("danger", f"process.{one.process}", title, text, since=one.at or NEVER))
     return found
+
+
+def _last_seen(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return _("It was never seen.")
+    minutes = int((now - at).total_seconds() // 60)
+    sentence = ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes)
+    return sentence % {"n": minutes}
 
 
 def _failed_runs() -> QuerySet[Run]:

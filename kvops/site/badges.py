@@ -6,16 +6,14 @@ All numbers come from one query, so they are of the same moment, and nothing is 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, IntegerField, Q, QuerySet, Value
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Now, TruncDate
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
-from kvops import timing
 from kvops.models import (
     ApprovalRequest,
     DatabaseRollback,
@@ -158,11 +156,9 @@ def to_decide(person: Person) -> QuerySet[ApprovalRequest]:
 
 
 def alive(_person: Person) -> QuerySet[Heartbeat]:
-    """The processes that were seen in time. While a part of a backup is written, no task returns."""
-    late, slow = timedelta(seconds=timing.CANARY_LATE), timedelta(seconds=timing.CANARY_LATE + timing.PART)
-    return Heartbeat.objects.filter(
-        Q(name__in=["sweep", "worker"], at__gte=Now() - late) | Q(name="canary", at__gte=Now() - slow)
-    )
+    """One row for each process that was seen in time on all its hosts."""
+    same = Heartbeat.objects.watched().filter(process=OuterRef("process"))
+    return Heartbeat.objects.watched().exclude(Exists(same.filter(Q(late=True) | Q(name__lt=OuterRef("name")))))
 
 
 def rolled_back(_person: Person) -> QuerySet[DatabaseRollback]:

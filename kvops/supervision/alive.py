@@ -6,6 +6,7 @@ Exit 0 if it is alive, 1 with a sentence otherwise.
 
 import http.client
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +14,10 @@ import psycopg
 
 from kvops import env, timing
 
-_AGE = "SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s"
+_AGE = """
+SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat
+WHERE split_part(name, '@', 1) = %s AND split_part(worker, ':', 1) IN ('', %s) ORDER BY at DESC LIMIT 1
+"""
 WITHIN = 5.0
 """Seconds for the answer of the web server or the database."""
 
@@ -38,11 +42,11 @@ def insist_web(environ: Mapping[str, str]) -> None:
 
 
 def insist_beats(name: str, environ: Mapping[str, str]) -> None:
-    """Read the heartbeat of a process. Raises NotAlive if it is missing or old."""
+    """Read the heartbeat of a process on this host. Raises NotAlive if it is missing or old."""
     try:
         url = env.text("DATABASE_URL", None, environ)
         with psycopg.connect(url, connect_timeout=int(WITHIN)) as connection:
-            row = connection.execute(_AGE, [name]).fetchone()
+            row = connection.execute(_AGE, [name, socket.gethostname()]).fetchone()
     except psycopg.Error as error:
         raise NotAlive(f"The database does not answer: {error}") from error
     if row is None or row[0] > timing.CANARY_LATE:

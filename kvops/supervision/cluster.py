@@ -3,9 +3,11 @@
 Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the
 queue. All workers read that queue, so its replacement waits too. Killing its monitor makes it forget every result. So
 `worker` restarts the cluster, after the steps under way, in two cases. One of its processes is gone, which is noticed
-within 2 seconds. Or a canary is on its way, no step is under way, and nothing has come back for 35 seconds, measured by
-the database's clock. The process that sends the canary also checks for it, so a canary that was never sent raises no
-alarm.
+within 2 seconds. Or a canary is on its way, no step renews its lease, and nothing has come back for 80 seconds,
+measured by the database's clock; so a cluster that hangs is replaced within two minutes. A cluster that is coming up
+has 3 minutes for its first task. Each start without one doubles that, up to 15 minutes, because a busy machine would
+never get there otherwise. Each cluster has its own canary, so workers on several hosts do not disturb each other. The
+process that sends the canary also checks for it, so a canary that was never sent raises no alarm.
 
 A worker process ends by itself after 200 tasks (`recycle`) or above 600 MB (`max_rss`). It reports that through a pipe
 as its last act, so it is replaced and not counted as lost. `worker` also does the rounds of a sweep that has not been
@@ -22,48 +24,46 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import FileIO
 from multiprocessing.util import Finalize
 
 import psutil
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.dispatch import receiver
 from django_q.signals import post_spawn
 
 from kvops import clock, env, queue, timing
-from kvops.models import Heartbeat, Run
+from kvops.models import Run
 from kvops.outages import AWAY
 from kvops.runs import lease as run_lease
 from kvops.supervision import heartbeats
 
 logger = logging.getLogger(__name__)
 
-CANARY = "kvops.tasks.canary"
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """Seconds. The longest duration of a step: within it every step has ended."""
-GRACE = min(2 * timing.STEP, 5.0)
-"""Seconds. The longest time an idle cluster may take to end."""
+GRACE = min(2 * timing.STEP, 4.0)
+"""Seconds. The longest time an idle cluster may take to end. Then its processes are killed, which loses nothing."""
 _ENDED = "KVOPS_ENDED_TO"
 """Environment variable: the file descriptor of the pipe into which each worker writes its own pid as it ends."""
 _PR_SET_PDEATHSIG = 1
 
 
 def send_canary() -> None:
-    """Send a canary through the cluster. It replaces a waiting canary, so there is never more than one."""
+    """Send a canary through this worker's cluster. It replaces a waiting canary, so there is never more than one."""
     with transaction.atomic():
         # First, because the lock on this row admits one sender at a time.
         heartbeats.beat("canary_sent")
-        queue.withdraw_tasks(CANARY)
-        queue.enqueue(CANARY, 0)
+        queue.send_canary()
 
 
 def canary_waits_since() -> datetime | None:
     """The time when the canary was sent; None if it, or any task since, came back."""
-    beats = dict(Heartbeat.objects.filter(name__in=["canary", "canary_sent"]).values_list("name", "at"))
-    sent, back = beats.get("canary_sent"), beats.get("canary")
+    sent, back = heartbeats.mine("canary_sent"), heartbeats.mine("canary")
     return None if sent is None or (back is not None and back >= sent) else sent
 
 
@@ -78,10 +78,14 @@ class Cluster:
         self._probed = False
         self._doubted = False
         self._up = False
+        self._answered = True
+        self._coming_up = timing.COMING_UP
 
     def start(self) -> None:
         """Start the cluster. The first `trouble()` sends its first canary."""
-        self._probed = self._doubted = self._up = False
+        longer = min(2 * self._coming_up, timing.LONGEST_COMING_UP)
+        self._coming_up = timing.COMING_UP if self._answered else longer
+        self._probed = self._doubted = self._up = self._answered = False
         self._ended = set()
         told, tell = os.pipe()
         # Non-blocking: a worker that cannot report its end must end all the same. The cluster is then restarted.
@@ -91,7 +95,7 @@ class Cluster:
         self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
             start_new_session=True,
-            env=os.environ | env.WORKER | {_ENDED: str(tell)},
+            env=os.environ | env.WORKER | {_ENDED: str(tell), queue.CLUSTER_OF: queue.worker()},
             pass_fds=(tell,),
             # Safe, because `worker` has no threads.
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
@@ -114,8 +118,9 @@ class Cluster:
         since = canary_waits_since()
         if since is not None:
             return self._silent(-clock.seconds_until(since))
-        sent = heartbeats.age("canary_sent")
-        if self._doubted or sent is None or sent >= timing.CANARY:
+        self._answered = True
+        sent = heartbeats.mine("canary_sent")
+        if self._doubted or sent is None or -clock.seconds_until(sent) >= timing.CANARY:
             send_canary()
         self._up, self._doubted = not self._doubted, False
         return ""
@@ -128,16 +133,18 @@ class Cluster:
         return ended
 
     def _silent(self, waited: float) -> str:
+        patience = timing.HANGS if self._answered else self._coming_up
         # While all workers are in long steps no task comes back, but every step ends.
-        if waited < timing.CANARY_LATE or (waited < timing.CANARY_LATE + PATIENCE and self._works()):
+        if waited < patience or (waited < patience + PATIENCE and self._runs().exists()):
             return ""
         return f"The cluster executed nothing for {waited:.0f} s."
 
-    def _works(self) -> bool:
-        """Whether one of the cluster's processes holds the lease of a run."""
+    def _runs(self) -> QuerySet[Run]:
+        """The runs that the cluster's processes hold. A process that did not renew its lease for long hangs."""
         host = run_lease.worker_name().rpartition(":")[0]
         owners = [f"{host}:{pid}" for pid in self._parts]
-        return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
+        left = timedelta(seconds=max(timing.LEASE - timing.HANGS, 0.0))
+        return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now() + left)
 
     def stop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Let the steps under way end, then end every process of the cluster, even if it hangs.
@@ -162,6 +169,7 @@ class Cluster:
 
     def _wait(self, process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> None:
         start = idle_since = time.monotonic()
+        waited_for: set[int] = set()
         while time.monotonic() < min(idle_since + GRACE, start + PATIENCE):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE / 10)
@@ -169,9 +177,12 @@ class Cluster:
             meanwhile()
             # Without the database no step can commit its work, so there is nothing to wait for.
             with suppress(*AWAY):
-                if self._works():
+                for run in self._runs():
                     idle_since = time.monotonic()
-        logger.warning("The cluster does not end within %.0f s; it is killed.", time.monotonic() - start)
+                    if run.pk not in waited_for:
+                        waited_for.add(run.pk)
+                        logger.info("Waiting for a step of run %s (%s), at most %.0f s.", run.pk, run.kind, PATIENCE)
+        logger.info("No step is under way; the rest of the cluster is ended after %.0f s.", time.monotonic() - start)
 
 
 def _forked_by(pid: int) -> set[int]:

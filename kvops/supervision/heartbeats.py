@@ -1,31 +1,66 @@
-"""Heartbeats of `worker` and `sweep`: the overview, `/readyz` and `/healthz/work` name the missing one."""
+"""Heartbeats of `worker` and `sweep`: the overview, `/readyz` and `/healthz/work` name the missing one, with its host.
 
-from datetime import timedelta
+Each `manage.py worker` has rows of its own. A worker that ended in order leaves none if another one is there. One that
+comes back, or takes the place of a dead one on its host, is believed only when its own cluster executed a task.
+"""
 
-from django.db import connection
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2s
+
+import psutil
+from django.db import transaction
+from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Now
 
-from kvops import timing
+from kvops import clock, queue, timing
 from kvops.models import Heartbeat
+
+WITHIN = {
+    "sweep": timing.CANARY_LATE,
+    "worker": timing.CANARY_LATE,
+    # While parts of backups are written, no task returns for as long as a part may take.
+    "canary": timing.CANARY_LATE + timing.PART,
+}
+"""Seconds. The longest time between two heartbeats of each process that must run."""
+OF_A_WORKER = frozenset({"worker", "canary", "canary_sent", "onepassword"})
+TOLD = "outage_told"
+"""The row that stands as long as people believe that the worker is gone."""
+_NAMES = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process that must run, with its host if it is a worker's. `late` means that it was not seen for too long."""
+
+    process: str
+    host: str
+    at: datetime
+    late: bool
 
 
 def beat(name: str) -> None:
     """Note that the process or task `name` is alive, by the database's clock."""
+    worker = queue.worker() if name in OF_A_WORKER else ""
+    within = timedelta(seconds=WITHIN[name]) if name in WITHIN else None
     Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, at=Now())], update_conflicts=True, unique_fields=["name"], update_fields=["at"]
+        [Heartbeat(name=_key(name, worker), worker=worker, at=Now(), within=within)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["at", "worker", "within"],
     )
 
 
-def ages() -> dict[str, float]:
-    """Seconds since each process or task was last alive, by its name."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT name, extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat")
-        return {name: float(seconds) for name, seconds in cursor.fetchall()}
+def mine(name: str) -> datetime | None:
+    """The time of the last heartbeat `name` of this worker."""
+    return Heartbeat.objects.filter(name=_key(name, queue.worker())).values_list("at", flat=True).first()
 
 
 def age(name: str) -> float | None:
-    """Seconds since `name` was last alive; None if it never was."""
-    return ages().get(name)
+    """Seconds since `name` was last alive on any host; None if it never was."""
+    at = Heartbeat.objects.of(name).aggregate(at=Max("at"))["at"]
+    return None if at is None else (clock.now() - at).total_seconds()
 
 
 def claim(name: str, every: float) -> bool:
@@ -34,25 +69,123 @@ def claim(name: str, every: float) -> bool:
     return bool(late.update(at=Now())) or Heartbeat.objects.get_or_create(name=name, defaults={"at": Now()})[1]
 
 
+def beat_worker() -> None:
+    """Note that this worker is alive. If it was away, or just began, its next executed task must show that it works."""
+    fresh = Heartbeat.objects.watched().filter(name=_key("worker", queue.worker()), late=False)
+    if not fresh.exists():
+        with transaction.atomic():
+            _begin()
+    beat("worker")
+
+
+def doubt() -> None:
+    """Let the next executed task show that this worker's cluster works: it was restarted."""
+    within = timedelta(seconds=timing.CANARY_LATE)
+    Heartbeat.objects.filter(name=_key("canary", queue.worker())).update(within=within)
+
+
+def _begin() -> None:
+    """Take the place of dead workers of this host, and of those that ended, with their last executed task."""
+    me = queue.worker()
+    workers = Heartbeat.objects.of("worker")
+    dead = {one.worker for one in workers if one.worker == me or not one.worker or _died(one)}
+    before = Heartbeat.objects.of("canary").filter(worker__in=dead).aggregate(at=Max("at"))["at"]
+    others = workers.exclude(worker__in=dead).exists()
+    _delete(dead)
+    if before or others:
+        Heartbeat.objects.create(name=_key("canary", me), worker=me, at=before or Now())
+        within = timedelta(seconds=timing.CANARY_LATE)
+        Heartbeat.objects.filter(name=_key("canary", me)).update(within=within)
+
+
+def _died(row: Heartbeat) -> bool:
+    """Whether the row is of this host and its process is gone, or another one has its number now."""
+    host, _colon, pid = row.worker.rpartition(":")
+    if host != host_of(queue.worker()):
+        return False
+    try:
+        return psutil.Process(int(pid)).create_time() > row.at.timestamp()
+    except psutil.NoSuchProcess:
+        return True
+
+
+def leave() -> None:
+    """Forget this worker, which ends in order. The last one of all is remembered, because then nothing works."""
+    me = queue.worker()
+    with transaction.atomic():
+        if Heartbeat.objects.of("worker").exclude(worker=me).exists():
+            _delete({me})
+            return
+        kept = [row for row in Heartbeat.objects.filter(worker=me) if process_of(row.name) in WITHIN]
+        _delete({me})
+        for row in kept:
+            row.name, row.worker = process_of(row.name), ""
+        Heartbeat.objects.bulk_create(kept)
+
+
+def forget() -> list[str]:
+    """Forget the workers that were not seen for long while another one works. Return their hosts."""
+    workers = Heartbeat.objects.of("worker").watched()
+    long_ago = workers.filter(at__lt=Now() - timedelta(seconds=timing.TAKEN_AWAY))
+    if not long_ago.exists() or not workers.filter(late=False).exists():
+        return []
+    with transaction.atomic():
+        gone = set(long_ago.values_list("worker", flat=True))
+        _delete(gone)
+        # Its outage is over in another way than by coming back.
+        Heartbeat.objects.filter(name=TOLD).delete()
+    return sorted(map(host_of, gone))
+
+
+def _delete(workers: set[str]) -> None:
+    """Delete the rows and canaries of the workers; the empty name stands for the last one, which ended in order."""
+    Heartbeat.objects.filter(Q(name__in=OF_A_WORKER) | ~Q(worker=""), worker__in=workers).delete()
+    for worker in workers - {""}:
+        queue.withdraw_canary(worker)
+
+
+def rows() -> QuerySet[Heartbeat, tuple[str, str, datetime, bool]]:
+    """What `seen` is made of; the overview asks for it together with all its other questions."""
+    return Heartbeat.objects.watched().order_by("at").values_list("name", "worker", "at", "late")
+
+
+def seen(found: Iterable[tuple[str, str, datetime, bool]]) -> list[ProcessSeen]:
+    """The processes that must run, as far as they were ever seen; the one that was seen longest ago first."""
+    return [ProcessSeen(process_of(name), host_of(worker), at, late) for name, worker, at, late in found]
+
+
 def worker_is_gone() -> bool:
-    """Whether the worker, or its last executed task, was seen so long ago that people are told."""
-    seen = ages()
-    worker, canary = seen.get("worker"), seen.get("canary")
-    return worker is None or worker > timing.OUTAGE or canary is None or canary > timing.OUTAGE + timing.PART
+    """Whether a worker, or its last executed task, was seen so long ago that people are told."""
+    longer = timedelta(seconds=timing.OUTAGE - timing.CANARY_LATE)
+    rows = [Heartbeat.objects.of(name).watched() for name in ("worker", "canary")]
+    return any(not one.exists() or one.filter(at__lt=Now() - F("within") - longer).exists() for one in rows)
 
 
 def missing() -> list[str]:
     """One sentence for each process that should run and was not seen for too long."""
-    limits = {
-        "sweep": timing.CANARY_LATE,
-        "worker": timing.CANARY_LATE,
-        # While parts of backups are written, no task returns for as long as a part may take.
-        "canary": timing.CANARY_LATE + timing.PART,
-    }
-    found = ages()
-    names = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
-    return [
-        f"{names[name]} was {'never seen' if seen is None else f'last seen {seen:.0f} s ago'}."
-        for name, seen in ((name, found.get(name)) for name in limits)
-        if seen is None or seen > limits[name]
-    ]
+    found, now = seen(rows()), clock.now()
+    sentences = []
+    for process, name in _NAMES.items():
+        mine = [one for one in found if one.process == process]
+        for one in mine:
+            if one.late:
+                place = f" on {one.host}" if one.host else ""
+                sentences.append(f"{name}{place} was last seen {(now - one.at).total_seconds():.0f} s ago.")
+        if not mine:
+            sentences.append(f"{name} was never seen.")
+    return sentences
+
+
+def process_of(name: str) -> str:
+    """The process that a row is about."""
+    return name.partition("@")[0]
+
+
+def host_of(worker: str) -> str:
+    """The host of a worker."""
+    return worker.rpartition(":")[0]
+
+
+def _key(name: str, worker: str) -> str:
+    """The name of the row. A host's name may be longer than the column."""
+    return f"{name}@{blake2s(worker.encode(), digest_size=8).hexdigest()}" if worker else name

@@ -16,6 +16,7 @@ from functools import partial
 
 import httpx
 from django.conf import settings
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
@@ -27,12 +28,11 @@ from kvops.notifications import outbox, senders
 from kvops.notifications.senders import Message, NotDelivered
 from kvops.supervision import heartbeats, work
 from kvops.supervision.aside import Aside
+from kvops.supervision.heartbeats import TOLD
 from kvops.wording import moment
 
 logger = logging.getLogger(__name__)
 
-TOLD = "outage_told"
-"""The heartbeat row that stands as long as people believe that the worker is gone."""
 TRIED = "outage_tried"
 type Mails = list[tuple[Message, str]]
 
@@ -67,13 +67,21 @@ class Watch:
                 Heartbeat.objects.filter(name=TOLD).delete()
 
     def _tell(self) -> None:
-        gone, told = heartbeats.worker_is_gone(), Heartbeat.objects.filter(name=TOLD).exists()
+        told = Heartbeat.objects.filter(name=TOLD).values_list("at", flat=True).first()
+        gone = not _is_back(told) if told else heartbeats.worker_is_gone()
         # After a start of everything the worker has as much time to appear as it may be away later.
         early = gone and time.monotonic() - self._began < timing.OUTAGE
-        if gone == told or early or self._mailer.busy or not heartbeats.claim(TRIED, timing.OUTAGE_RETRY):
+        if gone == bool(told) or early or self._mailer.busy or not heartbeats.claim(TRIED, timing.OUTAGE_RETRY):
             return
         self._telling_of_outage = gone
         self._mailer.start(partial(_mail, _gone_mails() if gone else _back_mails()))
+
+
+def _is_back(told: datetime) -> bool:
+    """Whether the outage is over: no worker is late, and each executed a task after the outage was told."""
+    late = Heartbeat.objects.of("worker").watched().filter(late=True)
+    executed = Heartbeat.objects.of("canary").watched()
+    return executed.exists() and not late.exists() and not executed.filter(Q(late=True) | Q(at__lte=told)).exists()
 
 
 def _call(address: str) -> bool:

@@ -1,5 +1,7 @@
 """The rounds of the sweep: wake due runs, take over lost ones, fire schedules, close expired requests."""
 
+import logging
+
 from django.db import transaction
 from django.utils.module_loading import import_string
 
@@ -10,6 +12,8 @@ from kvops.notifications import clocks_apart, outbox, refused_tokens
 from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
+
+logger = logging.getLogger(__name__)
 
 LOOKS = (
     "backups.bucket.newest_manifest.look_for_rollback",
@@ -57,6 +61,8 @@ def _round() -> int:
     clocks_apart.tell()
     waiting.tell()
     schedule_jobs.fire_due()
+    for host in heartbeats.forget():
+        logger.warning("The worker on %s was not seen for long and is forgotten, because another one works.", host)
     for function in ALSO:
         import_string(function)()
     tidied = heartbeats.age("tidied")

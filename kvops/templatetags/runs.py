@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from django import template
 from django.utils.formats import number_format
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from kvops.models import Run
@@ -13,6 +14,8 @@ from kvops.wording import labelled
 
 register = template.Library()
 
+WORKER_STOPPED = "kvops.supervision.work.of_run"
+"""A function by name, because the supervision is above this package. A system check resolves it."""
 FIGURES = 4
 """Figures of a result in the last words of a run."""
 _LEFT_OUT = frozenset({"generation", "check", "search", "calls", "rows_read"})
@@ -38,6 +41,15 @@ def subject_in_words(subject: str) -> str:
     """A subject such as `stage:2` with its kind in words; one of another kind as it is stored."""
     kind, _colon, key = subject.partition(":")
     return f"{KINDS[kind].title} {key}" if kind in KINDS and key.isdigit() else subject
+
+
+@register.filter
+def held_up(run: Run) -> str:
+    """The sentence on a run that goes on only when the worker does; empty while workers execute tasks."""
+    if not run.is_open or run.foreground or due_at(run):
+        return ""
+    sentence: str = import_string(WORKER_STOPPED)()
+    return sentence
 
 
 @register.filter

@@ -104,7 +104,7 @@ def bucket(one: Installation) -> FakeBucket:
 
 
 def late(name: str) -> None:
-    sql(f"UPDATE kvops_heartbeat SET at = now() - interval '1 day' WHERE name = '{name}'")
+    sql(f"UPDATE kvops_heartbeat SET at = now() - interval '1 day' WHERE split_part(name, '@', 1) = '{name}'")
 
 
 def sql(statement: str) -> None:
@@ -151,7 +151,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
         "Translation ja",
         "pybabel compile",
     ),
-    "no worker": (lambda _one: Heartbeat.objects.filter(name="worker").delete(), "Worker", "Start manage.py worker"),
+    "no worker": (lambda _one: Heartbeat.objects.of("worker").delete(), "Worker", "Start manage.py worker"),
     "no sweep": (lambda _one: late("sweep"), "Sweep", "Start manage.py sweep"),
     "no canary": (lambda _one: late("canary"), "Canary", "Restart manage.py worker"),
     "a full queue": (lambda one: one.monkeypatch.setattr(queue, "FULL", 0), "Queue", "Start manage.py worker"),

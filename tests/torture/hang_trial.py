@@ -155,10 +155,10 @@ class HangLane:
 
     def _came_back(self, run: Run) -> bool:
         """Whether a task was sent through the whole cluster since the run was created."""
-        return Heartbeat.objects.filter(name="canary", at__gt=run.created_at).exists()
+        return Heartbeat.objects.of("canary").filter(at__gt=run.created_at).exists()
 
     def _beat(self, name: str) -> float:
-        found = Heartbeat.objects.filter(name=name).first()
+        found = Heartbeat.objects.of(name).order_by("-at").first()
         return found.at.timestamp() if found else 0.0
 
     def _until(self, met: Callable[[], bool], what: str = "tasks are executed") -> None:

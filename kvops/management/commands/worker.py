@@ -43,12 +43,14 @@ class Command(BaseCommand):
                 self._look_after(cluster)
         finally:
             cluster.stop()
+            with suppress(*AWAY):
+                heartbeats.leave()
 
     def _look_after(self, cluster: worker_cluster.Cluster) -> None:
         close_old_connections()
         trouble = ""
         try:
-            heartbeats.beat("worker")
+            heartbeats.beat_worker()
             if onepassword.is_set_up():
                 heartbeats.beat("onepassword")
             trouble = cluster.trouble()
@@ -62,6 +64,8 @@ class Command(BaseCommand):
             cluster.stop(self._meanwhile)
             if not self._over.is_set():
                 cluster.start()
+                with suppress(*AWAY):
+                    heartbeats.doubt()
 
     def _meanwhile(self) -> None:
         """While a stopping cluster ends its last steps, keep this process's heartbeat and the sweep's rounds going."""
@@ -69,7 +73,7 @@ class Command(BaseCommand):
             return
         close_old_connections()
         with suppress(*AWAY):
-            heartbeats.beat("worker")
+            heartbeats.beat_worker()
             self._look_after_sweep()
 
     def _look_after_sweep(self) -> None:

@@ -85,7 +85,7 @@ def test_answers_of_cloudflare_are_a_histogram(busy: make.Estate) -> None:
 
 
 def test_work_that_stopped_is_a_number(busy: make.Estate) -> None:
-    Heartbeat.objects.filter(name="worker").update(at=Now() - timedelta(hours=1))
+    Heartbeat.objects.of("worker").update(at=Now() - timedelta(hours=1))
     assert number("kvops_work_goes_on") == 0
 
 

@@ -7,12 +7,14 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from audit import log
 from audit.models import Entry
 from kvops.connections.budget import SharedBudget
-from kvops.models import Run
+from kvops.models import Heartbeat, Run
 from kvops.runs import driver as run_driver
+from kvops.supervision import heartbeats
 from kvops.templatetags.runs import lasted
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -179,6 +181,20 @@ def test_a_run_says_how_long_it_took_and_who_started_it(people: make.People) -> 
 )
 def test_a_duration_has_its_two_largest_units(seconds: int, words: str) -> None:
     assert lasted(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_run_that_waits_says_that_the_worker_does_not_work_and_promises_no_time(
+    people: make.People, state: str
+) -> None:
+    for name in ("sweep", "worker", "canary"):
+        heartbeats.beat(name)
+    run = put(create(people), state, wake_at=Now())
+    page = signed_in(people.auditor)
+    assert "does not execute tasks" not in page.get(f"/runs/{run.pk}/").content.decode()
+    Heartbeat.objects.of("worker").update(at=Now() - timedelta(hours=1))
+    shown = page.get(reverse("run-live", args=[run.pk])).content.decode()
+    assert ("does not execute tasks. This run goes on" in shown, "Resumes at" in shown) == (True, False)
 
 
 def test_a_late_check_that_waits_is_due_and_does_not_run(people: make.People) -> None:

@@ -104,7 +104,7 @@ def all_is_well() -> None:
 
 
 def late(name: str) -> None:
-    Heartbeat.objects.filter(name=name).update(at=Now() - timedelta(hours=1))
+    Heartbeat.objects.of(name).update(at=Now() - timedelta(hours=1))
 
 
 def test_work_that_goes_on_is_said(client: Client, db: None) -> None:

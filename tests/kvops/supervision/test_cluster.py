@@ -1,5 +1,6 @@
 """The worker on real clusters, what is killed inside them, and how the supervisor judges."""
 
+import runpy
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,7 +45,7 @@ def state(run: Run) -> str:
 
 def looked_at() -> datetime:
     """When the supervisor looked at its cluster."""
-    return Heartbeat.objects.get(name="worker").at
+    return Heartbeat.objects.of("worker").get().at
 
 
 # Real clusters
@@ -133,11 +134,11 @@ def suspend(process: psutil.Process) -> None:
 
 
 def sent(*, seconds_ago: float) -> None:
-    Heartbeat.objects.filter(name="canary_sent").update(at=Now() - timedelta(seconds=seconds_ago))
+    Heartbeat.objects.of("canary_sent").update(at=Now() - timedelta(seconds=seconds_ago))
 
 
 def canaries() -> int:
-    return sum(row.func() == worker_cluster.CANARY for row in OrmQ.objects.all())
+    return sum(row.func() == queue.CANARY for row in OrmQ.objects.all())
 
 
 def work_in(process: psutil.Process) -> None:
@@ -152,29 +153,56 @@ def test_a_cluster_that_was_just_started_is_given_a_canary_and_time(cluster: wor
     assert canaries() == 1
 
 
+def test_a_cluster_that_comes_up_slowly_is_given_twice_the_time_at_each_start(cluster: worker_cluster.Cluster) -> None:
+    for allowed in (1, 2, 4, 5, 5):
+        cluster.trouble()
+        sent(seconds_ago=allowed * timing.COMING_UP - 1)
+        assert cluster.trouble() == ""
+        sent(seconds_ago=allowed * timing.COMING_UP + 1)
+        assert "executed nothing" in cluster.trouble()
+        cluster.stop()
+        cluster.start()
+
+
+def test_production_and_sandbox_give_a_cluster_three_minutes_and_replace_a_hanging_one_within_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for scale, request in (("1", 60.0), ("0.1", 30.0)):
+        monkeypatch.setenv("KVOPS_TIME_SCALE", scale)
+        monkeypatch.setenv("KVOPS_SANDBOX", "1")
+        monkeypatch.delenv("KVOPS_TESTING", raising=False)
+        there = runpy.run_path(timing.__file__)
+        assert (there["COMING_UP"], there["LONGEST_COMING_UP"], there["REQUEST_TIMEOUT"]) == (180, 900, request)
+        assert there["CANARY"] + there["HANGS"] + worker_cluster.GRACE < 110
+
+
 def test_a_canary_that_does_not_come_back_is_trouble(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
-    sent(seconds_ago=timing.CANARY_LATE + 1)
-    assert cluster.trouble() == f"The cluster executed nothing for {timing.CANARY_LATE + 1:.0f} s."
+    tasks.came_back(None)
+    cluster.trouble()
+    worker_cluster.send_canary()
+    sent(seconds_ago=timing.HANGS + 1)
+    Heartbeat.objects.of("canary").update(at=Now() - timedelta(seconds=timing.HANGS + 2))
+    assert cluster.trouble() == f"The cluster executed nothing for {timing.HANGS + 1:.0f} s."
 
 
 def test_any_task_that_comes_back_is_as_good_as_the_canary(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
-    sent(seconds_ago=timing.CANARY_LATE + 1)
+    sent(seconds_ago=timing.HANGS + 1)
     tasks.came_back(None)
     assert cluster.trouble() == ""
 
 
 def test_a_cluster_whose_workers_are_in_long_steps_is_left_alone(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
-    sent(seconds_ago=timing.CANARY_LATE + 1)
+    sent(seconds_ago=timing.HANGS + 1)
     work_in(sentinel(cluster))
     assert cluster.trouble() == ""
 
 
 def test_no_step_excuses_silence_for_ever(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
-    sent(seconds_ago=timing.CANARY_LATE + worker_cluster.PATIENCE + 1)
+    sent(seconds_ago=max(timing.HANGS, timing.COMING_UP) + worker_cluster.PATIENCE + 1)
     work_in(sentinel(cluster))
     assert "executed nothing" in cluster.trouble()
 
@@ -266,6 +294,18 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
     until("the child is gone", lambda: not alive(child))
 
 
+def test_a_cluster_that_is_stopped_says_for_which_run_it_waits(
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(worker_cluster, "GRACE", 0.2)
+    monkeypatch.setattr(worker_cluster, "PATIENCE", 1.0)
+    work_in(sentinel(cluster))
+    suspend(main(cluster))
+    cluster.stop()
+    assert f"Waiting for a step of run {Run.objects.get().pk} (scan), at most 1 s." in caplog.messages
+
+
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +342,7 @@ def restart(
     done: list[str] = []
     monkeypatch.setattr(worker_cluster, "GRACE", 0.2)
     monkeypatch.setattr(worker_cluster, "PATIENCE", 1.0)
-    monkeypatch.setattr(heartbeats, "beat", done.append)
+    monkeypatch.setattr(heartbeats, "beat_worker", lambda: done.append("worker"))
     monkeypatch.setattr(sweep, "stand_in", lambda: done.append("a round"))
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     work_in(sentinel(cluster))
@@ -318,7 +358,7 @@ def away(*_: object) -> str:
 def test_a_worker_does_not_judge_while_the_database_is_away(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(heartbeats, "beat", away)
+    monkeypatch.setattr(heartbeats, "beat_worker", away)
     child = sentinel(cluster)
     worker_command.Command()._look_after(cluster)
     assert "the connection is closed" in caplog.text
@@ -329,7 +369,7 @@ def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
-    monkeypatch.setattr(heartbeats, "beat", lambda _: None)
+    monkeypatch.setattr(heartbeats, "beat_worker", lambda: None)
     monkeypatch.setattr(sweep, "stand_in", away)
     child = sentinel(cluster)
     worker_command.Command()._look_after(cluster)

@@ -1,0 +1,104 @@
+"""Each worker has heartbeats of its own: the ill host is named, and one that was taken away is forgotten."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+
+from kvops import queue, tasks, timing
+from kvops.models import Heartbeat
+from kvops.supervision import heartbeats, sweep, work
+
+pytestmark = pytest.mark.django_db
+
+
+def on(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv(queue.CLUSTER_OF, f"{host}:7")
+
+
+def lives(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """A worker on the host that executes tasks."""
+    on(monkeypatch, host)
+    heartbeats.beat_worker()
+    tasks.came_back(None)
+
+
+def ago(host: str, seconds: float, *processes: str) -> None:
+    for process in processes or ("worker", "canary"):
+        rows = Heartbeat.objects.of(process).filter(worker__startswith=f"{host}:")
+        rows.update(at=Now() - timedelta(seconds=seconds))
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeats.beat("sweep")
+    lives(monkeypatch, "left")
+    lives(monkeypatch, "right")
+
+
+@pytest.mark.usefixtures("two")
+def test_the_host_that_is_ill_is_named_although_the_other_answers() -> None:
+    assert work.missing() == []
+    ago("left", timing.CANARY_LATE + 1, "worker")
+    assert work.missing() == [f"The worker on left was last seen {timing.CANARY_LATE + 1:.0f} s ago."]
+    assert work.of_run() == "The worker on left does not execute tasks."
+
+
+@pytest.mark.usefixtures("two")
+def test_a_host_that_was_stopped_in_order_is_forgotten_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "left")
+    heartbeats.leave()
+    assert not Heartbeat.objects.filter(worker="left:7").exists()
+    assert work.missing() == []
+
+
+@pytest.mark.usefixtures("two")
+def test_a_host_that_was_taken_away_is_forgotten_while_the_other_works() -> None:
+    ago("left", timing.TAKEN_AWAY + 1)
+    assert heartbeats.forget() == ["left"]
+    assert work.missing() == []
+    ago("right", timing.TAKEN_AWAY + 1)
+    assert heartbeats.forget() == []
+
+
+def test_the_last_worker_is_remembered_when_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeats.beat("sweep")
+    lives(monkeypatch, "left")
+    heartbeats.leave()
+    Heartbeat.objects.of("worker").update(at=Now() - timedelta(seconds=timing.CANARY_LATE + 1))
+    assert work.missing() == [f"The worker was last seen {timing.CANARY_LATE + 1:.0f} s ago."]
+    lives(monkeypatch, "right")
+    assert work.missing() == []
+
+
+def test_a_worker_that_comes_back_is_believed_only_when_its_cluster_executed_a_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heartbeats.beat("sweep")
+    lives(monkeypatch, "left")
+    ago("left", timing.CANARY_LATE + 1)
+    heartbeats.beat_worker()
+    assert work.missing() == [f"An executed task on left was last seen {timing.CANARY_LATE + 1:.0f} s ago."]
+    tasks.came_back(None)
+    assert work.missing() == []
+
+
+def test_a_cluster_takes_its_own_canary_and_never_that_of_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "left")
+    with transaction.atomic():
+        queue.send_canary()
+    [waiting] = OrmQ.objects.all()
+    OrmQ.objects.update(lock=Now() - timedelta(seconds=1))
+    on(monkeypatch, "right")
+    assert queue.Broker().dequeue() is None
+    on(monkeypatch, "left")
+    assert [pk for pk, _payload in queue.Broker().dequeue() or []] == [waiting.pk]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_sweep_forgets_in_its_rounds() -> None:
+    ago("left", timing.TAKEN_AWAY + 1)
+    sweep.sweep_once()
+    assert not Heartbeat.objects.filter(worker="left:7").exists()
