@@ -10,9 +10,14 @@ class KvopsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks and the receiver by which a worker process reports its end; start Sentry."""
+        """Register the system checks and the receiver by which a worker process reports its end; start Sentry.
+
+        Sign-ins wait for each other instead of being refused.
+        """
         from kvops import checks  # noqa: F401, PLC0415  (registers them, once the models are there)
+        from kvops.people import attempts  # noqa: PLC0415  (needs the settings)
         from kvops.site import sentry  # noqa: PLC0415  (needs the settings)
         from kvops.supervision import cluster  # noqa: F401, PLC0415  (before a cluster forks its workers)
 
+        attempts.wait_in_line()
         sentry.start()
