@@ -238,8 +238,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "kvops.logs.formatter"}},
-    "filters": {"queue": {"()": "kvops.logs.QueueFilter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"queue": {"()": "kvops.logs.QueueFilter"}, "outages": {"()": "kvops.outages.OutageFilter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
     "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", LOG_LEVELS)},
     # At lower levels these libraries log addresses, and with them key names.
     "loggers": {
