@@ -29,7 +29,9 @@ from backups.cleanup.pages import came_back, result as cleanup_result
 from backups.cleanup.stepper import ORDER, reached
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
+from kvops.approvals.code_verdict import follow_ups, follow_ups_open
 from kvops.names import visible
+from kvops.references import reading
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
@@ -55,7 +57,15 @@ def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Cer
         ),
     ]
     result = cleanup_result.Result(cleanup, stages)
-    return Certificate(cleanup, result.words, result.is_complete, [_environment(stage) for stage in stages], sections)
+    words = " ".join(filter(None, [result.words, _follow_ups(cleanup)]))
+    return Certificate(cleanup, words, result.is_complete, [_environment(stage) for stage in stages], sections)
+
+
+def _follow_ups(cleanup: CleanupRequest) -> str:
+    """The follow-ups of the family that are open now, as a sentence; empty without one."""
+    dues = [one.due for one in reading.open_follow_ups().filter(family=cleanup.family_id) if one.due]
+    found = follow_ups_open({"follow_ups": follow_ups(dues)})
+    return f"{found}." if found else ""
 
 
 def in_english(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Certificate:

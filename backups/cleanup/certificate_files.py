@@ -19,6 +19,7 @@ from backups.cleanup import cards, shown_references
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.models import BackupShare, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
+from kvops.approvals.code_verdict import follow_ups_open
 from kvops.models import ReferenceAnswer, ReferenceSearch
 from kvops.names import visible
 from kvops.references import deployed
@@ -262,7 +263,7 @@ def references_in_words(references: Mapping[str, Any]) -> str:
     if carried := sum(one.get("carried_over", False) for one in answers):
         over = ngettext("%(n)s answer carried over", "%(n)s answers carried over", carried)
         found.append(over % {"n": spelled(carried)})
-    return " · ".join([*found, _deployed_in_words(references["deployed"])])
+    return " · ".join(filter(None, [*found, follow_ups_open(references), _deployed_in_words(references["deployed"])]))
 
 
 def _deployed_in_words(known: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from backups import policy
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
+from kvops.approvals.code_verdict import follow_ups, follow_ups_open
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store, traces
 from kvops.references.deployed import Deployed
@@ -155,6 +156,12 @@ def _urgent_first(found: StageHit) -> tuple[object, ...]:
     return (found.answer is not None, *urgency, hit.file, hit.line, hit.pk)
 
 
+def follow_ups_of(found: Iterable[StageHit]) -> dict[str, object]:
+    """The open follow-ups of these hits, as evidence has them."""
+    answers = (one.answer for one in found)
+    return follow_ups([answer.due for answer in answers if answer and answer.due and answer.closed_by_id is None])
+
+
 def unanswered(found: Iterable[StageHit]) -> int:
     """The number of hits without an answer."""
     return sum(one.answer is None for one in found)
@@ -231,7 +238,7 @@ class StageReferences:
 
     @property
     def in_words(self) -> str:
-        """The number of hits, the searched code, and the answers that were carried over."""
+        """The number of hits, the searched code, the answers that were carried over, and the open follow-ups."""
         if self.search is None:
             return ""
         note = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", len(self.found)) % {
@@ -239,7 +246,13 @@ class StageReferences:
             "commit": self.search.commit[:12] or f"{self.search.worker} {self.search.version[:12]}",
         }
         carried = ngettext("%(n)s answer carried over", "%(n)s answers carried over", self.carried_over)
-        return f"{note} · {carried % {'n': spelled(self.carried_over)}}" if self.carried_over else note
+        over = carried % {"n": spelled(self.carried_over)} if self.carried_over else ""
+        return " · ".join(filter(None, [note, over, self.follow_ups]))
+
+    @property
+    def follow_ups(self) -> str:
+        """The open follow-ups; empty without one."""
+        return follow_ups_open({"follow_ups": follow_ups_of(self.found)})
 
     @property
     def wanting(self) -> str:

@@ -14,6 +14,7 @@ from backups.cleanup.references import (
     CERTAINTY,
     URGENCY,
     StageHit,
+    follow_ups_of,
     hits_of,
     unanswered,
     with_others,
@@ -105,6 +106,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "deployed": _deployed(stage, searches, known),
         "fewer": any(one.fewer_than_id for one in searches),
         "follow_up": any(one.reads_on for one in found),
+        "follow_ups": follow_ups_of(found),
         "hits": len(found),
         "unanswered": unanswered(found),
         "counts": [

@@ -15,6 +15,7 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
+from kvops.approvals.code_verdict import follow_ups_open
 from kvops.models import ApprovalRequest, Environment
 from kvops.templatetags.states import look_of
 
@@ -178,12 +179,8 @@ def _code(shown: Shown) -> EvidenceLine:
     said = ngettext(
         "%(n)s place found, %(open)s without an answer", "%(n)s places found, %(open)s without an answer", hits
     ) % {"n": _number(hits), "open": _number(open_)}
-    follow_ups = sum(one.get("kind") == "follow_up" for one in part(shown, "references.answers") or [])
-    if follow_ups:
-        still = ngettext(
-            "%(n)s follow-up open: code must change", "%(n)s follow-ups open: code must change", follow_ups
-        )
-        said += _("; ") + still % {"n": _number(follow_ups)}
+    follow_ups = follow_ups_open(shown["references"])
+    said += _("; ") + follow_ups if follow_ups else ""
     said += _("; ") + code if code else ""
     deployed = part(shown, "references.deployed.state") == "same"
     if not deployed:

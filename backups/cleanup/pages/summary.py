@@ -121,7 +121,9 @@ def _code(facts: StageFacts) -> list[SummaryLine]:
     stage, found = facts.stage, facts.references
     address = reverse("backups:stage_references", args=[stage.pk])
     words = found.in_words if found.done else found.wanting
-    lines = [SummaryLine(found.done, _("Code: %(words)s") % {"words": words}, address, _("see it"))]
+    lines = [
+        SummaryLine(found.done and not found.follow_ups, _("Code: %(words)s") % {"words": words}, address, _("see it"))
+    ]
     if found.search:
         running = deployed.state(found.search, stage.namespace, *found.searches[1:], known=found.known)
         page = reverse("deployed-code", args=[stage.environment.slug])

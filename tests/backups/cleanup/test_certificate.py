@@ -288,7 +288,10 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     due = timezone.localdate() + timedelta(days=7)
     answers = line(asked, "Answer to each place in the code")
     assert answers.said == f"follow-up: 1;\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due} · still open"
-    assert line(asked, "Code references").said == "1 place at 4f2a91c · the searched code runs: site 4f2a91c"
+    open_ = f"1 code follow-up open until {due.day} {due:%b}"
+    code = f"1 place at 4f2a91c · {open_} · the searched code runs: site 4f2a91c"
+    assert line(asked, "Code references").said == code
+    assert certificate.build(asked).state.endswith(f" {open_}.")
     monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
     assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
 

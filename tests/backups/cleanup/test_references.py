@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from backups.cleanup.next_action import next_action
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
+from kvops.approvals.code_verdict import follow_ups_open
 from kvops.models import DeployedLook, Family, ReferenceAnswer, ReferenceHit, Run
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -322,3 +323,16 @@ def test_a_deletion_that_a_newer_search_stopped_says_why_and_the_way_on(
     action = next_action(cleanup_helpers.stage_of(request), people.operator)
     assert action is not None
     assert action.label == "End this clean-up, then ask again"
+
+
+def test_the_operator_and_the_reviewer_read_the_same_verdict(stage: CleanupStage, people: make.People) -> None:
+    todo: dict[str, Any] = {
+        "kind": "follow_up",
+        "follow_up": "d1",
+        "owner": people.operator2,
+        "due": date(2099, 12, 20),
+    }
+    code_references.answer(stage, hits=hits(stage), by=people.operator, reason="reads KV first", **todo)
+    verdict = "2 code follow-ups open until 20 Dec"
+    assert code_references.StageReferences.of(stage).in_words.endswith(verdict)
+    assert follow_ups_open(shown_references.shown(stage)) == verdict

@@ -49,7 +49,7 @@ def test_a_warning_about_qa_is_seen_at_the_line_of_qa_and_others_at_the_limits()
         (within("check", outcome="failed"), "Differs from D1", "0 differences"),
         (within("references", unanswered=1, answers=[]), "Code references", "1 without an answer"),
         (within("references", deployed={"state": "other"}, answers=[]), "Code references", "Other code runs"),
-        ({}, "Code references", "0 without an answer; 1 follow-up open: code must change"),
+        ({}, "Code references", "0 without an answer; 1 code follow-up open until 1 Dec"),
         ({"references": {}}, "Code references", "The code was not searched."),
         ({"shared": None}, "Not shared with the team", "no place"),
     ],
