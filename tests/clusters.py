@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from django.conf import settings
@@ -66,12 +67,12 @@ class Sweep:
 class Worker:
     """`manage.py worker` on the database at hand, and every process it was seen with."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         self.output = output
         with output.open("wb") as stream:
             self.process = psutil.Popen(
                 [sys.executable, str(MANAGE), "worker"],
-                env={**os.environ, "DATABASE_URL": database_url()},
+                env={**os.environ, "DATABASE_URL": database_url(), **environ},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
             )

@@ -19,7 +19,7 @@ from kvops.inventory import scan as inventory_scan
 from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
 from kvops.runs import lease as run_lease
-from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
+from kvops.supervision import cluster as worker_cluster, heartbeats, sweep, work
 from tests import make
 from tests.clusters import Worker, alive, until
 
@@ -102,6 +102,30 @@ def test_a_cluster_ends_when_its_supervisor_was_killed(worker: Worker) -> None:
     worker.idle()
     worker.process.kill()
     until("nothing is left", lambda: not worker.left())
+
+
+def test_of_two_workers_one_that_is_suspended_is_named_its_run_is_taken_over_and_the_other_is_left_alone(
+    transactional_db: None, estate: make.Estate, tmp_path: Path
+) -> None:
+    workers = {host: Worker(tmp_path / host, {queue.CLUSTER_OF: f"{host}:1"}) for host in ("left", "right")}
+    try:
+        until("both execute tasks", lambda: Heartbeat.objects.of("canary").count() == 2)
+        estate.cloudflare.latency = 2.5
+        run = scan(estate)
+        until("it is under way", lambda: state(run) == "running" and bool(run.owner))
+        holder = int(run.owner.rpartition(":")[2])
+        mine = {host: one.process.children(recursive=True) for host, one in workers.items()}
+        ill = next(host for host, parts in mine.items() if holder in {part.pid for part in parts})
+        for process in (workers[ill].process, *mine[ill]):
+            suspend(process)
+        until("it is named", lambda: any(f"on {ill} was" in said for said in work.missing()))
+        until("its run is taken over", lambda: state(run) == "succeeded" and run.epoch > 1)
+        [well] = workers.keys() - {ill}
+        assert not [said for said in work.missing() if f"on {well}" in said]
+        assert "restarted" not in workers[well].output.read_text()
+    finally:
+        for one in workers.values():
+            one.end()
 
 
 # The judgement, with processes in place of a cluster that can do nothing but live and die
