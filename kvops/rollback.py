@@ -46,8 +46,8 @@ def why_read_only() -> str:
     return say(
         _(
             "Read-only: the bucket of %(environment)s holds a backup that this database does not know. The database "
-            "was probably rolled back to an older state. Restore a newer state, or ask an administrator to accept "
-            "this one."
+            "was probably rolled back to an older state. Restore a newer state, or have an administrator run "
+            "manage.py accept_restored_database."
         ),
         environment=found.environment.name,
     )

@@ -50,6 +50,13 @@ WORK = AlarmGroup(
             "environments",
         ),
         AlarmHelp(
+            "database.rolled_back",
+            _("The database was rolled back"),
+            _("A bucket holds a backup that the database does not know. Until this is settled KVOps is read-only."),
+            _("Restore a newer state of the database. If there is none, run manage.py accept_restored_database."),
+            "environments",
+        ),
+        AlarmHelp(
             "reviewer.recovery",
             _("A recovery of the reviewer was started"),
             _("Somebody at a shell asked for a new reviewer, as none is active. It takes effect after a day."),

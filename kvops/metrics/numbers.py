@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from audit.models import Head
-from kvops import clock
+from kvops import clock, rollback
 from kvops.connections.answers import WITHIN
 from kvops.connections.budget import SharedBudget
 from kvops.models import AnswerCount, ApprovalRequest, Environment, Notification, RefusedToken, Run
@@ -30,7 +30,7 @@ class Numbers(Collector):
         yield _gauge("kvops_build_info", "The version of the product.", {"version": settings.VERSION}, 1.0)
         yield _gauge("kvops_work_goes_on", "1 while /healthz/work answers 200.", {}, float(not work.missing()))
         yield from (_heartbeats(), _runs(), _waiting_runs(), _keys(), _backups(), _budget(), _answers())
-        yield from (_refused_tokens(), _approvals(), *_outbox(), _audit_head())
+        yield from (_refused_tokens(), _rolled_back(), _approvals(), *_outbox(), _audit_head())
 
 
 def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMetricFamily:
@@ -131,6 +131,11 @@ def _refused_tokens() -> Metric:
     ):
         refused.add_metric([environment, reference], 1.0)
     return refused
+
+
+def _rolled_back() -> Metric:
+    text = "1 while a bucket holds a backup that the database does not know, so that KVOps is read-only."
+    return _gauge("kvops_database_rolled_back", text, {}, float(rollback.rollback_in_force() is not None))
 
 
 def _approvals() -> Metric:

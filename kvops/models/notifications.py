@@ -27,6 +27,7 @@ class NotificationEvent(models.TextChoices):
     RUN_WAITING = "run.waiting", _("work waits for a service")
     TOKEN_REFUSED = "token.refused", _("token refused")
     CLOCK_APART = "clock.apart", _("clocks differ")
+    DATABASE_ROLLED_BACK = "database.rolled_back", _("database rolled back")
     BACKUP_FOR_DELETION = "backup.for_deletion", _("backup made for a deletion")
     GENERATION_MADE = "generation.made", _("backup made")
     GENERATION_FAILED = "generation.failed", _("backup failed")

@@ -73,6 +73,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.RUN_WAITING: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.TOKEN_REFUSED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.CLOCK_APART: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.DATABASE_ROLLED_BACK: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.BACKUP_FOR_DELETION: NotificationKind(
         channel=True, delivered="backups.cleanup.sharing.delivered"
     ),

@@ -1,4 +1,4 @@
-"""The alarms about services: refused tokens, work that waits, and clocks that differ."""
+"""The alarms about services: a rolled back database, refused tokens, work that waits, and clocks that differ."""
 
 from datetime import timedelta
 
@@ -8,15 +8,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
-from kvops.models import Environment, RefusedToken, Run, Skew
+from kvops.models import DatabaseRollback, Environment, RefusedToken, Run, Skew
 from kvops.models.runs import RunQuerySet
 from kvops.overview.key_alarms import Alarm
 from kvops.web.gather import Gathered, Question
 
 
 def questions() -> dict[str, Question]:
-    """Whether a token is refused now, a clock differs, or a run has waited for long."""
+    """Whether the database was rolled back, a token is refused now, a clock differs, or a run has waited for long."""
     return {
+        "rolled_back": DatabaseRollback.objects.in_force(),
         "refused": RefusedToken.objects.filter(over_at=None),
         "apart": Skew.objects.filter(Q(seconds__gt=timing.SKEW) | Q(seconds__lt=-timing.SKEW)),
         "waiting": _late(),
@@ -26,6 +27,7 @@ def questions() -> dict[str, Question]:
 def alarms(answers: Gathered) -> list[Alarm]:
     """All alarms about services."""
     return [
+        *(_rolled_back() if "rolled_back" in answers else ()),
         *(_refused() if "refused" in answers else ()),
         *(_apart() if "apart" in answers else ()),
         *(_waiting() if "waiting" in answers else ()),
@@ -35,6 +37,27 @@ def alarms(answers: Gathered) -> list[Alarm]:
 def _late() -> RunQuerySet:
     """The runs that have waited long for a service."""
     return Run.objects.open().filter(waiting_since__lt=Now() - timedelta(seconds=timing.WAITING_TOLD))
+
+
+def _rolled_back() -> list[Alarm]:
+    """One alarm for each environment whose bucket holds a backup that the database does not know."""
+    return [
+        Alarm(
+            "danger",
+            "database.rolled_back",
+            _("The database was rolled back"),
+            _(
+                "The bucket of %(environment)s holds a backup that this database does not know, so KVOps is "
+                "read-only. Restore a newer state of the database, or run manage.py accept_restored_database."
+            )
+            % {"environment": one.environment.name},
+            reverse("environments"),
+            _("See details"),
+            one.found_at,
+            one.environment,
+        )
+        for one in DatabaseRollback.objects.in_force().select_related("environment").order_by("pk")
+    ]
 
 
 def _refused() -> list[Alarm]:

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 from kvops import queue, timing
 from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
-from kvops.notifications import clocks_apart, outbox, refused_tokens
+from kvops.notifications import clocks_apart, outbox, refused_tokens, rolled_back
 from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
@@ -59,6 +59,7 @@ def _round() -> int:
     announcements.expiring()
     refused_tokens.tell()
     clocks_apart.tell()
+    rolled_back.tell()
     waiting.tell()
     schedule_jobs.fire_due()
     for host in heartbeats.forget():

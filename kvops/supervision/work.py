@@ -1,4 +1,4 @@
-"""Whether background work goes on: worker, sweep, executed tasks and outgoing messages."""
+"""Whether background work goes on: worker, sweep, executed tasks, outgoing messages, and no read-only mode."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from kvops import timing
+from kvops import rollback, timing
 from kvops.models import Notification
 from kvops.supervision import heartbeats
 from kvops.supervision.heartbeats import ProcessSeen
-from kvops.wording import several
+from kvops.wording import english, several
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def of_run() -> str:
 
 def missing() -> list[str]:
     """One sentence for each part of the background work that does not go on."""
-    return [*heartbeats.missing(), *_undelivered()]
+    return [*heartbeats.missing(), *_undelivered(), *filter(None, [english(rollback.why_read_only())])]
 
 
 def _undelivered() -> list[str]:

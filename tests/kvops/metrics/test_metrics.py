@@ -152,7 +152,7 @@ def test_prometheus_accepts_the_alert_rules() -> None:
         ["promtool", "check", "rules", str(MONITORING / "alerts.yml")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 rules found" in done.stdout
+    assert "11 rules found" in done.stdout
 
 
 def test_prometheus_accepts_what_it_scrapes(busy: make.Estate) -> None:
