@@ -151,9 +151,9 @@ def insist_bounded(data: bytes) -> None:
     """Raise ReportRefused for a file that is too large, too deep or has too many parts, before it is parsed."""
     if len(data) > MOST_BYTES:
         raise ReportRefused(_("The file has more than %(most)s MiB.", most=MOST_BYTES // 1024 // 1024))
-    depth = 0
-    for brackets, found in enumerate(_BRACKET.finditer(data)):
-        depth += 1 if found[1] in b"[{" else -1
+    depth = brackets = at = 0
+    while found := _BRACKET.match(data, at):  # `finditer` would try again at each byte of an end without brackets
+        depth, brackets, at = depth + (1 if found[1] in b"[{" else -1), brackets + 1, found.end()
         if brackets > 2 * MOST_PARTS:
             raise ReportRefused(_("The file has more than %(most)s objects and lists.", most=MOST_PARTS))
         if depth > MOST_DEPTH:

@@ -134,9 +134,11 @@ def test_wrong_bindings_are_refused_with_their_place(path: str, value: object, p
         (b'{"hits":[{"line":1,"line":1}]}', "commit: is missing."),
         (b"[" * 1_000_000, "The file is nested more than 8 deep."),
         (b"1" * 5000, "The file is not JSON of a report."),
+        (b"\n" * 4_000_000, "The file is not JSON: line 4000001, column 1."),
+        (b'{"a' + b"a" * 4_000_000, "The file is not JSON: line 1, column 2."),
         (b" " * (20 * 1024 * 1024 + 1), "The file has more than 20 MiB."),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_a_file_that_is_no_report_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(ReportRefused) as refused:
