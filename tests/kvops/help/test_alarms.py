@@ -47,7 +47,8 @@ def test_every_alarm_of_the_overview_has_help() -> None:
     assert fixed <= help_alarms.BY_CODE.keys()
     made = [code.values[0] for code in found if isinstance(code, ast.JoinedStr)]
     beginnings = [part.value for part in made if isinstance(part, ast.Constant)]
-    assert sorted(map(str, beginnings)) == ["object.", "rotation."]
+    assert sorted(map(str, beginnings)) == ["object.", "process.", "rotation."]
+    assert {"process.sweep", "process.worker"} <= help_alarms.BY_CODE.keys()
 
 
 def test_every_event_is_news_or_has_help() -> None:
