@@ -17,6 +17,8 @@ if len(SECRET_KEY) < 50:
     raise env.SettingError("SECRET_KEY takes at least 50 random characters.")
 DEBUG = False
 SANDBOX = env.flag("KVOPS_SANDBOX")
+# The file that exists while `manage.py sandbox` still adds sample data.
+SANDBOX_FILLING = env.text("KVOPS_SANDBOX_FILLING", "")
 TESTING = env.flag("KVOPS_TESTING")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", "")

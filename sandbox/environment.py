@@ -124,14 +124,14 @@ class Ports:
         return f"http://127.0.0.1:{self.cloudflare}{S3_PATH}"
 
 
-def ports(folder: Path) -> Ports:
-    """Free ports: those of the last start, if they are still free."""
-    return Ports(
-        web=remembered_port(folder / "ports" / "web", WEB_PORT),
-        cloudflare=remembered_port(
-            folder / "ports" / "cloudflare", for_good=True
-        ),  # fixed: the product's environments hold this port
-    )
+def ports(folder: Path, web: int = 0) -> Ports:
+    """The web server's port and the runtime's, which stays the same: the product's environments hold it."""
+    return Ports(web=web, cloudflare=remembered_port(folder / "ports" / "cloudflare", for_good=True))
+
+
+def filling(folder: Path) -> Path:
+    """The file that exists while sample data arrives."""
+    return folder / "filling"
 
 
 def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
@@ -158,6 +158,7 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
         "KVOPS_REVIEW_IDENTITY": f"file:{folder / 'age' / 'review.txt'}",
         "DJANGO_SETTINGS_MODULE": "kvops.settings",
         "KVOPS_SANDBOX": "1",
+        "KVOPS_SANDBOX_FILLING": str(filling(folder)),
         "KVOPS_TIME_SCALE": os.environ.get("KVOPS_TIME_SCALE", "0.1"),
         "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
         "KVOPS_MASTERS_API_HOSTS": "127.0.0.1",

@@ -3,14 +3,16 @@
 import argparse
 import fcntl
 import os
+import secrets
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import httpx
 
 from sandbox import environment, node, postgres, seeding
 from sandbox.environment import FOLDER, PEOPLE, ROOT, Ports, SandboxAccount
-from sandbox.processes import ProcessFailed, Supervisor, say
+from sandbox.processes import ProcessFailed, StepFailed, Supervisor, listening, say
 
 POLICY = Path(__file__).parent / "policy.toml"
 CODE = Path(__file__).parent / "code"
@@ -47,6 +49,10 @@ LOOK: Sequence[str] = ("shell", "-v0", "-c", "from sandbox import history; histo
 COMPARED: Sequence[Sequence[str]] = (("shell", "-v0", "-c", "from sandbox import history; history.compare()"),)
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
+STARTED = "started.txt"
+"""The static file that holds the number of this start: no other program's answer is taken for the web server's."""
+TRIES, AGAIN = 12, 10.0
+"""How often a step of the sample data is tried, every so many seconds, while a person's work is in its way."""
 
 
 def run(folder: Path, reset: bool, *, only_cloudflare: bool = False) -> int:
@@ -69,8 +75,13 @@ def run(folder: Path, reset: bool, *, only_cloudflare: bool = False) -> int:
 
 def _everything(folder: Path) -> None:
     started = time.monotonic()
-    with postgres.running(folder / "postgres") as database_url, Supervisor(folder / "logs") as supervisor:
-        sandbox = _Sandbox(folder, supervisor, environment.ports(folder), database_url)
+    with (
+        listening(folder / "ports" / "web", environment.WEB_PORT) as sockets,
+        postgres.running(folder / "postgres") as database_url,
+        Supervisor(folder / "logs") as supervisor,
+    ):
+        ports = environment.ports(folder, sockets[0].getsockname()[1])
+        sandbox = _Sandbox(folder, supervisor, ports, database_url, sockets)
         sandbox.bring_up()
         _welcome(sandbox.ports, time.monotonic() - started)
         if sandbox.fill():
@@ -94,6 +105,8 @@ class _Sandbox:
     supervisor: Supervisor
     ports: Ports
     owner_url: str
+    sockets: Sequence[socket.socket] = ()
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
     def database_url(self) -> str:
@@ -125,11 +138,18 @@ class _Sandbox:
             self._once(
                 _name(step), partial(self._manage, [word.replace("{environments}", environments) for word in step])
             )
-        web = environment.for_web(self._environ()) | {"DATABASE_URL": self.web_url}
-        gunicorn = [*GUNICORN, f"127.0.0.1:{self.ports.web}"]
-        self._serve("web", gunicorn, web, ready=lambda: _serves(self.ports.web))
+        self._start_web()
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command), environment.for_worker(self._environ()))
+
+    def _start_web(self) -> None:
+        """Start gunicorn on the sockets that listen since the beginning, and wait for its own answer."""
+        descriptors = [one.fileno() for one in self.sockets]
+        first, *others = [f"fd://{number}" for number in descriptors]
+        gunicorn = [*GUNICORN, first, *(word for other in others for word in ("--bind", other))]
+        web = environment.for_web(self._environ()) | {"DATABASE_URL": self.web_url}
+        (self.folder / "static" / STARTED).write_text(self.nonce)
+        self._serve("web", gunicorn, web, ready=lambda: serves(self.ports.web_url, self.nonce), keep=descriptors)
 
     def start_cloudflare(self) -> Path:
         """Start Cloudflare, seed `master:` and D1, and return the file with the two environments."""
@@ -148,17 +168,45 @@ class _Sandbox:
     def fill(self) -> bool:
         """Scan what is there, so that the pages have content, seed the other sample keys, scan all and back up.
 
-        Return whether anything was missing: then much was printed since the address.
+        Return whether anything was missing: then much was printed since the address. The overview says so meanwhile.
         The first scan is of `master:` only: a later new key of a legacy family that it had listed would be an alarm.
         """
-        done = [
-            self._once("look", partial(self._manage, LOOK)),
-            self._once("first-scans", partial(self._scan, "--prefix", "master:")),
-            *self.seed(),
-            self._once("all-scans", self._scan),
-            self._once("backups", self._back_up),
-        ]
+        marker = environment.filling(self.folder)
+        marker.touch()
+        try:
+            done = [
+                self._unhindered("look", partial(self._patiently, LOOK)),
+                self._unhindered("first-scans", partial(self._scan, "--prefix", "master:")),
+                *self.seed(),
+                self._unhindered("all-scans", self._scan),
+                self._unhindered("backups", self._back_up),
+            ]
+        finally:
+            marker.unlink()
         return any(done)
+
+    def _unhindered(self, name: str, work: Callable[[], None]) -> bool:
+        """As `_once`. If a person's work stays in the way, the step is left out until the next start."""
+        try:
+            return self._once(name, work)
+        except StepFailed as failed:
+            self.supervisor.check()
+            say(f"{failed.reason}\n  This part of the sample data is left out. The next `make demo` adds it.")
+            return True
+
+    def _patiently(self, command: Sequence[str]) -> None:
+        """Run a command, again if a person's work is in its way. Raises StepFailed, and ProcessFailed of a server."""
+        for again in [True] * (TRIES - 1) + [False]:
+            try:
+                self._manage(command)
+            except StepFailed as failed:
+                self.supervisor.check()
+                if not again:
+                    raise
+                say(f"{failed.reason}\n  It is tried again in {AGAIN:.0f} s.")
+                time.sleep(AGAIN)
+            else:
+                return
 
     def stay(self) -> None:
         """Wait for a signal. Raises ProcessFailed if a process ends."""
@@ -193,11 +241,11 @@ class _Sandbox:
 
     def _scan(self, *options: str) -> None:
         for scan in SCANS:
-            self._manage([*scan, *options])
+            self._patiently([*scan, *options])
 
     def _back_up(self) -> None:
         for backup in (*BACKUPS, *COMPARED):
-            self._manage(backup)
+            self._patiently(backup)
 
     def _once(self, name: str, work: Callable[[], None]) -> bool:
         """Do the work unless it was done before. Return whether it was done now."""
@@ -214,9 +262,14 @@ class _Sandbox:
         self.supervisor.run(_name(command), argv, env=environ or self._environ(), cwd=ROOT)
 
     def _serve(
-        self, name: str, arguments: Sequence[str], env: Mapping[str, str], ready: Callable[[], bool] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        ready: Callable[[], bool] | None = None,
+        keep: Sequence[int] = (),
     ) -> None:
-        self.supervisor.start(name, [sys.executable, *arguments], env=env, cwd=ROOT, ready=ready)
+        self.supervisor.start(name, [sys.executable, *arguments], env=env, cwd=ROOT, ready=ready, keep=keep)
 
     def _environ(self) -> dict[str, str]:
         return environment.environ(self.folder, self.ports, self.database_url)
@@ -257,9 +310,11 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _serves(port: int) -> bool:
+def serves(url: str, nonce: str) -> bool:
+    """Whether the web server of this start answers at the address that people open."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5.0).is_success
+        told = httpx.get(f"{url}/static/{STARTED}", trust_env=False, timeout=5.0).text
+        return told == nonce and httpx.get(f"{url}/healthz", trust_env=False, timeout=5.0).is_success
     except httpx.TransportError:
         return False
 

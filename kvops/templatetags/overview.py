@@ -1,8 +1,10 @@
 """Parts of the overview: `{% load overview %}`."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from django import template
+from django.conf import settings
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -28,3 +30,9 @@ def brief(value: datetime | None, now: datetime | None = None) -> str:
         local.tzname() or "",
         short,
     )
+
+
+@register.simple_tag
+def sample_data_arrives() -> bool:
+    """Whether the sandbox still adds sample data."""
+    return settings.SANDBOX and bool(settings.SANDBOX_FILLING) and Path(settings.SANDBOX_FILLING).exists()

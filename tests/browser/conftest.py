@@ -191,6 +191,7 @@ def product() -> Iterator[Product]:
 def _wait(mark: Path, process: subprocess.Popen[bytes], output: Path) -> None:
     while not mark.exists():
         assert process.poll() is None, output.read_text("utf-8")
+        assert "left out" not in output.read_text("utf-8"), output.read_text("utf-8")
         time.sleep(0.25)
 
 
