@@ -5,15 +5,19 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core import mail
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 
+from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.models import Notification, Person, Role
+from kvops.models import Notification, Person, Role, User
 from kvops.notifications import outbox
+from kvops.notifications.senders import MessageRefused
+from kvops.roles import invitations
 from tests import make
 from tests.gate.changing_roles import ask, invite, take_effect
 from tests.signing import said, signed_in
@@ -110,6 +114,32 @@ def test_nothing_is_sent_again_to_a_person_with_a_password(people: make.People, 
     choose(delivered(mika))
     answer = signed_in(people.operator).post(f"/people/{mika.pk}/invite-again", follow=True)
     assert said(answer)[0].startswith("Mika has chosen a password or is deactivated")
+
+
+def test_no_link_is_made_for_a_person_who_has_a_password(people: make.People, mika: Person) -> None:
+    invitations.again(mika, by=people.operator)
+    first, second = Notification.objects.filter(event="person.invited").order_by("pk")
+    assert "/password/reset/key/" in invitations.link(first)
+    User.objects.filter(person=mika).update(password=make_password(SECRET))
+    with pytest.raises(MessageRefused, match="has chosen a password"):
+        invitations.link(second)
+    outbox.deliver(second.pk)
+    second.refresh_from_db()
+    assert (second.state, mail.outbox) == ("failed", [])
+
+
+def test_an_invitation_goes_to_nobody_who_has_a_password(people: make.People) -> None:
+    with log.transaction():
+        invitations.post(people.auditor, actor=people.operator.actor)
+    assert not Notification.objects.filter(event="person.invited").exists()
+    assert not Entry.objects.filter(action="person.invited").exists()
+
+
+@pytest.mark.parametrize("who", ["auditor", "nobody"])
+def test_only_who_may_ask_has_an_invitation_sent_again(people: make.People, mika: Person, who: str) -> None:
+    with pytest.raises(invitations.NotInvited, match="Only an operator or a reviewer"):
+        invitations.again(mika, by=getattr(people, who))
+    assert Notification.objects.filter(event="person.invited").count() == 1
 
 
 def test_the_page_says_until_when_the_link_is_good(people: make.People, mika: Person) -> None:

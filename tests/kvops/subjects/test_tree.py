@@ -12,12 +12,21 @@ from kvops.models import ApprovalRequest, Run
 from kvops.subjects import tree as subject_tree
 from kvops.subjects.kinds import KINDS
 from tests import make
+from tests.backups.changes import helpers as change_helpers
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.retention import requesting
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
+
+
+NO_HISTORY = {
+    *("backups.CheckRow.name", "backups.ComparisonEntry.name", "backups.Difference.name"),
+    *("backups.CleanupException.name", "backups.OtherName.name", "backups.Reappearance.name"),
+    *("backups.GenerationEntry.name", "backups.SettingComparison.name", "kvops.Key.name", "kvops.StagedKey.name"),
+}
+"""Columns of keys' names that say what is stored or was compared, and not what happened to a key."""
 
 
 def undone(estate: make.Estate, people: make.People) -> CleanupStage:
@@ -105,6 +114,38 @@ def test_a_prune_request_shows_its_approval_its_run_and_its_backups(estate: make
     found = subject_tree.under(f"prune:{prune.pk}").subjects
     approval = ApprovalRequest.objects.get(prune=prune)
     assert {f"approval:{approval.pk}", f"run:{prune.run_id}", f"generation:{old[0].pk}"} <= set(found)
+
+
+@pytest.mark.usefixtures("encrypting")
+def test_the_log_of_a_key_shows_the_changes_of_its_value(estate: make.Estate, people: make.People) -> None:
+    change_helpers.ready(estate)
+    change = change_helpers.proposed(estate.qa, people)
+    assert f"keychange:{change.pk}" in subject_tree.of_key(change_helpers.KEY).subjects
+    assert f"keychange:{change.pk}" not in subject_tree.of_key("mail:other").subjects
+    shown = signed_in(people.auditor).get("/audit/", {"key": change_helpers.KEY}).context["entries"]
+    assert f"keychange:{change.pk}" in {entry.subject for entry in shown}
+
+
+def test_the_log_of_a_key_knows_every_table_of_what_happened_to_keys() -> None:
+    holding = {_holder(kind, lookup) for kind, one in KINDS.items() for lookup in one.holds}
+    named = {
+        f"{model._meta.label}.{column.name}"
+        for model in apps.get_models()
+        for column in model._meta.get_fields()
+        if column.name in {"name", "names"} and getattr(column, "db_collation", None) == "C"
+    }
+    assert named - holding == NO_HISTORY
+    assert holding - named == {"kvops.StatedOperation.names"}
+
+
+def _holder(kind: str, lookup: str) -> str:
+    """The column that a lookup from the rows of a kind ends at."""
+    model, parts = apps.get_model(KINDS[kind].model), lookup.removesuffix("__contains").split("__")
+    for part in parts[:-1]:
+        related = model._meta.get_field(part).related_model
+        assert isinstance(related, type)
+        model = related
+    return f"{model._meta.label}.{parts[-1]}"
 
 
 def test_a_large_tree_is_cut_and_says_so(
