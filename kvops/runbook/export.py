@@ -17,7 +17,7 @@ MOST = 500
 
 type Lines = Iterator[str]
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
 _BOXES = {"done": "x"}
 
 
@@ -45,7 +45,7 @@ def of_entry(entry: RunbookEntry) -> Lines:
         yield f"\n## {_('Notes')}\n"
         for note in notes:
             yield f"\n{moment(note.at)}, {escaped(str(note.author))}:\n\n"
-            yield from (f"> {line}\n" for line in note.text.splitlines())
+            yield from (f"> {escaped(line.expandtabs().strip())}\n" for line in note.text.splitlines())
     if todos := list(entry.todos()):
         yield f"\n## {_('To-dos')}\n\n"
         for todo in todos:

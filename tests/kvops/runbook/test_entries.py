@@ -1,9 +1,11 @@
 """The runbook: an entry for each operation, with what really happened; reads of masked values; notes; search; files."""
 
 from datetime import timedelta
+from html import escape
 
 import pytest
 from django.db import IntegrityError
+from markdown_it import MarkdownIt
 
 from audit import log
 from audit.actions import Action
@@ -286,9 +288,25 @@ def test_an_entry_is_a_file_of_markdown_that_nothing_in_it_breaks(estate: make.E
     assert text.startswith("# Clean-up: SETTINGS master:\\*\n")
     assert "- [x] **QA: delete and prove**" in text
     assert "- [ ] **Production: approval**" in text
-    assert "> first\n> # second\n" in text
+    assert "> first\n> \\# second\n" in text
     assert f"→ {export.escaped(str(stage.generation))}" in text
     assert export._code("a `` b") == "``` a `` b ```"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["<img src=x onerror=alert(1)>", "![p](https://evil.example/p.png)", "[no](javascript:alert(1))", "&lt;img&gt;"],
+)
+def test_a_note_brings_nothing_into_the_file_that_the_page_escapes(
+    estate: make.Estate, people: make.People, bad: str
+) -> None:
+    entry = entry_of(f"cleanup:{cleanup_of(estate, people)}")
+    runbook_notes.add(entry, text=f"see\n\n\t{bad}", by=people.auditor)
+    text = signed_in(people.auditor).get(f"{entry.url}markdown").getvalue().decode()
+    assert bad not in text
+    html = MarkdownIt("commonmark", {"html": True}).render(text)
+    assert not any(found in html for found in ("<img", 'href="javascript', "onerror=alert(1)>"))
+    assert escape(bad) in html
 
 
 def test_a_long_list_is_cut_in_its_file_and_says_so(
