@@ -201,6 +201,7 @@ class Action(TextChoices):
     INVESTIGATION_OVER = "investigation.over", _("Investigation backup deleted")
 
     CHANGE_PREPARED = "change.prepared", _("Change of a key prepared")
+    CHANGE_COMPARED = "change.compared", _("Proposed value compared with a masked one")
     CHANGE_SUBMITTED = "change.submitted", _("Change of a key submitted for approval")
     CHANGE_APPROVED = "change.approved", _("Change of a key approved")
     CHANGE_STARTED = "change.started", _("Change of a key started")

@@ -94,6 +94,8 @@ SENT_TWICE = 30
 """Seconds. The same press of the same person within this time is one press. Not scaled: a person presses."""
 SIGNIN_COUNTED = 300
 """Seconds for which a failed sign-in counts against its account."""
+TRIES_COUNTED = 3600
+"""Seconds for which a value that a person proposed counts against guessing what a masked key holds."""
 SIGNIN_DELAY = 5.0 * SCALE
 """Seconds. The longest delay of a sign-in's answer; it holds a thread of the web server as long."""
 REJECTED_SHOWN = 7 * 86400.0

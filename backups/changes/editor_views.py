@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods
 from backups.changes import differences, editor as change_editor, propose
 from backups.changes.forms import PARTS, EditorForm, LoadForm
 from backups.changes.moves import ChangeRefused
-from backups.changes.proposal import Proposal, place_of
 from backups.models import KeyChange
 from kvops.cloudflare import CloudflareError, KvEntry
 from kvops.inventory import families as key_families
@@ -61,15 +60,16 @@ def _proposed(request: HttpRequest, namespace: Namespace, form: EditorForm) -> K
         raise ChangeRefused(_("This key exists already. Change it instead of creating it."))
     if not typed["new"] and old is None:
         raise ChangeRefused(_("KV has no such key. Say that it is new, if you mean to create it."))
+    person = person_of(request)
+    propose.insist_possible(namespace, typed["name"], new=old is None, by=person)
     change_editor.insist_loaded(typed["base"], old)
     wish = change_editor.wish_of(typed, old)
-    found = propose.warnings_of(Proposal(place_of(namespace, typed["name"]), old, wish.applied_to(typed["name"], old)))
-    asked = [propose.WARNINGS[code] for code in found if code in propose.CONFIRMED]
-    if asked and not typed["confirm"]:
-        for sentence in asked:
+    try:
+        return propose.propose(namespace, typed["name"], old=old, wish=wish, by=person, confirmed=typed["confirm"])
+    except propose.NotConfirmed as asked:
+        for sentence in asked.warnings:
             form.add_error("confirm", sentence)
         return None
-    return propose.propose(namespace, typed["name"], old=old, wish=wish, by=person_of(request))
 
 
 @contextmanager

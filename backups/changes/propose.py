@@ -4,13 +4,18 @@ The row and its audit entry are committed before the object is put. If the put f
 runs in the web server, which can write a proposal and open it, and can open no backup.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from django.db.models.functions import Now
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from audit.models import Entry
 from backups.bucket import access as bucket_access, protection as bucket_protection
 from backups.bucket.store import StoreError
 from backups.changes import proposal as proposals, review_key
@@ -18,7 +23,7 @@ from backups.changes.moves import ChangeRefused, end, insist_operator, record_ch
 from backups.changes.proposal import Proposal
 from backups.generations import start as generation_start
 from backups.models import Generation, KeyChange
-from kvops import clock, rollback
+from kvops import clock, rollback, timing
 from kvops.cloudflare import KvEntry, NameRefused
 from kvops.connections import clients
 from kvops.inventory import value as key_value
@@ -39,6 +44,17 @@ WARNINGS = {
 
 CONFIRMED = ("no_json", "empty")
 """Warnings that the editor asks to confirm."""
+
+TRIES = 5
+"""Values of one key that a person may have compared with the masked one within `timing.TRIES_COUNTED`."""
+
+
+class NotConfirmed(ChangeRefused):
+    """The proposal has warnings that are not confirmed; `warnings` are their sentences."""
+
+    def __init__(self, warnings: Sequence[Promise]) -> None:
+        super().__init__(_("Look at the warnings and confirm them."))
+        self.warnings = warnings
 
 
 @dataclass(frozen=True)
@@ -76,20 +92,26 @@ def live_entry(namespace: Namespace, name: str) -> KvEntry | None:
         raise ChangeRefused(_("Cloudflare refuses to read a key of this name singly.")) from refused
 
 
-def propose(namespace: Namespace, name: str, *, old: KvEntry | None, wish: Wish, by: Person) -> KeyChange:
+def propose(
+    namespace: Namespace, name: str, *, old: KvEntry | None, wish: Wish, by: Person, confirmed: bool = True
+) -> KeyChange:
     """Propose a change of a key from the entry `old`, None for a new key. Nothing is written to KV.
 
-    Raises ChangeRefused, ReviewKeyMissing, BackupRefused and run_driver.AlreadyOpen.
+    All checks that do not depend on the old value come first, so that the order of the answers tells nothing about it.
+    Raises ChangeRefused, NotConfirmed, ReviewKeyMissing, BackupRefused and run_driver.AlreadyOpen.
     """
-    insist_operator(by)
-    insist_changeable(namespace, name, new=old is None)
-    insist_expiry(namespace.environment)
-    proposal = Proposal(proposals.place_of(namespace, name), old, wish.applied_to(name, old))
-    if not proposal.parts:
-        raise ChangeRefused(_("Nothing changes: value, metadata and expiration are as they are in KV."))
+    insist_possible(namespace, name, new=old is None, by=by)
     if wish.value is not None and len(wish.value) > LONGEST:
         raise ChangeRefused(_("A new value has at most 64 KiB, so that the reviewer can see all of it."))
     recipients = review_key.recipients()
+    proposal = Proposal(proposals.place_of(namespace, name), old, wish.applied_to(name, old))
+    if old is not None and (wish.value is not None or wish.metadata is not None):
+        _count_try(namespace, name, by)
+    if not proposal.parts:
+        raise ChangeRefused(_("Nothing changes: value, metadata and expiration are as they are in KV."))
+    asked = [WARNINGS[code] for code in warnings_of(proposal) if code in CONFIRMED]
+    if asked and not confirmed:
+        raise NotConfirmed(asked)
     body = proposal.sealed(recipients)
     with log.transaction():
         columns = described(namespace.environment, proposal, recipients)
@@ -107,6 +129,34 @@ def propose(namespace: Namespace, name: str, *, old: KvEntry | None, wish: Wish,
             )
         raise ChangeRefused(say(_("The proposal could not be stored: %(error)s"), error=error)) from error
     return change
+
+
+def insist_possible(namespace: Namespace, name: str, *, new: bool, by: Person) -> None:
+    """Raise ChangeRefused if the person can propose no change of this key now, whatever its value is."""
+    insist_operator(by)
+    insist_changeable(namespace, name, new=new)
+    insist_expiry(namespace.environment)
+    insist_free(namespace, name)
+
+
+def _count_try(namespace: Namespace, name: str, by: Person) -> None:
+    """Record that a value is compared with the masked one. Raises ChangeRefused if the person tried too often."""
+    with log.transaction():
+        # Two tries of a person at once wait here for each other, so that none is missed.
+        Person.objects.select_for_update().get(pk=by.pk)
+        since = Now() - timedelta(seconds=timing.TRIES_COUNTED)
+        tried = Entry.objects.filter(action=Action.CHANGE_COMPARED, actor_id=by.pk, at__gte=since)
+        if tried.filter(subject=f"namespace:{namespace.pk}", details__key=name).count() >= TRIES:
+            sentence = _("You proposed %(tries)s values for this key within an hour. Wait before you propose another.")
+            raise ChangeRefused(say(sentence, tries=TRIES))
+        log.record(
+            Action.CHANGE_COMPARED,
+            actor=by.actor,
+            environment=namespace.environment.slug,
+            subject=f"namespace:{namespace.pk}",
+            subject_label=str(namespace)[:200],
+            details={"key": name},
+        )
 
 
 def _create(namespace: Namespace, proposal: Proposal, columns: dict[str, object], by: Person) -> KeyChange:

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from audit.models import Entry
-from backups.changes import requests as change_requests
+from backups.changes import propose, requests as change_requests
 from backups.models import KeyChange
 from kvops import timing
 from kvops.approvals import gate as approval_gate, kinds as approval_kinds
@@ -186,6 +186,33 @@ def test_one_change_of_a_key_is_open_at_a_time(mail: make.Estate, people: make.P
     browser = signed_in(people.operator)
     post(browser)
     assert "End it first." in post(browser).content.decode()
+
+
+@pytest.mark.parametrize("value", [OLD.decode(), NEW.decode(), "{broken", ""])
+def test_while_a_change_is_open_no_answer_depends_on_the_value(
+    mail: make.Estate, people: make.People, value: str
+) -> None:
+    post(signed_in(people.operator))
+    answer = post(signed_in(people.operator2), value=value).content.decode()
+    assert "End it first." in answer
+    assert not any(told in answer for told in ("Nothing changes", "The old value is JSON", "The new value is empty."))
+    assert not Entry.objects.filter(action="change.compared", actor_id=people.operator2.pk).exists()
+
+
+def test_a_masked_value_is_compared_with_five_tries_of_a_person_in_an_hour(
+    mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = signed_in(people.operator)
+    for _number in range(propose.TRIES):
+        assert "Nothing changes" in post(browser, value=OLD.decode()).content.decode()
+    for value in (OLD.decode(), NEW.decode(), "{broken"):
+        assert "You proposed 5 values for this key within an hour." in post(browser, value=value).content.decode()
+    assert not KeyChange.objects.exists()
+    assert "Nothing changes" in post(signed_in(people.operator2), value=OLD.decode()).content.decode()
+    tried = Entry.objects.filter(action="change.compared", actor_id=people.operator.pk)
+    assert [entry.details for entry in tried] == [{"key": KEY}] * propose.TRIES
+    monkeypatch.setattr(timing, "TRIES_COUNTED", 0)
+    assert "Nothing changes" in post(browser, value=OLD.decode()).content.decode()
 
 
 def test_without_a_review_key_nothing_is_proposed(
