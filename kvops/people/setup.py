@@ -31,6 +31,29 @@ def fold(email: str) -> str:
     return folded
 
 
+def mailbox(email: str) -> str:
+    """The address without what stands after a `+`: mail to both arrives in one mailbox."""
+    local, _at, domain = fold(email).rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
+def of_one_mailbox(email: str) -> Person | None:
+    """Another person whose address differs from this one only by `+…` or case. Raises SetupRefused."""
+    others = Person.objects.exclude(email=fold(email)).order_by("pk")
+    return next((other for other in others if mailbox(other.email) == mailbox(email)), None)
+
+
+def alike(email: str) -> list[Person]:
+    """Other persons whose addresses differ from this one only by dots, `+…` or case. Raises SetupRefused."""
+    others = Person.objects.exclude(email=fold(email)).order_by("pk")
+    return [other for other in others if _dotless(other.email) == _dotless(email)]
+
+
+def _dotless(email: str) -> str:
+    local, _at, domain = mailbox(email).rpartition("@")
+    return f"{local.replace('.', '')}@{domain}"
+
+
 def set_up(*, operator: str, reviewer: str, auditors: list[str], actor: log.Actor) -> list[User]:
     """Add the first people: one operator and one reviewer, two persons, and any auditors.
 
@@ -39,7 +62,12 @@ def set_up(*, operator: str, reviewer: str, auditors: list[str], actor: log.Acto
     addresses = [fold(address) for address in (operator, reviewer, *auditors)]
     if addresses[0] == addresses[1]:
         raise SetupRefused("Operator and reviewer must be two persons: a deletion needs both.")
+    if len({mailbox(address) for address in addresses}) < len(set(addresses)):
+        raise SetupRefused("Two of the addresses differ only after a “+”: that is one mailbox, and so one person.")
     with log.transaction():
+        for address in addresses:
+            if other := of_one_mailbox(address):
+                raise SetupRefused(f"{address} is the mailbox of {other}, and so of one person.")
         if RoleGrant.objects.filter(role=Role.REVIEWER).exists():
             raise SetupRefused(
                 "A reviewer was already granted; later changes of roles need an approval. Ask for them on the page"

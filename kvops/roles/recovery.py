@@ -42,6 +42,10 @@ def ask(email: str, *, name: str, reason: str, actor: log.Actor) -> ReviewerReco
             raise RecoveryRefused(
                 say(_("%(name)s is an active reviewer. Ask for the role on the page People."), name=active.name)
             )
+        if other := people_setup.of_one_mailbox(email):
+            raise RecoveryRefused(
+                say(_("This is the mailbox of %(name)s. Give the address of that person."), name=other)
+            )
         if earlier := open_recovery():
             raise RecoveryRefused(say(_("A recovery for %(email)s is already under way."), email=earlier.email))
         found = ReviewerRecovery.objects.create(

@@ -34,6 +34,12 @@ TITLES = {
 }
 
 
+_ONE_MAILBOX = _(
+    "This is the mailbox of %(name)s: the addresses differ only after a “+”. Ask for the role on the page of that "
+    "person."
+)
+
+
 class RolesRefused(Refused):
     """The roles cannot be changed this way; the message gives the reason and the way."""
 
@@ -81,13 +87,16 @@ class RoleChange:
         return self.action == DEACTIVATE or (self.action == REVOKE and Role.REVIEWER in self.roles)
 
     def evidence(self, reason: str) -> dict[str, object]:
-        """The evidence for the reviewer."""
+        """The evidence for the reviewer. `alike`, if anybody, are persons whose address may be the same mailbox."""
+        near = people_setup.alike(self.email) if self.action in {GRANT, INVITE} else []
+        shown = [{"id": one.pk, "name": one.name, "email": one.email} for one in near]
         return {
             "action": self.action,
             "person": {"id": self.person.pk if self.person else None, "name": self.name, "email": self.email},
             "roles": [role.value for role in self.roles],
             "holds": [role.value for role in self.person.roles()] if self.person else [],
             "reason": reason,
+            **({"alike": shown} if shown else {}),
         }
 
 
@@ -96,6 +105,7 @@ class RoleFacts:
 
     def __init__(self, change: RoleChange, by: Person | None = None) -> None:
         self._subject, self._person, self._by = change.subject, change.person, by
+        self._email = change.email
 
     @cached_property
     def may_ask(self) -> bool:
@@ -112,6 +122,11 @@ class RoleFacts:
     def active(self) -> bool:
         """Whether the person has an active login."""
         return self._person is not None and self._person.logins.filter(is_active=True).exists()
+
+    @cached_property
+    def same_mailbox(self) -> Person | None:
+        """Another person whose mail arrives in the same mailbox."""
+        return people_setup.of_one_mailbox(self._email) if self._email else None
 
     @cached_property
     def held(self) -> set[Role]:
@@ -153,7 +168,7 @@ def _why_not_now(change: RoleChange, facts: RoleFacts) -> str | Promise:
     """The reason why the change makes no sense or does harm now; empty if there is none."""
     name, active, held = change.name, facts.active, facts.held
     if change.action == INVITE:
-        return say(_("%(name)s has a login. Ask for the role on the page of the person."), name=name) if active else ""
+        return _why_not_invite(name, facts)
     if not active:
         return say(_("%(name)s is deactivated. Invite the person again to grant roles."), name=name)
     if change.action == GRANT and held & set(change.roles):
@@ -169,6 +184,12 @@ def _why_not_now(change: RoleChange, facts: RoleFacts) -> str | Promise:
             name=name,
         )
     return ""
+
+
+def _why_not_invite(name: str, facts: RoleFacts) -> str | Promise:
+    if facts.active:
+        return say(_("%(name)s has a login. Ask for the role on the page of the person."), name=name)
+    return say(_ONE_MAILBOX, name=facts.same_mailbox) if facts.same_mailbox else ""
 
 
 def ask(change: RoleChange, *, by: Person, reason: str) -> ApprovalRequest:
