@@ -4,7 +4,7 @@ import pytest
 
 from backups.bucket import access as bucket_access
 from backups.models import Generation, PruneRequest
-from backups.retention import erasure
+from backups.retention import erasure, run as prune_run
 from kvops.models import Environment, Run
 from kvops.runs import driver as run_driver
 from kvops.runs.outcomes import RunError
@@ -32,16 +32,17 @@ def resumed(prune: PruneRequest, people: make.People) -> Run:
     return prune.run
 
 
-def test_a_backup_whose_environment_moved_to_another_bucket_is_not_called_deleted(
-    estate: make.Estate, people: make.People
+def test_a_backup_is_not_called_deleted_while_its_objects_lie_in_the_bucket_of_before(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, prune = begun(estate, people)
-    before = len(estate.s3.calls("DELETE"))
+    # The environment moves to an empty bucket right after the run has looked at its target.
+    monkeypatch.setattr(prune_run, "_insist_target", lambda _prune, _lease: None)
     Environment.objects.filter(slug="qa").update(r2_bucket="another")
+    estate.s3.bucket, estate.s3.objects = "another", {}
     run = resumed(prune, people)
-    assert (run.state, Generation.objects.get(pk=old.pk).status) == ("failed", "deleting")
-    assert len(estate.s3.calls("DELETE")) == before
-    assert set(old.every_object()) <= set(estate.s3.objects)
+    assert "another" in run.error
+    assert Generation.objects.get(pk=old.pk).status == "deleting"
 
 
 def test_an_object_that_is_no_proposal_is_not_erased_as_one(estate: make.Estate) -> None:
@@ -50,13 +51,25 @@ def test_an_object_that_is_no_proposal_is_not_erased_as_one(estate: make.Estate)
     assert estate.s3.calls("DELETE") == []
 
 
+PROBE = "kvops-probe-0123456789abcdef"
+
+
+@pytest.mark.parametrize("used", ["by an environment", "by a backup"])
+def test_the_objects_of_a_probe_are_erased_in_no_bucket_that_is_used(estate: make.Estate, used: str) -> None:
+    (old,) = expired(estate, 40)
+    if used == "by a backup":
+        Environment.objects.filter(r2_bucket=old.bucket).update(r2_bucket="another")
+    with bucket_access.store(old.environment) as store, pytest.raises(RunError, match="not one of a probe"):
+        erasure.erase_probe_permanently(store, PROBE, f"{PROBE}/x")
+    assert estate.s3.calls("DELETE") == []
+
+
 @pytest.mark.parametrize(
-    ("prefix", "key"),
-    [("kvops-probe-0123456789abcdef", "kvops-probe-0123456789abcdef/x"), ("qa", "qa/x"), ("", "/x")],
+    ("prefix", "key"), [("qa", "qa/x"), ("", "/x"), (f"{PROBE}/a", f"{PROBE}/a/x"), (PROBE, "qa/x")]
 )
-def test_the_objects_of_a_probe_are_erased_in_no_bucket_of_an_environment(
-    estate: make.Estate, prefix: str, key: str
-) -> None:
-    with bucket_access.store(estate.qa.environment) as store, pytest.raises(RunError, match="not one of a probe"):
+def test_nothing_but_an_object_of_a_probe_is_erased_as_one(estate: make.Estate, prefix: str, key: str) -> None:
+    environment = estate.qa.environment
+    Environment.objects.update(r2_bucket="another")
+    with bucket_access.store(environment) as store, pytest.raises(RunError, match="not one of a probe"):
         erasure.erase_probe_permanently(store, prefix, key)
     assert estate.s3.calls("DELETE") == []
