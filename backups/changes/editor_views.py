@@ -68,7 +68,7 @@ def _proposed(request: HttpRequest, namespace: Namespace, form: EditorForm) -> K
         return propose.propose(namespace, typed["name"], old=old, wish=wish, by=person, confirmed=typed["confirm"])
     except propose.NotConfirmed as asked:
         for sentence in asked.warnings:
-            form.add_error("confirm", sentence)
+            form.add_error("confirm", str(sentence))
         return None
 
 

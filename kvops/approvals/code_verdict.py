@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _, ngettext
 
 def follow_ups(dues: Sequence[date]) -> dict[str, Any]:
     """The open follow-ups with these due days, as evidence has them."""
-    return {"open": len(dues), "until": max(dues).isoformat() if dues else ""}
+    return {"open": len(dues), "due": max(dues).isoformat() if dues else ""}
 
 
 def follow_ups_open(references: Mapping[str, Any]) -> str:
@@ -22,7 +22,7 @@ def follow_ups_open(references: Mapping[str, Any]) -> str:
     found = references.get("follow_ups") or follow_ups([date.fromisoformat(one["due"]) for one in answers])
     if not found["open"]:
         return ""
-    day = date_format(date.fromisoformat(found["until"]), _("j M"))
+    day = date_format(date.fromisoformat(found["due"]), _("j M"))
     many = ngettext(
         "%(n)s code follow-up open until %(day)s", "%(n)s code follow-ups open until %(day)s", found["open"]
     )

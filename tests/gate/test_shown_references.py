@@ -87,7 +87,7 @@ def test_the_search_the_code_and_each_answer_are_shown(world: GateWorld, stage: 
             "repository": "", "place": "", "by": "tests",
         },
         "rests_on": search.pk, "others": shown["others"], "fewer": False, "follow_up": False,
-        "follow_ups": {"open": 1, "until": "2099-01-31"},
+        "follow_ups": {"open": 1, "due": "2099-01-31"},
         "deployed": {"state": "same", "count": 1, "code": [code], "sha256": digest([code])}, "hits": 2,
         "unanswered": 1,
         "counts": [

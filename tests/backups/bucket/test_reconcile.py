@@ -424,6 +424,7 @@ def test_a_backup_finished_while_the_listing_ran_is_not_missing(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "STEP", 60.0)
+    estate.put(estate.qa, "master:a:1")
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
 
@@ -440,6 +441,7 @@ def test_a_backup_finished_while_the_listing_ran_is_not_missing(
 
 def test_a_row_written_while_the_listing_ran_stays(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "STEP", 60.0)
+    estate.put(estate.qa, "master:a:1")
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     monkeypatch.setattr(bucket_listing, "analyze", lambda: run_driver.drive(made.run.pk))
