@@ -172,9 +172,6 @@ def _code(shown: Shown) -> EvidenceLine:
     if not part(shown, "references.search"):
         return EvidenceLine(title, _("The code was not searched."), False, details)
     hits, open_ = part(shown, "references.hits") or 0, part(shown, "references.unanswered") or 0
-    said = ngettext(
-        "%(n)s place found, %(open)s without an answer", "%(n)s places found, %(open)s without an answer", hits
-    )
     code = str(part(shown, "references.search.commit") or part(shown, "references.search.version") or "")[:8]
     said = ngettext(
         "%(n)s place found, %(open)s without an answer", "%(n)s places found, %(open)s without an answer", hits

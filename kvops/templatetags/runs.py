@@ -44,9 +44,9 @@ def subject_in_words(subject: str) -> str:
 
 
 @register.filter
-def held_up(run: Run) -> str:
+def held_up(run: Run | None) -> str:
     """The sentence on a run that goes on only when the worker does; empty while workers execute tasks."""
-    if not run.is_open or run.foreground or due_at(run):
+    if run is None or not run.is_open or run.foreground or due_at(run):
         return ""
     sentence: str = import_string(WORKER_STOPPED)()
     return sentence

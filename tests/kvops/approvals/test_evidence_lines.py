@@ -30,7 +30,7 @@ def test_a_deletion_has_six_lines() -> None:
     assert [*of()] == [
         "Can be restored", "Agrees with D1", "Done in qa", "Code references", "Shared with the team", "Limits"
     ]  # fmt: skip
-    assert all(line.fine for line in of(**QUIET, **within("references", answers=[])).values())
+    assert all(line.fine for line in of(**QUIET, **within("references", follow_ups={"open": 0, "due": ""})).values())
 
 
 def test_a_warning_about_qa_is_seen_at_the_line_of_qa_and_others_at_the_limits() -> None:
