@@ -18,6 +18,7 @@ from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import Category, Family, ReferenceHit, Run, Scan
 from kvops.runs import driver as run_driver
+from kvops.supervision import heartbeats
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
@@ -449,6 +450,8 @@ def test_a_page_that_is_older_than_its_stage_follows_as_a_whole(
 def test_a_card_whose_run_waits_says_until_when(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
+    for name in ("worker", "sweep", "canary"):
+        heartbeats.beat(name)
     stage = cleanup_helpers.stage_of(request_)
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
