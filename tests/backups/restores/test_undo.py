@@ -238,10 +238,10 @@ def test_a_clean_up_that_is_done_and_undone_is_not_called_done(estate: make.Esta
     undone(cleanup_helpers.accepted(request, people, "production"), people)
     listed = signed_in(people.operator).get("/cleanup/")
     [row] = listed.context["rows"]
-    assert row.result == "undone"
+    assert row.result.code == "undone"
     [after_the_badge] = re.findall(r"Undone</span>([^<]*</td>)", listed.content.decode())
     assert after_the_badge.split() == ["</td>"]  # the date of the completion is not that of the undo
-    assert signed_in(people.operator).get(f"/cleanup/{request.pk}/").context["result"] == "undone"
+    assert signed_in(people.operator).get(f"/cleanup/{request.pk}/").context["result"].code == "undone"
 
 
 def test_while_an_undo_works_or_after_it_failed_the_clean_up_is_not_called_done(
@@ -254,7 +254,7 @@ def test_while_an_undo_works_or_after_it_failed_the_clean_up_is_not_called_done(
     stage_undo.start_undo(stage, by=people.operator2)
     assert stage.shown_state == "restoring"
     [row] = signed_in(people.operator).get("/cleanup/").context["rows"]
-    assert row.result == "restoring"
+    assert row.result.code == "restoring"
 
 
 def test_what_was_restored_is_in_the_inventory_again(estate: make.Estate, people: make.People) -> None:
