@@ -38,11 +38,20 @@ class RowClaim:
     sorts: tuple[str, ...] = ()
     moment: str = ""
     """The column with the database's time of the transaction that also wrote the entry."""
+    given: str = ""
+    """Only rows with a value in this column."""
+    about: str = "id"
+    """The column with the key of the subject."""
+    same: tuple[tuple[str, str], ...] = ()
+    """Columns of the entry, each with the column of the row that it equals."""
+    told: tuple[tuple[str, str], ...] = ()
+    """Members of the entry's details, each with the column of the row that it equals. Neither may be there."""
 
     @property
     def columns(self) -> list[str]:
         """The columns that the comparison reads."""
-        return ["id", *filter(None, (self.column, self.sort, self.moment))]
+        compared = [column for _name, column in (*self.same, *self.told)]
+        return ["id", *filter(None, (self.column, self.sort, self.moment, self.given)), self.about, *compared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +106,43 @@ def compare() -> LogComparison:
     return LogComparison(tuple(found), heads, tuple(dict.fromkeys(unread)))
 
 
-def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:
+def without_entry(claim: RowClaim) -> list[tuple[int, str]]:
+    """The first rows that no entry agrees with: the key of each, and its subject."""
+    name = connection.ops.quote_name
+    where, among = _which(claim)
+    agrees = [f"entry.{name(mine)} = claimed.{name(column)}" for mine, column in claim.same]
+    agrees += [f"entry.details ->> %s IS NOT DISTINCT FROM claimed.{name(column)}::text" for _, column in claim.told]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, {name(claim.about)} FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("  # noqa: S608
+            f" SELECT FROM audit_entry AS entry WHERE subject = %s || claimed.{name(claim.about)}::text AND action = %s"
+            f"{''.join(f' AND {one}' for one in agrees)}) ORDER BY id LIMIT {ROWS_SHOWN}",
+            [*among, f"{claim.kind}:", claim.action, *(member for member, _column in claim.told)],
+        )
+        return [(row, f"{claim.kind}:{key}") for row, key in cursor.fetchall()]
+
+
+def _which(claim: RowClaim) -> tuple[str, list[list[str]]]:
+    """The condition for the rows of the claim, with its parameters."""
     name = connection.ops.quote_name
     where = f"{name(claim.column)} = ANY(%s)" if claim.column else "%s::text[] IS NOT NULL"
     where += f" AND {name(claim.sort)} = ANY(%s)" if claim.sort else " AND %s::text[] IS NOT NULL"
-    among = [list(claim.values), list(claim.sorts)]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT id FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("  # noqa: S608
-            " SELECT FROM audit_entry WHERE subject = %s || claimed.id::text AND action = %s"
-            f") ORDER BY id LIMIT {ROWS_SHOWN}",
-            [*among, f"{claim.kind}:", claim.action],
-        )
-        for (row,) in cursor.fetchall():
-            yield ChainProblem(0, f"{claim.table} has {claim.kind}:{row}, and no entry “{claim.action}” is about it")
-        if claim.moment:
-            newest = f"SELECT max({name(claim.moment)}) FROM {name(claim.table)} WHERE {where}"  # noqa: S608
-            cursor.execute(newest, among)
-            yield from _tail_problems(claim, cursor.fetchone()[0])
+    where += f" AND {name(claim.given)} IS NOT NULL" if claim.given else ""
+    return where, [list(claim.values), list(claim.sorts)]
+
+
+def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:
+    name = connection.ops.quote_name
+    for row, subject in without_entry(claim):
+        which = subject if claim.about == "id" else f"{subject} in row {row}"
+        agrees = " and agrees with it" if claim.same or claim.told else ""
+        yield ChainProblem(0, f"{claim.table} has {which}, and no entry “{claim.action}” is about it{agrees}")
+    if claim.moment:
+        where, among = _which(claim)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT max({name(claim.moment)}) FROM {name(claim.table)} WHERE {where}", among)  # noqa: S608
+            newest = cursor.fetchone()[0]
+        yield from _tail_problems(claim, newest)
 
 
 def _tail_problems(claim: RowClaim, newest: datetime | None) -> Iterator[ChainProblem]:

@@ -64,6 +64,13 @@ WORK = AlarmGroup(
             "people",
         ),
         AlarmHelp(
+            "entry.missing",
+            _("A decision or a role has no entry in the audit log"),
+            _("A row says that somebody decided or got a role, and the audit log does not. It may be written by hand."),
+            _("Start nothing by it. Change the database's passwords, find out who has them, and run verify_audit."),
+            "audit",
+        ),
+        AlarmHelp(
             "message.undelivered",
             _("A notification could not be delivered"),
             _("A mail or Slack message was refused, or has waited for more than a quarter of an hour."),

@@ -19,6 +19,7 @@ class NotificationEvent(models.TextChoices):
     PERSON_INVITED = "person.invited", _("invitation")
     PERSON_CHANGED = "person.changed", _("roles of a person changed")
     REVIEWER_RECOVERY = "reviewer.recovery", _("recovery of the reviewer")
+    ENTRY_MISSING = "entry.missing", _("decision or role without its entry")
     APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")
     APPROVAL_DECIDED = "approval.decided", _("request decided")
     APPROVAL_EXPIRING = "approval.expiring", _("request about to expire")

@@ -65,6 +65,7 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.PERSON_INVITED: NotificationKind(link="kvops.roles.invitations.link"),
     NotificationEvent.PERSON_CHANGED: NotificationKind(roles=(Role.REVIEWER,)),
     NotificationEvent.REVIEWER_RECOVERY: NotificationKind(roles=tuple(Role), channel=True),
+    NotificationEvent.ENTRY_MISSING: NotificationKind(roles=tuple(Role)),
     NotificationEvent.APPROVAL_WAITING: NotificationKind(roles=(Role.REVIEWER,), channel=True),
     NotificationEvent.APPROVAL_DECIDED: NotificationKind(),
     NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),

@@ -26,6 +26,8 @@ ALSO = ("kvops.roles.recovery.settle",)
 """What each round does besides, by name, so that this package does not import those above it."""
 DAILY = ("kvops.runs.per_day.sum_up", "backups.bucket.size_by_day.sum_up")
 """Functions that sum up the past for charts, by name for the same reason."""
+HOURLY = ("kvops.roles.recorded.compare",)
+"""Comparisons that need no worker, by name for the same reason."""
 TIDY, DAY = 3600.0, 86400.0
 
 
@@ -69,6 +71,9 @@ def _round() -> int:
     tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         heartbeats.beat("tidied")
+    if heartbeats.claim("compared", TIDY):
+        for function in HOURLY:
+            import_string(function)()
     with transaction.atomic():
         if heartbeats.claim("summed_up", DAY):
             for function in DAILY:

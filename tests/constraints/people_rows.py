@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 
+from django.db.models import Max
 from django.db.models.functions import Now
 
+from audit.models import Entry
 from kvops.models import ApprovalRequest, Person, ReviewerRecovery, RoleGrant, User
 from tests.constraints.backups_world import BackupsWorld
-from tests.constraints.estate import change
+from tests.constraints.estate import SHA, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 from tests.make import past_the_triggers
 
@@ -17,6 +19,7 @@ DAY = timedelta(days=1)
 GRANTED = "a role is granted by a request that another person approved for it"
 RECOVERED = "a recovery grants its person the role of a reviewer"
 AT_SETUP = "a role is granted without an approval only at the first set-up"
+KNOWN = "the audit log knows the decision behind a role"
 EDITED = "a granted role cannot be edited"
 REVOKED = "a role is revoked by a request that another person approved"
 REVOKED_AT = "the database says when a role is revoked"
@@ -52,7 +55,35 @@ def asked(
     """A request about a person in this state."""
     text = json.dumps({"action": action, "person": {"email": about.email}, "roles": list(roles)})
     shown = {"evidence": text, "digest": sha256(text.encode()).hexdigest(), "environment": None}
-    return w.approval(state, **{"kind": "role", "subject": f"person:{about.pk}", **shown, **values})
+    made = w.approval(state, **{"kind": "role", "subject": f"person:{about.pk}", **shown, **values})
+    known("approval.requested", f"approval:{made.pk}", made.requester, made.digest)
+    if made.approver:
+        known("approval.approved", f"approval:{made.pk}", made.approver, made.digest)
+    return made
+
+
+def known(action: str, subject: str, by: Person, digest: str = "") -> None:
+    """An entry of the audit log, past its chain."""
+    said = {"action": action, "subject": subject, "actor_id": by.pk, "actor": "x", "digest": digest, "details": {}}
+    with past_the_triggers():
+        seq = (Entry.objects.aggregate(last=Max("seq"))["last"] or 0) + 1
+        hashes = {"canonical": b"x", "prev_hash": b"0" * 32, "row_hash": sha256(str(seq).encode()).digest()}
+        Entry.objects.create(seq=seq, at=Now(), **said, **hashes)
+
+
+def forgets(action: str) -> None:
+    """The audit log has no such entry."""
+    with past_the_triggers():
+        Entry.objects.filter(action=action).delete()
+
+
+def unknown(w: BackupsWorld, action: str, **values: object) -> RoleGrant:
+    """A grant by a request that lacks this entry, or has another one in its place."""
+    request = asked(w, "grant", w.other, roles=["operator"])
+    forgets(action)
+    if values:
+        known(action, f"approval:{request.pk}", values.get("by", request.requester), str(values.get("digest", "")))  # type: ignore[arg-type]
+    return grants(w, approval=request)
 
 
 def active(w: BackupsWorld, person: Person, role: str = "reviewer") -> RoleGrant:
@@ -116,6 +147,7 @@ def recovery(w: BackupsWorld, **values: object) -> ReviewerRecovery:
 def due(w: BackupsWorld) -> ReviewerRecovery:
     """A recovery whose day is over."""
     found = recovery(w)
+    known("recovery.asked", f"recovery:{found.pk}", w.operator)
     with past_the_triggers():
         change(found, asked_at=Now() - 2 * DAY, effective_at=Now() - DAY)
     return found
@@ -127,6 +159,21 @@ def recovered(w: BackupsWorld, **values: object) -> RoleGrant:
     change(found, granted_at=Now())
     made = {"person": w.other, "role": "reviewer", "granted_by": "x", "recovery": found}
     return RoleGrant.objects.create(**{**made, **values})
+
+
+def recovered_unknown(w: BackupsWorld) -> RoleGrant:
+    """The role of a recovery that the audit log does not know."""
+    found = due(w)
+    forgets("recovery.asked")
+    change(found, granted_at=Now())
+    return RoleGrant.objects.create(person=w.other, role="reviewer", granted_by="x", recovery=found)
+
+
+def revoked_unknown(w: BackupsWorld) -> None:
+    """A revocation by a request that the audit log does not know."""
+    revocation = asked(w, "revoke", w.other, roles=["operator"])
+    forgets("approval.approved")
+    revokes(w, revocation=revocation)
 
 
 def recovered_twice(w: BackupsWorld) -> None:
@@ -174,6 +221,11 @@ PEOPLE = [
     RowAttempt(
         "a role is held before it is revoked", lambda w: grants(w, revocation=asked(w, "revoke", w.other)), "by request"
     ),
+    RowAttempt(KNOWN, lambda w: unknown(w, "approval.requested"), "no request"),
+    RowAttempt(KNOWN, lambda w: unknown(w, "approval.approved"), "no decision"),
+    RowAttempt(KNOWN, lambda w: unknown(w, "approval.approved", by=w.operator, digest=SHA), "of somebody else"),
+    RowAttempt(KNOWN, revoked_unknown, "revoked"),
+    RowAttempt("the audit log knows the recovery behind a role", recovered_unknown),
     RowAttempt("the database says when a role is granted", lambda w: grants(w, granted_at=EPOCH)),
     RowAttempt(
         GRANTED, lambda w: grants(w, approval=asked(w, "grant", w.other, "approved", roles=["operator"])), "not used"
