@@ -61,6 +61,8 @@ ALLOWED = {
     ("GET", "builds"),
     ("POST", "telemetry"),
     ("GET", "audit_log"),
+    ("GET", "verify_token"),
+    ("GET", "verify_account_token"),
     ("GET", "pages_projects"),
     ("GET", "pages_project"),
 }

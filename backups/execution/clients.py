@@ -53,7 +53,7 @@ class Clients:
 
 @contextmanager
 def open_clients(environment: Environment) -> Iterator[Clients]:
-    """A reader and a writer on one request budget; the write token is resolved here and nowhere else.
+    """A reader and a writer on one request budget; of a run the write token is resolved here alone.
 
     Raises RunError if a token is missing or both are the same, and RateLimited.
     """

@@ -5,7 +5,7 @@ CloudflareError.
 """
 
 from kvops.cloudflare._audit import AuditEntry
-from kvops.cloudflare._budget import CallMeter, OperationMeter, RequestBudget, Unlimited
+from kvops.cloudflare._budget import CallMeter, OperationMeter, RequestBudget, Unlimited, Unmetered
 from kvops.cloudflare._client import Cloudflare
 from kvops.cloudflare._d1 import Cell, D1Rows, DatabaseInfo
 from kvops.cloudflare._dates import RemoteClock
@@ -85,6 +85,7 @@ __all__ = [
     "TransportError",
     "UnexpectedAnswer",
     "Unlimited",
+    "Unmetered",
     "Value",
     "WorkerModule",
     "WorkerVersion",

@@ -33,11 +33,15 @@ ATTEMPTS = 4
 CONNECT_TIMEOUT = 10.0  # seconds
 BACKOFF_CAP = 4.0  # seconds
 PAGE_SIZE = 100
+USER = "/user/"
+"""What the paths begin with that are about the token's own user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A call we may send: method and path below the account. `repeatable` means that sending it twice is harmless.
+
+    A path that begins with `/user/` is about the token's own user, and not below the account.
 
     `operation` is the kind Cloudflare counts: "read", "write", "delete", "list", or nothing. An answer of more than
     `most` bytes is refused, like a 413 from Cloudflare.
@@ -83,9 +87,9 @@ class Transport:
         self.clock = RemoteClock()
         self._counting = Lock()
         self._hosts = allowed_hosts
-        self._root = f"{base_url.rstrip('/')}/accounts/{checked_id(account_id)}"
-        self._root_path = httpx.URL(self._root).raw_path.decode()
-        self._routes = [(r, re.compile(re.escape(self._root_path) + r.pattern)) for r in routes]
+        self._api = base_url.rstrip("/")
+        self._root = f"{self._api}/accounts/{checked_id(account_id)}"
+        self._routes = [(r, re.compile(re.escape(_path(self._below(r.pattern))) + r.pattern)) for r in routes]
         self._budget, self._meter = budget, meter
         self._max_wait, self._sleep = max_wait, sleep
         insist_allowed_host(self._hosts, httpx.URL(self._root))
@@ -204,6 +208,9 @@ class Transport:
             raise failed
         return answer
 
+    def _below(self, path: str) -> str:
+        return self._api if path.startswith(USER) else self._root
+
     def _wait_for_budget(self, failed: Exception | None) -> None:
         """Wait until the budget grants a request. Raises RateLimited or, in a retry, the error behind it."""
         waited = 0.0
@@ -221,14 +228,19 @@ class Transport:
         """Build the request, and check the final URL after the library's own rewriting."""
         # httpx's own encoding of a query writes a space as '+'.
         asked = f"?{urlencode(query, quote_via=quote, safe='')}" if query else ""
-        request = self._client.build_request(method, f"{self._root}{path}{asked}", content=body, headers=headers)
+        whole = f"{self._below(path)}{path}"
+        request = self._client.build_request(method, f"{whole}{asked}", content=body, headers=headers)
         insist_allowed_host(self._hosts, request.url)
-        intended = f"{self._root_path}{path}"
+        intended = f"{_path(self._below(path))}{path}"
         if request.url.raw_path.decode() == intended + asked:
             for route, pattern in self._routes:
                 if route.method == request.method and pattern.fullmatch(intended):
                     return request, route
         raise ConfigurationError(_("This %(method)s is not a call this client may send.", method=method))
+
+
+def _path(url: str) -> str:
+    return httpx.URL(url).raw_path.decode()
 
 
 def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:

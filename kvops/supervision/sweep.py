@@ -19,6 +19,7 @@ LOOKS = (
     "backups.bucket.newest_manifest.look_for_rollback",
     "backups.bucket.protection.ask_when_due",
     "backups.investigations.requests.end_due",
+    "backups.execution.write_token.ask_when_due",
 )
 """The checks of a bucket, by name, so that `kvops` does not import the apps above it. A system check resolves each
 name."""

@@ -34,6 +34,7 @@ _KV = "/storage/kv/namespaces"
 _SCRIPT = "/workers/scripts/([^/]+)"
 _READS, _WRITES, _SQL = {"read", "write", "kv"}, {"write"}, {"read", "d1", "kv"}
 _CODE = {"read"}
+_TOKENS = {"read", "write", "kv", "d1"}
 _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] = [
     ("namespaces", "GET", _KV, _READS, Api.list_namespaces),
     ("namespace", "GET", f"{_KV}/([^/]+)", _READS, Api.get_namespace),
@@ -61,10 +62,11 @@ _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] =
     ("audit_log", "GET", "/logs/audit", _CODE, audit_api.list_entries),
     ("telemetry", "POST", "/workers/observability/telemetry/query", _CODE, traces_api.query),
     ("builds", "GET", "/builds/builds", _CODE, code_api.list_builds),
+    ("verify_account_token", "GET", "/tokens/verify", _TOKENS, Api.verify_token),
     ("pages_projects", "GET", "/pages/projects", _CODE, code_api.list_projects),
     ("pages_project", "GET", "/pages/projects/([^/]+)", _CODE, code_api.get_project),
 ]
-ROUTES = frozenset(route[0] for route in _ROUTES)
+ROUTES = frozenset({"verify_token", *(route[0] for route in _ROUTES)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class FakeCloudflare:
         self._api = Api()
         self._api.clock = time.time
         self._tokens: dict[str, tuple[str, Permission]] = {}
+        self.owned_by_accounts: set[str] = set()
         self._faults: list[faults.ApiFault] = []
         self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
         self._bends: dict[str, list[Callable[[Request, Reply], Reply]]] = defaultdict(list)
@@ -157,6 +160,10 @@ class FakeCloudflare:
     @lag.setter
     def lag(self, lag: Callable[[str, str], float] | None) -> None:
         self._api.lag = lag
+
+    def revoke_token(self, token: str) -> None:
+        """The token is known no longer."""
+        del self._tokens[token]
 
     def add_token(self, token: str, *, account: str, permission: Permission) -> None:
         """A token: `read` for everything, `kv` for all but code, `write` for KV and the guards of R2, `d1` for D1."""
@@ -334,7 +341,8 @@ class FakeCloudflare:
         with self._lock:
             fault = next((f for f in list(self._faults) if f.due(route)), None)
             token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            owner, permission = self._tokens.get(token, ("", ""))
+            owner, permission = self._owner(token, route)
+            account = owner if route == "verify_token" else account
             target, name = [*segments, "", ""][:2]
             context = Context(request, account, target, name, permission, fault)
             if fault and fault.kind in faults.REPLACING:
@@ -362,6 +370,11 @@ class FakeCloudflare:
             for bend in self._bends[route]:
                 reply = bend(request, reply)
         return reply
+
+    def _owner(self, token: str, route: str) -> tuple[str, str]:
+        """The account of a token and its permission; as a user's token, one that an account owns is unknown."""
+        unknown = route == "verify_token" and token in self.owned_by_accounts
+        return ("", "") if unknown else self._tokens.get(token, ("", ""))
 
     def _now(self) -> float:
         return self._api.clock()
@@ -416,6 +429,8 @@ def route_of(method: str, path: str) -> str:
 def _find(
     request: Request,
 ) -> tuple[str, str, list[str], set[str], Callable[[Api, Context], Reply]]:
+    if (request.method, request.path) == ("GET", f"{_BASE}/user/tokens/verify"):
+        return "", "verify_token", [], _TOKENS, Api.verify_token
     for route, method, pattern, allowed, act in _ROUTES:
         found = re.fullmatch(f"{_BASE}/accounts/([^/]+){pattern}", request.path)
         if found and method == request.method:

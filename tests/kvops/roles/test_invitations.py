@@ -116,6 +116,13 @@ def test_nothing_is_sent_again_to_a_person_with_a_password(people: make.People, 
     assert said(answer)[0].startswith("Mika has chosen a password or is deactivated")
 
 
+def test_nothing_is_sent_again_to_a_person_who_was_deactivated(people: make.People, mika: Person) -> None:
+    take_effect(ask("deactivate", mika, by=people.operator), by=people.reviewer)
+    with pytest.raises(invitations.NotInvited, match="is deactivated"):
+        invitations.again(mika, by=people.operator)
+    assert Notification.objects.filter(event="person.invited").count() == 1
+
+
 def test_no_link_is_made_for_a_person_who_has_a_password(people: make.People, mika: Person) -> None:
     invitations.again(mika, by=people.operator)
     first, second = Notification.objects.filter(event="person.invited").order_by("pk")
