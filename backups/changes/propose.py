@@ -147,8 +147,9 @@ def _count_try(namespace: Namespace, name: str, by: Person) -> None:
         since = Now() - timedelta(seconds=timing.TRIES_COUNTED)
         tried = Entry.objects.filter(action=Action.CHANGE_COMPARED, actor_id=by.pk, at__gte=since)
         if tried.filter(subject=f"namespace:{namespace.pk}", details__key=name).count() >= TRIES:
-            sentence = _("You proposed %(tries)s values for this key within an hour. Wait before you propose another.")
-            raise ChangeRefused(say(sentence, tries=TRIES))
+            raise ChangeRefused(
+                _("You proposed too many values for this key. Wait an hour before you propose another.")
+            )
         log.record(
             Action.CHANGE_COMPARED,
             actor=by.actor,

@@ -68,7 +68,7 @@ WORK = AlarmGroup(
             _("A decision or a role has no entry in the audit log"),
             _("A row says that somebody decided or got a role, and the audit log does not. It may be written by hand."),
             _("Start nothing by it. Change the database's passwords, find out who has them, and run verify_audit."),
-            "audit",
+            "audit:entries",
         ),
         AlarmHelp(
             "message.undelivered",
