@@ -34,7 +34,6 @@ NEVER_ONE = {
         "of at most %(size)s bytes",
         "A key name here has %(size)s bytes",
         "the count stopped at %(n)s keys",
-        "You proposed %(tries)s values",
         "The family has more than %(n)s backups",
     ),
     "a period that the code names, and each is longer": (
