@@ -51,7 +51,7 @@ def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(
     assert len(tally.loads) <= LOADS, tally.loads
     assert len(tally.nexts) == 7, tally.nexts
     below = [words.partition(" ")[2] for words, edge in tally.edges.items() if edge > FOLD]
-    assert below == ["kind", "Record it for all 2 places without an answer"]  # they stand below the places
+    assert below == ["kind", "Record it for all 8 places without an answer"]  # they stand below the places
     assert product.keys(PRODUCTION, "mastercache:")
     auditor = sign_in("auditor")
     auditor.goto("/audit/?action=stage.confirmed")
