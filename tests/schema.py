@@ -7,6 +7,7 @@ Postgres or Django make up from a table's name are left out, so that only a real
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
+from hashlib import sha256
 
 from django.db.backends.utils import CursorWrapper
 
@@ -74,6 +75,13 @@ def schema(cursor: CursorWrapper, roles: Mapping[str, str]) -> str:
 def canonical(text: str) -> str:
     """Sort the blocks, the lines of a table, and what AND and OR join: their order says nothing."""
     return "\n\n".join(sorted(map(_sorted, text.strip().split("\n\n")))) + "\n"
+
+
+def stamp(text: str, app: str) -> str:
+    """What `0001_initial` of an app carries: a digest of its tables and functions, without grants."""
+    blocks = [block.splitlines() for block in text.strip().split("\n\n") if block.split()[1].startswith(f"{app}_")]
+    kept = ["\n".join(line for line in lines if not line.startswith("  grant ")) for lines in blocks]
+    return sha256("\n\n".join(kept).encode()).hexdigest()[:12]
 
 
 def differences(before: str, now: str) -> Sequence[str]:

@@ -6,6 +6,7 @@ Migrations after 0002 are not looked at.
 
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ def test_a_difference_is_seen(differences: Differences, statement: str) -> None:
         _run(statement.replace("the_application", f"{NAME}_app"))
         assert differences()
         connection.set_rollback(True)
+
+
+@pytest.mark.parametrize("app", ["audit", "backups", "kvops"])
+def test_an_initial_migration_carries_the_stamp_of_this_schema(app: str) -> None:
+    carried = import_module(f"{app}.migrations.0001_initial").Migration.stamp
+    assert carried == schema.stamp(schema.canonical(BEFORE), app)
+    other = BEFORE.replace(f"table {app}_", f"table {app}_more_")
+    assert carried != schema.stamp(schema.canonical(other), app)
 
 
 def test_order_and_layout_say_nothing_and_everything_else_does() -> None:

@@ -4,6 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
+    stamp = "449694a2ef42"
 
     dependencies = [
     ]

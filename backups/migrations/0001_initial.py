@@ -9,6 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
+    stamp = "466e064e6199"
 
     dependencies = [
         ('kvops', '0001_initial'),

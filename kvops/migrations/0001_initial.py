@@ -10,6 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
+    stamp = "396459d33318"
 
     dependencies = [
     ]

@@ -1,0 +1,28 @@
+"""Django's `migrate`, which refuses a database of another history and names the transaction that it waits for."""
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import migrate
+from django.db import connections
+
+from kvops.refusals import Refused
+from kvops.upgrades import indexes, locks
+from kvops.upgrades.history import History
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = connections[options["database"]]
+        changes = not any(options[name] for name in ("plan", "check_unapplied", "prune", "fake"))
+        try:
+            History(connection).insist()
+            with locks.naming_the_holder(connection):
+                if changes:
+                    for name in indexes.drop_unfinished(connection):
+                        self.stdout.write(f"  Dropped {name}, whose build was interrupted.")
+                super().handle(*args, **options)
+                if changes:
+                    History(connection).stamp()
+        except Refused as refused:
+            raise CommandError(str(refused)) from refused
