@@ -24,5 +24,8 @@ class Command(migrate.Command):
                 super().handle(*args, **options)
                 if changes:
                     History(connection).stamp()
+        except locks.Blocked as blocked:
+            self.stdout.write("")  # ends the line that names the migration
+            raise CommandError(str(blocked)) from blocked
         except Refused as refused:
             raise CommandError(str(refused)) from refused
