@@ -74,7 +74,7 @@ class _Watch(threading.Thread):
 def _sentence(found: Blocking | None) -> str:
     return (
         f"migrate did not get a lock in time, because {_holder(found)} holds it. Finished migrations stay, and the one"
-        " that waited changed nothing. Let that transaction end, or end it, and run it again."
+        " that waited begins anew. Let that transaction end, or end it, and run it again."
     )
 
 
