@@ -36,7 +36,7 @@ def _named() -> Iterator[str]:
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
-    yield run_tags.WORKER_STOPPED
+    yield from (run_tags.WORKER_STOPPED, run_tags.ALL_STOPPED)
     yield from (
         *subject_tree.functions(),
         *key_story.TOLD_BY,

@@ -26,18 +26,25 @@ WITHIN = {
 """Seconds. The longest time between two heartbeats of each process that must run."""
 OF_A_WORKER = frozenset({"worker", "canary", "canary_sent", "onepassword"})
 TOLD = "outage_told"
-"""The row that stands as long as people believe that the worker is gone."""
+"""The row that stands as long as people believe that a worker is gone."""
+TOLD_OF_ALL = "outage_told_of_all"
+"""The row that stands besides it if they believe that no other worker is left."""
 _NAMES = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """A process that must run, with its host if it is a worker's. `late` means that it was not seen for too long."""
+    """A process that must run, with the worker that it belongs to. `late` means that it was not seen for too long."""
 
     process: str
-    host: str
+    worker: str
     at: datetime
     late: bool
+
+    @property
+    def host(self) -> str:
+        """The host of the worker; empty if there is only one of its kind."""
+        return host_of(self.worker)
 
 
 def beat(name: str) -> None:
@@ -133,7 +140,7 @@ def forget() -> list[str]:
         gone = set(long_ago.values_list("worker", flat=True))
         _delete(gone)
         # Its outage is over in another way than by coming back.
-        Heartbeat.objects.filter(name=TOLD).delete()
+        Heartbeat.objects.filter(name__in=(TOLD, TOLD_OF_ALL)).delete()
     return sorted(map(host_of, gone))
 
 
@@ -151,7 +158,7 @@ def rows() -> QuerySet[Heartbeat, tuple[str, str, datetime, bool]]:
 
 def seen(found: Iterable[tuple[str, str, datetime, bool]]) -> list[ProcessSeen]:
     """The processes that must run, as far as they were ever seen; the one that was seen longest ago first."""
-    return [ProcessSeen(process_of(name), host_of(worker), at, late) for name, worker, at, late in found]
+    return [ProcessSeen(process_of(name), worker, at, late) for name, worker, at, late in found]
 
 
 def worker_is_gone() -> bool:

@@ -1,8 +1,9 @@
 """The mail about a worker that is gone, and the heartbeat to a service outside: both by the sweep itself.
 
 All other messages go through the worker, so nobody would hear that it is the worker that died. The sweep sends this
-one mail to operators and reviewers, once for each outage, and another when the outage is over. If no mail was taken,
-it tries again each minute. Two sweeps at once send it once, because one of them claims the attempt.
+one mail to operators and reviewers, with the host that is ill, once for each outage. It sends another when no worker is
+left, and one when the outage is over. If no mail was taken, it tries again each minute. Two sweeps at once send it
+once, because one of them claims the attempt.
 
 While all is well, the sweep calls `KVOPS_HEARTBEAT_URL` each minute. A service such as Healthchecks notices when the
 calls end, so somebody is woken even if this whole machine is gone.
@@ -10,7 +11,7 @@ calls end, so somebody is woken even if this whole machine is gone.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -28,7 +29,8 @@ from kvops.notifications import outbox, senders
 from kvops.notifications.senders import Message, NotDelivered
 from kvops.supervision import heartbeats, work
 from kvops.supervision.aside import Aside
-from kvops.supervision.heartbeats import TOLD
+from kvops.supervision.heartbeats import TOLD, TOLD_OF_ALL
+from kvops.supervision.work import StoppedProcess
 from kvops.wording import moment
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Watch:
         self._next_call = 0.0
         self._caller = Aside("call of KVOPS_HEARTBEAT_URL")
         self._mailer = Aside("mail about the worker")
-        self._telling_of_outage = False
+        self._notes: tuple[str, ...] = ()
 
     def look(self) -> None:
         """Call the address if all is well, and tell people of an outage or of its end. Waits for no service."""
@@ -61,20 +63,32 @@ class Watch:
 
     def _note_told(self) -> None:
         if self._mailer.outcome():
-            if self._telling_of_outage:
-                heartbeats.beat(TOLD)
-            else:
-                Heartbeat.objects.filter(name=TOLD).delete()
+            for name in self._notes:
+                heartbeats.beat(name)
+            if not self._notes:
+                Heartbeat.objects.filter(name__in=(TOLD, TOLD_OF_ALL)).delete()
 
     def _tell(self) -> None:
         told = Heartbeat.objects.filter(name=TOLD).values_list("at", flat=True).first()
         gone = not _is_back(told) if told else heartbeats.worker_is_gone()
+        notes = _notes() if gone else ()
+        news = gone != bool(told) or not set(notes) <= set(_noted())
         # After a start of everything the worker has as much time to appear as it may be away later.
         early = gone and time.monotonic() - self._began < timing.OUTAGE
-        if gone == bool(told) or early or self._mailer.busy or not heartbeats.claim(TRIED, timing.OUTAGE_RETRY):
+        if not news or early or self._mailer.busy or not heartbeats.claim(TRIED, timing.OUTAGE_RETRY):
             return
-        self._telling_of_outage = gone
+        self._notes = notes
         self._mailer.start(partial(_mail, _gone_mails() if gone else _back_mails()))
+
+
+def _notes() -> tuple[str, ...]:
+    """The rows that stand for what is told: that a worker is gone, and that no other one works."""
+    _ill, other = work.workers()
+    return (TOLD,) if other else (TOLD, TOLD_OF_ALL)
+
+
+def _noted() -> Sequence[str]:
+    return list(Heartbeat.objects.filter(name__in=(TOLD, TOLD_OF_ALL)).values_list("name", flat=True))
 
 
 def _is_back(told: datetime) -> bool:
@@ -112,20 +126,20 @@ def _mail(mails: Mails) -> bool:
 
 
 def _gone_mails() -> Mails:
-    seen = Heartbeat.objects.filter(name="worker").values_list("at", flat=True).first()
-    return _mails("gone", seen)
+    ill, other = work.workers()
+    return _mails("gone", ill[0].at if ill else None, partial(_gone, ill, other=other))
 
 
 def _back_mails() -> Mails:
     told = Heartbeat.objects.filter(name=TOLD).values_list("at", flat=True).first()
-    return _mails("back", told)
+    return _mails("back", told, partial(_back, told))
 
 
-def _mails(what: str, at: datetime | None) -> Mails:
+def _mails(what: str, at: datetime | None, say: Callable[[], tuple[str, Sequence[str]]]) -> Mails:
     mails = []
     for person in outbox.holding([Role.OPERATOR, Role.REVIEWER]):
         with translation.override(person.reads), timezone.override(person.zone):
-            title, lines = _gone(at) if what == "gone" else _back(at)
+            title, lines = say()
             number = f"worker-{what}-{at:%Y%m%d%H%M%S}-{person.pk}" if at else f"worker-{what}-{person.pk}"
             link = f"{settings.BASE_URL}{reverse('home')}"
             help_ = help_alarms.in_message(["process.worker"]) if what == "gone" else ""
@@ -133,13 +147,23 @@ def _mails(what: str, at: datetime | None) -> Mails:
     return mails
 
 
-def _gone(seen: datetime | None) -> tuple[str, Sequence[str]]:
-    return _("The worker does not execute tasks"), [
-        _("The worker was last seen at %(at)s.") % {"at": moment(seen)} if seen else _("The worker was never seen."),
-        _("Until it is back, no backup, check, deletion or notification goes on. Nothing is lost."),
+def _gone(ill: Sequence[StoppedProcess], *, other: bool) -> tuple[str, Sequence[str]]:
+    alone = _("Until it is back, no backup, check, deletion or notification goes on. Nothing is lost.")
+    shared = _("Another worker goes on, and takes over its runs when their leases end. Nothing is lost.")
+    return " / ".join(map(work.worker_stopped, ill)), [
+        *map(_last_seen, ill),
+        shared if other else alone,
         _("Start manage.py worker. Its log has the reason."),
         _("The sweep sent this mail itself. You get one more when the worker is back."),
     ]
+
+
+def _last_seen(one: StoppedProcess) -> str:
+    if one.at is None:
+        return _("The worker was never seen.")
+    if not one.host:
+        return _("The worker was last seen at %(at)s.") % {"at": moment(one.at)}
+    return _("The worker on %(host)s was last seen at %(at)s.") % {"host": one.host, "at": moment(one.at)}
 
 
 def _back(told: datetime | None) -> tuple[str, Sequence[str]]:

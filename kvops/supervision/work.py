@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from kvops import rollback, timing
-from kvops.models import Notification
+from kvops.models import Notification, Run
 from kvops.supervision import heartbeats
 from kvops.supervision.heartbeats import ProcessSeen
 from kvops.wording import english, several
+
+_SIGNS = ("worker", "canary")
+"""The heartbeats of a worker that executes tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,41 @@ def worker_stopped(one: StoppedProcess) -> str:
     return _("The worker on %(host)s does not execute tasks") % {"host": one.host}
 
 
-def of_run() -> str:
-    """The sentence on a run that waits; empty while all workers execute tasks, so that the run will go on."""
-    names = [worker_stopped(one) for one in stopped(heartbeats.seen(heartbeats.rows())) if one.process == "worker"]
-    return " ".join(f"{name}." for name in names)
+def workers() -> tuple[list[StoppedProcess], bool]:
+    """The workers that execute no tasks, and whether another one does."""
+    seen = heartbeats.seen(heartbeats.rows())
+    ill = [one for one in stopped(seen) if one.process == "worker"]
+    alive, executing = ({one.worker for one in seen if one.process == name and not one.late} for name in _SIGNS)
+    return ill, bool(alive & executing)
+
+
+def of_run(run: Run) -> str:
+    """The sentence on a run that waits for a worker; empty if one goes on with it."""
+    ill, other = workers()
+    if not ill:
+        return ""
+    if not other:
+        return f"{_names(ill)} {_('This run goes on when a worker is back; nothing is lost.')}"
+    mine = [one for one in ill if run.owner and one.host == heartbeats.host_of(run.owner)]
+    # A worker on the same host that works has renewed the lease.
+    renewed = Now() + timedelta(seconds=timing.LEASE - timing.CANARY_LATE)
+    if not mine or not Run.objects.filter(pk=run.pk, owner=run.owner, lease_until__lt=renewed).exists():
+        return ""
+    free = (run.lease_until or run.updated_at) + timedelta(seconds=timing.REQUEST_TIMEOUT)
+    sentence = _("Another worker takes this run over after %(at)s; nothing is lost.")
+    return f"{_names(mine)} {sentence % {'at': f'{timezone.localtime(free):%H:%M:%S}'}}"
+
+
+def of_all_runs() -> str:
+    """The sentence on the list of runs; empty while a worker executes tasks."""
+    ill, other = workers()
+    if other or not ill:
+        return ""
+    return f"{_names(ill)} {_('Runs that wait go on when a worker is back; nothing is lost.')}"
+
+
+def _names(ill: Iterable[StoppedProcess]) -> str:
+    return " ".join(f"{worker_stopped(one)}." for one in ill)
 
 
 def missing() -> list[str]:

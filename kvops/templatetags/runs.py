@@ -15,7 +15,8 @@ from kvops.wording import labelled
 register = template.Library()
 
 WORKER_STOPPED = "kvops.supervision.work.of_run"
-"""A function by name, because the supervision is above this package. A system check resolves it."""
+ALL_STOPPED = "kvops.supervision.work.of_all_runs"
+"""Functions by name, because the supervision is above this package. A system check resolves them."""
 FIGURES = 4
 """Figures of a result in the last words of a run."""
 _LEFT_OUT = frozenset({"generation", "check", "search", "calls", "rows_read"})
@@ -45,10 +46,17 @@ def subject_in_words(subject: str) -> str:
 
 @register.filter
 def held_up(run: Run | None) -> str:
-    """The sentence on a run that goes on only when the worker does; empty while workers execute tasks."""
+    """The sentence on a run that goes on only when a worker does; empty while one goes on with it."""
     if run is None or not run.is_open or run.foreground or due_at(run):
         return ""
-    sentence: str = import_string(WORKER_STOPPED)()
+    sentence: str = import_string(WORKER_STOPPED)(run)
+    return sentence
+
+
+@register.simple_tag
+def all_held_up() -> str:
+    """The sentence on all runs; empty while a worker executes tasks."""
+    sentence: str = import_string(ALL_STOPPED)()
     return sentence
 
 

@@ -1,6 +1,6 @@
 """Preferences: one's own language, zone and notices, on pages and in mails; nobody misses an alarm by them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from audit import log
 from audit.models import Entry
 from kvops.environments.hours import next_opening
-from kvops.models import Environment, Notification, NotificationEvent, Person
+from kvops.models import Environment, Heartbeat, Notification, NotificationEvent, Person
 from kvops.models.people import VOLUNTARY
 from kvops.notifications import outbox
 from kvops.preferences.notices import ALWAYS_ON
@@ -142,7 +142,8 @@ def test_mails_follow_the_pages_until_another_language_is_chosen(people: make.Pe
 
 def test_the_mail_about_the_worker_is_in_the_readers_language_and_zone(people: make.People) -> None:
     prefer(people.operator, mails_language="ja", time_zone="Europe/Berlin")
-    texts = {address: message.text for message, address in outage._mails("gone", NOON)}
+    Heartbeat.objects.create(name="worker", at=NOON, within=timedelta(seconds=1))
+    texts = {address: message.text for message, address in outage._gone_mails()}
     assert ("13:00 CET" in texts["operator@example.com"], "ワーカー" in texts["operator@example.com"]) == (True, True)
     assert "21:00 JST" in texts["reviewer@example.com"]
 

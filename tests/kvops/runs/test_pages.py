@@ -197,6 +197,15 @@ def test_a_run_that_waits_says_that_the_worker_does_not_work_and_promises_no_tim
     assert ("does not execute tasks. This run goes on" in shown, "Resumes at" in shown) == (True, False)
 
 
+def test_the_list_of_runs_says_that_no_worker_works(people: make.People) -> None:
+    for name in ("sweep", "worker", "canary"):
+        heartbeats.beat(name)
+    page = signed_in(people.auditor)
+    assert "does not execute tasks" not in page.get("/runs/").content.decode()
+    Heartbeat.objects.of("canary").update(at=Now() - timedelta(hours=1))
+    assert "does not execute tasks. Runs that wait go on when a worker is back" in page.get("/runs/").content.decode()
+
+
 def test_a_late_check_that_waits_is_due_and_does_not_run(people: make.People) -> None:
     run = create(people, "late:1", Run.Kind.LATE_CHECK)
     run = put(run, "running", wake_at=Now() + timedelta(hours=20))

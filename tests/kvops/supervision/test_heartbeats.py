@@ -7,9 +7,12 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
+from audit import log
 from kvops import queue, tasks, timing
-from kvops.models import Heartbeat
+from kvops.models import Heartbeat, Run
+from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats, sweep, work
+from tests import make
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +46,31 @@ def test_the_host_that_is_ill_is_named_although_the_other_answers() -> None:
     assert work.missing() == []
     ago("left", timing.CANARY_LATE + 1, "worker")
     assert work.missing() == [f"The worker on left was last seen {timing.CANARY_LATE + 1:.0f} s ago."]
-    assert work.of_run() == "The worker on left does not execute tasks."
+
+
+def run_of(owner: str, left: float) -> Run:
+    """A run whose lease ends in so many seconds; without an owner it waits."""
+    with log.transaction():
+        run = run_driver.create(Run.Kind.VERIFY, subject=f"generation:{owner}", label="", actor=make.SETUP)
+    lease = Now() + timedelta(seconds=left) if owner else None
+    Run.objects.filter(pk=run.pk).update(state="running", owner=owner, lease_until=lease)
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.usefixtures("two")
+def test_a_run_waits_for_an_ill_worker_only_if_that_one_has_it_or_none_works() -> None:
+    waiting, theirs, renewed = run_of("", 0), run_of("left:8", -60), run_of("left:9", timing.LEASE)
+    ago("left", timing.CANARY_LATE + 1, "worker")
+    assert (work.of_run(waiting), work.of_run(renewed), work.of_all_runs()) == ("", "", "")
+    begins = "The worker on left does not execute tasks. Another worker takes this run over after "
+    assert work.of_run(theirs).startswith(begins)
+    ago("right", timing.CANARY_LATE + timing.PART + 1, "canary")
+    both = "The worker on left does not execute tasks. The worker on right does not execute tasks."
+    assert sorted(work.of_run(waiting).split(". ")[:2]) == sorted(both.rstrip(".").split(". "))
+    assert work.of_run(waiting) == work.of_run(theirs)
+    assert work.of_run(waiting).endswith("This run goes on when a worker is back; nothing is lost.")
+    assert work.of_all_runs().endswith("Runs that wait go on when a worker is back; nothing is lost.")
 
 
 @pytest.mark.usefixtures("two")
