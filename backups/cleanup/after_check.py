@@ -21,6 +21,7 @@ from audit.actions import Action
 from backups.cleanup.stages import STAGES
 from backups.datasets import registry as dataset_registry
 from backups.integrity import start as check_start
+from backups.integrity.newer import rows as newer_rows
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupStage, Dataset, Generation
 from kvops.models import NotificationEvent, Person, Run
@@ -36,6 +37,7 @@ NO_KEYS = gettext_noop("There were no keys, so nothing was deleted that a datase
 NOT_EXPORTED = gettext_noop(
     "There is no dataset file: the policy wants an export of master data in production. The backup was compared here."
 )
+ACCEPTED = _("The reviewer accepted these rows by name.")
 BEFORE_THIS_RULE = gettext_noop("It did not run: the deletion was proven before KVOps did this.")
 
 
@@ -52,11 +54,13 @@ class AfterCheck:
     missing: str = ""
     refused: bool = False
     not_applicable: bool = False
+    accepted: bool = False
+    """Whether it found no more than the rows newer in D1 that the reviewer accepted."""
 
     @property
     def differs(self) -> bool:
-        """Whether the check found a difference."""
-        return self.check is not None and self.check.outcome == Check.Outcome.FAILED
+        """Whether the check found a difference that the reviewer did not accept."""
+        return self.check is not None and self.check.outcome == Check.Outcome.FAILED and not self.accepted
 
     @property
     def unfinished(self) -> bool:
@@ -107,6 +111,7 @@ def results(stage: CleanupStage) -> Sequence[AfterCheck]:
             "" if backup else no_backup,
             refused=bool(stage.after_refused) and backup is None,
             not_applicable=backup is None and stage.names == 0 and not stage.after_refused,
+            accepted=_is_accepted(stage, backup),
         ),
         _of_dataset(stage, dataset),
     ]
@@ -121,7 +126,14 @@ def _of_dataset(stage: CleanupStage, check: Check | None) -> AfterCheck:
         why = NOT_EXPORTED
     missing = "" if check else said(why or NO_DATASET)
     title = _("Compare the dataset with D1 again")
-    return AfterCheck("dataset", title, check, missing, not_applicable=bool(why))
+    return AfterCheck("dataset", title, check, missing, not_applicable=bool(why), accepted=_is_accepted(stage, check))
+
+
+def _is_accepted(stage: CleanupStage, check: Check | None) -> bool:
+    """Whether a check that failed found only rows newer in D1 that the reviewer of the stage accepted by name."""
+    if check is None or check.outcome != Check.Outcome.FAILED or not check.newer:
+        return False
+    return newer_rows.agrees(check, newer_rows.accepted_by(stage.approval, stage.check_passed))
 
 
 def open_run(stage: CleanupStage) -> Run | None:
@@ -148,7 +160,9 @@ def check_finished(run: Run) -> None:
         newer = same & Q(state=State.CONFIRMED, **{f"{column}__lt": check.pk})
         for stage in _locked(newer | Q(**{column: check})):
             if stage.state == State.CONFIRMED:
-                CleanupStage.objects.filter(pk=stage.pk).update(**{column: check})
+                setattr(stage, column, check)
+                after_accepted = not any(found.differs for found in results(stage))
+                CleanupStage.objects.filter(pk=stage.pk).update(**{column: check}, after_accepted=after_accepted)
             _tell(stage, check, code, run)
 
 
@@ -158,15 +172,22 @@ def _locked(which: Q) -> list[CleanupStage]:
 
 
 def _tell(stage: CleanupStage, check: Check, code: str, run: Run) -> None:
-    """Record the result under the stage; a difference is also notified."""
+    """Record the result under the stage; a difference that the reviewer did not accept is also notified."""
+    accepted = _is_accepted(stage, check)
     STAGES.record(
         Action.STAGE_CHECKED_AGAIN,
         stage,
         actor=log.Actor(run.started_by_id, run.actor),
         digest=check.definition_digest,
-        details={"check": check.pk, "of": code, "outcome": check.outcome, "differences": check.differences},
+        details={
+            "check": check.pk,
+            "of": code,
+            "outcome": check.outcome,
+            "differences": check.differences,
+            **({"accepted": True} if accepted else {}),
+        },
     )
-    if check.outcome != Check.Outcome.FAILED:
+    if check.outcome != Check.Outcome.FAILED or accepted:
         return
     outbox.post(
         NotificationEvent.STAGE_DIFFERS,

@@ -27,6 +27,7 @@ from backups.cleanup.certificate_files import (
 )
 from backups.cleanup.pages import came_back, result as cleanup_result
 from backups.cleanup.stepper import ORDER, reached
+from backups.integrity.newer import rows as newer_rows
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
 from kvops.approvals.code_verdict import follow_ups, follow_ups_open
@@ -178,9 +179,9 @@ def _checked(stage: CleanupStage) -> CertificateLine | None:
         return _not_needed(what, _("The policy needs none for this category."))
     if check is None:
         return _without_keys(stage, what) or _nothing(what)
-    figures = {"keys": spelled(check.keys), "rows": spelled(check.rows)}
-    address = reverse("backups:check", args=[check.pk])
-    shown = _("No difference. Keys: %(keys)s, rows: %(rows)s") % figures
+    address, shown = reverse("backups:check", args=[check.pk]), newer_rows.in_words(check)
+    if stage.approval and (newer := json.loads(stage.approval.evidence)["check"].get("newer")):
+        shown = f"{shown};\n{newer_rows.grounds_in_words(newer)}"
     passed = CertificateLine(what=what, said=shown, at=check.finished_at, url=address)
     return replace(passed, digest=check.definition_digest, digest_of=_("rule of the dataset"))
 
@@ -306,6 +307,8 @@ def _again(stage: CleanupStage, code: str, what: str) -> CertificateLine:
         return CertificateLine(what=what, said=_("Missing: the check did not finish."), url=address, missing=True)
     note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
     shown = note % {"n": spelled(check.differences)} if found.differs else _("No difference with D1.")
+    if found.accepted:
+        shown = f"{newer_rows.in_words(check)};\n{after_check.ACCEPTED}"
     proof = CertificateLine(what=what, said=shown, at=check.finished_at, url=address, wrong=found.differs)
     return replace(proof, digest=check.definition_digest, digest_of=_("rule of the dataset"))
 
@@ -316,7 +319,7 @@ def _eyes(stage: CleanupStage) -> CertificateLine | None:
         return _without_keys(stage, what) or _nothing(what)
     both = {"requester": approval.requester, "approver": approval.approver}
     shown = _("Asked for by %(requester)s, approved by %(approver)s") % both
-    accepted = "".join(f"\n{risks.sentence(risk)}" for risk in risks.risks_of(approval))
+    accepted = "".join(f"\n{risks.sentence(risk, approval)}" for risk in risks.risks_of(approval))
     address = reverse("approval", args=[approval.pk])
     eyes = CertificateLine(what=what, said=f"{shown}{accepted}", at=approval.decided_at, url=address)
     return replace(eyes, digest=approval.digest, digest_of=_("approved content"))

@@ -17,6 +17,7 @@ from backups.bucket import protection as bucket_protection
 from backups.cleanup import after_check, completion, cost, shown_references
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.execution import evidence as shared
+from backups.integrity.newer import rows as newer_rows
 from backups.models import (
     BackupShare,
     Check,
@@ -26,7 +27,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import timing
-from kvops.approvals import evidence
+from kvops.approvals import evidence, risks
 from kvops.environments import hours
 from kvops.models import Category
 from kvops.wording import keys_of, say
@@ -88,7 +89,11 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "references": references,
         "qa": [_qa(stage, found) for found in proven],
         "lock": lock,
-        "risks": [*_lock_risks(request.category, str(lock["state"])), *shown_references.risks(references)],
+        "risks": [
+            *_lock_risks(request.category, str(lock["state"])),
+            *shown_references.risks(references),
+            *_difference_risks(stage),
+        ],
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation, proven),
@@ -173,8 +178,15 @@ def _check(stage: CleanupStage) -> dict[str, object] | None:
         "rows": check.rows,
         "differences": check.differences,
         "only_in_d1": check.only_in_d1,
+        **({"newer": newer} if (newer := newer_rows.shown(check)) else {}),
         "finished_at": evidence.moment(check.finished_at),
     }
+
+
+def _difference_risks(stage: CleanupStage) -> list[str]:
+    """The risk of a check whose only differences are rows that are newer in D1."""
+    check = stage.check_passed
+    return [risks.NEWER] if check is not None and check.outcome != Check.Outcome.PASSED else []
 
 
 def _lock_risks(category: str, state: str) -> list[str]:
@@ -224,7 +236,13 @@ def _others(found: CleanupStage) -> dict[str, object]:
 def _checked_again(found: CleanupStage) -> list[dict[str, object]]:
     """The comparisons with D1 after the deletion. A stage that is accepted keeps them."""
     return [
-        {"of": one.code, "check": one.check.pk, "outcome": one.check.outcome, "differences": one.check.differences}
+        {
+            "of": one.code,
+            "check": one.check.pk,
+            "outcome": one.check.outcome,
+            "differences": one.check.differences,
+            **({"accepted": True} if one.accepted else {}),
+        }
         if one.check
         else {"of": one.code, "check": None, "refused": one.refused}
         for one in after_check.results(found)

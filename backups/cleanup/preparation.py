@@ -33,6 +33,7 @@ from backups.cleanup.stages import (
 from backups.generations import start as generation_start
 from backups.generations.start import NotVerifiable
 from backups.integrity import start as check_start
+from backups.integrity.newer import rows as newer_rows
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import clock
@@ -232,7 +233,10 @@ def verify_finished(run: Run) -> None:
 
 
 def check_finished(run: Run) -> None:
-    """Hook: verified -> checked if the check found no difference; differences are shown and never accepted."""
+    """Hook: verified -> checked if the check found no difference, or only rows that are newer in D1.
+
+    The latter need the stated cause and a new export; a reviewer accepts them by name. Any other difference stops it.
+    """
     check = Check.objects.get(run=run)
     # A cache needs no check, so another check of its backup does not move its stage.
     stages = CleanupStage.objects.filter(state=State.VERIFIED, request__category="legacy")
@@ -241,8 +245,10 @@ def check_finished(run: Run) -> None:
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if check.outcome != Check.Outcome.PASSED:
-        note_blocked(stage, _differences(check))
-        return
+        acceptable = newer_rows.only_newer(check)
+        if why := newer_rows.why_not(check) if acceptable else _differences(check):
+            note_blocked(stage, why)
+            return
     move(
         stage,
         [State.VERIFIED],

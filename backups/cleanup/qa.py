@@ -151,7 +151,8 @@ class Turn:
             is_unseen=Exists(_UNSEEN), is_brought_back=Exists(_BROUGHT_BACK), is_unexplained=Exists(_UNEXPLAINED)
         )
         related = ("environment", "accepted_by", "others_by", "request", "check_after", "dataset_check_after")
-        return list(found.select_related(*related).order_by("environment__order", "-accepted_at"))
+        also = ("approval", "check_passed")  # which say whether the differences of the two before were accepted
+        return list(found.select_related(*related, *also).order_by("environment__order", "-accepted_at"))
 
     @cached_property
     def _scope_digest(self) -> str:

@@ -17,6 +17,7 @@ from backups import archive, policy
 from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
+from backups.integrity.newer import rows as newer_rows
 from backups.models import Check, CleanupEntry, CleanupStage, Generation, Restore, WorkerRound
 from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
@@ -170,11 +171,13 @@ def insist_turn(stage: CleanupStage) -> None:
 
 
 def insist_check(stage: CleanupStage) -> None:
-    """Raise CleanupRefused unless the check used the dataset's rules in force."""
+    """Raise CleanupRefused unless the check used the dataset's rules in force, and passed or may be accepted."""
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     check = stage.check_passed
     if check is None or dataset is None or check.definition_digest != dataset_registry.definition_digest(dataset):
         raise CleanupRefused(_("The dataset's rules changed after the check. Fix the list of keys and prepare again."))
+    if check.outcome != Check.Outcome.PASSED and not (newer_rows.only_newer(check) and newer_rows.grounds_of(check)):
+        raise CleanupRefused(_("The check found differences that nobody may accept. Check again."))
 
 
 def why_not_now(stage: CleanupStage) -> str | Promise:

@@ -12,6 +12,7 @@ from backups.cleanup import after_check
 from backups.cleanup.pages.facts import StageFacts, StageShare
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.cleanup.stages import run_of
+from backups.integrity.newer import rows as newer_rows
 from backups.models import Check, CleanupStage, Generation
 from kvops.models import Run
 from kvops.wording import spelled
@@ -185,13 +186,8 @@ def _checked(stage: CleanupStage) -> _Done:
 
 
 def _equal(check: Check) -> _Done:
-    note = _("No difference. Keys: %(keys)s, rows: %(rows)s") % {
-        "keys": spelled(check.keys),
-        "rows": spelled(check.rows),
-    }
-    return _Done(
-        note, check.finished_at, reverse("backups:check", args=[check.pk]), _("Check %(pk)s") % {"pk": check.pk}
-    )
+    address, link = reverse("backups:check", args=[check.pk]), _("Check %(pk)s") % {"pk": check.pk}
+    return _Done(newer_rows.in_words(check), check.finished_at, address, link)
 
 
 def _referenced(facts: StageFacts) -> bool:

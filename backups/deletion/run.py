@@ -25,7 +25,8 @@ from backups.deletion.send import Sender
 from backups.execution import presence, revalidation
 from backups.execution.clients import Clients, open_clients
 from backups.integrity import start as check_start
-from backups.models import Check, CleanupChunk, CleanupStage, Generation
+from backups.integrity.newer import rows as newer_rows
+from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import Run
@@ -88,7 +89,8 @@ class _Deletion:
             check = check_start.recheck(self.lease, self.generation)
             if check is None:
                 return Again()
-            if check.outcome != Check.Outcome.PASSED:
+            accepted = newer_rows.accepted_by(self.approval, self.stage.check_passed)
+            if not newer_rows.agrees(check, accepted):
                 nothing, differences = self._nothing_deleted, f"{check.differences:,}"
                 raise RunError("differences", say(_DIFFERENT, check=check.pk, differences=differences, nothing=nothing))
         bucket_protection.ask_cloudflare(self.stage.environment, self.lease.keep)

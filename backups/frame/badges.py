@@ -18,7 +18,8 @@ def wrong_stages(_person: Person) -> QuerySet[CleanupStage]:
     """The stages with reappeared keys, and those that differ from D1 until they are accepted."""
     failed = Q(check_after__outcome=Check.Outcome.FAILED) | Q(dataset_check_after__outcome=Check.Outcome.FAILED)
     reappeared = Q(pk__in=Reappearance.objects.unseen().values("stage"))
-    return CleanupStage.objects.filter(reappeared | failed & Q(state=CleanupStage.State.CONFIRMED))
+    differing = failed & Q(state=CleanupStage.State.CONFIRMED, after_accepted=False)
+    return CleanupStage.objects.filter(reappeared | differing)
 
 
 def unattended_checks(_person: Person) -> QuerySet[Check]:

@@ -7,8 +7,9 @@ check that passes closes it, also one within a deletion.
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -28,6 +29,8 @@ LONGEST = 2_000
 """Characters of a note or a reason."""
 
 Outcome = DifferenceCase.Outcome
+_OF_NEWER = Q(outcome=Outcome.ACCEPTED, failed__newer__gt=0, failed__newer=F("failed__differences"))
+"""Cases that accepted rows that are newer in D1. D1 lives on, so a later check may find more of them."""
 
 
 class CaseRefused(Refused):
@@ -137,28 +140,34 @@ def as_todos() -> Iterator[todo.OpenTodo]:
         )
 
 
-def newest_of_each() -> CaseQuerySet:
-    """The newest case of KV for each dataset and environment."""
+def newest_of_each() -> QuerySet[DifferenceCase, tuple[Any, ...]]:
+    """The newest case of KV for each dataset and environment: these two, its end, and whether it is of newer rows."""
     found = DifferenceCase.objects.filter(source=Check.Source.KV)
-    return found.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+    newest = found.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+    of_newer = ExpressionWrapper(_OF_NEWER, BooleanField())
+    return newest.values_list("dataset_id", "environment_id", "closed_at", of_newer)
 
 
-def is_attended(finished_at: datetime | None, closed_at: datetime | None) -> bool:
-    """Whether the newest case, closed at this time or not, is about a check that failed at `finished_at`."""
-    return closed_at is None or finished_at is None or closed_at >= finished_at
+def is_attended(
+    finished_at: datetime | None, closed_at: datetime | None, *, newer: bool = False, of_newer: bool = False
+) -> bool:
+    """Whether the newest case, closed at this time or not, is about a check that failed at `finished_at`.
+
+    A case `of_newer` rows also is about a later check that found only rows that are `newer` in D1.
+    """
+    return closed_at is None or finished_at is None or closed_at >= finished_at or (newer and of_newer)
 
 
 def without_a_case() -> QuerySet[Check]:
     """The newest checks of KV that failed. A case that is open, or that was closed after the check, attends to it."""
     finished = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = finished.order_by("dataset", "environment", "-pk").distinct("dataset", "environment").values("pk")
-    attended = DifferenceCase.objects.filter(
-        Q(closed_at=None) | Q(closed_at__gte=OuterRef("finished_at")),
-        source=Check.Source.KV,
-        dataset=OuterRef("dataset"),
-        environment=OuterRef("environment"),
-    )
-    return Check.objects.filter(~Exists(attended), pk__in=newest, outcome=Check.Outcome.FAILED)
+    same = {"dataset": OuterRef("dataset"), "environment": OuterRef("environment")}
+    of_kv = DifferenceCase.objects.filter(source=Check.Source.KV, **same)
+    attended = of_kv.filter(Q(closed_at=None) | Q(closed_at__gte=OuterRef("finished_at")))
+    later = DifferenceCase.objects.filter(source=Check.Source.KV, pk__gt=OuterRef("pk"), **same)
+    of_newer = Exists(of_kv.filter(_OF_NEWER, ~Exists(later))) & Q(newer=F("differences"))
+    return Check.objects.filter(~Exists(attended) & ~of_newer, pk__in=newest, outcome=Check.Outcome.FAILED)
 
 
 def overdue() -> list[DifferenceCase]:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.integrity import cases
 from backups.integrity.causes import Cause
+from backups.integrity.newer import rows as newer_rows
 from backups.models import Check, DifferenceCase
 from backups.models.integrity import source_of
 
@@ -74,8 +75,29 @@ def after_failed(check: Check, case: DifferenceCase | None, later: Check | None)
         return Advice(_("A later check found no difference: nothing is left to do here."), NextStep.LATER)
     if later is not None:
         return Advice(_("A later check is there: go on with its differences."), NextStep.LATER)
+    if newer_rows.only_newer(check):
+        return _after_newer(check, case)
     if case is None:
         return Advice(_("Nobody looks into these differences yet. Name a person and a day."), NextStep.ASSIGN)
     return Advice(
         _("Find the cause: see both values of a difference. Then correct one side, and check again."), NextStep.LOOK
     )
+
+
+def _after_newer(check: Check, case: DifferenceCase | None) -> Advice:
+    """The next step if all differences are rows that are newer in D1, so that a reviewer may accept them."""
+    if newer_rows.stated_cause(check, check.finished_at):
+        sentence = _(
+            "The cause of the rows that are newer in D1 is stated. Export the master data from D1 again, then check "
+            "again: a reviewer accepts these rows by name."
+        )
+        return Advice(sentence, NextStep.AGAIN)
+    if case is None:
+        return Advice(
+            _("All differences are rows that are newer in D1. Name a person who states the cause."), NextStep.ASSIGN
+        )
+    sentence = _(
+        "All differences are rows that are newer in D1. See both values, then record the outcome “accepted as it is” "
+        "with the cause."
+    )
+    return Advice(sentence, NextStep.LOOK)

@@ -111,7 +111,7 @@ class CleanupStage(models.Model):
 
     waiting -> frozen                      (earlier environments accepted; names taken from the newest scan)
     frozen -> backed_up -> verified        (the backup is complete; the backup is verified)
-    verified -> checked -> submitted       (equal to D1)
+    verified -> checked -> submitted       (equal to D1, or only rows that are newer in D1 differ)
     verified -> submitted                  (cache and settings, which are not in D1)
     submitted -> approved                  (by another person)
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
@@ -199,6 +199,8 @@ class CleanupStage(models.Model):
         Check, on_delete=models.PROTECT, null=True, blank=True, related_name="datasets_of_stages"
     )
     """The check of the newest backup of master data after the deletion was proven."""
+    after_accepted = models.BooleanField(default=False, db_default=False)
+    """Whether all that these two found are rows newer in D1 that the reviewer accepted. For lists."""
     after_refused = models.CharField(max_length=1000, blank=True, default="", db_default="")
     """The reason why the backup could not be checked after the deletion."""
     after_refused_sentence = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)

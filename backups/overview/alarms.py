@@ -55,7 +55,7 @@ Status, Purpose = Generation.Status, Generation.Purpose
 def lists() -> Mapping[str, Question]:
     """The newest case of each dataset and environment, closed or open, and the lock of each bucket."""
     return {
-        "cases": difference_cases.newest_of_each().values_list("dataset_id", "environment_id", "closed_at"),
+        "cases": difference_cases.newest_of_each(),
         "locks": BucketProtection.objects.values_list("environment_id", "lock"),
     }
 
@@ -206,12 +206,12 @@ def _reappeared() -> list[Alarm]:
 
 def _differing_stages() -> QuerySet[CleanupStage]:
     failed = Q(check_after__outcome=Check.Outcome.FAILED) | Q(dataset_check_after__outcome=Check.Outcome.FAILED)
-    return CleanupStage.objects.filter(failed, state=State.CONFIRMED)
+    return CleanupStage.objects.filter(failed, state=State.CONFIRMED, after_accepted=False)
 
 
 def _differing() -> list[Alarm]:
     """One alarm for each proven stage that differs from D1, until it is accepted."""
-    related = ("request__family", "environment", "check_after", "dataset_check_after")
+    related = ("request__family", "environment", "check_after", "dataset_check_after", "approval", "check_passed")
     return [
         Alarm(
             "danger",
@@ -235,11 +235,14 @@ def _differing() -> list[Alarm]:
 def _unattended(answers: Gathered, estate: Estate) -> list[Alarm]:
     """One alarm for each newest check of KV with differences that nobody looks into."""
     datasets = {pk: fields[DATASET_FIELDS.index("name")] for pk, *fields in answers["datasets"]}
-    cases = {(dataset, environment): moment(closed_at) for dataset, environment, closed_at in answers["cases"]}
+    cases = {(dataset, environment): (moment(at), of_newer) for dataset, environment, at, of_newer in answers["cases"]}
     found = []
-    for dataset, environment, pk, outcome, differences, at in answers["checks"]:
-        place = (dataset, environment)
-        attended = place in cases and difference_cases.is_attended(moment(at), cases[place])
+    for dataset, environment, pk, outcome, differences, at, newer in answers["checks"]:
+        closed_at, of_newer = cases.get((dataset, environment), (None, False))
+        only_newer = newer == differences
+        attended = (dataset, environment) in cases and difference_cases.is_attended(
+            moment(at), closed_at, newer=only_newer, of_newer=of_newer
+        )
         if outcome != Check.Outcome.FAILED or attended:
             continue
         of, name = estate.environments[environment], datasets[dataset]

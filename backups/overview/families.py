@@ -73,7 +73,9 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
         "kinds": kinds.values_list(*KIND, "newest", "since", "before"),
         "made": made.values_list(*KIND, "day").distinct(),
         "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
-        "checks": newest.values_list("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at"),
+        "checks": newest.values_list(
+            *("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at", "newer")
+        ),
         "first_backups": family_coverage.first_to_come(),
     }
 
@@ -280,7 +282,7 @@ def _agreements(answers: Gathered, estate: Estate, family: Family) -> list[D1Res
         if dataset["binding"] != family.binding or not family.matches(dataset["prefix"]):
             continue
         for environment in estate.environments.values():
-            check, outcome, differences, _at = checks.get((pk, environment.pk), (None, "", 0, None))
+            check, outcome, differences, *_ = checks.get((pk, environment.pk), (None, "", 0))
             if check is None:
                 found.append(D1Result(environment, "never", 0, reverse("backups:integrity")))
             else:

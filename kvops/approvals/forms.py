@@ -88,7 +88,8 @@ class DecisionForm(ChosenForm):
         self._risks = risks.risks_of(approval)
         for risk in self._risks:
             tick = forms.CheckboxInput(attrs={"form": FORM})  # it stands above the bar with the buttons
-            self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False, widget=tick)
+            label = risks.sentence(risk, approval)
+            self.fields[f"accept_{risk}"] = forms.BooleanField(label=label, required=False, widget=tick)
 
     def risks(self) -> list[BoundField]:
         """One checkbox for each risk that the evidence names."""

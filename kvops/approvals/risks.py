@@ -6,9 +6,13 @@ The gate, a trigger and the audit log insist on it.
 import json
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext
 
 from kvops.models import ApprovalRequest
+from kvops.wording import spelled
+
+NEWER = "d1_newer"
+"""The risk of rows that are newer in D1. Its sentence has their number."""
 
 SENTENCES: dict[str, Promise] = {
     "lock_missing": _("I accept that R2 does not lock the backup: it could be deleted before it is needed."),
@@ -41,6 +45,14 @@ def risks_of(request: ApprovalRequest) -> list[str]:
     return [str(risk) for risk in json.loads(request.evidence).get("risks", [])]
 
 
-def sentence(risk: str) -> str:
-    """The sentence a reviewer agrees to by accepting the risk."""
-    return str(SENTENCES.get(risk, risk))
+def sentence(risk: str, request: ApprovalRequest) -> str:
+    """The sentence a reviewer agrees to by accepting the risk of this request."""
+    if risk != NEWER:
+        return str(SENTENCES.get(risk, risk))
+    rows = int(json.loads(request.evidence)["check"]["newer"]["rows"])
+    told = ngettext(
+        "I accept that %(n)s row is newer in D1: it was changed there after the move, and KV holds an older copy.",
+        "I accept that %(n)s rows are newer in D1: they were changed there after the move, and KV holds older copies.",
+        rows,
+    )
+    return told % {"n": spelled(rows)}

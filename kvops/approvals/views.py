@@ -161,7 +161,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "main": _TEMPLATES.get(approval.kind, f"approvals/_{approval.kind}.html"),
         "subject_id": approval.subject.partition(":")[2],
         "form": form,
-        "accepted": [risks.sentence(risk) for risk in approval.accepted],
+        "accepted": [risks.sentence(risk, approval) for risk in approval.accepted],
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_withdraw": _may_withdraw(approval, person),

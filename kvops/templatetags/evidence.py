@@ -147,7 +147,8 @@ def _against_d1(shown: Shown) -> EvidenceLine:
     said = ngettext("%(keys)s, %(rows)s, %(n)s difference", "%(keys)s, %(rows)s, %(n)s differences", differences)
     said %= {"keys": _keys(check.get("keys")), "rows": rows, "n": _number(differences)}
     fine = check.get("outcome") == "passed" and not differences
-    return EvidenceLine(title if fine else _("Differs from D1"), said, fine, details)
+    differs = _("Rows are newer in D1") if check.get("newer") else _("Differs from D1")
+    return EvidenceLine(title if fine else differs, said, fine, details)
 
 
 def _done_in_qa(shown: Shown) -> EvidenceLine:

@@ -1,13 +1,15 @@
 """The table's other half: backups, checks, clean-ups."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Generation, Pin
+from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Difference, Generation, Pin
 from kvops.models import ApprovalRequest
 from tests.constraints.backups_world import BackupsWorld
+from tests.constraints.cases_rows import case
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 
@@ -355,6 +357,13 @@ STAGES = [
     RowAttempt(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another backup"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, cause=False), "newer rows without a cause"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, export=False), "newer rows without an export"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, seen="a:2"), "newer rows that no check had found before"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, at=None), "a row that is not newer"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, differences=2), "newer rows and another difference"),
+    RowAttempt(CHECKED_BY, lambda w: newer(w, differences=2, newer=2), "a row that is not kept by name"),
+    RowAttempt("rows that are newer in D1 are accepted by name", lambda w: w.move(newer(w), "submitted")),
     RowAttempt("a legacy family is submitted after its check", lambda w: w.move(w.stage("verified"), "submitted")),
     RowAttempt(ONE_NAME, lambda w: w.move(w.stage("verified", category="settings", names=2), "submitted"), "two names"),
     RowAttempt(ONE_NAME, other_name, "another name"),
@@ -427,6 +436,30 @@ def checked(w: BackupsWorld, outcome: str = "passed", **values: object) -> None:
     """A stage with such a check."""
     stage = w.stage("verified")
     w.move(stage, "checked", check_passed=w.check(outcome, **{"generation": stage.generation, **values}))
+
+
+def newer(
+    w: BackupsWorld,
+    *,
+    seen: str = "a:1",
+    at: datetime | None = EPOCH,
+    cause: bool = True,
+    export: bool = True,
+    **values: object,
+) -> CleanupStage:
+    """A stage that is checked although a row of D1 differs, which an earlier check had found too."""
+    stage, dataset = w.stage("verified"), w.dataset()
+    of = {"generation": stage.generation, "dataset": dataset, "differences": 1, "newer": 1}
+    first, second = w.check("failed", **of), w.check("failed", **{**of, **values})
+    Difference.objects.create(check_run=first, name=seen, kind="field", field="name", newer_at=EPOCH)
+    Difference.objects.create(check_run=second, name="a:1", kind="field", field="name", newer_at=at)
+    if cause:
+        over = {"outcome": "accepted", "reason": "edited", "closed_by": w.operator, "closed_at": Now()}
+        case(w, dataset=dataset, failed=first, **over)
+    if export:
+        w.generation(purpose="masters", source="d1", tables=[{"dataset": dataset.name}])
+    w.move(stage, "checked", check_passed=second)
+    return stage
 
 
 def listed(w: BackupsWorld, **values: object) -> None:

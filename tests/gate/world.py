@@ -147,15 +147,20 @@ def frozen(stage: CleanupStage, names: Sequence[str] = NAMES) -> CleanupStage:
 
 def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Frozen, copied, read back and equal to D1."""
+    stage = verified(request, slug, names)
+    if request.category != "legacy" or stage.generation is None:
+        return stage
+    return go(stage, State.CHECKED, check_passed=_check(stage.generation))
+
+
+def verified(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+    """Frozen, copied and read back."""
     stage = frozen(stage_of(request, slug), names)
     generation = _backed_up(stage, names)
     stage = go(stage, State.BACKED_UP, generation=generation)
     BackupShare.objects.create(generation=generation, place="#kv-cleanup", by=request.requested_by)
     Generation.objects.filter(pk=generation.pk).update(status="verified", verified_at=Now())
-    stage = go(stage, State.VERIFIED)
-    if request.category != "legacy":
-        return stage
-    return go(stage, State.CHECKED, check_passed=_check(generation))
+    return go(stage, State.VERIFIED)
 
 
 def written(key: str) -> bytes:
@@ -211,14 +216,17 @@ def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
     return generation
 
 
-def _check(generation: Generation) -> Check:
+def _check(generation: Generation, **result: object) -> Check:
     dataset = Dataset.objects.get(name="masters")
     check = Check.objects.create(
         environment=generation.environment, dataset=dataset, definition=dataset_registry.definition(dataset),
         definition_digest=dataset_registry.definition_digest(dataset), generation=generation, source=generation.stem,
         run=over(Run.Kind.CHECK, f"generation:{generation.pk}", generation.environment),
     )  # fmt: skip
-    Check.objects.filter(pk=check.pk).update(outcome="passed", keys=3, rows=3, finished_at=Now())
+    Check.objects.filter(pk=check.pk).update(
+        **{"outcome": "passed", "keys": 3, "rows": 3, "finished_at": Now(), **result}
+    )
+    check.refresh_from_db()
     return check
 
 

@@ -56,7 +56,7 @@ EXEMPT: Mapping[type[Model], str] = {
     # When it was asked, decided and used decides nothing; until when it may be decided and used does.
     ApprovalRequest: "created_at decided_at used_at",
     # Written by later steps, or for people only.
-    CleanupStage: f"{LATER} accepted_note accepted_by accepted_at returned_because",
+    CleanupStage: f"{LATER} accepted_note accepted_by accepted_at returned_because after_accepted",
     CleanupRequest: "created_at ended_by",
     CleanupEntry: "expiration",
     # What the manifest, whose digest is bound, says too; who made it, and how its own work went.

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _, ngettext, pgettext
 
 from backups.cleanup.stepper import StageStep
-from backups.models import CleanupStage
+from backups.models import Check, CleanupStage
 from kvops.wording import spelled
 
 LAST = 4
@@ -82,5 +82,6 @@ def _preparation(stage: CleanupStage) -> str:
     if stage.generation_id:
         parts.append(_("backup %(pk)s verified") % {"pk": stage.generation_id})
     if stage.check_passed_id:
-        parts.append(_("equals D1"))
+        passed = stage.check_passed is None or stage.check_passed.outcome == Check.Outcome.PASSED
+        parts.append(_("equals D1") if passed else _("rows newer in D1"))
     return " · ".join([*parts, _("code searched"), _("shared")])

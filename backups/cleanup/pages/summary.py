@@ -10,6 +10,7 @@ from audit.models import Entry
 from backups.bucket import protection as bucket_protection
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
+from backups.integrity.newer import rows as newer_rows
 from backups.models import BucketProtection, Check, CleanupStage, Generation
 from kvops.references import deployed
 from kvops.subjects import tree
@@ -108,6 +109,8 @@ def _check(facts: StageFacts) -> list[SummaryLine]:
         ]
     figures = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
     words = _("No difference with %(name)s. Keys: %(keys)s, rows: %(rows)s") % figures
+    if check.outcome != Check.Outcome.PASSED:
+        words = newer_rows.in_words(check)
     return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
 
 

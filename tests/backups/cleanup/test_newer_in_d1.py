@@ -1,0 +1,259 @@
+"""A legacy key whose row was changed in D1 after the move: a reviewer accepts it by name. Nothing else is accepted."""
+
+import json
+
+import pytest
+
+from audit import log
+from backups.cleanup import after_check, certificate, completion, preparation, requests as cleanup_requests
+from backups.cleanup.stages import CleanupRefused
+from backups.integrity import cases
+from backups.masters import start as masters_start
+from backups.models import Check, CleanupStage, Generation
+from kvops import timing
+from kvops.approvals import gate as approval_gate
+from kvops.approvals.gate import ApprovalRefused
+from kvops.models import ApprovalRequest, Notification, NotificationEvent, Run
+from kvops.runbook import todo
+from tests import make
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+State = CleanupStage.State
+ACCEPTED = "only rows newer in D1, accepted by name"
+NEWER = {
+    "migrated_at": {"qa": "2025-09-01T00:00:00Z", "production": "2025-09-01T00:00:00Z"},
+    "newer_by": {"qa": ["updated_at", "time", "UTC"], "production": ["updated_at", "time", "UTC"]},
+}
+CAUSE = "Edited in the new application, which writes only D1."
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+    monkeypatch.setattr(timing, "STALE", 0.0)
+
+
+def in_d1(estate: make.Estate, sql: str, *values: object) -> None:
+    """The application writes to D1 of QA."""
+    database = generation_helpers.d1(estate)
+    database.execute("PRAGMA query_only = 0")
+    database.execute(sql, values)
+    database.commit()
+
+
+def change_row(estate: make.Estate, id_: str, name: str, at: str | None = "2025-10-01T08:00:00Z") -> None:
+    in_d1(estate, "UPDATE masters SET name = ?, updated_at = ? WHERE type = 'a' AND id = ?", name, at, id_)
+
+
+def add_row(estate: make.Estate, at: str | None) -> None:
+    """A row that has no key, because the application no longer writes KV."""
+    in_d1(estate, "INSERT INTO masters (type, id, name, updated_at) VALUES ('c', '1', 'new', ?)", at)
+
+
+@pytest.fixture
+def stage(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA, whose check found one row that is newer in D1."""
+    cleanup_helpers.estate_with_masters(estate)
+    make.change_datasets(**NEWER)
+    change_row(estate, "1", "renamed")
+    return cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+
+
+def now(stage: CleanupStage) -> CleanupStage:
+    return cleanup_helpers.stage_of(stage.request)
+
+
+def check_of(stage: CleanupStage) -> Check:
+    return Check.objects.filter(generation=now(stage).generation_id).latest("pk")
+
+
+def state_cause(stage: CleanupStage, people: make.People) -> None:
+    cases.assign(check_of(stage), owner=people.operator, due=todo.today(), note="", by=people.operator)
+    cases.settle(check_of(stage), outcome="accepted", reason=CAUSE, by=people.operator)
+
+
+def export_again(estate: make.Estate) -> Generation:
+    """The master data of QA from D1, verified by itself."""
+    with log.transaction():
+        made = masters_start.create_export(masters_start.choose(estate.qa.environment), actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    return made
+
+
+def check_again(stage: CleanupStage, people: make.People) -> CleanupStage:
+    preparation.prepare_stage(now(stage), by=people.operator)
+    make.work()
+    return now(stage)
+
+
+@pytest.fixture
+def checked(estate: make.Estate, people: make.People, stage: CleanupStage) -> CleanupStage:
+    """The cause is stated, the export made again, and the check repeated."""
+    state_cause(stage, people)
+    export_again(estate)
+    return check_again(stage, people)
+
+
+def submitted(stage: CleanupStage, people: make.People) -> ApprovalRequest:
+    cleanup_helpers.share(now(stage), people)
+    cleanup_requests.submit(now(stage), by=people.operator)
+    return ApprovalRequest.objects.get(cleanupstage=stage)
+
+
+def started(stage: CleanupStage, people: make.People) -> CleanupStage:
+    """Approved with each of its risks, and begun."""
+    request = submitted(stage, people)
+    named = json.loads(request.evidence)["risks"]
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest, accepted=named)
+    cleanup_requests.start_deletion(now(stage), by=people.operator)
+    return now(stage)
+
+
+def test_without_a_cause_and_a_new_export_it_stays_where_it_is(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    export_again(estate)
+    assert (stage.state, check_of(stage).newer) == (State.VERIFIED, 1)
+    assert "State the cause" in stage.returned_because
+    state_cause(stage, people)
+    assert check_again(stage, people).state == State.CHECKED
+
+
+def test_an_export_from_before_the_difference_was_seen_is_none(estate: make.Estate, people: make.People) -> None:
+    cleanup_helpers.estate_with_masters(estate)
+    make.change_datasets(**NEWER)
+    change_row(estate, "1", "renamed")
+    export_again(estate)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
+    state_cause(stage, people)
+    blocked = check_again(stage, people)
+    assert (blocked.state, "Export the master data" in blocked.returned_because) == (State.VERIFIED, True)
+    export_again(estate)
+    assert check_again(stage, people).state == State.CHECKED
+
+
+def test_a_cause_that_was_stated_for_other_rows_is_none(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    state_cause(stage, people)
+    export_again(estate)
+    change_row(estate, "2", "renamed too")
+    blocked = check_again(stage, people)
+    assert (blocked.state, check_of(stage).newer) == (State.VERIFIED, 2)
+    assert "State the cause" in blocked.returned_because
+
+
+@pytest.mark.parametrize("at", [None, "2025-08-31T23:59:59Z"])
+def test_another_difference_beside_it_is_never_accepted(
+    estate: make.Estate, people: make.People, stage: CleanupStage, at: str | None
+) -> None:
+    state_cause(stage, people)
+    export_again(estate)
+    change_row(estate, "2", "other", at)
+    assert check_again(stage, people).state == State.VERIFIED
+
+
+def test_a_newer_row_without_a_key_is_accepted_with_the_others(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    add_row(estate, "2025-10-02T08:00:00Z")
+    check_again(stage, people)
+    state_cause(stage, people)
+    export_again(estate)
+    assert check_again(stage, people).state == State.CHECKED
+    shown = json.loads(submitted(stage, people).evidence)["check"]["newer"]
+    assert [one["name"] for one in shown["first"]] == ["master:a:1", "master:c:1"]
+
+
+def test_the_reviewer_accepts_the_rows_by_name(people: make.People, checked: CleanupStage) -> None:
+    request = submitted(checked, people)
+    assert json.loads(request.evidence)["risks"] == ["d1_newer"]
+    page = " ".join(signed_in(people.reviewer).get(f"/approvals/{request.pk}/").content.decode().split())
+    assert "I accept that 1 row is newer in D1" in page
+    assert CAUSE in page
+    difference = check_of(checked).found.get()
+    assert f'hx-post="/integrity/{check_of(checked).pk}/differences/{difference.pk}/values"' in page
+    with pytest.raises(ApprovalRefused, match="names risks"):
+        approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+
+
+def test_its_key_is_deleted_and_the_check_after_it_accepts_what_the_reviewer_accepted(
+    estate: make.Estate, people: make.People, checked: CleanupStage
+) -> None:
+    started(checked, people)
+    make.work()
+    done = now(checked)
+    assert (done.state, done.deleted, done.after_accepted) == (State.CONFIRMED, 3, True)
+    assert "master:a:1" in cleanup_helpers.journal(estate)
+    assert [(one.check.outcome if one.check else "", one.differs) for one in after_check.results(done)] == [
+        ("failed", False), ("passed", False),
+    ]  # fmt: skip
+    assert not Notification.objects.filter(event=NotificationEvent.STAGE_DIFFERS).exists()
+    overview = signed_in(people.operator).get("/").content.decode()
+    assert ("after a clean-up" in overview, "Nobody looks into" in overview) == (False, False)
+
+
+def test_certificate_and_production_name_what_was_accepted(people: make.People, checked: CleanupStage) -> None:
+    started(checked, people)
+    make.work()
+    completion.accept_stage(now(checked), note="Opened the pages, all well", by=people.operator)
+    said = str(certificate.in_english(checked.request))
+    assert "1 row is newer in D1, nothing else differs" in said
+    assert CAUSE.removesuffix(".") in said
+    assert "The reviewer accepted these rows by name." in said
+    production = cleanup_helpers.submitted(checked.request, people, "production")
+    assert production.approval is not None
+    assert ACCEPTED in signed_in(people.reviewer).get(f"/approvals/{production.approval_id}/").content.decode()
+    assert "qa_differs" not in production.approval.evidence
+
+
+def test_a_row_that_changed_after_the_approval_stops_the_deletion(
+    estate: make.Estate, people: make.People, checked: CleanupStage
+) -> None:
+    stage = started(checked, people)
+    change_row(estate, "2", "renamed too")
+    make.work()
+    assert stage.run is not None
+    assert Run.objects.get(pk=stage.run.pk).error_code == "differences"
+    assert cleanup_helpers.journal(estate) == {}
+
+
+def test_an_accepted_row_that_is_gone_from_d1_stops_the_deletion(
+    estate: make.Estate, people: make.People, checked: CleanupStage
+) -> None:
+    stage = started(checked, people)
+    in_d1(estate, "DELETE FROM masters WHERE type = 'a' AND id = '1'")
+    make.work()
+    assert stage.run is not None
+    assert Run.objects.get(pk=stage.run.pk).error_code == "differences"
+    assert cleanup_helpers.journal(estate) == {}
+
+
+def test_another_row_that_changed_while_the_keys_were_deleted_is_an_alarm(
+    estate: make.Estate, people: make.People, checked: CleanupStage
+) -> None:
+    started(checked, people)
+    estate.cloudflare.hook("bulk_delete", lambda _: change_row(estate, "2", "renamed too"))
+    make.work()
+    done = now(checked)
+    assert (done.state, done.after_accepted) == (State.CONFIRMED, False)
+    assert Notification.objects.filter(event=NotificationEvent.STAGE_DIFFERS, person=people.operator).exists()
+
+
+def test_a_rule_that_changed_since_stops_the_submit(people: make.People, checked: CleanupStage) -> None:
+    make.change_datasets(migrated_at={"qa": "2024-01-01T00:00:00Z"}, newer_by={"qa": ["updated_at", "time", "UTC"]})
+    with pytest.raises(CleanupRefused, match="rules changed after the check"):
+        cleanup_requests.submit(checked, by=people.operator)
+
+
+def test_the_page_of_the_check_says_the_way_step_by_step(people: make.People, stage: CleanupStage) -> None:
+    reader, address = signed_in(people.operator), f"/integrity/{check_of(stage).pk}/"
+    assert "Name a person who states the cause." in reader.get(address).content.decode()
+    cases.assign(check_of(stage), owner=people.operator, due=todo.today(), note="", by=people.operator)
+    assert "then record the outcome “accepted as it is” with the cause." in reader.get(address).content.decode()
+    cases.settle(check_of(stage), outcome="accepted", reason=CAUSE, by=people.operator)
+    assert "Export the master data from D1 again, then check again" in reader.get(address).content.decode()
