@@ -16,6 +16,10 @@ WORKER = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 instead of raising the threshold after the first part (`make bench BENCH=memory` sets it, too)."""
 
 
+FILES: set[Path] = set()
+"""The files that settings of this process were read from, for the doctor."""
+
+
 class SettingError(Exception):
     """A setting is missing or invalid; the message names it and its valid form."""
 
@@ -26,6 +30,8 @@ def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.
     if path and name in environ:
         raise SettingError(f"Set {name} or {name}_FILE, not both.")
     if path:
+        if environ is os.environ:
+            FILES.add(Path(path))
         try:
             value = Path(path).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -40,6 +40,8 @@ KVOPS_METRICS_TOKEN = env.bearer("KVOPS_METRICS_TOKEN")
 KVOPS_SENTRY_DSN = env.reference("KVOPS_SENTRY_DSN")
 # The sweep calls it while all is well. It identifies the check, so it is kept like a secret.
 KVOPS_HEARTBEAT_URL = env.address("KVOPS_HEARTBEAT_URL")
+# The folder of the dumps of Postgres. The doctor looks at the newest one.
+DUMPS = env.text("KVOPS_DUMPS", "")
 BASE_URL = env.origin("KVOPS_BASE_URL", "http://localhost:8000")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):

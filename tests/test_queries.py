@@ -32,7 +32,7 @@ D1 = "seven are the bookkeeping of a call to Cloudflare, once per call"
 MORE: dict[str, tuple[int, str]] = {
     "backups:masters": (17, D1),
     "backups:certificate": (14, "the open follow-ups of the code, and the keys that the newest listing found"),
-    "doctor": (13, "one for each fact of the installation that it judges"),
+    "doctor": (15, "one for each fact of the installation that it judges"),
 }
 """Pages that take more queries: how many at most, and why."""
 

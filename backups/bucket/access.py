@@ -35,7 +35,25 @@ from kvops.runs.outcomes import TOKEN_REFUSED, RunError, TryLater
 
 @contextmanager
 def store(environment: Environment) -> Iterator[R2Store]:
-    """A new connection to the environment's bucket. Raises AccessRefused if it may not or cannot be used."""
+    """A new connection to the environment's bucket. Raises AccessRefused if it may not or cannot be used.
+
+    It is noted that the store refuses the credentials, or takes them again.
+    """
+    with unnoted_store(environment) as bucket:
+        try:
+            yield bucket
+        except CredentialsRefused:
+            unknown = {"bucket": HTTPStatus.UNAUTHORIZED}
+            refused_tokens.note_refused(environment, environment.r2_access_key_id, unknown, Skew.Service.R2)
+            raise
+        else:
+            if bucket.answered:
+                refused_tokens.note_accepted(environment, environment.r2_access_key_id, ["bucket"])
+
+
+@contextmanager
+def unnoted_store(environment: Environment) -> Iterator[R2Store]:
+    """The same for a look that leaves no trace here: nothing is noted."""
     try:
         access_key_id = credentials.resolve(environment.r2_access_key_id)
         secret_access_key = credentials.resolve(environment.r2_secret_access_key)
@@ -56,13 +74,6 @@ def store(environment: Environment) -> Iterator[R2Store]:
     )
     try:
         yield bucket
-    except CredentialsRefused:
-        unknown = {"bucket": HTTPStatus.UNAUTHORIZED}
-        refused_tokens.note_refused(environment, environment.r2_access_key_id, unknown, Skew.Service.R2)
-        raise
-    else:
-        if bucket.answered:
-            refused_tokens.note_accepted(environment, environment.r2_access_key_id, ["bucket"])
     finally:
         bucket.close()
 

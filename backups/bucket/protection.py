@@ -16,7 +16,7 @@ were read, also while the protection is not known.
 
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, timedelta
 from http import HTTPStatus
@@ -37,8 +37,11 @@ from kvops import clock, timing
 from kvops.cloudflare import (
     ApiError,
     AuthError,
+    Cloudflare,
     CloudflareError,
     ConfigurationError,
+    Domain,
+    LifecycleRule,
     LockRule,
     NotFound,
     RateLimited,
@@ -168,6 +171,30 @@ def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: 
     return _keep(environment, found, words)
 
 
+def look(environment: Environment, client: Cloudflare) -> BucketProtection:
+    """Ask Cloudflare with this client, and neither keep nor record the answer.
+
+    Raises CloudflareError if there was no answer, or one that says nothing of the bucket.
+    """
+    bucket = environment.r2_bucket
+    try:
+        jurisdiction = _jurisdiction(environment)
+        found = _judged(
+            environment,
+            client.bucket_locks(bucket, jurisdiction=jurisdiction),
+            client.bucket_lifecycle(bucket, jurisdiction=jurisdiction),
+            [
+                client.managed_domain(bucket, jurisdiction=jurisdiction),
+                *client.custom_domains(bucket, jurisdiction=jurisdiction),
+            ],
+        )
+    except CloudflareError as error:
+        if (problem := _problem(error)) in {Problem.SILENT, Problem.REFUSED}:
+            raise
+        found = _ProtectionAnswer(Lock.UNKNOWN, problem=problem)
+    return BucketProtection(environment=environment, of=_of(environment), **found.columns())
+
+
 @dataclass(frozen=True)
 class _ProtectionAnswer:
     """Cloudflare's answer, in the columns of the table."""
@@ -195,18 +222,26 @@ class _AnotherAccount(ConfigurationError):
 
 
 def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswer:
-    bucket, root = environment.r2_bucket, bucket_access.root(environment)
-    proposals = bucket_access.proposals_root(environment)
-    jurisdiction = _jurisdiction(environment)
+    bucket, jurisdiction = environment.r2_bucket, _jurisdiction(environment)
     with Calls(environment, keep) as calls:
         client = calls.client
         locked = calls.submit(lambda: client.bucket_locks(bucket, jurisdiction=jurisdiction))
         lifecycle = calls.submit(lambda: client.bucket_lifecycle(bucket, jurisdiction=jurisdiction))
         managed = calls.submit(lambda: client.managed_domain(bucket, jurisdiction=jurisdiction))
         custom = calls.submit(lambda: client.custom_domains(bucket, jurisdiction=jurisdiction))
-        rules = calls.outcome(locked)
-        deleting = [rule for rule in calls.outcome(lifecycle) if rule.enabled]
         domains = [calls.outcome(managed), *calls.outcome(custom)]
+        rules, deleting = calls.outcome(locked), calls.outcome(lifecycle)
+        return _judged(environment, rules, deleting, domains)
+
+
+def _judged(
+    environment: Environment,
+    rules: Sequence[LockRule],
+    lifecycle: Sequence[LifecycleRule],
+    domains: Sequence[Domain],
+) -> _ProtectionAnswer:
+    root, proposals = bucket_access.root(environment), bucket_access.proposals_root(environment)
+    deleting = [rule for rule in lifecycle if rule.enabled]
     return _ProtectionAnswer(
         Lock(lock_rules.judge(rules, root, put_at=clock.now(), least=RETENTION)),
         tuple(rules),

@@ -112,6 +112,24 @@ class R2Store:
             )
         return found
 
+    def ask_to_put(self, key: str) -> None:
+        """Ask whether these credentials may put an object, without storing one: no object has the ETag that is named.
+
+        Raises StoreError, such as AccessRefused.
+        """
+        nobody = f'"{"0" * 32}"'
+        try:
+            with self._edge(_("put"), key):
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=b"", IfMatch=nobody)
+        except (ObjectConflict, ObjectMissing):
+            return
+        ignored = _(
+            "%(bucket)s stored an empty %(key)s, although the put had a condition that nothing meets.",
+            bucket=self.bucket,
+            key=key,
+        )
+        raise StoreError(ignored)
+
     def get(self, key: str) -> bytes:
         """The whole object; see Store."""
         return b"".join(self.open(key))

@@ -1,38 +1,37 @@
-"""The bucket of an environment: read, written, locked, and emptied by R2 where it should be."""
+"""The bucket of an environment: readable, writable, locked, and emptied by R2 where it should be. Nothing is stored."""
 
 from collections.abc import Iterator
 
 from django.utils.translation import gettext_lazy as _
 
 from backups.bucket import access as bucket_access, protection as bucket_protection
-from backups.bucket.store import StoreError, StoreUnavailable
+from backups.bucket.store import CredentialsRefused, StoreError, StoreUnavailable
 from backups.models import BucketProtection
-from kvops import clock, timing
-from kvops.connections import skew
+from kvops import timing
+from kvops.cloudflare import CloudflareError
+from kvops.connections import clients, skew
 from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.models import Environment, Skew
 from kvops.wording import say
 
-_PROBLEM = BucketProtection.Problem
-_NO_ANSWER = (_PROBLEM.NEVER, _PROBLEM.SILENT, _PROBLEM.REFUSED)
-
 
 def objects(environment: Environment, _examined: Examined) -> Iterator[Diagnosis]:
-    """List the backups, then write a small object of the day and read it back.
-
-    The object is among the proposals, which R2 deletes by itself. A second check of the same day writes nothing new.
-    """
+    """List the backups, then ask for a put that R2 refuses only after it has looked at the permission."""
     about = say(_("%(environment)s: bucket"), environment=environment.slug)
-    day = clock.now().date().isoformat()
-    key, body = f"{bucket_access.proposals_root(environment)}doctor/{day}.json", b'{"written_by": "kvops doctor"}'
     try:
-        with bucket_access.store(environment) as store:
+        with bucket_access.unnoted_store(environment) as store:
             store.page(bucket_access.root(environment), limit=1)
-            store.put(key, body)
-            same = store.get(key) == body
+            store.ask_to_put(f"{bucket_access.proposals_root(environment)}doctor.json")
             theirs = store.time()
     except StoreUnavailable as error:
         yield unknown(about, error)
+        return
+    except CredentialsRefused:
+        sentence = _(
+            "This token is not known to R2: %(token)s. It is mistyped or deleted. Make a new one with Object Read & "
+            "Write on this bucket, and store both of its parts."
+        )
+        yield wrong(about, say(sentence, token=environment.r2_access_key_id))
         return
     except StoreError as error:
         sentence = _(
@@ -40,12 +39,8 @@ def objects(environment: Environment, _examined: Examined) -> Iterator[Diagnosis
         )
         yield wrong(about, say(sentence, error=error))
         return
-    if same:
-        yield ok(about, environment.r2_bucket)
-    else:
-        sentence = _("%(key)s came back with other bytes. Find out which proxy stands between KVOps and R2.")
-        yield wrong(about, say(sentence, key=key))
-    why = skew.measure(environment, Skew.Service.R2, theirs)
+    yield ok(about, environment.r2_bucket)
+    why = skew.compare(environment, Skew.Service.R2, theirs)
     clocks = say(_("%(environment)s: clock of R2"), environment=environment.slug)
     if why:
         yield wrong(clocks, why)
@@ -59,9 +54,14 @@ def objects(environment: Environment, _examined: Examined) -> Iterator[Diagnosis
 def rules(environment: Environment, _examined: Examined) -> Iterator[Diagnosis]:
     """Ask Cloudflare for the lock, the lifecycle rules and the public addresses."""
     lock = say(_("%(environment)s: bucket lock"), environment=environment.slug)
-    protection = bucket_protection.ask_cloudflare(environment)
+    try:
+        with clients.onlooker(environment) as client:
+            protection = bucket_protection.look(environment, client)
+    except CloudflareError as error:
+        yield unknown(lock, error)
+        return
     if not protection.known:
-        yield (unknown if protection.problem in _NO_ANSWER else wrong)(lock, protection.why)
+        yield wrong(lock, protection.why)
         return
     bucket, root = environment.r2_bucket, bucket_access.root(environment)
     if not protection.held:

@@ -6,10 +6,10 @@ from typing import TypedDict
 from django.conf import settings
 
 from kvops import timing
-from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, OperationMeter, RequestBudget
+from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, OperationMeter, RequestBudget, Unmetered
 from kvops.connections import credentials, quota
 from kvops.connections.answers import Answers
-from kvops.connections.budget import SharedBudget
+from kvops.connections.budget import SharedBudget, Uncounted
 from kvops.models import Environment
 from kvops.refusals import Sentence as _
 
@@ -53,10 +53,23 @@ def reader(environment: Environment, budget: RequestBudget | None = None) -> Clo
 
     Raises ConfigurationError.
     """
+    return Cloudflare(token=_read_token(environment), **connection(environment, budget))
+
+
+def onlooker(environment: Environment, token: str = "") -> Cloudflare:
+    """A client that leaves no trace here, with the read token or another: no request, answer or refusal is noted.
+
+    Raises ConfigurationError.
+    """
+    quiet = connection(environment, Uncounted(SharedBudget.of(environment)))
+    quiet["meter"] = Unmetered()
+    return Cloudflare(token=token or _read_token(environment), **quiet)
+
+
+def _read_token(environment: Environment) -> str:
     try:
-        token = credentials.resolve(environment.read_token)
+        return credentials.resolve(environment.read_token)
     except credentials.UnresolvedReference as error:
         raise ConfigurationError(
             _("The read token of %(environment)s is not there. %(error)s", environment=environment.slug, error=error)
         ) from error
-    return Cloudflare(token=token, **connection(environment, budget))

@@ -23,10 +23,7 @@ CODE = "clock_skew"
 def measure(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
     """Store the skew from `theirs` (seconds since 1970, or None). Return why the clocks are skewed, or nothing."""
     if theirs is not None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])
-            seconds = cursor.fetchone()[0]
-        row = Skew(environment=environment, service=service, seconds=seconds, measured_at=Now())
+        row = _now(environment, service, theirs)
         Skew.objects.bulk_create(
             [row],
             update_conflicts=True,
@@ -36,9 +33,24 @@ def measure(environment: Environment, service: Skew.Service, theirs: float | Non
     return why_skewed(environment, service)
 
 
+def compare(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
+    """The same, without storing it."""
+    return why_skewed(environment, service) if theirs is None else _why(_now(environment, service, theirs))
+
+
 def why_skewed(environment: Environment, service: Skew.Service) -> str:
     """One sentence if the last comparison found the clocks too far apart; empty otherwise."""
-    found = Skew.objects.filter(environment=environment, service=service).first()
+    return _why(Skew.objects.filter(environment=environment, service=service).first())
+
+
+def _now(environment: Environment, service: Skew.Service, theirs: float) -> Skew:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])
+        seconds = cursor.fetchone()[0]
+    return Skew(environment=environment, service=service, seconds=seconds, measured_at=Now())
+
+
+def _why(found: Skew | None) -> str:
     if found is None or not found.too_large:
         return ""
     sentence = (
@@ -46,4 +58,4 @@ def why_skewed(environment: Environment, service: Skew.Service) -> str:
         if found.seconds > 0
         else _("The database's clock is %(seconds)s s behind that of %(service)s. Set it right, then try again.")
     )
-    return say(sentence, seconds=found.apart, service=Skew.Service(service).label)
+    return say(sentence, seconds=found.apart, service=Skew.Service(found.service).label)

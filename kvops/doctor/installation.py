@@ -20,8 +20,12 @@ SETTINGS = pgettext_lazy("installation", "Settings")
 
 def settings_fit(examined: Examined) -> Iterator[Diagnosis]:
     """Check that addresses, hosts and senders fit each other."""
-    found = list(_misfits(examined))
-    yield from found or [ok(SETTINGS, settings.BASE_URL)]
+    well = True
+    for misfit in _misfits(examined):
+        well = False
+        yield misfit
+    if well:
+        yield ok(SETTINGS, settings.BASE_URL)
 
 
 def _misfits(examined: Examined) -> Iterator[Diagnosis]:

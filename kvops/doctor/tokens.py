@@ -54,7 +54,7 @@ def read_token(environment: Environment, _examined: Examined) -> Iterator[Diagno
     """Check with the read token that each namespace and database is there under its title, and compare the clocks."""
     about = say(_("%(environment)s: read token"), environment=environment.slug)
     try:
-        with clients.reader(environment) as client:
+        with clients.onlooker(environment) as client:
             yield from _namespaces(environment, client)
             yield from _databases(environment, client)
             theirs = client.time()
@@ -62,7 +62,7 @@ def read_token(environment: Environment, _examined: Examined) -> Iterator[Diagno
         yield _refused(about, error, environment.read_token, _("Workers KV Storage Read and D1 Read"))
         return
     yield ok(about)
-    why = skew.measure(environment, Skew.Service.CLOUDFLARE, theirs)
+    why = skew.compare(environment, Skew.Service.CLOUDFLARE, theirs)
     clocks = say(_("%(environment)s: clock of Cloudflare"), environment=environment.slug)
     yield wrong(clocks, why) if why else ok(clocks)
 
@@ -74,7 +74,7 @@ def write_token(environment: Environment, examined: Examined) -> Iterator[Diagno
         return  # `separation` says it
     about = say(_("%(environment)s: write token"), environment=environment.slug)
     try:
-        with Cloudflare(token=token, **clients.connection(environment)) as client:
+        with clients.onlooker(environment, token) as client:
             for namespace in _bound(environment):
                 client.namespace(namespace.namespace_id)
     except CloudflareError as error:
@@ -115,6 +115,12 @@ def _bound(environment: Environment) -> list[Namespace | Scratch]:
 
 def _refused(about: str, error: CloudflareError, token: str, permissions: object) -> Diagnosis:
     match error:
+        case AuthError(token_unknown=True):
+            sentence = _(
+                "This token is not known to Cloudflare (401): %(token)s. It is mistyped, expired, revoked or deleted. "
+                "Make a new one with the permissions %(permissions)s, and store it there."
+            )
+            return wrong(about, say(sentence, token=token, permissions=permissions))
         case AuthError() | NotFound():
             sentence = _(
                 "%(error)s Is %(token)s another account's token, or a wrong id? It needs the permissions "

@@ -29,6 +29,8 @@ TOLD = "outage_told"
 """The row that stands as long as people believe that a worker is gone."""
 TOLD_OF_ALL = "outage_told_of_all"
 """The row that stands besides it if they believe that no other worker is left."""
+OUTSIDE = "outside"
+"""The row with the time of the last successful call of KVOPS_HEARTBEAT_URL."""
 _NAMES = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
 
 

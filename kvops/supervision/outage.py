@@ -56,6 +56,8 @@ class Watch:
         self._tell()
 
     def _call(self) -> None:
+        if self._caller.outcome():
+            heartbeats.beat(heartbeats.OUTSIDE)
         due = time.monotonic() >= self._next_call
         if settings.KVOPS_HEARTBEAT_URL and due and not self._caller.busy and not work.missing():
             self._next_call = time.monotonic() + timing.OUTSIDE_HEARTBEAT

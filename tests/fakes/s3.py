@@ -158,6 +158,8 @@ class FakeS3:
         self._insist_not_locked(key)
         if headers.get("if-none-match") == "*" and key in self.objects:
             raise Refusal(412, "PreconditionFailed")
+        if "if-match" in headers and (key not in self.objects or self._etag(key) != headers["if-match"]):
+            raise Refusal(412, "PreconditionFailed")
         self.objects[key] = body
         self.stored_at[key] = datetime.now(UTC)
         self.metadata[key] = {

@@ -1,7 +1,9 @@
 """The doctor names each planted fault and its cure, and calls a whole installation well."""
 
 import json
+import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.contrib.staticfiles.finders import get_finders
+from django.core.mail import EmailMessage
 from django.core.management import call_command
 from django.db import connection
 from django.utils import translation
@@ -20,6 +23,7 @@ from kvops.connections.budget import SharedBudget
 from kvops.doctor.examination import examine
 from kvops.doctor.findings import Diagnosis, Examined, Health
 from kvops.models import Environment, Heartbeat, Namespace, Notification, Person, PolicyVersion, RoleGrant
+from kvops.notifications import refused_tokens
 from kvops.supervision import heartbeats
 from tests import keys, make
 from tests.database_roles import Roles, roles
@@ -49,7 +53,7 @@ def installation(
     estate: make.Estate, encrypting: None, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Installation]:
     make.everybody()
-    for name in ("worker", "sweep", "canary"):
+    for name in ("worker", "sweep", "canary", heartbeats.OUTSIDE):
         heartbeats.beat(name)
     files = [path for finder in get_finders() for path, _storage in finder.list([])]
     (tmp_path / "staticfiles.json").write_text(json.dumps({"paths": dict.fromkeys(files, "")}))
@@ -59,8 +63,40 @@ def installation(
         (catalogue / name).touch()
     settings.STATIC_ROOT, settings.LOCALE_PATHS = tmp_path, [tmp_path / "locale"]
     settings.REVIEW_IDENTITY = ""
+    settings.KVOPS_METRICS_TOKEN, settings.DUMPS = "t" * 40, str(tmp_path / "dumps")
+    (tmp_path / "dumps").mkdir()
+    (tmp_path / "dumps" / "kvops.dump").write_bytes(b"PGDMP and more")
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setenv("KVOPS_SETTINGS_FILES", secret(tmp_path / "etc" / "kvops.env", "SECRET_KEY=x"))
+    monkeypatch.setenv("SOME_SECRET", f"file:{secret(tmp_path / 'etc' / 'secret', 'x')}")
     yield Installation(estate, settings, monkeypatch, tmp_path)
     translation.deactivate()
+
+
+def secret(path: Path, text: str, mode: int = 0o600) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def an_open_token(one: Installation) -> None:
+    path = secret(one.tmp_path / "token", "qa-read-token", 0o644)
+    Environment.objects.filter(slug="qa").update(read_token=f"file:{path}")
+
+
+def an_old_dump(one: Installation) -> None:
+    os.utime(one.tmp_path / "dumps" / "kvops.dump", (0, time.time() - 30 * 3600))
+
+
+def every_table() -> dict[str, str]:
+    """A digest of the rows of each table."""
+    sql_of_rows = """SELECT md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM "{}" t"""
+    with connection.cursor() as cursor:
+        found = {}
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(sql_of_rows.format(table))
+            found[table] = cursor.fetchone()[0]
+    return found
 
 
 def no_sender(one: Installation) -> None:
@@ -151,6 +187,40 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
         "Translation ja",
         "pybabel compile",
     ),
+    "no heartbeat": (
+        lambda _one: Heartbeat.objects.of(heartbeats.OUTSIDE).delete(),
+        "Heartbeat",
+        "Set KVOPS_HEARTBEAT_URL for the sweep",
+    ),
+    "a heartbeat that ended": (lambda _one: late(heartbeats.OUTSIDE), "Heartbeat", "Read its log"),
+    "no folder of dumps": (lambda one: setattr(one.settings, "DUMPS", ""), "Dump of the database", "name the folder"),
+    "no dump": (
+        lambda one: (one.tmp_path / "dumps" / "kvops.dump").write_bytes(b""),
+        "Dump of the database",
+        "has no dump",
+    ),
+    "an old dump": (an_old_dump, "Dump of the database", "is older than 26 hours"),
+    "a secret that others may read": (
+        lambda one: (one.tmp_path / "etc" / "secret").chmod(0o604),
+        "Secrets",
+        "etc/secret (604). Run: chmod 600",
+    ),
+    "settings of another process that others may read": (
+        lambda one: secret(one.tmp_path / "etc" / "migrate.env", "", 0o644),
+        "Secrets",
+        "etc/migrate.env (644)",
+    ),
+    "a token that others may read": (an_open_token, "Secrets", "token (644)"),
+    "the offline identity": (
+        lambda one: secret(one.tmp_path / "etc" / "age_offline", f"# made today\n{keys.OFFLINE}\n"),
+        "Offline identity",
+        "age_offline opens every backup and is on this machine",
+    ),
+    "the offline identity beside the worker's": (
+        lambda one: one.monkeypatch.setenv("TEST_AGE_IDENTITY", f"{keys.OPERATIONS}\n{keys.OFFLINE}"),
+        "Offline identity",
+        "opens for every recipient",
+    ),
     "no worker": (lambda _one: Heartbeat.objects.of("worker").delete(), "Worker", "Start manage.py worker"),
     "no sweep": (lambda _one: late("sweep"), "Sweep", "Start manage.py sweep"),
     "no canary": (lambda _one: late("canary"), "Canary", "Restart manage.py worker"),
@@ -197,7 +267,12 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
     "a read token that Cloudflare refuses": (
         lambda one: one.monkeypatch.setenv("QA_READ", "stranger"),
         "qa: read token",
-        "Workers KV Storage Read and D1 Read",
+        "This token is not known to Cloudflare (401): env:QA_READ",
+    ),
+    "an R2 key that is not known": (
+        lambda one: one.monkeypatch.setenv("TEST_R2_KEY", "stranger"),
+        "qa: bucket",
+        "This token is not known to R2: env:TEST_R2_KEY",
     ),
     "a write token of another account": (
         lambda one: one.monkeypatch.setenv("QA_WRITE", "production-write-token"),
@@ -225,7 +300,7 @@ FAULTS: dict[str, tuple[Callable[[Installation], object], str, str]] = {
         "other tools",
     ),
     "R2 credentials that may not write": (
-        lambda one: one.monkeypatch.setenv("TEST_R2_SECRET", "another"),
+        lambda one: one.estate.s3.fault("403", "PUT", times=2),
         "qa: bucket",
         "Object Read & Write",
     ),
@@ -269,6 +344,7 @@ FOLLOWING = {
         "production: request budget",
     ],
     "R2 credentials that may not write": ["production: bucket"],
+    "an R2 key that is not known": ["production: bucket"],
     "a clock that is wrong": ["production: clock of Cloudflare"],
 }
 """Other lines that the fault makes wrong, and rightly so."""
@@ -313,11 +389,59 @@ def test_the_command_prints_a_line_for_each_thing_and_exits_with_1_if_one_is_wro
     assert err.getvalue() == "1 to correct.\n"
 
 
-def test_a_second_look_of_a_day_leaves_one_object_among_the_proposals(installation: Installation) -> None:
+def test_a_look_with_wrong_settings_changes_no_row_and_no_object_and_tells_nobody(
+    installation: Installation, mailoutbox: list[EmailMessage]
+) -> None:
+    installation.monkeypatch.setenv("QA_READ", "stranger")
+    installation.monkeypatch.setenv("TEST_R2_SECRET", "another")
+    bucket(installation).rules.clear()
+    before = every_table()
+    assert {"qa: read token", "qa: bucket"} <= {
+        str(one.about) for one in installation.examined() if one.health == Health.WRONG
+    }
+    refused_tokens.tell()
+    assert every_table() == before
+    assert (mailoutbox, installation.estate.s3.objects) == ([], {})
+
+
+def test_a_look_that_finds_all_well_changes_nothing_either(installation: Installation) -> None:
+    before = every_table()
     installation.examined()
-    installation.examined()
-    assert len(installation.estate.s3.objects) == 2
-    assert all(key.startswith("proposals/") for key in installation.estate.s3.objects)
+    assert every_table() == before
+    assert installation.estate.s3.objects == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_is_said_once(installation: Installation) -> None:
+    port = connection.settings_dict["PORT"]
+    connection.close()
+    connection.settings_dict["PORT"] = "1"
+    try:
+        found = installation.examined()
+    finally:
+        connection.close()
+        connection.settings_dict["PORT"] = port
+    about = [str(one.about) for one in found if "database does not answer" in str(one.sentence)]
+    assert about == ["Database"]
+    assert "Database role" not in {str(one.about) for one in found}
+    assert {"Static files", "Metrics", "Dump of the database"} <= {str(one.about) for one in found}
+
+
+def test_the_web_server_cannot_tell_the_identities_apart_until_all_are_there(installation: Installation) -> None:
+    installation.settings.AGE_IDENTITY = ""
+    for name, identity in (("first", keys.OPERATIONS), ("second", keys.OFFLINE)):
+        found = {str(one.about): one.health for one in installation.examined(web=True)}
+        assert found["Offline identity"] == Health.OK
+        secret(installation.tmp_path / "etc" / name, str(identity))
+    found = {str(one.about): one.health for one in installation.examined(web=True)}
+    assert found["Offline identity"] == Health.WRONG
+
+
+def test_metrics_that_nobody_may_read_are_wrong_in_the_web_server(installation: Installation) -> None:
+    installation.settings.KVOPS_METRICS_TOKEN = ""
+    for web, health in ((True, Health.WRONG), (False, Health.UNKNOWN)):
+        found = {str(one.about): one.health for one in installation.examined(web=web)}
+        assert found["Metrics"] == health
 
 
 def test_the_page_asks_the_services_only_after_a_click(installation: Installation) -> None:
