@@ -22,7 +22,8 @@ from backups.cleanup.pages.facts import StageFacts, shares_of
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
-from backups.cleanup.stages import busy_runs
+from backups.cleanup.preparation import Differing, differing
+from backups.cleanup.stages import busy_runs, left_out_in_words
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import Check, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops.models import Environment, Notification, Person, Run, Scan
@@ -45,6 +46,8 @@ class Card:
     form: forms.Form | None
     run: Run | None
     differing: Check | None
+    leaving_out: Differing | None
+    left_out: str
     """The newest check of the backup, if it found differences: a person looks at them before the next check."""
     moves: bool
     """Whether the card is loaded again: a run works, a decision is awaited, or the page is older than the stage."""
@@ -179,6 +182,8 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
         run=run,
         differing=None if run else facts.differing,
+        leaving_out=differing(stage, facts.differing) if idle and by_hand and facts.differing else None,
+        left_out=left_out_in_words(stage),
         moves=moves or moved or is_newer,
         seen=seen or now,
         is_newer=is_newer,

@@ -26,6 +26,7 @@ from backups.cleanup.certificate_files import (
     references_in_words,
 )
 from backups.cleanup.pages import came_back, result as cleanup_result
+from backups.cleanup.stages import left_out_in_words
 from backups.cleanup.stepper import ORDER, reached
 from backups.integrity.newer import rows as newer_rows
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
@@ -107,6 +108,8 @@ def _names(stage: CleanupStage) -> CertificateLine:
     if not stage.frozen_at:
         return _nothing(what)
     names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
+    if stage.left_out:
+        names = f"{names};\n{left_out_in_words(stage)}"
     return CertificateLine(
         what=what,
         said=names,

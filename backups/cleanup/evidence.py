@@ -83,6 +83,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "policy": policy.shown(),
         "scope_digest": scope_digest(stage),
         "names": {**shared.names(stage), "scan": stage.scan_id},
+        **({"left_out": _left_out(stage)} if stage.left_out else {}),
         "generation": _generation(generation),
         "shared": _shared(generation),
         "check": _check(stage),
@@ -156,6 +157,12 @@ def _shared(generation: Generation) -> dict[str, object] | None:
         return None
     by = str(share.by) if share.by else ""
     return {"place": share.place, "by": by, "notification": share.notification_id, "at": evidence.moment(share.at)}
+
+
+def _left_out(stage: CleanupStage) -> dict[str, object]:
+    """The keys that differ from D1, and stay."""
+    names: list[str] = stage.left_out
+    return {"count": len(names), "sha256": archive.names_sha256(names), "sample": names[:SAMPLE_OF_DIFFERENCE]}
 
 
 def _check(stage: CleanupStage) -> dict[str, object] | None:

@@ -39,6 +39,12 @@ def _bindings() -> list[tuple[str, str]]:
     return [(binding, binding) for binding in found]
 
 
+class BeginForm(forms.Form):
+    """The press that prepares a stage; with `leave_out`, the keys that differ from D1 stay."""
+
+    leave_out = forms.BooleanField(required=False)
+
+
 class CleanupFilter(forms.Form):
     """The filters of the clean-ups; every field may be empty."""
 
@@ -290,7 +296,7 @@ class EndForm(forms.Form):
 class ListForm(forms.Form):
     """The shown list of a stage, and the position where the page begins."""
 
-    LISTS = ("names", "chunks", "exceptions", "others", "reappeared")
+    LISTS = ("names", "chunks", "exceptions", "others", "left_out", "reappeared")
 
     show = forms.ChoiceField(required=False, choices=[(name, name) for name in LISTS])
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)

@@ -4,11 +4,13 @@ The steps are runs. Each one's finished hook moves the stage and starts the next
 step leaves the stage where it was and can be tried again.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import batched
 
 from django.db import connection
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _, gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
@@ -38,7 +40,7 @@ from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import clock
 from kvops.inventory import browse
-from kvops.models import Namespace, Person, Run, Scan
+from kvops.models import Key, Namespace, Person, Run, Scan
 from kvops.runs import driver as run_driver
 from kvops.wording import columns, say
 
@@ -47,10 +49,52 @@ AT_ONCE = 5_000
 """Keys in one INSERT."""
 
 
-def freeze_stage(stage: CleanupStage, *, by: By) -> int:
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """The keys of a stage that differ from D1 and would be left out, or the reason why none can be."""
+
+    keys: Sequence[str]
+    why_not: str
+
+
+def differing(stage: CleanupStage, check: Check) -> Differing:
+    """The keys that differ by a failed check. Those of rows that are newer in D1 only if nothing else differs.
+
+    A difference of no key in the list, such as a row that only D1 has, has nothing to be left out: it stops the whole.
+    """
+    other = check.found.filter(newer_at=None)
+    found = other if other.exists() else check.found.all()
+    names = set(found.values_list("name", flat=True))
+    keys = sorted(stage.entries.filter(name__in=names).values_list("name", flat=True), key=str.encode)
+    kept, keyless = check.found.count(), other.exclude(name__in=keys).count()
+    why_not = ""
+    if kept < check.differences:
+        sentence = _(
+            "Differences that are known by name: %(kept)s of %(all)s. Correct the cause of most of them first."
+        )
+        why_not = say(sentence, kept=f"{kept:,}", all=f"{check.differences:,}")
+    elif keyless:
+        told = ngettext_lazy(
+            "%(n)s difference is of a row that no key of the list holds, and it is not newer in D1. It stops the whole "
+            "clean-up, because no key can be left out for it: correct D1, or let the dataset allow rows without a key.",
+            "%(n)s differences are of rows that no key of the list holds, and they are not newer in D1. They stop the "
+            "whole clean-up, because no key can be left out for them: correct D1, or let the dataset allow rows "
+            "without a key.",
+            keyless,
+        )
+        why_not = say(told, n=f"{keyless:,}")
+    elif not keys:
+        why_not = say(_("The rows that are newer in D1 have no key that could be left out."))
+    elif len(keys) == stage.names:
+        why_not = say(_("Every key differs from D1, so no key would be left to delete."))
+    return Differing(keys, why_not)
+
+
+def freeze_stage(stage: CleanupStage, *, by: By, leave_out: bool = False) -> int:
     """Take the names of the stage from the newest complete scan and return their number.
 
-    It may be repeated until the submit.
+    It may be repeated until the submit. With `leave_out`, the keys that differ from D1 stay, and those that were left
+    out before.
     """
     with log.transaction():
         insist_operator(by)
@@ -61,13 +105,17 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
         # The merge of a scan takes the same lock, so all names are from one scan.
         Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
         scan = _fresh_scan(mine)
+        left_out = _to_leave_out(mine) if leave_out else []
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
             send_back(mine, actor=doer(by)[0], because=gettext_noop("The list of keys is fixed again."))
         elif mine.state not in {State.WAITING, State.FROZEN}:
             sentence = _("The list of keys cannot be fixed while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
         CleanupEntry.objects.filter(stage=stage).delete()
-        names = _add_names(stage)
+        names = _add_names(stage, left_out)
+        if left_out and not names:
+            raise CleanupRefused(_("Every key differs from D1, so no key would be left to delete."))
+        left_out = _still_there(mine, left_out)
         digest = archive.names_sha256(
             CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True).iterator(10_000)
         )
@@ -83,19 +131,37 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
                 "frozen_at": Now(),
                 "names": names,
                 "names_sha256": digest,
+                "left_out": left_out,
                 "generation": None,
                 "check_passed": None,
                 "approval": None,
                 "scope_digest": "",
                 **columns("returned_because", ""),
             },
-            details={"names": names, "scan": scan.pk},
+            details={"names": names, "scan": scan.pk, **({"left_out": len(left_out)} if left_out else {})},
         )
     stage.refresh_from_db()
     return names
 
 
-def _add_names(stage: CleanupStage) -> int:
+def _to_leave_out(stage: CleanupStage) -> list[str]:
+    """The keys that differ, with those that were left out before. Raises CleanupRefused if none can be left out."""
+    check = Check.objects.filter(generation=stage.generation_id, generation__isnull=False).order_by("pk").last()
+    if check is None or check.outcome != Check.Outcome.FAILED:
+        raise CleanupRefused(_("The newest check of the backup found no differences, so no key is left out."))
+    found = differing(stage, check)
+    if found.why_not:
+        raise CleanupRefused(found.why_not)
+    return [*stage.left_out, *found.keys]
+
+
+def _still_there(stage: CleanupStage, names: Sequence[str]) -> list[str]:
+    """Those of these names that the scan found, in byte order: a key that is gone was not left."""
+    there = Key.objects.filter(namespace=stage.namespace_id, family=stage.request.family_id, name__in=names)
+    return sorted(there.values_list("name", flat=True), key=str.encode)
+
+
+def _add_names(stage: CleanupStage, left_out: Sequence[str] = ()) -> int:
     """Add the family's keys under the prefix, in byte order; keys of nested families are left out."""
     if stage.request.only:
         return _add_chosen(stage)
@@ -104,10 +170,10 @@ def _add_names(stage: CleanupStage) -> int:
             "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
             " SELECT %s, row_number() OVER (ORDER BY name) - 1, name, expiration FROM kvops_key"
             " WHERE namespace_id = %s AND family_id = %s AND starts_with(name, %s) AND (NOT %s OR name = %s)"
-            " ORDER BY name",
+            " AND name <> ALL(%s::text[]) ORDER BY name",
             [
                 *(stage.pk, stage.namespace_id, stage.request.family_id),
-                *(stage.request.prefix, stage.request.exact, stage.request.prefix),
+                *(stage.request.prefix, stage.request.exact, stage.request.prefix, list(left_out)),
             ],
         )
         return int(cursor.rowcount)
@@ -262,8 +328,8 @@ def check_finished(run: Run) -> None:
 
 def _differences(check: Check) -> str:
     sentence = _(
-        "The check found differences with D1: %(count)s. Correct D1 and check again; or correct KV, scan it and fix "
-        "the list of keys again."
+        "The check found differences with D1: %(count)s. Correct D1 and check again; or leave the differing keys "
+        "out: the others are backed up, verified and checked anew."
     )
     return say(sentence, count=check.differences)
 

@@ -15,13 +15,13 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
-from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
+from backups.cleanup.forms import AcceptForm, BeginForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
-from backups.models import CleanupStage
+from backups.models import CleanupEntry, CleanupStage
 from kvops.models import Person
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
@@ -50,7 +50,9 @@ def _stop(stage: CleanupStage, *, by: Person) -> None:
 
 
 STEPS: dict[str, Step[CleanupStage]] = {
-    "begin": Step(presses.begin, _("The list of keys is fixed, and the next step is under way.")),
+    "begin": Step(
+        presses.begin, _("The list of keys is fixed, and the next step is under way."), BeginForm, ("leave_out",)
+    ),
     "freeze": Step(preparation.freeze_stage, _("The list of keys is fixed.")),
     "prepare": Step(preparation.prepare_stage, _("The work is under way.")),
     "share": Step(
@@ -121,6 +123,9 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[Sequence
         return page_of(stage.chunks.filter(number__gt=start).order_by("number"), PAGE, attrgetter("number"))
     if show == "others":
         return page_of(stage.other_names.filter(pk__gt=start).order_by("pk"), PAGE, attrgetter("pk"))
+    if show == "left_out":
+        kept = [(index, name) for index, name in enumerate(stage.left_out) if index > start]
+        return page_of((CleanupEntry(index=index, name=name) for index, name in kept), PAGE, attrgetter("index"))
     rows = {
         "exceptions": stage.exceptions.select_related("chunk"),
         "reappeared": stage.reappearances.select_related("acknowledged_by"),

@@ -24,10 +24,13 @@ from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.environments import hours
 from kvops.models import ApprovalRequest, Family, Namespace, Person, PolicyVersion, Run
+from kvops.names import visible
 from kvops.refusals import Refused
-from kvops.wording import Words, columns, moment, say
+from kvops.wording import Words, columns, moment, say, spelled
 
 State = CleanupStage.State
+NAMED = 100
+"""Keys that are left out. A sentence names at most this many; the page of the stage lists all of them."""
 BULK = _("A bulk change of the same family is under way: %(page)s")
 WORKER = _(
     "A Worker may still write keys of the same family: %(page)s Let its round end, or stop its run; then wait "
@@ -263,6 +266,17 @@ def insist_names(stage: CleanupStage) -> None:
         if archive.names_sha256(_numbered(stage)) == stage.names_sha256:
             return
     raise CleanupRefused(_("The list of keys changed after it was fixed. Have the database checked."))
+
+
+def left_out_in_words(stage: CleanupStage) -> str:
+    """The keys that differ from D1 and stay, the first of them by name; empty if there are none."""
+    if not stage.left_out:
+        return ""
+    names = ", ".join(map(visible, stage.left_out[:NAMED]))
+    if len(stage.left_out) > NAMED:
+        names = f"{names}, …"
+    told = _("Left out, because they differ from D1 (%(n)s): %(names)s")
+    return say(told, n=spelled(len(stage.left_out)), names=names)
 
 
 def _numbered(stage: CleanupStage) -> Iterator[str]:

@@ -16,7 +16,7 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.sides import DatasetKey
 from backups.generations import encryption
 from backups.generations.encryption import Opener
-from backups.models import Check, Generation, GenerationPart
+from backups.models import Check, CleanupStage, Generation, GenerationPart
 from kvops.refusals import Sentence
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
@@ -100,3 +100,11 @@ def compared_prefixes(check: Check, rule: Correspondence) -> tuple[str, ...]:
     """The prefixes of the keys that are compared. A backup of master data has several tables, and a check has one."""
     whole = check.generation if check.generation and not check.generation.tables else None
     return tuple(whole.prefixes if whole else [rule.prefix])
+
+
+def left_out(check: Check) -> frozenset[str]:
+    """The keys that the clean-up of the backup leaves out: the backup lacks them, so their rows are not compared."""
+    if check.generation_id is None:
+        return frozenset()
+    of_stages = CleanupStage.objects.filter(generation=check.generation_id).values_list("left_out", flat=True)
+    return frozenset(name for names in of_stages for name in names)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from backups.integrity.backup_side import left_out
 from backups.models import Check, DifferenceCase
 from backups.models.integrity import CaseQuerySet, source_of
 from kvops.models import Person, Role
@@ -117,9 +118,9 @@ def check_passed(check: Check, actor: log.Actor) -> None:
 
 
 def covers(passed: Check, failed: Check) -> bool:
-    """Whether the check that passed compared every key of the failed one."""
+    """Whether the check that passed compared every key of the failed one, and left none out."""
     wide = tuple(_prefixes(passed))
-    return all(prefix.startswith(wide) for prefix in _prefixes(failed))
+    return all(prefix.startswith(wide) for prefix in _prefixes(failed)) and not left_out(passed)
 
 
 def _prefixes(check: Check) -> list[str]:

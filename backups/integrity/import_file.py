@@ -1,8 +1,9 @@
 """The D1 import file of a check: SQL to run by hand, for the rows that D1 lacks and the fields that differ.
 
 It takes the values of the check's backup, so it helps only where KV is right and D1 is wrong. A row of D1 that is newer
-is left as it is, by its time stamp now and when the file runs. KVOps itself never writes to D1. The file is streamed.
-If it cannot be written to its end, its last statement fails, so that D1 takes nothing.
+is left as it is by its time stamp now and, if the dataset says `newer_by`, also when the file runs. KVOps itself never
+writes to D1. The file is streamed. If it cannot be written to its end, its last statement fails, so that D1 takes
+nothing.
 """
 
 from collections import defaultdict

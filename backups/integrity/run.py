@@ -20,7 +20,14 @@ from backups.datasets.mapping import Correspondence
 from backups.datasets.paging import MOST_ROWS, Row, TableReader
 from backups.datasets.sides import ONLY_IN_D1, DatasetKey, chained
 from backups.integrity import cases as difference_cases, staging as check_staging
-from backups.integrity.backup_side import FILE_BATCH, compared_prefixes, insist_whole, read_file, read_generation
+from backups.integrity.backup_side import (
+    FILE_BATCH,
+    compared_prefixes,
+    insist_whole,
+    left_out,
+    read_file,
+    read_generation,
+)
 from backups.integrity.live_side import read_now
 from backups.integrity.staging import MAX_STORED, Unstaged
 from backups.models import Check, Dataset, Generation
@@ -77,7 +84,7 @@ class CheckComparison:
         self.within_another_run = within_another_run
         self.rule = Correspondence.of(check.definition, check.environment.slug)
         self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
-        self.prefixes = compared_prefixes(check, self.rule)
+        self.prefixes, self.left_out = compared_prefixes(check, self.rule), left_out(check)
         self._calls, self._unstaged = 0, Unstaged()
 
     @property
@@ -264,6 +271,7 @@ class CheckComparison:
 
     def _add_rows(self, rows: Sequence[Row]) -> None:
         found = [row for row in map(self.rule.reader.read, rows) if row.may_be_under(self.prefixes)]
+        found = [row for row in found if row.name not in self.left_out] if self.left_out else found
         self._unstaged.newer |= self.rule.newer_rows(rows)
         self.progress.rows_sha256 = chained(self.progress.rows_sha256, found)
         self.progress.rows += len(found)

@@ -163,6 +163,8 @@ class CleanupStage(models.Model):
     frozen_at = models.DateTimeField(null=True, blank=True)
     names = models.BigIntegerField(default=0)
     names_sha256 = models.CharField(max_length=64, blank=True)
+    left_out = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    """The names of keys that differ from D1, and stay. The check of the backup does not compare their rows."""
     scope_digest = models.CharField(max_length=64, blank=True)
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")
     check_passed = models.ForeignKey(Check, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")

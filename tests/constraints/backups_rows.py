@@ -338,6 +338,8 @@ STAGES = [
     RowAttempt("stage_one_per_approval", lambda w: change(w.stage(), approval=w.stage("submitted").approval)),
     *columns("the target of a stage cannot be edited", lambda w: w.stage(), TARGET),
     *columns("the names of a stage are frozen", lambda w: w.stage("backed_up"), NAMES),
+    *columns("the keys that a stage leaves out are frozen", lambda w: w.stage("backed_up"), {"left_out": ["x"]}),
+    *columns("the keys that a stage leaves out are frozen", lambda w: w.stage("approved"), {"left_out": ["x"]}),
     *columns("the names of a stage are frozen", lambda w: w.stage("approved"), NAMES, {"state": "frozen"}),
     *columns("what a stage was approved for cannot be edited", lambda w: w.stage("submitted"), APPROVED_FOR),
     *columns("what a stage was approved for cannot be edited", lambda w: w.stage("deleted"), APPROVED_FOR),

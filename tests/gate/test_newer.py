@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests
+from backups import archive
+from backups.cleanup import evidence as cleanup_evidence, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import mandate
 from backups.integrity.newer import rows as newer_rows
@@ -248,3 +249,53 @@ def test_a_check_that_is_not_of_a_backup_has_no_grounds(approved: CleanupStage) 
     assert newer_rows.grounds_of(check) is None
     assert newer_rows.stated_cause(check, None) is None
     assert newer_rows.stated_cause(check, datetime.now(UTC) + timedelta(days=1)) is None
+
+
+def other_left_out(stage: CleanupStage) -> None:
+    gate.tampered(stage, left_out=["master:c:9"])
+
+
+def none_left_out(stage: CleanupStage) -> None:
+    gate.tampered(stage, left_out=[])
+
+
+@pytest.mark.parametrize("spoil", [other_left_out, none_left_out])
+def test_the_keys_that_are_left_out_are_a_part_of_the_approval(
+    world: GateWorld, request_: CleanupRequest, spoil: Callable[[CleanupStage], None]
+) -> None:
+    stage = gate.checked(request_)
+    gate.tampered(stage, left_out=["master:c:1"])
+    cleanup_requests.submit(stage, by=world.people.operator)
+    asked = gate.approval_of(stage)
+    shown = {"count": 1, "sha256": archive.names_sha256(["master:c:1"]), "sample": ["master:c:1"]}
+    assert json.loads(asked.evidence)["left_out"] == shown
+    gate.approve(world, asked)
+    spoil(stage)
+    with pytest.raises(CleanupRefused, match="Prepare the stage again"):
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
+
+
+DIFFER: dict[str, tuple[dict[str, datetime | None], int, str | list[str]]] = {
+    "one other": ({"master:a:1": None, "master:a:2": AT}, 2, ["master:a:1"]),
+    "only newer ones": ({"master:a:1": AT, "master:a:2": AT}, 2, ["master:a:1", "master:a:2"]),
+    "a newer row without a key": ({"master:a:1": AT, "master:x:1": AT}, 2, ["master:a:1"]),
+    "another row without a key": ({"master:a:1": None, "master:x:1": None}, 2, "no key can be left out for it"),
+    "only newer rows without a key": ({"master:x:1": AT}, 1, "have no key that could be left out"),
+    "every key": (dict.fromkeys(gate.NAMES), 3, "Every key differs"),
+    "not all by name": ({"master:a:1": None}, 2, "known by name: 1 of 2"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFER)
+def test_which_keys_would_be_left_out(request_: CleanupRequest, what: str) -> None:
+    found, differences, told = DIFFER[what]
+    stage = gate.verified(request_)
+    assert stage.generation is not None
+    check = failed(stage.generation, differences=differences)
+    for name, at in found.items():
+        Difference.objects.create(check_run=check, name=name, kind="field", field="name", newer_at=at)
+    result = preparation.differing(stage, check)
+    if isinstance(told, str):
+        assert told in result.why_not
+    else:
+        assert (result.keys, result.why_not) == (told, "")

@@ -15,12 +15,13 @@ from kvops.models import Person, Run
 WAITING = CleanupStage.State.WAITING
 
 
-def begin(stage: CleanupStage, *, by: Person) -> Run:
+def begin(stage: CleanupStage, *, by: Person, leave_out: bool = False) -> Run:
     """Fix the list of keys and start the backup. The verification and the check against D1 follow by themselves.
 
-    Raises CleanupRefused, BackupRefused and run_driver.AlreadyOpen. If the backup is refused, the list stays fixed.
+    With `leave_out`, the keys that differ from D1 stay. Raises CleanupRefused, BackupRefused and
+    run_driver.AlreadyOpen. If the backup is refused, the list stays fixed.
     """
-    preparation.freeze_stage(stage, by=by)
+    preparation.freeze_stage(stage, by=by, leave_out=leave_out)
     return preparation.prepare_stage(stage, by=by)
 
 

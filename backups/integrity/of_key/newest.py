@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import OuterRef, Subquery
 
 from backups.datasets import registry as dataset_registry
+from backups.integrity.backup_side import left_out
 from backups.models import Check, Dataset, Difference
 from kvops.models import Namespace
 from kvops.web.gather import ask
@@ -14,14 +15,15 @@ from kvops.web.objects import Objects
 SHOWN = 20
 """Differences of a key. A key of many rows can have many."""
 
-_CHECK = ("dataset_id", "definition", "rules", "differences", "finished_at")
+_CHECK = ("dataset_id", "definition", "generation_id", "rules", "differences", "finished_at")
 
 
 @dataclass(frozen=True)
 class CheckedKey:
     """The dataset of a key, the newest finished check of it, and the key's differences in that check.
 
-    `compared` is false if the check cannot say anything about the key: it did not keep all differences by name.
+    `compared` is false if the check cannot say anything about the key: it did not keep all differences by name, or the
+    clean-up of its backup left the key out.
     """
 
     dataset: Dataset
@@ -52,5 +54,6 @@ def newest_check(namespace: Namespace, name: str) -> CheckedKey | None:
     found = list(check.found.filter(name=name).order_by("row", "field", "pk")[:SHOWN]) if check.differences else []
     for one in found:
         one.check_run = check
-    compared = bool(found) or not check.differences or check.found.count() >= check.differences
+    whole = not check.differences or check.found.count() >= check.differences
+    compared = bool(found) or (whole and name not in left_out(check))
     return CheckedKey(dataset, check, found, compared)

@@ -1,4 +1,4 @@
-"""A legacy key whose row was changed in D1 after the move: a reviewer accepts it by name. Nothing else is accepted."""
+"""A key whose row was changed in D1 after the move is accepted by name. Any other difference leaves its key out."""
 
 import json
 
@@ -6,8 +6,10 @@ import pytest
 
 from audit import log
 from backups.cleanup import after_check, certificate, completion, preparation, requests as cleanup_requests
+from backups.cleanup.pages import presses
 from backups.cleanup.stages import CleanupRefused
-from backups.integrity import cases
+from backups.integrity import cases, start as check_start
+from backups.integrity.of_key.newest import newest_check
 from backups.masters import start as masters_start
 from backups.models import Check, CleanupStage, Generation
 from kvops import timing
@@ -257,3 +259,124 @@ def test_the_page_of_the_check_says_the_way_step_by_step(people: make.People, st
     assert "then record the outcome “accepted as it is” with the cause." in reader.get(address).content.decode()
     cases.settle(check_of(stage), outcome="accepted", reason=CAUSE, by=people.operator)
     assert "Export the master data from D1 again, then check again" in reader.get(address).content.decode()
+
+
+def leave_out(stage: CleanupStage, people: make.People) -> CleanupStage:
+    """One press, then the backup, its verification and the check."""
+    presses.begin(now(stage), by=people.operator, leave_out=True)
+    make.work()
+    return now(stage)
+
+
+def test_one_press_leaves_the_differing_keys_out_and_the_others_go_on(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    change_row(estate, "2", "other", at=None)
+    check_again(stage, people)
+    browser = signed_in(people.operator)
+    assert "Leave the 1 differing key out" in browser.get(f"/cleanup/{stage.request_id}/").content.decode()
+    earlier = now(stage).generation_id
+    browser.post(f"/cleanup/stages/{stage.pk}/begin", {"leave_out": "on"})
+    make.work()
+    found = now(stage)
+    assert (found.names, found.left_out, found.state) == (2, ["master:a:2"], State.VERIFIED)
+    assert (found.generation_id != earlier, check_of(stage).differences) == (True, 1)  # the newer row
+    assert leave_out(stage, people).left_out == ["master:a:1", "master:a:2"]
+    assert (now(stage).names, now(stage).state, check_of(stage).outcome) == (1, State.CHECKED, "passed")
+    page = browser.get(f"/cleanup/stages/{stage.pk}/?show=left_out").content.decode()
+    assert "Left out, because they differ from D1 (2): master:a:1, master:a:2" in page
+
+
+def test_keys_left_out_beside_newer_rows_that_are_accepted(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    change_row(estate, "2", "other", at=None)
+    check_again(stage, people)
+    leave_out(stage, people)
+    state_cause(stage, people)
+    export_again(estate)
+    assert check_again(stage, people).state == State.CHECKED
+    started(stage, people)
+    make.work()
+    assert sorted(cleanup_helpers.journal(estate)) == ["master:a:1", "master:b:1"]
+
+
+def test_the_kept_keys_stay_and_request_and_certificate_name_them(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    leave_out(stage, people)
+    request = submitted(stage, people)
+    assert json.loads(request.evidence)["left_out"]["sample"] == ["master:a:1"]
+    page = " ".join(signed_in(people.reviewer).get(f"/approvals/{request.pk}/").content.decode().split())
+    assert "1 key differs from D1 and was left out: it stays." in page
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    cleanup_requests.start_deletion(now(stage), by=people.operator)
+    make.work()
+    assert sorted(cleanup_helpers.journal(estate)) == ["master:a:2", "master:b:1"]
+    completion.explain_others(now(stage), note="It differs from D1, so it stays", by=people.operator)
+    completion.accept_stage(now(stage), note="Opened the pages, all well", by=people.operator)
+    assert [found.differs for found in after_check.results(now(stage))] == [False, False]
+    said = str(certificate.in_english(stage.request))
+    assert "Left out, because they differ from D1 (1): master:a:1" in said
+
+
+@pytest.mark.parametrize("at", [None, "2025-08-31T23:59:59Z"])
+def test_a_row_without_a_key_that_is_not_newer_stops_the_whole(
+    estate: make.Estate, people: make.People, stage: CleanupStage, at: str | None
+) -> None:
+    add_row(estate, at)
+    check_again(stage, people)
+    with pytest.raises(CleanupRefused, match="no key can be left out for it"):
+        preparation.freeze_stage(now(stage), by=people.operator, leave_out=True)
+    page = signed_in(people.operator).get(f"/cleanup/{stage.request_id}/").content.decode()
+    assert "It stops the whole clean-up" in page
+    assert ("Leave the" in page, now(stage).names, now(stage).left_out) == (False, 3, [])
+
+
+def test_a_list_that_is_fixed_again_has_all_keys_again(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    leave_out(stage, people)
+    assert preparation.freeze_stage(now(stage), by=people.operator) == 3
+    assert now(stage).left_out == []
+
+
+def test_a_key_that_is_gone_is_not_said_to_be_left(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    leave_out(stage, people)
+    estate.cloudflare.remove(make.NAMESPACES["qa"], "master:a:1")
+    cleanup_helpers._scan(estate.qa)
+    change_row(estate, "2", "other", at=None)
+    generation = now(stage).generation
+    assert generation is not None
+    check_start.start_checks(generation, actor=make.SETUP)
+    make.work()
+    leave_out(stage, people)
+    assert now(stage).left_out == ["master:a:2"]
+
+
+def test_no_key_is_left_out_without_differences_and_not_every_key(
+    estate: make.Estate, people: make.People, stage: CleanupStage
+) -> None:
+    change_row(estate, "2", "other", at=None)
+    in_d1(estate, "UPDATE masters SET name = 'x', updated_at = NULL")
+    check_again(stage, people)
+    with pytest.raises(CleanupRefused, match="Every key differs"):
+        preparation.freeze_stage(now(stage), by=people.operator, leave_out=True)
+    in_d1(estate, "UPDATE masters SET name = 'No. ' || id")
+    assert check_again(stage, people).state == State.CHECKED
+    with pytest.raises(CleanupRefused, match="found no differences"):
+        preparation.freeze_stage(now(stage), by=people.operator, leave_out=True)
+
+
+def test_a_check_that_left_keys_out_does_not_say_that_they_agree(people: make.People, stage: CleanupStage) -> None:
+    failed = check_of(stage)
+    cases.assign(failed, owner=people.operator, due=todo.today(), note="", by=people.operator)
+    leave_out(stage, people)
+    assert check_of(stage).outcome == "passed"
+    assert not cases.covers(check_of(stage), failed)
+    assert cases.open_case(failed) is not None
+    kept = newest_check(stage.namespace, "master:a:1")
+    assert kept is not None
+    assert (kept.compared, kept.differences) == (False, [])
