@@ -18,9 +18,12 @@ def main() -> None:
     from django.db import OperationalError
 
     from kvops import logs
-    from kvops.env import SettingError
+    from kvops.env import SettingError, settings_of_ci
 
     logs.catch_all()
+    if refused := settings_of_ci(sys.argv[1:], os.environ):
+        sys.stderr.write(f"{refused}\n")
+        sys.exit(2)
     try:
         execute_from_command_line(sys.argv)
     except SettingError as error:

@@ -55,14 +55,17 @@ class SearchCommand(BaseCommand):
         )
 
     def tell(
-        self, environment: Environment, report: Report, options: dict[str, Any], sentence: str, **more: object
+        self, environment: Environment | None, report: Report, options: dict[str, Any], sentence: str, **more: object
     ) -> None:
-        """Print the counts of the report, and the sentence or the further fields."""
-        hits = Counter(hit.certainty for hit in report.hits)
-        files = wrangler_files.compared(report.wrangler, report.unread, environment)
+        """Print the counts of the report, and the sentence or the further fields.
+
+        Without an environment nothing is compared with its bindings.
+        """
+        hits, slug = Counter(hit.certainty for hit in report.hits), options["environment"]
+        files = wrangler_files.compared(report.wrangler, report.unread, environment) if environment else None
         if options["json"]:
             facts = {
-                "environment": environment.slug,
+                "environment": slug,
                 "commit": report.commit,
                 "files": report.files,
                 "unparsed": len(report.unparsed),
@@ -73,13 +76,13 @@ class SearchCommand(BaseCommand):
             self.stdout.write(json.dumps({**facts, "search": None, "stored": False, "output": None, **more}))
             return
         self.stdout.write(
-            f"{environment.slug}: {several(len(report.hits), 'hit')} in {several(report.files, 'file')} "
+            f"{slug}: {several(len(report.hits), 'hit')} in {several(report.files, 'file')} "
             f"({hits['certain']:,} certain, {hits['possible']:,} possible, {hits['unknown']:,} that cannot be told)"
         )
         if report.unparsed:
             self.stdout.write(f"  files that could not be parsed: {len(report.unparsed):,}; look into them by hand")
         self.stdout.write(f"  {sentence}")
-        for line in _lines(files, environment.slug) if files else ():
+        for line in _lines(files, slug) if files else ():
             self.stdout.write(line)
 
 

@@ -1,4 +1,4 @@
-"""The policy kept where code is written: a pull request may not use unknown keys or write legacy ones. Pure: no Django.
+"""The policy kept where code is written: no unknown keys, and no write or delete of legacy ones. Pure: no Django.
 
 Needs no database and no network. Exit 0 if the code keeps the policy, 1 if not, 2 for bad usage.
 """
@@ -17,6 +17,8 @@ from kvops.references.wrangler_config import wrangler_environments
 from kvops.refusals import Refused
 
 LEGACY = "legacy"
+CHANGES = ("write", "delete")
+"""What code may do to no key of a legacy family: KVOps deletes them, after a backup."""
 
 
 class LintRefused(Refused):
@@ -53,9 +55,9 @@ def offences(path: Path, patterns: Sequence[Pattern]) -> list[str]:
     legacy = {one.family for one in patterns if one.category == LEGACY}
     told: set[tuple[str, int, str]] = set()
     for one in found.run():
-        if one.access == "write" and one.family in legacy and one.certainty != "unknown":
+        if one.access in CHANGES and one.family in legacy and one.certainty != "unknown":
             source = one.node.source
-            how = "writes" if one.certainty == "certain" else "can write"
+            how = f"{one.access}s" if one.certainty == "certain" else f"can {one.access}"
             told.add((source.file, source.place(one.node.start)[0], f"{how} {one.family}, which is legacy."))
     for (node, name), access in found.strangers.items():
         place = node.source.file, node.source.place(node.start)[0]

@@ -1,4 +1,4 @@
-"""Check the keys that a checkout uses against a policy, without a database.
+"""Check the keys that a checkout uses against a policy. No setting is needed.
 
 Exit 0 if the code keeps the policy, 1 if not, 2 for bad usage.
 """
@@ -14,7 +14,7 @@ from kvops.refusals import Refused
 
 
 class Command(BaseCommand):
-    help = "Fails if code uses a prefix that no family knows, or writes one whose family is legacy."
+    help = "Fails if code uses a prefix that no family knows, or writes or deletes one whose family is legacy."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The policy in a team's CI: no unknown prefix, no write of a legacy family; without Django."""
+"""The policy in a team's CI: no unknown prefix, no write or delete of a legacy family; without Django."""
 
 import subprocess
 import sys
@@ -46,6 +46,17 @@ def test_a_write_of_a_legacy_family_and_an_unknown_prefix_fail(
         "a.js:2: writes SETTINGS master:*, which is legacy.",
         "a.js:3: reads SETTINGS new:1, which no family knows.",
         "a.js:4: lists OTHER x:, which no family knows.",
+    ]
+
+
+def test_a_delete_of_a_legacy_key_fails_also_if_it_is_only_possible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = 'env.SETTINGS.delete("master:1");\nenv.SETTINGS.delete("mastercache:1");\nenv.SETTINGS.delete(`m${rest}`);\n'
+    assert main(project(tmp_path, code)) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "a.js:1: deletes SETTINGS master:*, which is legacy.",
+        "a.js:3: can delete SETTINGS master:*, which is legacy.",
     ]
 
 
