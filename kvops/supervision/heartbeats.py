@@ -108,12 +108,14 @@ def _begin() -> None:
 
 
 def _died(row: Heartbeat) -> bool:
-    """Whether the row is of this host and its process is gone, or another one has its number now."""
+    """Whether the row is of this host and its process ended, or another one has its number now."""
     host, _colon, pid = row.worker.rpartition(":")
     if host != host_of(queue.worker()):
         return False
     try:
-        return psutil.Process(int(pid)).create_time() > row.at.timestamp()
+        process = psutil.Process(int(pid))
+        # One that was killed keeps its number until its parent asks for its end.
+        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > row.at.timestamp()
     except psutil.NoSuchProcess:
         return True
 

@@ -1,7 +1,9 @@
 """Each worker has heartbeats of its own: the ill host is named, and one that was taken away is forgotten."""
 
+import sys
 from datetime import timedelta
 
+import psutil
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
@@ -13,6 +15,7 @@ from kvops.models import Heartbeat, Run
 from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats, sweep, work
 from tests import make
+from tests.clusters import until
 
 pytestmark = pytest.mark.django_db
 
@@ -110,6 +113,20 @@ def test_a_worker_that_comes_back_is_believed_only_when_its_cluster_executed_a_t
     assert work.missing() == [f"An executed task on left was last seen {timing.CANARY_LATE + 1:.0f} s ago."]
     tasks.came_back(None)
     assert work.missing() == []
+
+
+def test_a_killed_worker_that_nobody_buried_yet_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeats.beat("sweep")
+    killed = psutil.Popen([sys.executable, "-c", ""])
+    until("it ended", lambda: killed.status() == psutil.STATUS_ZOMBIE)
+    monkeypatch.setenv(queue.CLUSTER_OF, f"left:{killed.pid}")
+    heartbeats.beat_worker()
+    tasks.came_back(None)
+    Heartbeat.objects.of("worker").update(within=timedelta(0))
+    assert "The worker on left" in str(work.missing())
+    lives(monkeypatch, "left")
+    assert work.missing() == []
+    killed.wait()
 
 
 def test_a_cluster_takes_its_own_canary_and_never_that_of_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
