@@ -248,3 +248,17 @@ def test_a_refused_heartbeat_is_in_the_log_without_its_address(
         until("it is over", lambda: not watch._caller.busy)
     assert "KVOPS_HEARTBEAT_URL answered 404" in caplog.text
     assert "secret-of-the-check" not in caplog.text
+
+
+@pytest.mark.parametrize(("status", "noted"), [(200, True), (404, False)])
+def test_the_doctor_is_left_the_time_of_a_call_that_worked(
+    people: make.People, settings: Settings, status: int, noted: bool
+) -> None:
+    all_is_well()
+    with outside([], status=status) as address:
+        settings.KVOPS_HEARTBEAT_URL = address
+        watch = Watch()
+        watch.look()
+        until("it is over", lambda: not watch._caller.busy)
+    watch.look()
+    assert (heartbeats.age(heartbeats.OUTSIDE) is not None) is noted
