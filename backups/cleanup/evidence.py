@@ -183,6 +183,7 @@ def _check(stage: CleanupStage) -> dict[str, object] | None:
         "definition_digest": check.definition_digest,
         "keys": check.keys,
         "rows": check.rows,
+        "kv_rows": check.kv_rows,
         "differences": check.differences,
         "only_in_d1": check.only_in_d1,
         **({"newer": newer} if (newer := newer_rows.shown(check)) else {}),

@@ -180,7 +180,7 @@ def test_the_check_is_shown_with_its_rules(second: CleanupStage) -> None:
         "id": check.pk, "outcome": "passed", "generation": second.generation_id, "environment": "production",
         "source": check.source, "database": "MASTERS_D1", "database_id": database.database_id, "dataset": "masters",
         "definition": check.definition, "definition_digest": check.definition_digest, "keys": 3, "rows": 3,
-        "differences": 0, "only_in_d1": 0, "finished_at": moment(check.finished_at),
+        "kv_rows": 0, "differences": 0, "only_in_d1": 0, "finished_at": moment(check.finished_at),
     }  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def test_keys_that_only_one_environment_has_are_counted_and_the_first_five_named
 def test_other_keys_and_reappeared_keys_of_qa_are_shown_with_their_explanations(
     world: GateWorld, first: CleanupStage, second: CleanupStage
 ) -> None:
-    why = {"others_note": "an import", "others_by": world.people.operator, "others_at": Now()}
+    why = {"others_note": "an import as agreed", "others_by": world.people.operator, "others_at": Now()}
     gate.tampered(first, others=9, skipped=1, deleted=2, leftovers_note="a job", **why)
     with gate.past_the_triggers():
         OtherName.objects.bulk_create(OtherName(stage=first, name=f"master:x:{n}") for n in (6, 5, 4, 3, 2, 1))
@@ -271,7 +271,7 @@ def test_other_keys_and_reappeared_keys_of_qa_are_shown_with_their_explanations(
     [shown] = found["qa"]
     assert (shown["skipped"], shown["deleted"]) == (1, 2)
     sample = [f"master:x:{n}" for n in range(1, 6)]
-    assert shown["others"] == {"count": 9, "sample": sample, "note": "an import", "by": OPERATOR}
+    assert shown["others"] == {"count": 9, "sample": sample, "note": "an import as agreed", "by": OPERATOR}
     assert (shown["reappeared"], shown["reappeared_notes"]) == (7, ["a", "b", "c" * 500, "d", "e"])
     assert found["warnings"] == [
         {"code": "qa_leftovers", "environment": "Qa", "count": 1},

@@ -79,6 +79,7 @@ EVIDENCE: dict[str, object] = {
         "keys": 4300,
         "rows": 4301,
         "differences": 0,
+        "kv_rows": 3,
         "only_in_d1": 1,
         "finished_at": "2026-11-25T00:44:07.123456+00:00",
     },
