@@ -20,7 +20,7 @@ from kvops.web.gather import Gathered
 
 EVENING, MORNING = 18, 6
 """Hours. A backup made between them is called that of last night, until the next evening."""
-EVENTS = 4
+EVENTS = 3
 """Events. Those after them fold."""
 
 

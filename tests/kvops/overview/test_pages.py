@@ -230,10 +230,12 @@ def test_an_investigation_whose_deletion_nobody_approved_waits_for_an_operator(
 ) -> None:
     bucket_protection.ask_cloudflare(estate.qa.environment)
     cache = Family.objects.get(pattern="mastercache:")
-    mine = investigation_requests.start(estate.qa, family=cache, title="x", reason="x", days=7, by=people.operator)
+    mine = investigation_requests.start(
+        estate.qa, family=cache, title="x", reason="no longer needed", days=7, by=people.operator
+    )
     assert works(people.operator) == []
     asked = ApprovalRequest.objects.get()
-    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not like this")
     assert works(people.operator2) == [("Ask for the approval to delete its backup", f"/investigations/{mine.pk}/")]
 
 
@@ -410,10 +412,10 @@ def test_a_family_whose_backup_is_overdue_is_offered_to_be_backed_up(
 
 def test_the_unused_release_of_a_stop_that_is_over_waits_for_nobody(estate: make.Estate, people: make.People) -> None:
     emergency.press(estate.qa.environment, by=people.reviewer)
-    asked = emergency_release.ask(estate.qa.environment, by=people.operator, reason="over")
+    asked = emergency_release.ask(estate.qa.environment, by=people.operator, reason="the question is over")
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert waits(people.operator) == [asked.pk]
-    again = emergency_release.ask(estate.qa.environment, by=people.operator, reason="over")
+    again = emergency_release.ask(estate.qa.environment, by=people.operator, reason="the question is over")
     approval_gate.approve(again, by=people.reviewer, shown=again.digest)
     emergency_release.use(again, by=people.operator2)
     assert waits(people.operator) == []
