@@ -21,7 +21,7 @@ def prepare() -> Measured:
     make.change_families(category=Category.CACHE, note="for the bench")
     operator = make.person("operator", Role.OPERATOR)
     make.person("reviewer", Role.REVIEWER)
-    cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
+    cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="a measurement", by=operator)
     begun = time.perf_counter()
     names = preparation.freeze_stage(CleanupStage.objects.get(), by=operator)
     frozen = time.perf_counter() - begun

@@ -1,7 +1,7 @@
 """Sentences for people: shown in the reader's language, stored in the audit log in English."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -217,3 +217,21 @@ def comma() -> str:
 def labelled(label: object, text: object) -> str:
     """A text after its label."""
     return f"{label}{colon()}{text}"
+
+
+LEAST = 10
+"""Characters of an explanation."""
+TOO_SHORT = _("Write at least ten characters that are not one letter repeated.")
+
+
+def explains(text: str) -> bool:
+    """Whether a text is an explanation: `LEAST` characters or more that are not one letter repeated."""
+    return len(text.strip()) >= LEAST and len(set("".join(text.split()).casefold())) > 1
+
+
+def insist_explained(text: str, refused: Callable[[Any], Exception], sentence: str | Promise) -> None:
+    """Raise the error `refused` with the sentence if there is no text, or with a hint if it explains nothing."""
+    if not text.strip():
+        raise refused(sentence)
+    if not explains(text):
+        raise refused(TOO_SHORT)

@@ -157,7 +157,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     _differing(estate)
     comparison_start.with_kv(made, estate.qa, actor=make.SETUP)
     request = cleanup_requests.request(
-        binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator
+        binding="SETTINGS", prefix=names()[0], exact=True, reason="no longer needed", by=people.operator
     )
     preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
@@ -211,7 +211,7 @@ def _changed(estate: make.Estate, people: make.People) -> Iterator[str]:
         browser.post("/changes/new/qa/SETTINGS/", form | {"confirm": "on"})
         make.work()
         change = KeyChange.objects.latest("pk")
-        asked = change_requests.submit(change, reason="it moves", by=people.operator)
+        asked = change_requests.submit(change, reason="it moves as agreed", by=people.operator)
         yield from _outcomes(estate, people, change, asked, at)
     broken = browser.post("/changes/new/qa/SETTINGS/", {"name": names()[9], "value": CANARIES[3], "metadata": "{x"})
     assert broken.status_code == 422
@@ -238,9 +238,9 @@ def _outcomes(
     """What becomes of one change: the first is applied and reversed, the others end in other ways."""
     reviewer = signed_in(people.reviewer)
     reviewer.post("/account/reauthenticate/", {"password": make.PASSWORD})
-    assert reviewer.post(f"/changes/{change.pk}/reveal", {"reason": "to review"}).context["values"].new.shown
+    assert reviewer.post(f"/changes/{change.pk}/reveal", {"reason": "to review as agreed"}).context["values"].new.shown
     if at == 1:
-        approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+        approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not right now")
         make.work()
         return
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)

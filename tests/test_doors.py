@@ -143,18 +143,18 @@ def world(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPa
     comparison: list[object] = [stage.generation.pk, compared.pk]
     bucket_protection.ask_cloudflare(estate.qa.environment)
     cache = Family.objects.get(pattern="mastercache:")
-    asked_for = {"title": "x", "reason": "x", "days": 7}
+    asked_for = {"title": "x", "reason": "no longer needed", "days": 7}
     investigation = investigation_requests.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
     clearing = clearing_helpers.rule(estate.qa, people)
-    round_ = ClearingRound.objects.create(clearing=clearing, reason="x")
+    round_ = ClearingRound.objects.create(clearing=clearing, reason="no longer needed")
     worker = worker_helpers.rule(estate.qa, people)
-    worker_round = WorkerRound.objects.create(rule=worker, reason="x")
+    worker_round = WorkerRound.objects.create(rule=worker, reason="no longer needed")
     check = stage.generation.checks.get().pk
     requesting.expired(estate, 40)
     prune = requesting.asked(estate, people).pk
     report = reports.report(reports.hit())
     search = reference_store.store(estate.qa.environment, report, source="file", by=make.SETUP)
-    pin = pins.pin(stage.generation, reason="x", by=people.operator)
+    pin = pins.pin(stage.generation, reason="no longer needed", by=people.operator)
     by_hand = state(estate, people.operator).pk
     entry = runbook_entries.of_subject(f"stated:{by_hand}")
     assert entry is not None

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 from backups.models import StoredObject
 from kvops.models import Environment
 from kvops.models.inventory import beginning_with
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, PlaceField
 from kvops.web.ranges import PeriodForm
 
 WRONG = "wrong"
@@ -64,8 +64,8 @@ class ObjectFilter(PeriodForm):
 class NoteForm(forms.Form):
     """A person's explanation of objects."""
 
-    note = forms.CharField(
+    note = ExplanationField(
         label=_("Description of the objects and your findings"),
         max_length=2000,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        rows=2,
     )

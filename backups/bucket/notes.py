@@ -12,6 +12,7 @@ from audit.actions import Action
 from backups.models import StoredObject
 from kvops.models import Environment, Person, Role
 from kvops.refusals import Refused
+from kvops.wording import insist_explained
 
 MOST = 10_000
 """Objects. One click notes at most this many, because one row is locked for each."""
@@ -31,8 +32,7 @@ def note_objects(found: QuerySet[StoredObject], environment: Environment, *, tex
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise NoteRefused(_("Only an operator or a reviewer can note this."))
-        if not text.strip():
-            raise NoteRefused(_("Describe the objects and your findings."))
+        insist_explained(text, NoteRefused, _("Describe the objects and your findings."))
         mine = found.filter(environment=environment).exclude(status=StoredObject.Status.KNOWN).order_by("key")
         keys = dict(mine.select_for_update(of=("self",)).values_list("pk", "key")[:MOST])
         if not keys:

@@ -14,7 +14,7 @@ from backups.models import KeyChange
 from kvops import clock
 from kvops.cloudflare import metadata_text
 from kvops.inventory import reveal as key_reveal
-from kvops.web.fields import ConfirmForm, EnvironmentFilter, MomentField, NameField, PlaceField
+from kvops.web.fields import ConfirmForm, EnvironmentFilter, ExplanationField, MomentField, NameField, PlaceField
 from kvops.wording import moment
 
 REASON = 2_000
@@ -107,11 +107,11 @@ class RevealReasonForm(forms.Form):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **{**more, "auto_id": "reveal_%s"})
 
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for revealing the value"),
         help_text=_("It is kept in the audit log and in the runbook. Leave the value out."),
         max_length=key_reveal.LONGEST,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        rows=2,
     )
 
 
@@ -134,11 +134,10 @@ class AcceptedField(forms.ModelChoiceField):  # type: ignore[type-arg]
 class SubmitChangeForm(forms.Form):
     """The reason for the change; in production also the change of QA, or the reason why QA does not apply."""
 
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for the change"),
         help_text=_("The reviewer reads this. Leave the value out."),
         max_length=REASON,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
     repeats = AcceptedField(
         KeyChange.objects.none(),
@@ -146,12 +145,12 @@ class SubmitChangeForm(forms.Form):
         help_text=_("A change of the same key in the last 7 days that changed at least the same parts."),
         required=False,
     )
-    no_qa_because = forms.CharField(
+    no_qa_because = ExplanationField(
         label=_("Or the reason why QA does not apply"),
         help_text=_("The reviewer accepts this risk by its name."),
         required=False,
         max_length=REASON,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        rows=2,
     )
 
     def __init__(self, data: QueryDict | None = None, *, change: KeyChange) -> None:
@@ -187,10 +186,9 @@ class ChangeStartForm(ConfirmForm):
 class AcceptChangeForm(forms.Form):
     """The note that the application works."""
 
-    note = forms.CharField(
+    note = ExplanationField(
         label=_("What you tried in the application, and that it works"),
         max_length=REASON,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 

@@ -14,7 +14,7 @@ from backups.models import Generation, KeyChange
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.runbook import writing
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 State = KeyChange.State
 decided = CHANGES.decided
@@ -30,8 +30,7 @@ def submit(
         if mine.state != State.DRAFT:
             raise ChangeRefused(say(_("The change is not ready to submit: %(state)s."), state=label(mine)))
         insist_asker(mine, by)
-        if not reason.strip():
-            raise ChangeRefused(_("Give the reason for the change. The reviewer reads it."))
+        insist_explained(reason, ChangeRefused, _("Give the reason for the change. The reviewer reads it."))
         for text in (reason, no_qa_because):
             writing.insist_no_secret(text)
         insist_prepared(mine)
@@ -85,10 +84,8 @@ def _insist_qa(change: KeyChange, repeats: KeyChange | None) -> None:
         raise ChangeRefused(
             _("An expiration or metadata alone is changed in QA first: name the accepted change that this one repeats.")
         )
-    if not change.no_qa_because:
-        raise ChangeRefused(
-            _("Name the accepted change in QA that this one repeats, or give the reason why QA does not apply.")
-        )
+    sentence = _("Name the accepted change in QA that this one repeats, or give the reason why QA does not apply.")
+    insist_explained(change.no_qa_because, ChangeRefused, sentence)
 
 
 def start(change: KeyChange, *, by: Person) -> Run:
@@ -137,8 +134,7 @@ def accept(change: KeyChange, *, note: str, by: Person) -> None:
     """Record that the application works with the new value. Raises ChangeRefused."""
     with log.transaction():
         insist_operator(by)
-        if not note.strip():
-            raise ChangeRefused(_("Describe what you tried in the application, and that it works."))
+        insist_explained(note, ChangeRefused, _("Describe what you tried in the application, and that it works."))
         writing.insist_no_secret(note)
         mine = locked(change)
         done = KeyChange.objects.applied().filter(pk=mine.pk, accepted_at=None)

@@ -13,6 +13,7 @@ from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator, lock
 from backups.models import CleanupEntry, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person
+from kvops.wording import insist_explained
 
 State = CleanupStage.State
 PLANNED = gettext_noop("They belong to a new clean-up.")
@@ -23,12 +24,11 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Record a person's explanation of the names that were not deleted."""
     with log.transaction():
         insist_operator(by)
+        insist_explained(note, CleanupRefused, _("Describe why these keys are left, and the next step."))
         by_hand = CleanupStage.objects.filter(pk=stage.pk, scheduled=False)
         changed = by_hand.filter(state__in=[State.DELETED, State.CONFIRMED]).update(leftovers_note=note.strip())
-        if changed != 1 or not note.strip():
-            raise CleanupRefused(
-                _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
-            )
+        if changed != 1:
+            raise CleanupRefused(_("Leftovers are explained after the deletion and before the stage is accepted."))
         STAGES.record(Action.LEFTOVERS_EXPLAINED, stage, actor=by.actor, details={"note": note[:1000]})
 
 
@@ -36,8 +36,7 @@ def explain_others(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Record a person's explanation of all keys under the prefix that are not of the clean-up."""
     with log.transaction():
         insist_operator(by)
-        if not note.strip():
-            raise CleanupRefused(_("Describe why the other keys are there."))
+        insist_explained(note, CleanupRefused, _("Describe why the other keys are there."))
         found = CleanupStage.objects.filter(pk=stage.pk, scheduled=False, state=State.CONFIRMED, others__gt=0)
         if found.update(others_note=note.strip(), others_by=by, others_at=Now()) != 1:
             raise CleanupRefused(_("Other keys are explained after the proof and before the stage is accepted."))
@@ -50,8 +49,7 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Confirmed -> accepted, with the person's test of the application. The last stage completes the request."""
     with log.transaction():
         insist_operator(by)
-        if not note.strip():
-            raise CleanupRefused(_("Describe your test of the application and its result."))
+        insist_explained(note, CleanupRefused, _("Describe your test of the application and its result."))
         mine = locked(stage)
         if leftovers(mine).exists() and not mine.leftovers_note:
             raise CleanupRefused(_("Explain the leftovers first."))

@@ -18,7 +18,7 @@ from kvops.inventory import families as key_families
 from kvops.inventory.selection import Selection
 from kvops.models import Category, Family, Namespace, Person, ReferenceAnswer, Scan, ScanCount
 from kvops.names import storable
-from kvops.web.fields import ConfirmForm, MomentField, NameField, PlaceField
+from kvops.web.fields import ConfirmForm, ExplanationField, MomentField, NameField, PlaceField
 from kvops.wording import spelled
 
 CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
@@ -26,12 +26,11 @@ LONGEST = 2_000
 """Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
 
 
-class _Prose(forms.CharField):
-    """A text of some sentences."""
+class _Prose(ExplanationField):
+    """An explanation of some sentences."""
 
     def __init__(self, label: Any, help_text: Any = "", rows: int = 3) -> None:
-        area = forms.Textarea(attrs={"rows": rows})
-        super().__init__(label=label, help_text=help_text, max_length=LONGEST, widget=area)
+        super().__init__(label=label, help_text=help_text, max_length=LONGEST, rows=rows)
 
 
 def _bindings() -> list[tuple[str, str]]:
@@ -250,7 +249,9 @@ class DeletionStartForm(ConfirmForm):
 class ShareForm(forms.Form):
     """The place where a person shared the backup, and the people it was shared with."""
 
-    place = _Prose(_("Place and people you shared it with"), rows=2)
+    place = forms.CharField(
+        label=_("Place and people you shared it with"), max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 2})
+    )
 
 
 class LeftoversForm(forms.Form):

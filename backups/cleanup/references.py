@@ -24,7 +24,7 @@ from kvops.approvals.code_verdict import follow_ups, follow_ups_open
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store, traces
 from kvops.references.deployed import Deployed
-from kvops.wording import say, spelled
+from kvops.wording import insist_explained, say, spelled
 
 State, Kind = CleanupStage.State, ReferenceAnswer.Kind
 type Searches = Iterable[ReferenceSearch]
@@ -299,8 +299,9 @@ def answer(
         insist_operator(by)
         mine = locked(stage)
         _insist_open(mine)
-        if kind not in Kind.values or not reason.strip():
-            raise CleanupRefused(_("Give the reason for your answer: the reviewer reads it."))
+        if kind not in Kind.values:
+            raise CleanupRefused(_("Choose an answer."))
+        insist_explained(reason, CleanupRefused, _("Give the reason for your answer: the reviewer reads it."))
         todo = {"follow_up": follow_up, "owner": owner, "due": due} if kind == Kind.FOLLOW_UP else {}
         if todo:
             _insist_follow_up(follow_up, owner, due)

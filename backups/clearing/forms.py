@@ -16,7 +16,7 @@ from backups.models.clearing import MOST
 from kvops.approvals.standing import LONGEST
 from kvops.inventory.selection import LONGEST_HOURS, Selection
 from kvops.models import Category, Environment, Family, Namespace
-from kvops.web.fields import ConfirmForm, FamilyField, NameField
+from kvops.web.fields import ConfirmForm, ExplanationField, FamilyField, NameField
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
@@ -43,10 +43,9 @@ class _Timed(forms.Form):
         initial=settings.TIME_ZONE,
         choices=lambda: [(name, name) for name in sorted(available_timezones())],
     )
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for the rule"),
         max_length=LONGEST_TEXT,
-        widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("The reviewer reads this."),
     )
 
@@ -121,10 +120,9 @@ class RoundStartForm(ConfirmForm):
 class RoundAcceptForm(forms.Form):
     """A person's test of the application after a round."""
 
-    note = forms.CharField(
+    note = ExplanationField(
         label=_("Your test of the application and its result"),
         max_length=LONGEST_TEXT,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 
@@ -137,9 +135,7 @@ class WriterAnswerForm(forms.Form):
     kind = forms.ChoiceField(
         label=_("Answer"), choices=[(kind.value, kind.label) for kind in KINDS], widget=forms.RadioSelect
     )
-    reason = forms.CharField(
-        label=_("Reason for the answer"), max_length=LONGEST_TEXT, widget=forms.Textarea(attrs={"rows": 2})
-    )
+    reason = ExplanationField(label=_("Reason for the answer"), max_length=LONGEST_TEXT, rows=2)
 
     def __init__(self, data: Any = None, *, found: Iterable[StageHit]) -> None:
         super().__init__(data)

@@ -19,6 +19,7 @@ from backups.clearing.refusals import ClearingRefused
 from backups.models import Clearing
 from kvops.models import Person, ReferenceAnswer, ReferenceHit, Role
 from kvops.references import store
+from kvops.wording import insist_explained
 
 WRITING = (ReferenceHit.Access.WRITE, ReferenceHit.Access.DELETE)
 KINDS = (ReferenceAnswer.Kind.UNRELATED, ReferenceAnswer.Kind.FALLS_BACK)
@@ -49,8 +50,9 @@ def answer(clearing: Clearing, *, hits: Collection[int], kind: str, reason: str,
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise ClearingRefused(_("Only an operator can do this."))
-        if kind not in KINDS or not reason.strip():
-            raise ClearingRefused(_("Give the reason for your answer: the reviewer reads it."))
+        if kind not in KINDS:
+            raise ClearingRefused(_("Choose an answer."))
+        insist_explained(reason, ClearingRefused, _("Give the reason for your answer: the reviewer reads it."))
         chosen = [one for one in writers(clearing) if one.hit.pk in set(hits)]
         if not chosen or len(chosen) != len(set(hits)):
             raise ClearingRefused(_("These hits are not of the newest search for these keys. Load the page again."))

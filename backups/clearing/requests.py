@@ -20,7 +20,7 @@ from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role, Schedule
 from kvops.schedules import cron
 from kvops.schedules.jobs import JOBS
-from kvops.wording import say, several
+from kvops.wording import insist_explained, say, several
 
 if TYPE_CHECKING:
     from audit.chain import JSON
@@ -140,8 +140,7 @@ def _insist_usable(cap: int, expression: str, zone: str, reason: str, by: Person
         raise ClearingRefused(_("Only an operator can do this."))
     if not 1 <= cap <= MOST:
         raise ClearingRefused(say(_("A round clears 1 to %(most)s keys."), most=f"{MOST:,}"))
-    if not reason.strip():
-        raise ClearingRefused(_("Give the reason for the rule: the reviewer reads it."))
+    insist_explained(reason, ClearingRefused, _("Give the reason for the rule: the reviewer reads it."))
     expression = " ".join(expression.split())
     try:
         cron.insist_cron(expression, zone)

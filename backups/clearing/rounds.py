@@ -18,7 +18,7 @@ from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
-from kvops.wording import kept, say, sentence_of
+from kvops.wording import insist_explained, kept, say, sentence_of
 
 State = CleanupStage.State
 
@@ -168,8 +168,7 @@ def accept(round_: ClearingRound, *, note: str, by: Person) -> None:
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise ClearingRefused(_("Only an operator can do this."))
-        if not note.strip():
-            raise ClearingRefused(_("Describe your test of the application and its result."))
+        insist_explained(note, ClearingRefused, _("Describe your test of the application and its result."))
         mine = (
             ClearingRound.objects.select_for_update(of=("self",)).select_related("stage__environment").get(pk=round_.pk)
         )

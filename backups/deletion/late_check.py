@@ -29,6 +29,7 @@ from kvops.models import Person, Run
 from kvops.names import storable
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
+from kvops.wording import insist_explained
 
 NOTES = (
     gettext_noop("The keys are listed once more after the settle time."),
@@ -143,8 +144,7 @@ def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: 
     """
     with log.transaction():
         insist_operator(by)
-        if not note.strip():
-            raise CleanupRefused(_("Describe your findings about the reappeared keys."))
+        insist_explained(note, CleanupRefused, _("Describe your findings about the reappeared keys."))
         seen = stage.reappearances.unseen().filter(pk__lte=last)
         changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
         if not changed:

@@ -24,7 +24,7 @@ from kvops.models import Person, Role
 from kvops.refusals import Refused
 from kvops.runbook import todo
 from kvops.runbook.writing import insist_no_secret
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 LONGEST = 2_000
 """Characters of a note or a reason."""
@@ -90,8 +90,8 @@ def settle(check: Check, *, outcome: str, reason: str, by: Person) -> Difference
         _insist_operator(by)
         if outcome not in DifferenceCase.CHOSEN:
             raise CaseRefused(_("Choose an outcome."))
-        if outcome in DifferenceCase.REASONED and not reason:
-            raise CaseRefused(_("Give the reason."))
+        if outcome in DifferenceCase.REASONED:
+            insist_explained(reason, CaseRefused, _("Give the reason."))
         found = _locked(check)
         if found is None:
             raise CaseRefused(_("Nobody looks into these differences now, or the case was closed meanwhile."))

@@ -13,7 +13,7 @@ from kvops.models import Person
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
 from kvops.runbook import todo
-from kvops.web.fields import ChoiceFilter, NameField, PlaceField
+from kvops.web.fields import ChoiceFilter, ExplanationField, NameField, PlaceField
 
 DUE = timedelta(days=7)
 """The due date that is proposed for a case."""
@@ -92,10 +92,10 @@ class OutcomeForm(forms.Form):
         choices=[(one.value, one.label) for one in DifferenceCase.CHOSEN],
         widget=forms.RadioSelect,
     )
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason"),
         required=False,
         max_length=cases.LONGEST,
         help_text=_("Needed for differences that are accepted or unexplained."),
-        widget=forms.Textarea(attrs={"rows": 2}),
+        rows=2,
     )

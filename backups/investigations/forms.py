@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.investigations.requests import LONGEST
 from kvops import timing
 from kvops.models import Category, Environment, Family
-from kvops.web.fields import FamilyField
+from kvops.web.fields import ExplanationField, FamilyField
 
 REASON = 2_000
 """Characters of a reason."""
@@ -28,9 +28,7 @@ class InvestigationForm(forms.Form):
         max_length=200,
         widget=forms.TextInput(attrs={"placeholder": _("Wrong totals on the overview of clinics")}),
     )
-    reason = forms.CharField(
-        label=_("Purpose of the backup"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3})
-    )
+    reason = ExplanationField(label=_("Purpose of the backup"), max_length=REASON)
     days = forms.IntegerField(
         label=_("Days until deletion at the latest"),
         min_value=1,
@@ -43,4 +41,4 @@ class InvestigationForm(forms.Form):
 class CloseForm(forms.Form):
     """The reason why the backup is no longer needed."""
 
-    reason = forms.CharField(label=_("Findings"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))
+    reason = ExplanationField(label=_("Findings"), max_length=REASON)

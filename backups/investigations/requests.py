@@ -22,7 +22,7 @@ from kvops.notifications import outbox
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
-from kvops.wording import moment, say, sentence_of, translated
+from kvops.wording import insist_explained, moment, say, sentence_of, translated
 
 FORMAT = 1
 KIND = ApprovalRequest.Kind.INVESTIGATION
@@ -65,8 +65,9 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
 
     Raises InvestigationRefused, BackupRefused, ApprovalRefused and AlreadyOpen.
     """
-    if not title.strip() or not reason.strip():
-        raise InvestigationRefused(_("Enter a name for the investigation and the reason for the backup."))
+    if not title.strip():
+        raise InvestigationRefused(_("Enter a name for the investigation."))
+    insist_explained(reason, InvestigationRefused, _("Give the reason for the backup."))
     if not 1 <= days <= LONGEST:
         raise InvestigationRefused(say(_("An investigation lasts 1 to %(days)s days."), days=LONGEST))
     _insist_operator(by)
@@ -165,8 +166,7 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
     Raises InvestigationRefused and ApprovalRefused.
     """
     _insist_operator(by)
-    if not reason.strip():
-        raise InvestigationRefused(_("Describe the findings, so that the backup can be deleted."))
+    insist_explained(reason, InvestigationRefused, _("Describe the findings, so that the backup can be deleted."))
     with log.transaction():
         mine = _locked(investigation)
         if mine.closed_at is not None or mine.over_at is not None:

@@ -11,6 +11,7 @@ from kvops.inventory.past_kvops import CloudflareStatement, PastRefused
 from kvops.models import Person, Role
 from kvops.refusals import Refused
 from kvops.runbook import writing
+from kvops.wording import insist_explained
 
 LONGEST = 2_000
 """Characters of a note."""
@@ -26,8 +27,8 @@ def explain(search: OutsideSearch, *, by: Person, note: str) -> None:
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise ExplanationRefused(_("Only an operator or a reviewer can explain this."))
-        if not note:
-            raise ExplanationRefused(_("Say who changed the settings and why, or name the person you asked."))
+        sentence = _("Say who changed the settings and why, or name the person you asked.")
+        insist_explained(note, ExplanationRefused, sentence)
         writing.insist_no_secret(note)
         open_ = OutsideSearch.objects.shown().filter(pk=search.pk, acknowledged_at__isnull=True)
         if open_.update(acknowledged_by=by, acknowledged_at=Now(), acknowledged_note=note) != 1:

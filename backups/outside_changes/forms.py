@@ -9,7 +9,7 @@ from backups.models.outside import OutsideSearchQuerySet
 from backups.outside_changes.acknowledge import LONGEST
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models.inventory import beginning_with
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, NameField, PlaceField, PrefixFilter
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, NameField, PlaceField, PrefixFilter
 
 
 class OutsideFilter(forms.Form):
@@ -53,11 +53,10 @@ class OutsideNamesFilter(forms.Form):
 class ExplanationForm(forms.Form):
     """A person's explanation of changes outside KVOps."""
 
-    note = forms.CharField(
+    note = ExplanationField(
         label=_("Who changed them and why, or the person you asked"),
         help_text=_("It is kept in the audit log and in the runbook. Leave values out."),
         max_length=LONGEST,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 

@@ -12,7 +12,15 @@ from backups.restores import cross_environment, selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.models.inventory import beginning_with
-from kvops.web.fields import ChoiceFilter, ConfirmForm, NameField, PlaceField, PrefixFilter, typed_names
+from kvops.web.fields import (
+    ChoiceFilter,
+    ConfirmForm,
+    ExplanationField,
+    NameField,
+    PlaceField,
+    PrefixFilter,
+    typed_names,
+)
 from kvops.wording import say
 
 LONGEST = 2_000
@@ -117,11 +125,10 @@ class RestoreForm(forms.Form):
 class SubmitForm(forms.Form):
     """The reason for the restore."""
 
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for restoring these keys"),
         help_text=_("The reviewer reads this."),
         max_length=LONGEST,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 

@@ -26,7 +26,7 @@ from backups.restores.selection import insist_source
 from kvops import timing
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
-from kvops.wording import columns, say
+from kvops.wording import columns, insist_explained, say
 
 State = Restore.State
 OnConflict = Restore.OnConflict
@@ -40,8 +40,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         mine = locked(restore)
         if mine.state != State.PREPARED:
             raise RestoreRefused(say(_("The restore is not ready to submit: %(state)s."), state=label(mine)))
-        if not reason.strip():
-            raise RestoreRefused(_("Give the reason for restoring these keys. The reviewer reads it."))
+        insist_explained(reason, RestoreRefused, _("Give the reason for restoring these keys. The reviewer reads it."))
         insist_source(mine.generation, mine.namespace)
         cross_environment.insist_all(mine)
         _insist_compared(mine)

@@ -13,7 +13,7 @@ from backups.retention.inputs import Kept, Retention
 from kvops import timing
 from kvops.inventory.families import LONGEST_RETENTION_DAYS
 from kvops.models import Category, Family
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, FamilyField, PlaceField
 
 SOON = "soon"
 SOON_DAYS = 14
@@ -83,4 +83,4 @@ class TryForm(forms.Form):
 class ReasonForm(forms.Form):
     """The reason of a pin, or of its removal."""
 
-    reason = forms.CharField(label=_("Reason"), max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 3}))
+    reason = ExplanationField(label=_("Reason"), max_length=LONGEST)

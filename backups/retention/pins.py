@@ -8,6 +8,7 @@ from audit.actions import Action
 from backups.models import Generation, Pin
 from kvops.models import Person, Role
 from kvops.refusals import Refused
+from kvops.wording import insist_explained
 
 
 class PinRefused(Refused):
@@ -18,8 +19,7 @@ def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
     """Keep a backup until the pin is removed. Every person with a role may do this. Raises PinRefused."""
     if not by.roles():
         raise PinRefused(_("Only an operator, a reviewer or an auditor can pin a backup."))
-    if not reason.strip():
-        raise PinRefused(_("Give the reason for keeping the backup."))
+    insist_explained(reason, PinRefused, _("Give the reason for keeping the backup."))
     with log.transaction():
         held = Generation.objects.select_for_update(of=("self",)).get(pk=generation.pk)
         if held.status in Generation.GOING:
@@ -39,8 +39,7 @@ def remove(pin: Pin, *, reason: str, by: Person) -> None:
     """Remove a pin: only its owner or an operator may. Raises PinRefused."""
     if by.pk != pin.person_id and not by.holds(Role.OPERATOR):
         raise PinRefused(_("Only the person who pinned it, or an operator, can remove the pin."))
-    if not reason.strip():
-        raise PinRefused(_("Give the reason for removing the pin."))
+    insist_explained(reason, PinRefused, _("Give the reason for removing the pin."))
     with log.transaction():
         removed = Pin.objects.in_force().filter(pk=pin.pk)
         if removed.update(removed_at=Now(), removed_by=by, removed_because=reason.strip()) != 1:

@@ -6,7 +6,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import PruneRequest
-from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField
+from kvops.web.fields import ChoiceFilter, ConfirmForm, ExplanationField, PlaceField
 
 LONGEST = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
@@ -15,7 +15,7 @@ LONGEST = 2_000
 class CollectForm(forms.Form):
     """The reason for deleting the backups."""
 
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for deleting these backups"), help_text=_("The reviewer reads this."), max_length=LONGEST
     )
 

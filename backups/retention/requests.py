@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import emergency
-from kvops.wording import Words, columns, say, several
+from kvops.wording import Words, columns, insist_explained, say, several
 
 State = PruneRequest.State
 CAP = 50
@@ -103,8 +103,7 @@ def collect(environment: Environment, *, reason: str, by: Person) -> PruneReques
 
     Raises PruneRefused and ApprovalRefused.
     """
-    if not reason.strip():
-        raise PruneRefused(_("Give the reason for deleting these backups. The reviewer reads it."))
+    insist_explained(reason, PruneRefused, _("Give the reason for deleting these backups. The reviewer reads it."))
     with log.transaction():
         PRUNES.insist_operator(by)
         emergency.lock(environment)

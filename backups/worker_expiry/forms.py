@@ -9,7 +9,7 @@ from backups.models.worker_expiry import DAY, LONGEST_TTL, MOST_GIVEN
 from kvops.approvals.standing import LONGEST
 from kvops.inventory.selection import HOUR
 from kvops.models import Category, Environment, Family, Namespace
-from kvops.web.fields import FamilyField
+from kvops.web.fields import ExplanationField, FamilyField
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
@@ -38,10 +38,9 @@ class _WorkerTimed(forms.Form):
         initial="30 18 * * *",
         help_text=_("Minute, hour, day, month, weekday. Give weekdays by name: MON-FRI."),
     )
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for the rule"),
         max_length=LONGEST_TEXT,
-        widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("The reviewer reads this."),
     )
 
@@ -92,8 +91,4 @@ class WorkerAskForm(forms.Form):
 class WorkerAcceptForm(forms.Form):
     """A person's test of the application after a round."""
 
-    note = forms.CharField(
-        label=_("Your test of the application and its result"),
-        max_length=LONGEST_TEXT,
-        widget=forms.Textarea(attrs={"rows": 3}),
-    )
+    note = ExplanationField(label=_("Your test of the application and its result"), max_length=LONGEST_TEXT)

@@ -18,7 +18,7 @@ from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role
 from kvops.schedules import cron as crons
-from kvops.wording import say, several
+from kvops.wording import insist_explained, say, several
 
 OPEN = (ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED)
 APART = timedelta(hours=1)
@@ -121,8 +121,7 @@ def _insist_usable(family: Family, cap: int, cron: str, reason: str, by: Person,
         raise WorkerRefused(say(sentence, least=f"{least:,}", most=f"{LONGEST_TTL:,}"))
     if not 1 <= cap <= MOST_GIVEN:
         raise WorkerRefused(say(_("A round takes 1 to %(most)s keys."), most=f"{MOST_GIVEN:,}"))
-    if not reason.strip():
-        raise WorkerRefused(_("Give the reason for the rule: the reviewer reads it."))
+    insist_explained(reason, WorkerRefused, _("Give the reason for the rule: the reviewer reads it."))
     cron = " ".join(cron.split())
     try:
         crons.insist_cron(cron, "UTC")

@@ -23,7 +23,7 @@ from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.refusals import Refused, Sentence
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
-from kvops.wording import columns, kept, say, sentence_of
+from kvops.wording import columns, insist_explained, kept, say, sentence_of
 
 SYSTEM = log.Actor.system("expiry worker")
 
@@ -199,8 +199,7 @@ def accept(round_: WorkerRound, *, note: str, by: Person) -> None:
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise WorkerRefused(_("Only an operator can do this."))
-        if not note.strip():
-            raise WorkerRefused(_("Describe your test of the application and its result."))
+        insist_explained(note, WorkerRefused, _("Describe your test of the application and its result."))
         mine = WorkerRound.objects.select_for_update(of=("self",)).select_related("run").get(pk=round_.pk)
         if mine.state != "given":
             raise WorkerRefused(_("Only a reported round that gave expirations can be accepted."))

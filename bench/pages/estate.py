@@ -86,7 +86,7 @@ def clean_up() -> dict[str, float]:
     begun = time.perf_counter()
     for _ in run_driver.drive_to_the_end(inventory_scan.start_scan(namespace, actor=ACTOR, foreground=True).run):
         pass
-    cleanup = cleanup_requests.request(binding="OTHER", prefix=PREFIX, reason="bench", by=operator)
+    cleanup = cleanup_requests.request(binding="OTHER", prefix=PREFIX, reason="a measurement", by=operator)
     stage = CleanupStage.objects.get(request=cleanup)
     preparation.freeze_stage(stage, by=operator)
     preparation.prepare_stage(CleanupStage.objects.get(pk=stage.pk), by=operator)

@@ -13,13 +13,14 @@ from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Person
 from kvops.runs import emergency
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 
 def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
     """Request the release of the environment's emergency stop. Raises ApprovalRefused."""
-    if not reason.strip():
-        raise approval_gate.ApprovalRefused(_("Give the reason for the release. The reviewer decides by it."))
+    insist_explained(
+        reason, approval_gate.ApprovalRefused, _("Give the reason for the release. The reviewer decides by it.")
+    )
     with log.transaction():
         stop = _in_force(environment)
         return approval_gate.submit(

@@ -11,6 +11,7 @@ from kvops.approvals import risks
 from kvops.models import ApprovalRequest, PolicyVersion
 from kvops.names import typeable
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
+from kvops.wording import TOO_SHORT, explains
 
 Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
@@ -107,8 +108,9 @@ class DecisionForm(ChosenForm):
         if chosen.get("decision") == "approve":
             for risk in set(self._risks) - set(self.accepted()):
                 self.add_error(f"accept_{risk}", _("Tick this to approve, or reject the request."))
-        if chosen.get("decision") == "reject" and not chosen.get("reason"):
-            self.add_error("reason", _("Give the reason, so that the operator can correct the request."))
+        if chosen.get("decision") == "reject" and not explains(chosen.get("reason", "")):
+            none = _("Give the reason, so that the operator can correct the request.")
+            self.add_error("reason", TOO_SHORT if chosen.get("reason") else none)
         return chosen
 
 

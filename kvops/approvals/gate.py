@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.names import visible
 from kvops.refusals import Refused
 from kvops.runs import emergency
-from kvops.wording import Words, columns, say, sentence_of, typed
+from kvops.wording import Words, columns, insist_explained, say, sentence_of, typed
 
 State = ApprovalRequest.State
 MAX_EVIDENCE = 65536
@@ -89,8 +89,7 @@ def approve(
 
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
     """Pending -> rejected, with the reason. Raises ApprovalRefused."""
-    if not reason.strip():
-        raise ApprovalRefused(_("Give the reason, so that the operator can correct the request."))
+    insist_explained(reason, ApprovalRefused, _("Give the reason, so that the operator can correct the request."))
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
 
 

@@ -14,7 +14,7 @@ from kvops import rollback
 from kvops.approvals import gate as approval_gate
 from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
-from kvops.wording import columns
+from kvops.wording import columns, insist_explained
 
 ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
 WITHDRAWN = _("The database was rolled back to an older state. Ask again.")
@@ -29,8 +29,7 @@ def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseR
 
     Raises NothingToAccept.
     """
-    if not reason.strip():
-        raise NothingToAccept(_("Give the reason for accepting this database. The audit log keeps it."))
+    insist_explained(reason, NothingToAccept, _("Give the reason for accepting this database. The audit log keeps it."))
     with log.transaction():
         found = list(DatabaseRollback.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
         if not found:

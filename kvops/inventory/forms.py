@@ -18,7 +18,7 @@ from kvops.inventory.key_list.query import KeyQuery
 from kvops.inventory.unexplained import OddKey
 from kvops.models import Category, Family, Namespace, Scan
 from kvops.names import storable
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, NameField, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, FamilyField, NameField, PlaceField
 from kvops.web.ranges import Period, PeriodForm
 
 SHORTEST_PART = 3
@@ -53,11 +53,11 @@ class RevealForm(LayoutForm):
     """
 
     name = NameField(widget=forms.HiddenInput)
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for revealing the value"),
         help_text=_("It is kept in the audit log and in the runbook. Leave the value out."),
         max_length=reveal.LONGEST,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        rows=2,
     )
 
 
@@ -280,6 +280,4 @@ class UnexplainedNamesFilter(forms.Form):
 class AcknowledgeForm(forms.Form):
     """A person's findings."""
 
-    note = forms.CharField(
-        label=_("Your findings, or the person you asked"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
-    )
+    note = ExplanationField(label=_("Your findings, or the person you asked"), max_length=2000)

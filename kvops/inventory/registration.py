@@ -19,7 +19,7 @@ from kvops.environments.toml import DefinitionRefused, TomlTable
 from kvops.inventory.families import FamilyDefinition, read_families
 from kvops.models import ApprovalRequest, Category, Family, PreparedChange
 from kvops.names import storable
-from kvops.wording import say
+from kvops.wording import explains, say
 
 FIELDS = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "rotate_days")
 """The fields of a family that a person chooses. The others have the values of a policy that names no others."""
@@ -95,7 +95,7 @@ def _faults_of_design(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Prom
     category, expiry = data["category"], data["expiry"]
     if category == Category.CACHE and expiry == "none":
         yield "expiry", _("A cache expires or is written again when it is missing. Choose which.")
-    if category == Category.SETTINGS and expiry == "none" and not str(data["note"]).strip():
+    if category == Category.SETTINGS and expiry == "none" and not explains(str(data["note"])):
         yield "note", _("Say why these settings never expire.")
     if data.get("rotate_days") and category != Category.SETTINGS:
         yield "rotate_days", _("Only values of settings are rotated. Leave it empty.")

@@ -16,6 +16,7 @@ from kvops.connections import clients
 from kvops.inventory import value as key_value
 from kvops.models import ApprovalRequest, Key, Namespace, Person, Role
 from kvops.refusals import Refused
+from kvops.wording import insist_explained
 
 LONGEST = 500
 """Characters of a reason, as the audit log keeps them."""
@@ -49,8 +50,7 @@ def reveal(
 
 def insist_reason(reason: str) -> None:
     """Raise Refused if there is no reason, or if it holds a secret: the audit log and the runbook keep it for ever."""
-    if not reason.strip():
-        raise RevealRefused(_("Give the reason for revealing the value. It is kept in the audit log."))
+    insist_explained(reason, RevealRefused, _("Give the reason for revealing the value. It is kept in the audit log."))
     import_string(UNFIT)(reason)
 
 

@@ -21,7 +21,7 @@ from kvops.models.inventory import beginning_with
 from kvops.names import storable
 from kvops.notifications import outbox
 from kvops.refusals import Refused
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us", "backups.worker_expiry.own_writes.expired_by_worker")
 """Functions, by name, that give SQL for (name, at) of deletions, so that `kvops` does not import the apps above it.
@@ -124,8 +124,7 @@ def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise AcknowledgeRefused(_("Only an operator or a reviewer can acknowledge this."))
-        if not note.strip():
-            raise AcknowledgeRefused(_("Describe your findings, or name the person you asked."))
+        insist_explained(note, AcknowledgeRefused, _("Describe your findings, or name the person you asked."))
         changed = (
             Scan.objects.unexplained()
             .filter(pk=scan.pk)

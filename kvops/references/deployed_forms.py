@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Environment, Namespace
-from kvops.web.fields import NameField
+from kvops.web.fields import ExplanationField, NameField
 
 
 class TracesForm(forms.Form):
@@ -23,4 +23,4 @@ class TracesForm(forms.Form):
 class UseAnswerForm(forms.Form):
     """Why a traced use of the keys does no harm."""
 
-    reason = forms.CharField(max_length=2000)
+    reason = ExplanationField(max_length=2000)

@@ -23,7 +23,7 @@ from kvops.models import DeployedCode, Environment, Namespace, Person, Reference
 from kvops.names import storable
 from kvops.references import deployed
 from kvops.refusals import Refused
-from kvops.wording import english, moment, say, translated
+from kvops.wording import english, insist_explained, moment, say, translated
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +148,9 @@ def answer(read: StillRead, *, reason: str, by: Person) -> None:
     reason = reason.strip()[:2000]
     if not by.holds(Role.OPERATOR):
         raise TracesRefused(_("Only an operator can do this."))
-    if not reason or not storable(reason):
+    if not storable(reason):
         raise TracesRefused(_("Give the reason."))
+    insist_explained(reason, TracesRefused, _("Give the reason."))
     with log.transaction():
         StillRead.objects.filter(pk=read.pk).update(answer=reason, answered_by=by, answered_at=Now())
         _record(Action.STILL_READ_ANSWERED, read.query, by, {"read": str(read), "version": read.version})

@@ -10,17 +10,18 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Role
 from kvops.roles.listing import AskedChange
 from kvops.roles.requests import RoleChange
+from kvops.web.fields import ExplanationField
 from kvops.wording import storable
 
 
-class ReasonField(forms.CharField):
+class ReasonField(ExplanationField):
     """The reason for a change. Characters that cannot be stored are replaced."""
 
     def __init__(self) -> None:
         super().__init__(
             label=_("Reason"),
             max_length=2000,
-            widget=forms.Textarea(attrs={"rows": 2}),
+            rows=2,
             help_text=_("The reviewer decides by it, and the audit log keeps it."),
         )
 

@@ -17,7 +17,7 @@ from kvops.models import Person, ReviewerRecovery, Role
 from kvops.people import setup as people_setup
 from kvops.refusals import Refused
 from kvops.roles import announcements, invitations
-from kvops.wording import say, storable
+from kvops.wording import insist_explained, say, storable
 
 SWEEP = log.Actor.system("sweep")
 
@@ -34,8 +34,7 @@ def open_recovery() -> ReviewerRecovery | None:
 def ask(email: str, *, name: str, reason: str, actor: log.Actor) -> ReviewerRecovery:
     """Ask for the role of a reviewer for this person. Raises RecoveryRefused, SetupRefused and ApprovalRefused."""
     email, reason = people_setup.fold(email), storable(reason).strip()[:500]
-    if not reason:
-        raise RecoveryRefused(_("Give the reason for the recovery. Everybody is told it."))
+    insist_explained(reason, RecoveryRefused, _("Give the reason for the recovery. Everybody is told it."))
     with log.transaction():
         approval_gate.insist_writable()
         if active := Person.objects.active_reviewers().first():

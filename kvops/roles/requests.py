@@ -21,7 +21,7 @@ from kvops.people import setup as people_setup
 from kvops.refusals import Refused
 from kvops.roles import announcements, invitations
 from kvops.runbook import procedures
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 ROLE = ApprovalRequest.Kind.ROLE
 State = ApprovalRequest.State
@@ -195,8 +195,7 @@ def _why_not_invite(name: str, facts: RoleFacts) -> str | Promise:
 def ask(change: RoleChange, *, by: Person, reason: str) -> ApprovalRequest:
     """Ask a reviewer to decide on the change. Raises RolesRefused and ApprovalRefused."""
     reason = reason.strip()[:2000].strip()
-    if not reason:
-        raise RolesRefused(_("Give the reason. The reviewer decides by it."))
+    insist_explained(reason, RolesRefused, _("Give the reason. The reviewer decides by it."))
     if not change.roles and change.action != DEACTIVATE:
         raise RolesRefused(_("Choose at least one role."))
     with log.transaction():

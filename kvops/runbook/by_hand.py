@@ -12,7 +12,7 @@ from kvops.models import Environment, Namespace, Person, StatedOperation
 from kvops.names import storable
 from kvops.runbook import procedures, secrets
 from kvops.runbook.writing import RunbookRefused, insist_keeper
-from kvops.wording import say
+from kvops.wording import insist_explained, say
 
 MOST = 20
 """Keys. A statement names at most this many."""
@@ -39,6 +39,7 @@ def state(
         raise RunbookRefused(
             say(_("%(environment)s has no binding %(binding)s."), environment=environment, binding=binding)
         )
+    insist_explained(reason, RunbookRefused, _("Give the reason."))
     _insist_no_value(command, reason, names)
     if done_at > clock.now():
         raise RunbookRefused(_("This time is in the future. State what was done, not what is planned."))

@@ -16,6 +16,7 @@ from kvops.runbook.entries import EntryKind, RunbookSearch
 from kvops.web.fields import (
     ChoiceFilter,
     EnvironmentFilter,
+    ExplanationField,
     FamilyField,
     MomentField,
     NameField,
@@ -132,9 +133,7 @@ class ByHandForm(forms.Form):
         help_text=_("Such as: wrangler kv key put system-root --binding SETTINGS --path FILE"),
         widget=forms.TextInput(attrs=_TYPED),
     )
-    reason = forms.CharField(
-        label=_("Reason"), max_length=1000, widget=forms.Textarea(attrs={"rows": 2}), help_text=_("Never a value.")
-    )
+    reason = ExplanationField(label=_("Reason"), max_length=1000, rows=2, help_text=_("Never a value."))
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Firing, Schedule
-from kvops.web.fields import ChoiceFilter, PlaceField
+from kvops.web.fields import ChoiceFilter, ExplanationField, PlaceField
 
 
 class FiringFilter(forms.Form):
@@ -42,4 +42,4 @@ class ChangeForm(forms.Form):
 class PauseForm(forms.Form):
     """The reason for the pause."""
 
-    reason = forms.CharField(label=_("Reason for the pause"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = ExplanationField(label=_("Reason for the pause"), max_length=500, rows=2)

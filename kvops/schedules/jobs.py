@@ -29,7 +29,7 @@ from kvops.notifications import bundles
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import announcements, cron
-from kvops.wording import Words, columns, joined, say, sentence_of, translated
+from kvops.wording import Words, columns, insist_explained, joined, say, sentence_of, translated
 
 logger = logging.getLogger(__name__)
 
@@ -279,8 +279,7 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
 def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
     """Pause the schedule: it is not due until the pause ends. Raises ScheduleRefused."""
     reason = reason.strip()[:500]
-    if not reason:
-        raise ScheduleRefused(_("Give the reason for the pause."))
+    insist_explained(reason, ScheduleRefused, _("Give the reason for the pause."))
     with log.transaction():
         mine = _held(schedule, by)
         if mine.paused_at is not None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from kvops import names
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family
-from kvops.wording import storable
+from kvops.wording import LEAST, TOO_SHORT, explains, storable
 
 type Choice = tuple[str, str | Promise]
 
@@ -150,6 +150,23 @@ class StorableField(forms.CharField):
     def to_python(self, value: Any) -> str:
         """The text as it can be stored."""
         return storable(super().to_python(value) or "")
+
+
+class ExplanationField(forms.CharField):
+    """A reason or a note of some sentences that another person reads; nothing else is refused than a short one."""
+
+    def __init__(self, *, rows: int = 3, **kwargs: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": rows}), **kwargs)
+
+    def validate(self, value: str) -> None:
+        """Refuse a text that explains nothing."""
+        super().validate(value)
+        if value and not explains(value):
+            raise forms.ValidationError(TOO_SHORT)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """The browser says it before the text is sent."""
+        return {**super().widget_attrs(widget), "minlength": str(LEAST)}
 
 
 class OptionalReasonForm(forms.Form):

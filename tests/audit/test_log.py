@@ -91,12 +91,12 @@ def test_what_is_rolled_back_is_not_recorded() -> None:
 def test_a_refusal_survives_the_rollback_of_what_it_refused() -> None:
     with pytest.raises(ZeroDivisionError):
         record_and_roll_back()
-    log.refusal(Action.APPROVAL_REFUSED, actor=OPERATOR, subject="approval:1", details={"reason": "own"})
+    log.refusal(Action.APPROVAL_REFUSED, actor=OPERATOR, subject="approval:1", details={"reason": "of their own"})
     entry = Entry.objects.get()
     assert (entry.action, entry.subject, entry.details) == (
         "approval.refused",
         "approval:1",
-        {"reason": "own"},
+        {"reason": "of their own"},
     )
 
 

@@ -326,7 +326,7 @@ def test_folding_loses_no_entry_between_pages(reader: Client, monkeypatch: pytes
 
 def test_a_search_looks_into_a_part_and_goes_on(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audit.reading.WINDOW", 3)
-    write(details={"note": "Wanted"})
+    write(details={"note": "Wanted as agreed"})
     for _ in range(6):
         write()
     first = reader.get("/audit/?text=wanted")

@@ -261,7 +261,7 @@ def test_a_family_with_clean_up_requests_cannot_be_left_out(estate: make.Estate,
         prefix="mastercache:",
         family=Family.objects.get(pattern="mastercache:"),
         category="cache",
-        reason="test",
+        reason="test as agreed",
         requested_by=people.operator,
     )
     with pytest.raises(DefinitionRefused, match=r"mastercache:.* has clean-up requests"):

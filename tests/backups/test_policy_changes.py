@@ -171,13 +171,13 @@ def _restore(estate: make.Estate, people: make.People) -> object:
     restore = restore_selection.prepare_restore(generation, actor=make.SETUP)
     make.work()
     edit()
-    return restore_requests.submit(restore, reason="x", by=people.operator)
+    return restore_requests.submit(restore, reason="no longer needed", by=people.operator)
 
 
 def _prune(estate: make.Estate, people: make.People) -> object:
     requesting.expired(estate, 40)
     edit()
-    return prune_requests.collect(estate.qa.environment, reason="x", by=people.operator)
+    return prune_requests.collect(estate.qa.environment, reason="no longer needed", by=people.operator)
 
 
 @pytest.mark.parametrize("ask", [_restore, _prune])

@@ -138,11 +138,15 @@ GENERATIONS = [
     RowAttempt("protection_is_known_or_says_why_not", lambda w: change(w.protection(), read_at=None), "never read"),
     RowAttempt("protection_is_known_or_says_why_not", lambda w: change(w.protection(), lock="x"), "another word"),
     RowAttempt("unfinished_upload_once", lambda w: again(w.upload())),
-    RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="x"), "nobody"),
+    RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="no longer needed"), "nobody"),
     RowAttempt(
         "stored_object_note_has_person_and_time", lambda w: w.stored(noted_by=w.operator, noted_at=Now()), "nothing"
     ),
-    RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="x", noted_by=w.operator), "no time"),
+    RowAttempt(
+        "stored_object_note_has_person_and_time",
+        lambda w: w.stored(note="no longer needed", noted_by=w.operator),
+        "no time",
+    ),
     RowAttempt("stored_object_once", lambda w: again(w.stored())),
     RowAttempt("stored_object_of_a_backup_names_it", lambda w: w.stored("missing", generation=None)),
     RowAttempt("stored_object_is_missing_or_was_seen", lambda w: w.stored("unknown", seen_at=None), "never seen"),
@@ -161,7 +165,13 @@ GENERATIONS = [
     *columns("a finished check cannot be edited", lambda w: w.check("failed"), CHECK_FROZEN),
 ]
 
-PIN_FROZEN: dict[str, object] = {"id": 0, "generation_id": 0, "person_id": 0, "reason": "y", "at": EPOCH}
+PIN_FROZEN: dict[str, object] = {
+    "id": 0,
+    "generation_id": 0,
+    "person_id": 0,
+    "reason": "not read any more",
+    "at": EPOCH,
+}
 PIN_REMOVED: dict[str, object] = {"removed_at": EPOCH, "removed_by_id": 0, "removed_because": "y"}
 
 
@@ -200,7 +210,7 @@ CLEANUP_FROZEN: dict[str, object] = {
     "clearing_id": 0,
     "family_id": 0,
     "category": "cache",
-    "reason": "x",
+    "reason": "no longer needed",
     "requested_by_id": 0,
     "asked_by": "x",
     "created_at": EPOCH,
@@ -456,7 +466,7 @@ def newer(
     Difference.objects.create(check_run=first, name=seen, kind="field", field="name", newer_at=EPOCH)
     Difference.objects.create(check_run=second, name="a:1", kind="field", field="name", newer_at=at)
     if cause:
-        over = {"outcome": "accepted", "reason": "edited", "closed_by": w.operator, "closed_at": Now()}
+        over = {"outcome": "accepted", "reason": "edited as agreed", "closed_by": w.operator, "closed_at": Now()}
         case(w, dataset=dataset, failed=first, **over)
     if export:
         w.generation(purpose="masters", source="d1", tables=[{"dataset": dataset.name}])
@@ -514,7 +524,9 @@ CHUNKS = [
     RowAttempt("exception_once_per_name", lambda w: again(w.exception())),
     RowAttempt("the result of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
     RowAttempt(
-        "the result of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"
+        "the result of a name cannot be edited",
+        lambda w: change(w.exception("alive"), outcome="vanished"),
+        "edited as agreed",
     ),
 ]
 
@@ -526,7 +538,7 @@ REAPPEARED: dict[str, object] = {
     "same": False,
     "found_at": EPOCH,
 }
-ACKNOWLEDGED: dict[str, object] = {"note": "x", "acknowledged_by_id": 0, "acknowledged_at": EPOCH}
+ACKNOWLEDGED: dict[str, object] = {"note": "no longer needed", "acknowledged_by_id": 0, "acknowledged_at": EPOCH}
 REAPPEARANCES = [
     *columns("what reappeared cannot be edited", lambda w: w.reappearance(), REAPPEARED),
     *columns("an acknowledgement cannot be edited", lambda w: w.acknowledged(), ACKNOWLEDGED),
@@ -535,7 +547,11 @@ REAPPEARANCES = [
     RowAttempt("only a name of the stage reappears", lambda w: again(w.reappearance(), name="b"), "another name"),
     RowAttempt("what reappeared was not acknowledged before", lambda w: again(w.acknowledged())),
     RowAttempt("reappearance_once_per_name", lambda w: again(w.reappearance())),
-    RowAttempt("reappearance_acknowledged_with_a_note", lambda w: change(w.reappearance(), note="x"), "only a note"),
+    RowAttempt(
+        "reappearance_acknowledged_with_a_note",
+        lambda w: change(w.reappearance(), note="no longer needed"),
+        "only a note",
+    ),
     RowAttempt(
         "reappearance_acknowledged_with_a_note",
         lambda w: change(w.reappearance(), acknowledged_by=w.operator, acknowledged_at=Now()),

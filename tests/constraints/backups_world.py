@@ -87,7 +87,7 @@ class BackupsWorld(Prerequisites):
 
     def prune(self, state: str = "collected", /, *, of: Generation | None = None, **values: object) -> PruneRequest:
         """A prune request in this state, of one backup."""
-        made = {"environment": self.environment, "reason": "x", "generations": 1, "objects_total": 2}
+        made = {"environment": self.environment, "reason": "no longer needed", "generations": 1, "objects_total": 2}
         found = PruneRequest.objects.create(**{**made, "objects_sha256": SHA, "requested_by": self.operator, **values})
         PruneEntry.objects.create(
             prune=found, index=0, generation=of or self.generation(), due_at=Now(), newer=[], objects_total=2
@@ -130,7 +130,9 @@ class BackupsWorld(Prerequisites):
 
     def pin(self, **values: object) -> Pin:
         """A pin that is in force."""
-        return Pin.objects.create(**{"generation": self.generation(), "person": self.operator, "reason": "x", **values})
+        return Pin.objects.create(
+            **{"generation": self.generation(), "person": self.operator, "reason": "no longer needed", **values}
+        )
 
     def stored(self, status: str = "known", /, **values: object) -> StoredObject:
         """An object in the bucket."""

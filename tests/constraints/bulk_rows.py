@@ -56,7 +56,7 @@ def _needed(w: BackupsWorld, restore: Restore, state: str) -> dict[str, object]:
         case "prepared":
             return {"compared_at": Now(), "approval": None}
         case "submitted":
-            return {"approval": asked(w, restore), "reason": "x"}
+            return {"approval": asked(w, restore), "reason": "no longer needed"}
         case "writing" if restore.approval:
             return {"run": w.run(**{**w.used(restore.approval), "kind": "bulk_change"})}
         case "done" | "ended":
@@ -72,7 +72,7 @@ def asked(w: BackupsWorld, restore: Restore, **values: object) -> ApprovalReques
 
 def submit(w: BackupsWorld, found: BulkChange, **values: object) -> None:
     """A submit with a request that is not quite the change's."""
-    change(found.restore, state="submitted", approval=asked(w, found.restore, **values), reason="x")
+    change(found.restore, state="submitted", approval=asked(w, found.restore, **values), reason="no longer needed")
 
 
 def by_another_run(w: BackupsWorld) -> None:

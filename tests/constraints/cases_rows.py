@@ -48,8 +48,8 @@ def twice(w: BackupsWorld) -> None:
 
 BY_WHOM = "case_closed_by_a_person_or_a_check"
 CASES = [
-    *columns("what a case of differences is about cannot be edited", case, FROZEN, {"note": "x"}),
-    RowAttempt("a closed case of differences cannot be edited", lambda w: change(closed(w), note="x")),
+    *columns("what a case of differences is about cannot be edited", case, FROZEN, {"note": "no longer needed"}),
+    RowAttempt("a closed case of differences cannot be edited", lambda w: change(closed(w), note="no longer needed")),
     RowAttempt(
         "a closed case of differences cannot be edited",
         lambda w: change(closed(w), outcome="", closed_by=None, closed_at=None),
@@ -63,7 +63,9 @@ CASES = [
     RowAttempt(BY_WHOM, lambda w: change(case(w), outcome="passed", closed_at=Now()), "by no check"),
     RowAttempt(
         BY_WHOM,
-        lambda w: change(case(w), outcome="unexplained", reason="x", closed_by=w.operator, closed_at=Now()),
+        lambda w: change(
+            case(w), outcome="unexplained", reason="no longer needed", closed_by=w.operator, closed_at=Now()
+        ),
         "unexplained",
     ),
     RowAttempt("case_says_why", lambda w: change(case(w), outcome="unexplained")),

@@ -48,7 +48,10 @@ def move(w: BackupsWorld, found: KeyChange, state: str, **values: object) -> Non
 def _needed(w: BackupsWorld, found: KeyChange, state: str) -> dict[str, object]:
     match state:
         case "submitted":
-            return {"approval": w.approval(kind="put_key", subject=f"keychange:{found.pk}"), "reason": "x"}
+            return {
+                "approval": w.approval(kind="put_key", subject=f"keychange:{found.pk}"),
+                "reason": "no longer needed",
+            }
         case "writing" if found.approval:
             return {"run": w.run(**{**w.used(found.approval), "kind": "change"})}
         case "done":
@@ -62,7 +65,7 @@ def other_request(w: BackupsWorld, **values: object) -> None:
     """A submit with a request that is not quite the change's."""
     found = key_change(w)
     asked = w.approval(**{"kind": "put_key", "subject": f"keychange:{found.pk}", **values})
-    change(found, state="submitted", approval=asked, reason="x")
+    change(found, state="submitted", approval=asked, reason="no longer needed")
 
 
 def by_another_run(w: BackupsWorld) -> None:
@@ -75,7 +78,7 @@ def by_another_run(w: BackupsWorld) -> None:
 def intended_while_stopped(w: BackupsWorld) -> None:
     """A write is intended although somebody pressed the emergency stop."""
     found = key_change(w, "writing")
-    w.environment.stops.create(by=w.operator, reason="x")
+    w.environment.stops.create(by=w.operator, reason="no longer needed")
     change(found, **INTENT)
 
 
@@ -106,7 +109,12 @@ FROZEN: dict[str, object] = {
     "warnings": ["x"],
     "generation_id": 0,
 }
-APPROVED_FOR: dict[str, object] = {"reason": "y", "repeats_id": 0, "no_qa_because": "y", "approval_id": 0}
+APPROVED_FOR: dict[str, object] = {
+    "reason": "not read any more",
+    "repeats_id": 0,
+    "no_qa_because": "not read any more",
+    "approval_id": 0,
+}
 RESULT: dict[str, object] = {
     "attempt": 2,
     "digest_before": "x",

@@ -17,7 +17,13 @@ DAY = timedelta(days=1)
 def rule(w: BackupsWorld, **values: object) -> Clearing:
     """A rule of a cache of its own."""
     family = w.family("cache")
-    made = {"namespace": w.namespace, "family": family, "prefix": family.pattern, "cap": 1, "reason": "x"}
+    made = {
+        "namespace": w.namespace,
+        "family": family,
+        "prefix": family.pattern,
+        "cap": 1,
+        "reason": "no longer needed",
+    }
     return Clearing.objects.create(**{**made, "made_by": w.operator, **values})
 
 
@@ -130,11 +136,11 @@ CLEARINGS = [
         lambda w: change(rule(w, retired_at=Now(), retired_by=w.operator), retired_at=None, retired_by=None),
     ),
     RowAttempt("clearing_round_runs_or_says_why", lambda w: round_(w, run=None), "neither"),
-    RowAttempt("clearing_round_runs_or_says_why", lambda w: round_(w, reason="x"), "both"),
+    RowAttempt("clearing_round_runs_or_says_why", lambda w: round_(w, reason="no longer needed"), "both"),
     RowAttempt("clearing_round_runs_or_says_why", lambda w: round_(w, approval=None), "no approval"),
     RowAttempt(
         "clearing_round_runs_or_says_why",
-        lambda w: round_(w, run=None, reason="x", stage=stage(w)),
+        lambda w: round_(w, run=None, reason="no longer needed", stage=stage(w)),
         "a stage of no run",
     ),
     RowAttempt("backups_clearinground_run_id_key", lambda w: again(round_(w))),

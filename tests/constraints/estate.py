@@ -209,7 +209,13 @@ class Prerequisites:
         what = {"kind": "follow_up", "follow_up": "d1", "owner": self.operator, "due": "2026-12-01"}
         if "hit" not in values:
             values = {"hit": self.hit(), **values}
-        made = {"family": self.family(), "fingerprint": SHA, "reason": "x", "by": self.operating(), **what}
+        made = {
+            "family": self.family(),
+            "fingerprint": SHA,
+            "reason": "no longer needed",
+            "by": self.operating(),
+            **what,
+        }
         return ReferenceAnswer.objects.create(**{**made, **values})
 
     def approval(self, state: str = "pending", /, **values: object) -> ApprovalRequest:

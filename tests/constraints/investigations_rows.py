@@ -18,7 +18,7 @@ FROZEN: dict[str, object] = {
     "id": 0,
     "environment_id": 0,
     "title": "y",
-    "reason": "y",
+    "reason": "not read any more",
     "generation_id": 0,
     "asked_by_id": 0,
     "created_at": EPOCH,
@@ -34,7 +34,7 @@ def backed_up(w: BackupsWorld, **values: object) -> Generation:
 
 def investigation(w: BackupsWorld, **values: object) -> Investigation:
     """An open investigation."""
-    made = {"environment": w.environment, "title": "x", "reason": "x", "asked_by": w.operator}
+    made = {"environment": w.environment, "title": "x", "reason": "no longer needed", "asked_by": w.operator}
     if "generation" not in values:
         values["generation"] = backed_up(w)
     return Investigation.objects.create(**{**made, "ends_at": Now() + timedelta(days=7), **values})

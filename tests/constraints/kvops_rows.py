@@ -61,9 +61,15 @@ APPROVALS = [
     RowAttempt(ALL_RISKS, lambda w: decide(w, evidence='{"risks":["a"]}', accepted=["b"]), "another"),
     RowAttempt(ALL_RISKS, lambda w: decide(w, evidence='{"risks":["a"]}', accepted=["a", "b"]), "one more"),
     RowAttempt(ALL_RISKS, lambda w: decide(w, accepted=["a"]), "there is none"),
-    RowAttempt("an approval request changes only when it moves", lambda w: change(w.approval(), reason="x"), "pending"),
     RowAttempt(
-        "an approval request changes only when it moves", lambda w: change(w.approval("approved"), reason="x"), "kept"
+        "an approval request changes only when it moves",
+        lambda w: change(w.approval(), reason="no longer needed"),
+        "pending",
+    ),
+    RowAttempt(
+        "an approval request changes only when it moves",
+        lambda w: change(w.approval("approved"), reason="no longer needed"),
+        "kept",
     ),
     RowAttempt(
         "an approval request changes only when it moves", lambda w: change(w.approval("used"), starter=w.other), "used"
@@ -120,7 +126,7 @@ def use(w: BackupsWorld, **values: object) -> None:
     change(request, **{**w.to(ApprovalRequest, "used"), **values})
 
 
-STOP_FROZEN: dict[str, object] = {"id": 0, "environment_id": 0, "by_id": 0, "at": EPOCH, "reason": "x"}
+STOP_FROZEN: dict[str, object] = {"id": 0, "environment_id": 0, "by_id": 0, "at": EPOCH, "reason": "no longer needed"}
 RELEASED = "an emergency stop is released by a used approval of its release"
 STOPS = [
     *columns("an emergency stop cannot be edited", lambda w: w.stop(), STOP_FROZEN),
@@ -163,7 +169,7 @@ ROLLBACK_FROZEN: dict[str, object] = {
     "our_hash": "x",
     "found_at": EPOCH,
 }
-ROLLBACK_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "x"}
+ROLLBACK_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "no longer needed"}
 ROLLBACKS = [
     *columns("a rollback cannot be edited", lambda w: w.rollback(), ROLLBACK_FROZEN, ROLLBACK_ACCEPTED),
     RowAttempt("a rollback cannot be edited", lambda w: accept(accept(w.rollback())), "twice"),
@@ -172,7 +178,9 @@ ROLLBACKS = [
     RowAttempt("rollback_one_per_environment", lambda w: again(w.rollback())),
     RowAttempt("rollback_is_one", lambda w: w.rollback(our_hash=SHA)),
     RowAttempt("rollback_accepted_by_someone_who_says_why", lambda w: change(w.rollback(), accepted_at=Now()), "mute"),
-    RowAttempt("rollback_accepted_by_someone_who_says_why", lambda w: change(w.rollback(), reason="x"), "never"),
+    RowAttempt(
+        "rollback_accepted_by_someone_who_says_why", lambda w: change(w.rollback(), reason="no longer needed"), "never"
+    ),
     RowAttempt(
         "no approved run begins while the database contradicts a bucket", lambda w: (w.rollback(), w.deletion())
     ),

@@ -15,7 +15,7 @@ FROZEN: dict[str, object] = {
     "earlier_id": 0,
     "namespace_id": 0,
     "outcome": "first",
-    "reason": "partial",
+    "reason": "a partial backup",
     "at": EPOCH,
     "changed": 9,
     "new": 9,
@@ -59,7 +59,7 @@ def comparison(w: BackupsWorld, **values: object) -> SettingComparison:
 OUTSIDE = [
     RowAttempt("outside_compared_with_an_earlier_backup", lambda w: search(w, earlier=None)),
     RowAttempt("outside_not_comparable_says_why", lambda w: search(w, outcome="not_comparable"), "no reason"),
-    RowAttempt("outside_not_comparable_says_why", lambda w: search(w, reason="partial"), "comparable"),
+    RowAttempt("outside_not_comparable_says_why", lambda w: search(w, reason="a partial backup"), "comparable"),
     RowAttempt("outside_found_by_comparing", lambda w: search(w, outcome="first", changed=1)),
     RowAttempt("outside_not_with_itself", with_itself),
     RowAttempt("outside_acknowledged_with_a_note", lambda w: change(search(w), acknowledged_note="x"), "nobody"),

@@ -41,7 +41,7 @@ RECOVERY_FROZEN: dict[str, object] = {
     "id": 0,
     "email": "y@example.com",
     "name": "y",
-    "reason": "y",
+    "reason": "not read any more",
     "asked_by": "y",
     "asked_at": EPOCH,
     "effective_at": EPOCH,
@@ -140,7 +140,13 @@ def again_revoked(w: BackupsWorld) -> None:
 
 def recovery(w: BackupsWorld, **values: object) -> ReviewerRecovery:
     """A recovery for the other person."""
-    made = {"email": w.other.email, "name": "x", "reason": "x", "asked_by": "x", "effective_at": Now() + DAY}
+    made = {
+        "email": w.other.email,
+        "name": "x",
+        "reason": "no longer needed",
+        "asked_by": "x",
+        "effective_at": Now() + DAY,
+    }
     return ReviewerRecovery.objects.create(**{**made, **values})
 
 

@@ -24,7 +24,7 @@ ANSWER_FROZEN: dict[str, object] = {
     "hit_id": 0,
     "fingerprint": "x",
     "kind": "unrelated",
-    "reason": "y",
+    "reason": "not read any more",
     "follow_up": "flag",
     "owner_id": 0,
     "due": "2027-01-01",

@@ -58,10 +58,10 @@ def _needed(w: BackupsWorld, found: Restore, state: str) -> dict[str, object]:
             return {"compared_at": Now(), "approval": None}
         case "submitted":
             asked = w.approval(kind="restore", subject=f"restore:{found.pk}")
-            return {"approval": asked, "reason": "x"}
+            return {"approval": asked, "reason": "no longer needed"}
         case "writing" if found.stage and found.stage.approval:
             run = w.run(**{**w.used(found.stage.approval), "kind": "undo"})
-            return {"run": run, "approval": found.stage.approval, "reason": "x"}
+            return {"run": run, "approval": found.stage.approval, "reason": "no longer needed"}
         case "writing" if found.approval:
             return {"run": w.run(**{**w.used(found.approval), "kind": "restore"})}
         case "done" | "ended":
@@ -97,7 +97,7 @@ def other_request(w: BackupsWorld, **values: object) -> None:
     """A submit with a request that is not quite the restore's."""
     found = restore(w, "prepared")
     asked = w.approval(**{"kind": "restore", "subject": f"restore:{found.pk}", **values})
-    change(found, state="submitted", approval=asked, reason="x")
+    change(found, state="submitted", approval=asked, reason="no longer needed")
 
 
 def by_another_run(w: BackupsWorld) -> None:
@@ -144,7 +144,7 @@ def rule_withdrawn(w: BackupsWorld) -> None:
 def stopped(w: BackupsWorld) -> None:
     """A chunk is meant to be written although somebody pressed the emergency stop."""
     planned = chunk(w)
-    w.environment.stops.create(by=w.operator, reason="x")
+    w.environment.stops.create(by=w.operator, reason="no longer needed")
     change(planned, **chunk_to("intended"))
 
 
@@ -169,7 +169,7 @@ APPROVED_FOR: dict[str, object] = {
     "found": {"absent": 9},
     "overwritten": 9,
     "overwritten_sha256": "x",
-    "reason": "y",
+    "reason": "not read any more",
     "approval_id": 0,
 }
 RETURNED = {"returned_because", "returned_because_sentence"}

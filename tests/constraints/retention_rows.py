@@ -12,7 +12,7 @@ from tests.constraints.rows import EPOCH, RowAttempt, columns
 FROZEN: dict[str, object] = {
     "id": 0,
     "environment_id": 0,
-    "reason": "y",
+    "reason": "not read any more",
     "generations": 9,
     "objects_total": 9,
     "objects_sha256": "y",
@@ -171,13 +171,15 @@ PRUNES = [
     *columns("a backup of a prune request cannot be edited", entry, ENTRY_FROZEN, {"outcome": "kept", "because": "x"}),
     RowAttempt(
         "the result of a backup cannot be edited",
-        lambda w: change(entry(w, "approved"), outcome="kept", because="x"),
+        lambda w: change(entry(w, "approved"), outcome="kept", because="no longer needed"),
         "too early",
     ),
-    RowAttempt("the result of a backup cannot be edited", lambda w: change(kept(w), because="y"), "again"),
+    RowAttempt(
+        "the result of a backup cannot be edited", lambda w: change(kept(w), because="not read any more"), "again"
+    ),
     RowAttempt("a backup that is there is not said to be deleted", lambda w: change(entry(w), outcome="deleted")),
     RowAttempt("prune_kept_says_why", lambda w: change(entry(w), outcome="kept"), "no reason"),
-    RowAttempt("prune_kept_says_why", lambda w: change(entry(w), because="x"), "not kept"),
+    RowAttempt("prune_kept_says_why", lambda w: change(entry(w), because="no longer needed"), "not kept"),
     RowAttempt("prune_index_once", lambda w: again(entry(w, "collected"), generation=w.generation())),
     RowAttempt("prune_generation_once", lambda w: again(entry(w, "collected"), index=1)),
     RowAttempt(
@@ -190,5 +192,5 @@ PRUNES = [
 def kept(w: BackupsWorld) -> PruneEntry:
     """A backup that was kept."""
     found = entry(w)
-    change(found, outcome="kept", because="x")
+    change(found, outcome="kept", because="no longer needed")
     return found

@@ -19,7 +19,7 @@ STATED: dict[str, object] = {
     "binding": "y",
     "command": "y",
     "names": ["y"],
-    "reason": "y",
+    "reason": "not read any more",
     "stated_by_id": 0,
     "at": EPOCH,
 }
@@ -43,7 +43,7 @@ def note(w: BackupsWorld, **values: object) -> RunbookNote:
 def stated(w: BackupsWorld, **values: object) -> StatedOperation:
     """A read that a person did by hand."""
     what = {"verb": "get", "person": w.operator, "stated_by": w.operator, "done_at": Now() - HOUR}
-    key = {"environment": w.environment, "binding": "SETTINGS", "names": ["a"], "reason": "x"}
+    key = {"environment": w.environment, "binding": "SETTINGS", "names": ["a"], "reason": "no longer needed"}
     return StatedOperation.objects.create(**{**what, **key, **values})
 
 

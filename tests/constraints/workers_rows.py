@@ -25,7 +25,14 @@ def cache(w: BackupsWorld) -> Family:
 
 def rule(w: BackupsWorld, **values: object) -> WorkerRule:
     """A rule of a cache of its own."""
-    made = {"namespace": w.namespace, "ttl": DAY, "cap": 1, "cron": "0 3 * * *", "reason": "x", "made_by": w.operator}
+    made = {
+        "namespace": w.namespace,
+        "ttl": DAY,
+        "cap": 1,
+        "cron": "0 3 * * *",
+        "reason": "no longer needed",
+        "made_by": w.operator,
+    }
     family = values.pop("family", None) or cache(w)
     return WorkerRule.objects.create(**{**made, "family": family, **values})
 
@@ -54,7 +61,7 @@ def round_(w: BackupsWorld, **values: object) -> WorkerRound:
 
 def refused(w: BackupsWorld, **values: object) -> WorkerRound:
     """A round that got a no."""
-    return WorkerRound.objects.create(**{"rule": rule(w), "reason": "x", **values})
+    return WorkerRound.objects.create(**{"rule": rule(w), "reason": "no longer needed", **values})
 
 
 def of_another(w: BackupsWorld) -> None:
@@ -113,7 +120,9 @@ WORKERS = [
     RowAttempt(WHY, lambda w: refused(w, reason=""), "neither"),
     RowAttempt(WHY, lambda w: refused(w, given=1), "a key without a run"),
     RowAttempt("worker_round_ends_in_a_known_way", lambda w: change(round_(w), ended="x")),
-    RowAttempt("worker_round_asked_once", lambda w: again(round_(w), run=None, approval=None, reason="x")),
+    RowAttempt(
+        "worker_round_asked_once", lambda w: again(round_(w), run=None, approval=None, reason="no longer needed")
+    ),
     RowAttempt("worker_round_missed_once", lambda w: again(refused(w, due_at=Now()))),
     RowAttempt("backups_workerround_run_id_key", lambda w: again(round_(w), token="another")),
     RowAttempt("a round of a Worker is of the run that carries its approval", of_another),
@@ -123,11 +132,11 @@ WORKERS = [
     RowAttempt(NOTE, lambda w: change(round_(w), accepted_note="x"), "no time"),
     RowAttempt(ONLY, lambda w: accept(round_(w, given=1), w), "no end"),
     RowAttempt(ONLY, lambda w: accept(round_(w, ended="complete"), w), "nothing given"),
-    RowAttempt(ONLY, lambda w: accept(round_(w, **GIVEN, reason="x"), w), "a problem"),
+    RowAttempt(ONLY, lambda w: accept(round_(w, **GIVEN, reason="no longer needed"), w), "a problem"),
     RowAttempt(OF, lambda w: change(round_(w), scope_digest=SHA), "scope"),
     RowAttempt(OF, lambda w: change(round_(w), token="y"), "token"),
     RowAttempt(OF, lambda w: change(round_(w, **GIVEN), given=2), "counts"),
-    RowAttempt(OF, lambda w: change(round_(w, reason="x"), reason="y"), "reason"),
+    RowAttempt(OF, lambda w: change(round_(w, reason="no longer needed"), reason="not read any more"), "reason"),
     RowAttempt(OF, lambda w: change(accept(round_(w, **GIVEN), w), accepted_note="y"), "note"),
     RowAttempt("worker_report_once", lambda w: again(report(w))),
     RowAttempt(KEPT, lambda w: change(report(w), given=2), "report edited"),

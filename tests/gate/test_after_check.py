@@ -228,7 +228,7 @@ def test_an_acceptance_waits_for_the_run_that_is_at_work(world: GateWorld, prove
 def test_meanwhile_an_acceptance_is_refused_with_the_run(world: GateWorld, proven: CleanupStage) -> None:
     run = start(proven, world)["check_after"].run
     with pytest.raises(CleanupRefused) as refused:
-        completion.accept_stage(now(proven), note="x", by=world.people.operator)
+        completion.accept_stage(now(proven), note="no longer needed", by=world.people.operator)
     assert str(refused.value) == str(after_check.wait_for(run))
 
 

@@ -136,7 +136,7 @@ def test_the_fields_of_a_follow_up_are_left_out_of_another_answer(world: GateWor
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"kind": "harmless"}, "Give the reason for your answer"),
+        ({"kind": "harmless"}, "Choose an answer"),
         ({"reason": "  "}, "Give the reason for your answer"),
         ({"by": "auditor"}, "operator"),
     ],
@@ -153,7 +153,9 @@ def test_an_answer_names_its_kind_its_reason_and_an_operator(
 @pytest.mark.parametrize("files", [(), ("src/c.ts",), ("src/a.ts", "src/c.ts")])
 def test_only_places_of_these_keys_are_answered(world: GateWorld, stage: CleanupStage, files: tuple[str, ...]) -> None:
     with pytest.raises(CleanupRefused, match="These hits are not of the newest search for these keys"):
-        code_references.answer(stage, hits=hits(*files), kind="unrelated", reason="x", by=world.people.operator)
+        code_references.answer(
+            stage, hits=hits(*files), kind="unrelated", reason="no longer needed", by=world.people.operator
+        )
     assert not ReferenceAnswer.objects.exists()
 
 
@@ -161,7 +163,7 @@ def test_a_place_of_an_older_search_is_not_answered(world: GateWorld, stage: Cle
     old = hits("src/a.ts")
     searched.search(world.qa.environment, hits=[WRITER])
     with pytest.raises(CleanupRefused, match="These hits are not of the newest search"):
-        code_references.answer(stage, hits=old, kind="unrelated", reason="x", by=world.people.operator)
+        code_references.answer(stage, hits=old, kind="unrelated", reason="no longer needed", by=world.people.operator)
 
 
 def over(world: GateWorld, stage: CleanupStage) -> None:

@@ -62,7 +62,9 @@ def test_a_stage_that_is_submitted_is_not_answered(world: GateWorld, stage: Clea
 
 def test_places_of_other_keys_are_refused_in_a_full_sentence(world: GateWorld, stage: CleanupStage) -> None:
     with pytest.raises(CleanupRefused) as refused:
-        code_references.answer(stage, hits=hits("src/c.ts"), kind="unrelated", reason="x", by=world.people.operator)
+        code_references.answer(
+            stage, hits=hits("src/c.ts"), kind="unrelated", reason="no longer needed", by=world.people.operator
+        )
     told = "These hits are not of the newest search for these keys. Load the page again."
     assert str(refused.value) == told
 

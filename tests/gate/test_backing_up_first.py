@@ -125,7 +125,13 @@ def test_the_backup_belongs_to_the_restore_that_is_written_and_to_no_other(
         environment=restore.environment, namespace=restore.namespace, generation=restore.generation, prefix="master:",
         prepared_by="tests",
     )  # fmt: skip
-    written = {"state": "writing", "reason": "x", "safety": None, "names_sha256": "1" * 64, "compared_at": Now()}
+    written = {
+        "state": "writing",
+        "reason": "no longer needed",
+        "safety": None,
+        "names_sha256": "1" * 64,
+        "compared_at": Now(),
+    }
     gate.tampered(other, **written, approval_id=-1, run_id=-1)
     gate.tampered(restore, **written, approval=mine.stage.approval, run=mine.lease.run)
     safety_backup.back_up_first(Restore.objects.get(pk=restore.pk), mine.lease)

@@ -87,7 +87,7 @@ def refused(approved: ApprovedBulk, run: Run, code: str) -> None:
 
 
 def stop(approved: ApprovedBulk) -> None:
-    emergency.press(approved.restore.environment, reason="x", by=approved.people.operator2)
+    emergency.press(approved.restore.environment, reason="no longer needed", by=approved.people.operator2)
 
 
 def expire(approved: ApprovedBulk) -> None:
@@ -194,9 +194,9 @@ def test_an_approval_is_used_once(approved: ApprovedBulk) -> None:
 def test_a_rejected_request_returns_it_with_the_reason(estate: make.Estate, people: make.People) -> None:
     restore = bulk_helpers.prepared(bulk_helpers.ready(estate).qa, people)
     request = bulk_helpers.submitted(restore, people)
-    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="too many")
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="too many as agreed")
     restore = bulk_helpers.fresh(restore)
-    assert (restore.state, "too many" in restore.shown_returned_because) == (State.PREPARED, True)
+    assert (restore.state, "too many as agreed" in restore.shown_returned_because) == (State.PREPARED, True)
 
 
 # QA first
@@ -276,12 +276,12 @@ def test_other_keys_than_those_of_qa_are_a_risk_to_accept(estate: make.Estate, p
 def test_it_is_accepted_once_and_only_when_something_was_written(estate: make.Estate, people: make.People) -> None:
     restore = bulk_helpers.prepared(bulk_helpers.ready(estate).qa, people)
     with pytest.raises(RestoreRefused, match="Only a change that was written"):
-        bulk_requests.accept(restore, note="x", by=people.operator)
+        bulk_requests.accept(restore, note="no longer needed", by=people.operator)
     bulk_helpers.started(restore, people)
     make.work()
     bulk_requests.accept(restore, note="pages load", by=people.operator)
     with pytest.raises(RestoreRefused, match="only once"):
-        bulk_requests.accept(restore, note="again", by=people.operator)
+        bulk_requests.accept(restore, note="again as agreed", by=people.operator)
     with pytest.raises(RestoreRefused, match="Describe"):
         bulk_requests.accept(restore, note=" ", by=people.operator)
 

@@ -260,7 +260,7 @@ def test_of_two_decisions_on_a_stage_at_once_one_is_made(second: str) -> None:
         decide = getattr(approval_gate, second)
         won = at_once(
             partial(approval_gate.approve, asked, by=world.people.reviewer, shown=asked.digest),
-            partial(decide, asked, by=other, shown=asked.digest, reason="no"),
+            partial(decide, asked, by=other, shown=asked.digest, reason="not like this"),
         )
         asked.refresh_from_db()
         assert sum(won) == 1

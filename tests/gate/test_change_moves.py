@@ -77,7 +77,7 @@ def test_a_change_that_was_read_back_is_done_with_its_outcome(moved: list[object
 
 def over(change: KeyChange) -> list[Callable[[], None]]:
     return [
-        lambda: moves.end(change, [State.DRAFT], because="given up", actor=ACTOR),
+        lambda: moves.end(change, [State.DRAFT], because="given up as agreed", actor=ACTOR),
         lambda: moves.finish(change, KeyChange.Outcome.WRITTEN, actor=ACTOR, details={}),
         lambda: moves.erase_soon(change, actor=ACTOR),
     ]

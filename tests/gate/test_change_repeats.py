@@ -40,7 +40,7 @@ def test_the_named_change_of_qa_is_the_one_that_is_looked_at(
     monkeypatch.setattr(change_requests, "_insist_qa", lambda *given: asked.append(given))
     monkeypatch.setattr(change_evidence, "build", lambda _change: {})
     monkeypatch.setattr(Lifecycle, "submit", lambda mine, *_, **__: asked.append(mine))
-    change_requests.submit(change, reason="x", repeats=earlier, by=by)
+    change_requests.submit(change, reason="no longer needed", repeats=earlier, by=by)
     assert asked == [(change, earlier), CHANGES]
 
 

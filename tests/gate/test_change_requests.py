@@ -147,10 +147,10 @@ def refused(act: Callable[..., object], *what: Any, **how: Any) -> str:
 @pytest.mark.usefixtures("generations")
 def test_a_change_is_submitted_with_its_reason_and_evidence(change: KeyChange, steps: ChangeSteps) -> None:
     given: Any = object()
-    why = " hurry "
+    why = " there is no time "
     found = change_requests.submit(given, reason=" the server moved ", no_qa_because=why, by=BY)
     assert found == cast("Any", "request")
-    values = {"reason": "the server moved", "no_qa_because": "hurry", "repeats": None}
+    values = {"reason": "the server moved", "no_qa_because": "there is no time", "repeats": None}
     shown = {"of": 5, "reason": "the server moved"}
     assert steps.done == [
         ("operator", (BY,), {}, True),
@@ -176,8 +176,9 @@ NO_QA = "Name the accepted change in QA that this one repeats, or give the reaso
 @pytest.mark.parametrize(
     ("values", "reason", "sentence"),
     [
-        ({"state": "approved"}, "x", NOT_READY), ({"asked_by": Person(pk=8, name="Olga")}, "x", NOBODY_ELSE),
-        ({}, "  ", NO_REASON), ({"object_sha256": ""}, "x", NOT_MADE), ({}, "x", NO_QA),
+        ({"state": "approved"}, "no longer needed", NOT_READY),
+        ({"asked_by": Person(pk=8, name="Olga")}, "no longer needed", NOBODY_ELSE),
+        ({}, "  ", NO_REASON), ({"object_sha256": ""}, "no longer needed", NOT_MADE), ({}, "no longer needed", NO_QA),
     ],
 )  # fmt: skip
 def test_what_is_not_ready_is_not_submitted(
@@ -190,7 +191,7 @@ def test_what_is_not_ready_is_not_submitted(
 
 
 @pytest.mark.usefixtures("generations", "steps")
-@pytest.mark.parametrize(("reason", "because"), [(SECRET, ""), ("x", SECRET)])
+@pytest.mark.parametrize(("reason", "because"), [(SECRET, ""), ("no longer needed", SECRET)])
 def test_a_secret_in_a_reason_is_not_submitted(change: KeyChange, reason: str, because: str) -> None:
     with pytest.raises(RunbookRefused):
         change_requests.submit(change, reason=reason, no_qa_because=because, by=BY)
@@ -241,12 +242,12 @@ def test_production_repeats_an_accepted_change_that_counts(change: KeyChange, mo
 
 
 def test_production_without_one_needs_a_reason_and_some_changes_have_none(change: KeyChange) -> None:
-    change.no_qa_because, change.repeats = "hurry", KeyChange(pk=3)
+    change.no_qa_because, change.repeats = "there is no time", KeyChange(pk=3)
     change_requests._insist_qa(change, None)
-    assert kept(change) == (None, "hurry")
+    assert kept(change) == (None, "there is no time")
     change.no_qa_because = ""
     assert refused(change_requests._insist_qa, change, None) == NO_QA
-    change.no_qa_because, change.parts = "hurry", ["expiration"]
+    change.no_qa_because, change.parts = "there is no time", ["expiration"]
     assert refused(change_requests._insist_qa, change, None) == (
         "An expiration or metadata alone is changed in QA first: name the accepted change that this one repeats."
     )
@@ -371,7 +372,8 @@ def test_a_written_change_is_accepted_once_with_a_note(
     ]
     changes.updated = 0
     assert (
-        refused(change_requests.accept, change, note="x", by=BY) == "Only a written change is accepted, and only once."
+        refused(change_requests.accept, change, note="no longer needed", by=BY)
+        == "Only a written change is accepted, and only once."
     )
 
 
@@ -416,13 +418,13 @@ def shown(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> dict[str, objec
         "parts": ["value"],
         "expiration": {"before": 1, "after": 2},
         "category": Category.SETTINGS.value,
-        "reason": "moved",
+        "reason": "moved as agreed",
         "policy": {"policy": 1},
         "proposal": {"bucket": "kept", "object": "proposals/x", "sha256": "1" * 64, "recipients": ["age1"]},
         "generation": {"backup": 2},
         "reverses": 4,
         "qa": None,
-        "no_qa_because": "hurry",
+        "no_qa_because": "there is no time",
         "risks": ["qa_not_repeated"],
         "warnings": [{"code": "change_new"}],
     }  # fmt: skip
@@ -430,7 +432,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, change: KeyChange) -> dict[str, objec
 
 def test_the_evidence_is_the_target_the_proposal_the_backup_and_qa(change: KeyChange, shown: dict[str, object]) -> None:
     change.expiration_before, change.expiration_after, change.reverses_id = 1, 2, 4
-    change.reason, change.no_qa_because, change.warnings = "moved", "hurry", ["new"]
+    change.reason, change.no_qa_because, change.warnings = "moved as agreed", "there is no time", ["new"]
     assert change_evidence.build(change) == shown
     assert json.loads(evidence.canonical_evidence(shown)) == shown
     change.environment.production = False
@@ -443,7 +445,7 @@ def test_the_evidence_is_the_target_the_proposal_the_backup_and_qa(change: KeyCh
 def test_the_change_of_qa_is_shown_and_is_no_risk(change: KeyChange) -> None:
     by = Person(pk=8, name="Olga")
     earlier = KeyChange(
-        pk=3, environment=Environment(slug="qa"), parts=["value"], accepted_note="works", accepted_by=by,
+        pk=3, environment=Environment(slug="qa"), parts=["value"], accepted_note="works as agreed", accepted_by=by,
         accepted_at=AT,
     )  # fmt: skip
     change.repeats = earlier
@@ -452,7 +454,7 @@ def test_the_change_of_qa_is_shown_and_is_no_risk(change: KeyChange) -> None:
         [],
         {
             "change": 3, "environment": "qa", "parts": ["value"], "accepted_at": evidence.moment(AT),
-            "accepted_by": str(by), "note": "works",
+            "accepted_by": str(by), "note": "works as agreed",
         },
     )  # fmt: skip
     earlier.accepted_by = None

@@ -315,14 +315,16 @@ def test_production_without_a_change_of_qa_and_without_a_reason_is_refused(
 ) -> None:
     change = production(estate, people)
     with pytest.raises(ChangeRefused, match="Name the accepted change in QA"):
-        change_requests.submit(change, reason="x", by=people.operator)
+        change_requests.submit(change, reason="no longer needed", by=people.operator)
 
 
 def test_a_reason_in_place_of_qa_is_a_risk_that_the_reviewer_accepts_by_name(
     estate: make.Estate, people: make.People
 ) -> None:
     change = production(estate, people)
-    request = change_requests.submit(change, reason="x", no_qa_because="only in production", by=people.operator)
+    request = change_requests.submit(
+        change, reason="no longer needed", no_qa_because="only in production", by=people.operator
+    )
     with pytest.raises(approval_gate.ApprovalRefused, match="names risks"):
         approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     approval_gate.approve(request, by=people.reviewer, shown=request.digest, accepted=["qa_not_repeated"])
@@ -332,14 +334,14 @@ def test_a_reason_in_place_of_qa_is_a_risk_that_the_reviewer_accepts_by_name(
 def test_an_expiration_alone_has_no_exception(estate: make.Estate, people: make.People) -> None:
     change = production(estate, people, value=None, expiration=(4_000_000_000,))
     with pytest.raises(ChangeRefused, match="changed in QA first"):
-        change_requests.submit(change, reason="x", no_qa_because="in a hurry", by=people.operator)
+        change_requests.submit(change, reason="no longer needed", no_qa_because="in a hurry", by=people.operator)
 
 
 def test_production_repeats_the_accepted_change_of_qa(estate: make.Estate, people: make.People) -> None:
     change_helpers.ready(estate)
     first = accepted_in_qa(estate, people)
     change = change_helpers.proposed(estate.production, people)
-    request = change_requests.submit(change, reason="x", repeats=first, by=people.operator)
+    request = change_requests.submit(change, reason="no longer needed", repeats=first, by=people.operator)
     shown = json.loads(request.evidence)
     assert (shown["qa"]["change"], shown["risks"]) == (first.pk, [])
 
@@ -360,7 +362,7 @@ def test_a_change_of_qa_that_does_not_count_is_refused(estate: make.Estate, peop
         ApprovedChange(estate, people, other).edit(reverses=first)
     change = change_helpers.proposed(estate.production, people)
     with pytest.raises(ChangeRefused, match="no accepted change of the same key"):
-        change_requests.submit(change, reason="x", repeats=first, by=people.operator)
+        change_requests.submit(change, reason="no longer needed", repeats=first, by=people.operator)
 
 
 @pytest.mark.parametrize("value", [NEW, None])
@@ -371,7 +373,7 @@ def test_a_change_of_qa_that_changed_fewer_parts_is_not_repeated(
     first = accepted_in_qa(estate, people)
     change = change_helpers.proposed(estate.production, people, value=value, expiration=(4_000_000_000,))
     with pytest.raises(ChangeRefused, match="changed the same parts"):
-        change_requests.submit(change, reason="x", repeats=first, by=people.operator)
+        change_requests.submit(change, reason="no longer needed", repeats=first, by=people.operator)
 
 
 def test_a_change_of_qa_that_was_reversed_after_the_approval_stops_the_start(
@@ -402,7 +404,7 @@ def test_only_the_person_who_typed_the_value_submits_it(estate: make.Estate, peo
     change_helpers.ready(estate)
     change = change_helpers.proposed(estate.qa, people)
     with pytest.raises(ChangeRefused, match="nobody else submits it"):
-        change_requests.submit(change, reason="x", by=people.operator2)
+        change_requests.submit(change, reason="no longer needed", by=people.operator2)
     page = signed_in(people.operator2).get(f"/changes/{change.pk}/").content.decode()
     assert "nobody else submits it" in page
     assert f'action="/changes/{change.pk}/submit"' not in page

@@ -87,7 +87,7 @@ def made(world: GateWorld, namespace: Namespace, only: Selection = WITHOUT) -> C
         cap=10,
         expression="30 3 * * *",
         zone="Asia/Tokyo",
-        reason="old pages",
+        reason="old pages as agreed",
         by=world.people.operator,
     )
 
@@ -134,7 +134,7 @@ def expired(world: GateWorld, clearing: Clearing) -> None:
 
 def revoked(world: GateWorld, clearing: Clearing) -> None:
     approval = ApprovalRequest.objects.get(subject=clearing.subject)
-    approval_gate.withdraw(approval, by=world.people.operator2, reason="x")
+    approval_gate.withdraw(approval, by=world.people.operator2, reason="no longer needed")
 
 
 def no_operator(world: GateWorld, clearing: Clearing) -> None:
@@ -158,7 +158,7 @@ def zone_by_sql(world: GateWorld, clearing: Clearing) -> None:
 
 
 def reason_by_sql(world: GateWorld, clearing: Clearing) -> None:
-    Clearing.objects.filter(pk=clearing.pk).update(reason="another")
+    Clearing.objects.filter(pk=clearing.pk).update(reason="another as agreed")
 
 
 def keys_by_sql(world: GateWorld, clearing: Clearing) -> None:
@@ -171,7 +171,7 @@ def account(world: GateWorld, clearing: Clearing) -> None:
 
 
 def bucket_(world: GateWorld, clearing: Clearing) -> None:
-    Environment.objects.filter(pk=clearing.namespace.environment_id).update(r2_bucket="another")
+    Environment.objects.filter(pk=clearing.namespace.environment_id).update(r2_bucket="another as agreed")
 
 
 def namespace_(world: GateWorld, clearing: Clearing) -> None:
@@ -340,9 +340,11 @@ def test_an_approval_stands_for_at_most_90_days(world: GateWorld, days: int) -> 
         clearing_requests.ask(made(world, world.qa), days=days, by=world.people.operator)
 
 
-@pytest.mark.parametrize("change", [{"cap": 11}, {"expression": "0 4 * * *"}, {"zone": "UTC"}, {"reason": "another"}])
+@pytest.mark.parametrize(
+    "change", [{"cap": 11}, {"expression": "0 4 * * *"}, {"zone": "UTC"}, {"reason": "another as agreed"}]
+)
 def test_a_change_of_the_rule_ends_its_approval(world: GateWorld, rule: Clearing, change: dict[str, object]) -> None:
-    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages", **change}
+    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages as agreed", **change}
     clearing_requests.change(rule, **values, by=world.people.operator)  # type: ignore[arg-type]
     assert ApprovalRequest.objects.get(subject=rule.subject).state == "withdrawn"
     with pytest.raises(ClearingRefused, match="No standing approval is in force"):
@@ -363,7 +365,7 @@ def test_a_change_of_the_rule_ends_its_approval(world: GateWorld, rule: Clearing
 def test_a_rule_that_cannot_be_used_is_refused(
     world: GateWorld, rule: Clearing, change: dict[str, object], sentence: str
 ) -> None:
-    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages", **change}
+    values = {"cap": 10, "expression": "30 3 * * *", "zone": "Asia/Tokyo", "reason": "old pages as agreed", **change}
     with pytest.raises(ClearingRefused, match=sentence):
         clearing_requests.change(rule, **values, by=world.people.operator)  # type: ignore[arg-type]
     assert ApprovalRequest.objects.get(subject=rule.subject).state == "approved"
@@ -380,7 +382,7 @@ def answered(world: GateWorld, rule: Clearing) -> None:
         hit=hit,
         fingerprint=hit.fingerprint,
         kind="falls_back",
-        reason="x",
+        reason="no longer needed",
         by=world.people.operator,
     )
 
@@ -478,7 +480,7 @@ def test_a_clean_up_that_is_over_stops_nothing(world: GateWorld, rule: Clearing,
 def test_a_round_of_another_rule_stops_nothing(world: GateWorld, rule: Clearing, state: str) -> None:
     other = clearing_requests.create(
         world.qa, family=rule.family, prefix="mastercache:a", only=WITHOUT, cap=10, expression="30 3 * * *",
-        zone="Asia/Tokyo", reason="x", by=world.people.operator,
+        zone="Asia/Tokyo", reason="no longer needed", by=world.people.operator,
     )  # fmt: skip
     allow(world, other)
     stage = deleting(world, fresh(other))
@@ -578,7 +580,7 @@ def test_a_due_time_while_a_round_is_running_keeps_no_round(world: GateWorld, ru
 
 def rejected(world: GateWorld, clearing: Clearing) -> None:
     asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
-    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason="x")
+    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason="no longer needed")
 
 
 def withdrawn(world: GateWorld, clearing: Clearing) -> None:
@@ -735,7 +737,7 @@ def test_a_restore_of_other_keys_leaves_a_round_accepted(world: GateWorld, produ
 
 def test_the_newest_accepted_round_is_shown(world: GateWorld, production_rule: Clearing) -> None:
     first = accepted_in_qa(world)
-    newer = ClearingRound.objects.create(clearing=first.clearing, reason="x")
+    newer = ClearingRound.objects.create(clearing=first.clearing, reason="no longer needed")
     accepted = {"accepted_by": first.accepted_by, "accepted_note": "x", "scope_digest": first.scope_digest}
     gate.tampered(newer, **accepted, accepted_at=Now() - DAY)
     assert conditions.accepted_round(production_rule, world.qa.environment) == first
@@ -777,17 +779,17 @@ def test_only_what_deleted_something_and_is_proven_is_accepted(world: GateWorld,
     stage = deleting(world, rule)
     found = ClearingRound.objects.get(stage=stage)
     with pytest.raises(ClearingRefused, match="proven gone"):
-        rounds.accept(found, note="x", by=world.people.operator)
+        rounds.accept(found, note="no longer needed", by=world.people.operator)
     gate.tampered(stage, state="confirmed", first_listing_at=Now() - DAY, second_listing_at=Now(), deleted=0)
     with pytest.raises(ClearingRefused, match="it proves nothing"):
-        rounds.accept(found, note="x", by=world.people.operator)
+        rounds.accept(found, note="no longer needed", by=world.people.operator)
     gate.tampered(stage, deleted=2)
     for note, by in ((" ", world.people.operator), ("x", world.people.reviewer)):
         with pytest.raises(ClearingRefused):
             rounds.accept(found, note=note, by=by)
-    rounds.accept(found, note="x", by=world.people.operator)
+    rounds.accept(found, note="no longer needed", by=world.people.operator)
     with pytest.raises(ClearingRefused, match="accepted already"):
-        rounds.accept(found, note="x", by=world.people.operator)
+        rounds.accept(found, note="no longer needed", by=world.people.operator)
 
 
 # The cap, the backup and the set

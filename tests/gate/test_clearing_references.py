@@ -40,7 +40,7 @@ def answer(rule: Clearing, by: Person, *hits: int, kind: str = "falls_back", rea
     references.answer(rule, hits=hits, kind=kind, reason=reason, by=by)
 
 
-def refused(rule: Clearing, by: Person, *hits: int, kind: str = "falls_back", reason: str = "x") -> str:
+def refused(rule: Clearing, by: Person, *hits: int, kind: str = "falls_back", reason: str = "read from D1") -> str:
     with pytest.raises(ClearingRefused) as error:
         answer(rule, by, *hits, kind=kind, reason=reason)
     assert not ReferenceAnswer.objects.exists()
@@ -103,10 +103,15 @@ def test_long_answers_are_cut_in_the_entry(world: GateWorld, rule: Clearing) -> 
     rule.prefix = f"mastercache:{'x' * 200}"
     hits = [f"{'y' * 400}.ts:{line} write certain SETTINGS mastercache:*" for line in range(21)]
     searched.search(world.qa.environment, hits=hits)
-    answer(rule, world.people.operator, *(one.hit.pk for one in references.writers(rule)), reason="z" * 501)
+    answer(
+        rule,
+        world.people.operator,
+        *(one.hit.pk for one in references.writers(rule)),
+        reason="yz" + "z" * 499,
+    )
     assert (ReferenceAnswer.objects.count(), len(ReferenceAnswer.objects.first().reason)) == (21, 501)  # type: ignore[union-attr]
     found = Entry.objects.get(action="clearing.answered")
-    assert (found.details["places"], found.details["reason"]) == (["y" * 300] * 20, "z" * 500)
+    assert (found.details["places"], found.details["reason"]) == (["y" * 300] * 20, "yz" + "z" * 498)
     assert found.subject_label == str(rule)[:200] != str(rule)[:201]
 
 
@@ -116,6 +121,6 @@ def test_an_answer_is_refused_in_full_sentences(world: GateWorld, rule: Clearing
     assert refused(rule, world.people.reviewer, *hits) == "Only an operator can do this."
     reason = "Give the reason for your answer: the reviewer reads it."
     assert refused(rule, by, *hits, reason=" ") == reason
-    assert refused(rule, by, *hits, kind="follow_up") == reason
+    assert refused(rule, by, *hits, kind="follow_up") == "Choose an answer."
     other = "These hits are not of the newest search for these keys. Load the page again."
     assert refused(rule, by) == refused(rule, by, reader) == refused(rule, by, *hits, reader) == other

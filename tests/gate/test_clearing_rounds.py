@@ -119,7 +119,7 @@ def test_a_start_is_refused_in_full_sentences(world: GateWorld, rule: Clearing, 
     make.grant(world.people.reviewer, Role.OPERATOR)
     mine = "You approved this; another person must start it."
     assert refused(rounds.start, rule, by=world.people.reviewer) == mine
-    approval_gate.withdraw(ApprovalRequest.objects.get(subject=rule.subject), by=by, reason="x")
+    approval_gate.withdraw(ApprovalRequest.objects.get(subject=rule.subject), by=by, reason="no longer needed")
     assert refused(rounds.start, rule, by=by) == NONE
 
 
@@ -363,7 +363,7 @@ def proven(proof: Run, stage: CleanupStage) -> ClearingRound:
 
 
 def test_an_acceptance_is_kept_and_recorded(world: GateWorld, rule: Clearing, proven: ClearingRound) -> None:
-    note = "x" * 1_001
+    note = "xy" * 500 + "z"
     rounds.accept(proven, note=f" {note} ", by=world.people.operator)
     found = ClearingRound.objects.get()
     assert (found.accepted_by, found.accepted_note, found.accepted_at is not None) == (
@@ -374,14 +374,14 @@ def test_an_acceptance_is_kept_and_recorded(world: GateWorld, rule: Clearing, pr
         "subject": rule.subject, "subject_label": str(rule), "digest": found.scope_digest,
         "details": {"round": found.pk, "note": note[:1_000]},
     }  # fmt: skip
-    again_ = refused(rounds.accept, proven, note="y", by=world.people.operator2)
+    again_ = refused(rounds.accept, proven, note="not read any more", by=world.people.operator2)
     assert again_ == "The round is accepted already."
     assert ClearingRound.objects.get().accepted_by == world.people.operator
 
 
 def test_another_round_stays_unaccepted(world: GateWorld, rule: Clearing, proven: ClearingRound) -> None:
-    other = ClearingRound.objects.create(clearing=rule, reason="x")
-    rounds.accept(proven, note="x", by=world.people.operator)
+    other = ClearingRound.objects.create(clearing=rule, reason="no longer needed")
+    rounds.accept(proven, note="no longer needed", by=world.people.operator)
     assert ClearingRound.objects.get(pk=other.pk).accepted_at is None
 
 
@@ -393,10 +393,10 @@ NOTHING = "No key was deleted in this round, so it proves nothing. Accept a late
 def test_an_acceptance_is_refused_in_full_sentences(
     world: GateWorld, proven: ClearingRound, stage: CleanupStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def why(note: str = "x") -> str:
+    def why(note: str = "no longer needed") -> str:
         return refused(rounds.accept, proven, note=note, by=world.people.operator)
 
-    assert refused(rounds.accept, proven, note="x", by=world.people.reviewer) == OPERATOR
+    assert refused(rounds.accept, proven, note="no longer needed", by=world.people.reviewer) == OPERATOR
     assert why(" ") == "Describe your test of the application and its result."
     monkeypatch.setattr(rounds, "proves_nothing", lambda of: f"written back: {of.pk}")
     assert why() == f"written back: {stage.pk}"

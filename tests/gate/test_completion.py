@@ -19,7 +19,7 @@ from tests.prepared import Prepared
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
-LONG = "w" * 1200
+LONG = "why" * 400
 EARLIER = Now() - timedelta(minutes=2)
 OTHERS = ("master:x:1", "master:x:2")
 
@@ -65,7 +65,7 @@ def refused(act: Callable[[], object], why: str) -> None:
 # Leftovers
 
 
-WHEN = "Leftovers are explained in words, after the deletion and before the stage is accepted."
+WHEN = "Leftovers are explained after the deletion and before the stage is accepted."
 
 
 @pytest.mark.parametrize("state", [State.DELETED, State.CONFIRMED])
@@ -87,27 +87,30 @@ def test_before_the_deletion_and_after_the_end_there_is_nothing_to_explain(
 ) -> None:
     values = {"accepted_note": "x", "accepted_by": operator, "accepted_at": Now()} if state == State.ACCEPTED else {}
     gate.tampered(proven, state=state, **values)
-    refused(lambda: completion.explain_leftovers(proven, note="a job", by=operator), WHEN)
+    refused(lambda: completion.explain_leftovers(proven, note="a nightly job", by=operator), WHEN)
     assert now(proven).leftovers_note == ""
 
 
 def test_of_another_stage_nothing_is_explained(world: GateWorld, proven: CleanupStage, operator: Person) -> None:
     gate.tampered(proven.request, ended_at=Now())
     other = gate.proven(gate.started(world, gate.asked(world)))
-    completion.explain_leftovers(proven, note="a job", by=operator)
+    completion.explain_leftovers(proven, note="a nightly job", by=operator)
     assert now(other).leftovers_note == ""
 
 
 def test_an_explanation_of_leftovers_has_words(proven: CleanupStage, operator: Person) -> None:
-    refused(lambda: completion.explain_leftovers(proven, note=" \n", by=operator), WHEN)
+    refused(
+        lambda: completion.explain_leftovers(proven, note=" \n", by=operator),
+        "Describe why these keys are left, and the next step.",
+    )
     assert AuditEntry.objects.filter(action="leftovers.explained").count() == 0
 
 
 ACTS: dict[str, Callable[[CleanupStage, Person], None]] = {
-    "leftovers": lambda stage, by: completion.explain_leftovers(stage, note="x", by=by),
-    "others": lambda stage, by: completion.explain_others(stage, note="x", by=by),
-    "accept": lambda stage, by: completion.accept_stage(stage, note="x", by=by),
-    "end": lambda stage, by: completion.end(stage.request, reason="x", by=by),
+    "leftovers": lambda stage, by: completion.explain_leftovers(stage, note="no longer needed", by=by),
+    "others": lambda stage, by: completion.explain_others(stage, note="no longer needed", by=by),
+    "accept": lambda stage, by: completion.accept_stage(stage, note="no longer needed", by=by),
+    "end": lambda stage, by: completion.end(stage.request, reason="no longer needed", by=by),
 }
 
 
@@ -142,11 +145,11 @@ TOO_EARLY = "Other keys are explained after the proof and before the stage is ac
 def test_before_the_proof_and_without_other_keys_there_is_nothing_to_explain(
     proven: CleanupStage, operator: Person
 ) -> None:
-    refused(lambda: completion.explain_others(proven, note="x", by=operator), TOO_EARLY)
+    refused(lambda: completion.explain_others(proven, note="no longer needed", by=operator), TOO_EARLY)
     gate.tampered(with_others(proven), state="deleted")
-    refused(lambda: completion.explain_others(proven, note="x", by=operator), TOO_EARLY)
+    refused(lambda: completion.explain_others(proven, note="no longer needed", by=operator), TOO_EARLY)
     gate.tampered(proven, state="confirmed", others=1)
-    completion.explain_others(now(proven), note="x", by=operator)
+    completion.explain_others(now(proven), note="no longer needed", by=operator)
 
 
 def test_only_the_stage_s_own_other_keys_are_explained(
@@ -155,7 +158,7 @@ def test_only_the_stage_s_own_other_keys_are_explained(
     gate.tampered(proven.request, ended_at=Now())
     other = with_others(gate.proven(gate.started(world, gate.asked(world))))
     stage = with_others(proven)
-    completion.explain_others(stage, note="x", by=operator)
+    completion.explain_others(stage, note="no longer needed", by=operator)
     assert now(other).others_note == ""
 
 
@@ -164,7 +167,7 @@ def planned(world: GateWorld, stage: CleanupStage, state: str = "frozen") -> Cle
     family = make.family("master:x:", Category.LEGACY)
     with gate.past_the_triggers():
         request = CleanupRequest.objects.create(
-            binding="SETTINGS", prefix="master:x:", family=family, category="legacy", reason="x",
+            binding="SETTINGS", prefix="master:x:", family=family, category="legacy", reason="no longer needed",
             requested_by=world.people.operator,
         )  # fmt: skip
         found = CleanupStage.objects.create(
@@ -221,7 +224,7 @@ def test_nor_does_one_of_another_namespace_nor_the_clean_up_itself(world: GateWo
 def test_explained_keys_and_none_are_not_counted(proven: CleanupStage, operator: Person) -> None:
     assert completion.unexplained_others(proven) == 0
     stage = with_others(proven)
-    completion.explain_others(stage, note="x", by=operator)
+    completion.explain_others(stage, note="no longer needed", by=operator)
     assert completion.unexplained_others(now(stage)) == 0
 
 
@@ -247,8 +250,8 @@ def test_a_stage_without_keys_gives_the_reason_and_its_scope(
 ) -> None:
     stage = gate.frozen(gate.stage_of(request_), ())
     stage = gate.go(stage, State.CONFIRMED, first_listing_at=EARLIER, second_listing_at=Now())
-    completion.accept_stage(stage, note=" none ", by=operator)
-    assert (now(stage).empty_reason, now(stage).scope_digest) == ("none", qa.scope_digest(stage))
+    completion.accept_stage(stage, note=" none as agreed ", by=operator)
+    assert (now(stage).empty_reason, now(stage).scope_digest) == ("none as agreed", qa.scope_digest(stage))
 
 
 def test_accepting_has_words(proven: CleanupStage, operator: Person) -> None:
@@ -261,9 +264,11 @@ def test_accepting_has_words(proven: CleanupStage, operator: Person) -> None:
 
 def test_leftovers_are_explained_first(proven: CleanupStage, operator: Person) -> None:
     left(proven)
-    refused(lambda: completion.accept_stage(proven, note="x", by=operator), "Explain the leftovers first.")
-    completion.explain_leftovers(proven, note="a job", by=operator)
-    completion.accept_stage(proven, note="x", by=operator)
+    refused(
+        lambda: completion.accept_stage(proven, note="no longer needed", by=operator), "Explain the leftovers first."
+    )
+    completion.explain_leftovers(proven, note="a nightly job", by=operator)
+    completion.accept_stage(proven, note="no longer needed", by=operator)
     assert now(proven).state == "accepted"
 
 
@@ -277,12 +282,12 @@ def test_only_a_key_that_is_or_may_be_there_is_a_leftover(proven: CleanupStage) 
 def test_other_keys_are_explained_first(proven: CleanupStage, operator: Person) -> None:
     stage = with_others(proven)
     refused(
-        lambda: completion.accept_stage(stage, note="x", by=operator),
+        lambda: completion.accept_stage(stage, note="no longer needed", by=operator),
         "Explain the other keys under the prefix first.",
     )
-    completion.explain_others(stage, note="an import", by=operator)
-    completion.accept_stage(stage, note="x", by=operator)
-    assert (now(stage).state, now(stage).others_note) == ("accepted", "an import")
+    completion.explain_others(stage, note="an import as agreed", by=operator)
+    completion.accept_stage(stage, note="no longer needed", by=operator)
+    assert (now(stage).state, now(stage).others_note) == ("accepted", "an import as agreed")
 
 
 def test_other_keys_that_another_clean_up_will_delete_need_no_words(
@@ -291,7 +296,7 @@ def test_other_keys_that_another_clean_up_will_delete_need_no_words(
     OtherName.objects.create(stage=proven, name=OTHERS[0])
     gate.tampered(proven, others=1)
     planned(world, proven)
-    completion.accept_stage(proven, note="x", by=operator)
+    completion.accept_stage(proven, note="no longer needed", by=operator)
     found = now(proven)
     assert (found.others_note, found.others_by, found.others_at is None) == (completion.PLANNED, operator, False)
 
@@ -300,13 +305,13 @@ def test_a_stage_that_proves_nothing_is_not_accepted(proven: CleanupStage, opera
     gate.tampered(proven, deleted=0, skipped=3, leftovers_note="a job")
     why = qa.proves_nothing(now(proven))
     assert why
-    refused(lambda: completion.accept_stage(proven, note="x", by=operator), why)
+    refused(lambda: completion.accept_stage(proven, note="no longer needed", by=operator), why)
 
 
 def test_only_a_proven_stage_is_accepted(proven: CleanupStage, operator: Person) -> None:
     gate.tampered(proven, state="deleted")
     moved = "The stage has moved on since this page was loaded. Load the page again."
-    refused(lambda: completion.accept_stage(proven, note="x", by=operator), moved)
+    refused(lambda: completion.accept_stage(proven, note="no longer needed", by=operator), moved)
 
 
 def finish_production(proven: CleanupStage, operator: Person, state: str) -> CleanupRequest:
@@ -315,7 +320,7 @@ def finish_production(proven: CleanupStage, operator: Person, state: str) -> Cle
     listed = {"first_listing_at": EARLIER, "second_listing_at": Now(), "names_sha256": "0" * 64, "frozen_at": Now()}
     production = gate.stage_of(proven.request, "production")
     gate.tampered(production, state=state, **({**accepted, **listed} if state == "accepted" else {}))
-    completion.accept_stage(proven, note="x", by=operator)
+    completion.accept_stage(proven, note="no longer needed", by=operator)
     return CleanupRequest.objects.get(pk=proven.request_id)
 
 
@@ -355,9 +360,9 @@ def test_its_request_for_approval_is_withdrawn_with_the_reason(
     world: GateWorld, request_: CleanupRequest, operator: Person, prepare: Callable[..., CleanupStage]
 ) -> None:
     approval = gate.approval_of(prepare(world, request_))
-    completion.end(request_, reason="a mistake", by=operator)
+    completion.end(request_, reason="a mistake of mine", by=operator)
     approval.refresh_from_db()
-    assert (approval.state, approval.reason) == ("withdrawn", "a mistake")
+    assert (approval.state, approval.reason) == ("withdrawn", "a mistake of mine")
     assert stages(request_) == ["ended", "ended"]
     entry = AuditEntry.objects.filter(action="approval.withdrawn").latest("seq")
     assert entry.actor_id == operator.pk
@@ -365,10 +370,10 @@ def test_its_request_for_approval_is_withdrawn_with_the_reason(
 
 def test_a_decided_request_stays_as_it_was(world: GateWorld, request_: CleanupRequest, operator: Person) -> None:
     approval = gate.approval_of(gate.submitted(world, request_))
-    approval_gate.reject(approval, by=world.people.reviewer, shown=approval.digest, reason="no")
-    completion.end(request_, reason="a mistake", by=operator)
+    approval_gate.reject(approval, by=world.people.reviewer, shown=approval.digest, reason="not like this")
+    completion.end(request_, reason="a mistake of mine", by=operator)
     approval.refresh_from_db()
-    assert (approval.state, approval.reason, stages(request_)) == ("rejected", "no", ["ended", "ended"])
+    assert (approval.state, approval.reason, stages(request_)) == ("rejected", "not like this", ["ended", "ended"])
 
 
 def test_another_clean_up_and_its_request_stay_as_they_were(
@@ -379,7 +384,7 @@ def test_another_clean_up_and_its_request_stay_as_they_were(
     gate.tampered(stage, state="frozen", approval=None)
     stage.approval = approval
     other = planned(world, stage, "submitted")
-    completion.end(request_, reason="a mistake", by=operator)
+    completion.end(request_, reason="a mistake of mine", by=operator)
     approval.refresh_from_db()
     other.request.refresh_from_db()
     assert (approval.state, now(other).state, other.request.ended_at) == ("pending", "submitted", None)
@@ -392,7 +397,7 @@ def test_once_the_deletion_began_it_goes_only_forward(
 ) -> None:
     gate.tampered(proven, state=state)
     began = "The deletion has started, so the stage can only go forward."
-    refused(lambda: completion.end(proven.request, reason="x", by=operator), began)
+    refused(lambda: completion.end(proven.request, reason="no longer needed", by=operator), began)
     assert stages(proven.request) == [state, "waiting"]
 
 
@@ -408,7 +413,7 @@ def test_a_deletion_that_begins_meanwhile_is_seen_under_the_lock(
 
     monkeypatch.setattr(approval_gate, "withdraw", begun)
     refused(
-        lambda: completion.end(request_, reason="x", by=operator),
+        lambda: completion.end(request_, reason="no longer needed", by=operator),
         "The deletion has started, so the stage can only go forward.",
     )
 
@@ -421,7 +426,7 @@ def test_a_stage_that_is_submitted_meanwhile_is_seen_under_the_lock(
     monkeypatch.setattr(approval_gate, "withdraw", lambda *_, **__: None)
     gate.tampered(stage, state=state)
     refused(
-        lambda: completion.end(request_, reason="x", by=operator),
+        lambda: completion.end(request_, reason="no longer needed", by=operator),
         "A stage was submitted just now. Load the page again.",
     )
     assert stages(request_) == [state, "waiting"]
@@ -430,10 +435,10 @@ def test_a_stage_that_is_submitted_meanwhile_is_seen_under_the_lock(
 @pytest.mark.parametrize("column", ["ended_at", "completed_at"])
 def test_a_request_ends_once(world: GateWorld, request_: CleanupRequest, operator: Person, column: str) -> None:
     gate.tampered(request_, **{column: Now()})
-    refused(lambda: completion.end(request_, reason="x", by=operator), "The clean-up is already over.")
+    refused(lambda: completion.end(request_, reason="no longer needed", by=operator), "The clean-up is already over.")
 
 
 def test_an_accepted_stage_stays_accepted(world: GateWorld, request_: CleanupRequest, operator: Person) -> None:
     stage = gate.accepted(world, request_)
-    completion.end(stage.request, reason="x", by=operator)
+    completion.end(stage.request, reason="no longer needed", by=operator)
     assert stages(stage.request) == ["accepted", "ended"]

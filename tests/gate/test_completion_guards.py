@@ -90,10 +90,13 @@ def test_leftovers_are_explained_in_words_before_the_acceptance(database: Comple
         "open", ("operator", BY), ("update", LEFT, {"leftovers_note": NOTE.strip()}),
         ("record", (Action.LEFTOVERS_EXPLAINED, stage), {"actor": BY.actor, "details": {"note": NOTE[:1000]}}),
     ]  # fmt: skip
-    sentence = "Leftovers are explained in words, after the deletion and before the stage is accepted."
-    assert refused(completion.explain_leftovers, stage, note=" ", by=BY) == sentence
+    sentence = "Leftovers are explained after the deletion and before the stage is accepted."
+    assert (
+        refused(completion.explain_leftovers, stage, note=" ", by=BY)
+        == "Describe why these keys are left, and the next step."
+    )
     database.changed = 0
-    assert refused(completion.explain_leftovers, stage, note="x", by=BY) == sentence
+    assert refused(completion.explain_leftovers, stage, note="no longer needed", by=BY) == sentence
 
 
 def test_other_keys_are_explained_after_the_proof(database: CompletionDatabase) -> None:
@@ -108,7 +111,7 @@ def test_other_keys_are_explained_after_the_proof(database: CompletionDatabase) 
     assert refused(completion.explain_others, stage, note=" ", by=BY) == "Describe why the other keys are there."
     database.changed = 0
     late = "Other keys are explained after the proof and before the stage is accepted."
-    assert refused(completion.explain_others, stage, note="x", by=BY) == late
+    assert refused(completion.explain_others, stage, note="no longer needed", by=BY) == late
 
 
 def cleanup_of(**values: Any) -> CleanupRequest:
@@ -147,16 +150,16 @@ OF_A_RULE = "A round of a scheduled clearing ends with its rule. Look at the pag
 
 def test_a_clean_up_that_goes_on_is_not_ended(database: CompletionDatabase) -> None:
     database.changed = 0
-    assert refused(completion.end, cleanup_of(), reason="x", by=BY) == "The clean-up is already over."
+    assert refused(completion.end, cleanup_of(), reason="no longer needed", by=BY) == "The clean-up is already over."
     for state in ("submitted", "approved"):
         database.rows["CleanupStage"] = [CleanupStage(state=state)]
-        assert refused(completion.end, cleanup_of(), reason="x", by=BY) == SUBMITTED
+        assert refused(completion.end, cleanup_of(), reason="no longer needed", by=BY) == SUBMITTED
     database.rows["CleanupStage"] = [CleanupStage(state="prepared"), CleanupStage(state="deleting")]
     database.done.clear()
-    assert refused(completion.end, cleanup_of(), reason="x", by=BY) == BEGUN
+    assert refused(completion.end, cleanup_of(), reason="no longer needed", by=BY) == BEGUN
     assert len(database.done) == 2
     database.done.clear()
-    assert refused(completion.end, cleanup_of(clearing_id=4), reason="x", by=BY) == OF_A_RULE
+    assert refused(completion.end, cleanup_of(clearing_id=4), reason="no longer needed", by=BY) == OF_A_RULE
     assert database.done == [("operator", BY)]
 
 
@@ -166,5 +169,5 @@ def test_a_deletion_that_began_meanwhile_is_seen_under_the_lock(database: Comple
         return iter([CleanupStage(state="deleting")] if locked else [])
 
     database.iterate = iterate  # type: ignore[method-assign]
-    assert refused(completion.end, cleanup_of(), reason="x", by=BY) == BEGUN
+    assert refused(completion.end, cleanup_of(), reason="no longer needed", by=BY) == BEGUN
     assert not [done for done in database.done if done[0] == "update"]

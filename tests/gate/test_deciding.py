@@ -66,7 +66,7 @@ def asked(world: GateWorld) -> ApprovalRequest:
 
 @pytest.fixture
 def approved(world: GateWorld, asked: ApprovalRequest) -> ApprovalRequest:
-    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen  ")
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen as agreed  ")
     return asked
 
 
@@ -148,14 +148,18 @@ def test_numbers_that_are_none_are_not_evidence() -> None:
 
 
 def test_an_approval_says_who_when_and_until_when(world: GateWorld, approved: ApprovalRequest) -> None:
-    assert (approved.state, approved.approver, approved.reason) == (State.APPROVED, world.people.reviewer, "seen")
+    assert (approved.state, approved.approver, approved.reason) == (
+        State.APPROVED,
+        world.people.reviewer,
+        "seen as agreed",
+    )
     assert approved.decided_at is not None
     assert approved.use_by == approved.decided_at + timedelta(seconds=timing.USE_WITHIN)
 
 
 def test_a_rejection_says_who_when_and_why_and_no_until(world: GateWorld, asked: ApprovalRequest) -> None:
-    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" no ")
-    assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "no")
+    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" not like this ")
+    assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "not like this")
     assert asked.decided_at is not None
     assert asked.use_by is None
     assert (entries(asked)[-1].action, entries(asked)[-1].details["until"]) == ("approval.rejected", "")
@@ -169,7 +173,7 @@ def test_a_rejection_needs_words(world: GateWorld, asked: ApprovalRequest) -> No
 def decisions() -> list[Callable[[ApprovalRequest, Person, str], None]]:
     return [
         lambda request, by, shown: approval_gate.approve(request, by=by, shown=shown),
-        lambda request, by, shown: approval_gate.reject(request, by=by, shown=shown, reason="no"),
+        lambda request, by, shown: approval_gate.reject(request, by=by, shown=shown, reason="not like this"),
     ]
 
 
@@ -249,7 +253,7 @@ def test_only_an_operator_withdraws(world: GateWorld, asked: ApprovalRequest, wh
         approval_gate.withdraw(asked, by=getattr(world.people, who))
 
 
-@pytest.mark.parametrize(("reason", "kept"), [(" not now ", "not now"), (" ", "seen")])
+@pytest.mark.parametrize(("reason", "kept"), [(" not now ", "not now"), (" ", "seen as agreed")])
 def test_an_operator_withdraws_what_was_not_used(
     world: GateWorld, approved: ApprovalRequest, reason: str, kept: str
 ) -> None:
@@ -307,7 +311,7 @@ def test_what_somebody_decided_meanwhile_is_left_alone(
         assert approval_gate.expire() == 1
     else:
         with log.transaction():
-            approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
+            approval_gate.withdraw_all(actor=make.SETUP, reason="restored by hand")
     found = ApprovalRequest.objects.order_by("state").values_list("state", flat=True)
     assert list(found) == (["expired", "rejected"] if act == "expire" else ["rejected", "withdrawn"])
 
@@ -439,7 +443,7 @@ def test_no_other_request_is_moved_with_it(world: GateWorld, approved: ApprovalR
     approval_gate.withdraw(other, by=world.people.operator)
     found = ApprovalRequest.objects.order_by("pk").values_list("state", flat=True)
     assert list(found) == ["used", "withdrawn", "pending"]
-    approval_gate.reject(third, by=world.people.reviewer, shown=third.digest, reason="no")
+    approval_gate.reject(third, by=world.people.reviewer, shown=third.digest, reason="not like this")
     assert list(found.all()) == ["used", "withdrawn", "rejected"]
 
 
@@ -451,7 +455,7 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: GateWorld, used:
     assert used.use_by is not None
     untils = [used.decide_by.isoformat(), used.use_by.isoformat(), used.use_by.isoformat()]
     of = {"kind": "delete_keys", "of": "stage:1", "accepted": []}
-    reasons = ["", "seen", "seen"]
+    reasons = ["", "seen as agreed", "seen as agreed"]
     assert [entry.details for entry in told] == [
         {**of, "until": until, "reason": reason} for until, reason in zip(untils, reasons, strict=True)
     ]
@@ -463,13 +467,17 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: GateWorld, used:
 def test_a_restored_database_takes_every_open_request_back(world: GateWorld, approved: ApprovalRequest) -> None:
     pending, rejected = ask(world, subject="stage:2"), ask(world, subject="stage:3")
     another = ask(world, subject="stage:4")
-    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
+    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="not like this")
     with log.transaction():
-        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored by hand")
     for one in (approved, pending, rejected):
         one.refresh_from_db()
     assert [one.state for one in (approved, pending, rejected)] == ["withdrawn", "withdrawn", "rejected"]
-    assert (approved.reason, pending.reason, rejected.reason) == ("restored", "restored", "no")
+    assert (approved.reason, pending.reason, rejected.reason) == (
+        "restored by hand",
+        "restored by hand",
+        "not like this",
+    )
     for one in (approved, pending, another):
         last = entries(one)[-1]
         assert (last.action, last.actor, last.digest) == ("approval.withdrawn", make.SETUP.text, one.digest)
@@ -478,7 +486,7 @@ def test_a_restored_database_takes_every_open_request_back(world: GateWorld, app
 
 def test_taking_all_back_belongs_to_a_recorded_transaction(world: GateWorld) -> None:
     with pytest.raises(log.OutsideTransactionError):
-        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored by hand")
 
 
 def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
@@ -487,7 +495,7 @@ def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
     stage = gate.approved(world, request)
     assert gate.stage_of(request).state == "approved"
     with log.transaction():
-        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored by hand")
     assert gate.stage_of(request).state == "frozen"
     gate.submitted(world, request)
     hours_ago(gate.approval_of(stage), 73)
@@ -513,7 +521,7 @@ def test_a_database_that_contradicts_its_backups_decides_nothing(
     acts: list[Callable[[], object]] = [
         lambda: ask(world, subject="stage:4"),
         lambda: approval_gate.approve(pending, by=world.people.reviewer, shown=pending.digest),
-        lambda: approval_gate.reject(pending, by=world.people.reviewer, shown=pending.digest, reason="no"),
+        lambda: approval_gate.reject(pending, by=world.people.reviewer, shown=pending.digest, reason="not like this"),
         lambda: claim(approved, world.people.operator),
         lambda: approval_gate.still_valid(used),
     ]
@@ -561,7 +569,7 @@ def test_what_was_accepted_is_kept_and_recorded(world: GateWorld, risky: Approva
 
 
 def test_a_request_with_risks_is_rejected_like_any_other(world: GateWorld, risky: ApprovalRequest) -> None:
-    approval_gate.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="no")
+    approval_gate.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="not like this")
     assert (risky.state, risky.accepted) == (State.REJECTED, [])
 
 
@@ -628,7 +636,7 @@ OTHERS: dict[str, object] = {
     "environment": None,
     "evidence": "{}",
     "digest": "0" * 64,
-    "reason": "another",
+    "reason": "another as agreed",
     "decide_by": F("decide_by") + timedelta(seconds=1),
     "use_by": F("use_by") + timedelta(seconds=1),
 }
@@ -696,7 +704,7 @@ def test_less_time_than_the_record_gives_is_no_harm(world: GateWorld, approved: 
 
 
 def test_a_long_reason_is_recorded_by_its_beginning(world: GateWorld, asked: ApprovalRequest) -> None:
-    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="x" * 900)
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="no longer needed" * 900)
     assert claim(asked, world.people.operator).state == State.USED
 
 
@@ -725,7 +733,7 @@ def told(world: GateWorld) -> list[str]:
 
 def test_whoever_asked_is_told_who_decided(world: GateWorld, approved: ApprovalRequest) -> None:
     rejected = ask(world, subject="stage:2")
-    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
+    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="not like this")
     approval_gate.withdraw(approved, by=world.people.operator2)
     names = [title.partition(":")[0] for title in told(world)]
     assert names == ["Approved by Reviewer", "Rejected by Reviewer", f"Withdrawn by {world.people.operator2.name}"]

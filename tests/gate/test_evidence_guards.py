@@ -33,10 +33,10 @@ def test_a_lock_that_changed_is_told_of_a_backup_in_the_bucket(
 
 @pytest.mark.django_db
 def test_leftovers_are_shown_by_name(stage: CleanupStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage.leftovers_note = "a job"
+    stage.leftovers_note = "a nightly job"
     monkeypatch.setattr(completion, "leftovers", lambda of: of.entries.order_by("-name"))
     assert cleanup_evidence._leftovers(stage) == {
-        "count": 3, "sample": ["master:a:1", "master:a:2", "master:b:1"], "note": "a job",
+        "count": 3, "sample": ["master:a:1", "master:a:2", "master:b:1"], "note": "a nightly job",
     }  # fmt: skip
 
 

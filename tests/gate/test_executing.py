@@ -297,7 +297,7 @@ def test_a_rule_that_nobody_approved_ends_it(stage: CleanupStage, monkeypatch: p
     """`after`: the row is edited after the stage's turn was checked."""
 
     def edit(_stage: CleanupStage) -> None:
-        Family.objects.filter(pattern="mastercache:").update(note="x")
+        Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
 
     if after:
         monkeypatch.setattr(deletion_mandate, "insist_turn", edit)
@@ -721,11 +721,11 @@ def test_a_chunk_that_somebody_moved_is_not_sent(
 def test_no_chunk_is_intended_after_an_emergency_stop(
     world: GateWorld, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
 ) -> None:
-    emergency.press(stage.environment, by=world.people.auditor, reason="wait")
+    emergency.press(stage.environment, by=world.people.auditor, reason="wait for the others")
     with pytest.raises(Stopped) as stopped:
         sender._intend_and_delete(chunk, read_now(stage, kv))
     assert (stopped.value.code, kv.sent, now(chunk).state) == (emergency.CODE, [], "planned")
-    assert str(stopped.value).endswith("pressed the emergency stop. Two people release it. wait")
+    assert str(stopped.value).endswith("pressed the emergency stop. Two people release it. wait for the others")
 
 
 def test_whoever_intends_and_whoever_presses_hold_the_same_row_and_others_may_refer_to_it(

@@ -347,8 +347,8 @@ def test_each_move_of_the_request_is_looked_for(
 OPEN = f'({ID} AND "kvops_approvalrequest"."state" IN (pending, approved))'
 WITHDRAWN = {
     "state": "withdrawn",
-    "reason": "no",
-    "reason_sentence": {"template": "%(typed)s", "facts": {"typed": "no"}},
+    "reason": "not like this",
+    "reason_sentence": {"template": "%(typed)s", "facts": {"typed": "not like this"}},
 }
 
 
@@ -357,7 +357,7 @@ def test_an_open_request_is_withdrawn_with_the_reason(
     act: Callable[..., None], request_: ApprovalRequest, people: SimpleNamespace, database: Database
 ) -> None:
     DECIDED.clear()
-    act(request_, by=people.olga, reason=" no ")
+    act(request_, by=people.olga, reason=" not like this ")
     assert database.done == [
         "insist", ("update", OPEN, WITHDRAWN), ("again", 3), ("announced", (request_, people.olga), {}),
         record(Action.APPROVAL_WITHDRAWN, request_, people.olga.actor),
@@ -461,7 +461,7 @@ def test_each_reason_not_to_ask_has_its_sentence(
 
 
 def approve(request: ApprovalRequest, by: Any, **other: Any) -> None:
-    gate.approve(request, by=by, **{"shown": request.digest, "reason": " ok ", **other})
+    gate.approve(request, by=by, **{"shown": request.digest, "reason": " this is fine ", **other})
 
 
 @pytest.fixture
@@ -474,7 +474,7 @@ DECIDABLE = (
     '("kvops_approvalrequest"."decide_by" >= (STATEMENT_TIMESTAMP()) AND "kvops_approvalrequest"."digest" = {digest} '
     f'AND {ID} AND "kvops_approvalrequest"."state" = pending AND NOT ("kvops_approvalrequest"."requester_id" = 8))'
 )
-TYPED = {"reason": "ok", "reason_sentence": {"template": "%(typed)s", "facts": {"typed": "ok"}}}
+TYPED = {"reason": "this is fine", "reason_sentence": {"template": "%(typed)s", "facts": {"typed": "this is fine"}}}
 
 
 def test_another_person_approves_what_was_shown(
@@ -499,7 +499,7 @@ def test_another_person_approves_what_was_shown(
 def test_a_rejection_has_a_reason_and_no_time_of_use(
     pending: ApprovalRequest, people: SimpleNamespace, database: Database
 ) -> None:
-    gate.reject(pending, by=people.rie, shown=pending.digest, reason=" ok ")
+    gate.reject(pending, by=people.rie, shown=pending.digest, reason=" this is fine ")
     values = {"state": "rejected", "approver": people.rie, "decided_at": Now(), **TYPED}
     assert database.done[0] == ("update", DECIDABLE.format(digest=pending.digest), values)
     assert database.done[-1] == record(Action.APPROVAL_REJECTED, pending, people.rie.actor, pending.use_by)
@@ -521,7 +521,7 @@ def test_each_reason_not_to_decide_has_its_sentence(
     assert refused(approve, pending, people.rie) == late
     monkeypatch.setitem(KINDS, KIND, ApprovalKind(why_not="tests.gate.test_gate_guards.why_not"))
     assert refused(approve, pending, people.rie) == "not now: 3"
-    assert refused(gate.reject, pending, by=people.rie, shown=pending.digest, reason="x") == late
+    assert refused(gate.reject, pending, by=people.rie, shown=pending.digest, reason="no longer needed") == late
     another = "The evidence on your page differs from the evidence of the request. Load the page again."
     assert refused(approve, pending, people.rie, shown="e") == another
     pending.requester = people.rie

@@ -188,11 +188,11 @@ def test_no_other_run_is_touched(other: Run, run: Run, act: str) -> None:
     assert lease is not None
     assert theirs is not None
     if act == "renew":
-        lease.renew(note="mine")
+        lease.renew(note="these are mine")
     elif act == "close":
         run_lease.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     else:
-        with lease.checkpoint(Again(note="mine") if act == "again" else Done()):
+        with lease.checkpoint(Again(note="these are mine") if act == "again" else Done()):
             pass
     held = row(other)
     assert (held.state, held.epoch, held.note, held.owner) == ("running", 1, "", run_lease.worker_name())
@@ -374,7 +374,7 @@ def test_whoever_was_taken_over_writes_nothing(run: Run, lease: Lease, lost: dic
     else:
         change(run, **lost)
     with pytest.raises(LeaseLost, match=rf"^Run {run.pk} was taken over\.$"):
-        lease.renew(note="late")
+        lease.renew(note="late as agreed")
     assert row(run).note == ""
 
 
@@ -457,12 +457,12 @@ def queued() -> list[tuple[str, tuple[int, ...]]]:
 
 def test_a_step_is_followed_by_another(run: Run, lease: Lease) -> None:
     past = {"updated_at": Now() - timedelta(hours=1), "task_sent_at": Now() - timedelta(hours=1)}
-    change(run, note="before", **past)
+    change(run, note="before as agreed", **past)
     with lease.checkpoint(Again()):
         pass
     mine = row(run)
     assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("running", "", None, None)
-    assert (mine.note, lease.over) == ("before", True)
+    assert (mine.note, lease.over) == ("before as agreed", True)
     assert soon(mine.updated_at, 0)
     assert soon(mine.task_sent_at, 0)
     assert queued() == [("kvops.tasks.step", (run.pk,))]

@@ -172,7 +172,7 @@ def another_answer(world: GateWorld, request: CleanupRequest) -> None:
 
 def edited(_world: GateWorld, _request: CleanupRequest) -> None:
     with gate.past_the_triggers():
-        ReferenceAnswer.objects.update(reason="edited")
+        ReferenceAnswer.objects.update(reason="edited as agreed")
 
 
 def deleted(_world: GateWorld, _request: CleanupRequest) -> None:
@@ -385,7 +385,7 @@ def test_the_evidence_stays_small_with_very_many_answers(world: GateWorld, reque
     searched.search(world.qa.environment, hits=[f"{'d/' * 100}f.ts:{n} read possible SETTINGS *" for n in range(5_000)])
     stage = gate.checked(request_)
     hits = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
-    code_references.answer(stage, hits=hits, kind="falls_back", reason="主" * 2_000, by=world.people.operator)
+    code_references.answer(stage, hits=hits, kind="falls_back", reason="主要" * 1_000, by=world.people.operator)
     shown = shown_references.shown(stage)
     assert (shown["hits"], shown["unanswered"]) == (5_000, 0)
     assert len(json.dumps(shown, ensure_ascii=False).encode()) < 20_000
@@ -399,7 +399,7 @@ def test_an_answer_past_the_shown_ones_is_in_the_digest(world: GateWorld, reques
     stage = gate.submitted(world, request_)
     before = shown_references.shown(stage)
     with gate.past_the_triggers():
-        ReferenceAnswer.objects.filter(hit__line=199).update(reason="x")
+        ReferenceAnswer.objects.filter(hit__line=199).update(reason="no longer needed")
     after = shown_references.shown(stage)
     assert before["answers"] == after["answers"]
     assert before["answers_sha256"] != after["answers_sha256"]

@@ -54,10 +54,10 @@ FAULTS: list[tuple[dict[str, object], list[tuple[str, str]]]] = [
     ({"owner": ""}, [("owner", LINE)]),
     ({"owner": "a\x7f"}, [("owner", LINE)]),
     ({"expiry": "none"}, [("expiry", CACHE)]),
-    ({"expiry": "none", "note": "x"}, [("expiry", CACHE)]),
+    ({"expiry": "none", "note": "no longer needed"}, [("expiry", CACHE)]),
     ({"category": "settings", "expiry": "none"}, [("note", NEVER)]),
     ({"category": "settings", "expiry": "none", "note": "  "}, [("note", NEVER)]),
-    ({"category": "settings", "expiry": "none", "note": "x"}, []),
+    ({"category": "settings", "expiry": "none", "note": "no longer needed"}, []),
     ({"category": "settings"}, []),
     ({"category": "legacy", "expiry": "none"}, []),
     ({"sample_key": "other"}, [("sample_key", SAMPLE)]),
@@ -81,12 +81,12 @@ def test_each_rule_of_a_registration_names_its_field(changes: dict[str, object],
 
 
 def test_a_registration_is_its_family_and_its_answers() -> None:
-    mine = FamilyRegistration.read({**DATA, "note": "why", "exact": False})
+    mine = FamilyRegistration.read({**DATA, "note": "the reason why", "exact": False})
     family = mine.family
     assert (family.binding, family.pattern, family.exact, family.category) == ("SETTINGS", "session:", False, "cache")
-    assert (family.owner, family.expiry, family.note) == ("platform", "ttl:3600", "why")
+    assert (family.owner, family.expiry, family.note) == ("platform", "ttl:3600", "the reason why")
     assert mine.answers() == ANSWERS
-    assert mine.as_data() == {**DATA, "note": "why"}
+    assert mine.as_data() == {**DATA, "note": "the reason why"}
     assert FamilyRegistration.read(mine.as_data()) == mine
 
 

@@ -91,7 +91,7 @@ PAIRS = [({}, {}, ""), (BULK, {}, "restores"), ({}, BULK, "changes/bulk"), (BULK
 def test_a_bulk_change_and_any_other_write_of_the_same_keys_wait_for_each_other(
     mine: deletion_run._Deletion, world: GateWorld, values: dict[str, Any], others: dict[str, Any], page: str
 ) -> None:
-    run: dict[str, Any] = {"approval_id": -1, "run_id": -1, "reason": "x", "compared_at": clock.now()}
+    run: dict[str, Any] = {"approval_id": -1, "run_id": -1, "reason": "no longer needed", "compared_at": clock.now()}
     restore = restore_of(mine, **values)
     moves.insist_alone(restore)
     elsewhere = restore_of(mine, world.production, state="writing", **run, **others)
@@ -193,7 +193,7 @@ class Intending(Putter):
 def writing(mine: deletion_run._Deletion) -> Restore:
     """A restore that is written, under an approval and in a run of another kind."""
     run: dict[str, Any] = {"approval": mine.stage.approval, "run": mine.lease.run}
-    return restore_of(mine, state="writing", reason="x", compared_at=clock.now(), **run)
+    return restore_of(mine, state="writing", reason="no longer needed", compared_at=clock.now(), **run)
 
 
 @pytest.fixture

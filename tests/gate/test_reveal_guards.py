@@ -12,8 +12,8 @@ from tests.gate.world import GateWorld
 pytestmark = pytest.mark.django_db
 REFUSED = {
     ("operator", "system-root", " "): "Give the reason for revealing the value. It is kept in the audit log.",
-    ("operator", "master:1", "x"): "This value is not masked: show it without a reason.",
-    ("auditor", "system-root", "x"): (
+    ("operator", "master:1", "no longer needed"): "This value is not masked: show it without a reason.",
+    ("auditor", "system-root", "no longer needed"): (
         "Only an operator, or the reviewer of a pending request about this key, can reveal its value."
     ),
 }
@@ -30,7 +30,7 @@ def test_a_refusal_is_said_in_full(world: GateWorld, case: tuple[str, str, str])
 def test_nothing_is_revealed_under_a_policy_edited_by_hand(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_value, "why_policy_edited", lambda: "The policy was edited.")
     with pytest.raises(RevealRefused, match=r"^The policy was edited\.$"):
-        reveal.reveal(world.qa, "system-root", reason="x", by=world.people.operator)
+        reveal.reveal(world.qa, "system-root", reason="no longer needed", by=world.people.operator)
 
 
 def test_a_request_that_names_no_keys_reveals_nothing(world: GateWorld) -> None:

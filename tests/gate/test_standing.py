@@ -89,7 +89,7 @@ def test_one_that_nobody_approved_carries_nothing(world: GateWorld) -> None:
 
 
 def withdrawn(world: GateWorld, request: ApprovalRequest) -> None:
-    approval_gate.withdraw(request, by=world.people.operator, reason="x")
+    approval_gate.withdraw(request, by=world.people.operator, reason="no longer needed")
 
 
 def over(world: GateWorld, request: ApprovalRequest) -> None:

@@ -167,7 +167,7 @@ def reappeared(qa: CleanupStage, index: int = 1) -> Reappearance:
 def test_keys_that_reappeared_must_be_noted_first(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
     again = reappeared(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
-    gate.tampered(again, note="a job", acknowledged_by=world.people.operator, acknowledged_at=Now())
+    gate.tampered(again, note="a nightly job", acknowledged_by=world.people.operator, acknowledged_at=Now())
     assert (missing(production), shown(production)) == ("", [qa.pk])
 
 

@@ -158,7 +158,7 @@ class Gate(RuleBasedStateMachine):
         act = approval_gate.approve if yes else approval_gate.reject
         allowed = self.model.decide(slug, by, shown=shown, yes=yes)
         name = "approve" if yes else "reject"
-        self.both(name, allowed, lambda: act(asked, by=self.people[by], shown=digest, reason="so"))
+        self.both(name, allowed, lambda: act(asked, by=self.people[by], shown=digest, reason="it has to be so"))
 
     @rule(slug=slugs, by=who)
     def withdraw(self, slug: str, by: str) -> None:
@@ -196,14 +196,16 @@ class Gate(RuleBasedStateMachine):
         self.both(
             "accept",
             self.model.accept(slug, by),
-            lambda: cleanup_completion.accept_stage(self.stage(slug), note="ok", by=act),
+            lambda: cleanup_completion.accept_stage(self.stage(slug), note="this is fine", by=act),
         )
 
     @rule(by=who, common=st.integers(0, 5))
     def end(self, by: str, common: int) -> None:
         if common == 0:
             self.both(
-                "end", self.model.end(by), lambda: cleanup_completion.end(self.request, reason="x", by=self.people[by])
+                "end",
+                self.model.end(by),
+                lambda: cleanup_completion.end(self.request, reason="no longer needed", by=self.people[by]),
             )
 
     @rule()

@@ -76,7 +76,7 @@ class CleanupGround:
     def approved(self, tries: int = 6, *, prefix: str = "mastercache:") -> CleanupStage | None:
         """A stage of the keys there are, approved; None when their copy is never whole because somebody deletes."""
         self.request = cleanup_requests.request(
-            binding="SETTINGS", prefix=prefix, reason="torture", by=self.people.operator
+            binding="SETTINGS", prefix=prefix, reason="a trial of torture", by=self.people.operator
         )
         searched.once(self.estate.qa.environment, self.estate.production.environment)
         for _ in range(tries):
@@ -126,18 +126,22 @@ class CleanupGround:
         stage = self.stage
         if stage.state == State.CONFIRMED:
             if completion.leftovers(stage).exists():
-                completion.explain_leftovers(stage, note="torture", by=self.people.operator)
+                completion.explain_leftovers(stage, note="a trial of torture", by=self.people.operator)
             if completion.unexplained_others(stage):
-                completion.explain_others(stage, note="torture", by=self.people.operator)
+                completion.explain_others(stage, note="a trial of torture", by=self.people.operator)
             if stage.reappearances.unseen().exists():
-                late_check.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
+                late_check.acknowledge_reappearances(
+                    stage, note="a trial of torture", last=10**12, by=self.people.operator
+                )
             self._accept(stage)
-        completion.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
+        completion.end(
+            CleanupRequest.objects.get(pk=self.request.pk), reason="a trial of torture", by=self.people.operator
+        )
 
     def _accept(self, stage: CleanupStage) -> None:
         nothing = not stage.deleted or stage.undos.exists() or stage.restores.exists()
         try:
-            completion.accept_stage(stage, note="torture", by=self.people.operator)
+            completion.accept_stage(stage, note="a trial of torture", by=self.people.operator)
         except CleanupRefused as refused:
             if not nothing or "proves nothing" not in str(refused):
                 raise

@@ -160,7 +160,7 @@ def _started(here: CleanupGround, rng: random.Random, restore: Restore, meddle: 
     if moment == 0:
         meddle()
     try:
-        approval = restore_requests.submit(Restore.objects.get(pk=restore.pk), reason="torture", by=operator)
+        approval = restore_requests.submit(Restore.objects.get(pk=restore.pk), reason="a trial of torture", by=operator)
     except RestoreRefused:
         return None
     approval_gate.approve(approval, by=here.people.reviewer, shown=approval.digest)

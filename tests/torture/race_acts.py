@@ -115,7 +115,7 @@ def decide(side: int, yes: bool) -> Act:
     def ready(ground: RaceGround) -> Callable[[], object]:
         asked, by = ground.asked(), (ground.people.reviewer, ground.reviewer2)[side]
         act = approval_gate.approve if yes else approval_gate.reject
-        return lambda: act(asked, by=by, shown=asked.digest, reason="so")
+        return lambda: act(asked, by=by, shown=asked.digest, reason="it has to be so")
 
     return ready
 
@@ -195,7 +195,7 @@ def revoke(ground: RaceGround) -> Callable[[], object]:
 def press(ground: RaceGround) -> Callable[[], object]:
     """The emergency stop."""
     environment, by = ground.stage.environment, ground.operators[1]
-    return lambda: emergency.press(environment, by=by, reason="wait")
+    return lambda: emergency.press(environment, by=by, reason="wait for the others")
 
 
 def ask_to_stop(ground: RaceGround) -> Callable[[], object]:

@@ -102,7 +102,7 @@ def _restored(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> 
     restore = restore_selection.prepare_restore(here.backup, names=names, actor=operator.actor, person=operator)
     here.work(late=False)
     restore = Restore.objects.get(pk=restore.pk)
-    approval = restore_requests.submit(restore, reason="torture", by=operator)
+    approval = restore_requests.submit(restore, reason="a trial of torture", by=operator)
     approval_gate.approve(approval, by=here.people.reviewer, shown=approval.digest)
     here.clock.move(base - here.clock.time())
     return _seen_through(here, restore_requests.start(restore, by=operator))

@@ -122,12 +122,12 @@ class Meanwhile:
 
     def pin(self, one: Generation) -> None:
         """Somebody pins a copy."""
-        pins.pin(one, reason="x", by=self.people.auditor)
+        pins.pin(one, reason="no longer needed", by=self.people.auditor)
 
     def unpin(self, one: Generation) -> None:
         """Somebody takes a pin off."""
         for pin in Pin.objects.in_force().filter(generation=one):
-            pins.remove(pin, reason="x", by=self.people.operator)
+            pins.remove(pin, reason="no longer needed", by=self.people.operator)
 
     def restore(self, one: Generation) -> None:
         """A restore begins."""
@@ -262,7 +262,7 @@ def _judged(found: Sequence[Found]) -> list[TortureFigure]:
 def _simulated(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
     for one in _backups(estate, chance):
         if one.status != "writing" and chance.random() < 0.2:
-            pins.pin(one, reason="x", by=people.auditor)
+            pins.pin(one, reason="no longer needed", by=people.auditor)
     family, days = Family.objects.get(pattern="master:"), chance.randint(14, 60)
     verdicts = {one.then.generation.pk: one.then.verdict for one in retention_inputs.tried(Retention(), family, days)}
     dates = {pk: one.due_at for pk, one in verdicts.items() if one.state.goes and one.due_at}

@@ -14,7 +14,7 @@ from backups.restores.forms import LONGEST as REASON, RestoreNamesFilter, Restor
 from backups.restores.moves import RestoreRefused
 from kvops.inventory.selection import HOUR
 from kvops.models import Family
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, MomentField, NameField, PlaceField
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, MomentField, NameField, PlaceField
 from kvops.wording import reason_of
 
 Operation = Restore.Operation
@@ -111,11 +111,10 @@ def _hours(family: Family) -> int | None:
 class SubmitBulkForm(forms.Form):
     """The reason for the change."""
 
-    reason = forms.CharField(
+    reason = ExplanationField(
         label=_("Reason for the change"),
         help_text=_("The reviewer reads this."),
         max_length=REASON,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 
@@ -126,10 +125,9 @@ class BulkStartForm(RestoreStartForm):
 class AcceptBulkForm(forms.Form):
     """The note that the application works."""
 
-    note = forms.CharField(
+    note = ExplanationField(
         label=_("What you tried in the application, and that it works"),
         max_length=REASON,
-        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 

@@ -29,7 +29,7 @@ from kvops.environments import hours
 from kvops.inventory.families import Families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
 from kvops.runbook import writing
-from kvops.wording import columns, moment, say
+from kvops.wording import columns, insist_explained, moment, say
 
 State = Restore.State
 decided = BULK_CHANGES.decided
@@ -43,8 +43,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         mine = locked(restore)
         if mine.state != State.PREPARED:
             raise RestoreRefused(say(_("The bulk change is not ready to submit: %(state)s."), state=label(mine)))
-        if not reason.strip():
-            raise RestoreRefused(_("Give the reason for the change. The reviewer reads it."))
+        insist_explained(reason, RestoreRefused, _("Give the reason for the change. The reviewer reads it."))
         writing.insist_no_secret(reason)
         insist_prepared(mine)
         insist_writable(mine.bulk.lifetime, mine.bulk.until)
@@ -182,8 +181,7 @@ def accept(restore: Restore, *, note: str, by: Person) -> None:
     """Record that the application works with the changed keys. Raises RestoreRefused."""
     with log.transaction():
         insist_operator(by)
-        if not note.strip():
-            raise RestoreRefused(_("Describe what you tried in the application, and that it works."))
+        insist_explained(note, RestoreRefused, _("Describe what you tried in the application, and that it works."))
         writing.insist_no_secret(note)
         mine = locked(restore)
         if mine.state != State.DONE or not mine.written + mine.equal:

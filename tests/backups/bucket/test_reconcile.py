@@ -331,7 +331,7 @@ def test_without_a_narrow_filter_nothing_is_explained_at_once(
 ) -> None:
     estate.s3.objects["qa/backups/x"] = b""
     listed(estate)
-    assert operator.post(f"/storage/note{query}", {"note": "x"}).status_code == 422
+    assert operator.post(f"/storage/note{query}", {"note": "no longer needed"}).status_code == 422
     assert of("qa/backups/x").note == ""
 
 

@@ -90,7 +90,7 @@ def test_a_loaded_entry_that_is_sent_back_with_another_value_keeps_its_metadata(
     mail: make.Estate, people: make.People
 ) -> None:
     browser = fresh(people.operator)
-    form = browser.post(LOAD, {"name": KEY, "reason": "x"}).context["form"]
+    form = browser.post(LOAD, {"name": KEY, "reason": "no longer needed"}).context["form"]
     loaded = {name: form[name].value() for name in ("base", "metadata", "keep_expiration")}
     answer = browser.post(EDITOR, {"name": KEY, **loaded, "value": NEW.decode()})
     assert (answer.status_code, newest().parts) == (302, ["value"])
@@ -98,7 +98,7 @@ def test_a_loaded_entry_that_is_sent_back_with_another_value_keeps_its_metadata(
 
 def test_a_key_that_changed_after_it_was_loaded_is_not_changed(mail: make.Estate, people: make.People) -> None:
     browser = fresh(people.operator)
-    mark = browser.post(LOAD, {"name": KEY, "reason": "x"}).context["form"]["base"].value()
+    mark = browser.post(LOAD, {"name": KEY, "reason": "no longer needed"}).context["form"]["base"].value()
     mail.put(mail.qa, KEY, b"theirs")
     answer = post(browser, base=mark)
     assert answer.status_code == 422
@@ -126,7 +126,7 @@ def test_the_page_follows_the_backup_and_the_decision(mail: make.Estate, people:
     asked = change_helpers.submitted(newest(), people)
     assert f'hx-get="{address}" hx-trigger="every 5s"' in browser.get(f"/changes/{newest().pk}/").content.decode()
     assert "HX-Refresh" not in browser.get(address)
-    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not right now")
     assert browser.get(address)["HX-Refresh"] == "true"
 
 
@@ -177,7 +177,7 @@ def test_a_value_that_a_browser_would_change_is_not_loaded(
     mail: make.Estate, people: make.People, value: bytes
 ) -> None:
     mail.put(mail.qa, KEY, value)
-    answer = fresh(people.operator).post(LOAD, {"name": KEY, "reason": "x"})
+    answer = fresh(people.operator).post(LOAD, {"name": KEY, "reason": "no longer needed"})
     assert answer.status_code == 409
     assert "Give a whole new value." in answer.content.decode()
 
@@ -230,7 +230,7 @@ def test_the_whole_way_is_on_the_page(mail: make.Estate, people: make.People) ->
     post(browser)
     make.work()
     page = f"/changes/{newest().pk}"
-    assert browser.post(f"{page}/submit", {"reason": "it moves"}).status_code == 302
+    assert browser.post(f"{page}/submit", {"reason": "it moves as agreed"}).status_code == 302
     request = ApprovalRequest.objects.get(kind="put_key")
     shown = reviewer.get(f"/approvals/{request.pk}/").content.decode()
     assert "mail:smtp" in shown
@@ -342,7 +342,7 @@ def test_the_form_of_production_begins_with_the_accepted_change_of_qa(mail: make
     change_requests.accept(tried, note="mails arrive", by=people.operator)
     page = browser.get(f"/changes/{change.pk}/")
     assert f'<option value="{tried.pk}" selected>Change {tried.pk} in QA, accepted on' in page.content.decode()
-    both = {"reason": "x", "repeats": tried.pk, "no_qa_because": "in a hurry"}
+    both = {"reason": "no longer needed", "repeats": tried.pk, "no_qa_because": "in a hurry"}
     answer = browser.post(f"/changes/{change.pk}/submit", both)
     assert (answer.status_code, newest().state) == (422, State.DRAFT)
     assert "leave the reason empty" in answer.content.decode()

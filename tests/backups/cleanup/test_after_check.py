@@ -182,7 +182,7 @@ def until_confirmed(stage: CleanupStage) -> CleanupStage:
 def test_the_acceptance_waits_for_the_result_but_the_undo_does_not(deleting: CleanupStage, people: make.People) -> None:
     stage = until_confirmed(deleting)
     with pytest.raises(CleanupRefused, match="Wait for the comparison with D1"):
-        completion.accept_stage(stage, note="all well", by=people.operator)
+        completion.accept_stage(stage, note="all went well", by=people.operator)
     action = next_action(stage, people.operator)
     assert action is not None
     assert "Wait for the comparison with D1" in action.disabled_reason
@@ -196,7 +196,7 @@ def test_a_check_that_cannot_finish_blocks_no_acceptance_and_is_a_warning(
     assert stage.check_after is not None
     run_driver.request_stop(stage.check_after.run, actor=people.operator.actor)
     stage = worked(stage)
-    completion.accept_stage(stage, note="all well", by=people.operator)
+    completion.accept_stage(stage, note="all went well", by=people.operator)
     built = cleanup_evidence.build(cleanup_helpers.prepared(stage.request, people, "production"))
     assert {"code": "qa_not_checked_again", "environment": "QA"} in built["warnings"]  # type: ignore[operator]
 

@@ -187,7 +187,7 @@ def stopped(asked: CleanupRequest, people: make.People, monkeypatch: pytest.Monk
         make.work()
     stage = cleanup_helpers.stage_of(asked, "production")
     completion.explain_leftovers(stage, note="a page still needs them", by=people.operator)
-    completion.accept_stage(stage, note="all well", by=people.operator)
+    completion.accept_stage(stage, note="all went well", by=people.operator)
     asked.refresh_from_db()
     return asked
 
@@ -276,7 +276,7 @@ def with_follow_up(asked: CleanupRequest, people: make.People, *, hits: Sequence
     found = [one.hit.pk for one in code_references.StageReferences.of(stage).found]
     due = timezone.localdate() + timedelta(days=7)
     todo: dict[str, Any] = {"kind": "follow_up", "follow_up": "d1", "owner": people.operator2, "due": due}
-    code_references.answer(stage, hits=found, by=people.operator, reason="soon", **todo)
+    code_references.answer(stage, hits=found, by=people.operator, reason="soon as agreed", **todo)
     return stage
 
 
@@ -313,7 +313,7 @@ def test_a_follow_up_with_a_later_owner_names_both(asked: CleanupRequest, people
     cleanup_helpers.accepted(asked, people)
     [old], due = ReferenceAnswer.objects.all(), timezone.localdate() + timedelta(days=9)
     ReferenceAnswer.objects.create(
-        family=old.family, hit=old.hit, fingerprint=old.fingerprint, kind="follow_up", reason="moved",
+        family=old.family, hit=old.hit, fingerprint=old.fingerprint, kind="follow_up", reason="moved as agreed",
         follow_up="flag", owner=people.operator, due=due, by=people.operator,
     )  # fmt: skip
     said = line(asked, "Answer to each place in the code", stage.environment.name).said

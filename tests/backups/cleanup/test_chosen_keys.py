@@ -103,7 +103,7 @@ def test_a_key_that_got_an_expiration_before_the_backup_is_not_deleted(
 def test_without_such_keys_the_others_do_not_disprove_it(cache: make.Estate, people: make.People) -> None:
     only = Selection(member="v", equals="1")
     made = cleanup_requests.request(
-        binding="SETTINGS", prefix="mastercache:", reason="x", by=people.operator, only=only
+        binding="SETTINGS", prefix="mastercache:", reason="no longer needed", by=people.operator, only=only
     )
     preparation.freeze_stage(helpers.stage_of(made), by=people.operator)
     preparation.prepare_stage(helpers.stage_of(made), by=people.operator)
@@ -123,5 +123,10 @@ def test_only_keys_of_a_cache_are_chosen_so(cache: make.Estate, people: make.Peo
     for prefix, exact in (("mastercache:a", True), ("flag:", True)):
         with pytest.raises(CleanupRefused, match="Only keys of a cache"):
             cleanup_requests.request(
-                binding="SETTINGS", prefix=prefix, exact=exact, reason="x", by=people.operator, only=WITHOUT
+                binding="SETTINGS",
+                prefix=prefix,
+                exact=exact,
+                reason="no longer needed",
+                by=people.operator,
+                only=WITHOUT,
             )

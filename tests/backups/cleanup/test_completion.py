@@ -50,7 +50,7 @@ def explain(stage: CleanupStage, people: make.People) -> None:
 
 
 def accept(stage: CleanupStage, people: make.People) -> None:
-    completion.accept_stage(stage, note="all well", by=people.operator)
+    completion.accept_stage(stage, note="all went well", by=people.operator)
     stage.refresh_from_db()
 
 
@@ -92,7 +92,7 @@ def test_the_explanation_is_the_next_action(not_empty: CleanupStage, people: mak
 
 def test_only_an_operator_explains_them_and_in_words(not_empty: CleanupStage, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="Only an operator"):
-        completion.explain_others(not_empty, note="x", by=people.reviewer)
+        completion.explain_others(not_empty, note="no longer needed", by=people.reviewer)
     with pytest.raises(CleanupRefused, match="Describe why"):
         completion.explain_others(not_empty, note=" ", by=people.operator)
 
@@ -102,7 +102,7 @@ def test_a_stage_without_other_keys_has_nothing_to_explain(estate: make.Estate, 
     stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
     assert (stage.others, stage.remaining) == (0, 0)
     with pytest.raises(CleanupRefused, match="before the stage is accepted"):
-        completion.explain_others(stage, note="x", by=people.operator)
+        completion.explain_others(stage, note="no longer needed", by=people.operator)
 
 
 def test_keys_of_another_open_clean_up_need_no_explanation(estate: make.Estate, people: make.People) -> None:
@@ -156,7 +156,7 @@ def test_a_clean_up_of_one_key_has_no_other_keys(estate: make.Estate, people: ma
         estate.put(estate.qa, name)
     cleanup_helpers.scan(estate.qa, estate.production)
     request = cleanup_requests.request(
-        binding="SETTINGS", prefix="mail:a", exact=True, reason="unused", by=people.operator
+        binding="SETTINGS", prefix="mail:a", exact=True, reason="unused as agreed", by=people.operator
     )
     assert cleanup_helpers.confirmed(request, people).others == 0
 

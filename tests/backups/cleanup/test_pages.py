@@ -104,7 +104,7 @@ def test_after_a_rejection_the_page_says_how_to_change_the_reason(
     approval = cleanup_helpers.submitted(request_, people).approval
     assert approval is not None
     assert how not in shown(operator, f"/cleanup/{request_.pk}/")
-    approval_gate.reject(approval, by=people.reviewer, shown=approval.digest, reason="say more")
+    approval_gate.reject(approval, by=people.reviewer, shown=approval.digest, reason="say more as agreed")
     assert how in shown(operator, f"/cleanup/{request_.pk}/")
 
 
@@ -136,7 +136,7 @@ def test_the_filters_stand_in_the_address(operator: Client, request_: CleanupReq
 def test_ended_and_completed_ones_are_found_by_their_state(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     assert len(operator.get("/cleanup/?state=ended").context["rows"]) == 1
     assert len(operator.get("/cleanup/?state=open").context["rows"]) == 0
 
@@ -146,16 +146,16 @@ def test_ended_and_completed_ones_are_found_by_their_state(
 
 def test_a_clean_up_is_asked_for_by_family(operator: Client, estate: make.Estate) -> None:
     answer = operator.post(
-        "/cleanup/new/", {"binding": "SETTINGS", "family": family_id("mastercache:"), "reason": "stale"}
+        "/cleanup/new/", {"binding": "SETTINGS", "family": family_id("mastercache:"), "reason": "stale for months"}
     )
     made = CleanupRequest.objects.get()
     assert answer.headers["Location"] == f"/cleanup/{made.pk}/"
-    assert (made.prefix, made.reason) == ("mastercache:", "stale")
+    assert (made.prefix, made.reason) == ("mastercache:", "stale for months")
 
 
 def test_or_by_a_prefix_which_may_begin_with_a_space(operator: Client, estate: make.Estate) -> None:
     make.family(" odd:", Category.CACHE)
-    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": " odd:x ", "reason": "stale"})
+    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": " odd:x ", "reason": "stale for months"})
     assert CleanupRequest.objects.get().prefix == " odd:x "
 
 
@@ -164,7 +164,7 @@ def test_the_link_of_a_key_with_a_line_break_asks_for_that_key(operator: Client,
     spelled = "mastercache:a[U+000A][U+005B]U+000A]b"
     assert f'value="{spelled}"' in page
     asked = {"binding": "SETTINGS", "family": family_id("mastercache:"), "prefix": spelled, "exact": "on"}
-    operator.post("/cleanup/new/", {**asked, "reason": "stale"})
+    operator.post("/cleanup/new/", {**asked, "reason": "stale for months"})
     assert CleanupRequest.objects.get().prefix == "mastercache:a\n[U+000A]b"
 
 
@@ -232,7 +232,7 @@ def test_a_refusal_is_said_on_the_form_and_nothing_is_lost(
 
 
 def test_a_refusal_is_recorded(operator: Client, estate: make.Estate) -> None:
-    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": "unknown:", "reason": "x"})
+    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": "unknown:", "reason": "no longer needed"})
     entry = Entry.objects.get(action=Action.REFUSED)
     assert "not classified" in str(entry.details)
 
@@ -383,7 +383,7 @@ def test_a_stage_with_nothing_to_go_on_with_says_so(operator: Client, request_: 
 
 def test_a_clean_up_is_ended_with_a_reason(operator: Client, request_: CleanupRequest) -> None:
     assert operator.post(f"/cleanup/{request_.pk}/end", {"reason": ""}).status_code == 422
-    operator.post(f"/cleanup/{request_.pk}/end", {"reason": "a mistake"})
+    operator.post(f"/cleanup/{request_.pk}/end", {"reason": "a mistake of mine"})
     request_.refresh_from_db()
     assert request_.ended_at is not None
     assert "End this clean-up" not in shown(operator, f"/cleanup/{request_.pk}/")

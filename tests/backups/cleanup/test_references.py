@@ -99,7 +99,9 @@ def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, peo
 def test_no_other_answer_ends_a_follow_up_but_a_new_one_moves_it(stage: CleanupStage, people: make.People) -> None:
     code_references.answer(stage, hits=hits(stage)[:1], by=people.operator, **follow_up(people))
     with pytest.raises(CleanupRefused, match="has an open follow-up, which only a later search"):
-        code_references.answer(stage, hits=hits(stage), by=people.operator, kind="unrelated", reason="a comment")
+        code_references.answer(
+            stage, hits=hits(stage), by=people.operator, kind="unrelated", reason="a comment as agreed"
+        )
     assert ReferenceAnswer.objects.count() == 1
     later = timezone.localdate() + timedelta(days=30)
     chosen = [one.hit.pk for one in code_references.StageReferences.of(stage).found if one.answer]
@@ -109,7 +111,7 @@ def test_no_other_answer_ends_a_follow_up_but_a_new_one_moves_it(stage: CleanupS
 
 REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
     "no reason": ({"reason": " "}, "Give the reason"),
-    "no such answer": ({"kind": "ignored"}, "Give the reason"),
+    "no such answer": ({"kind": "ignored"}, "Choose an answer"),
     "no due date": ({"due": None}, "needs the change to make"),
     "no change": ({"follow_up": ""}, "needs the change to make"),
     "nobody": ({"owner": None}, "needs an active account"),
@@ -156,7 +158,7 @@ def test_nobody_answers_after_the_end_or_under_a_submitted_stage(
         mine = cleanup_helpers.stage_of(request_, slug)
         with pytest.raises(CleanupRefused, match="Withdraw its request first"):
             code_references.answer(mine, hits=hits(mine), by=people.operator, **REASON)
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     with pytest.raises(CleanupRefused, match="The clean-up is over"):
         code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
 
@@ -252,14 +254,14 @@ def test_a_follow_up_unfolds_its_fields_and_a_mistake_leads_to_the_places(
     page = operator.get(address).content.decode()
     assert re.findall(r'value="(\w+)"[^>]* data-unfolds="follow-up"', page) == ["follow_up"]
     assert "dataset.unfolds" in Path("static/js/kvops.js").read_text("utf-8")
-    wrong = operator.post(f"{address}answer", {"kind": "follow_up", "reason": "x"}).content.decode()
+    wrong = operator.post(f"{address}answer", {"kind": "follow_up", "reason": "no longer needed"}).content.decode()
     assert '<details class="mb-3" id="follow-up" open>' in wrong
     assert '<a href="#id_hits">Code references</a>' in wrong
     assert 'id="id_hits"' in wrong
 
 
 def test_a_wrong_answer_stays_typed_with_its_errors(stage: CleanupStage, operator: Client) -> None:
-    typed = {"hits": hits(stage)[:1], "kind": "follow_up", "reason": "later", "due": "2020-01-01"}
+    typed = {"hits": hits(stage)[:1], "kind": "follow_up", "reason": "later as agreed", "due": "2020-01-01"}
     answer = operator.post(f"/cleanup/stages/{stage.pk}/references/answer", typed)
     page = answer.content.decode()
     assert answer.status_code == 422

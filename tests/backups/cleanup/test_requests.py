@@ -90,7 +90,7 @@ def test_a_cache_family_needs_none(estate: make.Estate, people: make.People) -> 
 def test_one_clean_up_of_a_family_is_open_at_a_time(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="already open"):
         cleanup_helpers.asked(people, "master:a:")
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     assert cleanup_helpers.asked(people, "master:a:").pk != request_.pk
 
 
@@ -523,7 +523,7 @@ def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people
     with pytest.raises(CleanupRefused, match="Describe your test"):
         completion.accept_stage(stage, note="  ", by=people.operator)
     with pytest.raises(CleanupRefused, match="operator"):
-        completion.accept_stage(stage, note="fine", by=people.reviewer)
+        completion.accept_stage(stage, note="it works fine", by=people.reviewer)
 
 
 @pytest.mark.hazard("B28")
@@ -535,9 +535,9 @@ def test_leftovers_are_explained_before_the_stage_is_accepted(
     cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     with pytest.raises(CleanupRefused, match="Explain the leftovers"):
-        completion.accept_stage(stage, note="fine", by=people.operator)
+        completion.accept_stage(stage, note="it works fine", by=people.operator)
     completion.explain_leftovers(stage, note="written by the old job", by=people.operator)
-    completion.accept_stage(stage, note="fine", by=people.operator)
+    completion.accept_stage(stage, note="it works fine", by=people.operator)
     assert cleanup_helpers.stage_of(request_).state == State.ACCEPTED
 
 
@@ -551,13 +551,13 @@ def test_ending_withdraws_what_is_pending(request_: CleanupRequest, people: make
 def test_a_clean_up_whose_deletion_began_only_goes_forward(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.started(request_, people)
     with pytest.raises(CleanupRefused, match="can only go forward"):
-        completion.end(request_, reason="too late", by=people.operator)
+        completion.end(request_, reason="too late as agreed", by=people.operator)
 
 
 def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequest, people: make.People) -> None:
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     with pytest.raises(CleanupRefused, match="already over"):
-        completion.end(request_, reason="again", by=people.operator)
+        completion.end(request_, reason="again as agreed", by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
 
@@ -566,7 +566,7 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
 def test_a_backup_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
     preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     make.work()
     assert Generation.objects.get().status == "complete"
     assert cleanup_helpers.stage_of(request_).state == State.ENDED
@@ -625,7 +625,9 @@ def test_an_open_clean_up_of_one_key_is_named_without_a_star(estate: make.Estate
     make.family("flag", Category.CACHE, exact=True)
 
     def ask(name: str) -> CleanupRequest:
-        return cleanup_requests.request(binding="SETTINGS", prefix=name, exact=True, reason="old", by=people.operator)
+        return cleanup_requests.request(
+            binding="SETTINGS", prefix=name, exact=True, reason="of the old pages", by=people.operator
+        )
 
     ask("api-key:fax")
     with pytest.raises(CleanupRefused, match=r"of api-key:fax is already open\. A family has one at a time"):

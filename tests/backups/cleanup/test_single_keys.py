@@ -45,7 +45,9 @@ def mail(estate: make.Estate) -> make.Estate:
 
 
 def asked(people: make.People) -> CleanupRequest:
-    return cleanup_requests.request(binding="SETTINGS", prefix=KEY, exact=True, reason="not used", by=people.operator)
+    return cleanup_requests.request(
+        binding="SETTINGS", prefix=KEY, exact=True, reason="not used as agreed", by=people.operator
+    )
 
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
@@ -138,7 +140,9 @@ def test_a_mark_of_direction_in_a_name_reaches_no_title(estate: make.Estate, peo
     make.family("mail:", Category.SETTINGS)
     estate.put(estate.qa, name)
     cleanup_helpers.scan(estate.qa)
-    request = cleanup_requests.request(binding="SETTINGS", prefix=name, exact=True, reason="x", by=people.operator)
+    request = cleanup_requests.request(
+        binding="SETTINGS", prefix=name, exact=True, reason="no longer needed", by=people.operator
+    )
     approval = cleanup_requests.submit(prepared(request, people), by=people.operator)
     key = signed_in(people.reviewer).get("/key/qa/SETTINGS/", {"name": name}).content.decode()
     assert "<title>mail:[U+202E]gpj" in key
@@ -148,16 +152,20 @@ def test_a_mark_of_direction_in_a_name_reaches_no_title(estate: make.Estate, peo
 
 def test_a_family_of_settings_is_never_cleaned_up(mail: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="deleted one at a time"):
-        cleanup_requests.request(binding="SETTINGS", prefix="mail:", reason="x", by=people.operator)
+        cleanup_requests.request(binding="SETTINGS", prefix="mail:", reason="no longer needed", by=people.operator)
 
 
 def test_an_unclassified_key_is_never_deleted(mail: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="not classified"):
-        cleanup_requests.request(binding="SETTINGS", prefix="mystery", exact=True, reason="x", by=people.operator)
+        cleanup_requests.request(
+            binding="SETTINGS", prefix="mystery", exact=True, reason="no longer needed", by=people.operator
+        )
 
 
 def test_the_family_of_one_key_needs_no_more_than_its_name(mail: make.Estate, people: make.People) -> None:
-    request = cleanup_requests.request(binding="SETTINGS", prefix="system-root", reason="x", by=people.operator)
+    request = cleanup_requests.request(
+        binding="SETTINGS", prefix="system-root", reason="no longer needed", by=people.operator
+    )
     assert (request.exact, str(request)) == (True, "SETTINGS system-root")
 
 
@@ -227,7 +235,12 @@ def test_a_keys_page_leads_to_the_form_with_its_name(mail: make.Estate, people: 
 @pytest.mark.parametrize(("exact", "status"), [("on", 302), ("", 422)])
 def test_the_form_asks_for_one_key(mail: make.Estate, people: make.People, exact: str, status: int) -> None:
     client = signed_in(people.operator)
-    typed = {"binding": "SETTINGS", "prefix": KEY, "reason": "not used", **({"exact": exact} if exact else {})}
+    typed = {
+        "binding": "SETTINGS",
+        "prefix": KEY,
+        "reason": "not used as agreed",
+        **({"exact": exact} if exact else {}),
+    }
     assert client.post("/cleanup/new/", typed).status_code == status
     assert CleanupRequest.objects.filter(exact=True, prefix=KEY).count() == (status == 302)
 

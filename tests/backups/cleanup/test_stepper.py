@@ -303,7 +303,7 @@ def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make
 
 def test_an_ended_stage_keeps_what_it_reached(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.prepared(request_, people)
-    completion.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake of mine", by=people.operator)
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddddttttt"
     assert next_action(stage, people.operator) is None
@@ -347,7 +347,7 @@ def test_a_stage_that_proves_nothing_is_ended_and_never_accepted(
     stage = cleanup_helpers.stage_of(request_)
     assert action(stage, people.operator).label == END
     with pytest.raises(CleanupRefused, match="proves nothing"):
-        completion.accept_stage(stage, note="works", by=people.operator)
+        completion.accept_stage(stage, note="works as agreed", by=people.operator)
     assert 'id="end"' in signed_in(people.operator).get(f"/cleanup/{request_.pk}/").content.decode()
     completion.end(request_, reason="asked again", by=people.operator)
     assert not CleanupRequest.objects.get(pk=request_.pk).is_open

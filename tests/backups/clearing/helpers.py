@@ -23,7 +23,7 @@ def rule(namespace: Namespace, people: make.People, **more: object) -> Clearing:
         "cap": 100,
         "expression": DAILY,
         "zone": "Asia/Tokyo",
-        "reason": "old pages",
+        "reason": "old pages as agreed",
         "by": people.operator,
         **more,
     }

@@ -41,7 +41,7 @@ def form(**more: str) -> dict[str, str]:
         "cap": "5",
         "expression": "30 3 * * *",
         "zone": "Asia/Tokyo",
-        "reason": "old pages",
+        "reason": "old pages as agreed",
     }
     return {**from_form, **more}
 
@@ -183,7 +183,7 @@ def test_without_a_scan_the_dry_run_says_so(operator: Client, estate: make.Estat
 def test_a_change_on_the_page_ends_the_approval(operator: Client, cache: make.Estate, people: make.People) -> None:
     rule = helpers.rule(cache.qa, people)
     approval = helpers.approve(rule, people)
-    data = {"cap": "7", "expression": "0 4 * * *", "zone": "UTC", "reason": "less"}
+    data = {"cap": "7", "expression": "0 4 * * *", "zone": "UTC", "reason": "less than before"}
     operator.post(f"/clearing/{rule.pk}/change", data)
     approval.refresh_from_db()
     schedule = Schedule.objects.get(subject=rule.subject)

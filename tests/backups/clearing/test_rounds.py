@@ -77,7 +77,7 @@ def test_the_audit_log_has_every_entry_of_a_round(rule: Clearing, people: make.P
     assert done.stage is not None
     assert verify.verify().problems == ()
     asked = Entry.objects.get(subject=f"cleanup:{done.stage.request_id}", action="cleanup.requested")
-    assert (asked.actor, asked.details) == (str(people.operator), {"reason": "old pages", "round": done.pk})
+    assert (asked.actor, asked.details) == (str(people.operator), {"reason": "old pages as agreed", "round": done.pk})
 
 
 def test_its_backup_has_exactly_these_keys_and_is_verified_and_kept(rule: Clearing, people: make.People) -> None:
@@ -171,7 +171,7 @@ def test_a_round_that_cannot_begin_is_kept_and_told_and_shown(
     rule: Clearing, cache: make.Estate, people: make.People
 ) -> None:
     clearing_requests.change(
-        rule, cap=5, expression=helpers.DAILY, zone="Asia/Tokyo", reason="fewer", by=people.operator
+        rule, cap=5, expression=helpers.DAILY, zone="Asia/Tokyo", reason="fewer keys than asked", by=people.operator
     )
     schedule = rule.schedule
     assert schedule_jobs.fire(schedule.pk, schedule.next_at)
@@ -190,7 +190,7 @@ def test_a_round_that_lost_its_approval_is_ended_by_a_person_and_proven(
         Run.objects.open().update(wake_at=None)
         for pk in Run.objects.open().values_list("pk", flat=True):
             run_driver.drive(pk)
-    approval_gate.withdraw(ApprovalRequest.objects.get(), by=people.operator, reason="not now")
+    approval_gate.withdraw(ApprovalRequest.objects.get(), by=people.operator, reason="not right now")
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, left(cache)) == ("failed", "rights_gone", list(NAMES))
@@ -202,7 +202,7 @@ def test_a_round_that_lost_its_approval_is_ended_by_a_person_and_proven(
     done = ClearingRound.objects.get()
     assert done.state == "ended"
     with pytest.raises(ClearingRefused, match="ended early, so it proves nothing"):
-        rounds.accept(done, note="x", by=people.operator)
+        rounds.accept(done, note="no longer needed", by=people.operator)
 
 
 def test_production_runs_after_the_same_rule_was_accepted_in_qa(cache: make.Estate, people: make.People) -> None:

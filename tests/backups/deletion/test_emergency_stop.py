@@ -29,7 +29,7 @@ def qa(estate: make.Estate) -> Environment:
 
 
 def release(environment: Environment, people: make.People) -> None:
-    asked = emergency_release.ask(environment, by=people.operator, reason="All well")
+    asked = emergency_release.ask(environment, by=people.operator, reason="All went well")
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     emergency_release.use(asked, by=people.operator)
 

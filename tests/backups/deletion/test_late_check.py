@@ -185,7 +185,7 @@ def test_what_that_restore_did_not_write_is_still_reported(
 def test_a_stage_whose_keys_were_restored_is_no_evidence_and_names_the_restore(
     confirmed: CleanupStage, people: make.People
 ) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     production = cleanup_helpers.stage_of(confirmed.request, "production")
     assert qa.missing_qa(production) == ""
     restore = restored(confirmed, people, NAMES[0])
@@ -211,7 +211,7 @@ def test_a_write_that_was_not_read_back_as_it_was_spoils_the_evidence_too(
     estate: make.Estate, confirmed: CleanupStage, people: make.People, then: str
 ) -> None:
     assert confirmed.generation is not None
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     restore = restore_helpers.prepared(confirmed.generation, people, names=[NAMES[0]])
     run = restore_helpers.started(restore, people)
     if then == "not seen yet":
@@ -297,7 +297,7 @@ def test_a_stage_without_names_is_not_looked_at(estate: make.Estate, people: mak
 
 
 def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     assert late_run(confirmed) not in list(overview_status.running())
     assert looked(confirmed) == {}
 
@@ -305,7 +305,7 @@ def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People)
 def test_after_the_stage_is_accepted_it_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     estate.put(estate.qa, NAMES[1])
     assert looked(confirmed) == {NAMES[1]: False}
 
@@ -330,7 +330,7 @@ def acknowledge(stage: CleanupStage, people: make.People, note: str = "an old jo
 def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     production = cleanup_helpers.stage_of(confirmed.request, "production")
     assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
@@ -345,7 +345,7 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
 def test_what_came_back_in_qa_after_the_approval_stops_the_start(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     production = cleanup_helpers.approved(confirmed.request, people, "production")
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
@@ -359,7 +359,7 @@ def test_what_came_back_in_qa_after_the_approval_stops_the_start(
 def test_the_reviewer_of_production_reads_what_came_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    completion.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all went well", by=people.operator)
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     acknowledge(confirmed, people)
@@ -375,9 +375,9 @@ def test_only_what_the_person_saw_is_acknowledged(
     estate.put(estate.qa, NAMES[1])
     looked(confirmed)
     first = Reappearance.objects.earliest("pk")
-    late_check.acknowledge_reappearances(confirmed, note="known", last=first.pk, by=people.operator)
+    late_check.acknowledge_reappearances(confirmed, note="known as agreed", last=first.pk, by=people.operator)
     assert confirmed.reappearances.unseen().count() == 1
-    assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known"
+    assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known as agreed"
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
@@ -387,14 +387,14 @@ def test_only_an_operator_acknowledges(
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     with pytest.raises(CleanupRefused, match="operator"):
-        late_check.acknowledge_reappearances(confirmed, note="x", last=10**9, by=getattr(people, who))
+        late_check.acknowledge_reappearances(confirmed, note="no longer needed", last=10**9, by=getattr(people, who))
 
 
 def test_a_note_and_something_to_acknowledge_are_needed(confirmed: CleanupStage, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="Describe your findings"):
         late_check.acknowledge_reappearances(confirmed, note=" ", last=10**9, by=people.operator)
     with pytest.raises(CleanupRefused, match="nothing new"):
-        late_check.acknowledge_reappearances(confirmed, note="x", last=10**9, by=people.operator)
+        late_check.acknowledge_reappearances(confirmed, note="no longer needed", last=10**9, by=people.operator)
 
 
 # On the pages

@@ -35,7 +35,11 @@ def approved(estate: make.Estate, people: make.People, category: str) -> Cleanup
     cleanup_helpers.fill(estate, "master:a:1", "master:a:2", slugs=["qa"])
     cleanup_helpers.scan(estate.qa, estate.production)
     request = cleanup_requests.request(
-        binding="SETTINGS", prefix=PREFIXES[category], exact=category == "settings", reason="x", by=people.operator
+        binding="SETTINGS",
+        prefix=PREFIXES[category],
+        exact=category == "settings",
+        reason="no longer needed",
+        by=people.operator,
     )
     preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)

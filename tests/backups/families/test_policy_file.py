@@ -81,7 +81,7 @@ def test_without_a_policy_nothing_is_exported(db: None) -> None:
 
 
 def test_an_edited_policy_is_not_exported(estate: make.Estate) -> None:
-    Family.objects.filter(pattern="mastercache:").update(note="x")
+    Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
     with pytest.raises(CommandError, match="Nobody approved this"):
         exported()
 

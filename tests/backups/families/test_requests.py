@@ -80,7 +80,7 @@ def test_one_pattern_has_one_open_request(estate: make.Estate, people: make.Peop
     request = asked(people)
     with pytest.raises(ApprovalRefused, match=f"Approval {request.pk} already asks for this"):
         asked(people)
-    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="x")
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="no longer needed")
     assert asked(people).pk != request.pk
 
 
@@ -92,7 +92,7 @@ def test_a_name_and_a_prefix_are_two_patterns(estate: make.Estate, people: make.
 # What is refused
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
-    "a cache without an expiry": ({"expiry": "none", "note": "for ever"}, "A cache expires"),
+    "a cache without an expiry": ({"expiry": "none", "note": "for ever as agreed"}, "A cache expires"),
     "settings without a reason": ({"category": "settings", "expiry": "none"}, "Say why these settings never expire"),
     "a star": ({"pattern": "session:*"}, "A prefix has no star"),
     "a pattern that is too long": ({"pattern": "a" * 513}, "at most 512 bytes"),
@@ -122,7 +122,7 @@ def test_settings_that_never_expire_need_a_reason_and_no_more(estate: make.Estat
 
 
 def test_settings_may_say_when_their_values_are_rotated(estate: make.Estate, people: make.People) -> None:
-    family = used(asked(people, category="settings", expiry="none", note="a token", rotate_days=90), people)
+    family = used(asked(people, category="settings", expiry="none", note="a token as agreed", rotate_days=90), people)
     assert (family.rotate_days, "rotate_days = 90" in policy_file.policy_text()) == (90, True)
 
 
@@ -171,7 +171,7 @@ def test_only_an_operator_registers(estate: make.Estate, people: make.People) ->
 
 def test_an_edited_policy_stops_a_registration_and_its_approval(estate: make.Estate, people: make.People) -> None:
     request = asked(people)
-    Family.objects.filter(pattern="mastercache:").update(note="x")
+    Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
     with pytest.raises(DefinitionRefused, match="Nobody approved this"):
         asked(people, pattern="basket:", sample_key="basket:1")
     with pytest.raises(ApprovalRefused, match="Nobody approved this"):
@@ -464,7 +464,7 @@ def test_a_rejected_registration_can_be_started_again(
     operator: Client, estate: make.Estate, people: make.People
 ) -> None:
     request = asked(people)
-    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="x")
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="no longer needed")
     assert f"?again={request.pk}" in text_of(operator, f"/approvals/{request.pk}/")
     assert 'value="session:5f1c9a0b7e"' in text_of(operator, f"/categories/new/?again={request.pk}")
     assert operator.get("/categories/new/?again=999999").status_code == 404

@@ -285,7 +285,7 @@ def frozen_stage(estate: make.Estate, *names: str) -> CleanupStage:
         prefix="master:",
         family=Family.objects.get(pattern="master:"),
         category=Category.LEGACY,
-        reason="migrated",
+        reason="migrated as agreed",
         requested_by=make.person("asker"),
     )
     stage = CleanupStage.objects.create(

@@ -20,7 +20,9 @@ def stage(estate: make.Estate, people: make.People) -> CleanupStage:
     for number in range(4):
         estate.put(estate.qa, f"mastercache:a\n{number}", f"value {number}".encode())
     helpers.scan(estate.qa)
-    made = cleanup_requests.request(binding="SETTINGS", prefix="mastercache:", reason="old", by=people.operator)
+    made = cleanup_requests.request(
+        binding="SETTINGS", prefix="mastercache:", reason="of the old pages", by=people.operator
+    )
     return helpers.submitted(made, people)
 
 

@@ -260,7 +260,9 @@ def test_a_damage_is_told_once_until_the_backup_was_good_again(estate: make.Esta
 def test_a_verification_stores_the_etag_of_what_it_read(estate: make.Estate, backup: Generation) -> None:
     StoredObject.objects.filter(key=backup.manifest_key).delete()
     changed = StoredObject.objects.filter(key=f"{backup.stem}.json")
-    changed.update(status="changed", written_etag="older", note="ours", noted_at=Now(), noted_by=make.person("a"))
+    changed.update(
+        status="changed", written_etag="older", note="these are ours", noted_at=Now(), noted_by=make.person("a")
+    )
     verify(backup)
     assert StoredObject.objects.get(key=backup.manifest_key).written_etag
     found = changed.get()

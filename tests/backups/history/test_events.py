@@ -158,9 +158,9 @@ def test_the_view_comes_as_csv_and_json(backed_up: Generation, auditor: Client) 
 def test_a_reason_that_looks_like_a_formula_is_none_in_a_spreadsheet(
     backed_up: Generation, auditor: Client, people: make.People
 ) -> None:
-    pins.pin(backed_up, reason="=1+1", by=people.auditor)
+    pins.pin(backed_up, reason="=1+1 as agreed", by=people.auditor)
     (row,) = csv.DictReader(StringIO(read(auditor.get(f"{AT}events.csv", {"lane": "pinned"}))))
-    assert row["why"] == "'=1+1"
+    assert row["why"] == "'=1+1 as agreed"
 
 
 def test_the_report_says_from_when_until_when_and_how_often_verified(

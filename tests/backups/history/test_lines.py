@@ -30,7 +30,7 @@ def test_a_backup_has_one_row_with_its_earlier_events_folded(
     estate: make.Estate, people: make.People, auditor: Client
 ) -> None:
     filled(estate)
-    pins.pin(backed_up(estate, verify=False), reason="asked for", by=people.operator)
+    pins.pin(backed_up(estate, verify=False), reason="asked for as agreed", by=people.operator)
     answer = auditor.get(AT)
     [line] = answer.context["lines"]
     assert [event.lane.value for event in line.rows] == ["pinned", "verified", "taken"]
@@ -41,7 +41,7 @@ def test_the_table_of_the_timeline_has_a_row_for_each_day(
     estate: make.Estate, people: make.People, auditor: Client
 ) -> None:
     filled(estate)
-    pins.pin(backed_up(estate, verify=False), reason="asked for", by=people.operator)
+    pins.pin(backed_up(estate, verify=False), reason="asked for as agreed", by=people.operator)
     answer = auditor.get(AT)
     [(_day, numbers)] = answer.context["days"]
     assert numbers == [1, 1, 0, 1, 0]

@@ -147,7 +147,7 @@ def test_a_dataset_without_a_check_has_no_chart(estate: make.Estate, people: mak
 def test_a_form_with_a_mistake_shows_the_page_again(estate: make.Estate, people: make.People) -> None:
     check = failed(estate)
     answer = signed_in(people.operator).post(
-        f"/integrity/{check.pk}/case", {"owner": "0", "due": "soon", "note": "kept"}
+        f"/integrity/{check.pk}/case", {"owner": "0", "due": "soon", "note": "kept as agreed"}
     )
     assert answer.status_code == 422
     assert "kept" in answer.content.decode()

@@ -223,12 +223,16 @@ def test_only_caches_are_backed_up(cached: make.Estate, people: make.People, pat
     Family.objects.get_or_create(binding="SETTINGS", pattern=pattern, defaults={"category": category})
     family = Family.objects.get(pattern="mastercache:" if category == Category.SETTINGS else "master:")
     with pytest.raises(InvestigationRefused, match=r"Not all keys under .* are cache"):
-        investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
+        investigation_requests.start(
+            cached.qa, family=family, title="x", reason="no longer needed", days=1, by=people.operator
+        )
 
 
 def test_a_key_that_is_no_cache_after_all_fails_the_backup(cached: make.Estate, people: make.People) -> None:
     family = Family.objects.get(pattern="mastercache:")
-    made = investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
+    made = investigation_requests.start(
+        cached.qa, family=family, title="x", reason="no longer needed", days=1, by=people.operator
+    )
     Family.objects.filter(pk=family.pk).update(category=Category.LEGACY)
     make.work()
     run = now(made).generation.run
@@ -263,14 +267,14 @@ def test_an_investigation_has_a_name_a_reason_and_an_end(
 def test_only_an_operator_opens_or_closes_one(cached: make.Estate, people: make.People, who: str) -> None:
     person, family = getattr(people, who), Family.objects.get(pattern="mastercache:")
     with pytest.raises(InvestigationRefused, match="operator"):
-        investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=person)
+        investigation_requests.start(cached.qa, family=family, title="x", reason="no longer needed", days=1, by=person)
     made = start(cached, people)
     with pytest.raises(InvestigationRefused, match="operator"):
-        investigation_requests.close(made, reason="x", by=person)
+        investigation_requests.close(made, reason="no longer needed", by=person)
 
 
 def stopped(made: Investigation, people: make.People) -> None:
-    emergency.press(made.environment, by=people.operator, reason="x")
+    emergency.press(made.environment, by=people.operator, reason="no longer needed")
 
 
 def rights_gone(made: Investigation, people: make.People) -> None:
@@ -284,7 +288,7 @@ def moved(made: Investigation, people: make.People) -> None:
 def withdrawn(made: Investigation, people: make.People) -> None:
     request = standing.newest_request(KIND, made.subject)
     assert request
-    approval_gate.withdraw(request, by=people.operator, reason="x")
+    approval_gate.withdraw(request, by=people.operator, reason="no longer needed")
 
 
 @pytest.mark.parametrize("change", [stopped, rights_gone, moved, withdrawn])
@@ -305,7 +309,7 @@ def test_a_run_that_was_begun_looks_again(
 ) -> None:
     made = start(cached, people)
     approve(made, people)
-    investigation_requests.close(made, reason="x", by=people.operator)
+    investigation_requests.close(made, reason="no longer needed", by=people.operator)
     change(now(made), people)
     make.work()
     assert now(made).generation.status == "verified"
@@ -317,14 +321,14 @@ def test_whoever_approved_does_not_close_it(cached: make.Estate, people: make.Pe
     made = start(cached, people)
     approve(made, people)
     with pytest.raises(InvestigationRefused, match="another person"):
-        investigation_requests.close(made, reason="x", by=people.reviewer)
+        investigation_requests.close(made, reason="no longer needed", by=people.reviewer)
 
 
 def test_whoever_reads_the_backup_is_waited_for(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     approve(made, people)
     generation_start.start_verification(made.generation, actor=make.SETUP)
-    investigation_requests.close(made, reason="x", by=people.operator)
+    investigation_requests.close(made, reason="no longer needed", by=people.operator)
     assert now(made).run is None
     make.work()
     look(made.environment)
@@ -336,7 +340,7 @@ def test_retention_leaves_the_backup_to_its_investigation(cached: make.Estate, p
     (kept,) = Retention().of([made.generation])
     assert (kept.verdict.state, kept.verdict.due_at, kept.verdict.may_from) == ("investigation", made.ends_at, None)
     with pytest.raises(PinRefused, match="cannot be pinned"):
-        pins.pin(made.generation, reason="x", by=people.operator)
+        pins.pin(made.generation, reason="no longer needed", by=people.operator)
 
 
 def test_the_database_lets_no_backup_go_before_the_end(cached: make.Estate, people: make.People) -> None:
@@ -358,14 +362,14 @@ def test_an_auditor_finds_in_the_history_why_the_backup_went(cached: make.Estate
 
 def test_an_operator_opens_one_on_its_page(cached: make.Estate, people: make.People) -> None:
     family = Family.objects.get(pattern="mastercache:").pk
-    form = {"environment": "qa", "family": family, "title": "Wrong totals", "reason": "Zero", "days": 3}
+    form = {"environment": "qa", "family": family, "title": "Wrong totals", "reason": "The totals are zero", "days": 3}
     answer = signed_in(people.operator).post("/investigations/new/", form)
     made = Investigation.objects.get()
     assert answer["Location"] == f"/investigations/{made.pk}/"
     assert (made.asked_by, made.title) == (people.operator, "Wrong totals")
     assert signed_in(people.operator).post(f"/investigations/{made.pk}/close", {"reason": ""}).status_code == 422
-    signed_in(people.operator).post(f"/investigations/{made.pk}/close", {"reason": "Found"})
-    assert now(made).closed_because == "Found"
+    signed_in(people.operator).post(f"/investigations/{made.pk}/close", {"reason": "Found as agreed"})
+    assert now(made).closed_because == "Found as agreed"
 
 
 def test_its_page_moves_until_the_backup_is_read_back(cached: make.Estate, people: make.People) -> None:
@@ -445,8 +449,8 @@ def test_an_approval_that_is_over_is_followed_by_another_and_the_backup_goes(
 ) -> None:
     made = start(cached, people)
     request = approve(made, people)
-    investigation_requests.close(made, reason="Found", by=people.operator)
-    approval_gate.withdraw(request, by=people.operator, reason="Not yet")
+    investigation_requests.close(made, reason="Found as agreed", by=people.operator)
+    approval_gate.withdraw(request, by=people.operator, reason="Not yet as agreed")
     make.work()
     look(made.environment)
     before = Run.objects.get(kind="prune_investigation")

@@ -103,7 +103,7 @@ def keep_changes(
                 bucket="b",
                 object_sha256="0" * 64,
                 new_key=True,
-                reason="x",
+                reason="no longer needed",
                 approval=approval,
                 run=its_run,
                 state="done",

@@ -72,14 +72,14 @@ def test_the_menu_has_one_entry_with_the_number_of_each_tab(found: OutsideSearch
 
 def test_it_is_explained_once_with_a_note_by_who_may(found: OutsideSearch, people: make.People) -> None:
     with pytest.raises(outside_acknowledge.ExplanationRefused, match="Only an operator or a reviewer"):
-        outside_acknowledge.explain(found, by=people.auditor, note="x")
+        outside_acknowledge.explain(found, by=people.auditor, note="no longer needed")
     with pytest.raises(outside_acknowledge.ExplanationRefused, match="Say who changed"):
         outside_acknowledge.explain(found, by=people.reviewer, note=" ")
     with pytest.raises(Refused):
         outside_acknowledge.explain(found, by=people.reviewer, note="Jane, with ghp_0123456789")
-    outside_acknowledge.explain(found, by=people.reviewer, note="Jane did.")
+    outside_acknowledge.explain(found, by=people.reviewer, note="Jane did as agreed.")
     with pytest.raises(outside_acknowledge.ExplanationRefused, match="nothing to explain"):
-        outside_acknowledge.explain(found, by=people.operator, note="Me too.")
+        outside_acknowledge.explain(found, by=people.operator, note="Me too as agreed.")
 
 
 def test_the_pages_list_filter_and_link(found: OutsideSearch, people: make.People) -> None:
@@ -113,7 +113,7 @@ def test_the_names_can_be_had_as_a_file(found: OutsideSearch, people: make.Peopl
 def test_the_runbook_has_an_entry_with_the_explanation_in_its_timeline(
     found: OutsideSearch, people: make.People
 ) -> None:
-    outside_acknowledge.explain(found, by=people.reviewer, note="Jane did.")
+    outside_acknowledge.explain(found, by=people.reviewer, note="Jane did as agreed.")
     entry = runbook_entries.of_subject(found.subject)
     assert entry is not None
     assert (entry.kind, entry.title) == ("outside", "Settings changed outside KVOps")

@@ -39,7 +39,7 @@ def test_it_counts_and_says_where_to_submit(estate: make.Estate, people: make.Pe
     assert restore.on_conflict == "skip"
     assert f"Submit it at http://localhost:8000/restores/{restore.pk}/" in said
     assert all(not call.written for call in estate.cloudflare.journal)
-    assert restore_requests.submit(restore, reason="x", by=people.operator).state == "pending"
+    assert restore_requests.submit(restore, reason="no longer needed", by=people.operator).state == "pending"
 
 
 def test_json_tells_the_same(estate: make.Estate) -> None:

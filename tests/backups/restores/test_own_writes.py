@@ -81,7 +81,7 @@ def test_a_restore_of_deleted_keys_says_before_which_certificate_it_makes_invali
 ) -> None:
     assert emptied.generation is not None
     restore = restore_helpers.prepared(emptied.generation, people, names=[NAME])
-    request = restore_requests.submit(restore, reason="needed", by=people.operator)
+    request = restore_requests.submit(restore, reason="needed as agreed", by=people.operator)
     for address in (f"/restores/{restore.pk}/", f"/approvals/{request.pk}/"):
         page = signed_in(people.reviewer).get(address).text
         assert "the certificate of its clean-up is no longer valid" in page

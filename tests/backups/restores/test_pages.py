@@ -235,7 +235,7 @@ def test_the_title_is_typed_before_anything_is_written(
 
 def test_a_refusal_is_said_and_recorded(browser: Client, generation: Generation, people: make.People) -> None:
     restore = restore_helpers.prepared(generation, people, on_conflict=Policy.STOP)
-    answer = browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "x"})
+    answer = browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "no longer needed"})
     assert answer.status_code == 409
     assert "Existing keys that differ from the backup: 1." in answer.content.decode()
     assert AuditEntry.objects.filter(action="refused", subject=f"restore:{restore.pk}").count() == 1
@@ -262,7 +262,9 @@ def test_the_title_of_one_key_names_it(generation: Generation, people: make.Peop
 
 
 def test_a_reviewer_approves_with_the_title_typed(generation: Generation, people: make.People) -> None:
-    request = restore_requests.submit(restore_helpers.prepared(generation, people), reason="x", by=people.operator)
+    request = restore_requests.submit(
+        restore_helpers.prepared(generation, people), reason="no longer needed", by=people.operator
+    )
     given = {"decision": "approve", "shown": request.digest, "confirm": "qa-settings"}
     fresh(people.reviewer).post(f"/approvals/{request.pk}/decide", given)
     assert Restore.objects.get().state == "approved"

@@ -284,7 +284,7 @@ def test_what_is_there_is_treated_as_was_chosen(
     if kind in CONFLICTS and policy is Policy.STOP:
         restore = restore_helpers.prepared(generation, people, on_conflict=policy)
         with pytest.raises(RestoreRefused, match="differ from the backup: 1"):
-            restore_requests.submit(restore, reason="x", by=people.operator)
+            restore_requests.submit(restore, reason="no longer needed", by=people.operator)
         assert restore_helpers.held(estate, estate.qa) == now
         return
     restore = restore_helpers.done(generation, people, on_conflict=policy)
@@ -308,7 +308,7 @@ def test_what_is_overwritten_is_in_a_verified_backup_first(estate: make.Estate, 
 def test_the_approval_says_that_keys_are_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
     restore = restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE)
-    request = restore_requests.submit(restore, reason="x", by=people.operator)
+    request = restore_requests.submit(restore, reason="no longer needed", by=people.operator)
     assert '"on_conflict":"overwrite"' in request.evidence
     assert '"overwritten":{"count":1,"sha256":"' in request.evidence
     assert '{"code":"restore_overwrites","count":1}' in request.evidence
@@ -657,7 +657,7 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
     if what == "the policy":
         make.another_policy()
     else:
-        tampered(Restore.objects.get(run=run), reason="another")
+        tampered(Restore.objects.get(run=run), reason="another as agreed")
         run_driver.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
@@ -672,7 +672,7 @@ def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
     estate.cloudflare.fault("bulk_put", "429", seconds=0)
     while not RestoreChunk.objects.exists():
         run_driver.drive(run.pk)
-    Family.objects.filter(pattern="mastercache:").update(note="x")
+    Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
     make.work()
     run.refresh_from_db()
     assert (run.error_code, "Nobody approved this" in run.error, writes(estate)) == ("stale", True, [])
@@ -681,7 +681,9 @@ def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     make.grant(people.operator, Role.REVIEWER)
-    request = restore_requests.submit(restore_helpers.prepared(generation, people), reason="x", by=people.operator)
+    request = restore_requests.submit(
+        restore_helpers.prepared(generation, people), reason="no longer needed", by=people.operator
+    )
     with pytest.raises(approval_gate.ApprovalRefused, match="You asked for this yourself"):
         approval_gate.approve(request, by=people.operator, shown=request.digest)
 
@@ -738,7 +740,7 @@ def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
     "change",
     [
         lambda _: Environment.objects.filter(slug="qa").update(account_id="c" * 32),
-        lambda e: Namespace.objects.filter(pk=e.qa.pk).update(title="another"),
+        lambda e: Namespace.objects.filter(pk=e.qa.pk).update(title="another as agreed"),
         lambda e: Namespace.objects.filter(pk=e.qa.pk).update(namespace_id="9" * 32),
     ],
     ids=["account", "title", "namespace"],
@@ -757,7 +759,7 @@ def test_another_target_than_the_approved_one_is_refused(
 def test_a_namespace_that_was_renamed_meanwhile_stops_the_run(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    estate.cloudflare.namespace(estate.qa.namespace_id).title = "another"
+    estate.cloudflare.namespace(estate.qa.namespace_id).title = "another as agreed"
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("wrong_target", [])
@@ -825,7 +827,7 @@ def test_names_changed_past_the_database_s_guards_are_not_started(
 def test_a_restore_with_nothing_to_write_is_not_submitted(estate: make.Estate, people: make.People) -> None:
     restore = restore_helpers.prepared(backed_up(estate), people)
     with pytest.raises(RestoreRefused, match="nothing to write"):
-        restore_requests.submit(restore, reason="x", by=people.operator)
+        restore_requests.submit(restore, reason="no longer needed", by=people.operator)
 
 
 def test_a_comparison_of_yesterday_is_made_again(
@@ -836,7 +838,7 @@ def test_a_comparison_of_yesterday_is_made_again(
     with monkeypatch.context() as patch:
         patch.setattr(timing, "SCAN_FRESH", -1.0)
         with pytest.raises(RestoreRefused, match="Compare again"):
-            restore_requests.submit(restore, reason="x", by=people.operator)
+            restore_requests.submit(restore, reason="no longer needed", by=people.operator)
     restore_selection.compare_again(restore, by=people.operator)
     make.work()
     assert restore_helpers.fresh(restore).state == State.PREPARED
@@ -845,11 +847,11 @@ def test_a_comparison_of_yesterday_is_made_again(
 def test_a_rejected_restore_can_be_submitted_again(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     restore = restore_helpers.prepared(generation, people)
-    request = restore_requests.submit(restore, reason="x", by=people.operator)
-    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="too many")
+    request = restore_requests.submit(restore, reason="no longer needed", by=people.operator)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="too many as agreed")
     restore = restore_helpers.fresh(restore)
-    assert (restore.state, restore.returned_because) == (State.PREPARED, "The request is rejected. too many")
-    assert restore_requests.submit(restore, reason="fewer", by=people.operator).pk != request.pk
+    assert (restore.state, restore.returned_because) == (State.PREPARED, "The request is rejected. too many as agreed")
+    assert restore_requests.submit(restore, reason="fewer keys than asked", by=people.operator).pk != request.pk
 
 
 def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, people: make.People) -> None:
@@ -886,10 +888,10 @@ def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again
     monkeypatch.setattr("backups.restores.run.BLOCK", 1)
     generation, _ = lost(estate)
     run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=Policy.STOP), people)
-    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[1], b"another", None, None))
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[1], b"another as agreed", None, None))
     make.work()
     restore_helpers.wipe(estate, estate.qa, NAMES[1])
-    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"another", None, None))
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"another as agreed", None, None))
     run_driver.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()

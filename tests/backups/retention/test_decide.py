@@ -161,17 +161,17 @@ def test_a_pin_is_refused_without_a_reason_or_twice(estate: make.Estate, people:
     old = backup_of_age(estate.qa, 400)
     with pytest.raises(pins.PinRefused, match="Give the reason for keeping"):
         pins.pin(old, reason=" ", by=people.reviewer)
-    pins.pin(old, reason="x", by=people.reviewer)
+    pins.pin(old, reason="no longer needed", by=people.reviewer)
     with pytest.raises(pins.PinRefused, match="already"):
-        pins.pin(old, reason="y", by=people.reviewer)
+        pins.pin(old, reason="not read any more", by=people.reviewer)
     with pytest.raises(pins.PinRefused, match="Only an operator"):
-        pins.pin(old, reason="y", by=people.nobody)
+        pins.pin(old, reason="not read any more", by=people.nobody)
 
 
 def test_a_reviewer_cannot_take_somebody_elses_pin_off(estate: make.Estate, people: make.People) -> None:
-    pin = pins.pin(backup_of_age(estate.qa, 1), reason="x", by=people.auditor)
+    pin = pins.pin(backup_of_age(estate.qa, 1), reason="no longer needed", by=people.auditor)
     with pytest.raises(pins.PinRefused, match="Only the person who pinned it"):
-        pins.remove(pin, reason="y", by=people.reviewer)
+        pins.remove(pin, reason="not read any more", by=people.reviewer)
     assert Pin.objects.in_force().count() == 1
 
 
@@ -271,11 +271,11 @@ def test_the_page_says_whose_owner_is_nobody(estate: make.Estate, people: make.P
 
 def test_a_backup_is_pinned_and_released_on_its_page(estate: make.Estate, people: make.People) -> None:
     old, browser = backup_of_age(estate.qa, 400), signed_in(people.operator)
-    assert browser.post(f"/backups/{old.pk}/pin", {"reason": "Keep it"}).status_code == 302
-    assert "Keep it" in browser.get(f"/backups/{old.pk}/").text
+    assert browser.post(f"/backups/{old.pk}/pin", {"reason": "Keep it as agreed"}).status_code == 302
+    assert "Keep it as agreed" in browser.get(f"/backups/{old.pk}/").text
     pin = Pin.objects.get()
-    browser.post(f"/backups/pins/{pin.pk}/remove", {"reason": "Enough"})
-    assert "Enough" in browser.get(f"/backups/{old.pk}/").text
+    browser.post(f"/backups/pins/{pin.pk}/remove", {"reason": "Enough as agreed"})
+    assert "Enough as agreed" in browser.get(f"/backups/{old.pk}/").text
 
 
 def test_who_comes_from_a_notice_only_confirms_the_pin(estate: make.Estate, people: make.People) -> None:

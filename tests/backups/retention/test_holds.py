@@ -156,7 +156,7 @@ def test_a_clean_up_holds_its_backup_for_good_and_that_of_a_cache_while_it_can_b
     old = backup_of_age(estate.qa, 400)
     with make.past_the_triggers():
         family = Family.objects.filter(category=Category.LEGACY).first()
-        asked = {"family": family, "category": category, "reason": "x", "requested_by": people.operator}
+        asked = {"family": family, "category": category, "reason": "no longer needed", "requested_by": people.operator}
         request = CleanupRequest.objects.create(binding="B", prefix="p", **asked)
         place = {"environment": estate.qa.environment, "namespace": estate.qa, "order": 1}
         done = {"accepted_by": people.operator, "accepted_at": Now()} if state == "accepted" else {}

@@ -94,13 +94,13 @@ def test_a_second_request_for_the_environment_is_refused(estate: make.Estate, pe
 def test_a_rejection_ends_it_and_the_backups_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     request = ApprovalRequest.objects.get(prune=asked(estate, people))
-    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="Not now as agreed")
     assert PruneRequest.objects.get().state == State.ENDED
     assert asked(estate, people).state == State.SUBMITTED
 
 
 def pinned(old: Generation, estate: make.Estate, people: make.People) -> None:
-    pins.pin(old, reason="Keep it", by=people.auditor)
+    pins.pin(old, reason="Keep it as agreed", by=people.auditor)
 
 
 def damaged(old: Generation, estate: make.Estate, people: make.People) -> None:
@@ -195,7 +195,7 @@ def test_a_backup_that_is_being_deleted_takes_nothing_on(estate: make.Estate, pe
     make_one_step()
     assert status(old) == "deleting"
     with pytest.raises(pins.PinRefused, match="being deleted"):
-        pins.pin(old, reason="x", by=people.auditor)
+        pins.pin(old, reason="no longer needed", by=people.auditor)
     with pytest.raises(RestoreRefused):
         restore_selection.prepare_restore(old, actor=make.SETUP)
     with pytest.raises(IntegrityError, match="nothing relies on"), atomic():
@@ -298,7 +298,7 @@ def test_a_rule_that_nobody_approved_stops_it_at_the_next_object(
 
     def remove(store: R2Store, key: str) -> None:
         erase_permanently(store, key)
-        Family.objects.filter(pattern="mastercache:").update(note="x")
+        Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
 
     monkeypatch.setattr(erasure, "erase_permanently", remove)
     make.work()

@@ -45,7 +45,7 @@ def test_the_reviewer_reads_the_same_and_the_digest_of_the_script(estate: make.E
 def test_a_rule_is_made_asked_for_changed_and_retired_on_its_pages(estate: make.Estate, people: make.People) -> None:
     browser = signed_in(people.operator)
     family = Family.objects.get(pattern="mastercache:")
-    timed = {"hours": "48", "cap": "10", "cron": helpers.DAILY, "reason": "x"}
+    timed = {"hours": "48", "cap": "10", "cron": helpers.DAILY, "reason": "no longer needed"}
     browser.post(reverse("backups:worker_new"), {"environment": "qa", "family": family.pk, **timed})
     rule = WorkerRule.objects.get()
     browser.post(reverse("backups:worker_ask", args=[rule.pk]), {"days": "30"})
@@ -59,7 +59,7 @@ def test_a_rule_is_made_asked_for_changed_and_retired_on_its_pages(estate: make.
 
 def test_a_form_with_numbers_as_weekdays_says_why(estate: make.Estate, people: make.People) -> None:
     family = Family.objects.get(pattern="mastercache:")
-    timed = {"hours": "48", "cap": "10", "cron": "0 3 * * 1-5", "reason": "x"}
+    timed = {"hours": "48", "cap": "10", "cron": "0 3 * * 1-5", "reason": "no longer needed"}
     answer = signed_in(people.operator).post(
         reverse("backups:worker_new"), {"environment": "qa", "family": family.pk, **timed}
     )

@@ -66,7 +66,7 @@ def test_a_round_without_a_key_has_nothing_to_give(
     worker.followed()
     assert worker.kept.state == "nothing"
     with pytest.raises(WorkerRefused, match="that gave expirations"):
-        rounds.accept(worker.kept, note="x", by=people.operator)
+        rounds.accept(worker.kept, note="no longer needed", by=people.operator)
 
 
 def withdraw(worker: helpers.SignedWorker, people: make.People) -> None:
@@ -352,6 +352,6 @@ def test_only_a_cache_with_a_ttl_has_a_rule(estate: make.Estate, people: make.Pe
 def test_a_change_ends_the_approval(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = helpers.worker(estate.qa, people, monkeypatch)
     worker_requests.change(
-        worker.rule, ttl=helpers.TWO_DAYS, cap=5, cron=helpers.DAILY, reason="fewer", by=people.operator
+        worker.rule, ttl=helpers.TWO_DAYS, cap=5, cron=helpers.DAILY, reason="fewer keys than asked", by=people.operator
     )
     assert ApprovalRequest.objects.get(pk=worker.approval).state == "withdrawn"

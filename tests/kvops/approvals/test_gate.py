@@ -121,7 +121,7 @@ def test_an_expired_request_blocks_no_successor(request_: ApprovalRequest, peopl
 
 def test_evidence_over_64_kib_is_refused(people: make.People) -> None:
     with pytest.raises(ApprovalRefused, match="64 KiB"):
-        ask(people.operator, note="x" * 65_536)
+        ask(people.operator, note="no longer needed" * 65_536)
 
 
 def test_a_clock_that_went_back_is_refused(request_: ApprovalRequest, people: make.People) -> None:
@@ -256,7 +256,7 @@ def test_the_requester_cannot_be_replaced(request_: ApprovalRequest, people: mak
 @pytest.mark.parametrize("who", ["operator", "operator2"])
 def test_an_operator_withdraws(request: pytest.FixtureRequest, people: make.People, when: str, who: str) -> None:
     found = request.getfixturevalue(when)
-    approval_gate.withdraw(found, by=getattr(people, who), reason="Later.")
+    approval_gate.withdraw(found, by=getattr(people, who), reason="Later as agreed.")
     assert state(found) == State.WITHDRAWN
     assert actions(found)[-1] == "approval.withdrawn"
 

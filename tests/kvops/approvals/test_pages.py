@@ -115,7 +115,7 @@ def test_the_badge_counts_what_waits_for_me(people: make.People, asked: Approval
 
 
 def test_the_history_is_filtered_by_the_address(people: make.People, asked: ApprovalRequest) -> None:
-    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="No.")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="No as agreed.")
     for query in ("?state=rejected", "?kind=delete_keys", "?environment=production"):
         assert inbox(people.auditor, query)["history"] == [asked.pk]
     for query in ("?state=used", "?kind=policy"):
@@ -663,8 +663,8 @@ def test_a_deactivated_reviewer_is_signed_out(people: make.People, asked: Approv
 
 
 def test_an_operator_withdraws(people: make.People, asked: ApprovalRequest) -> None:
-    signed_in(people.operator2).post(f"/approvals/{asked.pk}/withdraw", {"reason": "Not yet."})
-    assert (state(asked), asked.reason) == (State.WITHDRAWN, "Not yet.")
+    signed_in(people.operator2).post(f"/approvals/{asked.pk}/withdraw", {"reason": "Not yet as agreed."})
+    assert (state(asked), asked.reason) == (State.WITHDRAWN, "Not yet as agreed.")
 
 
 def test_what_is_over_cannot_be_withdrawn(people: make.People, asked: ApprovalRequest) -> None:

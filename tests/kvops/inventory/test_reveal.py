@@ -136,7 +136,9 @@ def test_a_value_that_is_not_masked_needs_no_reveal(scanned: make.Estate, people
 def submitted(estate: make.Estate, people: make.People) -> int:
     """A request to delete the key, which waits for its reviewer."""
     cleanup_helpers.scan(estate.qa, estate.production)
-    asked = cleanup_requests.request(binding="SETTINGS", prefix=NAME, exact=True, reason="x", by=people.operator)
+    asked = cleanup_requests.request(
+        binding="SETTINGS", prefix=NAME, exact=True, reason="no longer needed", by=people.operator
+    )
     stage = cleanup_helpers.submitted(asked, people)
     assert stage.approval is not None
     return stage.approval.pk
@@ -167,7 +169,7 @@ def test_a_request_about_another_key_lets_no_reviewer_see_it(scanned: make.Estat
     scanned.put(scanned.production, NAME, CANARY.encode())
     refused(people.reviewer, "Only an operator", f"{NAME}-2")
     browser = fresh(people.reviewer)
-    answer = browser.post("/key/production/SETTINGS/reveal", {"name": NAME, "reason": "x"})
+    answer = browser.post("/key/production/SETTINGS/reveal", {"name": NAME, "reason": "no longer needed"})
     assert answer.status_code == 409
 
 

@@ -158,12 +158,12 @@ def test_one_key_and_many_read_well(people: make.People, gone: Scan, keys: int, 
 
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:
     with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Only an operator or a reviewer"):
-        unexplained_deletions.acknowledge_deletions(gone, by=people.auditor, note="x")
+        unexplained_deletions.acknowledge_deletions(gone, by=people.auditor, note="no longer needed")
     with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Describe your findings"):
         unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note=" ")
     unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
     with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="nothing to acknowledge"):
-        unexplained_deletions.acknowledge_deletions(gone, by=people.operator, note="Me too.")
+        unexplained_deletions.acknowledge_deletions(gone, by=people.operator, note="Me too as agreed.")
     gone.refresh_from_db()
     assert (gone.acknowledged_by, gone.acknowledged_note) == (people.reviewer, "The nightly job.")
 
@@ -207,9 +207,9 @@ def test_a_filter_that_finds_nothing_is_no_error(gone: Scan, people: make.People
 
 
 def test_a_refused_acknowledgement_is_said_and_recorded(gone: Scan, people: make.People) -> None:
-    unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="x")
+    unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="no longer needed")
     page = signed_in(people.operator).post(
-        reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
+        reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "again as agreed"}, follow=True
     )
     assert "nothing to acknowledge" in page.content.decode()
     assert Entry.objects.filter(action=Action.REFUSED, subject=f"unexplained:{gone.pk}").exists()

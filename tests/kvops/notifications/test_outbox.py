@@ -141,7 +141,7 @@ def test_a_request_is_told_in_the_channel_of_its_environment(qa: Environment, pe
 
 def test_a_decision_is_told_to_whoever_asked(people: make.People) -> None:
     asked = request(people.operator)
-    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not like this")
     assert told(NotificationEvent.APPROVAL_DECIDED) == {str(people.operator)}
     assert "Rejected by Reviewer" in Notification.objects.get(event=NotificationEvent.APPROVAL_DECIDED).title
 

@@ -30,7 +30,9 @@ def rolled_back(estate: make.Estate) -> DatabaseRollback:
 
 
 def accept(found: DatabaseRollback) -> None:
-    DatabaseRollback.objects.filter(pk=found.pk).update(accepted_at=Now(), accepted_by="somebody", reason="a test")
+    DatabaseRollback.objects.filter(pk=found.pk).update(
+        accepted_at=Now(), accepted_by="somebody", reason="a test as agreed"
+    )
 
 
 def test_the_team_and_the_channel_are_told_once_with_the_way_out(

@@ -31,7 +31,7 @@ def test_the_first_people_have_a_mailbox_each(auditors: list[str]) -> None:
 def test_a_recovery_makes_no_second_person_of_one_mailbox(people: make.People) -> None:
     make.deactivate(people.reviewer)
     with pytest.raises(RecoveryRefused, match="This is the mailbox of Operator"):
-        recovery.ask("operator+1@example.com", name="", reason="x", actor=log.Actor.command())
+        recovery.ask("operator+1@example.com", name="", reason="no longer needed", actor=log.Actor.command())
 
 
 @pytest.mark.parametrize("email", ["reviewer+1@example.com", "Reviewer+a+b@EXAMPLE.com ", "reviewer+@example.com"])

@@ -82,26 +82,35 @@ def test_the_page_says_before_it_is_sent_that_nobody_could_approve(people: make.
     browser = signed_in(people.reviewer)
     for path in ("/people/invite/", f"/people/{people.operator.pk}/"):
         assert "You are the only active reviewer, and nobody approves their own request." in text(browser, path)
-    form = {"name": "Mika", "email": "mika@example.com", "roles": "operator", "reason": "x"}
+    form = {"name": "Mika", "email": "mika@example.com", "roles": "operator", "reason": "no longer needed"}
     answer = browser.post("/people/invite/", form)
     assert (answer.status_code, ApprovalRequest.objects.count()) == (409, 0)
 
 
 def test_a_change_that_is_off_is_refused_when_it_is_sent_all_the_same(people: make.People) -> None:
     page = f"/people/{people.reviewer.pk}/"
-    answer = signed_in(people.operator).post(f"{page}ask", {"change": "revoke:reviewer", "reason": "x"}, follow=True)
+    answer = signed_in(people.operator).post(
+        f"{page}ask", {"change": "revoke:reviewer", "reason": "no longer needed"}, follow=True
+    )
     [message] = said(answer)
     assert message.startswith("Reviewer is the only active reviewer. Grant the role to another person first")
 
 
-@pytest.mark.parametrize("form", [{}, {"change": "grant:king", "reason": "x"}, {"change": "grant:auditor"}])
+@pytest.mark.parametrize(
+    "form", [{}, {"change": "grant:king", "reason": "no longer needed"}, {"change": "grant:auditor"}]
+)
 def test_an_incomplete_form_is_shown_again(people: make.People, form: dict[str, str]) -> None:
     answer = signed_in(people.operator).post(f"/people/{people.operator2.pk}/ask", form)
     assert (answer.status_code, ApprovalRequest.objects.count()) == (422, 0)
 
 
 def test_an_invitation_is_asked_for_on_its_page(people: make.People) -> None:
-    form = {"name": "Mika", "email": "Mika@Example.com", "roles": ["auditor", "operator"], "reason": "new here"}
+    form = {
+        "name": "Mika",
+        "email": "Mika@Example.com",
+        "roles": ["auditor", "operator"],
+        "reason": "new here as agreed",
+    }
     answer = signed_in(people.operator).post("/people/invite/", form, follow=True)
     page = " ".join(answer.content.decode().split())
     assert "Invite Mika as operator, auditor" in page
@@ -120,7 +129,7 @@ def test_somebody_decides_on_a_request_about_themselves_nowhere(people: make.Peo
 def test_a_reviewer_withdraws_a_request_about_roles(people: make.People) -> None:
     make.person("second", REVIEWER)
     asked = ask("grant", people.auditor, OPERATOR, by=people.reviewer)
-    signed_in(people.reviewer).post(f"/approvals/{asked.pk}/withdraw", {"reason": "mistake"})
+    signed_in(people.reviewer).post(f"/approvals/{asked.pk}/withdraw", {"reason": "mistake as agreed"})
     asked.refresh_from_db()
     assert asked.state == "withdrawn"
 

@@ -48,7 +48,7 @@ def state(estate: make.Estate, by: Person, **different: object) -> StatedOperati
         "binding": "SETTINGS",
         "names": ["system-root"],
         "command": "",
-        "reason": "x",
+        "reason": "no longer needed",
         **different,
     }
     return by_hand.state(**values, by=by)  # type: ignore[arg-type]

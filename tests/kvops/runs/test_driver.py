@@ -227,7 +227,7 @@ def test_the_next_step_is_queued_with_the_progress_of_this_one() -> None:
     OrmQ.objects.all().delete()
 
     def step(lease: Lease) -> None:
-        with lease.checkpoint(Again(note="half"), done=5, total=10, cursor={"page": "2"}):
+        with lease.checkpoint(Again(note="half of them only"), done=5, total=10, cursor={"page": "2"}):
             pass
 
     steps.append(step)

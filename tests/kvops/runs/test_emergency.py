@@ -83,20 +83,20 @@ def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None
 
 def test_who_asks_for_the_release_cannot_approve_it(stop: EmergencyStop, people: make.People) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
-    asked = emergency_release.ask(stop.environment, by=both, reason="x")
+    asked = emergency_release.ask(stop.environment, by=both, reason="no longer needed")
     with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
         approval_gate.approve(asked, by=both, shown=asked.digest)
 
 
 def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: make.People) -> None:
-    asked = emergency_release.ask(stop.environment, by=people.operator, reason="x")
+    asked = emergency_release.ask(stop.environment, by=people.operator, reason="no longer needed")
     with pytest.raises(approval_gate.ApprovalRefused, match="not approved"):
         emergency_release.use(asked, by=people.operator)
     assert emergency.stop_in_force(stop.environment)
 
 
 def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: make.People) -> None:
-    first = emergency_release.ask(stop.environment, by=people.operator, reason="x")
+    first = emergency_release.ask(stop.environment, by=people.operator, reason="no longer needed")
     approval_gate.approve(first, by=people.reviewer, shown=first.digest)
     approval_gate.withdraw(first, by=people.operator)
     released(stop, people)
@@ -111,7 +111,7 @@ def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
     with pytest.raises(approval_gate.ApprovalRefused, match="Give the reason for the release"):
         emergency_release.ask(stop.environment, by=people.operator, reason=" ")
     with pytest.raises(approval_gate.ApprovalRefused, match="Production is not stopped"):
-        emergency_release.ask(estate.production.environment, by=people.operator, reason="x")
+        emergency_release.ask(estate.production.environment, by=people.operator, reason="no longer needed")
 
 
 def test_one_click_on_the_page_stops(qa: Environment, people: make.People) -> None:
@@ -153,8 +153,8 @@ def test_who_has_no_role_sees_no_banner(stop: EmergencyStop, people: make.People
 
 def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: EmergencyStop, people: make.People) -> None:
     operator = signed_in(people.operator)
-    page = operator.post(reverse("environment-release", args=["qa"]), {"reason": "All well"}, follow=True)
-    assert re.search(r"<blockquote[^>]*>All well</blockquote>", page.content.decode())
+    page = operator.post(reverse("environment-release", args=["qa"]), {"reason": "All went well"}, follow=True)
+    assert re.search(r"<blockquote[^>]*>All went well</blockquote>", page.content.decode())
     asked = ApprovalRequest.objects.get(kind=ApprovalRequest.Kind.RELEASE_STOP)
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert "Release the stop" in operator.get(reverse("approval", args=[asked.pk])).content.decode()
@@ -164,7 +164,7 @@ def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: Emergency
 
 
 def test_the_page_of_the_release_says_what_is_left_to_do(stop: EmergencyStop, people: make.People) -> None:
-    asked = emergency_release.ask(stop.environment, by=people.operator, reason="All well")
+    asked = emergency_release.ask(stop.environment, by=people.operator, reason="All went well")
     address, link = reverse("approval", args=[asked.pk]), "See the release request"
     reviewer, operator = signed_in(people.reviewer), signed_in(people.operator)
     assert [link in reviewer.get(one).content.decode() for one in ("/", address)] == [True, False]

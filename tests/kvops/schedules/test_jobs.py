@@ -146,7 +146,7 @@ def test_a_job_without_anything_to_do_says_so(schedule: Schedule) -> None:
 
 
 def test_a_paused_schedule_starts_nothing_and_misses_nothing(schedule: Schedule, people: make.People) -> None:
-    schedule_jobs.pause(schedule, reason="migration", by=people.operator)
+    schedule_jobs.pause(schedule, reason="migration as agreed", by=people.operator)
     assert fire(schedule.next_at + 2 * DAY) == []
     schedule_jobs.unpause(schedule, by=people.operator)
     assert fire(clock.now()) == []
@@ -159,7 +159,7 @@ def test_a_pause_needs_a_reason_and_an_operator(schedule: Schedule, people: make
     with pytest.raises(ScheduleRefused, match="Give the reason for the pause"):
         schedule_jobs.pause(schedule, reason=" ", by=people.operator)
     with pytest.raises(ScheduleRefused, match="operator"):
-        schedule_jobs.pause(schedule, reason="x", by=people.reviewer)
+        schedule_jobs.pause(schedule, reason="no longer needed", by=people.reviewer)
     with pytest.raises(ScheduleRefused, match="not paused"):
         schedule_jobs.unpause(schedule, by=people.operator)
 

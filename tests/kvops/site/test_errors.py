@@ -39,7 +39,7 @@ def test_a_wrong_form_is_told_in_the_title_at_the_top_and_at_the_field(refused: 
 def test_a_mistake_of_no_field_takes_the_focus_at_the_top(people: make.People, estate: make.Estate) -> None:
     cleanup_helpers.estate_with_masters(estate)
     cleanup_helpers.asked(people)
-    form = {"binding": "SETTINGS", "prefix": "master:", "reason": "again"}
+    form = {"binding": "SETTINGS", "prefix": "master:", "reason": "again as agreed"}
     page = signed_in(people.operator).post("/cleanup/new/", form).content.decode()
     assert re.search(r'id="problems"[^>]* autofocus>', page)
     assert page.count("autofocus") == 1

@@ -101,7 +101,7 @@ def test_a_backup_of_a_list_that_was_fixed_again_belongs_to_its_stage(estate: ma
 def test_another_clean_up_is_not_in_the_tree(estate: make.Estate, people: make.People) -> None:
     cleanup_helpers.estate_with_masters(estate)
     first = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
-    completion.end(first.request, reason="not now", by=people.operator)
+    completion.end(first.request, reason="not right now", by=people.operator)
     second = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
     trees = [set(subject_tree.under(f"cleanup:{one.request_id}").subjects) for one in (first, second)]
     assert trees[0] & trees[1] == set()

@@ -52,8 +52,10 @@ def test_objects_have_the_fields_that_were_asked_for_and_read_any_other(
 
 def test_an_empty_relation_of_objects_is_none(estate: make.Estate, people: make.People) -> None:
     made = backup_of_age(estate.qa, 1)
-    kept, removed = (pins.pin(made, reason="x", by=person) for person in (people.operator, people.operator2))
-    pins.remove(removed, reason="y", by=people.operator2)
+    kept, removed = (
+        pins.pin(made, reason="no longer needed", by=person) for person in (people.operator, people.operator2)
+    )
+    pins.remove(removed, reason="not read any more", by=people.operator2)
     asked = Objects(Pin.objects.order_by("pk"), "removed_by__name")
     found = asked.of(gather.ask({"pins": asked.question}, {}), "pins")
     assert [(one.pk, one.removed_by) for one in found] == [(kept.pk, None), (removed.pk, people.operator2)]

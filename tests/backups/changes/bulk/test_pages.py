@@ -201,7 +201,7 @@ def test_the_page_follows_the_decision(ready: make.Estate, people: make.People) 
     page = browser.get(f"/changes/bulk/{restore.pk}/").content.decode()
     assert f'hx-get="{address}" hx-trigger="every 5s"' in page
     assert "HX-Refresh" not in browser.get(address)
-    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not now")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="not right now")
     assert browser.get(address)["HX-Refresh"] == "true"
 
 
