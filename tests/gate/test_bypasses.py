@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Barrier
 
@@ -78,12 +78,14 @@ def callers(call: str) -> set[str]:
         path.relative_to(ROOT).as_posix()
         for app in ("audit", "kvops", "backups")
         for path in (ROOT / app).rglob("*.py")
-        if path.name != "urls.py" and call in used(ast.parse(path.read_text("utf-8")))  # urls.py names views
+        if path.name != "urls.py" and call in used(path)  # urls.py names views
     }
 
 
-def used(tree: ast.Module) -> set[str]:
+@cache
+def used(path: Path) -> set[str]:
     """What a file imports by name or takes out of a module, by the whole name."""
+    tree = ast.parse(path.read_text("utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules = {one.asname or one.name: f"{node.module}.{one.name}" for node in imports for one in node.names}
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
