@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from django.db.models import OuterRef, Subquery
 
 from backups.datasets import registry as dataset_registry
-from backups.integrity.backup_side import left_out
-from backups.models import Check, Dataset, Difference
+from backups.models import Check, CleanupStage, Dataset, Difference
 from kvops.models import Namespace
 from kvops.web.gather import ask
 from kvops.web.objects import Objects
@@ -43,8 +42,11 @@ def newest_check(namespace: Namespace, name: str) -> CheckedKey | None:
     done = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING).filter(environment=namespace.environment)
     newest = Subquery(done.filter(dataset=OuterRef("pk")).order_by("-pk").values("pk")[:1])
     checks = Objects(Check.objects.filter(pk__in=known.values(newest=newest)), *_CHECK)
+    of_environment = CleanupStage.objects.filter(environment=namespace.environment)
+    leaving_out = of_environment.filter(left_out__contains=[name]).values_list("generation")
     datasets = Objects(known, "name", "prefix", "key", "holds")
-    answers = ask({"datasets": datasets.question, "checks": checks.question}, {})
+    asked = {"datasets": datasets.question, "checks": checks.question, "leaving_out": leaving_out}
+    answers = ask(asked, {})
     dataset = dataset_registry.covering(datasets.of(answers, "datasets"), name)
     if dataset is None:
         return None
@@ -55,5 +57,6 @@ def newest_check(namespace: Namespace, name: str) -> CheckedKey | None:
     for one in found:
         one.check_run = check
     whole = not check.differences or check.found.count() >= check.differences
-    compared = bool(found) or (whole and name not in left_out(check))
+    left_out = [check.generation_id] in map(list, answers["leaving_out"])
+    compared = bool(found) or (whole and not left_out)
     return CheckedKey(dataset, check, found, compared)
