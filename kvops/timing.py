@@ -145,7 +145,9 @@ WORKER_LATE = 3600.0
 REFERENCES_FRESH = 7 * 86400.0
 """Seconds. An older search of the code is not relied on. A trigger has the same limit."""
 DEPLOYED_KNOWN = 2 * 3600.0
-"""Seconds. An older look at the deployed code is not relied on; there is one every hour."""
+"""Seconds. An older look at the deployed code is not relied on; one is made hourly. A trigger has the same limit."""
+DEPLOYED_FRESH = 60.0
+"""Seconds. Work that rests on the deployed code has Cloudflare asked again if the newest look is older."""
 
 TRACES_KNOWN = 24 * 3600.0
 """Seconds. An older query of the traces is not relied on."""

@@ -42,6 +42,7 @@ from kvops.inventory.selection import EVERYTHING, Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Run
 from kvops.names import visible
 from kvops.prefixes import patterns
+from kvops.references import look
 from kvops.runbook import procedures
 from kvops.wording import Words, columns, english, moment, say
 
@@ -194,8 +195,10 @@ def arrange(cleanup: CleanupRequest, *, ticket: str, frozen_until: datetime | No
 def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
     """Ask another person to approve exactly these names: checked (a cache: verified) -> submitted.
 
-    Raises CleanupRefused.
+    Cloudflare is asked for the deployed code first. Raises CleanupRefused.
     """
+    insist_operator(by)
+    answered = look.ask_when_due(stage.environment)
     with log.transaction():
         insist_operator(by)
         mine = locked(stage)
@@ -206,7 +209,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
         code_references.insist_references(mine)
         try:
-            shown_references.insist_looked(mine)
+            shown_references.insist_answered(mine, answered=answered)
         except shown_references.DeployedNotKnown as refused:
             raise CleanupRefused(*refused.args) from refused
         if not backup_is_fresh(mine):
@@ -242,9 +245,11 @@ def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mappin
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     """Approved -> deleting: claim the approval and create the run in one transaction.
 
-    Raises CleanupRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
-    started. Stale evidence also moves the stage back to frozen.
+    Cloudflare is asked for the deployed code first. Raises CleanupRefused and ApprovalRefused if a right, the time or
+    the evidence is no longer valid; then nothing is started. Stale evidence also moves the stage back to frozen.
     """
+    insist_operator(by)
+    look.ask_when_due(stage.environment)
     with log.transaction():
         # Lock the approval request first, then the stage, in the same order as a decision or a withdrawal does.
         list(ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).filter(cleanupstage=stage))

@@ -21,7 +21,7 @@ from backups.cleanup.references import (
 )
 from backups.models import CleanupStage
 from kvops.approvals import evidence
-from kvops.models import DeployedCode, Environment, Person, ReferenceSearch, Run
+from kvops.models import DeployedCode, Environment, Person, ReferenceSearch
 from kvops.references import deployed, look, store
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
@@ -48,13 +48,13 @@ def look_if_not_known(environment: Environment, *, actor: log.Actor, person: Per
             look.create(environment, actor=actor, person=person)
 
 
-def insist_looked(stage: CleanupStage) -> None:
-    """Raise DeployedNotKnown while the deployed code is not known and Cloudflare is being asked for it."""
-    if deployed.not_known(stage.environment) and (run := look.under_way(stage.environment)):
-        sentence = _(
-            "Cloudflare is being asked for the deployed code. Wait for run %(pk)s (%(kind)s), or stop it first."
-        )
-        raise DeployedNotKnown(say(sentence, pk=run.pk, kind=Run.Kind(run.kind).label))
+def insist_answered(stage: CleanupStage, *, answered: bool) -> None:
+    """Raise DeployedNotKnown if Cloudflare, asked just now, did not answer, and the deployed code is not known.
+
+    Otherwise the answer to the next look would take back the approval.
+    """
+    if not answered and deployed.not_known(stage.environment):
+        raise DeployedNotKnown(_("Cloudflare did not answer which code is deployed. Try again in a minute."))
 
 
 def insist_known(stage: CleanupStage, approved: Mapping[str, object]) -> None:

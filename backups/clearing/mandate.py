@@ -11,6 +11,7 @@ from backups.execution import revalidation
 from backups.models import CleanupStage, Clearing
 from kvops.approvals import standing
 from kvops.models import ApprovalRequest
+from kvops.references import look
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
@@ -42,6 +43,7 @@ class StandingMandate:
         except CleanupRefused as refused:
             raise RunError("wrong_set", refused) from refused
         lease.renew()
+        look.ask_when_due(stage.environment, lease.keep)
         self._insist(stage)
 
     def insist_in_force(self, stage: CleanupStage) -> None:

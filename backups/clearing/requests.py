@@ -18,6 +18,7 @@ from kvops.approvals import gate as approval_gate, standing
 from kvops.inventory import families as key_families
 from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role, Schedule
+from kvops.references import look
 from kvops.schedules import cron
 from kvops.schedules.jobs import JOBS
 from kvops.wording import insist_explained, say, several
@@ -93,12 +94,16 @@ def change(clearing: Clearing, *, cap: int, expression: str, zone: str, reason: 
 
 
 def ask(clearing: Clearing, *, days: int, by: Person) -> ApprovalRequest:
-    """Ask another person to approve the rule until an end. Raises ClearingRefused and ApprovalRefused."""
+    """Ask another person to approve the rule until an end. Cloudflare is asked for the deployed code first.
+
+    Raises ClearingRefused and ApprovalRefused.
+    """
     if not 1 <= days <= standing.LONGEST:
         raise ClearingRefused(say(_("An approval lasts 1 to %(days)s days."), days=standing.LONGEST))
     conditions.insist_rule(clearing)
     if why := conditions.not_accepted(clearing):
         raise ClearingRefused(why)
+    look.ask_when_due(clearing.namespace.environment)
     with log.transaction():
         until = clock.now() + timedelta(days=days)
         return approval_gate.submit(

@@ -20,6 +20,7 @@ from kvops import clock, timing
 from kvops.approvals import gate as approval_gate, standing
 from kvops.inventory import browse
 from kvops.models import Namespace, Run
+from kvops.references import look
 from kvops.refusals import Refused
 from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
@@ -87,6 +88,7 @@ class _ClearingStep:
         except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", refused) from refused
+        look.ask_when_due(self.environment, self.lease.keep)
         try:
             conditions.insist_rule(self.clearing)
             conditions.insist_approved(self.clearing, self.approval)

@@ -23,6 +23,7 @@ from backups.execution import revalidation
 from backups.models import CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
+from kvops.references import look
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError, TryLater
 from kvops.wording import say
@@ -137,6 +138,7 @@ def _insist_known(stage: CleanupStage, lease: Lease) -> None:
     if stage.approval is None or stage.generation is None:
         return
     bucket_protection.ask_when_due(stage.environment, lease.keep)
+    look.ask_when_due(stage.environment, lease.keep)
     approved = json.loads(stage.approval.evidence)
     try:
         bucket_protection.insist_known(stage.generation, approved["lock"])

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.models import Environment
-from kvops.references import store as reference_store, wrangler_files
+from kvops.references import look, store as reference_store, wrangler_files
 from kvops.references.report import Report
 from kvops.references.wrangler_files import WranglerFiles
 from kvops.wording import several
@@ -39,6 +39,7 @@ class SearchCommand(BaseCommand):
 
     def store(self, environment: Environment, report: Report, options: dict[str, Any], **more: str) -> None:
         """Store the report and print the outcome."""
+        look.ask_when_due(environment)
         try:
             search = reference_store.store(environment, report, by=Actor.command(), **more)
         except reference_store.SearchUnusable as refused:

@@ -112,9 +112,10 @@ class ReferenceHit(models.Model):
 class ReferenceAnswer(models.Model):
     """A person's answer to a hit, for one family. The newest answer with the hit's fingerprint counts.
 
-    A follow-up names what is to be done, its owner and its due date. A later search of its own code closes it, if the
-    newest searches of all environments have no such hit. A line that moved is still such a hit, and so is a file that
-    could not be parsed. The database takes an answer only from an operator, at its time, for a family of the hit.
+    A follow-up names what is to be done, its owner and its due date. A later search of its own code closes it, if that
+    code runs in its environment and no search that counts has such a hit. A line that moved is still such a hit, and so
+    is a file that could not be parsed. The database takes an answer only from an operator, at its time, for a family of
+    the hit.
     """
 
     class Kind(models.TextChoices):

@@ -89,6 +89,13 @@ def not_known(environment: Environment, known: Deployed | None = None) -> str:
     return ""
 
 
+def is_due(environment: Environment) -> bool:
+    """Whether Cloudflare is asked before work rests on the deployed code: it is not known, or the look is not new."""
+    known = Deployed(environment.pk)
+    look = known.looks.get(environment.pk)
+    return look is None or bool(look.problem) or vars(look)["age"].total_seconds() > timing.DEPLOYED_FRESH
+
+
 def state(
     search: ReferenceSearch, namespace: Namespace, *others: ReferenceSearch, known: Deployed | None = None
 ) -> DeployedState:

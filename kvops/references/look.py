@@ -3,10 +3,13 @@
 A look asks for the names of all Workers and Pages projects, for the active deployment of each Worker, and for each
 project. A version of a Worker never changes, so its bindings are asked for once. The rows are replaced in one
 transaction. If Cloudflare refuses or answers oddly, the look keeps the rows and names the problem: the code is then
-not known (`kvops.references.deployed`).
+not known (`kvops.references.deployed`). Follow-ups whose search is now known to be of deployed code are closed.
+
+Work that rests on the deployed code asks again (`ask_when_due`), so that a deployment of the last hour is seen.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -14,17 +17,21 @@ from http import HTTPStatus
 from django.utils.translation import gettext_noop
 
 from audit import log
-from kvops import clock
+from audit.actions import Action
+from kvops import clock, timing
 from kvops.cloudflare import (
     ApiError,
     AuthError,
     ConfigurationError,
     Deployment,
     PagesProject,
+    RateLimited,
+    TransportError,
     WorkerVersion,
 )
 from kvops.connections.calls import Calls
 from kvops.models import PREVIEW, DeployedCode, DeployedLook, Environment, Person, Run
+from kvops.references import deployed, follow_ups
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done
@@ -85,6 +92,33 @@ def work(lease: Lease) -> Done:
     return Done({"problem": found.problem} if found.problem else {"deployed": environment.deployed.count()})
 
 
+def ask_when_due(environment: Environment, keep: Callable[[], None] | None = None) -> bool:
+    """Ask Cloudflare for the deployed code if it was not asked within the last minute; whether it answered.
+
+    Called outside a transaction. What was known stays if no answer comes. `keep` as for `look`; without it, a person
+    waits, and asking ends after the time of one request.
+    """
+    if not deployed.is_due(environment):
+        return True
+    try:
+        look(environment, keep or _patience())
+    except (RateLimited, TransportError, ApiError) as error:
+        logger.warning("Cloudflare did not answer which code is deployed in %s: %s", environment.slug, error)
+        return False
+    return True
+
+
+def _patience() -> Callable[[], None]:
+    """A `keep` that ends the look after the time of one request."""
+    until = time.monotonic() + timing.REQUEST_TIMEOUT
+
+    def keep() -> None:
+        if time.monotonic() > until:
+            raise TransportError("The look takes too long.", outcome_unknown=False)
+
+    return keep
+
+
 def look(
     environment: Environment, keep: Callable[[], None] = lambda: None, sent: Callable[[int], None] = lambda _calls: None
 ) -> DeployedLook:
@@ -101,11 +135,22 @@ def look(
         logger.warning("The deployed code of %s is not known: %s", environment.slug, unknown.__cause__)
         problem = str(unknown)
     with log.transaction():
+        # As a search that is stored, so that each sees the other.
+        list(Environment.objects.select_for_update(no_key=True).order_by("pk"))
         if not problem:
             _store(environment, rows)
         found, _created = DeployedLook.objects.update_or_create(
             environment=environment, defaults={"at": clock.now(), "problem": problem}
         )
+        if closed := follow_ups.close():
+            log.record(
+                Action.REFERENCES_ANSWERED,
+                actor=log.Actor.system("references"),
+                details={"kind": "closed", "follow_ups_closed": closed},
+                environment=environment.slug,
+                subject=f"environment:{environment.slug}",
+                subject_label=environment.name,
+            )
     return found
 
 
@@ -160,7 +205,8 @@ def _workers(environment: Environment, calls: Calls, before: list[DeployedCode])
     ours = set(environment.namespaces.values_list("namespace_id", flat=True))
     binding = [name for (name, _id), version in versions.items() if ours.intersection(version.kv.values())]
     traced = dict(zip(binding, calls.all([partial(client.traced, name) for name in binding]), strict=True))
-    commits = _commits(calls, [key for key in versions if key[0] in traced], known)
+    # Also of code without our bindings: a follow-up may have taken its last use away.
+    commits = _commits(calls, list(versions), known)
     return [
         DeployedCode(
             environment=environment,

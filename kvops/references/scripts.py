@@ -16,7 +16,7 @@ from kvops import clock
 from kvops.cloudflare import WorkerModule
 from kvops.connections.calls import Calls
 from kvops.models import DeployedCode, Family, Person, ReferenceSearch, Role, Run
-from kvops.references import store as reference_store
+from kvops.references import look, store as reference_store
 from kvops.references.report import ANY_FAMILY, CONTEXT_LINES, Hit, Report, wrong_path
 from kvops.references.search import Pattern, SearchRefused, search_sources
 from kvops.refusals import Refused
@@ -71,6 +71,7 @@ def work(lease: Lease) -> Done:
         report = search(code, modules, at=clock.now())
     except SearchRefused as refused:
         raise RunError("search", refused) from refused
+    look.ask_when_due(code.environment, lease.keep)
     stored = reference_store.store(
         code.environment,
         report,

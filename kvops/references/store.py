@@ -1,4 +1,4 @@
-"""Stored searches: a report with its hits becomes rows that are never edited, and closes follow-ups that are done.
+"""Stored searches: a report with its hits becomes rows that are never edited.
 
 The newest search of an environment is the one that counts; `hits_of` are those of its hits that concern a clean-up.
 """
@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops import clock, timing
-from kvops.models import Environment, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import Environment, Person, PolicyVersion, ReferenceHit, ReferenceSearch
+from kvops.references import follow_ups
 from kvops.references.report import ANY_FAMILY, Report, content_of, dumps, wrangler_data
 from kvops.refusals import Refused
 from kvops.wording import moment, say
@@ -42,10 +43,11 @@ def store(
     place: str = "",
     by: Person | log.Actor,
 ) -> ReferenceSearch:
-    """Store a report as a search of the environment's code, and close the follow-ups it shows to be done.
+    """Store a report as a search of the environment's code, and close the follow-ups that are done.
 
-    A report that was stored before is not stored again: its search is returned with `seen_before`. The deployment is
-    only noted in the audit log. `place` is the searched folder, or the name of the file. Raises SearchUnusable.
+    A caller has Cloudflare asked for the deployed code before (`look.ask_when_due`). A report that was stored before is
+    not stored again: its search is returned with `seen_before`. The deployment is only noted in the audit log. `place`
+    is the searched folder, or the name of the file. Raises SearchUnusable.
     """
     _insist_usable(report, source)
     actor = by.actor if isinstance(by, Person) else by
@@ -77,7 +79,7 @@ def store(
         search.fewer_than = _larger_before(search)
         search.save(force_insert=True)
         ReferenceHit.objects.bulk_create(_rows(search, report), batch_size=BATCH)
-        closed = _close_follow_ups(search)
+        closed = follow_ups.close()
         log.record(
             Action.REFERENCES_SEARCHED,
             actor=actor,
@@ -228,40 +230,3 @@ def _rows(search: ReferenceSearch, report: Report) -> list[ReferenceHit]:
         )
         for hit in report.hits
     ]
-
-
-def _close_follow_ups(search: ReferenceSearch) -> int:
-    """Close the open follow-ups that the newest searches show to be done; how many.
-
-    The newest search of a follow-up's own code is later than its hit, and no newest search of any environment has such
-    a hit: an answer carries over, so the follow-up is the answer there too. A hit whose line moved is still there, and
-    a file that could not be parsed says nothing.
-    """
-    same_code = ReferenceSearch.objects.filter(environment=search.environment_id, worker=search.worker)
-    if same_code.filter(searched_at__gte=search.searched_at).exclude(pk=search.pk).exists():
-        return 0
-    in_order = ReferenceSearch.objects.order_by("environment", "worker", "-searched_at", "-pk")
-    newest = list(in_order.distinct("environment", "worker"))
-    times = {(one.environment_id, one.worker): one.searched_at for one in newest}
-    unparsed = {(one.worker, file) for one in newest for file in one.unparsed}
-    follow_ups = list(
-        ReferenceAnswer.objects.filter(kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None)
-        .select_related("hit__search")
-        .select_for_update(of=("self",))
-    )
-    hits = ReferenceHit.objects.filter(search__in=newest).order_by()
-    fingerprints = set(
-        hits.filter(fingerprint__in={one.fingerprint for one in follow_ups}).values_list("fingerprint", flat=True)
-    )
-    there = hits.filter(file__in={one.hit.file for one in follow_ups})
-    places = set(there.values_list("search__worker", "family", "file", "text"))
-    done = [
-        one.pk
-        for one in follow_ups
-        for hit, code in [(one.hit, one.hit.search)]
-        if times[code.environment_id, code.worker] > code.searched_at
-        and one.fingerprint not in fingerprints
-        and (code.worker, hit.family, hit.file, hit.text) not in places
-        and (code.worker, hit.file) not in unparsed
-    ]
-    return ReferenceAnswer.objects.filter(pk__in=done).update(closed_by=search, closed_at=Now())

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.models import Environment, ReferenceSearch
 from kvops.people.signin import person_of
-from kvops.references import reading, store as reference_store, wrangler_files
+from kvops.references import look, reading, store as reference_store, wrangler_files
 from kvops.references.forms import HitFilter, ReportForm
 from kvops.references.report import loads
 from kvops.web.acting import On, refusals_shown
@@ -69,9 +69,11 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, found, form, reading.newest_of_each(found), status=422)
     with refusals_shown(request, On(found, f"environment:{found.pk}", found.name), form=form):
+        report = loads(form.cleaned_data["report"].read())
+        look.ask_when_due(found)
         stored = reference_store.store(
             found,
-            loads(form.cleaned_data["report"].read()),
+            report,
             source=ReferenceSearch.Source.FILE,
             place=form.cleaned_data["report"].name,
             by=person_of(request),

@@ -93,7 +93,7 @@ def of_code() -> Iterator[OpenTodo]:
                 f"answer:{one.pk}",
                 one.hit.search.environment,
                 note=labelled(f"{one.family.binding} {one.family}", one.reason),
-                closes=say(_("Later searches close it, once no environment has such code.")),
+                closes=say(_("A later search of the code that runs closes it, once no environment has such code.")),
             )
 
 

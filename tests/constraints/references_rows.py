@@ -2,7 +2,7 @@
 
 from django.db.models.functions import Now
 
-from kvops.models import DeployedCode, DeployedLook, ReferenceAnswer, RoleGrant, User
+from kvops.models import DeployedCode, DeployedLook, Environment, ReferenceAnswer, ReferenceSearch, RoleGrant, User
 from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
@@ -11,8 +11,10 @@ from tests.make import past_the_triggers
 NEVER = "a search for references is never deleted or edited"
 NAMES = "search_names_its_code"
 EDITED = "an answer is never edited; a later search closes a follow-up once"
-LATER = "only a later search of the same code closes a follow-up"
-WITH_HIT = "no follow-up is closed while a newest search has such a hit"
+LATER = "only a later search of the same code that runs closes a follow-up"
+FEWER = "a file with fewer files than the search before it closes no follow-up"
+NOT_KNOWN = "no follow-up is closed while it is not known that all code that runs was searched"
+WITH_HIT = "no follow-up is closed while a search that counts has such a hit"
 BY_OPERATOR = "an answer is given by an operator with an active login"
 OF_KEYS = "an answer is for a family that its hit may use"
 OWNED = "follow_up_has_an_owner_and_a_date"
@@ -33,33 +35,84 @@ ANSWER_FROZEN: dict[str, object] = {
 }
 
 
+def runs(w: BackupsWorld, environment: Environment | None = None, **code: object) -> DeployedCode:
+    """Commit `d` runs in the environment, with these differences, as Cloudflare said just now."""
+    DeployedLook.objects.get_or_create(environment=environment or w.environment, defaults={"at": Now()})
+    site = {"environment": environment or w.environment, "kind": "pages", "name": "site", "commit": "d"}
+    return DeployedCode.objects.create(**{**site, "seen_at": Now(), **code})
+
+
+def later(w: BackupsWorld, **values: object) -> ReferenceSearch:
+    """A search of commit `d`, with these differences."""
+    return w.search(**{"commit": "d", **values})
+
+
 def close(w: BackupsWorld, answer: ReferenceAnswer, **search: object) -> ReferenceAnswer:
-    """Closed by a later search with these differences."""
-    change(answer, closed_by=w.search(**search), closed_at=Now())
+    """Closed by a later search of code that runs, with these differences of the search."""
+    if not DeployedCode.objects.exists():
+        runs(w)
+    change(answer, closed_by=later(w, **search), closed_at=Now())
     return answer
 
 
-def unanswered(w: BackupsWorld, **hit: object) -> ReferenceAnswer:
-    """A follow-up whose hit is in a later search, with these differences, which closes it."""
-    answer, later = w.answer(), w.search()
-    w.hit(search=later, **hit)
-    change(answer, closed_by=later, closed_at=Now())
-    return answer
+def half_closed(w: BackupsWorld) -> None:
+    """A follow-up that a search closes at no time."""
+    runs(w)
+    change(w.answer(), closed_by=later(w))
+
+
+def unanswered(w: BackupsWorld, search: dict[str, object], **hit: object) -> ReferenceAnswer:
+    """A follow-up that a search closes, while this other one has its hit, with these differences."""
+    answer = w.answer()
+    w.hit(search=later(w, **search), **hit)
+    return close(w, answer)
 
 
 def elsewhere(w: BackupsWorld, **hit: object) -> ReferenceAnswer:
     """A follow-up that is done in its own environment, while production has such a hit."""
+    return unanswered(w, {"environment": w.production, "commit": "c", "searched_at": Now() - 2 * HOUR}, **hit)
+
+
+def still_runs(w: BackupsWorld) -> ReferenceAnswer:
+    """A follow-up that a search closes, while another project still runs the code of the hit."""
+    runs(w, name="admin", commit="c")
+    runs(w)
+    return close(w, w.answer())
+
+
+def in_production(w: BackupsWorld) -> ReferenceAnswer:
+    """A follow-up that a search of production closes, where the same commit runs."""
+    runs(w, w.production)
+    runs(w)
+    return close(w, w.answer(), environment=w.production)
+
+
+def of_a_script(w: BackupsWorld) -> ReferenceAnswer:
+    """A follow-up of a checkout that the search of a script closes, which runs."""
+    runs(w, kind="worker", name="api", version="1", commit="")
+    return close(w, w.answer(), source="worker", worker="api", version="1", commit="")
+
+
+def after_a_change(w: BackupsWorld, **look: object) -> ReferenceAnswer:
+    """A follow-up that a search of the code closes that ran at the last look, with these differences of the look."""
+    runs(w)
+    DeployedLook.objects.update(**look)
+    return close(w, w.answer())
+
+
+def unseen(w: BackupsWorld) -> ReferenceAnswer:
+    """A follow-up that a search closes, while code that was not searched binds the namespace."""
     answer = w.answer()
-    w.hit(search=w.search(environment=w.production, searched_at=Now() - 2 * HOUR), **hit)
+    runs(w, name="admin", commit="e", bindings={"KV": w.namespace.namespace_id})
+    runs(w)
     return close(w, answer)
 
 
-def overtaken(w: BackupsWorld) -> ReferenceAnswer:
-    """A follow-up that a search closes which is not the newest one."""
-    answer, between = w.answer(), w.search(searched_at=Now() - HOUR / 2)
-    w.search()
-    change(answer, closed_by=between, closed_at=Now())
-    return answer
+def without_a_look(w: BackupsWorld) -> ReferenceAnswer:
+    """A follow-up that a search closes, while Cloudflare was never asked."""
+    runs(w)
+    DeployedLook.objects.all().delete()
+    return close(w, w.answer())
 
 
 def no_longer(w: BackupsWorld, model: type[RoleGrant] | type[User], **values: object) -> ReferenceAnswer:
@@ -111,16 +164,22 @@ REFERENCES = [
     *columns(EDITED, lambda w: w.answer(), ANSWER_FROZEN),
     RowAttempt(EDITED, lambda w: close(w, close(w, w.answer())), "closed twice"),
     RowAttempt(EDITED, lambda w: change(close(w, w.answer()), **ANSWER_CLOSED), "opened again"),
-    RowAttempt(CLOSED, lambda w: change(w.answer(), closed_by=w.search()), "no time"),
+    RowAttempt(CLOSED, half_closed, "no time"),
     RowAttempt(LATER, lambda w: change(w.answer(), closed_at=Now()), "by nothing"),
     RowAttempt(LATER, lambda w: close(w, w.answer(), searched_at=Now() - 2 * HOUR), "by an earlier one"),
-    RowAttempt(LATER, lambda w: close(w, w.answer(), environment=w.production), "by one of another environment"),
-    RowAttempt(LATER, overtaken, "by one that is not the newest"),
-    RowAttempt(
-        LATER, lambda w: close(w, w.answer(), source="worker", worker="api", version="1", commit=""), "of other code"
-    ),
-    RowAttempt(WITH_HIT, lambda w: unanswered(w, file="b.ts"), "the same fingerprint"),
-    RowAttempt(WITH_HIT, lambda w: unanswered(w, fingerprint="1" * 64), "moved"),
+    RowAttempt(LATER, in_production, "by one of another environment"),
+    RowAttempt(LATER, lambda w: close(w, w.answer(), commit="e"), "by one of code that does not run"),
+    RowAttempt(LATER, lambda w: close(w, w.answer(), hit_count=runs(w, dirty=True).pk), "of a changed checkout"),
+    RowAttempt(LATER, of_a_script, "of other code"),
+    RowAttempt(FEWER, lambda w: close(w, w.answer(), files=2, fewer_than=w.search(commit="a")), "fewer files"),
+    RowAttempt(NOT_KNOWN, without_a_look, "never asked"),
+    RowAttempt(NOT_KNOWN, lambda w: after_a_change(w, problem="?"), "no answer"),
+    RowAttempt(NOT_KNOWN, lambda w: after_a_change(w, at=Now() - 2 * HOUR - HOUR / 60), "too long ago"),
+    RowAttempt(NOT_KNOWN, unseen, "other code runs too"),
+    RowAttempt(WITH_HIT, lambda w: unanswered(w, {}, file="b.ts"), "the same fingerprint"),
+    RowAttempt(WITH_HIT, lambda w: unanswered(w, {}, fingerprint="1" * 64), "moved"),
+    RowAttempt(WITH_HIT, lambda w: unanswered(w, {"searched_at": Now() - HOUR / 2}), "an earlier one of the commit"),
+    RowAttempt(WITH_HIT, still_runs, "in code that still runs"),
     RowAttempt(WITH_HIT, lambda w: close(w, w.answer(), unparsed=["b.ts", "a.ts"]), "not parsed"),
     RowAttempt(WITH_HIT, lambda w: elsewhere(w, file="b.ts"), "in production"),
     RowAttempt(WITH_HIT, lambda w: elsewhere(w, fingerprint="1" * 64), "moved in production"),

@@ -14,6 +14,7 @@ from backups.models import CleanupStage, Clearing
 from kvops.approvals import standing
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment
+from kvops.references import look as code_look
 from kvops.runs.outcomes import RunError
 
 NOT_CARRIED = "The run does not carry the standing approval of the rule."
@@ -24,6 +25,7 @@ TARGET = {"account_id": "a" * 32, "namespace_id": "b" * 32}
 def target(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The target of the rule as it is now."""
     found = dict(TARGET)
+    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: True)
     monkeypatch.setattr(rules, "target", lambda clearing: found if clearing.pk == 4 else {})
     return found
 
@@ -110,7 +112,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def test_the_names_and_every_condition_are_checked(asked: list[object]) -> None:
     mine, stage, broken, renewed = mandate_of(), stage_of(), cast("dict[str, Exception]", asked.pop()), list[int]()
-    lease = SimpleNamespace(renew=lambda: renewed.append(1))
+    lease = SimpleNamespace(renew=lambda: renewed.append(1), keep=None)
     mine.insist_as_approved(stage, cast("Any", lease))
     every = [("names", stage), ("rule", mine.clearing), ("approved", mine.clearing, stage.approval)]
     assert (asked, renewed) == (every, [1])

@@ -28,6 +28,7 @@ from kvops.models import (
     Run,
     TraceQuery,
 )
+from kvops.references import look as code_look
 from kvops.runs.outcomes import RunError, TryLater
 from tests import searched
 from tests.gate import world as gate
@@ -294,8 +295,9 @@ RISKS = {
 
 @pytest.mark.parametrize("risk", RISKS)
 def test_code_that_may_not_be_what_runs_is_accepted_by_name(
-    world: GateWorld, request_: CleanupRequest, risk: str
+    world: GateWorld, request_: CleanupRequest, risk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(code_look, "ask_when_due", lambda _environment: True)
     RISKS[risk](world, request_)
     request = gate.approval_of(gate.submitted(world, request_))
     assert json.loads(request.evidence)["risks"] == [risk]

@@ -10,13 +10,11 @@ from django.db.models.functions import Now
 
 from audit import log
 from backups.cleanup import requests as cleanup_requests, shown_references
-from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.approvals import evidence
 from kvops.models import DeployedCode, DeployedLook, ReferenceAnswer, ReferenceHit, ReferenceSearch, Run
 from kvops.references import look as code_look
-from kvops.runs import driver as run_driver
 from tests import searched
 from tests.gate import world as gate
 from tests.gate.world import GateWorld
@@ -205,18 +203,6 @@ def test_code_that_is_not_known_any_more_stops_it_unless_that_was_accepted(
         return
     with pytest.raises(shown_references.DeployedNotKnown, match=r"^The deployed code is not known: No permission\.$"):
         shown_references.insist_known(stage, approved)
-
-
-def test_a_stage_is_not_submitted_while_cloudflare_is_asked_for_the_deployed_code(
-    world: GateWorld, stage: CleanupStage
-) -> None:
-    DeployedLook.objects.all().delete()
-    run = code_look.start(stage.environment, actor=world.people.operator.actor)
-    with pytest.raises(CleanupRefused, match=rf"^Cloudflare .+ Wait for run {run.pk} \(look at the deployed code\), "):
-        approved(world, stage)
-    run_driver.request_stop(run, actor=world.people.operator.actor)
-    run_driver.drive(run.pk)
-    assert approved(world, stage).state == "submitted"
 
 
 def test_cloudflare_is_asked_once_for_code_that_is_not_known(world: GateWorld, stage: CleanupStage) -> None:

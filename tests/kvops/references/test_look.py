@@ -1,12 +1,14 @@
 """Looks at deployed code: Cloudflare's answers are stored, and without an answer the code is not known."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
-from kvops import clock
+from audit.models import Entry
+from kvops import clock, timing
 from kvops.cloudflare import RateLimited, TransportError
-from kvops.models import DeployedCode, DeployedLook, Run, Schedule
+from kvops.models import DeployedCode, DeployedLook, Family, ReferenceAnswer, Run, Schedule
 from kvops.references import deployed, look as code_look, store as reference_store
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
@@ -190,3 +192,62 @@ def test_previews_of_qa_are_what_qa_is_for(estate: make.Estate, code: FakeCode) 
     code.projects["site"].preview_kv = {"KV": estate.qa.namespace_id}
     look(estate)
     assert using(estate) == [("site", COMMIT, "", None), ("api", "", "etag-1", False)]
+
+
+def follow_up(estate: make.Estate, people: make.People) -> ReferenceAnswer:
+    """A promise about a place that the code of the first commit has."""
+    master, _made = Family.objects.get_or_create(
+        binding="SETTINGS", pattern="master:", defaults={"category": "legacy", "owner": "platform"}
+    )
+    search = reference_store.store(estate.qa.environment, reports.report(reports.hit()), source="file", by=make.SETUP)
+    hit, by = search.hits.get(), people.operator
+    todo = {"kind": "follow_up", "follow_up": "d1", "owner": by, "due": clock.now().date(), "reason": "D1 is ready"}
+    return ReferenceAnswer.objects.create(family=master, hit=hit, fingerprint=hit.fingerprint, by=by, **todo)
+
+
+def test_a_search_before_the_deployment_closes_a_follow_up_once_the_deployment_is_seen(
+    estate: make.Estate, people: make.People, code: FakeCode
+) -> None:
+    code.workers["api"].deploy()
+    look(estate)
+    answer = follow_up(estate, people)
+    fixed = reports.report(hours=1, commit=NEXT)
+    search = reference_store.store(estate.qa.environment, fixed, source="file", by=make.SETUP)
+    look(estate)
+    assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by is None
+    code.projects["site"].commit, code.projects["site"].deployment = NEXT, "deployment-2"
+    look(estate)
+    assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by == search
+    entry = Entry.objects.get(action="references.answered")
+    assert (entry.subject, entry.details) == ("environment:qa", {"kind": "closed", "follow_ups_closed": 1})
+
+
+def test_code_that_dropped_its_binding_closes_a_follow_up(
+    estate: make.Estate, people: make.People, code: FakeCode
+) -> None:
+    answer = follow_up(estate, people)
+    code.projects.clear()
+    reference_store.store(
+        estate.qa.environment, reports.report(hours=1, commit=NEXT), source="file", by=make.SETUP
+    )  # fmt: skip
+    api = code.workers["api"]
+    api.deploy(api.upload({}, commit=NEXT))
+    look(estate)
+    assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by is not None
+
+
+def test_no_answer_leaves_what_was_known(estate: make.Estate, code: FakeCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "DEPLOYED_FRESH", 0)
+    assert code_look.ask_when_due(estate.qa.environment)
+    estate.cloudflare.fault("scripts", "error", times=9)
+    assert not code_look.ask_when_due(estate.qa.environment)
+    assert deployed.not_known(estate.qa.environment) == ""
+
+
+def test_a_person_waits_no_longer_than_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = code_look._patience()
+    keep()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + timing.REQUEST_TIMEOUT)
+    with pytest.raises(TransportError, match="takes too long"):
+        keep()

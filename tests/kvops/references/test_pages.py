@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -14,7 +15,7 @@ from kvops.models import Environment, Family, Person, ReferenceAnswer, Reference
 from kvops.references import forms, store as reference_store, views
 from kvops.references.report import Hit, Report, dumps
 from kvops.references.wrangler_config import WranglerEnvironment
-from tests import make
+from tests import make, searched
 from tests.kvops.references import reports
 from tests.signing import signed_in
 
@@ -26,8 +27,8 @@ def qa(estate: make.Estate) -> Environment:
     return estate.qa.environment
 
 
-def stored(environment: Environment, *hits: Hit, hours: float = 0, unparsed: tuple[str, ...] = ()) -> ReferenceSearch:
-    report = reports.report(*hits, hours=hours, unparsed=unparsed)
+def stored(environment: Environment, *hits: Hit, **report_of: Any) -> ReferenceSearch:
+    report = reports.report(*hits, **report_of)
     return reference_store.store(environment, report, source="file", by=make.SETUP)
 
 
@@ -242,7 +243,7 @@ def test_follow_ups_are_listed_with_the_overdue_first(qa: Environment, people: m
     page = shown(people.auditor, "/runbook/todo/")
     assert re.findall(r"([ab])\.ts:7", page) == ["b", "a"]
     assert page.count("<div>overdue</div>") == 1
-    assert page.count("Later searches close it, once no environment has such code.") == 2
+    assert page.count("A later search of the code that runs closes it, once no environment has such code.") == 2
     assert f"/references/qa/{hits[1].search_id}/?file=b.ts" in page
     assert "2 open follow-ups" in shown(people.auditor, "/references/")
 
@@ -255,7 +256,8 @@ def test_a_follow_up_that_a_newer_answer_replaced_or_a_search_closed_is_not_list
         follow_up(hit, people.operator, date(2026, 1, 2))
     answer(hits[0], people.operator)
     assert re.findall(r"([ab])\.ts:7", shown(people.auditor, "/runbook/todo/")) == ["b"]
-    stored(qa, reports.hit("a.ts"), hours=1)
+    searched.runs(qa, "d" * 40)
+    stored(qa, reports.hit("a.ts"), hours=1, commit="d" * 40)
     assert "Nothing is left to do" in shown(people.auditor, "/runbook/todo/")
 
 

@@ -3,18 +3,30 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from audit.models import Entry
 from kvops import clock
-from kvops.models import Environment, Family, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
+from kvops.models import (
+    DeployedCode,
+    DeployedLook,
+    Environment,
+    Family,
+    Namespace,
+    Person,
+    ReferenceAnswer,
+    ReferenceHit,
+    ReferenceSearch,
+)
 from kvops.references import store as reference_store
-from kvops.references.report import Report, dumps
-from tests import make
+from kvops.references.report import Hit, Report, dumps
+from tests import make, searched
 from tests.kvops.references import reports
 
 pytestmark = pytest.mark.django_db
+NEXT = "d" * 40
 FILE, WORKER = ReferenceSearch.Source.FILE, ReferenceSearch.Source.WORKER
 
 
@@ -36,6 +48,11 @@ def master() -> Family:
 def stored(environment: Environment, report: Report, **code: str) -> ReferenceSearch:
     source = WORKER if code else FILE
     return reference_store.store(environment, report, source=source, by=make.SETUP, **code)
+
+
+def fixed(*hits: Hit, hours: float = 1, **more: Any) -> Report:
+    """A report of the next commit, which is deployed later."""
+    return reports.report(*hits, hours=hours, commit=NEXT, **more)
 
 
 def follow_up(hit: ReferenceHit, family: Family, owner: Person) -> ReferenceAnswer:
@@ -122,11 +139,11 @@ HIT = reports.hit()
 @pytest.mark.parametrize(
     ("later", "closes"),
     [
-        (reports.report(hours=1), True),
-        (reports.report(reports.hit("functions/other.ts"), hours=1), True),
-        (reports.report(HIT, hours=1), False),
-        (reports.report(reports.hit(line=90, context=["x", "y", "z"]), hours=1), False),
-        (reports.report(reports.hit(family="*", text="?", certainty="unknown"), hours=1, unparsed=[HIT.file]), False),
+        (fixed(), True),
+        (fixed(reports.hit("functions/other.ts")), True),
+        (fixed(HIT), False),
+        (fixed(reports.hit(line=90, context=["x", "y", "z"])), False),
+        (fixed(reports.hit(family="*", text="?", certainty="unknown"), unparsed=[HIT.file]), False),
     ],
     ids=["no hit", "another file", "the same hit", "moved", "not parsed"],
 )
@@ -135,6 +152,7 @@ def test_only_a_search_without_such_a_hit_closes_a_follow_up(
 ) -> None:
     first = stored(qa, reports.report(HIT))
     answer = follow_up(first.hits.get(), master, people.operator)
+    searched.runs(qa, NEXT)
     second = stored(qa, later)
     answer.refresh_from_db()
     assert (answer.closed_by == second, answer.closed_at is not None) == (closes, closes)
@@ -142,59 +160,112 @@ def test_only_a_search_without_such_a_hit_closes_a_follow_up(
     assert entry.details["follow_ups_closed"] == int(closes)
 
 
-def test_an_earlier_search_that_arrives_late_closes_no_follow_up(
-    qa: Environment, master: Family, people: make.People
+@pytest.fixture
+def answer(qa: Environment, master: Family, people: make.People) -> ReferenceAnswer:
+    """A follow-up in QA; the next commit runs there."""
+    made = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
+    searched.runs(qa, NEXT)
+    return made
+
+
+def closed_by(answer: ReferenceAnswer) -> ReferenceSearch | None:
+    return ReferenceAnswer.objects.get(pk=answer.pk).closed_by
+
+
+def test_an_earlier_search_that_arrives_late_closes_no_follow_up(qa: Environment, answer: ReferenceAnswer) -> None:
+    stored(qa, fixed(hours=-1))
+    assert closed_by(answer) is None
+
+
+def test_a_commit_that_somebody_typed_closes_no_follow_up(qa: Environment, answer: ReferenceAnswer) -> None:
+    stored(qa, reports.report(hours=1, commit="e" * 40))
+    assert closed_by(answer) is None
+
+
+def test_a_file_without_the_hits_of_the_same_commit_closes_no_follow_up(
+    qa: Environment, answer: ReferenceAnswer
 ) -> None:
-    first = stored(qa, reports.report(HIT, hours=1))
-    answer = follow_up(first.hits.get(), master, people.operator)
-    stored(qa, reports.report(HIT, hours=3))
-    for hours in (0, 2, 3):
-        stored(qa, reports.report(hours=hours, commit="d" * 40))
-    answer.refresh_from_db()
-    assert answer.closed_by is None
+    searched.runs(qa, reports.COMMIT)
+    stored(qa, reports.report(hours=1))
+    assert closed_by(answer) is None
+    searched.runs(qa, NEXT)
+    stored(qa, fixed(HIT))
+    stored(qa, fixed(hours=2))
+    assert closed_by(answer) is None
+
+
+def test_a_file_that_left_out_files_closes_no_follow_up(qa: Environment, answer: ReferenceAnswer) -> None:
+    small = replace(fixed(), files=1)
+    stored(qa, small)
+    assert closed_by(answer) is None
+    whole = reference_store.store(
+        qa, replace(small, searched_at=small.searched_at + timedelta(hours=1)), source="checkout", by=make.SETUP
+    )
+    assert closed_by(answer) == whole
+
+
+def test_a_search_closes_no_follow_up_while_other_code_that_runs_was_not_searched(
+    qa: Environment, answer: ReferenceAnswer
+) -> None:
+    settings = Namespace.objects.create(environment=qa, binding="SETTINGS", namespace_id="1" * 32, title="qa")
+    site = {"environment": qa, "kind": "pages", "seen_at": clock.now(), "bindings": {"KV": settings.namespace_id}}
+    DeployedCode.objects.create(name="admin", commit="e" * 40, **site)
+    stored(qa, fixed())
+    assert closed_by(answer) is None
+    last = stored(qa, reports.report(hours=2, commit="e" * 40))
+    assert closed_by(answer) == last
+
+
+def test_a_search_closes_no_follow_up_while_code_with_its_place_runs(qa: Environment, answer: ReferenceAnswer) -> None:
+    DeployedCode.objects.create(
+        environment=qa, kind="pages", name="admin", commit=reports.COMMIT, seen_at=clock.now()
+    )  # fmt: skip
+    stored(qa, fixed())
+    assert closed_by(answer) is None
+
+
+def test_a_search_closes_no_follow_up_while_the_deployed_code_is_not_known(
+    qa: Environment, answer: ReferenceAnswer
+) -> None:
+    DeployedLook.objects.update(problem="?")
+    stored(qa, fixed())
+    assert closed_by(answer) is None
 
 
 def test_a_follow_up_stays_open_while_the_code_of_another_environment_has_its_place(
-    qa: Environment, production: Environment, master: Family, people: make.People
+    qa: Environment, production: Environment, answer: ReferenceAnswer
 ) -> None:
-    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
     stored(production, reports.report(HIT))
-    stored(qa, reports.report(hours=1))
-    answer.refresh_from_db()
-    assert answer.closed_by is None
-    moved = stored(production, reports.report(reports.hit(line=90, context=["x", "y", "z"]), hours=2))
-    last = stored(production, reports.report(hours=3))
-    assert moved.hit_count == 1
-    assert ReferenceAnswer.objects.get(pk=answer.pk).closed_by == last
+    done = stored(qa, fixed())
+    assert closed_by(answer) is None
+    moved = stored(production, fixed(reports.hit(line=90, context=["x", "y", "z"]), hours=2))
+    assert (moved.hit_count, closed_by(answer)) == (1, None)
+    stored(production, reports.report(hours=3, commit="e" * 40))
+    assert closed_by(answer) == done
 
 
-def test_a_follow_up_stays_open_while_a_deployed_script_has_its_hit(
-    qa: Environment, master: Family, people: make.People
-) -> None:
-    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
+def test_a_follow_up_stays_open_while_a_deployed_script_has_its_hit(qa: Environment, answer: ReferenceAnswer) -> None:
     stored(qa, reports.report(HIT), worker="api", version="1")
-    stored(qa, reports.report(hours=1))
-    answer.refresh_from_db()
-    assert answer.closed_by is None
+    stored(qa, fixed())
+    assert closed_by(answer) is None
 
 
 def test_code_of_production_that_was_never_searched_keeps_no_follow_up_open(
-    qa: Environment, production: Environment, master: Family, people: make.People
+    qa: Environment, production: Environment, answer: ReferenceAnswer
 ) -> None:
-    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
-    done = stored(qa, reports.report(hours=1))
-    answer.refresh_from_db()
-    assert answer.closed_by == done
+    done = stored(qa, fixed())
+    assert closed_by(answer) == done
 
 
 def test_a_search_of_other_code_closes_no_follow_up(
-    qa: Environment, production: Environment, master: Family, people: make.People
+    qa: Environment, production: Environment, answer: ReferenceAnswer
 ) -> None:
-    answer = follow_up(stored(qa, reports.report(HIT)).hits.get(), master, people.operator)
-    stored(qa, reports.report(hours=1), worker="api", version="1")
-    stored(production, reports.report(hours=1))
-    answer.refresh_from_db()
-    assert answer.closed_by is None
+    worker = {"environment": qa, "kind": "worker", "name": "api", "version": "1", "seen_at": clock.now()}
+    DeployedCode.objects.create(**worker)
+    searched.runs(production, NEXT)
+    stored(qa, fixed(), worker="api", version="1")
+    stored(production, fixed())
+    assert closed_by(answer) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""Whatever rests on the deployed code has Cloudflare asked for it first, outside a transaction."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from audit import log
+from backups.cleanup import requests as cleanup_requests
+from backups.cleanup.stages import CleanupRefused
+from backups.clearing import run as clearing_run
+from backups.clearing.mandate import StandingMandate
+from backups.deletion import mandate as deletion_mandate
+from backups.models import CleanupRequest
+from kvops import clock
+from kvops.models import DeployedLook, Environment, Run
+from kvops.references import look as code_look
+from kvops.runs.outcomes import TryLater
+from tests import searched
+from tests.gate import world as gate
+from tests.gate.test_clearing import allow, begun, fresh, made, working
+from tests.gate.world import GateWorld
+
+pytestmark = pytest.mark.django_db
+type Asked = list[tuple[str, bool]]
+
+
+@pytest.fixture
+def request_(world: GateWorld) -> CleanupRequest:
+    return gate.asked(world)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """The environments for which Cloudflare was asked, and whether a run's lease was kept meanwhile."""
+    found: Asked = []
+
+    def ask(environment: Environment, keep: Callable[[], None] | None = None) -> bool:
+        with log.transaction():  # refused within another one
+            found.append((environment.slug, keep is not None))
+        return True
+
+    monkeypatch.setattr(code_look, "ask_when_due", ask)
+    return found
+
+
+def test_a_submit_asks(world: GateWorld, request_: CleanupRequest, asked: Asked) -> None:
+    gate.submitted(world, request_)
+    assert asked == [("qa", False)]
+
+
+def test_a_start_asks(world: GateWorld, request_: CleanupRequest, asked: Asked) -> None:
+    stage = gate.approved(world, request_)
+    asked.clear()
+    cleanup_requests.start_deletion(stage, by=world.people.operator)
+    assert asked == [("qa", False)]
+
+
+def test_a_deletion_that_begins_or_goes_on_asks_while_its_lease_is_kept(
+    world: GateWorld, request_: CleanupRequest, asked: Asked
+) -> None:
+    stage = gate.started(world, request_)
+    asked.clear()
+    deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
+    assert asked == [("qa", True)]
+
+
+def test_a_rule_and_its_round_ask(world: GateWorld, asked: Asked) -> None:
+    clearing = made(world, world.qa)
+    allow(world, clearing)
+    assert asked == [("qa", False)]
+    lease = working(begun(world, fresh(clearing)))
+    clearing_run.clear_keys_permanently(lease)
+    assert asked == [("qa", False), ("qa", True)]
+
+
+def test_a_round_asks_before_its_conditions_are_derived_again(
+    world: GateWorld, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.clearing.mandate.insist_names", lambda _stage: None)
+    clearing = made(world, world.qa)
+    allow(world, clearing)
+    round_ = begun(world, fresh(clearing))
+    asked.clear()
+    stage: Any = type("Stage", (), {"approval": round_.approval, "environment": world.qa.environment})
+    StandingMandate(fresh(clearing)).insist_as_approved(stage, working(round_))
+    assert asked == [("qa", True)]
+
+
+@pytest.fixture
+def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloudflare does not answer."""
+    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: False)
+
+
+@pytest.mark.usefixtures("unanswered")
+def test_without_an_answer_nothing_is_submitted_unless_the_code_is_known(
+    world: GateWorld, request_: CleanupRequest
+) -> None:
+    stage = gate.checked(request_)
+    DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
+    with pytest.raises(CleanupRefused, match=r"^Cloudflare did not answer which code is deployed\. Try again"):
+        cleanup_requests.submit(stage, by=world.people.operator)
+    DeployedLook.objects.update(at=clock.now() - timedelta(hours=1))
+    cleanup_requests.submit(stage, by=world.people.operator)
+
+
+@pytest.mark.usefixtures("unanswered")
+def test_without_an_answer_nothing_starts_or_goes_on_once_the_code_is_not_known(
+    world: GateWorld, request_: CleanupRequest
+) -> None:
+    approved = gate.approved(world, request_)
+    searched_at = DeployedLook.objects.get(environment=world.qa.environment).at
+    DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
+    with pytest.raises(CleanupRefused, match="was last asked for the deployed code"):
+        cleanup_requests.start_deletion(approved, by=world.people.operator)
+    assert not Run.objects.filter(kind="delete").exists()
+    DeployedLook.objects.update(at=searched_at)
+    cleanup_requests.start_deletion(approved, by=world.people.operator)
+    stage = gate.stage_of(request_)
+    DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
+    with pytest.raises(TryLater, match="was last asked for the deployed code"):
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
+
+
+def test_a_look_within_a_minute_asks_nobody(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(code_look, "look", lambda environment, _keep: looks.append(environment.slug))
+    environment = world.qa.environment
+    for at, due in ((None, True), (2, False), (58, False), (62, True)):
+        DeployedLook.objects.all().delete()
+        if at is not None:
+            searched.runs(environment)
+            DeployedLook.objects.update(at=clock.now() - timedelta(seconds=at))
+        looks.clear()
+        assert code_look.ask_when_due(environment)
+        assert looks == ["qa"] * due, at
+    DeployedLook.objects.update(at=clock.now(), problem="No permission.")
+    looks.clear()
+    code_look.ask_when_due(environment)
+    assert looks == ["qa"]
