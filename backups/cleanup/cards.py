@@ -179,7 +179,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         shape=shape,
         phases=phases_of(stage, steps),
         action=action,
-        form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(stage, action)),
+        form=_still_asked(typed.get(f"stage-{stage.pk}"), _form(facts, action)),
         run=run,
         differing=None if run else facts.differing,
         leaving_out=differing(stage, facts.differing) if idle and by_hand and facts.differing else None,
@@ -226,8 +226,9 @@ def _still_asked(posted: forms.Form | None, now: forms.Form | None) -> forms.For
     return posted if type(posted) is type(now) else now
 
 
-def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
+def _form(facts: StageFacts, action: NextAction | None) -> forms.Form | None:
     """The form of the action."""
+    stage = facts.stage
     if action is None or action.disabled_reason:
         return None
     if action.url_name == "backups:stage_start":
@@ -235,7 +236,7 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
     if action.url_name == "backups:stage_accept":
         return AcceptForm(stage=stage)
     if action.url_name == "backups:stage_submit":
-        return ShareAndSubmitForm(stage=stage)
+        return ShareAndSubmitForm(stage=stage, from_elsewhere=facts.references.from_elsewhere)
     if action.url_name == "backups:stage_others":
         return OthersForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None

@@ -1,9 +1,10 @@
 """Code references of a stage: the hits of the newest search of its environment, and people's answers to them.
 
 A hit concerns a stage if it may use keys of the stage's scope. The newest answer for the family with the fingerprint of
-the hit counts, also if it was given in another environment or to an earlier search: then it is carried over. Nothing is
-submitted or started with a hit that has no answer. Code that is not known to be the deployed code is a risk, which the
-reviewer accepts by name.
+the hit counts, also if it was given in another environment or to an earlier search: then it is carried over. In
+production, those of another environment count once the operator ticked them with the submit. Nothing is submitted or
+started with a hit that has no answer. Code that is not known to be the deployed code is a risk, which the reviewer
+accepts by name.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -44,6 +45,8 @@ class StageHit:
     answer: ReferenceAnswer | None
     certain: bool = False
     """Whether it certainly uses exactly these keys, so that it cannot be unrelated."""
+    elsewhere: bool = False
+    """Whether the place is in production, and its answer was given in another environment."""
 
     def taken(self) -> "StageHit":
         """The hit without an answer that it contradicts: the answer may be of a place that was less certain."""
@@ -100,8 +103,17 @@ def hits_of(stage: CleanupStage, searches: Searches, known: Deployed | None = No
     hits = _each_place_once(list(rows), searches)
     over = stage.state not in (*BEFORE_SUBMIT, *RESTING_ON_ANSWERS)
     answers = _answers(request.family_id, {hit.fingerprint for hit in hits}, closed=over)
-    found = (StageHit(hit, answers.get(hit.fingerprint), certain=_is_certain(hit, bindings, request)) for hit in hits)
+    found = (
+        StageHit(hit, given, certain=_is_certain(hit, bindings, request), elsewhere=_is_elsewhere(given, stage))
+        for hit in hits
+        for given in [answers.get(hit.fingerprint)]
+    )
     return sorted((one if over else one.taken() for one in found), key=_urgent_first)
+
+
+def _is_elsewhere(answer: ReferenceAnswer | None, stage: CleanupStage) -> bool:
+    given_in = answer.hit.search.environment_id if answer else stage.environment_id
+    return stage.environment.production and given_in != stage.environment_id
 
 
 def _is_certain(hit: ReferenceHit, bindings: Collection[str], request: CleanupRequest) -> bool:
@@ -160,6 +172,11 @@ def follow_ups_of(found: Iterable[StageHit]) -> dict[str, object]:
     """The open follow-ups of these hits, as evidence has them."""
     answers = (one.answer for one in found)
     return follow_ups([answer.due for answer in answers if answer and answer.due and answer.closed_by_id is None])
+
+
+def from_elsewhere(found: Iterable[StageHit]) -> int:
+    """The number of answers in production that were given in another environment: the operator ticks them."""
+    return sum(one.elsewhere and one.answer is not None for one in found)
 
 
 def unanswered(found: Iterable[StageHit]) -> int:
@@ -237,6 +254,11 @@ class StageReferences:
         return sum(one.carried_over for one in self.found)
 
     @property
+    def from_elsewhere(self) -> int:
+        """The number of answers in production that were given in another environment."""
+        return from_elsewhere(self.found)
+
+    @property
     def in_words(self) -> str:
         """The number of hits, the searched code, the answers that were carried over, and the open follow-ups."""
         if self.search is None:
@@ -281,6 +303,14 @@ def insist_references(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the newest search is recent and a person answered each of its hits."""
     if why := lacking(stage):
         raise CleanupRefused(why)
+
+
+def insist_ticked(stage: CleanupStage, *, ticked: bool) -> None:
+    """Raise CleanupRefused if answers of another environment would count in production, and nobody ticked them."""
+    if not ticked and (n := StageReferences.of(stage).from_elsewhere):
+        page = reverse("backups:stage_references", args=[stage.pk])
+        sentence = _("Answers carried over from another environment: %(n)s. Tick that they hold here, too: %(page)s")
+        raise CleanupRefused(say(sentence, n=n, page=page))
 
 
 def answer(

@@ -192,10 +192,11 @@ def arrange(cleanup: CleanupRequest, *, ticket: str, frozen_until: datetime | No
         )
 
 
-def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
+def submit(stage: CleanupStage, *, by: Person, ticked: bool = False) -> ApprovalRequest:
     """Ask another person to approve exactly these names: checked (a cache: verified) -> submitted.
 
-    Cloudflare is asked for the deployed code first. Raises CleanupRefused.
+    Cloudflare is asked for the deployed code first. `ticked` says that the person checked the answers of another
+    environment. Raises CleanupRefused.
     """
     insist_operator(by)
     answered = look.ask_when_due(stage.environment)
@@ -208,6 +209,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if mine.state != ready:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
         code_references.insist_references(mine)
+        code_references.insist_ticked(mine, ticked=ticked)
         try:
             shown_references.insist_answered(mine, answered=answered)
         except shown_references.DeployedNotKnown as refused:

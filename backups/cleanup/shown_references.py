@@ -15,6 +15,7 @@ from backups.cleanup.references import (
     URGENCY,
     StageHit,
     follow_ups_of,
+    from_elsewhere,
     hits_of,
     unanswered,
     with_others,
@@ -109,6 +110,8 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "follow_ups": follow_ups_of(found),
         "hits": len(found),
         "unanswered": unanswered(found),
+        # The operator ticked them: without that nothing is submitted.
+        **({"ticked": n} if (n := from_elsewhere(found)) else {}),
         "counts": [
             {"access": access, "certainty": certainty, "hits": hits}
             for (access, certainty), hits in sorted(

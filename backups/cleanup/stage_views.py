@@ -19,6 +19,7 @@ from backups.cleanup.forms import AcceptForm, BeginForm, DeletionStartForm, Left
 from backups.cleanup.pages import presses
 from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
+from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of
 from backups.cleanup.views import take_on_page
 from backups.models import CleanupEntry, CleanupStage
@@ -64,8 +65,10 @@ STEPS: dict[str, Step[CleanupStage]] = {
     "submit": Step(
         presses.submit,
         _("Another person is asked to approve exactly this set."),
-        fields=("place",),
-        form_of=lambda data, stage: ShareAndSubmitForm(data, stage=stage),
+        fields=("place", "ticked"),
+        form_of=lambda data, stage: ShareAndSubmitForm(
+            data, stage=stage, from_elsewhere=StageReferences.of(stage).from_elsewhere
+        ),
     ),
     "start": Step(
         cleanup_requests.start_deletion,

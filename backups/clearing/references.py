@@ -5,6 +5,7 @@ approval and has no answer stops the rule: the reviewer did not know of it.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 
 from django.utils.translation import gettext_lazy as _
@@ -27,10 +28,15 @@ KINDS = (ReferenceAnswer.Kind.UNRELATED, ReferenceAnswer.Kind.FALLS_BACK)
 
 
 def writers(clearing: Clearing) -> list[StageHit]:
-    """The places in the newest searches that write or delete keys of the rule: those without an answer first."""
+    """The places in the newest searches that write or delete keys of the rule: those without an answer first.
+
+    In production an answer of another environment is none: nobody ticks it before a round.
+    """
     stage = rules.stage_of(clearing, rules.request_of(clearing))
     searches = code_references.with_others(store.newest(clearing.namespace.environment))
-    return [one for one in code_references.hits_of(stage, searches) if one.hit.access in WRITING]
+    found = [one for one in code_references.hits_of(stage, searches) if one.hit.access in WRITING]
+    mine = [replace(one, answer=None, elsewhere=False) if one.elsewhere else one for one in found]
+    return sorted(mine, key=lambda one: one.answer is not None)
 
 
 def unanswered_since(clearing: Clearing, since: datetime) -> list[StageHit]:

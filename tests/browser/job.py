@@ -137,6 +137,7 @@ class BrowserJob:
         place = self.stage(title).locator("[name=place]")
         if place.count() and not place.input_value():  # no field if Slack already told the team
             place.fill("#kv-cleanup on Slack, with the reviewer")
+        check_all(self.stage(title).locator("[name=ticked]"))
         follow(submit)
 
     def approve(self, title: str) -> None:

@@ -76,6 +76,16 @@ def test_a_place_with_an_answer_is_not_new(world: GateWorld, rule: Clearing, wri
     assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/b.ts:8"]
 
 
+def test_in_production_an_answer_of_qa_is_none(world: GateWorld, rule: Clearing, writers: list[StageHit]) -> None:
+    answer(rule, world.people.operator, *(one.hit.pk for one in writers))
+    rule.namespace = world.production
+    searched.search(world.production.environment, hits=[WRITES, DELETES])
+    assert [one.answer for one in references.writers(rule)] == [None, None]
+    assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/a.ts:7", "src/b.ts:8"]
+    answer(rule, world.people.operator, references.writers(rule)[0].hit.pk)
+    assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/b.ts:8"]
+
+
 def test_a_certain_writer_of_the_family_is_not_unrelated(
     world: GateWorld, rule: Clearing, writers: list[StageHit]
 ) -> None:

@@ -234,7 +234,7 @@ def submitted(
     world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES
 ) -> CleanupStage:
     """Waiting for the reviewer."""
-    cleanup_requests.submit(checked(request, slug, names), by=world.people.operator)
+    cleanup_requests.submit(checked(request, slug, names), by=world.people.operator, ticked=True)
     return stage_of(request, slug)
 
 

@@ -146,7 +146,9 @@ class Gate(RuleBasedStateMachine):
     @rule(slug=slugs, by=who)
     def submit(self, slug: str, by: str) -> None:
         self.both(
-            "submit", self.model.submit(slug, by), lambda: cleanup_requests.submit(self.stage(slug), by=self.people[by])
+            "submit",
+            self.model.submit(slug, by),
+            lambda: cleanup_requests.submit(self.stage(slug), by=self.people[by], ticked=True),
         )
 
     @rule(slug=slugs, by=who, yes=st.booleans(), shown=st.sampled_from((True, True, True, False)))

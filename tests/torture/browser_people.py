@@ -121,7 +121,7 @@ _ON_A_STAGE: dict[str, Callable[[CleanupStage], tuple[str, Form]]] = {
     "prepare": _button("prepare"),
     "references": _references,
     "share": _button("share", {"place": "#kv-cleanup, with Reviewer"}),
-    "submit": _button("submit"),
+    "submit": _button("submit", {"ticked": "on"}),
     "approve": _approve,
     "claim": lambda stage: _button("start", {"confirm": stage.namespace.title})(stage),
     "resume": _button("again"),

@@ -64,7 +64,7 @@ _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
     "prepare": lambda stage, operator, _: preparation.prepare_stage(stage, by=operator),
     "references": lambda stage, _operator, _reviewer: searched.search(stage.environment, commit=COMMIT),
     "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
-    "submit": lambda stage, operator, _: cleanup_requests.submit(stage, by=operator),
+    "submit": lambda stage, operator, _: cleanup_requests.submit(stage, by=operator, ticked=True),
     "approve": _approve,
     "claim": lambda stage, operator, _: cleanup_requests.start_deletion(stage, by=operator),
     "resume": _resume,

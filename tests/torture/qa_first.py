@@ -130,7 +130,7 @@ def _submits(world: gate.GateWorld, request: CleanupRequest) -> bool:
     with gate.undone():
         approval_gate.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
         try:
-            cleanup_requests.submit(gate.checked(request, "production"), by=world.people.operator)
+            cleanup_requests.submit(gate.checked(request, "production"), by=world.people.operator, ticked=True)
         except (CleanupRefused, approval_gate.ApprovalRefused):
             return False
         return True

@@ -39,7 +39,7 @@ def waits_for_answers(stage: CleanupStage) -> bool:
     return found.search is not None and not found.missing and found.unanswered > 0
 
 
-def submit(stage: CleanupStage, *, place: str, by: Person) -> None:
+def submit(stage: CleanupStage, *, place: str, by: Person, ticked: bool = False) -> None:
     """Record the place where the backup was shared, if one is given, then submit the stage. Raises CleanupRefused.
 
     If the submit is refused, the place stays recorded: the backup was shared. A press that is sent twice is no refusal.
@@ -47,7 +47,7 @@ def submit(stage: CleanupStage, *, place: str, by: Person) -> None:
     try:
         if place:
             sharing.state(stage, place=place, by=by)
-        cleanup_requests.submit(stage, by=by)
+        cleanup_requests.submit(stage, by=by, ticked=ticked)
     except CleanupRefused:
         if not _was_just_submitted(stage, place=place, by=by):
             raise

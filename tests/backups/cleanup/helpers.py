@@ -102,7 +102,7 @@ def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") ->
 
 
 def _submitted(request: CleanupRequest, people: make.People, slug: str) -> CleanupStage:
-    cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
+    cleanup_requests.submit(prepared(request, people, slug), by=people.operator, ticked=True)
     return stage_of(request, slug)
 
 

@@ -1,6 +1,7 @@
 """The answers to a stage's code references: the people who give them, the refusals, and the page."""
 
 import html
+import json
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -13,13 +14,19 @@ from django.utils import timezone
 
 from audit import log
 from audit.models import Entry
-from backups.cleanup import completion, preparation, references as code_references, shown_references
+from backups.cleanup import (
+    completion,
+    preparation,
+    references as code_references,
+    requests as cleanup_requests,
+    shown_references,
+)
 from backups.cleanup.next_action import next_action
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
 from kvops.approvals.code_verdict import follow_ups_open
-from kvops.models import DeployedLook, Family, ReferenceAnswer, ReferenceHit, Run
+from kvops.models import ApprovalRequest, DeployedLook, Family, ReferenceAnswer, ReferenceHit, Run
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -172,6 +179,57 @@ def test_answers_carry_over_to_production_and_are_marked(
     assert (found.done, found.carried_over, code_references.StageReferences.of(stage).carried_over) == (True, 2, 0)
     page = operator.get(f"/cleanup/stages/{production.pk}/references/").content.decode()
     assert "carried over: answered in QA, search" in page
+
+
+def in_production(request_: CleanupRequest, people: make.People) -> CleanupStage:
+    """Production's stage, ready to submit, with the answers that QA's stage was accepted with."""
+    cleanup_helpers.accepted(request_, people)
+    return cleanup_helpers.prepared(request_, people, "production")
+
+
+def test_answers_of_qa_count_in_production_once_they_are_ticked(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    mine = in_production(request_, people)
+    tick = "The 2 answers carried over from another environment hold in Production, too"
+    assert operator.get(f"/cleanup/{request_.pk}/").content.decode().count(tick) == 1
+    assert operator.post(f"/cleanup/stages/{mine.pk}/submit", {}).status_code == 422
+    with pytest.raises(CleanupRefused, match=r"from another environment: 2\. Tick that they hold here"):
+        cleanup_requests.submit(mine, by=people.operator)
+    operator.post(f"/cleanup/stages/{mine.pk}/submit", {"ticked": "on"})
+    approval = ApprovalRequest.objects.get(cleanupstage=mine)
+    assert (approval.state, json.loads(approval.evidence)["references"]["ticked"]) == ("pending", 2)
+    asked = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
+    assert "2 answers from another environment, ticked by the person who asks" in asked
+
+
+def test_an_answer_in_production_needs_no_tick(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    mine = in_production(request_, people)
+    code_references.answer(mine, hits=hits(mine), by=people.operator, **REASON)
+    assert "from another environment" not in operator.get(f"/cleanup/{request_.pk}/").content.decode()
+    approval = cleanup_requests.submit(mine, by=people.operator)
+    assert "ticked" not in json.loads(approval.evidence)["references"]
+
+
+def test_an_answer_to_an_earlier_search_of_qa_needs_no_tick(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    searched.search(stage.environment, hits=[WRITER, READER], commit="5b1c0de")
+    found = code_references.StageReferences.of(stage)
+    assert (found.carried_over, found.from_elsewhere) == (2, 0)
+
+
+def test_the_place_of_the_backup_is_recorded_without_the_tick(
+    request_: CleanupRequest, stage: CleanupStage, people: make.People, operator: Client
+) -> None:
+    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
+    mine = in_production(request_, people)
+    assert operator.post(f"/cleanup/stages/{mine.pk}/share", {"place": "#kv-cleanup"}).status_code in {302, 409}
 
 
 def test_changed_code_needs_a_new_answer(stage: CleanupStage, people: make.People) -> None:
