@@ -1,6 +1,6 @@
 """Follow-ups that are done: a search of code that runs in their environment no longer finds their place.
 
-A commit is what somebody typed, so a search counts only once Cloudflare names its code as deployed. The triggers of
+Anybody can type a commit, so a search closes them only once Cloudflare names its code as deployed. The triggers of
 answers insist on the same.
 """
 

@@ -95,7 +95,7 @@ def work(lease: Lease) -> Done:
 def ask_when_due(environment: Environment, keep: Callable[[], None] | None = None) -> bool:
     """Ask Cloudflare for the deployed code if it was not asked within the last minute; whether it answered.
 
-    Called outside a transaction. What was known stays if no answer comes. `keep` as for `look`; without it, a person
+    Called outside a transaction. The last look stays if no answer comes. `keep` as for `look`; without it, a person
     waits, and asking ends after the time of one request.
     """
     if not deployed.is_due(environment):

@@ -1,4 +1,4 @@
-"""Whatever rests on the deployed code has Cloudflare asked for it first, outside a transaction."""
+"""All work that rests on the deployed code has Cloudflare asked for it first, outside a transaction."""
 
 from collections.abc import Callable
 from datetime import timedelta
