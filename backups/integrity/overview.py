@@ -57,11 +57,10 @@ class Checked:
 def agreements() -> list[Checked]:
     """Every dataset with its newest check per environment; datasets with differences come first."""
     environments = Environment.objects.order_by("order")
-    of_kv, all_ = Check.objects.of_kv(), Check.objects.all()
     newest_of = {}
     for environment in environments:
-        newest_of[f"kv_{environment.pk}"] = _newest_check(of_kv, environment)
-        newest_of[f"other_{environment.pk}"] = _newest_check(all_.exclude(pk__in=of_kv), environment)
+        newest_of[f"kv_{environment.pk}"] = _newest_check(Check.objects.of_kv(), environment)
+        newest_of[f"other_{environment.pk}"] = _newest_check(Check.objects.of_rows(), environment)
     found = list(Dataset.objects.order_by("name").annotate(**newest_of))
     ids = {getattr(dataset, name) for dataset in found for name in newest_of} - {None}
     checks = Check.objects.select_related("run", "generation", "namespace").in_bulk(ids)

@@ -10,6 +10,8 @@ from backups.models.datasets import Dataset, TypeRule
 from backups.models.generations import Generation
 from kvops.models import Environment, Namespace, Person, Run
 
+_OF_ROWS = Q(generation__isnull=True, namespace__isnull=True) | Q(generation__purpose=Generation.Purpose.MASTERS)
+
 
 class CheckQuerySet(models.QuerySet["Check"]):
     """Queries on checks."""
@@ -19,9 +21,16 @@ class CheckQuerySet(models.QuerySet["Check"]):
         return self.filter(outcome=Check.Outcome.PASSED)
 
     def of_kv(self) -> "CheckQuerySet":
-        """Checks of KV, in a backup or as it is now: only these say whether KV agrees with D1."""
-        masters = Q(generation__purpose=Generation.Purpose.MASTERS)
-        return self.exclude(Q(generation__isnull=True, namespace__isnull=True) | masters)
+        """Checks of all keys in KV, in a backup or as it is now: only these say whether KV agrees with D1.
+
+        A check that left keys out, because they differ, says so of none.
+        """
+        leaving_out = Generation.objects.filter(stages__left_out__0__isnull=False)
+        return self.exclude(_OF_ROWS).exclude(generation__in=leaving_out)
+
+    def of_rows(self) -> "CheckQuerySet":
+        """Checks of rows, in a backup of master data or in a file."""
+        return self.filter(_OF_ROWS)
 
 
 class Check(models.Model):

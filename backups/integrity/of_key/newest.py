@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import OuterRef, Subquery
 
 from backups.datasets import registry as dataset_registry
-from backups.models import Check, CleanupStage, Dataset, Difference
+from backups.models import Check, Dataset, Difference
 from kvops.models import Namespace
 from kvops.web.gather import ask
 from kvops.web.objects import Objects
@@ -21,8 +21,7 @@ _CHECK = ("dataset_id", "definition", "generation_id", "rules", "differences", "
 class CheckedKey:
     """The dataset of a key, the newest finished check of it, and the key's differences in that check.
 
-    `compared` is false if the check cannot say anything about the key: it did not keep all differences by name, or the
-    clean-up of its backup left the key out.
+    `compared` is false if the check cannot say anything about the key: it did not keep all differences by name.
     """
 
     dataset: Dataset
@@ -42,11 +41,8 @@ def newest_check(namespace: Namespace, name: str) -> CheckedKey | None:
     done = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING).filter(environment=namespace.environment)
     newest = Subquery(done.filter(dataset=OuterRef("pk")).order_by("-pk").values("pk")[:1])
     checks = Objects(Check.objects.filter(pk__in=known.values(newest=newest)), *_CHECK)
-    of_environment = CleanupStage.objects.filter(environment=namespace.environment)
-    leaving_out = of_environment.filter(left_out__contains=[name]).values_list("generation")
     datasets = Objects(known, "name", "prefix", "key", "holds")
-    asked = {"datasets": datasets.question, "checks": checks.question, "leaving_out": leaving_out}
-    answers = ask(asked, {})
+    answers = ask({"datasets": datasets.question, "checks": checks.question}, {})
     dataset = dataset_registry.covering(datasets.of(answers, "datasets"), name)
     if dataset is None:
         return None
@@ -57,6 +53,4 @@ def newest_check(namespace: Namespace, name: str) -> CheckedKey | None:
     for one in found:
         one.check_run = check
     whole = not check.differences or check.found.count() >= check.differences
-    left_out = [check.generation_id] in map(list, answers["leaving_out"])
-    compared = bool(found) or (whole and not left_out)
-    return CheckedKey(dataset, check, found, compared)
+    return CheckedKey(dataset, check, found, compared=bool(found) or whole)

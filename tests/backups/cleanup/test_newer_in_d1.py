@@ -1,8 +1,10 @@
 """A key whose row was changed in D1 after the move is accepted by name. Any other difference leaves its key out."""
 
 import json
+import re
 
 import pytest
+from django.urls import reverse
 
 from audit import log
 from backups.cleanup import after_check, certificate, completion, preparation, requests as cleanup_requests
@@ -377,6 +379,9 @@ def test_a_check_that_left_keys_out_does_not_say_that_they_agree(people: make.Pe
     assert check_of(stage).outcome == "passed"
     assert not cases.covers(check_of(stage), failed)
     assert cases.open_case(failed) is not None
+    assert list(Check.objects.of_kv()) == [failed]
     kept = newest_check(stage.namespace, "master:a:1")
     assert kept is not None
-    assert (kept.compared, kept.differences) == (False, [])
+    assert (kept.check, [one.name for one in kept.differences]) == (failed, ["master:a:1"])
+    differs = rf'class="text-danger"\s+href="{reverse("backups:check", args=[failed.pk])}"'
+    assert re.search(differs, signed_in(people.auditor).get("/").content.decode())
