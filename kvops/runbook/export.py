@@ -17,13 +17,14 @@ MOST = 500
 
 type Lines = Iterator[str]
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~&]|^[-+=]|:(?=//)|(?<=www)\.)")
+_NUMBER = re.compile(r"^(\d+)([.)])")
 _BOXES = {"done": "x"}
 
 
 def escaped(text: str) -> str:
     """One line of text that Markdown shows as it is."""
-    return _MARKS.sub(r"\\\1", visible(text))
+    return _NUMBER.sub(r"\1\\\2", _MARKS.sub(r"\\\1", visible(text)))
 
 
 def of_entry(entry: RunbookEntry) -> Lines:

@@ -295,18 +295,21 @@ def test_an_entry_is_a_file_of_markdown_that_nothing_in_it_breaks(estate: make.E
 
 @pytest.mark.parametrize(
     "bad",
-    ["<img src=x onerror=alert(1)>", "![p](https://evil.example/p.png)", "[no](javascript:alert(1))", "&lt;img&gt;"],
-)
+    [
+        "<img src=x onerror=alert(1)>", "![p](https://evil.example/p.png)", "[no](javascript:alert(1))", "&lt;img&gt;",
+        "---", "===", "- one", "+ one", "1. one", "12) one", "https://evil.example", "www.evil.example",
+    ],
+)  # fmt: skip
 def test_a_note_brings_nothing_into_the_file_that_the_page_escapes(
     estate: make.Estate, people: make.People, bad: str
 ) -> None:
     entry = entry_of(f"cleanup:{cleanup_of(estate, people)}")
-    runbook_notes.add(entry, text=f"see\n\n\t{bad}", by=people.auditor)
+    runbook_notes.add(entry, text=f"see\n\t{bad}", by=people.auditor)
     text = signed_in(people.auditor).get(f"{entry.url}markdown").getvalue().decode()
-    assert bad not in text
-    html = MarkdownIt("commonmark", {"html": True}).render(text)
-    assert not any(found in html for found in ("<img", 'href="javascript', "onerror=alert(1)>"))
-    assert escape(bad) in html
+    assert f"> {bad}" not in text
+    html = MarkdownIt("gfm-like", {"html": True}).render(text)
+    assert not any(found in html for found in ("<img", 'href="javascript', "onerror=alert(1)>", 'evil.example"'))
+    assert f"{escape(bad)}</p>" in html
 
 
 def test_a_long_list_is_cut_in_its_file_and_says_so(
