@@ -128,10 +128,15 @@ def _what_now(
 
 def likely(differences: Sequence[Difference], found: Mapping[int, LikelyCause]) -> dict[str, object]:
     """The differences with their likely causes for a template, and how often each cause occurs."""
-    counts = Counter(one.cause for one in found.values())
+    counts = Counter((one.cause, one.seen) for one in found.values())
     return {
         "explained": [(one, found.get(one.pk)) for one in differences],
-        "causes": [(cause, counts[cause], next_steps.AFTER[cause]) for cause in Cause if counts[cause]],
+        "causes": [
+            (LikelyCause(cause, seen=seen), counts[cause, seen], next_steps.AFTER[cause])
+            for cause in Cause
+            for seen in (True, False)
+            if counts[cause, seen]
+        ],
         "unasked": len(differences) - len(found),
     }
 
