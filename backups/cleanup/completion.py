@@ -87,6 +87,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
     A pending approval request is withdrawn.
     """
     insist_operator(by)
+    insist_explained(reason, CleanupRefused, _("Say why the clean-up ends."))
     if cleanup.clearing_id is not None:
         raise CleanupRefused(_("A round of a scheduled clearing ends with its rule. Look at the page of the rule."))
     _insist_not_begun(cleanup.stages.all())

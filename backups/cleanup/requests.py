@@ -44,7 +44,7 @@ from kvops.names import visible
 from kvops.prefixes import patterns
 from kvops.references import look
 from kvops.runbook import procedures
-from kvops.wording import Words, columns, english, moment, say
+from kvops.wording import Words, columns, english, insist_explained, moment, say
 
 State = CleanupStage.State
 decided = STAGES.decided
@@ -76,6 +76,7 @@ def create_request(
     """Create the request within the caller's `audit.log.transaction()`. Raises CleanupRefused and SelectionRefused."""
     log.insist()
     insist_writable()
+    insist_explained(reason, CleanupRefused, _("Say why these keys are deleted: the person who approves reads it."))
     if edited := policy.why_edited():
         raise CleanupRefused(edited)
     family = key_families.family_of(binding, prefix)

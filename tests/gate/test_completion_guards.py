@@ -125,7 +125,7 @@ def test_a_clean_up_is_ended_and_its_requests_are_withdrawn(
 ) -> None:
     monkeypatch.setattr(CleanupRequest, "__str__", lambda _cleanup: "master:*")
     database.rows["ApprovalRequest"] = [SimpleNamespace(pk=3), SimpleNamespace(pk=4)]
-    reason = "x" * 501
+    reason = "xy" * 251
     completion.end(cleanup_of(), reason=reason, by=BY)
     asked = [done[1:3] for done in database.done if done[0] == "rows"]
     withdrawn = [(what[0].pk, how) for name, what, how in [one for one in database.done if one[0] == "withdraw"]]
@@ -137,7 +137,7 @@ def test_a_clean_up_is_ended_and_its_requests_are_withdrawn(
     over = '("backups_cleanuprequest"."completed_at" IS NULL AND "backups_cleanuprequest"."ended_at" IS NULL AND '
     assert updated[1] == (f'{over}"backups_cleanuprequest"."id" = 5)', {"ended_at": Now(), "ended_by": str(BY)})
     recorded = {
-        "actor": BY.actor, "subject": "cleanup:5", "subject_label": "master:*", "details": {"reason": "x" * 500},
+        "actor": BY.actor, "subject": "cleanup:5", "subject_label": "master:*", "details": {"reason": "xy" * 250},
     }  # fmt: skip
     assert database.done[0] == ("operator", BY)
     assert database.done[-1] == ("record", (Action.CLEANUP_ENDED,), recorded)

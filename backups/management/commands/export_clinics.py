@@ -25,6 +25,7 @@ from backups.models import CleanupStage
 from kvops.inventory import scan as inventory_scan
 from kvops.models import Namespace
 from kvops.runs import driver as run_driver
+from kvops.wording import TOO_SHORT, english, explains
 
 State = CleanupStage.State
 READY = {State.VERIFIED, State.CHECKED, State.CONFIRMED}
@@ -43,8 +44,10 @@ class Command(DumpCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         namespace = self.namespace(f"{options['environment']}/{options['binding']}")
-        if options["delete"] and not options["reason"]:
-            raise CommandError("Say why with --reason: the person who approves reads it.", returncode=2)
+        if options["delete"] and not explains(options["reason"]):
+            raise CommandError(
+                f"Say why with --reason: the person who approves reads it. {english(TOO_SHORT)}", returncode=2
+            )
         if options["delete"] and not options["dry_run"]:
             outcome = self._with_deletion(namespace, options)
         else:

@@ -97,7 +97,9 @@ def test_one_clean_up_of_a_family_is_open_at_a_time(request_: CleanupRequest, pe
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_asks(estate: make.Estate, people: make.People, who: str) -> None:
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup_requests.request(binding="SETTINGS", prefix="mastercache:", reason="?", by=getattr(people, who))
+        cleanup_requests.request(
+            binding="SETTINGS", prefix="mastercache:", reason="no longer needed", by=getattr(people, who)
+        )
 
 
 def test_there_is_a_stage_for_every_environment_in_order(request_: CleanupRequest) -> None:

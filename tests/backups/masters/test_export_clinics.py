@@ -140,9 +140,10 @@ def test_production_is_prepared_after_qa(records: make.Estate, people: make.Peop
     assert CleanupRequest.objects.count() == 1
 
 
-def test_delete_wants_a_reason(records: make.Estate) -> None:
+@pytest.mark.parametrize("reason", [[], ["--reason", "x"]])
+def test_delete_wants_a_reason(records: make.Estate, reason: list[str]) -> None:
     with pytest.raises(CommandError, match="--reason") as refusal:
-        exported("qa", "--to-r2", "--delete")
+        exported("qa", "--to-r2", "--delete", *reason)
     assert refusal.value.returncode == 2
 
 
