@@ -33,7 +33,6 @@ from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
 from kvops.approvals.code_verdict import follow_ups, follow_ups_open
 from kvops.names import visible
-from kvops.references import reading
 from kvops.wording import moment, said, spelled
 
 State = CleanupStage.State
@@ -59,14 +58,13 @@ def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Cer
         ),
     ]
     result = cleanup_result.Result(cleanup, stages)
-    words = " ".join(filter(None, [result.words, _follow_ups(cleanup)]))
+    words = " ".join(filter(None, [result.words, _follow_ups(facts)]))
     return Certificate(cleanup, words, result.is_complete, [_environment(stage) for stage in stages], sections)
 
 
-def _follow_ups(cleanup: CleanupRequest) -> str:
-    """The follow-ups of the family that are open now, as a sentence; empty without one."""
-    dues = [one.due for one in reading.open_follow_ups().filter(family=cleanup.family_id) if one.due]
-    found = follow_ups_open({"follow_ups": follow_ups(dues)})
+def _follow_ups(facts: CertificateFacts) -> str:
+    """The approved follow-ups that are open today, as a sentence; empty without one."""
+    found = follow_ups_open({"follow_ups": follow_ups(facts.open_follow_ups())})
     return f"{found}." if found else ""
 
 

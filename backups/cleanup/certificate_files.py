@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.conf import settings
@@ -231,6 +231,22 @@ class CertificateFacts:
         self.verified = {stage.pk: _verified(stage, verifications) for stage in self.stages}
         self.left_out = {stage.pk: _left_out(stage) if stage.skipped else [] for stage in self.stages}
         self.other_names = {stage.pk: _other_names(stage) if stage.others else [] for stage in self.stages}
+
+    def open_follow_ups(self) -> list[date]:
+        """The due days of the follow-ups of the approved answers that are open today, each by its newest answer."""
+        approved = {pk for found in self.references.values() for pk in _follow_up_ids(found)}
+        still = ReferenceAnswer.objects.filter(pk__in=approved, closed_by=None)
+        same = ReferenceAnswer.objects.filter(
+            family=self.cleanup.family_id, fingerprint__in=still.values("fingerprint"), closed_by=None
+        )
+        newest = same.order_by("fingerprint", "-pk").distinct("fingerprint")
+        return [due for due in newest.values_list("due", flat=True) if due]
+
+
+def _follow_up_ids(references: Mapping[str, Any]) -> list[int]:
+    """The ids of the approved follow-ups: of the listed answers, and of those that did not fit."""
+    listed = [one["id"] for one in references.get("answers") or () if one.get("kind") == Kind.FOLLOW_UP]
+    return [*listed, *(references.get("follow_ups") or {}).get("more", ())]
 
 
 def _verified(stage: CleanupStage, entries: Iterable[Entry]) -> Entry | None:

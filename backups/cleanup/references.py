@@ -169,9 +169,14 @@ def _urgent_first(found: StageHit) -> tuple[object, ...]:
 
 
 def follow_ups_of(found: Iterable[StageHit]) -> dict[str, object]:
-    """The open follow-ups of these hits, as evidence has them."""
+    """The open follow-ups of these hits, as evidence has them: an answer to several hits counts once."""
+    return follow_ups(list(dues_of(found).values()))
+
+
+def dues_of(found: Iterable[StageHit]) -> dict[int, date]:
+    """The due days of the open follow-ups of these hits, by the ids of their answers."""
     answers = (one.answer for one in found)
-    return follow_ups([answer.due for answer in answers if answer and answer.due and answer.closed_by_id is None])
+    return {answer.pk: answer.due for answer in answers if answer and answer.due and answer.closed_by_id is None}
 
 
 def from_elsewhere(found: Iterable[StageHit]) -> int:

@@ -14,6 +14,7 @@ from backups.cleanup.references import (
     CERTAINTY,
     URGENCY,
     StageHit,
+    dues_of,
     follow_ups_of,
     from_elsewhere,
     hits_of,
@@ -33,6 +34,8 @@ SHOWN_ANSWERS, SHOWN_BYTES = 100, 16_384
 SHOWN_TEXT = 300
 """Characters of a file's path or of a reason in the evidence."""
 SHOWN_CODE = 20
+SHOWN_FOLLOW_UPS = 2000
+"""The most ids of follow-ups in the evidence: those of answers that it does not list."""
 
 
 class DeployedNotKnown(Refused):
@@ -99,6 +102,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
     known = deployed.Deployed(stage.environment_id)
     found = hits_of(stage, searches, known)
     lines = [_shown(one) for one in found]
+    answers = _as_fit(lines)
     return {
         "search": _search(search),
         # The submit stores the search with the stage; from then on the stored one counts.
@@ -107,7 +111,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "deployed": _deployed(stage, searches, known),
         "fewer": any(one.fewer_than_id for one in searches),
         "follow_up": any(one.reads_on for one in found),
-        "follow_ups": follow_ups_of(found),
+        "follow_ups": _follow_ups(found, answers),
         "hits": len(found),
         "unanswered": unanswered(found),
         # The operator ticked them: without that nothing is submitted.
@@ -118,7 +122,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
                 Counter((one.hit.access, one.hit.certainty) for one in found).items(), key=_urgent_count
             )
         ],
-        "answers": _as_fit(lines),
+        "answers": answers,
         "answers_sha256": _digest(lines),
     }
 
@@ -172,6 +176,12 @@ def _shown(found: StageHit) -> dict[str, object]:
         "at": evidence.moment(answer.at),
         "carried_over": found.carried_over,
     }
+
+
+def _follow_ups(found: Sequence[StageHit], answers: Sequence[dict[str, object]]) -> dict[str, object]:
+    """The open follow-ups, with the ids of those that the answers do not list, so that a certificate finds them."""
+    more = sorted(dues_of(found).keys() - {one.get("id") for one in answers})
+    return {**follow_ups_of(found), **({"more": more[:SHOWN_FOLLOW_UPS]} if more else {})}
 
 
 def _as_fit(lines: Sequence[dict[str, object]]) -> list[dict[str, object]]:

@@ -296,11 +296,32 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
 
 
+def test_the_head_counts_only_the_follow_ups_of_its_own_places(asked: CleanupRequest, people: make.People) -> None:
+    stage = with_follow_up(asked, people, hits=[ONE, ONE])
+    cleanup_helpers.accepted(asked, people)
+    before = certificate.build(asked).state
+    [old, _] = ReferenceAnswer.objects.order_by("pk")
+    assert "1 code follow-up open until" in before
+    assert line(asked, "Code references").said.startswith("2 places at 4f2a91c · 1 code follow-up open")
+    place = searched.search(stage.environment, hits=["src/z.ts:1 read certain SETTINGS master:z:*"]).hits.get()
+    later: dict[str, Any] = {"family": old.family, "kind": "follow_up", "follow_up": "d1", "owner": people.operator}
+    later |= {"reason": "of a later clean-up", "by": people.operator, "due": old.due + timedelta(days=30)}  # type: ignore[operator]
+    ReferenceAnswer.objects.create(hit=place, fingerprint=place.fingerprint, **later)
+    assert certificate.build(asked).state == before
+    ReferenceAnswer.objects.create(hit=old.hit, fingerprint=old.fingerprint, **later)
+    assert f"1 code follow-up open until {later['due'].day} {later['due']:%b}" in certificate.build(asked).state
+    searched.runs(stage.environment, "ffff")
+    gone = searched.search(stage.environment, commit="ffff")
+    ReferenceAnswer.objects.filter(fingerprint=old.fingerprint).update(closed_by=gone, closed_at=clock.now())
+    assert "follow-up" not in certificate.build(asked).state
+
+
 def test_what_became_of_a_follow_up_since_is_a_clause_of_its_own(asked: CleanupRequest, people: make.People) -> None:
     stage = with_follow_up(asked, people)
     cleanup_helpers.accepted(asked, people)
     before = line(asked, "Answer to each place in the code")
-    later = searched.search(stage.environment)
+    searched.runs(stage.environment, "ffff")
+    later = searched.search(stage.environment, commit="ffff")
     ReferenceAnswer.objects.update(closed_by=later, closed_at=clock.now())
     after = line(asked, "Answer to each place in the code")
     closed = f"closed since: search {later.pk} of {moment(later.searched_at)}"
@@ -410,6 +431,8 @@ def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people
     listed = len(evidence_of["answers"])
     assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed};\n{listed} still open"
     assert (answers.digest, answers.digest_of) == (evidence_of["answers_sha256"], "answers")
+    assert (len(evidence_of["follow_ups"]["more"]), evidence_of["follow_ups"]["open"]) == (120 - listed, 120)
+    assert " 120 code follow-ups open until " in f" {certificate.build(asked).state}"
     assert stage.environment.name == "QA"
 
 
