@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups import policy
+from backups.cleanup.references import search_page
 from backups.cleanup.stages import BULK, worker_writing
 from backups.clearing import references as clearing_references, rules
 from backups.clearing.refusals import ClearingRefused
@@ -46,12 +47,22 @@ def insist_rule(clearing: Clearing) -> None:
 
 
 def insist_approved(clearing: Clearing, approval: ApprovalRequest) -> None:
-    """Raise ClearingRefused unless the rule is the approved one, accepted in QA, and no new code writes its keys."""
+    """Raise ClearingRefused unless the rule is the approved one, accepted in QA, and no new code writes its keys.
+
+    A search that is smaller than the one before it cannot tell that no new code does.
+    """
     if rules.rule_digest(clearing, approval) != approval.digest:
         raise ClearingRefused(_("The rule is no longer the one that was approved. Ask again."))
     if why := not_accepted(clearing):
         raise ClearingRefused(why)
     since = approval.decided_at or approval.created_at
+    if small := clearing_references.smaller_since(clearing, since):
+        sentence = _(
+            "Search %(pk)s came after the approval and has fewer files or places than search %(larger)s."
+            " Search the whole checkout, or have the rule approved again: %(page)s"
+        )
+        page = search_page(clearing.namespace.environment.slug)
+        raise ClearingRefused(say(sentence, pk=small.pk, larger=small.fewer_than_id, page=page))
     if new := clearing_references.unanswered_since(clearing, since):
         raise ClearingRefused(
             say(

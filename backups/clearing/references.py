@@ -18,7 +18,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.clearing import rules
 from backups.clearing.refusals import ClearingRefused
 from backups.models import Clearing
-from kvops.models import Person, ReferenceAnswer, ReferenceHit, Role
+from kvops.models import Person, ReferenceAnswer, ReferenceHit, ReferenceSearch, Role
 from kvops.references import store
 from kvops.wording import insist_explained
 
@@ -33,10 +33,24 @@ def writers(clearing: Clearing) -> list[StageHit]:
     In production an answer of another environment is none: nobody ticks it before a round.
     """
     stage = rules.stage_of(clearing, rules.request_of(clearing))
-    searches = code_references.with_others(store.newest(clearing.namespace.environment))
-    found = [one for one in code_references.hits_of(stage, searches) if one.hit.access in WRITING]
+    found = [one for one in code_references.hits_of(stage, _searches(clearing)) if one.hit.access in WRITING]
     mine = [replace(one, answer=None, elsewhere=False) if one.elsewhere else one for one in found]
     return sorted(mine, key=lambda one: one.answer is not None)
+
+
+def _searches(clearing: Clearing) -> list[ReferenceSearch]:
+    return code_references.with_others(store.newest(clearing.namespace.environment))
+
+
+def smaller_since(clearing: Clearing, since: datetime) -> ReferenceSearch | None:
+    """A search that counts, arrived after this time and has fewer files or places than an earlier one.
+
+    It hides nothing if a search of the whole checkout of the same commit counts too.
+    """
+    searches = _searches(clearing)
+    whole = {one.commit for one in searches if one.fewer_than_id is None}
+    small = (one for one in searches if one.fewer_than_id and one.commit not in whole)
+    return next((one for one in small if one.at > since), None)
 
 
 def unanswered_since(clearing: Clearing, since: datetime) -> list[StageHit]:

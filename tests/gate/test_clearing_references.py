@@ -8,11 +8,11 @@ import pytest
 
 from audit.models import Entry
 from backups.cleanup.references import StageHit
-from backups.clearing import references
+from backups.clearing import conditions, references
 from backups.clearing.refusals import ClearingRefused
 from backups.models import Clearing
 from kvops import clock
-from kvops.models import Person, ReferenceAnswer
+from kvops.models import ApprovalRequest, Person, ReferenceAnswer
 from tests import searched
 from tests.gate.test_clearing import rule  # noqa: F401
 from tests.gate.world import GateWorld
@@ -84,6 +84,24 @@ def test_in_production_an_answer_of_qa_is_none(world: GateWorld, rule: Clearing,
     assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/a.ts:7", "src/b.ts:8"]
     answer(rule, world.people.operator, references.writers(rule)[0].hit.pk)
     assert places(references.unanswered_since(rule, clock.now() - HOUR)) == ["src/b.ts:8"]
+
+
+def test_a_small_search_after_the_approval_stops_the_rounds(world: GateWorld, rule: Clearing) -> None:
+    approval = ApprovalRequest.objects.get(subject=rule.subject)
+    environment = world.qa.environment
+    larger = searched.search(environment, hits=[READS])
+    small = searched.search(environment, commit="5b1c0de", fewer_than=larger, files=1, source="file")
+    approval.decided_at = small.at + HOUR
+    conditions.insist_approved(rule, approval)
+    approval.decided_at = small.at - HOUR
+    with pytest.raises(ClearingRefused) as error:
+        conditions.insist_approved(rule, approval)
+    assert str(error.value) == (
+        f"Search {small.pk} came after the approval and has fewer files or places than search {larger.pk}."
+        " Search the whole checkout, or have the rule approved again: /references/qa/"
+    )
+    searched.search(environment, commit="5b1c0de")
+    conditions.insist_approved(rule, approval)
 
 
 def test_a_certain_writer_of_the_family_is_not_unrelated(
