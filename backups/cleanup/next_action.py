@@ -32,8 +32,9 @@ OPERATORS_TURN = (
 """The states in which an operator has the next action, unless a run works."""
 
 OUTDATED = "stale"
-"""The code of a deletion whose approval no longer fits what is so now, as after a newer search: trying again never
-helps."""
+"""The code of a deletion whose approval no longer fits what is so now, as after a newer search."""
+IN_VAIN = {OUTDATED, "wrong_set"}
+"""The codes of a deletion that is never tried again: its approval, its keys or its turn are over."""
 
 ENDING = "#end"
 """The form that ends a clean-up, on its page."""
@@ -232,7 +233,7 @@ def _start(facts: StageFacts) -> NextAction:
 
 def _again(facts: StageFacts) -> NextAction:
     stage, run = facts.stage, run_of(facts.stage)
-    if run is not None and run.state == Run.State.FAILED and run.error_code == OUTDATED:
+    if run is not None and run.state == Run.State.FAILED and run.error_code in IN_VAIN:
         label, because = _("End the deletion early, then ask again"), run.shown_error
         return NextAction(label, "backups:stage_end_early", stage.pk, because=because)
     stopped = run is not None and run.state == Run.State.STOPPED

@@ -15,7 +15,10 @@ MOST = 1_000
 
 @dataclass(frozen=True)
 class RestoreOffer:
-    """The backup that has the most of the keys, the newest of several, and the names that it has."""
+    """The backup that has the most of the keys, the newest of several, and the names that it has.
+
+    Of more than `MOST` keys it is the newest verified backup, without names.
+    """
 
     generation: Generation
     names: Sequence[str]
@@ -27,11 +30,14 @@ class RestoreOffer:
 
 
 def offer_of(scan: Scan) -> RestoreOffer | None:
-    """The offer for the unexplained deletions of a scan; None if no verified backup has any, or if there are many."""
+    """The offer for the unexplained deletions of a scan; None if no verified backup has any."""
     names = list(scan.unexplained_deletions.values_list("name", flat=True)[: MOST + 1]) if scan.unexplained else []
-    if not names or len(names) > MOST:
+    if not names:
         return None
     backups = Generation.objects.of_kv().verified().here().filter(namespace=scan.namespace_id)
+    if len(names) > MOST:
+        newest = backups.order_by("-pk").first()
+        return newest and RestoreOffer(newest, [])
     held = GenerationEntry.objects.filter(
         name__in=names, outcome=GenerationEntry.Outcome.KEPT, generation__in=backups.values("pk")
     )

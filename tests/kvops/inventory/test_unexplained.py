@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups.generations import start as generation_start
 from backups.models import Restore
+from backups.restores import offer as gone_keys
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Notification, NotificationEvent, Scan
 from kvops.runbook import entries as runbook_entries
@@ -129,6 +131,21 @@ def test_the_page_restores_them_from_a_verified_backup(estate: make.Estate, peop
     operator.post(f"/backups/{made.pk}/restores/new/", form)
     assert Restore.objects.get().generation == made
     assert "restores/new" not in signed_in(people.auditor).get(address).content.decode()
+
+
+def test_of_too_many_keys_the_page_names_the_backup(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gone_keys, "MOST", 1)
+    for name in ("master:a:1", "master:a:2"):
+        estate.put(estate.qa, name, b"{}")
+    scan(estate)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    vanish(estate, "master:a:1", "master:a:2")
+    page = signed_in(people.operator).get(f"/unexplained/{scan(estate).pk}/").content.decode()
+    assert re.search(rf'too many keys for one restore.*\s+<a href="/backups/{made.pk}/">', page)
+    assert "restores/new" not in page
 
 
 def test_without_a_verified_backup_the_page_offers_no_restore(gone: Scan, people: make.People) -> None:
