@@ -28,7 +28,7 @@ LONGEST_FAMILY = 700
 """A binding, a space, a key's name of 512 bytes, and a star."""
 
 MOST_PARTS, MOST_MEMBERS, MOST_DEPTH = 100_000, 1000, 8
-"""Objects and lists of a file (each hit has one of each), members of an object, and levels."""
+"""Objects and lists of a file (each hit has one of each) or items of a list, members of an object, and levels."""
 
 _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 CONTEXT_LINES = 3
@@ -258,6 +258,8 @@ def _shown(name: str) -> str:
 def _list(value: object, place: str) -> list[Any]:
     if not isinstance(value, list):
         _refuse(place, _("must be a list"))
+    if len(value) > MOST_PARTS:
+        _refuse(place, _("must have at most %(most)s items", most=MOST_PARTS))
     return value
 
 

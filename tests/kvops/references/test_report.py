@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kvops.references import report as report_module
 from kvops.references.report import (
     MOST_DEPTH,
     MOST_MEMBERS,
@@ -158,6 +159,14 @@ def test_a_file_of_too_many_parts_or_too_deep_is_refused_before_it_is_parsed(mon
         loads(b"[" + b"{}," * MOST_PARTS + b"{}]")
     with pytest.raises(ReportRefused, match="nested more than 8 deep"):
         loads(b'{"hits":' + b"[" * MOST_DEPTH)
+
+
+def test_a_list_of_too_many_items_is_refused_before_one_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_module, "_file", lambda *_args: pytest.fail("it was looked at"))
+    data = json.loads(dumps(replace(REPORT, hits=(), unparsed=())))
+    data["unparsed"] = ["a"] * (MOST_PARTS + 1)
+    with pytest.raises(ReportRefused, match=r"^unparsed: must have at most 100000 items\.$"):
+        loads(json.dumps(data).encode())
 
 
 def test_brackets_in_the_lines_of_code_are_no_parts_of_a_file() -> None:
