@@ -273,9 +273,17 @@ def references_in_words(references: Mapping[str, Any]) -> str:
         ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", references["hits"])
         % {"n": spelled(references["hits"]), "commit": code}
     ]
-    if others := len(references.get("others", ())):
-        more = ngettext("%(n)s more search of other code", "%(n)s more searches of other code", others)
-        found.append(more % {"n": spelled(others)})
+    others = references.get("others", ())
+    if same := sum(one["commit"] == search["commit"] != "" for one in others):
+        more = ngettext(
+            "%(n)s more search of this commit, which contradicts it",
+            "%(n)s more searches of this commit, which contradict it",
+            same,
+        )
+        found.append(more % {"n": spelled(same)})
+    if other := len(others) - same:
+        more = ngettext("%(n)s more search of other code", "%(n)s more searches of other code", other)
+        found.append(more % {"n": spelled(other)})
     if carried := sum(one.get("carried_over", False) for one in answers):
         over = ngettext("%(n)s answer carried over", "%(n)s answers carried over", carried)
         found.append(over % {"n": spelled(carried)})

@@ -360,6 +360,20 @@ def test_the_code_references_of_a_finished_clean_up_stay_as_they_were_approved(
     assert code_lines(asked) == before
 
 
+def test_searches_that_contradict_the_search_are_not_called_other_code(
+    asked: CleanupRequest, people: make.People
+) -> None:
+    with_follow_up(asked, people)
+    cleanup_helpers.accepted(asked, people)
+    known = dict(certificate_files.references_of(cleanup_helpers.stage_of(asked)))
+    commit = known["search"]["commit"]
+    known["others"] = [{"commit": one} for one in (commit, "", commit)]
+    said = certificate_files.references_in_words(known)
+    assert " · 2 more searches of this commit, which contradict it · 1 more search of other code · " in said
+    known["search"] = {**known["search"], "commit": "", "worker": "api"}
+    assert " · 3 more searches of other code · " in certificate_files.references_in_words(known)
+
+
 def test_references_that_were_approved_before_other_searches_were_kept_are_told(
     asked: CleanupRequest, people: make.People
 ) -> None:
