@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 
 from audit import log
 from backups.cleanup import requests as cleanup_requests
@@ -14,13 +18,19 @@ from backups.clearing.mandate import StandingMandate
 from backups.deletion import mandate as deletion_mandate
 from backups.models import CleanupRequest
 from kvops import clock
-from kvops.models import DeployedLook, Environment, Run
-from kvops.references import look as code_look
+from kvops.cloudflare import WorkerModule
+from kvops.connections.calls import Calls
+from kvops.models import DeployedCode, DeployedLook, Environment, ReferenceSearch, Run
+from kvops.references import look as code_look, scripts
+from kvops.references.report import dumps
+from kvops.runs import lease as run_lease
 from kvops.runs.outcomes import TryLater
 from tests import searched
 from tests.gate import world as gate
 from tests.gate.test_clearing import allow, begun, fresh, made, working
 from tests.gate.world import GateWorld
+from tests.kvops.references import reports
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 type Asked = list[tuple[str, bool]]
@@ -86,6 +96,38 @@ def test_a_round_asks_before_its_conditions_are_derived_again(
     stage: Any = type("Stage", (), {"approval": round_.approval, "environment": world.qa.environment})
     StandingMandate(fresh(clearing)).insist_as_approved(stage, working(round_))
     assert asked == [("qa", True)]
+
+
+def stored(of: Environment) -> int:
+    return ReferenceSearch.objects.filter(environment=of).count()
+
+
+def test_a_file_that_is_brought_asks(world: GateWorld, asked: Asked) -> None:
+    file = SimpleUploadedFile("hits.json", dumps(reports.report()))
+    answer = signed_in(world.people.operator).post("/references/qa/take", {"report": file})
+    assert (answer.status_code, asked, stored(world.qa.environment)) == (302, [("qa", False)], 1)
+
+
+def test_a_command_that_stores_a_search_asks(world: GateWorld, asked: Asked, tmp_path: Path) -> None:
+    file = tmp_path / "hits.json"
+    file.write_bytes(dumps(reports.report()))
+    call_command("import_references", "qa", str(file), stdout=StringIO())
+    assert (asked, stored(world.qa.environment)) == ([("qa", False)], 1)
+
+
+def test_a_search_of_a_script_asks_while_its_lease_is_kept(
+    world: GateWorld, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched.runs(world.qa.environment)
+    DeployedCode.objects.update(kind="worker", version="v7", etag="e")
+    run = scripts.start(DeployedCode.objects.get(), by=world.people.operator)
+    monkeypatch.setenv("QA_READ", "a-token-that-is-never-sent")
+    module = WorkerModule("index.js", "application/javascript+module", b"export default {};")
+    monkeypatch.setattr(Calls, "run", lambda _calls, _call: [module])
+    lease = run_lease.take(run.pk)
+    assert lease is not None
+    scripts.work(lease)
+    assert (asked, stored(world.qa.environment)) == ([("qa", True)], 1)
 
 
 @pytest.fixture
