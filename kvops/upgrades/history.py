@@ -3,7 +3,8 @@
 Django knows migrations by name only, so a database of other content under the same names would be taken for ours. The
 `0001_initial` of each app carries a stamp of the schema that the initial migrations make. `migrate` writes the stamps
 as the comment of `django_migrations`, which a dump has too, and compares them before anything else. A database without
-a comment is compared by its content, and is stamped by the `migrate` that takes it.
+a comment is compared by its content, and is stamped by the `migrate` that takes it. One that has migrations of a newer
+version, too, is compared by what may not be missing, and is never stamped.
 """
 
 import re
@@ -63,13 +64,14 @@ class History:
             for app, stamp in self._stamps().items():
                 if stamps.get(app) != stamp:
                     raise _refused(f"its {app} {INITIAL} has the stamp {stamps.get(app)} instead of {stamp}")
-        elif self._applied and not self._unknown:
+        elif self._applied:
             for difference in self._differences():
                 raise _refused(f"its migrations have the names of these, but {difference}")
 
     def stamp(self) -> None:
-        """Write the stamps of the initial migrations, once all of them are applied."""
-        if self._stamps_found() == self._stamps() or not {(app, INITIAL) for app in APPS} <= self._applied:
+        """Write the stamps of the initial migrations, once all are applied and none is there that has no file."""
+        whole = {(app, INITIAL) for app in APPS} <= self._applied and not self._unknown
+        if self._stamps_found() == self._stamps() or not whole:
             return
         words = "KVOps began with " + ", ".join(f"{app} {stamp}" for app, stamp in self._stamps().items())
         with self._connection.cursor() as cursor:
@@ -91,19 +93,24 @@ class History:
             return dict(_STAMP.findall(cursor.fetchone()[0] or ""))
 
     def _differences(self) -> Iterator[str]:
-        """Each table, column, constraint and index of the applied migrations that the database has otherwise."""
+        """Each table, column, constraint and index of the applied migrations that the database has otherwise.
+
+        Migrations of a newer version may have added columns.
+        """
         with self._connection.cursor() as cursor:
             cursor.execute(_COLUMNS)
             columns = cursor.fetchall()
             cursor.execute(_RULES)
             rules = {name for (name,) in cursor.fetchall()}
-        for model in self._loader.project_state(sorted(self._applied)).apps.get_models(include_auto_created=True):
+        for model in self._loader.project_state(sorted(self._applied & self._files)).apps.get_models(
+            include_auto_created=True
+        ):
             meta = model._meta
             if meta.app_label not in APPS:
                 continue
             there = {column for table, column in columns if table == meta.db_table}
             wanted = {field.column for field in meta.local_concrete_fields}
-            for column in sorted(map(str, there ^ wanted)):
+            for column in sorted(map(str, wanted - there if self._unknown else there ^ wanted)):
                 yield f"{meta.db_table}.{column} is {'missing' if column in wanted else 'more than they make'}"
             for rule in [*meta.constraints, *meta.indexes]:
                 if rule.name not in rules:

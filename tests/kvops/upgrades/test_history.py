@@ -54,6 +54,28 @@ def test_after_a_step_back_a_newer_database_passes() -> None:
     call_command("migrate", verbosity=0)
 
 
+def test_a_newer_database_without_a_stamp_passes_and_is_never_stamped() -> None:
+    run("COMMENT ON TABLE django_migrations IS NULL")
+    MigrationRecorder(connection).record_applied("kvops", "0999_later")
+    run("ALTER TABLE kvops_run ADD COLUMN later text")
+    call_command("migrate", verbosity=0)
+    assert told() == "None"
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("ALTER TABLE kvops_heartbeat DROP COLUMN within", "kvops_heartbeat.within"),
+        ("DROP INDEX key_by_category", "key_by_category of kvops_key"),
+    ],
+)
+def test_a_newer_database_without_a_stamp_is_refused_by_what_is_missing(change: str, missing: str) -> None:
+    run("COMMENT ON TABLE django_migrations IS NULL")
+    MigrationRecorder(connection).record_applied("kvops", "0999_later")
+    run(change)
+    assert f"its migrations have the names of these, but {missing} is missing" in refusal()
+
+
 def test_other_content_under_the_same_names_is_refused_by_its_stamp() -> None:
     ours = told()
     run(f"COMMENT ON TABLE django_migrations IS '{ours.replace('kvops ', 'kvops 0123456789ab was ')}'")
