@@ -19,7 +19,7 @@ from audit.actions import Action
 from audit.chain import ChainProblem
 from audit.models import Entry, Head
 
-ROWS_SHOWN = 20  # rows without an entry that are named, per claim
+ROWS_SHOWN = 20  # rows without an entry that are named, per claim; the others are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +106,35 @@ def compare() -> LogComparison:
     return LogComparison(tuple(found), heads, tuple(dict.fromkeys(unread)))
 
 
-def without_entry(claim: RowClaim) -> list[tuple[int, str]]:
-    """The first rows that no entry agrees with: the key of each, and its subject."""
+@dataclass(frozen=True, slots=True)
+class RowsFound:
+    """The rows that no entry agrees with: the first with their subjects, the number of the others, the newest key."""
+
+    first: tuple[tuple[int, str], ...] = ()
+    more: int = 0
+    newest: int = 0
+
+
+def without_entry(claim: RowClaim) -> RowsFound:
+    """The rows of the claim that no entry agrees with."""
     name = connection.ops.quote_name
     where, among = _which(claim)
     agrees = [f"entry.{name(mine)} = claimed.{name(column)}" for mine, column in claim.same]
     agrees += [f"entry.details ->> %s IS NOT DISTINCT FROM claimed.{name(column)}::text" for _, column in claim.told]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, {name(claim.about)} FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("  # noqa: S608
+            f"SELECT id, {name(claim.about)}, count(*) OVER (), max(id) OVER ()"  # noqa: S608
+            f" FROM {name(claim.table)} AS claimed WHERE {where} AND NOT EXISTS ("
             f" SELECT FROM audit_entry AS entry WHERE subject = %s || claimed.{name(claim.about)}::text AND action = %s"
             f"{''.join(f' AND {one}' for one in agrees)}) ORDER BY id LIMIT {ROWS_SHOWN}",
             [*among, f"{claim.kind}:", claim.action, *(member for member, _column in claim.told)],
         )
-        return [(row, f"{claim.kind}:{key}") for row, key in cursor.fetchall()]
+        found = cursor.fetchall()
+    if not found:
+        return RowsFound()
+    *_row, all_of_them, newest = found[0]
+    first = tuple((row, f"{claim.kind}:{key}") for row, key, *_counts in found)
+    return RowsFound(first, all_of_them - len(first), newest)
 
 
 def _which(claim: RowClaim) -> tuple[str, list[list[str]]]:
@@ -133,10 +148,12 @@ def _which(claim: RowClaim) -> tuple[str, list[list[str]]]:
 
 def _row_problems(claim: RowClaim) -> Iterator[ChainProblem]:
     name = connection.ops.quote_name
-    for row, subject in without_entry(claim):
+    found = without_entry(claim)
+    more = f" (more such rows: {found.more})" if found.more else ""
+    for row, subject in found.first:
         which = subject if claim.about == "id" else f"{subject} in row {row}"
         agrees = " and agrees with it" if claim.same or claim.told else ""
-        yield ChainProblem(0, f"{claim.table} has {which}, and no entry “{claim.action}” is about it{agrees}")
+        yield ChainProblem(0, f"{claim.table} has {which}, and no entry “{claim.action}” is about it{agrees}{more}")
     if claim.moment:
         where, among = _which(claim)
         with connection.cursor() as cursor:

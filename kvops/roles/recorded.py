@@ -14,10 +14,13 @@ from kvops.wording import say
 
 
 def compare() -> None:
-    """Compare each request and each role with its entry, and tell of each row that differs, once."""
+    """Compare each request and each role with its entry. Tell of each row that differs once."""
     for claim in (*APPROVALS, *GRANTS):
-        for row, subject in claims.without_entry(claim):
+        found = claims.without_entry(claim)
+        for row, subject in found.first:
             _tell(claim, row, subject)
+        if found.more:
+            _tell_of_others(claim, found)
 
 
 def _tell(claim: claims.RowClaim, row: int, subject: str) -> None:
@@ -31,6 +34,24 @@ def _tell(claim: claims.RowClaim, row: int, subject: str) -> None:
             lines=[
                 say(_("Row %(row)s has no entry “%(action)s” that agrees with it."), **facts),
                 say(_("It may have been written with a password of the database. Start nothing by it.")),
+                say(_("Change the passwords, find out who has them, and run verify_audit.")),
+            ],
+            link=reverse("audit:entries"),
+        )
+
+
+def _tell_of_others(claim: claims.RowClaim, found: claims.RowsFound) -> None:
+    """Tell how many rows are not named, again whenever there are others."""
+    facts = {"table": claim.table, "more": found.more, "action": claim.action}
+    with log.transaction():
+        outbox.post(
+            NotificationEvent.ENTRY_MISSING,
+            subject=found.first[-1][1],
+            occasion=f"{claim.action} {found.newest} and {found.more} more",
+            title=say(_("%(table)s has more rows that the audit log does not know: %(more)s"), **facts),
+            lines=[
+                say(_("No entry “%(action)s” agrees with them. The rows before them were told one by one."), **facts),
+                say(_("They may have been written with a password of the database. Start nothing by them.")),
                 say(_("Change the passwords, find out who has them, and run verify_audit.")),
             ],
             link=reverse("audit:entries"),

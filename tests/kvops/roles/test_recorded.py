@@ -9,6 +9,7 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
+from audit import claims
 from audit.verify import verify
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Role, RoleGrant
 from kvops.roles import recorded
@@ -83,6 +84,20 @@ def test_a_decision_by_another_person_than_the_entry_names_is_found(people: make
         ApprovalRequest.objects.filter(pk=approval.pk).update(approver=people.auditor)
     recorded.compare()
     assert told() == {(f"approval:{approval.pk}", f"approval.approved {approval.pk}")}
+
+
+def test_no_row_is_hidden_behind_the_first(people: make.People) -> None:
+    forged_rows = [forged(people) for _row in range(claims.ROWS_SHOWN + 1)]
+    recorded.compare()
+    *_others, last_shown, newest = forged_rows
+    subject = f"approval:{last_shown.pk}"
+    assert (subject, f"approval.approved {newest.pk} and 1 more") in told()
+    title = "kvops_approvalrequest has more rows that the audit log does not know: 1"
+    assert Notification.objects.filter(person=people.auditor, title__contains=title).exists()
+    assert any("(more such rows: 1)" in one.problem for one in verify().problems)
+    later = forged(people)
+    recorded.compare()
+    assert (subject, f"approval.approved {later.pk} and 2 more") in told()
 
 
 def test_the_rows_are_compared_once_an_hour(people: make.People) -> None:
