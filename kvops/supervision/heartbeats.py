@@ -135,16 +135,17 @@ def leave() -> None:
 
 
 def forget() -> list[str]:
-    """Forget the workers that were not seen for long while another one works. Return their hosts."""
-    workers = Heartbeat.objects.of("worker").watched()
-    long_ago = workers.filter(at__lt=Now() - timedelta(seconds=timing.TAKEN_AWAY))
-    if not long_ago.exists() or not workers.filter(late=False).exists():
+    """Forget the workers that were not seen for long while another one executes tasks. Return their hosts."""
+    long_ago = Heartbeat.objects.of("worker").watched().filter(at__lt=Now() - timedelta(seconds=timing.TAKEN_AWAY))
+    gone = set(long_ago.values_list("worker", flat=True))
+    found = seen(rows()) if gone else []
+    if not executing(found):
         return []
     with transaction.atomic():
-        gone = set(long_ago.values_list("worker", flat=True))
         _delete(gone)
-        # Its outage is over in another way than by coming back.
-        Heartbeat.objects.filter(name__in=(TOLD, TOLD_OF_ALL)).delete()
+        if not any(one.late for one in found if one.process in OF_A_WORKER and one.worker not in gone):
+            # The outage is over in another way than by coming back.
+            Heartbeat.objects.filter(name__in=(TOLD, TOLD_OF_ALL)).delete()
     return sorted(map(host_of, gone))
 
 
@@ -163,6 +164,13 @@ def rows() -> QuerySet[Heartbeat, tuple[str, str, datetime, bool]]:
 def seen(found: Iterable[tuple[str, str, datetime, bool]]) -> list[ProcessSeen]:
     """The processes that must run, as far as they were ever seen; the one that was seen longest ago first."""
     return [ProcessSeen(process_of(name), worker, at, late) for name, worker, at, late in found]
+
+
+def executing(found: Iterable[ProcessSeen]) -> set[str]:
+    """The workers that are alive and execute tasks."""
+    well = [one for one in found if not one.late]
+    alive, answered = ({one.worker for one in well if one.process == name} for name in ("worker", "canary"))
+    return alive & answered
 
 
 def worker_is_gone() -> bool:

@@ -14,9 +14,6 @@ from kvops.supervision import heartbeats
 from kvops.supervision.heartbeats import ProcessSeen
 from kvops.wording import english, several
 
-_SIGNS = ("worker", "canary")
-"""The heartbeats of a worker that executes tasks."""
-
 
 @dataclass(frozen=True, slots=True)
 class StoppedProcess:
@@ -54,8 +51,7 @@ def workers() -> tuple[list[StoppedProcess], bool]:
     """The workers that execute no tasks, and whether another one does."""
     seen = heartbeats.seen(heartbeats.rows())
     ill = [one for one in stopped(seen) if one.process == "worker"]
-    alive, executing = ({one.worker for one in seen if one.process == name and not one.late} for name in _SIGNS)
-    return ill, bool(alive & executing)
+    return ill, bool(heartbeats.executing(seen))
 
 
 def of_run(run: Run) -> str:

@@ -93,6 +93,27 @@ def test_a_host_that_was_taken_away_is_forgotten_while_the_other_works() -> None
     assert heartbeats.forget() == []
 
 
+@pytest.mark.usefixtures("two")
+def test_a_host_is_not_forgotten_while_the_other_beats_and_executes_nothing() -> None:
+    ago("left", timing.TAKEN_AWAY + 1)
+    ago("right", timing.CANARY_LATE + timing.PART + 1, "canary")
+    assert heartbeats.forget() == []
+    assert len(work.workers()[0]) == 2
+
+
+@pytest.mark.usefixtures("two")
+def test_an_outage_stays_told_while_another_host_is_ill(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives(monkeypatch, "middle")
+    heartbeats.beat(heartbeats.TOLD)
+    ago("left", timing.TAKEN_AWAY + 1)
+    ago("middle", timing.CANARY_LATE + 1, "worker")
+    assert heartbeats.forget() == ["left"]
+    assert heartbeats.age(heartbeats.TOLD) is not None
+    ago("middle", timing.TAKEN_AWAY + 1)
+    assert heartbeats.forget() == ["middle"]
+    assert heartbeats.age(heartbeats.TOLD) is None
+
+
 def test_the_last_worker_is_remembered_when_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     heartbeats.beat("sweep")
     lives(monkeypatch, "left")
