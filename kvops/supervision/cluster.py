@@ -170,19 +170,26 @@ class Cluster:
     def _wait(self, process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> None:
         start = idle_since = time.monotonic()
         waited_for: set[int] = set()
+        under_way: list[Run] = []
         while time.monotonic() < min(idle_since + GRACE, start + PATIENCE):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE / 10)
                 return
             meanwhile()
+            under_way = []
             # Without the database no step can commit its work, so there is nothing to wait for.
             with suppress(*AWAY):
-                for run in self._runs():
+                under_way = list(self._runs())
+                for run in under_way:
                     idle_since = time.monotonic()
                     if run.pk not in waited_for:
                         waited_for.add(run.pk)
                         logger.info("Waiting for a step of run %s (%s), at most %.0f s.", run.pk, run.kind, PATIENCE)
-        logger.info("No step is under way; the rest of the cluster is ended after %.0f s.", time.monotonic() - start)
+        waited = time.monotonic() - start
+        for run in under_way:
+            logger.warning("The step of run %s (%s) is ended after %.0f s.", run.pk, run.kind, waited)
+        if not under_way:
+            logger.info("No step is under way; the rest of the cluster is ended after %.0f s.", waited)
 
 
 def _forked_by(pid: int) -> set[int]:

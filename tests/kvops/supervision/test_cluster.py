@@ -318,7 +318,7 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
     until("the child is gone", lambda: not alive(child))
 
 
-def test_a_cluster_that_is_stopped_says_for_which_run_it_waits(
+def test_a_cluster_that_is_stopped_says_for_which_run_it_waits_and_that_it_ends_its_step(
     cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -327,7 +327,10 @@ def test_a_cluster_that_is_stopped_says_for_which_run_it_waits(
     work_in(sentinel(cluster))
     suspend(main(cluster))
     cluster.stop()
-    assert f"Waiting for a step of run {Run.objects.get().pk} (scan), at most 1 s." in caplog.messages
+    run = Run.objects.get()
+    assert f"Waiting for a step of run {run.pk} (scan), at most 1 s." in caplog.messages
+    assert f"The step of run {run.pk} (scan) is ended after 1 s." in caplog.messages
+    assert "No step is under way" not in caplog.text
 
 
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
