@@ -134,7 +134,10 @@ def _refused_tokens() -> Metric:
 
 
 def _rolled_back() -> Metric:
-    text = "1 while a bucket holds a backup that the database does not know, so that KVOps is read-only."
+    text = (
+        "1 while a bucket holds a backup that the database does not know, so that KVOps is read-only until"
+        " accept_restored_database accepts it."
+    )
     return _gauge("kvops_database_rolled_back", text, {}, float(rollback.rollback_in_force() is not None))
 
 

@@ -1,5 +1,6 @@
 """A database that was rolled back: everybody who can act is told, until it is accepted."""
 
+import re
 from ipaddress import ip_network
 
 import pytest
@@ -59,6 +60,7 @@ def test_it_is_a_metric_and_no_work_that_goes_on(rolled_back: DatabaseRollback, 
     settings.KVOPS_METRICS_HOSTS = (ip_network("127.0.0.1"),)
     numbers = Client().get("/metrics").content.decode()
     assert "kvops_database_rolled_back 1.0" in numbers
+    assert re.search("^# HELP kvops_database_rolled_back .* accept_restored_database ", numbers, re.MULTILINE)
     assert "kvops_work_goes_on 0.0" in numbers
     accept(rolled_back)
     assert "kvops_database_rolled_back 0.0" in Client().get("/metrics").content.decode()
