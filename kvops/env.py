@@ -25,6 +25,7 @@ CI = {
     "SMTP_HOST": "localhost",
 }
 """Settings that lead nowhere, for commands that only read code."""
+_DATABASE = {"DATABASE_URL", "DATABASE_URL_FILE"}
 FILES: set[Path] = set()
 """The files that settings of this process were read from, for the doctor."""
 
@@ -34,14 +35,18 @@ class SettingError(Exception):
 
 
 def settings_of_ci(arguments: Sequence[str], environ: MutableMapping[str, str]) -> str:
-    """Let a command that only reads code start where no database is set. Returns why it cannot, or nothing."""
+    """Let a command that only reads code start without settings of KVOps. Returns why it cannot, or nothing.
+
+    A pipeline may have settings of the same names for the team's own code.
+    """
     command, options = arguments[:1], {one.partition("=")[0] for one in arguments}
-    if {"DATABASE_URL", "DATABASE_URL_FILE"} & environ.keys():
-        return ""
-    if command == ["scan_references"] and "--output" in options and "--policy" not in options:
+    if command == ["lint_references"] or (command == ["scan_references"] and {"--output", "--policy"} <= options):
+        ours = CI | {"SECRET_KEY": secrets.token_urlsafe(64)}
+        for name in [one for one in environ if one.removesuffix("_FILE") in ours or one.startswith("SMTP_")]:
+            del environ[name]
+        environ.update(ours)
+    elif command == ["scan_references"] and "--output" in options and not _DATABASE & environ.keys():
         return "scan_references --output takes --policy FILE where no DATABASE_URL is set."
-    if command == ["lint_references"] or (command == ["scan_references"] and "--policy" in options):
-        environ.update(CI | {"SECRET_KEY": secrets.token_urlsafe(64)})
     return ""
 
 

@@ -25,10 +25,10 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def played(step: str, workspace: Path) -> subprocess.CompletedProcess[str]:
-    """A step with nothing in its environment but what GitHub itself puts there."""
+def played(step: str, workspace: Path, **team: str) -> subprocess.CompletedProcess[str]:
+    """A step with nothing in its environment but what GitHub itself and the team put there."""
     github = {"GITHUB_SHA": "a" * 40, "GITHUB_REPOSITORY": "team/code"}
-    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **github}
+    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **github, **team}
     command = ["sh", "-e", "-c", RUN[step]]
     return subprocess.run(command, cwd=workspace, env=environ, check=False, capture_output=True, text=True)
 
@@ -45,6 +45,19 @@ def test_code_that_keeps_the_policy_passes_and_its_hits_are_written(workspace: P
     assert (hits["commit"], hits["repository"], hits["files"]) == ("a" * 40, "team/code", 2)
     assert {(hit["file"], hit["access"]) for hit in hits["hits"]} >= {("a.js", "read")}
     assert "in 2 files" in search.stdout
+
+
+@pytest.mark.parametrize(
+    "team",
+    [
+        {"DATABASE_URL": "mysql://team@db/app", "SECRET_KEY": "short", "SMTP_TLS": "true"},
+        {"DATABASE_URL_FILE": "/nowhere", "SECRET_KEY_FILE": "/nowhere", "SMTP_PASSWORD_FILE": "/nowhere"},
+    ],
+)
+def test_settings_of_the_team_with_the_same_names_change_nothing(workspace: Path, team: dict[str, str]) -> None:
+    lint, search = played("Lint", workspace, **team), played("Search", workspace, **team)
+    assert (lint.returncode, search.returncode) == (0, 0), lint.stderr + search.stderr
+    assert json.loads((workspace / "hits.json").read_text())["files"] == 2
 
 
 def test_a_delete_of_a_legacy_key_ends_the_pipeline(workspace: Path) -> None:
