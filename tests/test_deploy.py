@@ -111,6 +111,14 @@ def test_only_the_worker_gets_what_deletes_and_decrypts(tmp_path: Path) -> None:
     assert {name for name in SERVICES if "owner_database_url" in given[name]} == {"migrate"}
 
 
+def test_the_composition_and_the_installation_name_the_same_files_that_may_be_empty() -> None:
+    header = (ROOT / "docker-compose.yml").read_text("utf-8").partition("Leave it empty")[2].partition("Sentry")[0]
+    page = (
+        (ROOT / "docs/install.md").read_text("utf-8").partition("Leave a file empty")[2].partition("Without Slack")[0]
+    )
+    assert set(re.findall(r"[a-z]+_[a-z]+", header)) == set(re.findall(r"`([a-z]+_[a-z]+)`", page))
+
+
 def test_no_dollar_means_anything_in_the_composition() -> None:
     lines = (ROOT / "docker-compose.yml").read_text("utf-8").splitlines()
     assert [line for line in lines if "$" in line and not line.startswith("#")] == []
