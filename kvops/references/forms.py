@@ -24,10 +24,16 @@ class HitFilter(forms.Form):
     after = PlaceField()
 
     def __init__(
-        self, data: Any, *, search: ReferenceSearch, before: ReferenceSearch | None, families: Iterable[str]
+        self,
+        data: Any,
+        *,
+        search: ReferenceSearch,
+        before: ReferenceSearch | None,
+        families: Iterable[str],
+        counting: QuerySet[ReferenceHit],
     ) -> None:
         super().__init__(data)
-        self.search, self.before = search, before
+        self.search, self.before, self.counting = search, before, counting
         self.fields["family"] = ChoiceFilter(_("Family"), _("All families"), *((one, one) for one in families))
 
     def hits(self) -> QuerySet[ReferenceHit]:
@@ -35,7 +41,7 @@ class HitFilter(forms.Form):
         if not self.is_valid():
             return self.search.hits.none()
         chosen = self.cleaned_data
-        found = self.search.hits.all()
+        found = self.counting
         if chosen["show"]:
             difference = reading.new_hits if chosen["show"] == "new" else reading.gone_hits
             found = difference(self.search, self.before) if self.before else found.none()

@@ -1,7 +1,7 @@
 """The facts of stored searches for the pages: counts, differences between two searches, answers, deployed code."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -12,11 +12,12 @@ from django.db.models.functions import Concat
 from kvops.models import Category, Environment, Family, Namespace, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed
 from kvops.references.deployed import DeployedState
-from kvops.references.store import by_urgency, later_policies
+from kvops.references.store import DIFFERENCE, by_urgency, contradict, later_policies
 from kvops.web import gather
 
 Access, Certainty = ReferenceHit.Access, ReferenceHit.Certainty
 CHANGING = (Access.WRITE, Access.DELETE)
+PLACE = ("fingerprint", "file", "line", "column", "family", "access", "certainty")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EnvironmentSearches:
 
     environment: Environment
     search: ReferenceSearch | None
+    others: Sequence[ReferenceSearch] = ()
+    """The searches that contradict it: their places count too."""
     states: Sequence[tuple[str, DeployedState]] = ()
     counts: Sequence[tuple[str, Sequence[int]]] = field(default_factory=list)
 
@@ -68,9 +71,12 @@ def environments() -> list[EnvironmentSearches]:
     searches, namespaces = newest_of_each(*found), list(_namespaces(*found))
     known = deployed.Deployed(*(one.pk for one in found))
     newest = {one.pk: newest_of(one, searches) for one in found}
-    hits = _hits(*(search.pk for search in newest.values() if search))
+    others = {pk: contradicting(search, searches) for pk, search in newest.items() if search}
+    hits = _hits([one for search in newest.values() if search for one in (search, *others[search.environment_id])])
     return [
-        EnvironmentSearches(one, search, states(search, searches, namespaces, known), _lines(hits[search.pk]))
+        EnvironmentSearches(
+            one, search, others[one.pk], states(search, searches, namespaces, known), _lines(hits[one.pk])
+        )
         if (search := newest[one.pk])
         else EnvironmentSearches(one, None)
         for one in found
@@ -88,7 +94,7 @@ def states(
     `searches` are those of `newest_of_each`; `namespaces` and the deployed code are those of at least this environment.
     """
     mine = [one for one in namespaces or _namespaces(search.environment) if one.environment_id == search.environment_id]
-    others = [one for one in searches if one.pk != search.pk]
+    others = [one for one in searches if one.pk != search.pk and (one.worker or one.commit != search.commit)]
     known = known or deployed.Deployed(search.environment_id)
     return [(one.binding, deployed.state(search, one, *others, known=known)) for one in mine]
 
@@ -98,20 +104,45 @@ def _namespaces(*environments: Environment) -> QuerySet[Namespace]:
 
 
 def newest_of_each(*environments: Environment) -> list[ReferenceSearch]:
-    """The newest search of each deployed script of these environments, and the newest of a checkout of each."""
-    found = ReferenceSearch.objects.filter(environment__in=environments).select_related("environment")
-    return list(_newest_of_each(found))
+    """The newest search of each deployed script of these environments, and the newest of a checkout of each.
+
+    With them come those of the same commit: the newest of each content, as `store.newest_of_each_code` has them.
+    """
+    found = ReferenceSearch.objects.filter(environment__in=environments)
+    return list(_newest_of_each(found).select_related("environment", "fewer_than"))
 
 
 def with_newest_of_each(environment: str, pk: int) -> list[ReferenceSearch]:
     """The same for the environment of this name, with the search of this number: one query."""
     found = ReferenceSearch.objects.filter(environment__slug=environment)
     shown = found.filter(Q(pk=pk) | Q(pk__in=_newest_of_each(found).values("pk")))
-    return list(shown.select_related("environment"))
+    return list(shown.select_related("environment", "fewer_than"))
 
 
 def _newest_of_each(found: QuerySet[ReferenceSearch]) -> QuerySet[ReferenceSearch]:
-    return found.order_by("environment", "worker", "-searched_at", "-pk").distinct("environment", "worker")
+    newest = found.order_by("environment", "worker", "-searched_at", "-pk").distinct("environment", "worker")
+    of_newest = ReferenceSearch.objects.filter(
+        pk__in=newest.values("pk"), environment=OuterRef("environment"), commit=OuterRef("commit")
+    )
+    code = ("environment", "commit", *DIFFERENCE)
+    same_commit = found.exclude(commit="").filter(Exists(of_newest))
+    differing = same_commit.order_by(*code, "-searched_at", "-pk").distinct(*code)
+    every = ReferenceSearch.objects.filter(Q(pk__in=newest.values("pk")) | Q(pk__in=differing.values("pk")))
+    return every.order_by("environment", "worker", "-searched_at", "-pk")
+
+
+def contradicting(search: ReferenceSearch, searches: Iterable[ReferenceSearch]) -> list[ReferenceSearch]:
+    """Those of these searches that contradict the search, so that their places count too."""
+    return [one for one in searches if contradict(one, search)]
+
+
+def hits_that_count(searches: Collection[ReferenceSearch]) -> QuerySet[ReferenceHit]:
+    """The hits of these searches; a place that several of an environment found is there once."""
+    found = ReferenceHit.objects.filter(search__in=[one.pk for one in searches])
+    if len({one.environment_id for one in searches}) == len(searches):
+        return found
+    place = {name: OuterRef(name) for name in ("search__environment", *PLACE)}
+    return found.filter(~Exists(found.filter(pk__lt=OuterRef("pk"), **place)))
 
 
 def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> ReferenceSearch | None:
@@ -120,9 +151,9 @@ def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> 
     return max(mine, key=lambda one: (one.searched_at, one.pk), default=None)
 
 
-def figures(search: ReferenceSearch, before: ReferenceSearch | None) -> SearchFigures:
-    """The figures of a search and of its difference to the search before: one query."""
-    by_kind = search.hits.values("family", "access", "certainty").annotate(number=Count("pk")).order_by("family")
+def figures(search: ReferenceSearch, before: ReferenceSearch | None, hits: QuerySet[ReferenceHit]) -> SearchFigures:
+    """The figures of the hits that count with a search, and of its difference to the search before: one query."""
+    by_kind = hits.order_by().values("family", "access", "certainty").annotate(number=Count("pk")).order_by("family")
     lists: dict[str, gather.Question] = {"hits": by_kind.values_list("family", "access", "certainty", "number")}
     if before:
         for name, found in (("new", new_hits(search, before)), ("gone", gone_hits(search, before))):
@@ -136,12 +167,12 @@ def figures(search: ReferenceSearch, before: ReferenceSearch | None) -> SearchFi
     return SearchFigures(list(families), _lines(table), new, gone, "later_policies" in told)
 
 
-def _hits(*searches: int) -> Mapping[int, Mapping[tuple[str, str], int]]:
-    """The number of hits of each of these searches by access and certainty."""
-    found: dict[int, dict[tuple[str, str], int]] = {pk: {} for pk in searches}
-    rows = ReferenceHit.objects.filter(search__in=searches).order_by().values_list("search", "access", "certainty")
-    for search, access, certainty, number in rows.annotate(Count("pk")):
-        found[search][access, certainty] = number
+def _hits(searches: Collection[ReferenceSearch]) -> Mapping[int, Mapping[tuple[str, str], int]]:
+    """The number of hits of each environment of these searches by access and certainty."""
+    found: dict[int, dict[tuple[str, str], int]] = {one.environment_id: {} for one in searches}
+    rows = hits_that_count(searches).order_by().values_list("search__environment", "access", "certainty")
+    for environment, access, certainty, number in rows.annotate(Count("pk")):
+        found[environment][access, certainty] = number
     return found
 
 

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.models import Environment, ReferenceSearch
+from kvops.models import Environment, ReferenceHit, ReferenceSearch
 from kvops.people.signin import person_of
 from kvops.references import look, reading, store as reference_store, wrangler_files
 from kvops.references.forms import HitFilter, ReportForm
@@ -110,14 +111,22 @@ def _page(
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     if found:
-        context |= _of_search(request, found, searches)
+        others = reading.contradicting(found, searches)
+        # The page of an environment has the places of all searches that count, the page of a search has its own.
+        hits = reading.hits_that_count([found] if shown else [found, *others])
+        context |= {"contradicting": others, **_of_search(request, found, searches, hits)}
     return render(request, "references/environment.html", context, status=status)
 
 
-def _of_search(request: HttpRequest, search: ReferenceSearch, searches: Sequence[ReferenceSearch]) -> dict[str, object]:
+def _of_search(
+    request: HttpRequest,
+    search: ReferenceSearch,
+    searches: Sequence[ReferenceSearch],
+    counting: QuerySet[ReferenceHit],
+) -> dict[str, object]:
     before, others = reading.beside(search, SHOWN)
-    figures = reading.figures(search, before)
-    hit_filter = HitFilter(request.GET, search=search, before=before, families=figures.families)
+    figures = reading.figures(search, before, counting)
+    hit_filter = HitFilter(request.GET, search=search, before=before, families=figures.families, counting=counting)
     place = hit_filter.place()
     hits, last = page_of(hit_filter.hits()[place : place + PAGE + 1], PAGE)
     return {

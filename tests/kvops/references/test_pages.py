@@ -287,6 +287,28 @@ def test_a_report_of_many_hits_is_stored_and_shown(qa: Environment, people: make
     assert "5,000" in shown(people.auditor, "/references/qa/")
 
 
+def test_a_small_file_of_the_deployed_commit_hides_no_place(qa: Environment, people: make.People) -> None:
+    larger = stored(qa, reports.hit("a.ts", access="write"), reports.hit("b.ts"))
+    small = stored(qa, reports.hit("b.ts"), hours=1)
+    searched.runs(qa, reports.COMMIT)
+    for address in ("/references/", "/references/qa/"):
+        page = shown(people.auditor, address)
+        assert "Searches of one commit contradict each other" in page
+        assert "This file has fewer files or places than" in page
+        assert [
+            re.findall(r">(\d)<", row) for row in re.findall(r"(?:Writes|Reads)</th>(.*?)</tr>", page, re.DOTALL)
+        ] == [
+            ["1", "0", "0"],
+            ["1", "0", "0"],
+        ]
+    assert re.findall(r"([ab])\.ts:7:3", page) == ["a", "b"]
+    for search, places in ((larger, ["a", "b"]), (small, ["b"])):
+        page = shown(people.auditor, f"/references/qa/{search.pk}/")
+        assert re.findall(r"([ab])\.ts:7:3", page) == places
+    stored(qa, hours=2, commit="d" * 40)
+    assert "contradict" not in shown(people.auditor, "/references/qa/")
+
+
 def test_a_search_from_before_the_policy_changed_says_so(qa: Environment, people: make.People) -> None:
     stored(qa, hours=1)
     assert "The policy changed after this search" in shown(people.auditor, "/references/qa/")
