@@ -107,7 +107,7 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "search": _search(search),
         # The submit stores the search with the stage; from then on the stored one counts.
         "rests_on": search.pk if stage.state in BEFORE_SUBMIT else stage.search_id,
-        "others": [_search(other) for other in searches[1:][:SHOWN_CODE]],
+        "others": [_search(other) for other in sorted(searches[1:], key=_largest_first)[:SHOWN_CODE]],
         "deployed": _deployed(stage, searches, known),
         "fewer": any(one.fewer_than_id for one in searches),
         "follow_up": any(one.reads_on for one in found),
@@ -125,6 +125,10 @@ def shown(stage: CleanupStage) -> dict[str, object]:
         "answers": answers,
         "answers_sha256": _digest(lines),
     }
+
+
+def _largest_first(search: ReferenceSearch) -> tuple[int, int]:
+    return -search.hit_count, -search.files
 
 
 def _search(search: ReferenceSearch) -> dict[str, object]:

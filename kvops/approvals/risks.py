@@ -13,6 +13,8 @@ from kvops.wording import spelled
 
 NEWER = "d1_newer"
 """The risk of rows that are newer in D1. Its sentence has their number."""
+FEWER = "references_fewer"
+"""The risk of a search with fewer files or places than another one. Its sentence has the number of that search."""
 
 SENTENCES: dict[str, Promise] = {
     "lock_missing": _("I accept that R2 does not lock the backup: it could be deleted before it is needed."),
@@ -22,8 +24,8 @@ SENTENCES: dict[str, Promise] = {
     "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
     "references_other": _("I accept that the code that was searched is not the code that is deployed."),
     "references_not_known": _("I accept that it is not known whether the code that was searched is deployed."),
-    "references_fewer": _(
-        "I accept that the search of the code came as a file and has fewer files or places than the search before it."
+    FEWER: _(
+        "I accept that the search of the code came as a file and has fewer files or places than an earlier search."
     ),
     "references_follow_up": _(
         "I accept that running code still reads these keys: it is changed only later, by an open follow-up."
@@ -45,8 +47,21 @@ def risks_of(request: ApprovalRequest) -> list[str]:
     return [str(risk) for risk in json.loads(request.evidence).get("risks", [])]
 
 
+def _larger(request: ApprovalRequest) -> str:
+    """The numbers of the searches that had more; empty if the evidence names none."""
+    found = json.loads(request.evidence).get("references") or {}
+    searches = [one for one in (found.get("search"), *found.get("others", ())) if one]
+    numbers = {one["fewer_than"]["id"] for one in searches if "fewer_than" in one}
+    return ", ".join(map(str, sorted(numbers)))
+
+
 def sentence(risk: str, request: ApprovalRequest) -> str:
     """The sentence a reviewer agrees to by accepting the risk of this request."""
+    if risk == FEWER and (larger := _larger(request)):
+        told = _(
+            "I accept that the search of the code came as a file and has fewer files or places than search %(pk)s."
+        )
+        return str(named % {"pk": larger})
     if risk != NEWER:
         return str(SENTENCES.get(risk, risk))
     rows = int(json.loads(request.evidence)["check"]["newer"]["rows"])

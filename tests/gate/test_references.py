@@ -15,7 +15,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.deletion import mandate as deletion_mandate
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, database_roles, timing
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import gate as approval_gate, risks
 from kvops.models import (
     Category,
     DeployedCode,
@@ -283,6 +283,17 @@ def followed_up(world: GateWorld, request: CleanupRequest) -> None:
     searched.search(world.qa.environment, hits=["src/a.ts:7 read certain SETTINGS master:*"])
     todo = {"follow_up": "d1", "owner": world.people.operator, "due": clock.now().date()}
     searched.answered(world.qa.environment, request.family, world.people.operator, kind="follow_up", **todo)
+
+
+def test_the_risk_of_a_small_file_names_the_search_that_had_more(world: GateWorld, request_: CleanupRequest) -> None:
+    fewer(world, request_)
+    approval = gate.submitted(world, request_).approval
+    assert approval is not None
+    larger = ReferenceSearch.objects.exclude(fewer_than=None).get().fewer_than_id
+    told = "I accept that the search of the code came as a file and has fewer files or places than"
+    assert risks.sentence("references_fewer", approval) == f"{told} search {larger}."
+    approval.evidence = "{}"
+    assert risks.sentence("references_fewer", approval) == f"{told} an earlier search."
 
 
 RISKS = {

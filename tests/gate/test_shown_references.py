@@ -132,6 +132,16 @@ def test_searches_of_other_scripts_and_deployed_scripts_are_shown_up_to_twenty(
     assert code["state"] == "same"
 
 
+def test_of_many_searches_the_largest_are_named(world: GateWorld, stage: CleanupStage) -> None:
+    for n in range(21):
+        of_script(world, f"w{n:02}")
+    searched.search(stage.environment, worker="zz", hits=[WRITER], ago=timedelta(hours=1))
+    shown: Any = shown_references.shown(stage)
+    hits = [one["hits"] for one in shown["others"]]
+    assert (len(hits), hits) == (20, sorted(hits, reverse=True))
+    assert "zz" in {one["worker"] for one in shown["others"]}
+
+
 def test_hits_are_counted_by_access_and_certainty_the_most_urgent_first(stage: CleanupStage) -> None:
     places = ("list possible", "read possible", "read certain", "delete certain", "write unknown", "read possible")
     hits = [f"a.ts:{n} {place} SETTINGS *" for n, place in enumerate(places)]

@@ -294,7 +294,7 @@ def test_a_small_file_of_the_deployed_commit_hides_no_place(qa: Environment, peo
     for address in ("/references/", "/references/qa/"):
         page = shown(people.auditor, address)
         assert "Searches of one commit contradict each other" in page
-        assert "This file has fewer files or places than" in page
+        assert f"This file has fewer files or places than search {larger.pk}." in page
         assert [
             re.findall(r">(\d)<", row) for row in re.findall(r"(?:Writes|Reads)</th>(.*?)</tr>", page, re.DOTALL)
         ] == [
