@@ -58,7 +58,7 @@ def _larger(request: ApprovalRequest) -> str:
 def sentence(risk: str, request: ApprovalRequest) -> str:
     """The sentence a reviewer agrees to by accepting the risk of this request."""
     if risk == FEWER and (larger := _larger(request)):
-        told = _(
+        named = _(
             "I accept that the search of the code came as a file and has fewer files or places than search %(pk)s."
         )
         return str(named % {"pk": larger})
