@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _, ngettext
 from kvops.models import Environment
 from kvops.overview.key_alarms import NEVER, Alarm
 
-SHOWN = 5
+SHOWN = 4
 """Lines. The others fold, so that the families are on the first screen, too."""
 OWN_STEPS = 2
 """Lines. So many of the person's own steps are among those shown, however many alarms there are."""

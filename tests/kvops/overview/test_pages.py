@@ -473,11 +473,11 @@ def test_what_a_person_has_acknowledged_is_folded(estate: make.Estate, people: m
     assert "Operator: Jane did it by hand." in folded
 
 
-def test_more_than_five_lines_fold(people: make.People, estate: make.Estate) -> None:
+def test_more_than_four_lines_fold(people: make.People, estate: make.Estate) -> None:
     for number in range(8):
         generation_helpers.backup_of(estate, prefixes=[f"{number}:"], status="damaged", problem="x")
     overview = cast("overview_page.Overview", signed_in(people.operator).get("/").context["overview"])
-    assert len(overview.shown) == 5
+    assert len(overview.shown) == 4
     assert overview.more
     shown = page(people.operator)
     assert f"and {len(overview.more)} more" in shown
