@@ -37,7 +37,7 @@ def offer_of(scan: Scan) -> RestoreOffer | None:
     backups = Generation.objects.of_kv().verified().here().filter(namespace=scan.namespace_id)
     if len(names) > MOST:
         newest = backups.order_by("-pk").first()
-        return newest and RestoreOffer(newest, [])
+        return RestoreOffer(newest, []) if newest else None
     held = GenerationEntry.objects.filter(
         name__in=names, outcome=GenerationEntry.Outcome.KEPT, generation__in=backups.values("pk")
     )

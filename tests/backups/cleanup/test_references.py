@@ -374,7 +374,7 @@ def test_a_deletion_that_a_newer_search_stopped_says_why_and_the_way_on(
     assert action is not None
     assert action.label == "End the deletion early, then ask again"
     assert "end the deletion early and ask again" in action.because
-    Run.objects.filter(pk=stage.run_id).update(error_code="wrong_set")
+    Run.objects.filter(kind="delete").update(error_code="wrong_set")
     again = next_action(cleanup_helpers.stage_of(request), people.operator)
     assert again is not None
     assert again.label == action.label
