@@ -114,7 +114,7 @@ def _patience() -> Callable[[], None]:
 
     def keep() -> None:
         if time.monotonic() > until:
-            raise TransportError("The look takes too long.", outcome_unknown=False)
+            raise TransportError(gettext_noop("The look takes too long."), outcome_unknown=False)
 
     return keep
 

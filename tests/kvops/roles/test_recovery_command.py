@@ -22,18 +22,18 @@ def command(*args: str) -> str:
 
 def test_the_command_is_refused_while_a_reviewer_is_active(people: make.People) -> None:
     with pytest.raises(CommandError, match="Reviewer is an active reviewer"):
-        command("mika@example.com", "--reason", "x")
+        command("mika@example.com", "--reason", "she left us")
 
 
 def test_the_command_is_refused_for_what_is_no_address(people: make.People) -> None:
     make.deactivate(people.reviewer)
     with pytest.raises(CommandError, match="is not an e-mail address"):
-        command("mika", "--reason", "x")
+        command("mika", "--reason", "she left us")
 
 
 def test_the_command_asks_and_a_round_of_the_sweep_grants(people: make.People) -> None:
     make.deactivate(people.reviewer)
-    assert command("mika@example.com", "--reason", "x").startswith("mika@example.com becomes reviewer at 20")
+    assert command("mika@example.com", "--reason", "she left us").startswith("mika@example.com becomes reviewer at 20")
     found = ReviewerRecovery.objects.get()
     page = " ".join(signed_in(people.operator).get("/people/").content.decode().split())
     assert "No reviewer is active. mika@example.com becomes reviewer at" in page

@@ -15,7 +15,7 @@ from kvops.runbook.entries import RunbookEntry
 from kvops.runbook.todo import OpenTodo
 from kvops.runbook.writing import RunbookRefused
 from kvops.schedules import jobs as schedule_jobs
-from tests import make
+from tests import make, searched
 from tests.kvops.references import reports
 from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
@@ -193,7 +193,7 @@ def test_owner_operators_and_channel_hear_of_an_overdue_follow_up_once_a_day(
     assert message.lines == [
         f"It was due on {todo.today() - DAY}. Its owner is Auditor.",
         "SETTINGS master:*: read by jobs",
-        "Later searches close it, once no environment has such code.",
+        "A later search of the code that runs closes it, once no environment has such code.",
     ]
     assert message.link.endswith("/?file=a.ts")
 
@@ -204,5 +204,7 @@ def test_nobody_hears_of_a_follow_up_of_today_or_of_one_that_a_search_closed(
     follow_up(estate.qa.environment, people, "a.ts", todo.today())
     assert tell() == []
     follow_up(estate.production.environment, people, "b.ts", todo.today() - DAY)
-    reference_store.store(estate.production.environment, reports.report(hours=1), source="file", by=make.SETUP)
+    report = reports.report(hours=1)
+    searched.runs(estate.production.environment, report.commit)
+    reference_store.store(estate.production.environment, report, source="file", by=make.SETUP)
     assert tell() == []
