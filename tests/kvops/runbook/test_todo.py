@@ -204,7 +204,7 @@ def test_nobody_hears_of_a_follow_up_of_today_or_of_one_that_a_search_closed(
     follow_up(estate.qa.environment, people, "a.ts", todo.today())
     assert tell() == []
     follow_up(estate.production.environment, people, "b.ts", todo.today() - DAY)
-    report = reports.report(hours=1)
+    report = reports.report(hours=1, commit="f" * 40)
     searched.runs(estate.production.environment, report.commit)
     reference_store.store(estate.production.environment, report, source="file", by=make.SETUP)
     assert tell() == []
