@@ -25,34 +25,36 @@ def compare() -> None:
 
 def _tell(claim: claims.RowClaim, row: int, subject: str) -> None:
     facts = {"table": claim.table, "row": row, "subject": subject, "action": claim.action}
-    with log.transaction():
-        outbox.post(
-            NotificationEvent.ENTRY_MISSING,
-            subject=subject,
-            occasion=f"{claim.action} {row}",
-            title=say(_("%(table)s has a row that the audit log does not know: %(subject)s"), **facts),
-            lines=[
-                say(_("Row %(row)s has no entry “%(action)s” that agrees with it."), **facts),
-                say(_("It may have been written with a password of the database. Start nothing by it.")),
-                say(_("Change the passwords, find out who has them, and run verify_audit.")),
-            ],
-            link=reverse("audit:entries"),
-        )
+    _post(
+        subject,
+        f"{claim.action} {row}",
+        say(_("%(table)s has a row that the audit log does not know: %(subject)s"), **facts),
+        say(_("Row %(row)s has no entry “%(action)s” that agrees with it."), **facts),
+        say(_("It may have been written with a password of the database. Start nothing by it.")),
+    )
 
 
 def _tell_of_others(claim: claims.RowClaim, found: claims.RowsFound) -> None:
     """Tell how many rows are not named, again whenever there are others."""
     facts = {"table": claim.table, "more": found.more, "action": claim.action}
+    _post(
+        found.first[-1][1],
+        f"{claim.action} {found.newest} and {found.more} more",
+        say(_("%(table)s has more rows that the audit log does not know: %(more)s"), **facts),
+        say(_("No entry “%(action)s” agrees with them. The rows before them were told one by one."), **facts),
+        say(_("They may have been written with a password of the database. Start nothing by them.")),
+    )
+
+
+def _post(subject: str, occasion: str, title: str, *lines: str) -> None:
+    """Tell of rows without an entry, with the next step."""
+    then = say(_("Change the passwords, find out who has them, and run verify_audit."))
     with log.transaction():
         outbox.post(
             NotificationEvent.ENTRY_MISSING,
-            subject=found.first[-1][1],
-            occasion=f"{claim.action} {found.newest} and {found.more} more",
-            title=say(_("%(table)s has more rows that the audit log does not know: %(more)s"), **facts),
-            lines=[
-                say(_("No entry “%(action)s” agrees with them. The rows before them were told one by one."), **facts),
-                say(_("They may have been written with a password of the database. Start nothing by them.")),
-                say(_("Change the passwords, find out who has them, and run verify_audit.")),
-            ],
+            subject=subject,
+            occasion=occasion,
+            title=title,
+            lines=[*lines, then],
             link=reverse("audit:entries"),
         )

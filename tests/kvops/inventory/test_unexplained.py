@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from backups.generations import start as generation_start
-from backups.models import Restore
+from backups.models import Generation, Restore
 from backups.restores import offer as gone_keys
 from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Notification, NotificationEvent, Scan
@@ -116,13 +116,19 @@ def test_the_alarm_counts_and_speaks_of_one_key_or_of_several(gone: Scan, people
     assert "KVOps did not delete it, and it had not expired." in overview
 
 
-def test_the_page_restores_them_from_a_verified_backup(estate: make.Estate, people: make.People) -> None:
+def backed_up_and_gone(estate: make.Estate) -> Generation:
+    """A verified backup of two keys, which are deleted afterwards."""
     for name in ("master:a:1", "master:a:2"):
         estate.put(estate.qa, name, b"{}")
     scan(estate)
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     vanish(estate, "master:a:1", "master:a:2")
+    return made
+
+
+def test_the_page_restores_them_from_a_verified_backup(estate: make.Estate, people: make.People) -> None:
+    made = backed_up_and_gone(estate)
     operator, address = signed_in(people.operator), f"/unexplained/{scan(estate).pk}/"
     page = operator.get(address).content.decode()
     assert f'action="/backups/{made.pk}/restores/new/"' in page
@@ -137,12 +143,7 @@ def test_of_too_many_keys_the_page_names_the_backup(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gone_keys, "MOST", 1)
-    for name in ("master:a:1", "master:a:2"):
-        estate.put(estate.qa, name, b"{}")
-    scan(estate)
-    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
-    make.work()
-    vanish(estate, "master:a:1", "master:a:2")
+    made = backed_up_and_gone(estate)
     page = signed_in(people.operator).get(f"/unexplained/{scan(estate).pk}/").content.decode()
     assert re.search(rf'too many keys for one restore.*\s+<a href="/backups/{made.pk}/">', page)
     assert "restores/new" not in page
