@@ -1,11 +1,20 @@
 """The main job as three people do it with a browser: nothing here asks the database or decides by itself."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urljoin
 
-from playwright.sync_api import FilePayload, Locator, Page, TimeoutError as NothingCame, ViewportSize, expect
+from playwright.sync_api import (
+    Error as NotLoaded,
+    FilePayload,
+    Locator,
+    Page,
+    TimeoutError as NothingCame,
+    ViewportSize,
+    expect,
+)
 
 from kvops.references.report import Hit, Report, dumps
 from sandbox.environment import CODE_COMMIT, PEOPLE
@@ -32,6 +41,29 @@ def follow(link: Locator) -> None:
             raise
         with link.page.expect_navigation():
             link.click()
+
+
+def load_again(page: Page) -> None:
+    """Load the page again. A page whose work just ended does so by itself, and then aborts the load asked for here."""
+    try:
+        page.reload()
+    except NotLoaded as aborted:
+        if "ERR_ABORTED" not in aborted.message:
+            raise
+        page.wait_for_load_state()
+
+
+def reload_until(page: Page, true: Callable[[], object]) -> None:
+    """Load the page again until it is so. The time limit of the test ends one that never is."""
+    while not true():
+        page.wait_for_timeout(POLL)
+        load_again(page)
+
+
+def until_there(page: Page, label: str) -> None:
+    """Load the page again until it has this button, and the button can be pressed."""
+    button = page.get_by_role("button", name=label)
+    reload_until(page, lambda: button.is_visible() and button.is_enabled())
 
 
 def speak(page: Page, language: str) -> None:

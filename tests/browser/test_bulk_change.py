@@ -8,19 +8,11 @@ from playwright.sync_api import Page
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, load_again, until_there
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, _PRODUCTION = environment.accounts()
 DAY = 86_400
-
-
-def until_there(page: Page, label: str) -> None:
-    """The page is loaded again until it has this button."""
-    button = page.get_by_role("button", name=label)
-    while not (button.is_visible() and button.is_enabled()):
-        page.wait_for_timeout(POLL)
-        page.reload()
 
 
 def approve_and_write(page: Page, reviewer: Page) -> None:
@@ -31,7 +23,7 @@ def approve_and_write(page: Page, reviewer: Page) -> None:
     follow(page.get_by_role("button", name="Submit for approval"))
     reviewer.goto(page.get_by_role("link", name="Open the request").get_attribute("href") or "")
     decide(reviewer, QA.namespace_title)
-    page.reload()
+    load_again(page)
     page.fill("form[action$=start] [name=confirm]", QA.namespace_title)
     follow(page.get_by_role("button", name="Write the keys"))
     until_there(page, "Application works: record it")

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from sandbox import environment
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, load_again, reload_until, until_there
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, _PRODUCTION = environment.accounts()
@@ -23,11 +23,9 @@ def give_password(page: Page, who: str = "operator@example.com") -> None:
         follow(page.locator("main form").get_by_role("button").first)
 
 
-def until(page: Page, words: str) -> None:
+def says(page: Page, words: str) -> None:
     """The page is loaded again until it says so."""
-    while words not in page.locator("main").inner_text():
-        page.wait_for_timeout(POLL)
-        page.reload()
+    reload_until(page, lambda: words in page.locator("main").inner_text())
 
 
 def test_a_masked_value_is_revealed_and_hidden_again(product: Product, sign_in: SignIn) -> None:
@@ -72,22 +70,19 @@ def test_a_key_is_changed_under_four_eyes_and_the_change_is_reversed(product: Pr
     expect(page.locator("[name=keep_value]")).not_to_be_checked()
     expect(page.locator("[name=keep_metadata]")).to_be_checked()
     follow(page.get_by_role("button", name="Propose the change"))
-    until(page, "Submit for approval")
+    says(page, "Submit for approval")
 
 
 def approve_and_write(page: Page, reviewer: Page) -> None:
     """Submit the change on the page, let the reviewer see the difference and approve, and write it."""
-    button = page.get_by_role("button", name="Submit for approval")
-    while not (button.is_visible() and button.is_enabled()):
-        page.wait_for_timeout(POLL)
-        page.reload()
+    until_there(page, "Submit for approval")
     page.locator("form[action$=submit] [name=reason]").fill("Bounces are handled elsewhere")
-    follow(button)
+    follow(page.get_by_role("button", name="Submit for approval"))
     address = page.get_by_role("link", name="Open the request").get_attribute("href") or ""
     reviewer.goto(address)
     expect(reviewer.locator("main")).to_contain_text("Paths that change in the value")
     decide(reviewer, QA.namespace_title)
-    page.reload()
+    load_again(page)
     page.locator("form[action$=start] [name=confirm]").fill(QA.namespace_title)
     follow(page.get_by_role("button", name="Write the key"))
-    until(page, "Written and read back")
+    says(page, "Written and read back")

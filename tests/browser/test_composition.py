@@ -26,7 +26,7 @@ from pyrage import x25519
 from sandbox import postgres
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import ARGUMENTS, PATIENCE
-from tests.browser.job import POLL, BrowserJob, follow
+from tests.browser.job import BrowserJob, follow, reload_until
 from tests.clusters import until
 from tests.composed import Outside, outside
 from tests.test_deploy import DEPLOY, ROOT, composition, dockerfile
@@ -208,9 +208,7 @@ def walk(job: BrowserJob) -> None:
     job.search_code("master:")
     for slug in ("qa", "production"):
         page.goto(f"/keys/{slug}/SETTINGS/?prefix=master:")
-        while not page.get_by_text("master:a:1").first.is_visible():
-            page.wait_for_timeout(POLL)
-            page.reload()
+        reload_until(page, page.get_by_text("master:a:1").first.is_visible)
     job.ask("master:")
     for title, then in (("qa-SETTINGS", "Record it, and prepare Production"), ("production-SETTINGS", ACCEPT)):
         job.prepare(title)

@@ -1,10 +1,12 @@
 """A drill in QA, asked for, approved and run in the scratch namespace, as two people do it with a browser."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -17,9 +19,8 @@ def test_backups_are_written_compared_and_removed_in_the_scratch_namespace(sign_
     reviewer.goto(operator.url)
     decide(reviewer, reviewer.locator("[name=confirm]").get_attribute("data-confirm") or "")
     follow(_of_qa(operator, "start").locator("form[action$='/qa/start']").get_by_role("button"))
-    while operator.locator("h1").get_by_text("Running").count() or operator.locator("h1").get_by_text("Queued").count():
-        operator.wait_for_timeout(POLL)
-        operator.reload()
+    title = operator.locator("h1")
+    reload_until(operator, lambda: not re.search("Running|Queued", title.inner_text()))
     expect(operator.locator("h1")).to_contain_text("Passed")
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from backups.worker_expiry import signing
 from sandbox import environment
 from tests.browser.conftest import WORKER_KEY, Product, SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, load_again, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -43,7 +43,7 @@ def approved(page: Page, reviewer: Page) -> tuple[str, int]:
     reviewer.goto(address)
     expect(reviewer.locator("main")).to_contain_text("A value written at the same moment is lost")
     decide(reviewer, QA.namespace_title)
-    page.reload()
+    load_again(page)
     return page.url.rstrip("/").rpartition("/")[2], int(address.strip("/").rpartition("/")[2])
 
 
@@ -60,16 +60,14 @@ def test_a_round_of_a_worker_is_reported_followed_and_accepted(product: Product,
     counts = {"listed": 1, "given": 1, "skipped": 0, "failed": 0}
     told = {"part": 0, "given": [name], "failed": [], "ended": "complete", "counts": counts}
     assert call(product, rule, "report", **mine, **told) == "kept"
-    while page.get_by_text("Application works: record it").count() == 0:
-        page.wait_for_timeout(POLL)
-        page.reload()
+    reload_until(page, page.get_by_text("Application works: record it").count)
     page.get_by_text("Application works: record it").click()
     page.locator("main form[action$=accept] [name=note]").fill("Opened the lists; they load.")
     follow(page.get_by_role("button", name="Accept the round"))
     expect(page.locator("main")).to_contain_text("Opened the lists; they load.")
     other = {"round": str(uuid4()), "approval": approval, "rule": "0" * 64}
     assert call(product, rule, "ask", **other) == "no"
-    page.reload()
+    load_again(page)
     expect(page.locator("main")).to_contain_text("carries another rule than the approved one")
     # As the scan before this test listed it, so that the others find the inventory true.
     product.write(QA, name, product.read(QA, name))

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import SignIn
-from tests.browser.job import decide, follow
+from tests.browser.job import decide, follow, load_again
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -27,7 +27,7 @@ def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in
     reviewer.goto(asked)
     expect(reviewer.locator("main")).to_contain_text("Customers see zero")
     decide(reviewer, reviewer.locator("main form code").first.inner_text())
-    page.reload()
+    load_again(page)
     page.fill("[name=reason]", "A join was wrong")
     follow(page.get_by_role("button", name="Close, and delete the backup"))
     expect(page.locator("main")).to_contain_text("Over, backup deleted")

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, follow
+from tests.browser.job import follow, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -20,9 +20,7 @@ def test_a_settings_backup_is_kept_in_1password(product: Product, sign_in: SignI
     follow(page.locator("main tbody a[href$='#vault']").first)
     follow(page.get_by_role("button", name="Keep in 1Password"))
     card = page.locator("#vault")
-    while "Kept in 1Password" not in card.inner_text():
-        page.wait_for_timeout(POLL)
-        page.reload()
+    reload_until(page, lambda: "Kept in 1Password" in card.inner_text())
     reference = re.search(r"op://Operations/item-\d+", card.inner_text())
     assert reference
     expect(card.get_by_role("button", name="Keep in 1Password")).to_have_count(0)

@@ -5,7 +5,7 @@ from playwright.sync_api import Locator, ViewportSize, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import PHONE, POLL, BrowserJob, follow
+from tests.browser.job import PHONE, BrowserJob, follow, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -19,9 +19,7 @@ class ReloadedJob(BrowserJob):
 
     def come(self, part: Locator) -> None:
         """Load the page again until a part of the card can be used."""
-        while not (part.first.is_visible() and part.first.is_enabled()):
-            part.page.wait_for_timeout(POLL)
-            part.page.reload()
+        reload_until(part.page, lambda: part.first.is_visible() and part.first.is_enabled())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, follow
+from tests.browser.job import follow, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, _PRODUCTION = environment.accounts()
@@ -21,9 +21,7 @@ def back_up(page: Page) -> None:
     page.goto("/backups/new/?namespace=qa/SETTINGS&prefix=mail:")
     follow(page.get_by_role("button", name="Start the backup"))
     page.wait_for_url(re.compile(r"/backups/\d+/$"))
-    while "verified" not in page.locator("main").inner_text():
-        page.wait_for_timeout(POLL)
-        page.reload()
+    says(page, "main", "verified")
 
 
 def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Product, sign_in: SignIn) -> None:
@@ -32,10 +30,10 @@ def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Prod
     product.write(QA, KEY, VALUE)
     page.goto(f"/key/qa/SETTINGS/?name={KEY}")
     follow(page.get_by_role("button", name="Compare with the last backup"))
-    until(page, "#compared", "differs from the last backup")
+    says(page, "#compared", "differs from the last backup")
     back_up(page)
     page.goto("/")
-    until(page, "body", FOUND)
+    says(page, "body", FOUND)
     expect(page.locator("body")).to_contain_text(f"Changed: {KEY}")
     expect(page.locator("body")).not_to_contain_text("put-with-wrangler")
     page.goto("/unexplained/settings/?state=open")
@@ -48,8 +46,6 @@ def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Prod
     product.write(QA, KEY, before)
 
 
-def until(page: Page, where: str, words: str) -> None:
+def says(page: Page, where: str, words: str) -> None:
     """The page is loaded again until it says so there."""
-    while words not in page.locator(where).inner_text():
-        page.wait_for_timeout(POLL)
-        page.reload()
+    reload_until(page, lambda: words in page.locator(where).inner_text())

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import SignIn
-from tests.browser.job import decide, follow
+from tests.browser.job import decide, follow, load_again
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -35,7 +35,7 @@ def test_a_family_is_tried_registered_reviewed_and_in_force(sign_in: SignIn) -> 
     reviewer.goto(page.url)
     expect(reviewer.locator("main")).to_contain_text("Sign-in")
     decide(reviewer, "session:")
-    page.reload()
+    load_again(page)
     follow(page.get_by_role("button", name="Apply the change"))
     page.goto("/categories/try/?name=session:5f1c9a0b7e")
     expect(page.locator("main section")).to_contain_text("session:*")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, load_again, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -25,9 +25,7 @@ class RestorePage:
 
     def until(self, true: Callable[[], bool]) -> None:
         """The page is loaded again until it is."""
-        while not true():
-            self.operator.wait_for_timeout(POLL)
-            self.operator.reload()
+        reload_until(self.operator, true)
 
     def says(self, words: str) -> None:
         """Until the page says so."""
@@ -71,7 +69,7 @@ def test_what_was_lost_is_restored_and_what_changed_is_shown(product: Product, j
     page.fill("[name=reason]", "Deleted by a script that should not have run.")
     follow(page.get_by_role("button", name="Submit for approval"))
     job.approve()
-    page.reload()
+    load_again(page)
     page.fill("[name=confirm]", QA.namespace_title)
     follow(page.get_by_role("button", name="Restore the keys"))
     job.says("Restored keys")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from sandbox import environment
 from sandbox.environment import SandboxAccount
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import POLL, decide, follow
+from tests.browser.job import decide, follow, load_again, reload_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, PRODUCTION = environment.accounts()
@@ -47,7 +47,7 @@ class ClearingJob:
         expect(reviewer.locator("main")).to_contain_text("At most 100 keys in a round")
         digest = reviewer.locator("main [data-copy]").last.get_attribute("data-copy") or ""
         decide(reviewer, self.account.namespace_title)
-        page.reload()
+        load_again(page)
         return digest
 
     def clear(self) -> None:
@@ -55,9 +55,7 @@ class ClearingJob:
         page = self.operator
         page.fill("[name=confirm]", self.account.namespace_title)
         follow(page.get_by_role("button", name="Start a round now"))
-        while page.get_by_text("keys deleted").count() == 0 or page.get_by_text("Cleared").count() == 0:
-            page.wait_for_timeout(POLL)
-            page.reload()
+        reload_until(page, lambda: page.get_by_text("keys deleted").count() and page.get_by_text("Cleared").count())
 
 
 def only_deletion(auditor: Page, rule: str, digest: str) -> None:

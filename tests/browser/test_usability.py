@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sandbox import environment
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import Product, signing_in
-from tests.browser.job import PHONE, POLL, check_all, follow, speak
+from tests.browser.job import PHONE, check_all, follow, reload_until, speak
 from tests.browser.tally import Tally
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
@@ -240,9 +240,7 @@ def test_j_deletions_outside_kvops(product: Product, people: Persons, table: Tab
     page.goto("/keys/production/SETTINGS/")
     follow(page.get_by_role("button", name="Scan now"))
     page.goto("/")
-    while not page.get_by_text("unexplained deletion").count():
-        page.wait_for_timeout(POLL)
-        page.reload()
+    reload_until(page, page.get_by_text("unexplained deletion").count)
     people.operator.begin()
     follow(page.locator("#do-now li", has_text="unexplained deletion").get_by_role("link").last)
     seen(page.get_by_role("link", name=OUTSIDE))
