@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from audit.actions import Action
 from audit.models import Entry
+from backups.models import CleanupStage
 from kvops.models import Run
 from tests.audit import flush
 from tests.fakes.cloudflare import FakeCloudflare
@@ -59,8 +60,9 @@ class KillLane:
                 "taken over": float(Entry.objects.filter(action=Action.RUN_TAKEN_OVER).count()),
             }
         if found["stuck"]:
-            print(f"trial {number} did not end", *Run.objects.open().values(), sep="\n", file=sys.stderr)
             print(self._machine.said(), file=sys.stderr)
+            stages = CleanupStage.objects.values("pk", "state", "returned_because")
+            print(f"trial {number} did not end", *Run.objects.open().values(), *stages, sep="\n", file=sys.stderr)
             self._machine.end()
         return found
 

@@ -124,7 +124,7 @@ class _Lane:
     def join(self) -> None:
         """Wait for its end; `said` has the end of its log."""
         self._thread.join()
-        self.said = self._log.read_text("utf-8", "replace")[-4000:]
+        self.said = self._log.read_text("utf-8", "replace")[-20_000:]
 
 
 def address(database: str = "") -> str:
