@@ -48,7 +48,7 @@ def load_again(page: Page) -> None:
     try:
         page.reload()
     except NotLoaded as aborted:
-        if "ERR_ABORTED" not in aborted.message:
+        if not re.search("ERR_ABORTED|interrupted by another", aborted.message):
             raise
         page.wait_for_load_state()
 
@@ -58,6 +58,11 @@ def reload_until(page: Page, true: Callable[[], object]) -> None:
     while not true():
         page.wait_for_timeout(POLL)
         load_again(page)
+
+
+def says(page: Page, words: str, *, where: str = "main") -> None:
+    """Load the page again until it says so there."""
+    reload_until(page, lambda: words in page.locator(where).inner_text())
 
 
 def until_there(page: Page, label: str) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from sandbox import environment
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import decide, follow, load_again, reload_until, until_there
+from tests.browser.job import decide, follow, load_again, says, until_there
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, _PRODUCTION = environment.accounts()
@@ -21,11 +21,6 @@ def give_password(page: Page, who: str = "operator@example.com") -> None:
     if password.is_visible():
         password.fill(PEOPLE[who][1])
         follow(page.locator("main form").get_by_role("button").first)
-
-
-def says(page: Page, words: str) -> None:
-    """The page is loaded again until it says so."""
-    reload_until(page, lambda: words in page.locator("main").inner_text())
 
 
 def test_a_masked_value_is_revealed_and_hidden_again(product: Product, sign_in: SignIn) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import follow, reload_until
+from tests.browser.job import follow, says
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(900)]
 QA, _PRODUCTION = environment.accounts()
@@ -21,7 +21,7 @@ def back_up(page: Page) -> None:
     page.goto("/backups/new/?namespace=qa/SETTINGS&prefix=mail:")
     follow(page.get_by_role("button", name="Start the backup"))
     page.wait_for_url(re.compile(r"/backups/\d+/$"))
-    says(page, "main", "verified")
+    says(page, "verified")
 
 
 def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Product, sign_in: SignIn) -> None:
@@ -30,10 +30,10 @@ def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Prod
     product.write(QA, KEY, VALUE)
     page.goto(f"/key/qa/SETTINGS/?name={KEY}")
     follow(page.get_by_role("button", name="Compare with the last backup"))
-    says(page, "#compared", "differs from the last backup")
+    says(page, "differs from the last backup", where="#compared")
     back_up(page)
     page.goto("/")
-    says(page, "body", FOUND)
+    says(page, FOUND, where="body")
     expect(page.locator("body")).to_contain_text(f"Changed: {KEY}")
     expect(page.locator("body")).not_to_contain_text("put-with-wrangler")
     page.goto("/unexplained/settings/?state=open")
@@ -44,8 +44,3 @@ def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Prod
     page.goto("/")
     expect(page.locator("body")).not_to_contain_text(FOUND)
     product.write(QA, KEY, before)
-
-
-def says(page: Page, where: str, words: str) -> None:
-    """The page is loaded again until it says so there."""
-    reload_until(page, lambda: words in page.locator(where).inner_text())

@@ -1,7 +1,6 @@
 """Keys that were lost and changed are put back and compared, as two people do it with a browser."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import decide, follow, load_again, reload_until
+from tests.browser.job import decide, follow, load_again, reload_until, says
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -23,21 +22,13 @@ class RestorePage:
     operator: Page
     reviewer: Page
 
-    def until(self, true: Callable[[], bool]) -> None:
-        """The page is loaded again until it is."""
-        reload_until(self.operator, true)
-
-    def says(self, words: str) -> None:
-        """Until the page says so."""
-        self.until(lambda: words in self.operator.locator("main").inner_text())
-
     def backup(self) -> str:
         """A verified copy of the clinics; its address."""
         page = self.operator
         page.goto("/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:")
         page.locator("main form[method=post]").get_by_role("button").last.click()
         page.wait_for_url(re.compile(r"/backups/\d+/$"))
-        self.until(lambda: page.locator("h1").get_by_text("Verified").count() > 0)
+        reload_until(page, lambda: page.locator("h1").get_by_text("Verified").count() > 0)
         return page.url
 
     def prepare(self, backup: str, *names: str) -> None:
@@ -47,7 +38,7 @@ class RestorePage:
         page.fill("[name=names]", "\n".join(names))
         follow(page.get_by_role("button", name="Compare with KV"))
         page.wait_for_url(re.compile(r"/restores/\d+/$"))
-        self.says("Submit for approval")
+        says(self.operator, "Submit for approval")
 
     def approve(self) -> None:
         """The reviewer types the title and gives the password again."""
@@ -72,10 +63,10 @@ def test_what_was_lost_is_restored_and_what_changed_is_shown(product: Product, j
     load_again(page)
     page.fill("[name=confirm]", QA.namespace_title)
     follow(page.get_by_role("button", name="Restore the keys"))
-    job.says("Restored keys")
+    says(job.operator, "Restored keys")
     assert product.read(QA, LOST) == before
     follow(page.get_by_role("button", name="Compare with KV now"))
-    job.says("1 key differs")
+    says(job.operator, "1 key differs")
     job.prepare(backup, CHANGED)  # and left there: how one looks before it is submitted
 
 
@@ -86,6 +77,6 @@ def test_a_backup_is_compared_with_kv(job: RestorePage) -> None:
     follow(page.get_by_role("link", name="Compare…"))
     page.select_option("[name=against]", label=f"KV now · QA · SETTINGS ({QA.namespace_title})")
     follow(page.get_by_role("button", name="Compare", exact=True))
-    job.says("1 key differs")
+    says(job.operator, "1 key differs")
     page.get_by_role("button", name="Show both").click()
     expect(page.locator(".difference")).to_contain_text("since the copy")
