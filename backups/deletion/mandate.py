@@ -118,8 +118,13 @@ def insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     except CleanupRefused as refused:
         raise RunError("wrong_set", refused) from refused
     lease.renew()
-    _insist_known(stage, lease)
+    bucket_protection.ask_when_due(stage.environment, lease.keep)
+    look.ask_when_due(stage.environment, lease.keep)
+    _insist_known(stage)
     stale = stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest
+    if stale:
+        # An answer of Cloudflare that grew too old since the first look is no change.
+        _insist_known(stage)
     if why := _why_stale(stage) if stale else code_references.lacking(stage):
         raise RunError(cleanup_next.OUTDATED, why)
 
@@ -133,12 +138,10 @@ def _why_stale(stage: CleanupStage) -> str:
     return say(told, changed=changed) if changed else STALE
 
 
-def _insist_known(stage: CleanupStage, lease: Lease) -> None:
+def _insist_known(stage: CleanupStage) -> None:
     """Pause while Cloudflare does not say if R2 locks the backup, or which code is deployed. Raises TryLater."""
     if stage.approval is None or stage.generation is None:
         return
-    bucket_protection.ask_when_due(stage.environment, lease.keep)
-    look.ask_when_due(stage.environment, lease.keep)
     approved = json.loads(stage.approval.evidence)
     try:
         bucket_protection.insist_known(stage.generation, approved["lock"])

@@ -11,12 +11,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 
 from audit import log
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.clearing import run as clearing_run
 from backups.clearing.mandate import StandingMandate
 from backups.deletion import mandate as deletion_mandate
-from backups.models import CleanupRequest
+from backups.models import CleanupRequest, CleanupStage
 from kvops import clock
 from kvops.cloudflare import WorkerModule
 from kvops.connections.calls import Calls
@@ -162,6 +162,30 @@ def test_without_an_answer_nothing_starts_or_goes_on_once_the_code_is_not_known(
     cleanup_requests.start_deletion(approved, by=world.people.operator)
     stage = gate.stage_of(request_)
     DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
+    with pytest.raises(TryLater, match="was last asked for the deployed code"):
+        deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
+
+
+def test_an_answer_that_grows_too_old_while_it_starts_or_goes_on_takes_back_no_approval(
+    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_of = cleanup_evidence.evidence_digest
+
+    def late(stage: CleanupStage) -> str:
+        DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
+        return digest_of(stage)
+
+    approved = gate.approved(world, request_)
+    searched_at = DeployedLook.objects.get(environment=world.qa.environment).at
+    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: True)
+    with monkeypatch.context() as slow:
+        slow.setattr(cleanup_evidence, "evidence_digest", late)
+        with pytest.raises(CleanupRefused, match="was last asked for the deployed code"):
+            cleanup_requests.start_deletion(approved, by=world.people.operator)
+    DeployedLook.objects.update(at=searched_at)
+    cleanup_requests.start_deletion(approved, by=world.people.operator)
+    stage = gate.stage_of(request_)
+    monkeypatch.setattr(cleanup_evidence, "evidence_digest", late)
     with pytest.raises(TryLater, match="was last asked for the deployed code"):
         deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
 
