@@ -5,12 +5,12 @@ A takeover waits for the lease and for the longest request that a paused owner c
 
 from datetime import timedelta
 
-from django.db.models import F, Q
+from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit import log
-from kvops import queue, timing
+from kvops import clock, queue, timing
 from kvops.models import Run
 from kvops.runs.driver import fail
 from kvops.runs.lease import take
@@ -38,6 +38,15 @@ def wake_due() -> int:
                 queue.enqueue("kvops.tasks.step", pk)
                 woken += 1
     return woken
+
+
+def seconds_to_next() -> float:
+    """Seconds until the sweep's next round: `timing.SWEEP`, or less if a lost run can be taken over before."""
+    free_at = F("lease_until") + timedelta(seconds=timing.REQUEST_TIMEOUT)
+    leased = Run.objects.open().annotate(free_at=free_at).filter(free_at__gt=Now())
+    nearest = leased.aggregate(nearest=Min("free_at"))["nearest"]
+    # A margin, because the round looks for leases that ended before it.
+    return min(timing.SWEEP, clock.seconds_until(nearest) + 0.05) if nearest else timing.SWEEP
 
 
 def close_abandoned() -> int:

@@ -12,6 +12,7 @@ from django.db import close_old_connections
 
 from kvops import timing
 from kvops.outages import AWAY
+from kvops.runs import sweeping
 from kvops.supervision import outage, sweep
 from kvops.wording import several
 
@@ -39,10 +40,12 @@ class Command(BaseCommand):
         watch = outage.Watch()
         while not over.is_set():
             close_old_connections()
+            pause = timing.SWEEP
             try:
                 if woken := sweep.sweep_once():
                     logger.info("Woke %s.", several(woken, "run"))
                 watch.look()
+                pause = sweeping.seconds_to_next()
             except AWAY as error:
                 logger.warning("The database does not answer, trying again: %s", error)
-            over.wait(timing.SWEEP)
+            over.wait(pause)

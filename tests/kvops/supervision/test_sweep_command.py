@@ -20,7 +20,7 @@ from kvops import queue, timing
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Heartbeat, Run, RunningTotal
-from kvops.runs import lease as run_lease
+from kvops.runs import lease as run_lease, sweeping as run_sweeping
 from kvops.supervision import heartbeats, sweep as sweeping
 from tests import make
 
@@ -75,6 +75,16 @@ def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
     run.refresh_from_db()
     assert (run.state, run.epoch) == ("succeeded", 2)
     assert Entry.objects.filter(subject=f"run:{run.pk}", action=Action.RUN_TAKEN_OVER).exists()
+
+
+def test_the_next_round_is_when_the_lease_and_one_request_of_a_lost_run_are_over(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "SWEEP", 5.0)
+    run_lease.take(run.pk)
+    for over_in, pause in ((60, 5.0), (2, 2.0), (-2, 5.0)):  # a lease that is over already waits for nothing
+        Run.objects.update(lease_until=Now() + timedelta(seconds=over_in - timing.REQUEST_TIMEOUT))
+        assert run_sweeping.seconds_to_next() == pytest.approx(pause, abs=0.3)
 
 
 def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
