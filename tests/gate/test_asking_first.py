@@ -166,26 +166,35 @@ def test_without_an_answer_nothing_starts_or_goes_on_once_the_code_is_not_known(
         deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
 
 
-def test_an_answer_that_grows_too_old_while_it_starts_or_goes_on_takes_back_no_approval(
-    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def grows_old(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, Cloudflare's answer is too old by the time the evidence is derived from it."""
+    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: True)
     digest_of = cleanup_evidence.evidence_digest
 
     def late(stage: CleanupStage) -> str:
         DeployedLook.objects.update(at=clock.now() - timedelta(hours=3))
         return digest_of(stage)
 
+    return lambda: monkeypatch.setattr(cleanup_evidence, "evidence_digest", late)
+
+
+def test_an_answer_that_grows_too_old_during_a_start_takes_back_no_approval(
+    world: GateWorld, request_: CleanupRequest, grows_old: Callable[[], None]
+) -> None:
     approved = gate.approved(world, request_)
-    searched_at = DeployedLook.objects.get(environment=world.qa.environment).at
-    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: True)
-    with monkeypatch.context() as slow:
-        slow.setattr(cleanup_evidence, "evidence_digest", late)
-        with pytest.raises(CleanupRefused, match="was last asked for the deployed code"):
-            cleanup_requests.start_deletion(approved, by=world.people.operator)
-    DeployedLook.objects.update(at=searched_at)
-    cleanup_requests.start_deletion(approved, by=world.people.operator)
+    grows_old()
+    with pytest.raises(CleanupRefused, match="was last asked for the deployed code"):
+        cleanup_requests.start_deletion(approved, by=world.people.operator)
+    assert gate.stage_of(request_).state == CleanupStage.State.APPROVED
+
+
+def test_an_answer_that_grows_too_old_during_a_deletion_pauses_it(
+    world: GateWorld, request_: CleanupRequest, grows_old: Callable[[], None]
+) -> None:
+    cleanup_requests.start_deletion(gate.approved(world, request_), by=world.people.operator)
     stage = gate.stage_of(request_)
-    monkeypatch.setattr(cleanup_evidence, "evidence_digest", late)
+    grows_old()
     with pytest.raises(TryLater, match="was last asked for the deployed code"):
         deletion_mandate.insist_as_approved(stage, gate.lease_of(stage))
 

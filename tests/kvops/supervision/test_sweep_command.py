@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
@@ -19,6 +21,7 @@ from audit.models import Entry
 from kvops import queue, timing
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
+from kvops.management.commands import sweep as sweep_command
 from kvops.models import ApprovalRequest, Heartbeat, Run, RunningTotal
 from kvops.runs import lease as run_lease, sweeping as run_sweeping
 from kvops.supervision import heartbeats, sweep as sweeping
@@ -85,6 +88,23 @@ def test_the_next_round_is_when_the_lease_and_one_request_of_a_lost_run_are_over
     for over_in, pause in ((60, 5.0), (2, 2.0), (-2, 5.0)):  # a lease that is over already waits for nothing
         Run.objects.update(lease_until=Now() + timedelta(seconds=over_in - timing.REQUEST_TIMEOUT))
         assert run_sweeping.seconds_to_next() == pytest.approx(pause, abs=0.3)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_the_sweep_sleeps_until_its_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float | None] = []
+
+    class OneRound(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            slept.append(timeout)
+            self.set()
+            return True
+
+    monkeypatch.setattr(sweep_command, "threading", SimpleNamespace(Event=OneRound))
+    monkeypatch.setattr(sweep_command, "close_old_connections", lambda: None)  # that of the test's transaction
+    monkeypatch.setattr(run_sweeping, "seconds_to_next", lambda: 1.25)
+    call_command("sweep")
+    assert slept == [1.25]
 
 
 def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
