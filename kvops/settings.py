@@ -64,7 +64,6 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "django_q",
-    "lucide",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -109,6 +108,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "kvops.site.menu.shell",
             ],
+            "libraries": {"lucide": "kvops.templatetags.icons"},
         },
     },
 ]
