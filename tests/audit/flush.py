@@ -19,9 +19,13 @@ FIRST_HEAD = """
 INSERT INTO audit_head (id, seq, hash, at)
 VALUES (1, 0, decode(repeat('00', 32), 'hex'), to_timestamp(0))
 """
-RESTARTED = "SELECT setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences"
 MIGRATED = {"django_content_type", "auth_permission"}
 """Tables that are filled after a migration, and that nothing of the product reads or changes."""
+RESTARTED = """
+SELECT setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences
+WHERE sequencename NOT IN ('django_migrations_id_seq', 'django_content_type_id_seq', 'auth_permission_id_seq')
+"""
+"""The numbers begin anew, but for those of tables that keep their rows."""
 HOLDS = sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})")
 
 

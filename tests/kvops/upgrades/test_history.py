@@ -6,6 +6,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from kvops.upgrades import history
+from tests.audit import flush
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +41,11 @@ def test_a_name_that_no_file_has_is_another_history() -> None:
     assert "because no file has its migration kvops 0003_alarms; the oldest version" in said
     assert said.startswith("Nothing was changed: ")
     assert said.endswith("0.1.0.")
+
+
+def test_after_the_flush_of_a_test_that_commits_a_migration_is_recorded_as_before() -> None:
+    run(flush.RESTARTED)
+    MigrationRecorder(connection).record_applied("kvops", "0003_alarms")
 
 
 def test_the_others_are_counted() -> None:
