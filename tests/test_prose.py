@@ -1,4 +1,4 @@
-"""Documents and docstrings are plain English, and the README names every package."""
+"""Documents and docstrings are plain English, and the map of the architecture names every package."""
 
 import ast
 import re
@@ -90,7 +90,7 @@ def test_what_and_who_are_rare_in_docstrings() -> None:
     assert clauses * 1000 <= 2 * words
 
 
-def test_the_readme_names_every_package_and_no_other() -> None:
-    named = ROOM.findall((ROOT / "README.md").read_text("utf-8"))
+def test_the_architecture_names_every_package_and_no_other() -> None:
+    named = ROOM.findall((ROOT / "docs/architecture.md").read_text("utf-8"))
     assert set(named) == packages()
     assert len(named) == len(set(named))
