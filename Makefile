@@ -22,6 +22,8 @@ demo: .venv/installed $(MESSAGES)
 test: .venv/installed system $(MESSAGES)
 ifdef TESTS
 	$(RUN) $(PYTEST) $(TESTS)
+else ifdef CHANGED
+	@tests=$$($(PY) -m tests.changed) && $(RUN) $(PYTEST) $$tests
 else
 	@mkdir -p .sandbox
 	@$(PY) -m pytest tests/browser >$(BROWSER) 2>&1 & browser=$$!; \
