@@ -296,8 +296,6 @@ DOORS: dict[str, Door] = {
     "keys-ticked": Door(
         (LOGIN, 403, 302, 403, 403), NEVER, lambda _world: ["qa", "SETTINGS"], query="?do=backup&key=master:a:1"
     ),
-    "filter-change": Door(NEVER, (LOGIN, 403, 404, 404, 404), lambda _world: ["qa", "SETTINGS", 1]),
-    "filter-save": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda _world: ["qa", "SETTINGS"]),
     "unexplained": page(),
     "unexplained-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
     "unexplained-cloudflare": operates(lambda world: [world.missing]),

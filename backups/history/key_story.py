@@ -1,7 +1,6 @@
 """The events of one key that deletions, restores and late checks know; the page of the key asks by name."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from django.db.models import Q
 from django.urls import reverse
@@ -12,8 +11,6 @@ from backups.history import deleted_keys
 from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, Reappearance, RestoreEntry
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
-from kvops.web.gather import ask, moment
-from kvops.web.objects import Objects
 
 _OUTSIDE = {
     OutsideChange.Kind.CHANGED: KeyEventKind.OUTSIDE,
@@ -22,58 +19,38 @@ _OUTSIDE = {
 }
 
 
-def events(namespaces: Sequence[Namespace], name: str) -> Iterator[tuple[int, KeyEvent]]:
+def events(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     """Each deletion of the key, each restore and change of it, also outside KVOps, and each time it reappeared.
 
-    One statement asks for all of them. Each event comes with its namespace's primary key. A change that was refused, or
-    that reading showed to have written nothing, is no event of the key.
+    A change that was refused, or that reading showed to have written nothing, is no event of the key.
     """
-    sources = {
-        f"{namespace.pk}_{at}": (namespace.pk, *source)
-        for namespace in namespaces
-        for at, source in enumerate(_sources(namespace, name))
-    }
-    answers = ask({label: rows.question for label, (_pk, _give, rows) in sources.items()}, {})
-    for label, (pk, give, rows) in sources.items():
-        yield from ((pk, event) for row in rows.of(answers, label) for event in give(row))
-
-
-type _Source = tuple[Callable[[Any], Iterator[KeyEvent]], Objects[Any]]
-"""A function that gives the events of a row, and the rows about the key, the newest first."""
-
-
-def _sources(namespace: Namespace, name: str) -> Sequence[_Source]:
     found, deleted = deleted_keys.deletions(namespace)
+    entries = found.filter(deleted, name=name).select_related("stage__request", *_people("stage__"))
+    written = _people("restore__")
+    restores = deleted_keys.restores(namespace, [name]).order_by("-restore").select_related(*written)
+    bulk = deleted_keys.bulk_changes(namespace, name).select_related(*written)
     sent = Q(outcome__in=[KeyChange.Outcome.WRITTEN, KeyChange.Outcome.DIFFERENT]) | Q(outcome="", settled_at=None)
-    changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0)
-    outside = OutsideChange.objects.filter(search__namespace=namespace, name=name)
-    back = deleted_keys.reappearances(namespace, [name]).order_by("-found_at")
-    written = ("at", "outcome", "restore__operation", *_people("restore__"), "restore__generation__status")
-    stage = ("name", "at", "stage__request__reason", *_people("stage__"), "stage__generation__status")
-    change = ("intended_at", "reason", "outcome", *_people(""), "generation__status")
-    seen = ("found_at", "note", "same", "stage__state", *_person("acknowledged_by"))
-    search = ("at", "acknowledged_note", "generation__status", *_person("acknowledged_by"))
-    return [
-        (_deletion, Objects(found.filter(deleted, name=name).order_by("-stage")[:SHOWN], *stage)),
-        (_restore, Objects(deleted_keys.restores(namespace, [name]).order_by("-restore")[:SHOWN], *written)),
-        (_bulk_change, Objects(deleted_keys.bulk_changes(namespace, name)[:SHOWN], *written)),
-        (_change, Objects(changes.order_by("-pk")[:SHOWN], *change)),
-        (_reappearance, Objects(back[:SHOWN], *seen)),
-        (_outside, Objects(outside.order_by("-search")[:SHOWN], "kind", *(f"search__{each}" for each in search))),
-    ]
+    changes = KeyChange.objects.filter(sent, namespace=namespace, name=name, attempt__gt=0).select_related(*_people(""))
+    back = deleted_keys.reappearances(namespace, [name]).order_by("-found_at").select_related("acknowledged_by")
+    outside = OutsideChange.objects.filter(search__namespace=namespace, name=name).order_by("-search")
+    for told in (
+        map(_deletion, entries.order_by("-stage")[:SHOWN]),
+        map(_restore, restores[:SHOWN]),
+        map(_bulk_change, bulk[:SHOWN]),
+        map(_change, changes.order_by("-pk")[:SHOWN]),
+        map(_reappearance, back[:SHOWN]),
+        map(_outside, outside.select_related("search__acknowledged_by")[:SHOWN]),
+    ):
+        yield from (event for event in told if event is not None)
 
 
 def _people(path: str) -> Sequence[str]:
-    """The people behind a run and its approval, as `_by` and `_approver` name them."""
-    return (f"{path}run__actor", *_person(f"{path}run__started_by"), *_person(f"{path}approval__approver"))
+    """The relations to the people behind a run and its approval, and to the backup."""
+    return (f"{path}run__started_by", f"{path}approval__approver", f"{path}generation")
 
 
-def _person(path: str) -> Sequence[str]:
-    return (f"{path}__name", f"{path}__email")
-
-
-def _reappearance(one: Reappearance) -> Iterator[KeyEvent]:
-    yield KeyEvent(
+def _reappearance(one: Reappearance) -> KeyEvent:
+    return KeyEvent(
         at=one.found_at,
         kind=KeyEventKind.REAPPEARED,
         by=str(one.acknowledged_by or ""),
@@ -82,9 +59,9 @@ def _reappearance(one: Reappearance) -> Iterator[KeyEvent]:
     )
 
 
-def _outside(changed: OutsideChange) -> Iterator[KeyEvent]:
+def _outside(changed: OutsideChange) -> KeyEvent:
     search = changed.search
-    yield KeyEvent(
+    return KeyEvent(
         at=search.at,
         kind=_OUTSIDE[OutsideChange.Kind(changed.kind)],
         by=str(search.acknowledged_by or ""),
@@ -99,14 +76,14 @@ def _outside(changed: OutsideChange) -> Iterator[KeyEvent]:
     )
 
 
-def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:
-    stage, at = entry.stage, moment(vars(entry)["at"])
+def _deletion(entry: CleanupEntry) -> KeyEvent | None:
+    stage, at = entry.stage, vars(entry)["at"]
     if at is None:
-        return
+        return None
     backup, restore = stage.generation, ""
     if backup and backup.status == Generation.Status.VERIFIED:
         restore = f"{reverse('backups:restore_new', args=[backup.pk])}?{urlencode({'name': entry.name})}"
-    yield KeyEvent(
+    return KeyEvent(
         at=at,
         kind=KeyEventKind.DELETED,
         by=_by(stage.run),
@@ -121,11 +98,11 @@ def _deletion(entry: CleanupEntry) -> Iterator[KeyEvent]:
     )
 
 
-def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
-    restore, at = entry.restore, moment(vars(entry)["at"])
+def _restore(entry: RestoreEntry) -> KeyEvent | None:
+    restore, at = entry.restore, vars(entry)["at"]
     if at is None:
-        return
-    yield KeyEvent(
+        return None
+    return KeyEvent(
         at=at,
         kind=KeyEventKind.RESTORED,
         by=_by(restore.run),
@@ -138,11 +115,11 @@ def _restore(entry: RestoreEntry) -> Iterator[KeyEvent]:
     )
 
 
-def _bulk_change(entry: RestoreEntry) -> Iterator[KeyEvent]:
-    restore, at = entry.restore, moment(vars(entry)["at"])
+def _bulk_change(entry: RestoreEntry) -> KeyEvent | None:
+    restore, at = entry.restore, vars(entry)["at"]
     if at is None:
-        return
-    yield KeyEvent(
+        return None
+    return KeyEvent(
         at=at,
         kind=KeyEventKind.CHANGED,
         by=_by(restore.run),
@@ -155,10 +132,10 @@ def _bulk_change(entry: RestoreEntry) -> Iterator[KeyEvent]:
     )
 
 
-def _change(change: KeyChange) -> Iterator[KeyEvent]:
+def _change(change: KeyChange) -> KeyEvent | None:
     if change.intended_at is None:
-        return
-    yield KeyEvent(
+        return None
+    return KeyEvent(
         at=change.intended_at,
         kind=KeyEventKind.CHANGED,
         by=_by(change.run),

@@ -42,8 +42,6 @@ def of_pages() -> dict[str, str]:
         "keys of a cache that never expire": f"{KEYS}?family={cache}&expiring=none",
         "keys by expiration": f"{KEYS}?sort=expiration",
         "keys by expiration, last first": f"{KEYS}?sort=-expiration",
-        "keys by first seen": f"{KEYS}?sort=first_seen",
-        "keys by first seen, last first": f"{KEYS}?sort=-first_seen",
         "keys deep in the list": f"{KEYS}?{urlencode({'after': _middle()})}",
         "keys, deleted": f"{KEYS}deleted/",
         "keys, deleted, with a part": f"{KEYS}deleted/?part=old5",

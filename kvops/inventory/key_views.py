@@ -1,8 +1,5 @@
 """One key: its state, the backups that hold it, its value on request, and the reveal of a masked value."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,8 +13,8 @@ from kvops import timing
 from kvops.cloudflare import CloudflareError
 from kvops.inventory import reveal as key_reveal, story as key_story, value as key_value
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
-from kvops.inventory.key_list import twins as key_twins
-from kvops.inventory.story import KeyEvent, KeyEventKind
+from kvops.inventory.key_list import facts as key_facts
+from kvops.inventory.story import KeyEventKind
 from kvops.inventory.views import named
 from kvops.models import Category, Namespace
 from kvops.people.signin import insist_fresh, person_of
@@ -109,20 +106,18 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page; `live` is the value, `revealed` the seconds for which a masked one is shown."""
-    facts = key_twins.facts_of(namespace, name)
-    key, scan = facts.here.key, facts.here.scan
+    facts = key_facts.facts_of(namespace, name)
+    key, scan = facts.key, facts.scan
     family, edited = facts.family, key_value.why_policy_edited()
     category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
-    absent = [side.namespace for side in facts.twins if side.key is None]
-    stories = key_story.of_key([namespace, *absent], name)
-    story = stories[namespace.pk]
+    story = key_story.of_key(namespace, name)
     fate = key_story.fate(story, listed_at=scan.created_at if key and scan else None)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "name": name,
         "key": key,
-        "twins": [_with_fate(side, stories) for side in facts.twins],
+        "others": facts.others,
         "family": family,
         "category": category,
         "edited": edited,
@@ -142,13 +137,6 @@ def _page(
     }
     known = status != 200 or key or live or story
     return render(request, "keys/detail.html", context, status=status if known else 404)
-
-
-def _with_fate(side: key_twins.KeySide, stories: Mapping[int, Sequence[KeyEvent]]) -> key_twins.KeySide:
-    """The key in another environment; if it is not there, with what KVOps knows of its end."""
-    if side.key is not None:
-        return side
-    return replace(side, fate=key_story.fate(stories[side.namespace.pk], listed_at=None))
 
 
 def _may_reveal(request: HttpRequest, namespace: Namespace, name: str) -> bool:

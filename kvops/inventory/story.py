@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.urls import reverse
@@ -14,11 +13,9 @@ from django.utils.translation import gettext, gettext_lazy as _
 from audit.actions import Action
 from audit.models import Entry
 from kvops.models import Namespace, Scan, UnexpectedKey, UnexplainedDeletion
-from kvops.web.gather import ask
-from kvops.web.objects import Objects
 
 TOLD_BY = ("backups.history.key_story.events",)
-"""Functions of (namespaces, name) that give pairs of a namespace's primary key and an event of the key.
+"""Functions of (namespace, name) that give the events of the key.
 
 By name, so that `kvops` does not import the apps above it.
 """
@@ -63,26 +60,13 @@ class KeyEvent:
     restore: str = ""
 
 
-def of_key(namespaces: Sequence[Namespace], name: str) -> Mapping[int, Sequence[KeyEvent]]:
-    """Everything that KVOps knows of the past of a key in each of the namespaces, newest first, by primary key.
-
-    It takes one query for each function of `TOLD_BY` and one more, however many events and namespaces there are.
-    """
-    found: dict[int, list[KeyEvent]] = {namespace.pk: [] for namespace in namespaces}
-    for function in TOLD_BY:
-        for pk, event in import_string(function)(namespaces, name):
-            found[pk].append(event)
-    asked: dict[str, Objects[Any]] = {}
-    for namespace in namespaces:
-        asked[f"{namespace.pk}_odd"] = Objects(_odd(namespace, name), *_SCAN)
-        for action, rows in _views(namespace, name).items():
-            asked[f"{namespace.pk}_{action}"] = Objects(rows, *_ENTRY)
-    answers = ask({label: one.question for label, one in asked.items()}, {})
-    for label, one in asked.items():
-        pk, _, action = label.partition("_")
-        tell = _found_odd if action == "odd" else partial(_viewed, _SEEN[action])
-        found[int(pk)] += map(tell, one.of(answers, label))
-    return {pk: sorted(events, key=lambda event: event.at, reverse=True) for pk, events in found.items()}
+def of_key(namespace: Namespace, name: str) -> Sequence[KeyEvent]:
+    """Everything that KVOps knows of the past of a key, newest first."""
+    events = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
+    events += map(_found_odd, _odd(namespace, name).select_related("acknowledged_by"))
+    for action, rows in _views(namespace, name).items():
+        events += map(partial(_viewed, _SEEN[action]), rows)
+    return sorted(events, key=lambda event: event.at, reverse=True)
 
 
 def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent | None:
@@ -122,8 +106,6 @@ def _found_odd(scan: Scan) -> KeyEvent:
 
 
 _SEEN = {Action.VALUE_VIEWED.value: KeyEventKind.VIEWED, Action.VALUE_REVEALED.value: KeyEventKind.REVEALED}
-_SCAN = ("completed_at", "acknowledged_note", "found_gone", "acknowledged_by__name", "acknowledged_by__email")
-_ENTRY = ("at", "actor", "subject", "subject_label", "details")
 
 
 def _views(namespace: Namespace, name: str) -> Mapping[str, QuerySet[Entry]]:

@@ -22,7 +22,6 @@ from kvops.inventory.key_list import (
     categories_by_day,
     matching,
     rows as list_rows,
-    saved as saved_filters,
     side_by_side,
 )
 from kvops.inventory.key_list.matching import Matches
@@ -31,8 +30,6 @@ from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.web.files import names_file
-from kvops.web.gather import Row, ask
-from kvops.web.objects import Objects
 from kvops.web.ranges import PeriodForm
 
 PAGE = 50
@@ -76,8 +73,6 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     shared, rows, sized = list_rows.of_page(namespace, page.keys)
     offers = list_actions.for_matches(form) if rows and matches else []
     total = sum(row.keys for row in counts)
-    saved = Objects(saved_filters.of_person(person_of(request), namespace), "name", "query")
-    answers = ask({"saved": saved.question, "run": _newest_run(namespace, scan).values_list("pk", "state")}, {})
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
@@ -89,7 +84,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "matches": matches,
         "filtered": matches is not None or bool(form.errors),
         "scan": scan,
-        "run": _to_tell(answers["run"]),
+        "run": _to_tell(_newest_run(namespace, scan)),
         "total": total,
         "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],
         "families": [row for row in counts if row.family],
@@ -100,7 +95,6 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "clearable": form.is_clearable,
         "others": others,
         "ticked_limits": list_actions.ticked_limits(),
-        "saved": saved.of(answers, "saved"),
         "query": request.GET.urlencode(),
         "may_operate": request.user.has_perm("kvops.operate"),
         "page_size": PAGE,
@@ -160,9 +154,9 @@ def _newest_run(namespace: Namespace, scan: Scan | None) -> RunQuerySet:
     return (found.filter(pk__gt=scan.run_id) if scan else found)[:1]
 
 
-def _to_tell(found: Sequence[Row]) -> Run | None:
+def _to_tell(found: RunQuerySet) -> Run | None:
     """The newest run of a scan, unless it succeeded."""
-    return next((Run.objects.get(pk=pk) for pk, state in found if state != Run.State.SUCCEEDED), None)
+    return next((run for run in found if run.state != Run.State.SUCCEEDED), None)
 
 
 def _names(form: KeyFilter) -> Iterator[str]:

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
-    stamp = "396459d33318"
+    stamp = "9632d2125c25"
 
     dependencies = [
     ]
@@ -476,7 +476,7 @@ class Migration(migrations.Migration):
                 ('first_seen', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='kvops.scan')),
             ],
             options={
-                'indexes': [models.Index(fields=['namespace', 'category', 'name'], name='key_by_category'), models.Index(fields=['namespace', 'family', 'name'], name='key_by_family'), models.Index(condition=models.Q(('expiration__isnull', False)), fields=['namespace', 'name'], name='key_expiring'), models.Index(fields=['namespace', 'expiration', 'name'], name='key_by_expiration'), models.Index(fields=['namespace', 'first_seen', 'name'], name='key_by_first_seen')],
+                'indexes': [models.Index(fields=['namespace', 'category', 'name'], name='key_by_category'), models.Index(fields=['namespace', 'family', 'name'], name='key_by_family'), models.Index(condition=models.Q(('expiration__isnull', False)), fields=['namespace', 'name'], name='key_expiring'), models.Index(fields=['namespace', 'expiration', 'name'], name='key_by_expiration')],
                 'constraints': [models.UniqueConstraint(fields=('namespace', 'name'), name='key_once_per_namespace')],
             },
         ),
@@ -747,20 +747,6 @@ class Migration(migrations.Migration):
             options={
                 'indexes': [models.Index(condition=models.Q(('done_at__isnull', True)), fields=['due', 'id'], name='todo_open')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('text', ''), _negated=True), name='todo_says_something'), models.CheckConstraint(condition=models.Q(models.Q(('done_at__isnull', True), ('done_by__isnull', True)), models.Q(('done_at__isnull', False), ('done_by__isnull', False)), _connector='OR'), name='todo_done_by_someone')],
-            },
-        ),
-        migrations.CreateModel(
-            name='SavedFilter',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('person', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='saved_filters', to='kvops.person')),
-                ('binding', models.CharField(max_length=100)),
-                ('name', models.CharField(max_length=80)),
-                ('query', models.CharField(max_length=4000)),
-                ('saved_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('person', 'binding', 'name'), name='saved_filter_name_once'), models.CheckConstraint(condition=models.Q(models.Q(('name', ''), _negated=True), models.Q(('query', ''), _negated=True)), name='saved_filter_has_name_and_query')],
             },
         ),
     ]

@@ -26,7 +26,6 @@ from kvops.models.references import (
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
 from kvops.models.runs import Heartbeat, Run
-from kvops.models.saved_filters import SavedFilter
 from kvops.models.schedules import Firing, Schedule
 
 __all__ = [
@@ -65,7 +64,6 @@ __all__ = [
     "RunbookNote",
     "RunbookTodo",
     "RunningTotal",
-    "SavedFilter",
     "Scan",
     "ScanCount",
     "Schedule",

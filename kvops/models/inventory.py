@@ -203,7 +203,6 @@ class Key(models.Model):
             models.Index(fields=["namespace", "family", "name"], name="key_by_family"),
             models.Index(fields=["namespace", "name"], condition=Q(expiration__isnull=False), name="key_expiring"),
             models.Index(fields=["namespace", "expiration", "name"], name="key_by_expiration"),
-            models.Index(fields=["namespace", "first_seen", "name"], name="key_by_first_seen"),
         ]
 
     def __str__(self) -> str:

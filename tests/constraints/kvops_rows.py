@@ -11,7 +11,6 @@ from kvops.models import (
     Key,
     Run,
     RunningTotal,
-    SavedFilter,
     StagedKey,
     User,
 )
@@ -42,12 +41,6 @@ RUN_FROZEN: dict[str, object] = {
     "started_by_id": None,
     "environment_id": None,
 }
-
-
-def saved(w: BackupsWorld, **values: object) -> SavedFilter:
-    """Filters that the operator keeps."""
-    kept = {"person": w.operator, "binding": "SETTINGS", "name": "x", "query": "prefix=a", **values}
-    return SavedFilter.objects.create(**kept)
 
 
 ALL_RISKS = "every risk that the evidence names is accepted, and no other"
@@ -330,9 +323,6 @@ ENVIRONMENTS = [
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_by=w.operator), "no note"),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_note="x"), "nobody"),
     RowAttempt("running_total_once", lambda _w: again(RunningTotal.objects.create(series="x", until=EPOCH, total=1))),
-    RowAttempt("saved_filter_name_once", lambda w: again(saved(w))),
-    RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, name=""), "no name"),
-    RowAttempt("saved_filter_has_name_and_query", lambda w: saved(w, query=""), "no filter"),
     RowAttempt("unexplained_once_per_scan", lambda w: again(w.missing())),
     RowAttempt("unexpected_once_per_scan", lambda w: again(w.unexpected())),
     RowAttempt("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),

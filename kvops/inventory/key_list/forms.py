@@ -1,4 +1,4 @@
-"""The forms beside the list of keys: saved filters, ticked keys, and the filters of the comparison."""
+"""The forms beside the list of keys: ticked keys, and the filters of the comparison."""
 
 from urllib.parse import urlencode
 
@@ -10,7 +10,6 @@ from kvops.inventory.forms import KeyFilter
 from kvops.inventory.key_list.actions import KeyAction
 from kvops.inventory.key_list.side_by_side import PairKind
 from kvops.models import Namespace
-from kvops.models.saved_filters import LONGEST_QUERY
 from kvops.names import storable
 from kvops.web.fields import NameField
 
@@ -18,31 +17,19 @@ TICKED = 50
 """Keys. A page has no more boxes to tick."""
 
 
-class FilterNameForm(forms.Form):
-    """The name of saved filters."""
-
-    name = forms.CharField(label=_("Name of the filters"), max_length=80)
-
-
-class SaveFilterForm(FilterNameForm):
-    """Filters to be saved, as they stand in the address, with their name."""
-
-    query = forms.CharField(max_length=LONGEST_QUERY, strip=False, widget=forms.HiddenInput)
-
-    def filters_of(self, namespace: Namespace) -> str:
-        """The filters as an address, without a page of the list; empty if none is set, or if one is invalid."""
-        query = QueryDict(self.cleaned_data["query"]).dict()
-        form = KeyFilter(namespace, {**query, "after": ""})
-        if not form.is_valid():
-            return ""
-        kept = {name: form.data.get(name, "") for name in form.fields}
-        return urlencode({name: value for name, value in kept.items() if value})
-
-
 class TickedForm(forms.Form):
     """The page that the ticked keys go to."""
 
     do = forms.TypedChoiceField(choices=KeyAction.choices, coerce=KeyAction)
+
+
+def filters_of(namespace: Namespace, query: str) -> str:
+    """The filters of an address without its page of the list; empty if none is set, or if one is invalid."""
+    form = KeyFilter(namespace, {**QueryDict(query).dict(), "after": ""})
+    if not form.is_valid():
+        return ""
+    kept = {name: form.data.get(name, "") for name in form.fields}
+    return urlencode({name: value for name, value in kept.items() if value})
 
 
 def ticked_names(names: list[str]) -> list[str]:

@@ -22,10 +22,10 @@ CAP = browse.FEW_CAP
 LOOKED = 20_000
 """Names. The most that a count looks through for conditions without an index."""
 
-type Place = tuple[int | None, int, str]
-"""Expiration, scan and name of a key: its places in the orders of the list."""
+type Place = tuple[int | None, str]
+"""Expiration and name of a key: its places in the orders of the list."""
 
-_PLACE = ("expiration", "first_seen_id", "name")
+_PLACE = ("expiration", "name")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def count(query: KeyQuery, *, places: bool = False) -> Matches:
         if not query.is_looked_up:
             found, looked = _within(query, found)
         read = _planned_whole(found)
-    shown = sorted(read[:CAP], key=itemgetter(2))
+    shown = sorted(read[:CAP], key=itemgetter(1))
     full = len(read) > CAP
     return Matches(len(shown), more=full or not looked, looked=looked or full, places=shown)
 
@@ -102,6 +102,6 @@ def tree(query: KeyQuery, matches: Matches, *, delimiter: str = ":") -> Sequence
             query.namespace, query.prefix, category=query.category, family=query.family, delimiter=delimiter
         )
     start = len(query.prefix)
-    ends = ((name, name.find(delimiter, start)) for _expiration, _first_seen, name in matches.places)
+    ends = ((name, name.find(delimiter, start)) for _expiration, name in matches.places)
     heads = Counter(name[: end + 1] for name, end in ends if end >= 0)
     return [Group(head, heads[head], matches.more) for head in sorted(heads)[: browse.MAX_GROUPS]]

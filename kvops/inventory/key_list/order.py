@@ -1,4 +1,4 @@
-"""A page of keys by expiration or by first scan, in a stable order that an index gives.
+"""A page of keys by expiration, in a stable order that an index gives.
 
 The place of a page is the value and the name of the last key before it. Few matches are sorted here. Many are found by
 walking along the index of the order, at most 20,000 keys for a page.
@@ -28,13 +28,6 @@ class KeyOrder(TextChoices):
     NAME = "", _("Name")
     EXPIRATION = "expiration", _("Expiration")
     LATEST_EXPIRATION = "-expiration", _("Expiration, latest first")
-    FIRST_SEEN = "first_seen", _("First seen")
-    LAST_SEEN_FIRST = "-first_seen", _("First seen, newest first")
-
-    @property
-    def column(self) -> str:
-        """The column of the table, without the direction."""
-        return "expiration" if "expiration" in self.value else "first_seen_id"
 
     @property
     def descends(self) -> bool:
@@ -71,23 +64,21 @@ def page(query: KeyQuery, matches: Matches | None, order: KeyOrder, *, after: Ke
 
 def _sorted(query: KeyQuery, places: Sequence[Place], order: KeyOrder, after: KeyPlace | None, limit: int) -> Found:
     """A page of at most 10,000 matches, sorted here."""
-    by_expiration = order.column == "expiration"
 
     def rank(value: int | None, name: str) -> tuple[bool, int, str]:
         return value is None, value or 0, name
 
-    by = ((expiration if by_expiration else scan, name) for expiration, scan, name in places)
-    ranked = sorted((rank(value, name) for value, name in by), reverse=order.descends)
+    ranked = sorted((rank(expiration, name) for expiration, name in places), reverse=order.descends)
     if after is not None:
         start = rank(after.value, after.name)
         ranked = [one for one in ranked if (one < start if order.descends else one > start)]
     keys = _read(query, [name for _never, _value, name in ranked[:limit]])
-    return Found(keys, str(_place(keys[-1], order)) if keys and len(ranked) > limit else None)
+    return Found(keys, str(_place(keys[-1])) if keys and len(ranked) > limit else None)
 
 
 def page_of_matches(query: KeyQuery, places: Sequence[Place], *, after: str, limit: int) -> Found:
     """A page of at most 10,000 matches in the order of names; `places` are in it."""
-    names = [name for _expiration, _scan, name in places if name > after]
+    names = [name for _expiration, name in places if name > after]
     return Found(_read(query, names[:limit]), names[limit - 1] if len(names) > limit else None)
 
 
@@ -97,8 +88,8 @@ def _read(query: KeyQuery, names: Sequence[str]) -> list[Key]:
     return [rows[name] for name in names if name in rows]
 
 
-def _place(key: Key, order: KeyOrder) -> KeyPlace:
-    return KeyPlace(key.expiration if order.column == "expiration" else key.first_seen_id, key.name)
+def _place(key: Key) -> KeyPlace:
+    return KeyPlace(key.expiration, key.name)
 
 
 def walk(query: KeyQuery, order: KeyOrder, limit: int) -> "OrderWalk":
@@ -120,29 +111,24 @@ class OrderWalk:
         for without in self._stretches(after):
             end = self._walk(self.stretch(after, without=without), without=without)
             if len(self.found) > self.limit:
-                return Found(self.found[: self.limit], str(_place(self.found[self.limit - 1], self.order)))
+                return Found(self.found[: self.limit], str(_place(self.found[self.limit - 1])))
             if end is not None:
                 return Found(self.found, str(end))
         return Found(self.found, None)
 
     def _stretches(self, after: KeyPlace | None) -> Iterator[bool]:
         """The stretches from a place on: with a value, and without one."""
-        if self.order.column != "expiration":
-            yield False
-            return
         both = [True, False] if self.order.descends else [False, True]
         yield from both[both.index(after is not None and after.value is None) :] if after else both
 
     def stretch(self, after: KeyPlace | None, *, without: bool) -> KeyQuerySet:
         """The keys with a value in order, or `without` one, after a place in the stretch."""
-        found = self.query.namespace.key_set.all()
-        if self.order.column == "expiration":
-            found = found.filter(expiration__isnull=without)
+        found = self.query.namespace.key_set.filter(expiration__isnull=without)
         if after is not None and (after.value is None) == without:
             found = found.filter(self._beyond(after, without=without))
         # Both columns go one way, as the index does. Never sorts above every time, as NULL does in it.
         sign = "-" if self.order.descends else ""
-        return found.order_by(f"{sign}{self.order.column}", f"{sign}name")
+        return found.order_by(f"{sign}expiration", f"{sign}name")
 
     def _beyond(self, place: KeyPlace, *, without: bool) -> Q | GreaterThan | LessThan:
         if without:
@@ -156,7 +142,7 @@ class OrderWalk:
 
     def _both(self, place: KeyPlace) -> tuple[Func, ...]:
         """The two columns as one row, and the values to compare it with: a range of the index."""
-        columns, values = (F(self.order.column), F("name")), (Value(place.value), Value(place.name))
+        columns, values = (F("expiration"), F("name")), (Value(place.value), Value(place.name))
         # The type is for Django alone, which knows no rows.
         return tuple(Func(*row, function="ROW", output_field=TextField()) for row in (columns, values))
 
@@ -169,7 +155,7 @@ class OrderWalk:
         if not conditions:
             self.found += stretch.select_related("family", "first_seen")[:more]
             return None
-        last = list(stretch.values_list(self.order.column, "name")[browse.WINDOW - 1 : browse.WINDOW])
+        last = list(stretch.values_list("expiration", "name")[browse.WINDOW - 1 : browse.WINDOW])
         end = KeyPlace(*last[0]) if last else None
         window = stretch.filter(self._until(end, without=without)) if end else stretch
         self.found += window.filter(conditions).select_related("family", "first_seen")[:more]

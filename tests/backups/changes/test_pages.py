@@ -305,7 +305,7 @@ def test_nobody_else_reveals_them(mail: make.Estate, people: make.People) -> Non
 
 def test_the_story_of_the_key_and_the_runbook_tell_the_change(mail: make.Estate, people: make.People) -> None:
     change = change_helpers.done(mail.qa, people)
-    [event] = [one for one in key_story.of_key([mail.qa], KEY)[mail.qa.pk] if one.kind == "changed"]
+    [event] = [one for one in key_story.of_key(mail.qa, KEY) if one.kind == "changed"]
     assert (event.by, event.approved_by) == (str(people.operator), str(people.reviewer))
     browser = signed_in(people.auditor)
     entry = Entry.objects.get(action="change.prepared", subject=change.subject)
@@ -321,7 +321,7 @@ def test_a_change_that_wrote_nothing_is_no_event_of_the_key(mail: make.Estate, p
     make.work()
     change = KeyChange.objects.get(run=run)
     assert (change.attempt, change.outcome) == (1, "")
-    assert [one for one in key_story.of_key([mail.qa], KEY)[mail.qa.pk] if one.kind == "changed"] == []
+    assert [one for one in key_story.of_key(mail.qa, KEY) if one.kind == "changed"] == []
 
 
 def test_the_page_says_whether_the_proposal_is_not_made_yet_or_erased(mail: make.Estate, people: make.People) -> None:

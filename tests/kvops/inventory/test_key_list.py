@@ -1,4 +1,4 @@
-"""The list of keys beyond one page by name: match count, tree, order, saved filters, ticked keys."""
+"""The list of keys beyond one page by name: match count, tree, order, ticked keys."""
 
 from urllib.parse import urlencode
 
@@ -7,14 +7,13 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from audit.models import Entry
 from kvops.inventory import scan as inventory_scan
 from kvops.inventory.browse import Expiring
 from kvops.inventory.forms import KeyFilter
 from kvops.inventory.key_list import matching, order as key_order
 from kvops.inventory.key_list.order import KeyOrder, KeyPlace
 from kvops.inventory.key_list.query import KeyQuery
-from kvops.models import Key, Namespace, SavedFilter, Scan
+from kvops.models import Key, Namespace, Scan
 from tests import make
 from tests.signing import signed_in
 
@@ -172,8 +171,6 @@ def test_the_orders_are_stable_over_pages(estate: make.Estate) -> None:
     qa = estate.qa
     assert in_order(qa, KeyOrder.EXPIRATION) == ["c", "a", "b", "d", "e", "z"]
     assert in_order(qa, KeyOrder.LATEST_EXPIRATION) == ["z", "e", "d", "b", "a", "c"]
-    assert in_order(qa, KeyOrder.FIRST_SEEN) == ["a", "b", "c", "d", "z", "e"]
-    assert in_order(qa, KeyOrder.LAST_SEEN_FIRST) == ["e", "z", "d", "c", "b", "a"]
 
 
 @pytest.mark.parametrize("order", [order for order in KeyOrder if order])
@@ -200,11 +197,10 @@ def test_an_index_gives_each_order(estate: make.Estate) -> None:
         cursor.execute("ANALYZE kvops_key")
     for order in (order for order in KeyOrder if order):
         walk = key_order.walk(KeyQuery(estate.qa), order, 50)
-        for value in (4_000_000_000 if order.column == "expiration" else scan.pk, None):
-            without = order.column == "expiration" and value is None
+        for value in (4_000_000_000, None):
             place = KeyPlace(value, "many:3:00003") if value else None
-            plan = walk.stretch(place, without=without)[:51].explain()
-            assert (f"key_by_{order.column.removesuffix('_id')}" in plan, "Sort" in plan) == (True, False), order
+            plan = walk.stretch(place, without=value is None)[:51].explain()
+            assert ("key_by_expiration" in plan, "Sort" in plan) == (True, False), order
 
 
 def test_the_heads_of_the_columns_sort(operator: Client, estate: make.Estate) -> None:
@@ -316,58 +312,6 @@ def test_an_unknown_action_for_ticked_keys_is_not_found(operator: Client, estate
     assert operator.get(f"{QA}ticked", {"do": "burn", "key": "alone"}).status_code == 404
 
 
-# Saved filters
-
-
-def test_a_person_saves_filters_and_finds_them_again(operator: Client, estate: make.Estate) -> None:
-    scanned(estate, *NAMES)
-    entries = Entry.objects.count()
-    saving = {"name": "Old masters", "query": "prefix=master%3A&after=x&sort=expiration&nonsense=1"}
-    answer = operator.post(f"{QA}filters", saving, follow=True)
-    kept = SavedFilter.objects.get()
-    assert kept.query == "prefix=master%3A&sort=expiration"
-    assert f'href="?{kept.query.replace("&", "&amp;")}">Old masters</a>' in answer.content.decode()
-    assert "3 keys match" in answer.content.decode()
-    assert Entry.objects.count() == entries
-
-
-def test_saved_filters_are_seen_and_changed_by_their_person_alone(
-    operator: Client, estate: make.Estate, people: make.People
-) -> None:
-    scanned(estate, *NAMES)
-    operator.post(f"{QA}filters", {"name": "Mine", "query": "prefix=master%3A"})
-    kept, other = SavedFilter.objects.get(), signed_in(people.reviewer)
-    assert "Mine" not in other.get(QA).content.decode()
-    assert other.post(f"{QA}filters/{kept.pk}", {"delete": "1"}).status_code == 404
-    assert operator.post(f"{QA}filters/{kept.pk}", {"name": "Renamed"}).status_code == 302
-    kept.refresh_from_db()
-    assert kept.name == "Renamed"
-    operator.post(f"{QA}filters/{kept.pk}", {"delete": "1"})
-    assert not SavedFilter.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "query"),
-    [("", "prefix=a"), ("x" * 81, "prefix=a"), ("none", ""), ("wrong", "part=ab"), ("n\0", "prefix=a")],
-)
-def test_filters_that_say_nothing_are_not_saved(operator: Client, estate: make.Estate, name: str, query: str) -> None:
-    scanned(estate, *NAMES)
-    assert "Not saved" in operator.post(f"{QA}filters", {"name": name, "query": query}, follow=True).content.decode()
-    assert not SavedFilter.objects.exists()
-
-
-def test_the_same_name_again_replaces_and_another_of_the_same_name_is_refused(
-    operator: Client, estate: make.Estate
-) -> None:
-    scanned(estate, *NAMES)
-    for name, query in (("one", "prefix=a"), ("two", "prefix=b"), ("one", "prefix=c")):
-        operator.post(f"{QA}filters", {"name": name, "query": query})
-    assert dict(SavedFilter.objects.values_list("name", "query")) == {"one": "prefix=c", "two": "prefix=b"}
-    two = SavedFilter.objects.get(name="two")
-    text = operator.post(f"{QA}filters/{two.pk}", {"name": "one"}, follow=True).content.decode()
-    assert "Another of your filters has this name" in text
-
-
 # The cost
 
 
@@ -377,7 +321,7 @@ def test_the_page_takes_few_queries_of_its_own(
     """The frame of every page takes eight."""
     scanned(estate, *NAMES)
     many(estate.qa, 200)
-    asked = urlencode({"prefix": "many:", "expiring": "none", "sort": "-first_seen"})
+    asked = urlencode({"prefix": "many:", "expiring": "none", "sort": "-expiration"})
     with django_assert_max_num_queries(15):
         operator.get(QA)
     with django_assert_max_num_queries(18):
