@@ -45,7 +45,7 @@ def _named() -> Iterator[str]:
         key_rows.SIZED_BY,
     )
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
-    yield from (*sweep.LOOKS, *sweep.ALSO, *sweep.DAILY, *(job.function for job in schedule_jobs.JOBS.values()))
+    yield from (*sweep.LOOKS, *sweep.ALSO, *(job.function for job in schedule_jobs.JOBS.values()))
     yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
     yield from (check.function for check in examination.CHECKS)
     yield from (*search_kinds.functions(), *(count.rows for count in menu_badges.COUNTS))

@@ -8,13 +8,12 @@ from backups.models import StoredObject
 from kvops.models import Environment
 from kvops.models.inventory import beginning_with
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, ExplanationField, PlaceField
-from kvops.web.ranges import PeriodForm
 
 WRONG = "wrong"
 Status = StoredObject.Status
 
 
-class ObjectFilter(PeriodForm):
+class ObjectFilter(forms.Form):
     """The filters of the objects and the name to start from; every field may be empty."""
 
     environment = EnvironmentFilter()

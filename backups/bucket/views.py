@@ -17,7 +17,6 @@ from backups.bucket import (
     notes as bucket_notes,
     protection as bucket_protection,
     reconcile as bucket_reconcile,
-    size_by_day,
 )
 from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
@@ -57,8 +56,6 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
         "lines": lines,
         "after": last.pk if last and (left or len(found) == READ) else None,
         "filtered": any(request.GET.values()),
-        "period": form.period,
-        "series": size_by_day.by_day(form.period, environments) if form.period else [],
         "note_form": note_form,
         "buckets": [(one, known[one.environment.pk]) for one in bucket_reconcile.buckets(environments)],
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],

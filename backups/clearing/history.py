@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from django.db.models import Sum
-from django.db.models.functions import TruncDate, TruncMonth
+from django.db.models.functions import TruncMonth
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from backups.models import CleanupStage
 from kvops import clock
-from kvops.web.ranges import DaySeries, Period
 
 MONTHS = 12
 
@@ -41,13 +39,3 @@ def by_month() -> list[MonthOfDeletions]:
     return [
         MonthOfDeletions(month, keys.get(False, 0), keys.get(True, 0)) for month, keys in list(found.items())[-MONTHS:]
     ]
-
-
-def by_day(period: Period) -> list[DaySeries]:
-    """The keys that were proven deleted on each day: by hand, and by a schedule."""
-    stages = CleanupStage.objects.filter(second_listing_at__gte=period.start, deleted__gt=0)
-    rows = stages.annotate(day=TruncDate("second_listing_at")).values_list("scheduled", "day")
-    found: dict[bool, dict[date, int]] = {False: {}, True: {}}
-    for scheduled, day, keys in rows.annotate(keys=Sum("deleted")).order_by("day"):
-        found[scheduled][day] = keys
-    return [DaySeries(_("By hand"), found[False]), DaySeries(_("By a schedule"), found[True])]

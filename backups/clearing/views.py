@@ -27,7 +27,6 @@ from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.fields import NewestFirst
 from kvops.web.live import live_part
 from kvops.web.paging import page_of
-from kvops.web.ranges import PeriodForm
 
 PAGE = 50
 NAMES = 50
@@ -64,13 +63,10 @@ STEPS: dict[str, Step[Clearing]] = {
 def index(request: HttpRequest) -> HttpResponse:
     """List the rules, newest first, with the deletions by hand against the scheduled ones."""
     found, after = page_of(NewestFirst(request.GET).narrowed(CLEARINGS), PAGE)
-    period = PeriodForm(request.GET).period
     context = {
         "rules": [(one, one.newest_round, standing.approval_in_force(rules.KIND, one.subject)) for one in found],
         "after": after,
         "months": history.by_month(),
-        "period": period,
-        "series": history.by_day(period) if period else [],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "clearing/list.html", context)

@@ -82,7 +82,7 @@ class Coverage:
 
 def questions() -> Mapping[str, Question]:
     """The questions of the coverage, for `gather.ask`."""
-    return {**estate_questions(trend=False), "kinds": _kinds(), "first_backups": first_to_come()}
+    return {**estate_questions(), "kinds": _kinds(), "first_backups": first_to_come()}
 
 
 def of_all() -> list[Coverage]:

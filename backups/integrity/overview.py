@@ -1,19 +1,14 @@
 """Which backups agree with D1, for the pages that show it."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, tzinfo
 
-from django.db.models import Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import TruncDate
-from django.utils import timezone
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from backups.datasets import registry as dataset_registry
 from backups.generations.contents import newest
 from backups.models import Check, Dataset, DifferenceCase, Generation
 from kvops.models import Database, Environment, Namespace
-from kvops.web.ranges import DaySeries, Period, carried, summed
 
 
 @dataclass(frozen=True)
@@ -92,45 +87,10 @@ def agreements() -> list[Checked]:
     return sorted(rows, key=lambda row: row.urgency)
 
 
-@dataclass(frozen=True)
-class CheckPoint:
-    """A finished check at one day of the history."""
-
-    check: Check
-    day: date
-
-
 def history(dataset: Dataset) -> QuerySet[Check]:
     """The finished checks of a dataset, newest first."""
     finished = dataset.check_set.exclude(outcome=Check.Outcome.PENDING)
     return finished.select_related("environment", "generation").order_by("-pk")
-
-
-def trend(dataset: Dataset, *, since: date, zone: tzinfo) -> list[CheckPoint]:
-    """The last finished check of KV of each day and environment since a day, the oldest first."""
-    found: dict[tuple[int, date], CheckPoint] = {}
-    kv = Check.objects.of_kv().filter(dataset=dataset).exclude(outcome=Check.Outcome.PENDING)
-    for check in kv.filter(started_at__date__gte=since).select_related("environment").order_by("pk"):
-        day = check.started_at.astimezone(zone).date()
-        found[check.environment_id, day] = CheckPoint(check, day)
-    return list(found.values())
-
-
-def differences_by_day(period: Period) -> list[DaySeries]:
-    """The differences that the last check of KV of each dataset had found by the end of each day, per environment."""
-    checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
-    place = ("dataset", "environment")
-    daily = checks.filter(started_at__gte=period.start).values(*place, day=TruncDate("started_at"))
-    before = checks.filter(started_at__lt=period.start).values(*place)
-    ids = [row["last"] for found in (daily, before) for row in found.order_by().annotate(last=Max("pk"))]
-    held: dict[int, dict[int, dict[date, int]]] = defaultdict(lambda: defaultdict(dict))
-    for check in Check.objects.filter(pk__in=ids):
-        held[check.environment_id][check.dataset_id][timezone.localdate(check.started_at)] = check.differences
-    return [
-        DaySeries(one.name, summed(carried(period, found) for found in held[one.pk].values()))
-        for one in Environment.objects.order_by("order")
-        if one.pk in held
-    ]
 
 
 def _newest_check(checks: QuerySet[Check], environment: Environment) -> Subquery:

@@ -8,11 +8,9 @@ from django.contrib.auth.decorators import permission_required
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.history.events import Scope
 from backups.integrity import (
     cases,
     causes,
@@ -31,22 +29,16 @@ from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NewestFirst
 from kvops.web.live import live_part
 from kvops.web.paging import listed, page_of
-from kvops.web.ranges import Period, PeriodForm
 
 PAGE = 100
-SHOWN_DAYS = 90
-"""Days. The chart of a dataset shows these if the address names no period."""
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show every dataset with its newest check of KV per environment, and apart from it the newest of a file."""
-    period = PeriodForm(request.GET).period
     context = {
         "datasets": overview.agreements(),
-        "period": period,
-        "series": overview.differences_by_day(period) if period else [],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "integrity/list.html", context)
@@ -55,16 +47,11 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def history(request: HttpRequest, name: str) -> HttpResponse:
-    """Show the checks of a dataset over time: a chart of each environment, and all of them as a table."""
+    """Show the checks of a dataset, newest first."""
     dataset = get_object_or_404(Dataset, name=name)
-    period = PeriodForm(request.GET).period or Period(SHOWN_DAYS, timezone.localdate())
-    points = overview.trend(dataset, since=period.since, zone=timezone.get_current_timezone())
     context = {
         "dataset": dataset,
         **listed(request, NewestFirst(request.GET), "checks", overview.history(dataset), PAGE),
-        "period": period,
-        "scope": Scope(period.since, period.until),
-        "trend": points,
     }
     return render(request, "integrity/history.html", context)
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("backups", "0003_backups_of_stages"),
-        ("kvops", "0005_running_totals"),
+        ("kvops", "0004_indexes_of_scale"),
     ]
 
     operations = [

@@ -30,7 +30,6 @@ from kvops.overview.board import (
     Forever,
     ShownBackup,
     Strip,
-    drawn,
 )
 from kvops.overview.estate import Column, Estate, Holdings
 from kvops.overview.sources import DAYS_AHEAD
@@ -208,7 +207,6 @@ def board(answers: Gathered, estate: Estate) -> Board:
                 family,
                 family.binding,
                 cells,
-                drawn(_trend(estate, family.binding, family)),
                 [one for one in _agreements(answers, estate, family) if _tells(one, cells)],
                 [one for cell in cells if cell.holdings for one in _forever(cell.holdings, family)],
             )
@@ -266,13 +264,6 @@ def _strip(made: tuple[set[date], date | None], family: Family, today: date) -> 
     return Strip(found)
 
 
-def _trend(estate: Estate, binding: str, family: Family | None) -> Sequence[tuple[date, int]]:
-    """The trend of production's keys, or of the last environment's without production."""
-    holdings = [held for held in estate.holdings if held.namespace.binding == binding]
-    production = [held for held in holdings if held.namespace.environment.production] or holdings[-1:]
-    return estate.trend([held.namespace for held in production], family)
-
-
 def _agreements(answers: Gathered, estate: Estate, family: Family) -> list[D1Result]:
     """The newest check of each dataset of the family, by environment."""
     checks = {(dataset, environment): row for dataset, environment, *row in answers["checks"]}
@@ -318,5 +309,5 @@ def _unclassified(estate: Estate) -> list[FamilyLine]:
             url = f"{held.keys_url}?category=unclassified" if held else ""
             cells.append(FamilyCell(column.environment, held, keys, url))
         if any(cell.keys for cell in cells):
-            found.append(FamilyLine(None, binding, cells, drawn(_trend(estate, binding, None))))
+            found.append(FamilyLine(None, binding, cells))
     return found

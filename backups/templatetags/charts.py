@@ -10,7 +10,6 @@ from django import template
 from django.utils.translation import gettext as _
 
 from backups.history.events import DayCount, Point, Scope, TimelineLane
-from backups.integrity.overview import CheckPoint
 from kvops.models import Environment
 from kvops.templatetags.ui import bytes_, count
 from kvops.web.ranges import Period
@@ -89,17 +88,6 @@ def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]
     title = _("Keys in the backups") if what == "keys" else _("Size of the backups")
     found = [(each.generation.environment, each.day, value(each)) for each in points]
     return _curves(scope, found, what, title, count if what == "keys" else bytes_)
-
-
-@register.inclusion_tag("history/trend.html")
-def checks_trend(scope: Scope, points: Sequence[CheckPoint], what: str) -> dict[str, object]:
-    """The `differences` that the checks found over time, or the `keys` they compared, one curve per environment."""
-    title = _("Number of differences") if what == "differences" else _("Keys compared")
-    found = [
-        (each.check.environment, each.day, each.check.differences if what == "differences" else each.check.keys)
-        for each in points
-    ]
-    return _curves(scope, found, what, title, count)
 
 
 @register.inclusion_tag("history/trend.html")

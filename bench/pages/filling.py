@@ -5,22 +5,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
-from django.db.models.functions import Now
 from django.db.transaction import atomic
-from django.utils.module_loading import import_string
 
 from audit.chain import ChainProblem, problems
 from audit.models import Entry
 from bench.pages import entries, rows
 from bench.pages.sizes import Sizes
 from kvops import clock
-from kvops.models import Namespace, Person, RunningTotal
-from kvops.supervision import sweep
+from kvops.models import Namespace, Person
 
 CHECKED = 10_000
 """Entries. The newest part of the chain is verified after the filling."""
@@ -55,8 +51,6 @@ def fill() -> dict[str, float]:
             if table != "audit_entry":
                 last = f"(SELECT max(id) FROM {table})"
                 cursor.execute(f"SELECT setval(pg_get_serial_sequence(%s, 'id'), {last})", [table])
-    _sum_up()
-    _say(begun, "totals of charts")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
@@ -68,13 +62,6 @@ def fill() -> dict[str, float]:
     _say(begun, "analyzed")
     _insist_chained(sizes.entries)
     return {"seconds": time.perf_counter() - begun}
-
-
-def _sum_up() -> None:
-    """Sum up the past as the sweep does it. The last day is left out: so it is just before the sweep does it again."""
-    for function in sweep.DAILY:
-        import_string(function)()
-    RunningTotal.objects.filter(until__gt=Now() - timedelta(days=1)).delete()
 
 
 @contextmanager

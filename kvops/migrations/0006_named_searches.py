@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0005_running_totals"),
+        ("kvops", "0004_indexes_of_scale"),
     ]
 
     operations = [

@@ -6,7 +6,6 @@ model lists its states and the allowed moves.
 
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.categories import Category, Family, PolicyVersion, Read
-from kvops.models.charts import RunningTotal
 from kvops.models.connections import AnswerCount, Budget, BudgetSpend, DailyUse, RefusedToken, Skew
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
@@ -63,7 +62,6 @@ __all__ = [
     "Run",
     "RunbookNote",
     "RunbookTodo",
-    "RunningTotal",
     "Scan",
     "ScanCount",
     "Schedule",

@@ -184,7 +184,6 @@ class Run(models.Model):
             # Nearly all runs succeed: they are found without an index, and cost these two nothing.
             models.Index(fields=["state", "-id"], condition=~Q(state="succeeded"), name="run_by_state"),
             models.Index(fields=["finished_at"], condition=Q(state="failed"), name="run_failed_lately"),
-            models.Index(fields=["created_at"], name="run_by_creation"),
         ]
 
     def __str__(self) -> str:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from kvops.models import Environment, Family
 from kvops.overview.estate import Holdings
 
 SHOWN = 12
 """Families. The others fold."""
-WIDTH, HEIGHT = 60, 14
-"""Pixels of the drawing of a trend."""
+HEIGHT = 14
+"""Pixels of the drawing of a strip."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,12 @@ class Forever:
 
 
 @dataclass(frozen=True)
-class Trend:
-    """The keys at the last scan of each day, drawn as a line."""
-
-    points: str
-    first: int
-    last: int
-    day: date
-
-
-@dataclass(frozen=True)
 class FamilyLine:
     """A line of the table; without a family, of the keys that have none."""
 
     family: Family | None
     binding: str
     cells: Sequence[FamilyCell]
-    trend: Trend | None = None
     agreements: Sequence[D1Result] = ()
     forever: Sequence[Forever] = ()
 
@@ -198,17 +187,3 @@ class Board:
         """The time of the oldest of the newest backups."""
         cells = [cell for line in self.restorable for cell in line.cells if cell.expected]
         return min((cell.backup.started_at for cell in cells if cell.backup), default=None)
-
-
-def drawn(counts: Sequence[tuple[date, int]]) -> Trend | None:
-    """The trend as a line; None without two days."""
-    if len(counts) < 2:
-        return None
-    low, high = min(n for _day, n in counts), max(n for _day, n in counts)
-    span, first = (counts[-1][0] - counts[0][0]).days or 1, counts[0][0]
-    points = " ".join(
-        f"{1 + (WIDTH - 2) * (day - first).days / span:.0f},"
-        f"{HEIGHT - 2 - (HEIGHT - 4) * ((n - low) / (high - low) if high > low else 0.5):.0f}"
-        for day, n in counts
-    )
-    return Trend(points, counts[0][1], counts[-1][1], first)

@@ -3,20 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
-from typing import Any
 
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.urls import reverse
-from django.utils import timezone
 
 from kvops.inventory.families import FamilyDefinition
 from kvops.models import Category, Environment, Family, Namespace, Run, Scan, ScanCount
 from kvops.web.gather import Gathered, Question, moment
 from kvops.web.objects import Objects
 
-TREND_DAYS = 30
 FAMILY_FIELDS = tuple(FamilyDefinition.__dataclass_fields__)
 
 
@@ -85,20 +82,13 @@ class Column:
         return sum(held.total for held in self.holdings)
 
 
-def questions(*, trend: bool = True) -> dict[str, Question]:
-    """The environments, namespaces and families, the counts of the newest scans, and the scans under way.
-
-    With `trend` the counts are those of the last 30 days.
-    """
+def questions() -> dict[str, Question]:
+    """The environments, namespaces and families, the counts of the newest scans, and the scans under way."""
     complete = Scan.objects.complete().filter(namespace=OuterRef("pk")).order_by("-completed_at", "-pk")
     newest = {name: Subquery(complete.values(name)[:1]) for name in ("pk", "completed_at", "prefix")}
     namespaces = Namespace.objects.order_by("environment__order", "binding")
     named = namespaces.annotate(newest=newest["pk"], at=newest["completed_at"], only=newest["prefix"])
-    # The last scan of each day has the trend. The newest one may be older than that.
-    daily = Scan.objects.last_of_each_day(timezone.localdate() - timedelta(days=TREND_DAYS)).order_by()
-    of_namespaces = named.order_by().values(counted=F("newest"))
-    scans: QuerySet[Any, Any] = daily.values(counted=F("pk")).union(of_namespaces) if trend else of_namespaces
-    counted = ScanCount.objects.filter(scan__in=scans)
+    counted = ScanCount.objects.filter(scan__in=named.order_by().values("newest"))
     return {
         "environments": _places().question,
         "namespaces": named.values_list("pk", "environment_id", "binding", "newest", "at", "only"),
@@ -146,15 +136,3 @@ class Estate:
     def holdings(self) -> Sequence[Holdings]:
         """Every namespace."""
         return [held for column in self.columns for held in column.holdings]
-
-    def trend(self, namespaces: Sequence[Namespace], family: Family | None) -> Sequence[tuple[date, int]]:
-        """The keys of a family in these namespaces at the last scan of each day of the last 30, oldest first."""
-        mine = {namespace.pk for namespace in namespaces}
-        wanted = family.pk if family else None
-        days: dict[date, dict[int, int]] = {}
-        for namespace, _scan, at, _category, of, keys, *_rest in self._answers["counts"]:
-            if namespace in mine:
-                day = timezone.localdate(moment(at))
-                counted = days.setdefault(day, {})
-                counted[namespace] = counted.get(namespace, 0) + (keys if of == wanted else 0)
-        return [(day, sum(counted.values())) for day, counted in days.items()]

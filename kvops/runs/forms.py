@@ -6,7 +6,6 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Person, Run
 from kvops.models.runs import RunQuerySet
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
-from kvops.web.ranges import PeriodForm
 
 
 class _PersonFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -21,7 +20,7 @@ class _PersonFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
         return obj.name
 
 
-class RunFilter(PeriodForm):
+class RunFilter(forms.Form):
     """The filters for runs; every field may be empty."""
 
     state = ChoiceFilter(_("State"), _("All states"), *Run.State.choices)
@@ -36,7 +35,6 @@ class RunFilter(PeriodForm):
             return Run.objects.none()
         chosen = dict(self.cleaned_data)
         after = chosen.pop("after")
-        del chosen["days"]
         found = Run.objects.select_related("environment", "started_by", "firing__schedule").order_by("-pk")
         if after:
             found = found.filter(pk__lt=after)

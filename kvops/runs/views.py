@@ -14,7 +14,7 @@ from audit.templatetags.audit import subject_url
 from kvops.connections.budget import SharedBudget
 from kvops.models import Namespace, Run
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver, per_day
+from kvops.runs import driver as run_driver
 from kvops.runs.forms import RunFilter
 from kvops.runs.shown import lines_of
 from kvops.web.acting import On, refusals_shown
@@ -36,8 +36,6 @@ def index(request: HttpRequest) -> HttpResponse:
         "lines": lines,
         "after": after,
         "filtered": any(request.GET.values()),
-        "period": form.period,
-        "series": per_day.by_day(form.period) if form.period else [],
     }
     return render(request, "runs/list.html", context)
 

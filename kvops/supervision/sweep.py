@@ -25,11 +25,9 @@ LOOKS = (
 name."""
 ALSO = ("kvops.roles.recovery.settle",)
 """What each round does besides, by name, so that this package does not import those above it."""
-DAILY = ("kvops.runs.per_day.sum_up", "backups.bucket.size_by_day.sum_up")
-"""Functions that sum up the past for charts, by name for the same reason."""
 HOURLY = ("kvops.roles.recorded.compare",)
 """Comparisons that need no worker, by name for the same reason."""
-TIDY, DAY = 3600.0, 86400.0
+TIDY = 3600.0
 
 
 def stand_in() -> bool:
@@ -49,7 +47,7 @@ def sweep_once() -> int:
 
 
 def _round() -> int:
-    """Wake due runs, close expired requests and lost runs, tidy up, sum up the past. Two rounds at once do no harm."""
+    """Wake due runs, close expired requests and lost runs, tidy up. Two rounds at once do no harm."""
     # Without a worker every round would queue more tasks; a full queue needs no more.
     room = queue.length() < queue.FULL
     if room:
@@ -75,10 +73,6 @@ def _round() -> int:
     if heartbeats.claim("compared", TIDY):
         for function in HOURLY:
             import_string(function)()
-    with transaction.atomic():
-        if heartbeats.claim("summed_up", DAY):
-            for function in DAILY:
-                import_string(function)()
     return woken
 
 

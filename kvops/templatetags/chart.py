@@ -7,7 +7,7 @@ from itertools import cycle
 
 from django import template
 
-from kvops.templatetags.ui import bytes_, count
+from kvops.templatetags.ui import count
 from kvops.web.ranges import DaySeries, Period
 from kvops.wording import labelled
 
@@ -44,8 +44,7 @@ def range_picker(context: template.Context, period: Period | None, at: str = "")
 
 @register.inclusion_tag("includes/chart.html")
 def bars(title: str, period: Period, series: Sequence[DaySeries], name: str, unit: str = "") -> dict[str, object]:
-    """Stacked bars of the series. Their unit is events, or `bytes` or `state`: a week has these of its last day."""
-    shown = bytes_ if unit == "bytes" else count
+    """Stacked bars of the series. They count events, or with the unit `state` things: a week has those of its end."""
     starts = _starts(period)
     rows = [(start, [_of(each, start, upto, last=bool(unit)) for each in series]) for start, upto in starts]
     most = max([*(sum(numbers) for _start, numbers in rows), 1])
@@ -65,19 +64,19 @@ def bars(title: str, period: Period, series: Sequence[DaySeries], name: str, uni
                 at * step,
                 step,
                 start,
-                [(*mark, number * scale, shown(number)) for mark, number in zip(marks, numbers, strict=True)],
+                [(*mark, number * scale, count(number)) for mark, number in zip(marks, numbers, strict=True)],
             )
         ],
         "series": marks,
         "rows": [
-            (start, [(each.title, shown(number)) for each, number in zip(series, numbers, strict=True)])
+            (start, [(each.title, count(number)) for each, number in zip(series, numbers, strict=True)])
             for start, numbers in reversed(rows)
             if any(numbers)
         ],
         "ticks": [
             (round(LEFT + step * (at + 0.4), 1), start) for at, (start, _n) in enumerate(rows) if at % every == 0
         ],
-        "levels": [(float(base), shown(0)), (float(TOP), shown(most))],
+        "levels": [(float(base), count(0)), (float(TOP), count(most))],
         "width": WIDTH,
         "height": HEIGHT,
         "left": LEFT,

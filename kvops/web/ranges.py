@@ -33,12 +33,7 @@ class Period:
     @property
     def start(self) -> datetime:
         """The first moment."""
-        return _midnight(self.since)
-
-    @property
-    def midnights(self) -> list[datetime]:
-        """The first moment of each day, and that of the day after the last."""
-        return [_midnight(day) for day in (*self.each, self.until + timedelta(days=1))]
+        return timezone.make_aware(datetime.combine(self.since, time.min))
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,6 @@ def summed(parts: Iterable[Mapping[date, int]]) -> dict[date, int]:
         for day, number in part.items():
             total[day] += number
     return dict(total)
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 def _period(days: str) -> Period:

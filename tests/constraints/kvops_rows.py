@@ -10,7 +10,6 @@ from kvops.models import (
     EmergencyStop,
     Key,
     Run,
-    RunningTotal,
     StagedKey,
     User,
 )
@@ -322,7 +321,6 @@ ENVIRONMENTS = [
     ),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_by=w.operator), "no note"),
     RowAttempt("scan_acknowledged_with_a_note", lambda w: change(w.scan(), acknowledged_note="x"), "nobody"),
-    RowAttempt("running_total_once", lambda _w: again(RunningTotal.objects.create(series="x", until=EPOCH, total=1))),
     RowAttempt("unexplained_once_per_scan", lambda w: again(w.missing())),
     RowAttempt("unexpected_once_per_scan", lambda w: again(w.unexpected())),
     RowAttempt("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),

@@ -633,16 +633,6 @@ def test_folded_objects_are_on_one_page_each(
     assert seen == sorted(estate.s3.objects)
 
 
-@pytest.mark.parametrize("days", [30, 90, 365])
-def test_the_size_of_the_backups_is_drawn_with_its_table(estate: make.Estate, operator: Client, days: int) -> None:
-    assert "<rect" not in operator.get("/storage/").content.decode().partition("<main")[2]
-    made = back_up(estate)
-    page = " ".join(operator.get(f"/storage/?days={days}").content.decode().partition("<main")[2].split())
-    assert "chart-taken" in page
-    assert f">{made.bytes} B</td>" in page
-    assert f'aria-current="true" href="?days={days}"' in page
-
-
 def test_the_manifest_knows_no_orphan(estate: make.Estate) -> None:
     made = back_up(estate)
     document = archive.parse_manifest(estate.s3.objects[made.manifest_key])

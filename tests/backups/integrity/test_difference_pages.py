@@ -123,22 +123,19 @@ def test_the_files_say_when_more_were_found_than_kept(estate: make.Estate, peopl
     assert json.loads(client.get(f"/integrity/{check.pk}/differences/?format=json").getvalue())["complete"] is False
 
 
-def test_the_history_of_a_dataset_is_a_chart_and_a_table(estate: make.Estate, people: make.People) -> None:
+def test_the_history_of_a_dataset_has_each_check(estate: make.Estate, people: make.People) -> None:
     check, client = failed(estate), signed_in(people.auditor)
     agree(estate)
     assert check.generation is not None
     passed = check_of(check.generation)
     answer = client.get("/integrity/datasets/masters/")
     assert [one.pk for one in answer.context["checks"]] == [passed.pk, check.pk]
-    assert [point.check for point in answer.context["trend"]] == [passed]  # the last of the day
-    seen = answer.content.decode()
-    for part in ("<svg", "Number of differences", "Keys compared", f'href="/integrity/{check.pk}/"'):
-        assert part in seen
+    assert f'href="/integrity/{check.pk}/"' in answer.text
     assert client.get("/integrity/datasets/nothing/").status_code == 404
     assert "/integrity/datasets/masters/" in client.get("/integrity/").content.decode()
 
 
-def test_a_dataset_without_a_check_has_no_chart(estate: make.Estate, people: make.People) -> None:
+def test_a_dataset_without_a_check_says_so(estate: make.Estate, people: make.People) -> None:
     generation_helpers.dataset(name="others", prefix="other:")
     client = signed_in(people.auditor)
     assert "Never checked" in client.get("/integrity/datasets/others/").content.decode()

@@ -8,7 +8,7 @@ import pytest
 
 from kvops.models import Environment
 from kvops.overview import lines, page
-from kvops.overview.board import Strip, drawn
+from kvops.overview.board import Strip
 from kvops.overview.key_alarms import Alarm
 from kvops.overview.lines import Line, Urgency
 
@@ -150,11 +150,3 @@ def test_a_strip_counts_its_days_and_draws_each_state_apart() -> None:
     strip = Strip(["none", "on_time", "on_time", "late"])
     assert (strip.on_time, strip.late, strip.none) == (2, 1, 1)
     assert dict(strip.marks)["on_time"] == "M5 0h4v14h-4zM10 0h4v14h-4z"
-
-
-def test_a_trend_needs_two_days_and_goes_from_left_to_right() -> None:
-    today = NOON.date()
-    assert drawn([(today, 5)]) is None
-    trend = drawn([(today - timedelta(days=30), 5_100), (today - timedelta(days=15), 5_100), (today, 5_330)])
-    assert trend is not None
-    assert (trend.first, trend.last, trend.points) == (5_100, 5_330, "1,12 30,12 59,2")

@@ -22,7 +22,7 @@ from kvops import queue, timing
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.management.commands import sweep as sweep_command
-from kvops.models import ApprovalRequest, Heartbeat, Run, RunningTotal
+from kvops.models import ApprovalRequest, Heartbeat, Run
 from kvops.runs import lease as run_lease, sweeping as run_sweeping
 from kvops.supervision import heartbeats, sweep as sweeping
 from tests import make
@@ -164,25 +164,6 @@ def test_it_is_looked_for_once_an_hour() -> None:
     Heartbeat.objects.filter(name="tidied").update(at=Now() - timedelta(hours=1))
     sweep()
     assert Task.objects.count() == 0
-
-
-def test_the_past_is_summed_up_for_charts_once_a_day() -> None:
-    totals = RunningTotal.objects.filter(series="runs.automatic")
-    for days in 3, 2:
-        at = Now() - timedelta(days=days)
-        Run.objects.create(kind="look", subject=str(days), label="x", state="succeeded", created_at=at, finished_at=at)
-        sweep()
-    assert totals.count() == 1
-    Heartbeat.objects.filter(name="summed_up").update(at=Now() - timedelta(days=1, seconds=1))
-    sweep()
-    assert totals.count() == 2
-
-
-def test_a_sum_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "DAILY", ["kvops.clock.not_there"])
-    with pytest.raises(ImportError):
-        sweeping.sweep_once()
-    assert heartbeats.age("summed_up") is None
 
 
 def test_a_sweep_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""The charts of the pages: keys by category, differences with D1, operations and deletions, each with its table."""
+"""The charts of the pages: keys by category, and operations sent to Cloudflare, each with its table."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -7,11 +7,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backups.models import Check
 from kvops.models import DailyUse, Environment, Namespace, Run, Scan, ScanCount
 from kvops.web.ranges import Period, carried
 from tests import make
-from tests.backups.integrity.differing import agree, check_of, failed
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -56,20 +54,6 @@ def test_the_keys_of_each_category_stand_by_day(estate: make.Estate, auditor: Cl
     assert answer.text.count('<svg class="chart ') == answer.text.count("As a table") == 2
 
 
-def test_the_differences_are_those_of_the_last_check_of_each_day(estate: make.Estate, auditor: Client) -> None:
-    check = failed(estate)
-    with make.past_the_triggers():
-        Check.objects.filter(pk=check.pk).update(started_at=timezone.now() - 40 * DAY)
-    agree(estate)
-    assert check.generation is not None
-    check_of(check.generation)
-    answer = auditor.get("/integrity/?days=30")
-    today = timezone.localdate()
-    assert series(answer.context["series"], today - DAY) == {"QA": 3}
-    assert series(answer.context["series"], today) == {"QA": 0}
-    assert answer.text.count("As a table") == 1
-
-
 def test_the_operations_of_each_account_stand_by_day(estate: make.Estate, auditor: Client) -> None:
     account, today = Environment.objects.get(slug="qa").account_id, timezone.localdate()
     DailyUse.objects.create(account=account, day=today - DAY, reads=7, lists=2)
@@ -80,9 +64,8 @@ def test_the_operations_of_each_account_stand_by_day(estate: make.Estate, audito
     assert "of nobody" not in answer.text
 
 
-@pytest.mark.parametrize("page", ["/keys/", "/integrity/", "/environments/"])
+@pytest.mark.parametrize("page", ["/keys/", "/environments/"])
 def test_a_period_that_is_not_offered_is_named(estate: make.Estate, auditor: Client, page: str) -> None:
-    failed(estate)
     answer = auditor.get(f"{page}?days=7")
     assert answer.status_code == 200
     assert "There is no such period." in answer.text
