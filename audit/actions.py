@@ -187,14 +187,6 @@ class Action(TextChoices):
     CLEARING_CLEARED = "clearing.cleared", _("Scheduled clearing proven")
     CLEARING_ACCEPTED = "clearing.accepted", _("Scheduled clearing accepted")
     CLEARING_ANSWERED = "clearing.answered", _("Code reference of a scheduled clearing answered")
-    WORKER_CREATED = "worker.created", _("Rule of an expiry Worker created")
-    WORKER_CHANGED = "worker.changed", _("Rule of an expiry Worker changed")
-    WORKER_RETIRED = "worker.retired", _("Rule of an expiry Worker retired")
-    WORKER_ALLOWED = "worker.allowed", _("Round of an expiry Worker allowed")
-    WORKER_REFUSED = "worker.refused", _("Round of an expiry Worker refused or missing")
-    WORKER_REPORTED = "worker.reported", _("Report of an expiry Worker received")
-    WORKER_ENDED = "worker.ended", _("Round of an expiry Worker ended")
-    WORKER_ACCEPTED = "worker.accepted", _("Round of an expiry Worker accepted")
     INVESTIGATION_OPENED = "investigation.opened", _("Investigation opened")
     INVESTIGATION_CLOSED = "investigation.closed", _("Investigation closed")
     INVESTIGATION_ENDING = "investigation.ending", _("Prune of an investigation backup started")
@@ -262,7 +254,6 @@ ALARMING = frozenset(
         Action.KEYS_REAPPEARED,
         Action.DRILL_FAILED,
         Action.CLEARING_STOPPED,
-        Action.WORKER_REFUSED,
         Action.APPROVAL_REFUSED,
         Action.SCHEDULE_REFUSED,
         Action.SCHEDULE_MISSED,

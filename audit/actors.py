@@ -8,7 +8,6 @@ SYSTEM = "system:"
 PARTS: dict[str, str | Promise] = {
     "approvals": _("approvals"),
     "bucket-protection": _("protection of the bucket"),
-    "expiry worker": _("expiry Worker"),
     "first-chunk": _("pause after the first chunk"),
     "investigations": _("investigations"),
     "notifications": _("notifications"),

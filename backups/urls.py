@@ -23,7 +23,6 @@ from backups.restores import views as restore_views
 from backups.retention import request_views as prune_views, views as retention_views
 from backups.rotation import views as rotation_views
 from backups.vault import views as vault_views
-from backups.worker_expiry import door as worker_door, views as worker_views
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -121,22 +120,11 @@ urlpatterns: list[URLPattern] = [
     path("clearing/<int:pk>/start", clearing_views.step, {"step": "start"}, name="clearing_start"),
     path("clearing/new/", clearing_views.new, name="clearing_new"),
     path("clearing/rounds/<int:pk>/accept", clearing_views.accept, name="clearing_accept"),
-    path("clearing/worker/", worker_views.index, name="workers"),
-    path("clearing/worker/<int:pk>/", worker_views.detail, name="worker"),
-    path("clearing/worker/<int:pk>/ask", worker_views.step, {"step": "ask"}, name="worker_ask"),
-    path("clearing/worker/<int:pk>/change", worker_views.step, {"step": "change"}, name="worker_change"),
-    path("clearing/worker/<int:pk>/retire", worker_views.step, {"step": "retire"}, name="worker_retire"),
-    path("clearing/worker/<int:pk>/worker.js", worker_views.module, name="worker_module"),
-    path("clearing/worker/<int:pk>/wrangler.jsonc", worker_views.configuration, name="worker_configuration"),
-    path("clearing/worker/new/", worker_views.new, name="worker_new"),
-    path("clearing/worker/rounds/<int:pk>/accept", worker_views.accept, name="worker_accept"),
     path("drills/", drill_views.index, name="drills"),
     path("drills/<int:pk>/", drill_views.detail, name="drill"),
     path("drills/<int:pk>/live", drill_views.live, name="drill_live"),
     path("drills/<slug:environment>/ask", drill_views.ask, name="drill_ask"),
     path("drills/<slug:environment>/start", drill_views.start, name="drill_start"),
-    path("hooks/expiry/<int:pk>/ask", worker_door.ask, name="worker_door_ask"),
-    path("hooks/expiry/<int:pk>/report", worker_door.report, name="worker_door_report"),
     path("integrity/", check_views.index, name="integrity"),
     path("integrity/<int:pk>/", check_views.detail, name="check"),
     path("integrity/<int:pk>/case", difference_views.assign, name="check_case"),

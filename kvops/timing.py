@@ -127,20 +127,6 @@ WATCHED = 120.0
 FIRED_LATE = 900.0
 """Seconds. A start this long after its due time was missed: it is caught up and announced."""
 
-# Workers inside Cloudflare (`backups.worker_expiry`). Not scaled: the Worker has these numbers from Cloudflare's clock.
-WORKER_WINDOW = 300
-"""Seconds between the time of a signed call and its arrival. An older or newer call is refused as a replay."""
-WORKER_ALLOWED = 120
-"""Seconds. The longest time in which a Worker writes after a yes; then it must ask again."""
-WORKER_SEES = 60
-"""Seconds after a change in which a Worker may still read what was there before, or put it after its time."""
-WORKER_QUIET = WORKER_ALLOWED + WORKER_SEES
-"""Seconds after the last word of a round in which KVOps deletes and writes no keys of its family."""
-WORKER_SILENT = 3 * 3600.0
-"""Seconds. A round without a call for so long is lost. A Worker tries a report again after at most one hour."""
-WORKER_LATE = 3600.0
-"""Seconds after a due time of a Worker's Cron Trigger until a missing call is an alarm."""
-
 # Code references.
 REFERENCES_FRESH = 7 * 86400.0
 """Seconds. An older search of the code is not relied on. A trigger has the same limit."""

@@ -63,7 +63,6 @@ from tests.constraints import (
     retention_rows,
     runbook_rows,
     vault_rows,
-    workers_rows,
 )
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
@@ -163,7 +162,6 @@ TABLE = [
     *people_rows.PEOPLE,
     *references_rows.REFERENCES,
     *runbook_rows.RUNBOOK,
-    *workers_rows.WORKERS,
 ]
 FROZEN = [
     (

@@ -34,7 +34,6 @@ from backups.models import (
     PlainDump,
     Restore,
     StoredObject,
-    WorkerRound,
 )
 from backups.restores import selection as restore_selection
 from backups.retention import pins
@@ -62,7 +61,6 @@ from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.clearing import helpers as clearing_helpers
 from tests.backups.families import registering
 from tests.backups.retention import requesting
-from tests.backups.worker_expiry import helpers as worker_helpers
 from tests.kvops.references import reports
 from tests.kvops.runbook.test_by_hand import state
 from tests.signing import signed_in
@@ -96,8 +94,6 @@ class DoorsWorld:
     drill: int
     clearing: int
     round: int
-    worker: int
-    worker_round: int
     investigation: int
     comparison: list[object]
     key_change: int
@@ -148,8 +144,6 @@ def world(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPa
     investigation = investigation_requests.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
     clearing = clearing_helpers.rule(estate.qa, people)
     round_ = ClearingRound.objects.create(clearing=clearing, reason="no longer needed")
-    worker = worker_helpers.rule(estate.qa, people)
-    worker_round = WorkerRound.objects.create(rule=worker, reason="no longer needed")
     check = stage.generation.checks.get().pk
     requesting.expired(estate, 40)
     prune = requesting.asked(estate, people).pk
@@ -175,8 +169,6 @@ def world(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPa
         drill.pk,
         clearing.pk,
         round_.pk,
-        worker.pk,
-        worker_round.pk,
         investigation.pk,
         comparison,
         key_change.pk,
@@ -402,15 +394,6 @@ DOORS: dict[str, Door] = {
     "backups:clearing_retire": operates(lambda world: [world.clearing]),
     "backups:clearing_start": operates(lambda world: [world.clearing], done=422),
     "backups:clearings": page(),
-    "backups:worker": page(lambda world: [world.worker]),
-    "backups:worker_accept": operates(lambda world: [world.worker_round], done=422),
-    "backups:worker_ask": operates(lambda world: [world.worker], data={"days": "30"}),
-    "backups:worker_change": operates(lambda world: [world.worker], done=422),
-    "backups:worker_configuration": Door((LOGIN, 403, 404, 404, 404), NEVER, lambda world: [world.worker]),
-    "backups:worker_module": page(lambda world: [world.worker]),
-    "backups:worker_new": form(),
-    "backups:worker_retire": operates(lambda world: [world.worker]),
-    "backups:workers": page(),
     "backups:comparison": page(lambda world: world.comparison),
     "backups:comparison_file": page(lambda world: world.comparison),
     "backups:comparison_live": page(lambda world: world.comparison),
@@ -537,9 +520,6 @@ DOORS: dict[str, Door] = {
     "account_reset_password_done": everybody(200, 405),
     "account_reset_password_from_key": Door((200,) * 5, (200,) * 5, lambda _world: ["x", "y"]),
     "account_reset_password_from_key_done": everybody(200, 405),
-    # for Workers inside Cloudflare, whose calls are signed; without a signature they are refused
-    "backups:worker_door_ask": everybody(405, 403, lambda world: [world.worker]),
-    "backups:worker_door_report": everybody(405, 403, lambda world: [world.worker]),
     # for everybody
     "healthz": everybody(200, 405),
     "healthz-work": everybody(503, 405),

@@ -71,7 +71,6 @@ MACHINES = {
     "U": "the clock of the page, for its script",
     "Y-m-dTH:i:s": "a field for a time",
     "Y-m-dTH:i": "a field for a time",
-    "Y-m-dTH:i:sZ": "the script of a Worker",
     "YmdTHis.fZ": "the name of an object",
     "Ymd": "the name of an object",
     "Ymd-His": "the name of an object",

@@ -18,12 +18,12 @@ from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
 from backups.execution.lifecycle import Lifecycle
 from backups.integrity.newer import rows as newer_rows
-from backups.models import Check, CleanupEntry, CleanupStage, Generation, Restore, WorkerRound
+from backups.models import Check, CleanupEntry, CleanupStage, Generation, Restore
 from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
 from kvops.environments import hours
-from kvops.models import ApprovalRequest, Family, Namespace, Person, PolicyVersion, Run
+from kvops.models import ApprovalRequest, Namespace, Person, PolicyVersion, Run
 from kvops.names import visible
 from kvops.refusals import Refused
 from kvops.wording import Words, columns, moment, say, spelled
@@ -32,10 +32,6 @@ State = CleanupStage.State
 NAMED = 100
 """Keys that are left out. A sentence names at most this many; the page of the stage lists all of them."""
 BULK = _("A bulk change of the same family is under way: %(page)s")
-WORKER = _(
-    "A Worker may still write keys of the same family: %(page)s Let its round end, or stop its run; then wait "
-    "%(minutes)s minutes."
-)
 
 
 class CleanupRefused(Refused):
@@ -205,7 +201,7 @@ def why_not_now(stage: CleanupStage) -> str | Promise:
 
 
 def insist_no_round(stage: CleanupStage) -> None:
-    """Raise CleanupRefused while a scheduled clearing, a bulk change or a Worker works on keys of the same family.
+    """Raise CleanupRefused while a scheduled clearing or a bulk change works on keys of the same family.
 
     A clearing does until its proof. A key that a stale read showed would be written again after its deletion.
     """
@@ -219,20 +215,6 @@ def insist_no_round(stage: CleanupStage) -> None:
     bulk = Restore.objects.bulk_writing(stage.namespace, stage.request.family).first()
     if bulk is not None:
         raise CleanupRefused(say(BULK, page=reverse("backups:bulk_change", args=[bulk.pk])))
-    if worker := worker_writing(stage.namespace, stage.request.family):
-        raise CleanupRefused(worker)
-
-
-def worker_writing(namespace: Namespace, family: Family) -> str:
-    """The sentence that a Worker may write keys of the family now; empty if none does.
-
-    It would put back what is deleted or replaced meanwhile. The answer holds under the lock of the Namespace.
-    """
-    found = WorkerRound.objects.may_write(namespace, family).first()
-    if found is None:
-        return ""
-    minutes = timing.WORKER_QUIET // 60
-    return say(WORKER, page=reverse("backups:worker", args=[found.rule_id]), minutes=minutes)
 
 
 def busy_run(stage: CleanupStage) -> Run | None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups import policy
 from backups.cleanup.references import search_page
-from backups.cleanup.stages import BULK, worker_writing
+from backups.cleanup.stages import BULK
 from backups.clearing import references as clearing_references, rules
 from backups.clearing.refusals import ClearingRefused
 from backups.models import CleanupStage, Clearing, ClearingRound, Restore
@@ -101,8 +101,6 @@ def insist_time(clearing: Clearing) -> None:
     bulk = Restore.objects.bulk_writing(clearing.namespace, clearing.family).first()
     if bulk is not None:
         raise ClearingRefused(say(BULK, page=reverse("backups:bulk_change", args=[bulk.pk])))
-    if worker := worker_writing(clearing.namespace, clearing.family):
-        raise ClearingRefused(worker)
 
 
 def fresh_scan(clearing: Clearing) -> Scan:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
-    stamp = "466e064e6199"
+    stamp = "8e8e13662d17"
 
     dependencies = [
         ('kvops', '0001_initial'),
@@ -897,94 +897,6 @@ class Migration(migrations.Migration):
             options={
                 'indexes': [models.Index(fields=['vault', '-id'], name='document_newest')],
                 'constraints': [models.UniqueConstraint(fields=('generation', 'vault'), name='document_once_per_vault'), models.CheckConstraint(condition=models.Q(('vault', ''), _negated=True), name='document_names_its_vault'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'kept', 'gone', 'changed'])), name='document_state_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'waiting'), _negated=True), ('run__isnull', False), _connector='OR'), name='document_waiting_has_a_run'), models.CheckConstraint(condition=models.Q(models.Q(('kept_at__isnull', True), ('state', 'waiting')), models.Q(models.Q(('state', 'waiting'), _negated=True), ('kept_at__isnull', False), ('seen_at__isnull', False), models.Q(('item', ''), ('title', ''), ('sha256', ''), _connector='OR', _negated=True)), _connector='OR'), name='document_kept_is_known_by_its_item'), models.CheckConstraint(condition=models.Q(models.Q(('lost_at__isnull', False), ('state__in', ['gone', 'changed'])), models.Q(models.Q(('state__in', ['gone', 'changed']), _negated=True), ('lost_at__isnull', True)), _connector='OR'), name='document_lost_has_a_time')],
-            },
-        ),
-        migrations.CreateModel(
-            name='WorkerRule',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('namespace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='worker_rules', to='kvops.namespace')),
-                ('family', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='worker_rules', to='kvops.family')),
-                ('ttl', models.PositiveIntegerField()),
-                ('cap', models.PositiveIntegerField()),
-                ('cron', models.CharField(max_length=100)),
-                ('reason', models.TextField()),
-                ('made_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),
-                ('made_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('retired_at', models.DateTimeField(blank=True, null=True)),
-                ('retired_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),
-            ],
-            options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('ttl__gte', 86400), ('ttl__lte', 31536000)), name='worker_rule_gives_a_day'), models.CheckConstraint(condition=models.Q(('cap__gte', 1), ('cap__lte', 100000)), name='worker_rule_has_a_cap'), models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='worker_rule_says_why'), models.CheckConstraint(condition=models.Q(models.Q(('retired_at__isnull', True), ('retired_by__isnull', True)), models.Q(('retired_at__isnull', False), ('retired_by__isnull', False)), _connector='OR'), name='worker_rule_retired_by_a_person'), models.UniqueConstraint(condition=models.Q(('retired_at__isnull', True)), fields=('namespace', 'family'), name='worker_rule_once_per_family')],
-            },
-        ),
-        migrations.CreateModel(
-            name='WorkerRound',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rule', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='rounds', to='backups.workerrule')),
-                ('token', models.CharField(blank=True, max_length=36)),
-                ('approval', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.approvalrequest')),
-                ('run', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='worker_round', to='kvops.run')),
-                ('scope_digest', models.CharField(blank=True, max_length=64)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('reason', models.CharField(blank=True, max_length=1000)),
-                ('reason_sentence', models.JSONField(blank=True, default=dict)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('heard_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('ended', models.CharField(blank=True, max_length=10)),
-                ('listed', models.PositiveBigIntegerField(default=0)),
-                ('given', models.PositiveIntegerField(default=0)),
-                ('skipped', models.PositiveIntegerField(default=0)),
-                ('failed', models.PositiveIntegerField(default=0)),
-                ('accepted_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),
-                ('accepted_at', models.DateTimeField(blank=True, null=True)),
-                ('accepted_note', models.TextField(blank=True)),
-            ],
-            options={
-                'indexes': [models.Index(fields=['rule', '-id'], name='worker_round_newest')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('approval__isnull', False), ('run__isnull', False)), models.Q(('ended', ''), ('failed', 0), ('given', 0), ('run__isnull', True), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='worker_round_runs_or_says_why'), models.CheckConstraint(condition=models.Q(('ended__in', ['', 'complete', 'cap', 'refused', 'end'])), name='worker_round_ends_in_a_known_way'), models.CheckConstraint(condition=models.Q(models.Q(('accepted_at__isnull', True), ('accepted_by__isnull', True), ('accepted_note', '')), models.Q(models.Q(('accepted_note', ''), _negated=True), ('accepted_at__isnull', False), ('accepted_by__isnull', False)), _connector='OR'), name='worker_round_accepted_with_a_note'), models.UniqueConstraint(condition=models.Q(('token', ''), _negated=True), fields=('rule', 'token'), name='worker_round_asked_once'), models.UniqueConstraint(fields=('rule', 'due_at'), name='worker_round_missed_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='WorkerReport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('round', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reports', to='backups.workerround')),
-                ('part', models.PositiveIntegerField()),
-                ('given', models.PositiveIntegerField()),
-                ('failed', models.PositiveIntegerField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('round', 'part'), name='worker_report_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='WorkerKey',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('report', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='backups.workerreport')),
-                ('name', models.TextField(db_collation='C')),
-                ('certain', models.BooleanField()),
-                ('expires_at', models.DateTimeField()),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('report', 'name'), name='worker_key_once_per_report')],
-            },
-        ),
-        migrations.CreateModel(
-            name='WorkerNonce',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rule', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='backups.workerrule')),
-                ('nonce', models.CharField(max_length=36)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-            options={
-                'indexes': [models.Index(fields=['at'], name='worker_nonce_by_time')],
-                'constraints': [models.UniqueConstraint(fields=('rule', 'nonce'), name='worker_nonce_once')],
             },
         ),
     ]

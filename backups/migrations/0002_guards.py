@@ -784,86 +784,6 @@ CREATE TRIGGER clearing_round_guard_truncate BEFORE TRUNCATE ON backups_clearing
   FOR EACH STATEMENT EXECUTE FUNCTION backups_clearing_round_guard();
 """
 
-# A rule of a Worker is of a cache that is designed to expire, and keeps its target. It is never deleted.
-WORKER_RULES = """
-CREATE FUNCTION backups_worker_rule_guard() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
-    RAISE EXCEPTION 'a rule of a Worker is never deleted' USING ERRCODE = 'restrict_violation';
-  END IF;
-  IF TG_OP = 'INSERT' THEN
-    IF NOT EXISTS (SELECT FROM kvops_family f
-                    WHERE f.id = NEW.family_id AND f.category = 'cache' AND f.expiry LIKE 'ttl:%') THEN
-      RAISE EXCEPTION 'a Worker gives expirations only to a cache with a ttl' USING ERRCODE = 'restrict_violation';
-    END IF;
-    RETURN NEW;
-  END IF;
-  IF OLD.retired_at IS NOT NULL THEN
-    RAISE EXCEPTION 'a retired rule of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
-  END IF;
-  IF (NEW.id, NEW.namespace_id, NEW.family_id, NEW.made_by_id, NEW.made_at) IS DISTINCT FROM
-     (OLD.id, OLD.namespace_id, OLD.family_id, OLD.made_by_id, OLD.made_at) THEN
-    RAISE EXCEPTION 'the target of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
-  END IF;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER worker_rule_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_workerrule
-  FOR EACH ROW EXECUTE FUNCTION backups_worker_rule_guard();
-CREATE TRIGGER worker_rule_guard_truncate BEFORE TRUNCATE ON backups_workerrule
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_rule_guard();
-"""
-
-# A round of a Worker belongs to the run that carries its approval. Its end is final, and only a round that gave
-# something without a problem is accepted.
-WORKER_ROUNDS = """
-CREATE FUNCTION backups_worker_round_guard() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
-    RAISE EXCEPTION 'a round of a Worker is never deleted' USING ERRCODE = 'restrict_violation';
-  END IF;
-  IF NEW.run_id IS NOT NULL AND NOT EXISTS (
-      SELECT FROM kvops_run r WHERE r.id = NEW.run_id AND r.kind = 'worker_round'
-        AND r.subject = 'worker:' || NEW.rule_id AND r.approval_id = NEW.approval_id) THEN
-    RAISE EXCEPTION 'a round of a Worker is of the run that carries its approval' USING ERRCODE = 'restrict_violation';
-  END IF;
-  IF TG_OP = 'UPDATE' AND (
-      (NEW.id, NEW.rule_id, NEW.token, NEW.approval_id, NEW.run_id, NEW.scope_digest, NEW.due_at, NEW.started_at)
-      IS DISTINCT FROM
-      (OLD.id, OLD.rule_id, OLD.token, OLD.approval_id, OLD.run_id, OLD.scope_digest, OLD.due_at, OLD.started_at)
-      OR (OLD.reason <> '' AND NEW.reason <> OLD.reason)
-      OR (OLD.ended <> '' AND (NEW.ended, NEW.listed, NEW.given, NEW.skipped, NEW.failed) IS DISTINCT FROM
-          (OLD.ended, OLD.listed, OLD.given, OLD.skipped, OLD.failed))
-      OR (OLD.accepted_at IS NOT NULL AND (NEW.accepted_by_id, NEW.accepted_at, NEW.accepted_note)
-          IS DISTINCT FROM (OLD.accepted_by_id, OLD.accepted_at, OLD.accepted_note))) THEN
-    RAISE EXCEPTION 'a round of a Worker cannot be edited' USING ERRCODE = 'restrict_violation';
-  END IF;
-  IF NEW.accepted_at IS NOT NULL AND (NEW.ended = '' OR NEW.given = 0 OR NEW.reason <> '') THEN
-    RAISE EXCEPTION 'only a reported round that gave expirations is accepted' USING ERRCODE = 'restrict_violation';
-  END IF;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER worker_round_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_workerround
-  FOR EACH ROW EXECUTE FUNCTION backups_worker_round_guard();
-CREATE TRIGGER worker_round_guard_truncate BEFORE TRUNCATE ON backups_workerround
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_round_guard();
-"""
-
-# What a Worker reported is kept as it was.
-WORKER_REPORTS = """
-CREATE FUNCTION backups_worker_report_guard() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION 'a report of a Worker is never deleted or edited' USING ERRCODE = 'restrict_violation';
-END $$;
-CREATE TRIGGER worker_report_guard BEFORE UPDATE OR DELETE ON backups_workerreport
-  FOR EACH ROW EXECUTE FUNCTION backups_worker_report_guard();
-CREATE TRIGGER worker_report_guard_truncate BEFORE TRUNCATE ON backups_workerreport
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_report_guard();
-CREATE TRIGGER worker_key_guard BEFORE UPDATE OR DELETE ON backups_workerkey
-  FOR EACH ROW EXECUTE FUNCTION backups_worker_report_guard();
-CREATE TRIGGER worker_key_guard_truncate BEFORE TRUNCATE ON backups_workerkey
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_worker_report_guard();
-"""
-
 # A restore is of a verified backup into the same binding, and keeps its target and what was approved.
 # An undo is of exactly the keys that its deletion deleted.
 # The backup of a bulk change is made after the row, from the names that were chosen.
@@ -1533,9 +1453,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(CLEARING_CHUNKS, "DROP FUNCTION backups_chunk_guard_standing CASCADE;"),
         migrations.RunSQL(CLEARING_REQUESTS, "DROP FUNCTION backups_request_guard_clearing CASCADE;"),
         migrations.RunSQL(CLEARINGS, "DROP FUNCTION backups_clearing_guard, backups_clearing_round_guard CASCADE;"),
-        migrations.RunSQL(WORKER_RULES, "DROP FUNCTION backups_worker_rule_guard CASCADE;"),
-        migrations.RunSQL(WORKER_ROUNDS, "DROP FUNCTION backups_worker_round_guard CASCADE;"),
-        migrations.RunSQL(WORKER_REPORTS, "DROP FUNCTION backups_worker_report_guard CASCADE;"),
         migrations.RunSQL(RESTORES, "DROP FUNCTION backups_restore_guard CASCADE;"),
         migrations.RunSQL(CROSSING, "DROP FUNCTION backups_restore_guard_crossing CASCADE;"),
         migrations.RunSQL(

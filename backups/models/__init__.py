@@ -22,7 +22,6 @@ from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest
 from backups.models.sharing import BackupShare
 from backups.models.vault import VaultDocument
-from backups.models.worker_expiry import WorkerKey, WorkerNonce, WorkerReport, WorkerRound, WorkerRule
 
 __all__ = [
     "BackupShare",
@@ -66,9 +65,4 @@ __all__ = [
     "TypeRule",
     "UnfinishedUpload",
     "VaultDocument",
-    "WorkerKey",
-    "WorkerNonce",
-    "WorkerReport",
-    "WorkerRound",
-    "WorkerRule",
 ]

@@ -3,8 +3,6 @@
 A bulk change is written by the same rows: it gives each entry of its backup another expiration or a mark.
 """
 
-from datetime import datetime
-
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
@@ -28,13 +26,6 @@ class RestoreQuerySet(models.QuerySet["Restore"]):
     def bulk_writing(self, namespace: Namespace, family: Family) -> "RestoreQuerySet":
         """Bulk changes of the family that are writing. A deletion of the same keys waits for them."""
         return self.exclude(operation="").filter(namespace=namespace, bulk__family=family, state="writing")
-
-    def writing_keys_of(self, namespace: Namespace, family: Family, *, since: datetime) -> "RestoreQuerySet":
-        """Restores, undos and bulk changes that write keys under the family's pattern, or did after this time."""
-        under = {"name": family.pattern} if family.exact else {"name__startswith": family.pattern}
-        named = Exists(RestoreEntry.objects.filter(restore=OuterRef("pk"), **under))
-        writing = Q(state=Restore.State.WRITING) | Q(state=Restore.State.DONE, finished_at__gt=since)
-        return self.filter(writing, named, namespace=namespace)
 
     def writing_names_of(self, restore: "Restore") -> "RestoreQuerySet":
         """Other restores and bulk changes that are writing, in the same namespace, and name a key of this one."""

@@ -24,13 +24,12 @@ from backups.models import (
     Reappearance,
     StoredObject,
     UnfinishedUpload,
-    WorkerRule,
 )
 from backups.models.generations import GenerationQuerySet
 from backups.overview.families import DATASET_FIELDS, coverage_of
 from backups.rotation import ages as value_ages
 from backups.templatetags import bucket
-from backups.templatetags.clearing import clearing_alarms, worker_alarms
+from backups.templatetags.clearing import clearing_alarms
 from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
 from backups.templatetags.rotation import rotation_alarms
@@ -72,7 +71,6 @@ def questions() -> Mapping[str, Question]:
         "backups_bad": _bad(),
         "investigations": investigation_requests.past_their_end(),
         "clearings": Clearing.objects.filter(retired_at=None),
-        "workers": WorkerRule.objects.filter(retired_at=None),
         "outside": OutsideSearch.objects.unexplained(),
         "vaults": Environment.objects.exclude(vault=""),
         "rotation": value_ages.perhaps_due(),
@@ -94,7 +92,6 @@ def alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
         "clearings": clearing_alarms,
         "outside": outside_alarms,
         "vaults": vault_alarms,
-        "workers": worker_alarms,
         "protections": bucket.unprotected,
     }
     for name, alarms_of in kinds.items():

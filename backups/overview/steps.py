@@ -23,7 +23,6 @@ from backups.models import (
     KeyChange,
     PruneRequest,
     Restore,
-    WorkerRule,
 )
 from kvops import timing
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
@@ -55,7 +54,6 @@ def questions(reader: Reader) -> Mapping[str, Question]:
         "prunes": prunes_to_start(person),
         "uncovered_investigations": _investigations(),
         "uncovered_clearings": _clearings(),
-        "uncovered_workers": _workers(),
     }
 
 
@@ -93,8 +91,7 @@ def steps(answers: Gathered, reader: Reader, estate: Estate) -> Sequence[Line]:
         "bulk_changes": lambda: [_bulk_change(one) for one in bulk_changes_to_take_on(person)[:SHOWN]],
         "prunes": lambda: [_prune(one) for one in prunes_to_start(person)[:SHOWN]],
         "uncovered_investigations": lambda: [_investigation(one) for one in _investigations()[:SHOWN]],
-        "uncovered_clearings": lambda: [_rule(one, "clearing") for one in _clearings()[:SHOWN]],
-        "uncovered_workers": lambda: [_rule(one, "worker") for one in _workers()[:SHOWN]],
+        "uncovered_clearings": lambda: [_rule(one) for one in _clearings()[:SHOWN]],
     }
     found = [line for name, lines_of in kinds.items() if name in answers for line in lines_of()]
     return [*found, *_drills(answers, estate)]
@@ -221,15 +218,8 @@ def _clearings() -> QuerySet[Clearing]:
     return found.select_related("namespace__environment", "family").order_by("pk")
 
 
-def _workers() -> QuerySet[WorkerRule]:
-    """The same for the rules of expiry Workers."""
-    covered = _covered(ApprovalRequest.Kind.WORKER_EXPIRY, "worker")
-    found = WorkerRule.objects.filter(~Exists(covered), retired_at=None)
-    return found.select_related("namespace__environment", "family").order_by("pk")
-
-
-def _rule(one: Clearing | WorkerRule, page: str) -> Line:
-    label, url = _("Ask for the approval of the rule"), reverse(f"backups:{page}", args=[one.pk])
+def _rule(one: Clearing) -> Line:
+    label, url = _("Ask for the approval of the rule"), reverse("backups:clearing", args=[one.pk])
     return _line(one.namespace.environment, label, str(one), url, since=one.made_at)
 
 

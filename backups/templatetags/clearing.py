@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.clearing import rules
-from backups.models import Clearing, ClearingRound, WorkerRound
+from backups.models import Clearing, ClearingRound
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
 from kvops.models import Schedule
@@ -46,17 +46,4 @@ def clearing_alarms() -> list[Alarm]:
             title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
             url = reverse("backups:clearing", args=[one.pk])
             found.append(Alarm("danger", "clearing.stopped", title, newest.shown_reason, url, _("See details")))
-    return found
-
-
-def worker_alarms() -> list[Alarm]:
-    """An alarm for each rule of an expiry Worker in force whose newest round stopped, was refused or is missing."""
-    found = []
-    rounds = WorkerRound.objects.filter(rule__retired_at=None).order_by("rule", "-pk").distinct("rule")
-    for newest in rounds.select_related("run", "rule__namespace__environment", "rule__family"):
-        if newest.state == "stopped":
-            one = newest.rule
-            title = _("The expiry Worker of %(what)s stopped or is not heard") % {"what": one}
-            url = reverse("backups:worker", args=[one.pk])
-            found.append(Alarm("danger", "worker.stopped", title, newest.shown_reason, url, _("See details")))
     return found

@@ -36,7 +36,6 @@ class SubjectPage:
 
 
 _EXPIRED = _("The approval has expired. Ask again.")
-_ROUNDS = _("The approval is in force: each round until then uses it.")
 PAGES: dict[str, SubjectPage] = {
     Kind.DELETE_KEYS: SubjectPage(
         "backups:stage",
@@ -68,8 +67,12 @@ PAGES: dict[str, SubjectPage] = {
         _("An operator starts the prune run on the page of the prune request."),
         _("The deadline for using the approval has passed. Withdraw it and collect the backups again."),
     ),
-    Kind.CLEARING: SubjectPage("backups:clearing", _("Go to the rule"), _ROUNDS, _EXPIRED),
-    Kind.WORKER_EXPIRY: SubjectPage("backups:worker", _("Go to the rule"), _ROUNDS, _EXPIRED),
+    Kind.CLEARING: SubjectPage(
+        "backups:clearing",
+        _("Go to the rule"),
+        _("The approval is in force: each round until then uses it."),
+        _EXPIRED,
+    ),
     Kind.DRILL: SubjectPage(
         "backups:drills",
         _("Go to the drills"),

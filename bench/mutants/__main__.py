@@ -89,12 +89,6 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "backups.changes.bulk.start": ("cache_family", "insist_writable", "_member"),
     },
-    "worker": {
-        "backups.worker_expiry.conditions": ("designed_ttl", "insist_hours", "not_accepted"),
-        "backups.worker_expiry.door": ("_answer", "_why_not", "_taken", "_too_many", "_length"),
-        "backups.worker_expiry.signing": (),
-        "backups.worker_expiry.rounds": ("_allow", "_begin", "_problem", "_of_rule", "accept"),
-    },
     "outside": {"backups.outside_changes.explained": ()},
     "rotation": {
         "backups.rotation.ages": (

@@ -3,7 +3,7 @@
 import re
 
 REASONS: dict[str, str] = {
-    r"(?:approvals|cleanup|clearing|changes|families|roles|vault|worker_expiry)\.\w+\.\w+: - "
+    r"(?:approvals|cleanup|clearing|changes|families|roles|vault)\.\w+\.\w+: - "
     r"(.*(?:defer|related)\()[^)]*(\).*)\n\+ \1(None|(?![^)]*(XX|[A-Z]{2}|None))[^)]*)\2$": (
         "it is fetched when it is asked for"
     ),
@@ -22,11 +22,10 @@ REASONS: dict[str, str] = {
         "before any end stands the header; what has no end matches nothing"
     ),
     r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
-    r'(hashed|sign): - (.*)"sha256"\)(.*)\n\+ \2"SHA256"\)\3$': "a hash may be named either way",
+    r'hashed: - (.*)"sha256"\)(.*)\n\+ \1"SHA256"\)\2$': "a hash may be named either way",
     r"_look: - (.*) if entry is not None else (.*)\n\+ \1 if \(entry is not None\) or True else \2$": (
         "a key that is not in KV compares as absent"
     ),
-    r"designed_ttl: - (.*)\.partition(.*)\n\+ \1\.rpartition\2$": "the design of a ttl has one colon",
     r'insist_backed_up: - .*kept\.digest or b"".*\n.*kept\.digest or b"XXXX"': "an entry that is kept has its digest",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
     r"verified_long_ago: - .* < fresh\n.* <= fresh$": "no clock is read twice in a microsecond",
@@ -68,8 +67,6 @@ REASONS: dict[str, str] = {
     r'references\.answer: - follow_up: str = "",\n\+ follow_up: str = "XXXX",$': "a text that is no choice is none",
     r"scheduled: - begun\.refused \+= (.*)\n\+ begun\.refused = \1$": "nothing was refused before",
     r"after_check\.start: - found \|= columns(.*)\n\+ found = columns\1$": "nothing was found before",
-    r'door\._answer: - (key = .*) else ""\n\+ \1 else "XXXX"$': "without a rule a call is refused all the same",
-    r'door\._answer: - (.*)"(X-Kvops-\w+)"(.*)\n\+ \1"(?i:\2)"\3$': "a header may be written either way",
     r"(canonical_evidence|reveal\.reveal): - (.*)(ensure_ascii|allow_nan|masked)=False(.*)\n\+ \2\3=None\4$": (
         "no is no"
     ),

@@ -17,17 +17,7 @@ Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
 
 
-OF_A_NAMESPACE = frozenset(
-    {
-        Kind.DELETE_KEYS,
-        Kind.RESTORE,
-        Kind.DRILL,
-        Kind.PUT_KEY,
-        Kind.CLEARING,
-        Kind.BULK_CHANGE,
-        Kind.WORKER_EXPIRY,
-    }
-)
+OF_A_NAMESPACE = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE})
 """Kinds whose reviewer types the title of the namespace."""
 
 

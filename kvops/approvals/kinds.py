@@ -77,7 +77,6 @@ KINDS: dict[str, ApprovalKind] = {
         why_not=_EDITED,
         owners="kvops.inventory.family_owners.owners_asked_about",
     ),
-    ApprovalRequest.Kind.WORKER_EXPIRY: ApprovalKind(why_not=_EDITED),
     ApprovalRequest.Kind.ROLE: ApprovalKind(
         use="kvops.roles.requests.use",
         why_not="kvops.roles.requests.why_not",

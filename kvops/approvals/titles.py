@@ -13,7 +13,7 @@ from kvops.models import ApprovalRequest, Category, Role
 from kvops.names import visible
 
 Kind = ApprovalRequest.Kind
-OF_KEYS = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE, Kind.WORKER_EXPIRY})
+OF_KEYS = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE})
 """Kinds whose title counts keys."""
 
 
@@ -72,10 +72,6 @@ def _of_keys(asked: ApprovalRequest, shown: Mapping[str, Any], environment: str)
     if asked.kind == Kind.CLEARING:
         text = _("Clear %(pattern)s in %(environment)s %(namespace)s by a schedule")
         pattern = f"{visible(shown['prefix'])}*"
-        return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
-    if asked.kind == Kind.WORKER_EXPIRY:
-        text = _("Give expirations to %(pattern)s in %(environment)s %(namespace)s by a Worker")
-        pattern = visible(shown["pattern"]) + ("" if shown["exact"] else "*")
         return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
     number = shown["names"]["count"]
     one = visible(shown["names"]["first"]) if number == 1 else ""

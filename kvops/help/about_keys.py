@@ -78,13 +78,6 @@ KEYS = AlarmGroup(
             "backups:clearings",
         ),
         AlarmHelp(
-            "worker.stopped",
-            _("An expiry Worker stopped, is silent or was refused"),
-            _("The Worker inside Cloudflare did not report a round, or KVOps did not allow it."),
-            _("See the reason on its page, and the Worker's log in Cloudflare. It writes nothing without a yes."),
-            "backups:workers",
-        ),
-        AlarmHelp(
             "answer.contradicted",
             _("An answer of Cloudflare contradicts itself"),
             _("Two reads of the same thing differ in a way that must not be. The work on it stopped."),

@@ -23,7 +23,7 @@ from kvops.notifications import outbox
 from kvops.refusals import Refused
 from kvops.wording import insist_explained, say
 
-EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us", "backups.worker_expiry.own_writes.expired_by_worker")
+EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
 """Functions, by name, that give SQL for (name, at) of deletions, so that `kvops` does not import the apps above it.
 
 The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before

@@ -105,8 +105,8 @@ CREATE TRIGGER approval_guard_standing BEFORE UPDATE ON kvops_approvalrequest
 """
 
 # A run with an approval carries the digest that was approved. The person who claimed the approval starts the run.
-# An undo, a drill, the end of an investigation, a scheduled clearing and a round of a Worker do not use up an approval:
-# their own rules follow below.
+# An undo, a drill, the end of an investigation and a scheduled clearing do not use up an approval: their own rules
+# follow below.
 RUNS = """
 ALTER TABLE kvops_run ADD CONSTRAINT run_with_the_digest_approved
   FOREIGN KEY (approval_id, approval_digest) REFERENCES kvops_approvalrequest (id, digest);
@@ -115,7 +115,7 @@ CREATE FUNCTION kvops_run_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'INSERT' THEN
     IF NEW.approval_id IS NOT NULL
-       AND NEW.kind NOT IN ('undo', 'drill', 'prune_investigation', 'clear', 'worker_round') AND NOT EXISTS (
+       AND NEW.kind NOT IN ('undo', 'drill', 'prune_investigation', 'clear') AND NOT EXISTS (
         SELECT FROM kvops_approvalrequest a
         WHERE a.id = NEW.approval_id AND a.state = 'used' AND a.subject = NEW.subject
           AND a.starter_id = NEW.started_by_id) THEN
@@ -183,8 +183,8 @@ BEGIN
     END IF;
     RETURN NEW;
   END IF;
-  IF NEW.kind NOT IN ('delete', 'restore', 'undo', 'prune', 'drill', 'prune_investigation', 'clear', 'worker_round',
-                      'change', 'bulk_change') THEN
+  IF NEW.kind NOT IN ('delete', 'restore', 'undo', 'prune', 'drill', 'prune_investigation', 'clear', 'change',
+                      'bulk_change') THEN
     RAISE EXCEPTION 'only what writes or deletes uses up an approval' USING ERRCODE = 'restrict_violation';
   END IF;
   IF NEW.kind = 'prune' AND NOT EXISTS (
@@ -287,23 +287,6 @@ BEGIN
 END $$;
 CREATE TRIGGER run_guard_bulk_changes BEFORE INSERT ON kvops_run
   FOR EACH ROW WHEN (NEW.kind = 'bulk_change') EXECUTE FUNCTION kvops_run_guard_bulk_changes();
-"""
-
-# A round of a Worker is allowed under the standing approval of its rule. No person starts it.
-RUN_WORKERS = """
-CREATE FUNCTION kvops_run_guard_workers() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF NEW.started_by_id IS NOT NULL OR NOT EXISTS (
-      SELECT FROM kvops_approvalrequest a
-      WHERE a.id = NEW.approval_id AND a.kind = 'worker_expiry' AND a.state = 'approved' AND a.subject = NEW.subject
-        AND a.environment_id = NEW.environment_id AND a.standing_until > now()) THEN
-    RAISE EXCEPTION 'a round of a Worker needs an approval that stands for its rule'
-      USING ERRCODE = 'restrict_violation';
-  END IF;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER run_guard_workers BEFORE INSERT ON kvops_run
-  FOR EACH ROW WHEN (NEW.kind = 'worker_round') EXECUTE FUNCTION kvops_run_guard_workers();
 """
 
 # An emergency stop is released by a used approval. While a stop is on, no approved run begins.
@@ -810,7 +793,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(RUN_INVESTIGATIONS, "DROP FUNCTION kvops_run_guard_investigations CASCADE;"),
         migrations.RunSQL(RUN_CLEARINGS, "DROP FUNCTION kvops_run_guard_clearings CASCADE;"),
         migrations.RunSQL(RUN_BULK_CHANGES, "DROP FUNCTION kvops_run_guard_bulk_changes CASCADE;"),
-        migrations.RunSQL(RUN_WORKERS, "DROP FUNCTION kvops_run_guard_workers CASCADE;"),
         migrations.RunSQL(STOPS, "DROP FUNCTION kvops_stop_guard, kvops_run_guard_stop CASCADE;"),
         migrations.RunSQL(ROLLBACKS, "DROP FUNCTION kvops_rollback_guard, kvops_run_guard_rollback CASCADE;"),
         migrations.RunSQL(SCRATCH, "DROP FUNCTION kvops_scratch_guard CASCADE;"),

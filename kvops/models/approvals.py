@@ -26,7 +26,7 @@ class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
         return self.pending().exclude(own).filter(decide_by__gt=Now())
 
 
-STANDING = ["drill", "investigation", "clearing", "worker_expiry"]
+STANDING = ["drill", "investigation", "clearing"]
 """The kinds of requests that stand for a time instead of being used once."""
 
 
@@ -56,7 +56,6 @@ class ApprovalRequest(models.Model):
         PUT_KEY = "put_key", _("change a key")
         CLEARING = "clearing", _("scheduled clearing of a cache")
         BULK_CHANGE = "bulk_change", _("change many cache keys")
-        WORKER_EXPIRY = "worker_expiry", _("expirations given by a Worker")
         ROLE = "role", _("change the roles of a person")
 
     class State(models.TextChoices):

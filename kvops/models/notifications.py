@@ -48,7 +48,6 @@ class NotificationEvent(models.TextChoices):
     ROTATION_DUE = "rotation.due", _("settings values due for rotation")
     ROTATION_OVERDUE = "rotation.overdue", _("settings values overdue for rotation")
     CLEARING_STOPPED = "clearing.stopped", _("scheduled clearing stopped")
-    WORKER_STOPPED = "worker.stopped", _("expiry Worker stopped, silent or refused")
     ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
     DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")
     KEY_UNEXPECTED = "key.unexpected", _("unexpected keys")

@@ -34,7 +34,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.failed().filter(~Exists(newer), finished_at__gte=Now() - timedelta(days=7))
 
 
-CARRIED = ["drill", "prune_investigation", "clear", "worker_round"]
+CARRIED = ["drill", "prune_investigation", "clear"]
 """Kinds of runs that carry a standing approval, one after the other."""
 DESTRUCTIVE = ["delete", "restore", "undo", "prune", "change", "bulk_change", *CARRIED]
 """Kinds of runs that need an approval."""
@@ -81,7 +81,6 @@ class Run(models.Model):
         COMPARE_SETTING = "compare_setting", _("comparison of a setting")
         VAULT = "vault", _("keeping of a backup in 1Password")
         VAULT_CHECK = "vault_check", _("look into a 1Password vault")
-        WORKER_ROUND = "worker_round", _("round of a Worker")
 
     class State(models.TextChoices):
         """The state of the run."""

@@ -96,7 +96,6 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.ROTATION_DUE: NotificationKind(),
     NotificationEvent.ROTATION_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.CLEARING_STOPPED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.WORKER_STOPPED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),

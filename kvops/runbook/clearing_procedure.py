@@ -1,4 +1,4 @@
-"""The procedures of a scheduled clearing and of a round of an expiry Worker."""
+"""The procedure of a scheduled clearing."""
 
 from django.utils.translation import gettext_lazy as _
 
@@ -24,30 +24,6 @@ CLEARING = Procedure(
             _("Try the application in QA"),
             _("An operator notes what was tried, before the same rule runs in production."),
             [Action.CLEARING_ACCEPTED],
-            optional=True,
-        ),
-    ],
-)
-
-WORKER_EXPIRY = Procedure(
-    "worker_expiry",
-    1,
-    _("Round of an expiry Worker"),
-    [
-        ProcedureStep(
-            _("Allow the round"),
-            _("The Worker asked. The standing approval of its rule is in force, and no emergency stop is on."),
-            [Action.WORKER_ALLOWED],
-        ),
-        ProcedureStep(
-            _("Receive the reports"),
-            _("The Worker reported each key that it wrote, and the end of its round."),
-            [Action.WORKER_ENDED],
-        ),
-        ProcedureStep(
-            _("Try the application in QA"),
-            _("An operator notes what was tried, before the same rule runs in production."),
-            [Action.WORKER_ACCEPTED],
             optional=True,
         ),
     ],

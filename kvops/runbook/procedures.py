@@ -12,7 +12,7 @@ from audit.chain import JSON
 from kvops.inventory import families as key_families
 from kvops.models import Family
 from kvops.runbook.change_procedure import BULK_CHANGE, CHANGE
-from kvops.runbook.clearing_procedure import CLEARING, WORKER_EXPIRY
+from kvops.runbook.clearing_procedure import CLEARING
 from kvops.runbook.people_procedure import PEOPLE
 from kvops.runbook.procedure_steps import Procedure, ProcedureStep
 from kvops.wording import say
@@ -276,7 +276,7 @@ _UPKEEP = (
 )
 
 PROCEDURES: Mapping[str, Sequence[Procedure]] = {
-    one.name: (one,) for one in (*_FIRST, *_UPKEEP, CHANGE, BULK_CHANGE, CLEARING, WORKER_EXPIRY, PEOPLE)
+    one.name: (one,) for one in (*_FIRST, *_UPKEEP, CHANGE, BULK_CHANGE, CLEARING, PEOPLE)
 }
 """Name -> its versions, the oldest first. A version is never edited or removed, because entries name it."""
 

@@ -49,7 +49,6 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.CLEAR: RunKind(
         "backups.clearing.run.clear_keys_permanently", resumed="backups.clearing.rounds.insist_begun"
     ),
-    Run.Kind.WORKER_ROUND: RunKind("backups.worker_expiry.run.follow_round"),
     Run.Kind.RECONCILE: RunKind("backups.bucket.reconcile.reconcile"),
     Run.Kind.LATE_CHECK: RunKind("backups.deletion.late_check.look_again"),
     Run.Kind.PREVIEW: RunKind("backups.restores.preview.preview"),

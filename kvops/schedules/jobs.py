@@ -122,9 +122,6 @@ JOBS: dict[str, ScheduledJob] = {
         refused=NotificationEvent.CLEARING_STOPPED,
         unpaused="backups.clearing.rounds.insist_not_retired",
     ),
-    "workers": ScheduledJob(
-        _("Look for expiry Workers that did not ask"), "backups.worker_expiry.late.tell_missing", "41 * * * *"
-    ),
     "todos": ScheduledJob(_("Notices of overdue to-dos"), "kvops.runbook.todo.overdue", "19 6 * * *", each=False),
 }
 """Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

@@ -58,7 +58,6 @@ GROUPS = (
             MenuPage("restores", "restores/", "archive-restore", _("Restores")),
             MenuPage("changes", "changes/", "file-pen-line", pgettext_lazy("page", "Changes")),
             MenuPage("clearing", "clearing/", "timer-reset", _("Scheduled clearing")),
-            MenuPage("workers", "clearing/worker/", "cloud-cog", _("Expiry Workers")),
         ),
     ),
     MenuGroup(

@@ -90,9 +90,6 @@ KINDS: Mapping[str, SubjectKind] = {
     ),
     "investigation": SubjectKind(_("Investigation"), "backups:investigation", "backups.Investigation"),
     "clearing": SubjectKind(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
-    "worker": SubjectKind(
-        _("Expiry Worker"), "backups:worker", "backups.WorkerRule", holds=["rounds__reports__keys__name"]
-    ),
     "drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill"),
     "unexplained": SubjectKind(
         _("Unexplained changes"),

@@ -273,7 +273,6 @@ _LINES: dict[ApprovalRequest.Kind, tuple[Callable[[Shown], EvidenceLine], ...]] 
     Kind.BULK_CHANGE: (_backed_up_first, _changed_in_qa, _limits),
     Kind.DELETE_GENERATIONS: (_replaced,),
     Kind.CLEARING: (_stands_until, _at_most),
-    Kind.WORKER_EXPIRY: (_stands_until, _at_most),
     Kind.DRILL: (_stands_until, _at_most),
     Kind.INVESTIGATION: (_stands_until,),
     Kind.RELEASE_STOP: (_no_run_resumes,),

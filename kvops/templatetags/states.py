@@ -144,11 +144,6 @@ LOOKS: dict[str, Look] = {
     "clearing_ended": Look(_("Ended early"), *_OVER),
     "clearing_nothing": Look(_("Nothing to clear"), *_QUIET),
     "clearing_stopped": Look(_("Stopped"), "red", "octagon-pause"),
-    # rounds of expiry Workers
-    "worker_running": Look(_("Running"), *_BUSY),
-    "worker_given": Look(_("Expirations given"), *_GOOD),
-    "worker_nothing": Look(_("Nothing to give"), *_QUIET),
-    "worker_stopped": Look(_("Stopped"), "red", "octagon-pause"),
     # restores
     "bulk_preparing": Look(_("Being backed up"), *_BUSY),
     "bulk_prepared": Look(_("Backed up"), *_STEP),
@@ -298,11 +293,6 @@ RESULTS: dict[str, str | Promise] = {
     # prune runs
     "deleted_backups": _("Backups deleted"),
     "kept_backups": _("Backups kept"),
-    # rounds of expiry Workers
-    "listed_keys": _("Keys listed"),
-    "given_expirations": _("Expirations given"),
-    "skipped_keys": _("Keys left alone"),
-    "uncertain_keys": _("Keys that may have been written"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

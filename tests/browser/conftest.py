@@ -28,8 +28,6 @@ SDK = Path(__file__).parent / "sdk"
 """A fake of 1Password's SDK, for the processes of the sandbox."""
 PATIENCE = 300_000
 """Milliseconds that anything may take: much longer than it does on a busy machine, shorter than a test may last."""
-WORKER_KEY = "an-hmac-key-of-a-browser-test-with-51-characters-ok"
-"""What the Worker of the first rule signs its calls with."""
 SCALE = "0.02"
 """The product's waits are a fifth of the demo's; a listing is current 6 s after a delete."""
 
@@ -72,12 +70,6 @@ class Product:
         """Change a key past the product, as an application would."""
         with self._kv(account) as kv:
             kv.put(f"values/{name}", content=value).raise_for_status()
-
-    def let_expire(self, account: SandboxAccount, name: str, seconds: int) -> None:
-        """Put the same value again with an expiration, as a Worker of the rules does."""
-        with self._kv(account) as kv:
-            value = kv.get(f"values/{name}").raise_for_status().content
-            kv.put(f"values/{name}", params={"expiration_ttl": seconds}, content=value).raise_for_status()
 
     def remove(self, account: SandboxAccount, name: str) -> None:
         """Delete a key past the product, as a script would."""
@@ -172,7 +164,6 @@ def product() -> Iterator[Product]:
         env = {key: os.environ[key] for key in os.environ if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
         env["DJANGO_SETTINGS_MODULE"] = "kvops.settings"
         env["KVOPS_TIME_SCALE"] = SCALE
-        env |= {"KVOPS_WORKER_KEY_1": "env:FAKE_WORKER_KEY", "FAKE_WORKER_KEY": WORKER_KEY}
         env |= {"PYTHONPATH": str(SDK), "OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "FAKE_1PASSWORD": f"{name}/documents"}
         with output.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env)

@@ -51,7 +51,6 @@ CALLERS = {
         "backups/clearing/rounds.py",
         "backups/drills/requests.py",
         "backups/investigations/requests.py",
-        "backups/worker_expiry/rounds.py",
     },
     "backups.clearing.rounds.start": {"backups/clearing/views.py"},
     "backups.deletion.run.delete_under": {"backups/clearing/run.py"},

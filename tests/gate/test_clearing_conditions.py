@@ -172,16 +172,12 @@ def test_the_approved_rule_without_new_code_is_let_through(clearing: Clearing, f
 @pytest.fixture
 def at_rest(monkeypatch: pytest.MonkeyPatch, clearing: Clearing) -> SimpleNamespace:
     """Within the hours, with a fresh scan, and nothing else has the keys."""
-    of = SimpleNamespace(opens=None, scan=SimpleNamespace(fresh=True), bulk=None, worker="")
+    of = SimpleNamespace(opens=None, scan=SimpleNamespace(fresh=True), bulk=None)
     mine, asked = (clearing.namespace, clearing.family), list[object]()
 
     def bulk_writing(*given: object) -> SimpleNamespace:
         assert given == mine
         return SimpleNamespace(first=lambda: of.bulk)
-
-    def worker_writing(*given: object) -> str:
-        assert given == mine
-        return of.worker  # type: ignore[no-any-return]
 
     def opening(*given: object) -> datetime | None:
         assert given == (clearing.namespace.environment, NOW)
@@ -195,7 +191,6 @@ def at_rest(monkeypatch: pytest.MonkeyPatch, clearing: Clearing) -> SimpleNamesp
     monkeypatch.setattr(browse, "covering_scan", covering)
     monkeypatch.setattr(browse, "is_fresh", lambda scan: scan.fresh)
     monkeypatch.setattr(Restore, "objects", SimpleNamespace(bulk_writing=bulk_writing))
-    monkeypatch.setattr(conditions, "worker_writing", worker_writing)
     of.asked = asked
     return of
 
@@ -205,8 +200,6 @@ def test_a_round_starts_while_nothing_else_has_the_keys(
 ) -> None:
     conditions.insist_time(clearing)
     assert queries.made == [UNDER_WAY, BY_HAND]
-    at_rest.worker = "a worker"
-    assert refused(conditions.insist_time, clearing) == "a worker"
     at_rest.bulk = SimpleNamespace(pk=7)
     bulk = "A bulk change of the same family is under way: /changes/bulk/7/"
     assert refused(conditions.insist_time, clearing) == bulk

@@ -29,7 +29,6 @@ PROMISED = {
     "UNDO_WITHIN": 3 * DAY,
     "USE_WITHIN": DAY,
     "VERIFIED_FRESH": DAY,
-    "WORKER_ALLOWED": 120,
 }
 """Seconds, or a number of requests or days. The tests themselves run with shorter waits."""
 

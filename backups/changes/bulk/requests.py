@@ -13,7 +13,6 @@ from audit import log
 from audit.actions import Action
 from backups.changes.bulk import evidence as bulk_evidence, qa
 from backups.changes.bulk.start import insist_writable
-from backups.cleanup.stages import worker_writing
 from backups.models import BulkChange, CleanupStage, Generation, Restore
 from backups.restores.moves import (
     BULK_CHANGES,
@@ -142,19 +141,14 @@ def _insist_time(restore: Restore) -> None:
 
 
 def _insist_family_at_rest(restore: Restore) -> None:
-    """Raise RestoreRefused while keys of the same family are deleted, or written by a Worker.
-
-    A stale read would bring a key back.
-    """
-    # The start of a deletion and the answer to a Worker take the same lock, so each of both sees the other.
+    """Raise RestoreRefused while keys of the same family are deleted: a stale read would bring a key back."""
+    # The start of a deletion takes the same lock, so each of both sees the other.
     Namespace.objects.select_for_update(no_key=True).get(pk=restore.namespace_id)
     of_family = CleanupStage.objects.filter(namespace=restore.namespace, request__family=restore.bulk.family)
     found = of_family.filter(state__in=[CleanupStage.State.DELETING, CleanupStage.State.DELETED]).first()
     if found is not None:
         sentence = _("A deletion of the same family is under way: %(page)s")
         raise RestoreRefused(say(sentence, page=reverse("backups:stage", args=[found.pk])))
-    if worker := worker_writing(restore.namespace, restore.bulk.family):
-        raise RestoreRefused(worker)
 
 
 def _fix_expiration(bulk: BulkChange) -> None:
