@@ -215,7 +215,6 @@ _LATER: Fields = {
     "orphans": [],
 }
 """The fields of a dataset that older versions of the policy do not store, as they were in effect."""
-_LATER_OF_FAMILIES: Fields = {"rotate_days": 0}
 
 
 def text_in_force() -> str:
@@ -230,8 +229,7 @@ def rules_of(text: str) -> differences.Rules:
     for family in data.get("family", []):
         name = f"family {family['binding']} {family['pattern']}{'' if family['exact'] else '*'}"
         # `exact` tells the name `master:*` from the prefix `master:`.
-        told = {**_LATER_OF_FAMILIES, **family}
-        rules[name] = {field: value for field, value in told.items() if field not in {"binding", "pattern"}}
+        rules[name] = {field: value for field, value in family.items() if field not in {"binding", "pattern"}}
     for dataset in data.get("dataset", []):
         fields = {**_LATER, **dataset}
         rules[f"dataset {dataset['name']}"] = {field: value for field, value in fields.items() if field != "name"}

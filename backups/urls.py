@@ -21,7 +21,6 @@ from backups.masters import views as masters_views
 from backups.outside_changes import views as outside_views
 from backups.restores import views as restore_views
 from backups.retention import request_views as prune_views, views as retention_views
-from backups.rotation import views as rotation_views
 from backups.vault import views as vault_views
 
 app_name = "backups"
@@ -57,7 +56,6 @@ urlpatterns: list[URLPattern] = [
     path("backups/masters/start", masters_views.start, name="masters_start"),
     path("backups/new/", list_views.new, name="backup_new"),
     path("backups/pins/<int:pk>/remove", retention_views.unpin, name="pin_remove"),
-    path("backups/rotation/", rotation_views.index, name="rotation"),
     path("backups/vault/", vault_views.index, name="vault"),
     path("categories/new/", family_views.new, name="family_new"),
     path("categories/new/<int:pk>/anew", family_views.anew, name="family_anew"),

@@ -464,7 +464,6 @@ DOORS: dict[str, Door] = {
     "backups:restore_submit": operates(lambda world: [world.restore], done=422),
     "backups:restore_value": value(lambda world: [world.restore, 0]),
     "backups:restores": page(),
-    "backups:rotation": page(query="?state=overdue"),
     "backups:setting_compare": Door(
         NEVER, (LOGIN, 403, 302, 302, 403), lambda _world: ["qa", "SETTINGS"], query="?name=mail:smtp"
     ),

@@ -13,7 +13,7 @@ from audit.actions import Action
 from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.inventory.families import count_keys
-from kvops.models import Category, Family, Key, Namespace, Scan
+from kvops.models import Family, Key, Namespace, Scan
 from tests import make
 from tests.audit.make import write
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -94,14 +94,6 @@ def test_a_page_takes_no_more_queries_for_more_namespaces(
         Scan.objects.create(namespace=more, run=run, keys=1, completed_at=Now())
         counted.append(asked(browser, address)[0])
     assert counted[0] == counted[-1] <= MOST
-
-
-@pytest.mark.django_db
-def test_the_rotation_of_two_environments_takes_few_queries(estate: make.Estate, people: make.People) -> None:
-    family = make.family("mail:", Category.SETTINGS)
-    for namespace in (estate.qa, estate.production):
-        Key.objects.create(namespace=namespace, name="mail:a", first_seen_id=0, family=family, category=family.category)
-    assert asked(signed_in(people.operator), "/backups/rotation/")[0] <= MOST
 
 
 @pytest.mark.django_db

@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.inventory.families import LONGEST_ROTATION_DAYS
 from kvops.inventory.registration import faults
 from kvops.models import Category, Namespace
 from kvops.web.fields import NameField
@@ -61,13 +60,6 @@ class FamilyForm(forms.Form):
         max_value=LONGEST_TTL,
         help_text=_("3600 is an hour, 86400 a day."),
     )
-    rotate_days = forms.IntegerField(
-        label=_("Days until a value is rotated"),
-        required=False,
-        min_value=1,
-        max_value=LONGEST_ROTATION_DAYS,
-        help_text=_("For settings: the owner is told when a value is due. Empty for no such rule."),
-    )
     sample_key = NameField(label=_("Sample key"), example="session:5f1c9a0b7e")
     shape = forms.CharField(
         label=_("Shape of the value"),
@@ -107,15 +99,13 @@ class FamilyForm(forms.Form):
         """The registration as plain data."""
         chosen = dict(self.cleaned_data)
         design, seconds = chosen.pop("design"), chosen.pop("seconds")
-        chosen["rotate_days"] = chosen["rotate_days"] or 0
         return {**chosen, "expiry": f"ttl:{seconds}" if design == "ttl" else design}
 
 
 def initial(data: dict[str, Any]) -> dict[str, Any]:
     """The fields of the form for a registration as plain data."""
     design, _colon, seconds = str(data["expiry"]).partition(":")
-    rotate_days = data.get("rotate_days") or None
-    return {**data, "design": design, "seconds": seconds or None, "rotate_days": rotate_days}
+    return {**data, "design": design, "seconds": seconds or None}
 
 
 class BenchForm(forms.Form):

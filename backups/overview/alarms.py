@@ -27,12 +27,10 @@ from backups.models import (
 )
 from backups.models.generations import GenerationQuerySet
 from backups.overview.families import DATASET_FIELDS, coverage_of
-from backups.rotation import ages as value_ages
 from backups.templatetags import bucket
 from backups.templatetags.clearing import clearing_alarms
 from backups.templatetags.outside import outside_alarms
 from backups.templatetags.policy import policy_alarms
-from backups.templatetags.rotation import rotation_alarms
 from backups.templatetags.vault import vault_alarms
 from kvops import timing
 from kvops.models import Environment
@@ -73,7 +71,6 @@ def questions() -> Mapping[str, Question]:
         "clearings": Clearing.objects.filter(retired_at=None),
         "outside": OutsideSearch.objects.unexplained(),
         "vaults": Environment.objects.exclude(vault=""),
-        "rotation": value_ages.perhaps_due(),
         "objects_wrong": StoredObject.objects.needing_a_look().filter(status__in=wrong),
         "uploads": UnfinishedUpload.objects.all(),
         "protections": BucketProtection.objects.exclude(known),
@@ -99,8 +96,6 @@ def alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
             found += alarms_of()
     if "objects_wrong" in answers or "uploads" in answers:
         found += bucket.differing()
-    if "rotation" in answers:
-        found += rotation_alarms(answers.once("rotation", value_ages.ruled))
     return found
 
 

@@ -12,8 +12,6 @@ from backups.models import Generation
 from backups.overview import alarms as backup_alarms, families, steps
 from backups.retention import ahead as retention_ahead
 from backups.retention.forms import SOON
-from backups.rotation import ages as value_ages
-from backups.rotation.ages import RotationState
 from kvops.models import Environment
 from kvops.overview.estate import Estate
 from kvops.overview.lines import Line, Urgency
@@ -44,8 +42,8 @@ def _whether(reader: Reader) -> Mapping[str, Question]:
 
 
 def _coming(answers: Gathered, estate: Estate) -> Sequence[ComingEvent]:
-    """The days from which backups can be deleted, and on which values are due for rotation."""
-    return [*_going(answers, estate), *(_rotations(answers) if "rotation" in answers else ())]
+    """The days from which backups can be deleted."""
+    return list(_going(answers, estate))
 
 
 def _going(answers: Gathered, estate: Estate) -> Iterator[ComingEvent]:
@@ -76,19 +74,6 @@ def _deletable(environment: Environment, of_day: Sequence[tuple[datetime, Genera
     pin = reverse("backups:generation_pin", args=[of_day[0][1].pk]) if n == 1 else url
     at = min(at for at, _one in of_day)
     return ComingEvent(at, text % {"n": n, "what": what}, url, environment, _("Pin") if n == 1 else _("Pin some"), pin)
-
-
-def _rotations(answers: Gathered) -> Iterator[ComingEvent]:
-    """One event for each day and environment with values that are due."""
-    found: dict[object, list[value_ages.ValueAge]] = {}
-    for one in answers.once("rotation", value_ages.ruled):
-        if one.state == RotationState.DUE and one.due_at:
-            found.setdefault((timezone.localdate(one.due_at), one.environment.pk), []).append(one)
-    for values in found.values():
-        text = ngettext("%(n)s value is due for rotation", "%(n)s values are due for rotation", len(values))
-        url = f"{reverse('backups:rotation')}?state={RotationState.DUE}"
-        if values[0].due_at:
-            yield ComingEvent(values[0].due_at, text % {"n": len(values)}, url, values[0].environment)
 
 
 def _known(answers: Gathered, _reader: Reader) -> list[Line]:

@@ -6,7 +6,8 @@ from django import template
 
 from backups.datasets.definition import DatasetDefinition
 from backups.generations import contents as generation_contents
-from backups.history import run_outcomes as history_outcomes
+from backups.history import run_outcomes as history_outcomes, unchanged
+from backups.history.unchanged import Unchanged
 from backups.models import Comparison, Generation
 from kvops.models import Family, Namespace, Run
 
@@ -44,6 +45,12 @@ def generations_holding(
         "may_operate": may_operate,
         "may_view_values": may_view_values,
     }
+
+
+@register.simple_tag
+def unchanged_since(namespace: Namespace, name: str) -> Unchanged:
+    """Since when the value of a settings key is unchanged, from its backups and from changes made here."""
+    return unchanged.of_key(namespace, name)
 
 
 @register.inclusion_tag("categories/datasets.html")

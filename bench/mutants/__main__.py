@@ -90,11 +90,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.changes.bulk.start": ("cache_family", "insist_writable", "_member"),
     },
     "outside": {"backups.outside_changes.explained": ()},
-    "rotation": {
-        "backups.rotation.ages": (
-            "ValueAge.days", "ValueAge.due_at", "ValueAge.state", "unchanged_since", "_chain", "_holds",
-        ),
-    },
+    "unchanged": {"backups.history.unchanged": ("unchanged_since", "_chain", "_holds")},
     "vault": {"backups.vault.start": (), "backups.vault.documents": ("record_look",)},
     "clearing": {
         "backups.clearing.conditions": (),

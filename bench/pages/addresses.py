@@ -139,7 +139,6 @@ def _of_settings() -> dict[str, str]:
     """Pages about settings, code, people and words."""
     return {
         "masters and clinics": "/backups/masters/",
-        "rotation": "/backups/rotation/",
         "settings in 1Password": "/backups/vault/",
         "settings changed outside": "/unexplained/settings/",
         "code references": "/references/",

@@ -134,6 +134,11 @@ class TomlTable:
             yield table
             table.done()
 
+    def taken_out(self, field: str, instead: str) -> None:
+        """Refuse a field that earlier versions had; `instead` says what to do now."""
+        if field in self._data:
+            raise self.refuse(field, f"was taken out: {instead}")
+
     def done(self) -> None:
         """Refuse the fields that were not read."""
         for field in sorted(self._data.keys() - self._known):

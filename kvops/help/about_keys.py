@@ -57,20 +57,6 @@ KEYS = AlarmGroup(
             "backups:outside_list",
         ),
         AlarmHelp(
-            "rotation.due",
-            _("Settings values are due for rotation"),
-            _("A value has not changed for almost as long as its family allows."),
-            _("Replace the value where it is used, and put the new one with a change."),
-            "backups:rotation",
-        ),
-        AlarmHelp(
-            "rotation.overdue",
-            _("Settings values are overdue for rotation"),
-            _("A value has not changed for longer than its family allows."),
-            _("Replace the value now, and put the new one with a change."),
-            "backups:rotation",
-        ),
-        AlarmHelp(
             "clearing.stopped",
             _("A scheduled clearing stopped"),
             _("A round stopped before it deleted anything, or in the middle. The page has the reason."),

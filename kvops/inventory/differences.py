@@ -144,7 +144,6 @@ LABELS: dict[str, Promise] = {
     "grace_hours": gettext_lazy("Hours until overdue"),
     "encrypt": gettext_lazy("Always encrypted"),
     "qa_may_take": gettext_lazy("Can be restored into QA"),
-    "rotate_days": gettext_lazy("Days until a value is rotated"),
     "binding": gettext_lazy("Binding"),
     "prefix": gettext_lazy("Prefix"),
     "database": gettext_lazy("Database"),
@@ -172,7 +171,6 @@ _CHOICES: dict[str, dict[str, Promise]] = {
         "object": gettext_lazy("an object of rows by id"),
     },
     "interval_hours": {"0": gettext_lazy("no backup is expected")},
-    "rotate_days": {"0": gettext_lazy("never rotated")},
     "only_in_d1": {"block": gettext_lazy("is a difference"), "allow": gettext_lazy("is allowed")},
 }
 

@@ -27,7 +27,6 @@ WEEK = 7 * 24
 LONGEST_INTERVAL = 366 * 24
 """Hours. For families backed up less than once a year, `interval_hours = 0` says that no backup is expected."""
 LONGEST_RETENTION_DAYS = 3650
-LONGEST_ROTATION_DAYS = 3650
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class FamilyDefinition:
     grace_hours: int
     encrypt: bool
     qa_may_take: bool
-    rotate_days: int
 
     @property
     def key(self) -> tuple[str, str, bool]:
@@ -68,6 +66,7 @@ def read_families(top: TomlTable) -> tuple[FamilyDefinition, ...]:
 
 
 def _family(table: TomlTable) -> FamilyDefinition:
+    table.taken_out("rotate_days", "remove the line, and keep the due dates of secrets in a calendar of your own.")
     category = table.choice("category", [Category.SETTINGS, Category.CACHE, Category.LEGACY])
     longest = timing.CACHE_RETENTION_DAYS if category == Category.CACHE else LONGEST_RETENTION_DAYS
     retain_days = table.number("retain_days", RETAIN_DAYS, lowest=timing.RETENTION_DAYS, highest=longest)
@@ -95,7 +94,6 @@ def _family(table: TomlTable) -> FamilyDefinition:
         grace_hours=table.number("grace_hours", min(24, interval), lowest=0, highest=interval),
         encrypt=table.flag("encrypt"),
         qa_may_take=table.flag("qa_may_take"),
-        rotate_days=table.number("rotate_days", 0, lowest=0, highest=LONGEST_ROTATION_DAYS),
     )
     if not storable(definition.pattern) or len(definition.pattern.encode()) > MAX_PATTERN_BYTES:
         raise table.refuse("pattern", f"takes text without NUL of at most {MAX_PATTERN_BYTES} bytes.")
@@ -103,8 +101,6 @@ def _family(table: TomlTable) -> FamilyDefinition:
         raise table.refuse("pattern", "is a prefix already; leave out the * at its end.")
     if definition.category == Category.SETTINGS and definition.qa_may_take:
         raise table.refuse("qa_may_take", "is not for settings: production's secrets stay in production.")
-    if definition.rotate_days and definition.category != Category.SETTINGS:
-        raise table.refuse("rotate_days", "is for settings only: other values are not secrets.")
     if definition.category == Category.CACHE and definition.expiry == "none" and not definition.note:
         raise table.refuse("note", "says why this cache neither has a ttl nor is regenerated.")
     return definition

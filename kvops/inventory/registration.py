@@ -21,7 +21,7 @@ from kvops.models import ApprovalRequest, Category, Family, PreparedChange
 from kvops.names import storable
 from kvops.wording import explains, say
 
-FIELDS = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "rotate_days")
+FIELDS = ("binding", "pattern", "exact", "category", "owner", "expiry", "note")
 """The fields of a family that a person chooses. The others have the values of a policy that names no others."""
 _ADDRESS = re.compile(r"https?://\S+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -91,14 +91,12 @@ def faults(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Promise]]:
 
 
 def _faults_of_design(data: Mapping[str, Any]) -> Iterator[tuple[str, str | Promise]]:
-    """The rules about expiry and rotation that the registration breaks."""
+    """The rules about expiry that the registration breaks."""
     category, expiry = data["category"], data["expiry"]
     if category == Category.CACHE and expiry == "none":
         yield "expiry", _("A cache expires or is written again when it is missing. Choose which.")
     if category == Category.SETTINGS and expiry == "none" and not explains(str(data["note"])):
         yield "note", _("Say why these settings never expire.")
-    if data.get("rotate_days") and category != Category.SETTINGS:
-        yield "rotate_days", _("Only values of settings are rotated. Leave it empty.")
 
 
 def _covers(pattern: str, name: str, *, exact: bool) -> bool:

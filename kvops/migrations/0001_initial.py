@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('email', django.db.models.functions.text.Lower('email'))), name='person_email_is_case_folded'), models.CheckConstraint(condition=models.Q(('language__in', ['', 'en', 'ja'])), name='person_language_is_known'), models.CheckConstraint(condition=models.Q(('pages_language__in', ['', 'en', 'ja'])), name='person_pages_language_is_known'), models.CheckConstraint(condition=models.Q(('mails_language__in', ['', 'en', 'ja'])), name='person_mails_language_is_known'), models.CheckConstraint(condition=models.Q(('unwanted__contained_by', ['approval.decided', 'generation.made', 'rotation.due', 'run.finished', 'run.waiting'])), name='person_turns_off_voluntary_notices_only')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('email', django.db.models.functions.text.Lower('email'))), name='person_email_is_case_folded'), models.CheckConstraint(condition=models.Q(('language__in', ['', 'en', 'ja'])), name='person_language_is_known'), models.CheckConstraint(condition=models.Q(('pages_language__in', ['', 'en', 'ja'])), name='person_pages_language_is_known'), models.CheckConstraint(condition=models.Q(('mails_language__in', ['', 'en', 'ja'])), name='person_mails_language_is_known'), models.CheckConstraint(condition=models.Q(('unwanted__contained_by', ['approval.decided', 'generation.made', 'run.finished', 'run.waiting'])), name='person_turns_off_voluntary_notices_only')],
             },
         ),
         migrations.CreateModel(
@@ -230,12 +230,11 @@ class Migration(migrations.Migration):
                 ('grace_hours', models.PositiveIntegerField(default=0)),
                 ('encrypt', models.BooleanField(default=False)),
                 ('qa_may_take', models.BooleanField(default=False)),
-                ('rotate_days', models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ('registration', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='families', to='kvops.preparedchange')),
             ],
             options={
                 'verbose_name_plural': 'families',
-                'constraints': [models.UniqueConstraint(fields=('binding', 'pattern', 'exact'), name='family_pattern_once'), models.CheckConstraint(condition=models.Q(('pattern', ''), _negated=True), name='family_pattern_not_empty'), models.CheckConstraint(condition=models.Q(('category', 'unclassified'), _negated=True), name='family_is_classified'), models.CheckConstraint(condition=models.Q(('retain_days__gte', 14)), name='family_kept_14_days'), models.CheckConstraint(condition=models.Q(models.Q(('category', 'cache'), _negated=True), ('retain_days__lte', 30), _connector='OR'), name='family_cache_kept_30_days'), models.CheckConstraint(condition=models.Q(('category', 'settings'), ('qa_may_take', True), _negated=True), name='family_settings_stay_in_production'), models.CheckConstraint(condition=models.Q(('grace_hours', 0), ('interval_hours__gt', 0), _connector='OR'), name='family_grace_of_an_interval'), models.CheckConstraint(condition=models.Q(('rotate_days', 0), ('category', 'settings'), _connector='OR'), name='family_only_settings_rotate')],
+                'constraints': [models.UniqueConstraint(fields=('binding', 'pattern', 'exact'), name='family_pattern_once'), models.CheckConstraint(condition=models.Q(('pattern', ''), _negated=True), name='family_pattern_not_empty'), models.CheckConstraint(condition=models.Q(('category', 'unclassified'), _negated=True), name='family_is_classified'), models.CheckConstraint(condition=models.Q(('retain_days__gte', 14)), name='family_kept_14_days'), models.CheckConstraint(condition=models.Q(models.Q(('category', 'cache'), _negated=True), ('retain_days__lte', 30), _connector='OR'), name='family_cache_kept_30_days'), models.CheckConstraint(condition=models.Q(('category', 'settings'), ('qa_may_take', True), _negated=True), name='family_settings_stay_in_production'), models.CheckConstraint(condition=models.Q(('grace_hours', 0), ('interval_hours__gt', 0), _connector='OR'), name='family_grace_of_an_interval')],
             },
         ),
         migrations.CreateModel(

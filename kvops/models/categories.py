@@ -87,8 +87,6 @@ class Family(models.Model):
     grace_hours = models.PositiveIntegerField(default=0)
     encrypt = models.BooleanField(default=False)
     qa_may_take = models.BooleanField(default=False)
-    rotate_days = models.PositiveSmallIntegerField(default=0, db_default=0)
-    """Days in which each value of a settings family is to be changed; 0 for no such rule."""
     registration = models.ForeignKey(
         PreparedChange, on_delete=models.PROTECT, null=True, blank=True, related_name="families"
     )
@@ -109,9 +107,6 @@ class Family(models.Model):
             ),
             models.CheckConstraint(
                 name="family_grace_of_an_interval", condition=Q(grace_hours=0) | Q(interval_hours__gt=0)
-            ),
-            models.CheckConstraint(
-                name="family_only_settings_rotate", condition=Q(rotate_days=0) | Q(category="settings")
             ),
         ]
 

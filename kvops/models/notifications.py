@@ -45,8 +45,6 @@ class NotificationEvent(models.TextChoices):
     DRILL_FAILED = "drill.failed", _("drill failed")
     DRILL_OVERDUE = "drill.overdue", _("drill overdue")
     VAULT_LACKS = "vault.lacks", _("settings backup not in 1Password")
-    ROTATION_DUE = "rotation.due", _("settings values due for rotation")
-    ROTATION_OVERDUE = "rotation.overdue", _("settings values overdue for rotation")
     CLEARING_STOPPED = "clearing.stopped", _("scheduled clearing stopped")
     ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
     DELETION_UNEXPLAINED = "deletion.unexplained", _("unexplained deletions")

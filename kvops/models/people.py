@@ -19,7 +19,7 @@ from audit.log import Actor
 from kvops import permissions, timing
 from kvops.models import zones
 
-VOLUNTARY = ("approval.decided", "generation.made", "rotation.due", "run.finished", "run.waiting")
+VOLUNTARY = ("approval.decided", "generation.made", "run.finished", "run.waiting")
 """The events whose mails a person may turn off: news about own work, and waits that end by themselves."""
 
 

@@ -93,8 +93,6 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.DRILL_FAILED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DRILL_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.VAULT_LACKS: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.ROTATION_DUE: NotificationKind(),
-    NotificationEvent.ROTATION_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.CLEARING_STOPPED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
     NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),

@@ -107,9 +107,6 @@ JOBS: dict[str, ScheduledJob] = {
     "vault_in_time": ScheduledJob(
         _("Notices of settings backups missing from 1Password"), "backups.vault.announcements.in_time", "43 * * * *"
     ),
-    "rotation": ScheduledJob(
-        _("Notices of values due for rotation"), "backups.rotation.announcements.in_time", "31 6 * * *"
-    ),
     "look": ScheduledJob(_("Look at the deployed code"), "kvops.references.look.scheduled", "53 * * * *"),
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)

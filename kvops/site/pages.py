@@ -103,7 +103,6 @@ PAGES = tuple(page for group in GROUPS for page in group.pages)
 OTHERS: Mapping[str, Promise] = {
     "account/preferences/": _("Preferences"),
     "backups/history/report/": _("Retention report"),
-    "backups/rotation/": _("Rotation of settings"),
     "backups/vault/": _("Settings backups in 1Password"),
     "categories/shapes/": _("Unclassified keys by shape"),
     "categories/try/": _("Try the rules"),

@@ -151,8 +151,6 @@ PAGES = {
     "cleanup-new": "/cleanup/new/",
     "clearings": "/clearing/",
     "vault": "/backups/vault/",
-    "rotation": "/backups/rotation/",
-    "rotation-empty": "/backups/rotation/?state=unknown&environment=production",
     "clearing-new": "/clearing/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",

@@ -300,7 +300,6 @@ ENVIRONMENTS = [
     RowAttempt("family_kept_14_days", lambda w: change(w.family(), retain_days=13)),
     RowAttempt("family_cache_kept_30_days", lambda w: change(w.family("cache"), retain_days=31)),
     RowAttempt("family_grace_of_an_interval", lambda w: change(w.family(), grace_hours=1)),
-    RowAttempt("family_only_settings_rotate", lambda w: change(w.family("cache"), rotate_days=90)),
     RowAttempt("family_is_classified", lambda w: change(w.family(), category="unclassified")),
     RowAttempt(
         "family_settings_stay_in_production",

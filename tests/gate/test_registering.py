@@ -27,7 +27,7 @@ DATA: dict[str, object] = {
     **{name: FORM[name] for name in ("binding", "pattern", "category", "owner", "note")},
     **ANSWERS,
 }
-DATA |= {"exact": False, "expiry": "ttl:3600", "rotate_days": 0}
+DATA |= {"exact": False, "expiry": "ttl:3600"}
 
 
 def faults(**changes: object) -> list[tuple[str, str]]:

@@ -1,24 +1,12 @@
-"""Registrations without a row: the rule of rotation, and the queries of registered and waiting families."""
+"""The queries of registered and waiting families."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from kvops.inventory import registration
-
-ROTATED = [("rotate_days", "Only values of settings are rotated. Leave it empty.")]
-
-
-@pytest.mark.parametrize(
-    ("category", "days", "faults"), [("cache", 1, ROTATED), ("cache", 0, []), ("settings", 30, []), ("settings", 0, [])]
-)
-def test_only_values_of_settings_are_rotated(category: str, days: int, faults: list[tuple[str, str]]) -> None:
-    data: dict[str, Any] = {"category": category, "expiry": "ttl:60", "note": "", "rotate_days": days}
-    assert [(field, str(why)) for field, why in registration._faults_of_design(data)] == faults
-
 
 REGISTERED = (
     '"kvops_family" INNER JOIN "kvops_preparedchange" ON ("kvops_family"."registration_id" = '

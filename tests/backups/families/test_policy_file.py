@@ -53,7 +53,6 @@ def test_the_exported_policy_changes_nothing(db: None, tmp_path: Path) -> None:
 
 def test_odd_texts_and_every_field_come_back_as_they_were(estate: make.Estate, tmp_path: Path) -> None:
     make.family(ODD, "cache", exact=True, note=ODD, owner="a 'b' \"c\"", expiry="regenerate")  # type: ignore[arg-type]
-    make.change_families("system-root", rotate_days=90)
     make.change_families("mastercache:", encrypt=True, qa_may_take=True, notice_days=[9, 2], grace_hours=0)
     assert apply(exported(), tmp_path)["state"] == "unchanged"
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import translation
 
 from backups import policy
-from backups.families import policy_file, requests as family_requests
+from backups.families import requests as family_requests
 from backups.families.evidence import EffectChanged
 from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.approvals.gate import ApprovalRefused
@@ -102,7 +102,6 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "no address": ({"review": "in the wiki"}, "address of the design review"),
     "a script for an address": ({"review": "javascript:alert(1)//https://x"}, "address of the design review"),
     "no owner": ({"owner": " "}, "Write this on one line"),
-    "a rotation of a cache": ({"rotate_days": 90}, "Only values of settings are rotated"),
     "two lines": ({"feature": "a\nb"}, "Write this on one line"),
     "unclassified": ({"category": "unclassified"}, "takes one of settings, cache, legacy"),
     "another design": ({"expiry": "sometimes"}, "takes none, ttl:<seconds> or regenerate"),
@@ -119,11 +118,6 @@ def test_a_registration_that_breaks_a_rule_is_refused(reason: str) -> None:
 def test_settings_that_never_expire_need_a_reason_and_no_more(estate: make.Estate, people: make.People) -> None:
     request = asked(people, category="settings", expiry="none", note="Root of the configuration")
     assert used(request, people).note == "Root of the configuration"
-
-
-def test_settings_may_say_when_their_values_are_rotated(estate: make.Estate, people: make.People) -> None:
-    family = used(asked(people, category="settings", expiry="none", note="a token as agreed", rotate_days=90), people)
-    assert (family.rotate_days, "rotate_days = 90" in policy_file.policy_text()) == (90, True)
 
 
 def test_a_family_of_the_policy_is_not_registered_again(estate: make.Estate, people: make.People) -> None:

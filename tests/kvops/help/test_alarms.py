@@ -47,7 +47,7 @@ def test_every_alarm_of_the_overview_has_help() -> None:
     assert fixed <= help_alarms.BY_CODE.keys()
     made = [code.values[0] for code in found if isinstance(code, ast.JoinedStr)]
     beginnings = [part.value for part in made if isinstance(part, ast.Constant)]
-    assert sorted(map(str, beginnings)) == ["object.", "process.", "rotation."]
+    assert sorted(map(str, beginnings)) == ["object.", "process."]
     assert {"process.sweep", "process.worker"} <= help_alarms.BY_CODE.keys()
 
 

@@ -5,9 +5,9 @@ from django.utils import translation
 from kvops.inventory.differences import words
 
 
-def test_no_rotation_is_said_in_words_and_not_as_zero_days() -> None:
+def test_no_expected_backup_is_said_in_words_and_not_as_zero_hours() -> None:
     with translation.override("en"):
         said = words(
-            {"thing": "family", "name": "SETTINGS mail:*", "how": "changed", "fields": {"rotate_days": [90, 0]}}
+            {"thing": "family", "name": "SETTINGS mail:*", "how": "changed", "fields": {"interval_hours": [168, 0]}}
         )
-    assert [(one.old, one.new) for one in said.fields] == [("90", "never rotated")]
+    assert [(one.old, one.new) for one in said.fields] == [("168", "no backup is expected")]

@@ -1,16 +1,13 @@
-"""Since when a value is unchanged and when it is due, without a row: the chain of digests, and changes of ours."""
+"""Since when a value is unchanged, without a row: the chain of digests, and changes of ours."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backups.history import unchanged
+from backups.history.unchanged import Span, Unchanged
 from backups.models import KeyChange
-from backups.rotation import ages
-from backups.rotation.ages import RotationState, Span, Unchanged, ValueAge
-from kvops.models import Environment, Family, Namespace
-
-NOW = datetime(2026, 11, 30, 3, tzinfo=UTC)
 
 
 def day(number: float) -> datetime:
@@ -24,38 +21,6 @@ def span(digest: str, first: float, last: float, key: str = "k") -> Span:
 def change(at: float | None, *, parts: Sequence[str] = ("value",), after: str = "b", **more: object) -> KeyChange:
     values = {"digest_key": "k", "digest_before": "a", "digest_after": after, **more}
     return KeyChange(settled_at=None if at is None else day(at), parts=list(parts), **values)
-
-
-# When it is due
-
-
-@pytest.mark.parametrize(
-    ("rotate", "since", "cut", "state"),
-    [
-        (0, day(0), False, "unruled"), (90, None, False, "unknown"), (90, None, True, "unknown"),
-        (90, NOW - timedelta(days=90), False, "overdue"), (90, NOW - timedelta(days=90), True, "overdue"),
-        (90, NOW - timedelta(days=90, seconds=-1), False, "due"), (90, NOW - timedelta(days=76), True, "due"),
-        (90, NOW - timedelta(days=76, seconds=-1), False, "fresh"),
-        (90, NOW - timedelta(days=76, seconds=-1), True, "unknown"),
-    ],
-)  # fmt: skip
-def test_a_value_is_due_two_weeks_before_its_days_are_over(
-    rotate: int, since: datetime | None, cut: bool, state: str
-) -> None:
-    found = ValueAge(Namespace(), Family(rotate_days=rotate), "x", since, False, None, NOW, cut)
-    assert found.state == RotationState(state)
-
-
-def test_an_age_is_in_whole_days_and_due_after_those_of_the_rule() -> None:
-    environment = Environment(name="QA")
-    family = Family(rotate_days=90)
-    found = ValueAge(Namespace(environment=environment), family, "x", NOW - timedelta(days=2.9), False, None, NOW)
-    assert (found.environment, found.days, found.look) == (environment, 2, "rotation_fresh")
-    assert found.due_at == NOW + timedelta(days=87.1)
-    family.rotate_days = 0
-    assert found.due_at is None
-    unknown = ValueAge(Namespace(), Family(rotate_days=90), "x", None, False, None, NOW)
-    assert (unknown.days, unknown.due_at) == (None, None)
 
 
 # The chain of digests
@@ -85,7 +50,7 @@ A, B = span("a", 1, 3), span("b", 4, 6)
 def test_a_chain_goes_back_as_long_as_the_value_is_the_same(
     spans: list[Span], kept: list[tuple[str, str, str]], chain: list[Span], changed: bool
 ) -> None:
-    assert ages._chain(spans, kept) == (chain, changed)
+    assert unchanged._chain(spans, kept) == (chain, changed)
 
 
 # Changes of ours
@@ -103,7 +68,7 @@ def test_a_chain_goes_back_as_long_as_the_value_is_the_same(
 def test_a_change_holds_if_it_is_newer_or_its_digest_is_there(
     made: KeyChange, newest: datetime | None, digests: set[tuple[str, str]], holds: bool
 ) -> None:
-    assert ages._holds(made, newest, digests) is holds
+    assert unchanged._holds(made, newest, digests) is holds
 
 
 @pytest.mark.parametrize(
@@ -123,7 +88,7 @@ def test_a_change_holds_if_it_is_newer_or_its_digest_is_there(
         ([B, A], [], [day(6)], Unchanged(day(4), changed=True)),
         ([B, A], [], [day(6.5)], Unchanged(day(6.5), changed=True)),
         ([], [], [day(2)], Unchanged(day(2), changed=True)),
-        ([span("n", 7, 9, "new"), B], [], [], Unchanged(day(7), changed=False, cut=True)),
+        ([span("n", 7, 9, "new"), B], [], [], Unchanged(day(7), changed=False)),
         ([span("n", 7, 9, "new"), span("o", 8, 8, "old")], [], [], Unchanged(day(7), changed=False)),
         ([span("n", 7, 9, "new"), span("o", 7, 7, "old")], [], [], Unchanged(day(7), changed=False)),
         ([span("o", 6, 9, "new"), B], [], [], Unchanged(day(4), changed=False)),
@@ -132,4 +97,4 @@ def test_a_change_holds_if_it_is_newer_or_its_digest_is_there(
 def test_a_value_is_unchanged_since_its_chain_began_or_we_wrote_it(
     spans: list[Span], changes: list[KeyChange], restored: list[datetime], since: Unchanged
 ) -> None:
-    assert ages.unchanged_since(spans, changes, restored) == since
+    assert unchanged.unchanged_since(spans, changes, restored) == since

@@ -1,19 +1,16 @@
 """Since when a settings value is unchanged: equal digests of one digest key, and changes that KVOps made."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 
+from backups.history.unchanged import Span, Unchanged, of_key, unchanged_since
 from backups.models import KeyChange
-from backups.rotation import ages as value_ages
-from backups.rotation.ages import RotationState, Span, ValueAge, unchanged_since
-from kvops import clock
-from kvops.models import Category, Family
 from tests import keys, make
 from tests.backups.changes import helpers as change_helpers
 from tests.backups.families.registering import scanned
 from tests.backups.restores import helpers as restore_helpers
+from tests.signing import signed_in
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -87,63 +84,35 @@ def ours(at: int, before: str, after: str, *parts: str, key: str = "k") -> KeyCh
 def test_the_time_since_which_a_value_is_unchanged(
     spans: list[Span], changes: list[KeyChange], restored: list[datetime], expected: tuple[datetime | None, bool]
 ) -> None:
-    assert unchanged_since(spans, changes, restored)[:2] == expected
-
-
-@pytest.mark.parametrize(
-    ("age", "state"),
-    [
-        (timedelta(days=75), RotationState.FRESH),
-        (timedelta(days=76), RotationState.DUE),
-        (timedelta(days=89, hours=23), RotationState.DUE),
-        (timedelta(days=90), RotationState.OVERDUE),
-        (None, RotationState.UNKNOWN),
-    ],
-)
-def test_a_value_is_due_two_weeks_before_its_days_are_over(age: timedelta | None, state: RotationState) -> None:
-    family = Family(rotate_days=90)
-    since = START - age if age is not None else None
-    one = ValueAge(SimpleNamespace(), family, "k", since, False, None, START)  # type: ignore[arg-type]
-    assert one.state == state
-    family.rotate_days = 0
-    assert one.state == RotationState.UNRULED
+    assert unchanged_since(spans, changes, restored) == expected
 
 
 @pytest.fixture
 def secret(estate: make.Estate, encrypting: None) -> make.Estate:
-    """One secret whose family has a rule, known to a scan."""
-    make.change_families("system-root", rotate_days=90)
+    """One secret that a scan knows."""
     estate.put(estate.qa, "system-root", b"hunter2")
     scanned(estate)
     return estate
 
 
-def age_of(estate: make.Estate) -> ValueAge:
+def age_of(estate: make.Estate) -> Unchanged:
     """The age of the secret in QA."""
-    [found] = value_ages.ruled(estate.qa.environment)
-    return found
+    return of_key(estate.qa, "system-root")
 
 
 @pytest.mark.django_db
 def test_without_a_backup_nothing_is_known(secret: make.Estate) -> None:
-    assert (age_of(secret).state, age_of(secret).since) == (RotationState.UNKNOWN, None)
+    assert age_of(secret) == (None, False)
 
 
 @pytest.mark.django_db
 def test_equal_backups_keep_the_age_and_another_value_starts_it_anew(secret: make.Estate) -> None:
     first = restore_helpers.verified_backup(secret.qa, "system-root")
     restore_helpers.verified_backup(secret.qa, "system-root")
-    assert (age_of(secret).since, age_of(secret).changed) == (first.started_at, False)
+    assert age_of(secret) == (first.started_at, False)
     secret.put(secret.qa, "system-root", b"hunter3")
     third = restore_helpers.verified_backup(secret.qa, "system-root")
-    assert (age_of(secret).since, age_of(secret).changed) == (third.started_at, True)
-
-
-def test_an_age_is_cut_where_no_digest_of_an_older_key_leads_on() -> None:
-    assert unchanged_since([span("x", 6, 9, "new"), span("a", 1, 5)], [], []).cut
-    assert not unchanged_since([span("x", 6, 9, "new"), span("a", 1, 6)], [], []).cut
-    assert not unchanged_since([span("y", 8, 9, "new"), span("x", 6, 7, "new"), span("a", 1, 5)], [], []).cut
-    assert not unchanged_since([span("x", 6, 9, "new"), span("a", 1, 5)], [ours(10, "", "z", key="new")], []).cut
+    assert age_of(secret) == (third.started_at, True)
 
 
 @pytest.mark.django_db
@@ -152,20 +121,17 @@ def test_a_new_digest_key_does_not_change_the_age(secret: make.Estate, monkeypat
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'new' * 20}\n{keys.DIGEST_KEY}")
     restore_helpers.verified_backup(secret.qa, "system-root")
     restore_helpers.verified_backup(secret.qa, "system-root")
-    assert (age_of(secret).since, age_of(secret).changed) == (first.started_at, False)
-    assert age_of(secret).state == RotationState.FRESH
+    assert age_of(secret) == (first.started_at, False)
 
 
 @pytest.mark.django_db
-def test_without_the_older_digest_key_an_age_is_not_called_fresh(
+def test_without_the_older_digest_key_an_age_begins_anew_as_perhaps_older(
     secret: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restore_helpers.verified_backup(secret.qa, "system-root")
     monkeypatch.setenv("TEST_DIGEST_KEY", "new" * 20)
     second = restore_helpers.verified_backup(secret.qa, "system-root")
-    assert (age_of(secret).since, age_of(secret).state) == (second.started_at, RotationState.UNKNOWN)
-    later(monkeypatch, 91)
-    assert age_of(secret).state == RotationState.OVERDUE
+    assert age_of(secret) == (second.started_at, False)
 
 
 @pytest.mark.django_db
@@ -175,20 +141,21 @@ def test_a_change_of_ours_starts_the_age_at_its_own_time(secret: make.Estate, pe
     change_helpers.started(change, people)
     make.work()
     change = change_helpers.fresh(change)
-    assert (age_of(secret).since, age_of(secret).changed) == (change.settled_at, True)
+    assert age_of(secret) == (change.settled_at, True)
 
 
 @pytest.mark.django_db
-def test_other_environments_and_categories_are_not_mixed_in(secret: make.Estate) -> None:
-    make.family("mail:", Category.SETTINGS)
-    scanned(secret, "mail:smtp")
-    restore_helpers.verified_backup(secret.qa, "")
-    assert [one.name for one in value_ages.ruled()] == ["system-root"]
-    names = {one.name: one.state for one in value_ages.ages(Family.objects.all())}
-    assert names == {"system-root": RotationState.FRESH, "mail:smtp": RotationState.UNRULED}
-
-
-def later(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
-    """Let the ages be asked for so many days from now."""
-    now = clock.now() + timedelta(days=days)
-    monkeypatch.setattr(value_ages, "clock", SimpleNamespace(now=lambda: now))
+def test_the_page_of_a_settings_key_says_since_when_and_never_the_value(
+    secret: make.Estate, people: make.People
+) -> None:
+    secret.put(secret.qa, "page:a")
+    scanned(secret)
+    reader = signed_in(people.auditor)
+    address = "/key/qa/SETTINGS/?name="
+    assert "Unchanged since" not in reader.get(f"{address}system-root").text
+    first = restore_helpers.verified_backup(secret.qa, "system-root")
+    page = reader.get(f"{address}system-root").text
+    assert "Unchanged since at least" in page
+    assert first.started_at.astimezone(UTC).isoformat() in page
+    assert "hunter2" not in page
+    assert "Unchanged since" not in reader.get(f"{address}page:a").text
