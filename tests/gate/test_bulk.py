@@ -8,13 +8,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
+from audit import log
 from backups.changes.bulk import qa, requests as bulk_requests, start as bulk_start
 from backups.changes.bulk.start import BulkWish
 from backups.cleanup import requests as cleanup_requests
-from backups.cleanup.stages import CleanupRefused
+from backups.cleanup.stages import CleanupRefused, insist_no_round
 from backups.models import BulkChange, Generation, Restore
 from backups.restores import requests as restore_requests
 from backups.restores.moves import RestoreRefused
@@ -398,3 +401,16 @@ def test_a_deletion_does_not_start_while_the_same_keys_are_changed(approved: App
     with pytest.raises(CleanupRefused, match="A bulk change of the same family is under way"):
         cleanup_requests.start_deletion(stage, by=approved.people.operator)
     assert approved.estate.cloudflare.calls("bulk_delete") == []
+
+
+def test_both_starts_hold_the_row_of_the_namespace_before_they_look_for_each_other(approved: ApprovedBulk) -> None:
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(approved.people, PREFIX), approved.people)
+    restore = bulk_helpers.fresh(approved.restore)
+    asked = []
+    for look in (lambda: insist_no_round(stage), lambda: bulk_requests._insist_family_at_rest(restore)):
+        with log.transaction(), CaptureQueriesContext(connection) as queries:
+            look()
+        asked.append(queries.captured_queries[0]["sql"])
+    for lock in asked:
+        assert f'FROM "kvops_namespace" WHERE "kvops_namespace"."id" = {approved.estate.qa.pk} ' in lock
+        assert lock.endswith("FOR NO KEY UPDATE")
