@@ -39,7 +39,6 @@ NEVER_ONE = {
     "a period that the code names, and each is longer": (
         "%(hours)s hours after the deletion",
         "an undo within %(n)s hours",
-        "wait %(minutes)s minutes",
         "hides the value again after %(n)s seconds",
         "It is good for %(days)s days",
         "not done answering after %(seconds)s seconds",
@@ -81,7 +80,7 @@ NEVER_ONE = {
         "%(count)s tasks wait",
         "the audit log had %(sequence)s entries",
     ),
-    "a duration of more than one": ("about %(n)s hours", "%(seconds)s seconds after the write"),
+    "a duration of more than one": ("about %(n)s hours",),
     "the quota of the free plan": ("%(reads)s reads, %(writes)s writes",),
     "of one hour there is a sentence without a number": ("A backup is expected every %(hours)s hours",),
 }
