@@ -56,9 +56,6 @@ class Action(TextChoices):
 
     CLOUDFLARE_ASKED = "missing.cloudflare_asked", _("Cloudflare's audit log asked")
 
-    TRACES_ASKED = "traces.asked", _("Traces asked for the use of keys")
-    STILL_READ_ANSWERED = "traces.answered", _("Use of keys answered")
-
     RUN_CREATED = "run.created", _("Run created")
     RUN_STOP_REQUESTED = "run.stop_requested", _("Stop of a run requested")
     RUN_STOPPED = "run.stopped", _("Run stopped")

@@ -318,8 +318,6 @@ DOORS: dict[str, Door] = {
     "runbook-todo-done": Door(NEVER, (LOGIN, 403, 302, 302, 403), lambda world: [world.todo]),
     "runbook-todos": page(),
     "deployed-search": operates(lambda _world: ["qa", deployed()]),
-    "traces-ask": operates(lambda _world: ["qa"], done=422),
-    "traces-answer": operates(lambda _world: ["qa", 1], done=404),
     "reference-search": Door((LOGIN, 403, 302, 302, 302), NEVER, lambda world: [world.search]),
     "references": page(),
     "references-environment": page(lambda _world: ["qa"]),

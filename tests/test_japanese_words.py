@@ -96,7 +96,7 @@ SAME = {
 SAME |= {"Workers KV Storage Write"}
 """Messages that are the same in both languages."""
 NAMES = """
-Access Account Asia Cloudflare Content-Type Cookie Cron DATABASE Enter FILE KVOps KiB MiB Lines NULL Observability
+Access Account Asia Cloudflare Content-Type Cookie Cron DATABASE Enter FILE KVOps KiB MiB Lines NULL
 Pages Password Read Scripts Settings Shift Slack Storage Time Tokyo Travel Trigger UTC Unicode Web Webhook Worker
 Workers Write Object YYYY-MM-DD age age-keygen api api-only application base64 certificate cli cron delete
 environments expiration false family fields get http https json key ms null path policy put row rules sweep system

@@ -23,7 +23,7 @@ from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
 from kvops.approvals.code_verdict import follow_ups, follow_ups_open
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
-from kvops.references import deployed, store, traces
+from kvops.references import deployed, store
 from kvops.references.deployed import Deployed
 from kvops.wording import insist_explained, say, spelled
 
@@ -205,16 +205,6 @@ def missing(stage: CleanupStage, search: ReferenceSearch | None) -> str:
             _("The code of %(name)s was searched before the policy had %(family)s. Search it again: %(page)s"),
             family=stage.request.family,
             **facts,
-        )
-    if reads := traces.unanswered(stage.namespace, stage.request.prefix):
-        page = reverse("deployed-code", args=[environment.slug])
-        return say(
-            _(
-                "Traces tell that deployed code uses these keys; uses without an answer: %(n)s."
-                " Answer them first: %(page)s"
-            ),
-            n=len(reads),
-            page=page,
         )
     return ""
 

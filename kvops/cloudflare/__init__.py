@@ -42,7 +42,6 @@ from kvops.cloudflare._kv import (
 from kvops.cloudflare._names import MAX_NAME_BYTES
 from kvops.cloudflare._pages import PagesProject
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
-from kvops.cloudflare._traces import KvSpans
 from kvops.cloudflare._workers import Deployment, WorkerModule, WorkerVersion
 
 __all__ = [
@@ -67,7 +66,6 @@ __all__ = [
     "KeyNotFound",
     "KeyPage",
     "KvEntry",
-    "KvSpans",
     "LifecycleRule",
     "ListedKey",
     "LockRule",

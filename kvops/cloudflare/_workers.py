@@ -24,7 +24,6 @@ WORKER_ROUTES = (
     Route("scripts", "GET", SCRIPTS, repeatable=True),
     Route("deployments", "GET", f"{SCRIPTS}/{SCRIPT}/deployments", repeatable=True),
     Route("version", "GET", f"{SCRIPTS}/{SCRIPT}/versions/{VERSION}", repeatable=True),
-    Route("script_settings", "GET", f"{SCRIPTS}/{SCRIPT}/script-settings", repeatable=True),
     Route("modules", "GET", f"/workers/workers/{SCRIPT}/versions/{VERSION}", repeatable=True, most=MODULES_BYTES),
     Route("builds", "GET", "/builds/builds", repeatable=True),
 )
@@ -80,10 +79,6 @@ class WorkerReads(ApiClient):
         return self._transport.json(
             "GET", path, read=lambda envelope: _read_version(_json.as_object(envelope.get("result")), version)
         )
-
-    def traced(self, script: str) -> bool:
-        """Whether every call of the Worker leaves a trace: traces are on and none is left out by sampling."""
-        return self._transport.json("GET", f"{_script(script)}/script-settings", read=_read_traced)
 
     def modules(self, script: str, version: str) -> list[WorkerModule]:
         """The modules of one version, at most 48 MiB as Cloudflare sends them; raises TooLarge."""
@@ -151,16 +146,6 @@ def _read_version(result: _json.Object, asked: str) -> WorkerVersion:
             if binding.get("type") == "kv_namespace"
         },
     )
-
-
-def _read_traced(envelope: _json.Object) -> bool:
-    observability = _json.as_object(envelope.get("result")).get("observability")
-    traces = None if observability is None else _json.as_object(observability).get("traces")
-    if traces is None:
-        return False
-    rate = _json.as_object(traces).get("head_sampling_rate")
-    whole = rate is None or (isinstance(rate, _json.SpelledNumber) and float(rate.lexeme) >= 1)
-    return _json.as_object(traces).get("enabled") is True and whole
 
 
 def _read_modules(result: _json.Object, asked: str) -> list[WorkerModule]:

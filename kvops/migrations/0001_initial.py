@@ -628,7 +628,6 @@ class Migration(migrations.Migration):
                 ('commit', models.CharField(blank=True, max_length=100)),
                 ('dirty', models.BooleanField(default=False)),
                 ('bindings', models.JSONField(default=dict)),
-                ('traces', models.BooleanField(null=True)),
                 ('deployed_at', models.DateTimeField(blank=True, null=True)),
                 ('seen_at', models.DateTimeField()),
             ],
@@ -644,39 +643,6 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField()),
                 ('problem', models.TextField(blank=True)),
             ],
-        ),
-        migrations.CreateModel(
-            name='TraceQuery',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('namespace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='trace_queries', to='kvops.namespace')),
-                ('prefix', models.TextField(db_collation='C')),
-                ('since', models.DateTimeField()),
-                ('until', models.DateTimeField()),
-                ('problem', models.TextField(blank=True)),
-                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('namespace', 'prefix'), name='trace_query_once_per_prefix'), models.CheckConstraint(condition=models.Q(('prefix', ''), _negated=True), name='trace_query_has_a_prefix')],
-            },
-        ),
-        migrations.CreateModel(
-            name='StillRead',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('query', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reads', to='kvops.tracequery')),
-                ('worker', models.CharField(max_length=100)),
-                ('version', models.CharField(max_length=100)),
-                ('access', models.CharField(choices=[('read', 'reads'), ('write', 'writes'), ('list', 'lists'), ('delete', 'deletes'), ('unknown', 'cannot be told')], max_length=10)),
-                ('count', models.PositiveBigIntegerField()),
-                ('last_at', models.DateTimeField()),
-                ('answer', models.TextField(blank=True)),
-                ('answered_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('query', 'worker', 'version', 'access'), name='still_read_once'), models.CheckConstraint(condition=models.Q(models.Q(('answer', ''), ('answered_at__isnull', True), ('answered_by__isnull', True)), models.Q(models.Q(('answer', ''), _negated=True), ('answered_at__isnull', False), ('answered_by__isnull', False)), _connector='OR'), name='still_read_answered_by_someone_who_says_why')],
-            },
         ),
         migrations.CreateModel(
             name='DatabaseRollback',

@@ -19,8 +19,6 @@ from kvops.models.references import (
     ReferenceAnswer,
     ReferenceHit,
     ReferenceSearch,
-    StillRead,
-    TraceQuery,
 )
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runbook import RunbookNote, RunbookTodo, StatedOperation
@@ -69,8 +67,6 @@ __all__ = [
     "Skew",
     "StagedKey",
     "StatedOperation",
-    "StillRead",
-    "TraceQuery",
     "UnexpectedKey",
     "UnexplainedDeletion",
     "User",

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models.categories import Family
-from kvops.models.environments import Environment, Namespace
+from kvops.models.environments import Environment
 from kvops.models.people import Person
 
 
@@ -191,7 +191,6 @@ class DeployedCode(models.Model):
     commit = models.CharField(max_length=100, blank=True)
     dirty = models.BooleanField(default=False)
     bindings = models.JSONField(default=dict)
-    traces = models.BooleanField(null=True)
     deployed_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField()
 
@@ -219,53 +218,3 @@ class DeployedLook(models.Model):
         """The look with its `age`, as a query annotates it."""
         vars(self)["age"] = now - self.at
         return self
-
-
-class TraceQuery(models.Model):
-    """The newest query of the traces for keys under a prefix, from `since` to `until`.
-
-    `problem` is empty, or the reason why the absence of a read proves nothing.
-    """
-
-    namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="trace_queries")
-    prefix = models.TextField(db_collation="C")
-    since = models.DateTimeField()
-    until = models.DateTimeField()
-    problem = models.TextField(blank=True)
-    by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["namespace", "prefix"], name="trace_query_once_per_prefix"),
-            models.CheckConstraint(name="trace_query_has_a_prefix", condition=~Q(prefix="")),
-        ]
-
-    def __str__(self) -> str:
-        return f"traces of {self.namespace} {self.prefix}"
-
-
-class StillRead(models.Model):
-    """Traced calls of one version of a Worker on keys under the prefix. An answer holds for this version."""
-
-    query = models.ForeignKey(TraceQuery, on_delete=models.CASCADE, related_name="reads")
-    worker = models.CharField(max_length=100)
-    version = models.CharField(max_length=100)
-    access = models.CharField(max_length=10, choices=ReferenceHit.Access)
-    count = models.PositiveBigIntegerField()
-    last_at = models.DateTimeField()
-    answer = models.TextField(blank=True)
-    answered_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    answered_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["query", "worker", "version", "access"], name="still_read_once"),
-            models.CheckConstraint(
-                name="still_read_answered_by_someone_who_says_why",
-                condition=Q(answer="", answered_by__isnull=True, answered_at__isnull=True)
-                | ~Q(answer="") & Q(answered_by__isnull=False, answered_at__isnull=False),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.worker} {self.access}"

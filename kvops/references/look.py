@@ -155,7 +155,7 @@ def look(
 
 
 def _store(environment: Environment, rows: list[DeployedCode]) -> None:
-    columns = ["deployment", "etag", "commit", "dirty", "bindings", "traces", "deployed_at", "seen_at"]
+    columns = ["deployment", "etag", "commit", "dirty", "bindings", "deployed_at", "seen_at"]
     unique = ["environment", "kind", "name", "version"]
     DeployedCode.objects.bulk_create(rows, update_conflicts=True, update_fields=columns, unique_fields=unique)
     seen = {(row.kind, row.name, row.version) for row in rows}
@@ -202,9 +202,6 @@ def _workers(environment: Environment, calls: Calls, before: list[DeployedCode])
     active = {name: deployment for name, deployment in deployed.items() if deployment is not None}
     known = {(code.name, code.version): code for code in before if code.kind == DeployedCode.Kind.WORKER}
     versions = _versions(calls, active, known)
-    ours = set(environment.namespaces.values_list("namespace_id", flat=True))
-    binding = [name for (name, _id), version in versions.items() if ours.intersection(version.kv.values())]
-    traced = dict(zip(binding, calls.all([partial(client.traced, name) for name in binding]), strict=True))
     # Also of code without our bindings: a follow-up may have taken its last use away.
     commits = _commits(calls, list(versions), known)
     return [
@@ -217,7 +214,6 @@ def _workers(environment: Environment, calls: Calls, before: list[DeployedCode])
             etag=version.etag,
             commit=commits.get(version.id, ""),
             bindings=version.kv,
-            traces=traced.get(name),
             deployed_at=active[name].at,
             seen_at=now,
         )

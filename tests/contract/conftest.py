@@ -12,7 +12,7 @@ from kvops.cloudflare.writes import KVWriter
 from sandbox import environment
 from tests.contract.target import Target
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.fakes.code import FakeAudited, FakeSpan
+from tests.fakes.code import FakeAudited
 from tests.sandbox_fixture import SandboxApi
 
 type Seed = Callable[..., None]
@@ -29,10 +29,7 @@ def fake_target() -> Iterator[Target]:
         fake.add_bucket(account, "contract", locked="backups/")
         fake.add_database(account, "00000000-0000-4000-8000-000000000003", "contract")
         code = fake.code(account)
-        api = code.worker("contract-api", {"SETTINGS": "3" * 32}, "env.SETTINGS.get('k')", commit="c" * 40)
-        api.observability = {"enabled": True, "traces": {"enabled": True}}
-        for name, keys in (("kv_get", "clinic:id:1"), ("kv_get", "clinic:id:2"), ("kv_put", "mastercache:area")):
-            code.spans.append(FakeSpan("contract-api", api.active[0], name, time.time() - 3600, keys))
+        code.worker("contract-api", {"SETTINGS": "3" * 32}, "env.SETTINGS.get('k')", commit="c" * 40)
         uri = f"/client/v4/accounts/{account}/storage/kv/namespaces/{'3' * 32}/values/master%3Aarea%3A99"
         actor = {"type": "user", "context": "oauth", "email": "somebody@example.com", "ip_address": "192.0.2.7"}
         code.audited.append(FakeAudited(time.time() - 3600, "DELETE", uri, actor))

@@ -18,7 +18,6 @@ def test_a_worker_tells_the_version_that_runs_and_its_bindings(cf: Cloudflare, t
     found = cf.worker_version(target.worker, version)
     assert (found.id, found.kv) == (version, {"SETTINGS": target.namespace_id})
     assert found.etag
-    assert cf.traced(target.worker)
 
 
 def test_the_modules_of_a_version_are_its_code(cf: Cloudflare, target: Target) -> None:
@@ -45,7 +44,7 @@ def test_a_project_tells_its_commit_and_the_bindings_of_production(cf: Cloudflar
 
 
 def test_unknown_code_is_404(cf: Cloudflare, target: Target) -> None:
-    for ask in (cf.deployment, cf.traced, cf.pages_project):
+    for ask in (cf.deployment, cf.pages_project):
         with pytest.raises(NotFound):
             ask("no-such-code")
     for read in (cf.worker_version, cf.modules):
@@ -55,7 +54,7 @@ def test_unknown_code_is_404(cf: Cloudflare, target: Target) -> None:
 
 def test_a_name_that_is_no_segment_is_refused_here(cf: Cloudflare, target: Target) -> None:
     for name in ("", "..", "a/b", "a?b", "a%2Fb", "x" * 200):
-        for ask in (cf.deployment, cf.traced, cf.pages_project):
+        for ask in (cf.deployment, cf.pages_project):
             with pytest.raises(ConfigurationError):
                 ask(name)
     with pytest.raises(ConfigurationError):
@@ -67,23 +66,6 @@ def test_an_unknown_token_learns_nothing_of_the_code(target: Target) -> None:
         for ask in (cf.scripts, cf.pages_projects):
             with pytest.raises(AuthError):
                 ask()
-
-
-def test_traces_tell_the_calls_on_keys_with_a_prefix(cf: Cloudflare, target: Target) -> None:
-    until = datetime.now(UTC)
-    all_calls = cf.kv_spans([target.worker], until - timedelta(days=3), until)
-    assert {one.span for one in all_calls} == {"kv_get", "kv_put"}
-    (read,) = cf.kv_spans([target.worker], until - timedelta(days=3), until, prefix="clinic:id:")
-    assert (read.script, read.binding, read.span, read.prefix, read.count) == (
-        target.worker,
-        "SETTINGS",
-        "kv_get",
-        "",
-        2,
-    )
-    assert until - timedelta(hours=2) < datetime.fromtimestamp(read.last, UTC) < until
-    assert cf.kv_spans([target.worker], until - timedelta(days=3), until, prefix="linic:") == []
-    assert cf.kv_spans(["another"], until - timedelta(days=3), until) == []
 
 
 def test_the_audit_log_tells_who_changed_a_namespace(cf: Cloudflare, target: Target) -> None:

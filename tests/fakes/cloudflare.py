@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Literal, Self
 from uuid import uuid4
 
-from tests.fakes import audit_api, code_api, faults, traces_api
+from tests.fakes import audit_api, code_api, faults
 from tests.fakes.cloudflare_api import Answered, Api, ApiProblem, Context, FakeBucket, decoded
 from tests.fakes.code import FakeCode
 from tests.fakes.http import Reply, Request, Server
@@ -57,10 +57,8 @@ _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] =
     ("scripts", "GET", "/workers/scripts", _CODE, code_api.list_scripts),
     ("deployments", "GET", f"{_SCRIPT}/deployments", _CODE, code_api.list_deployments),
     ("version", "GET", f"{_SCRIPT}/versions/([^/]+)", _CODE, code_api.get_version),
-    ("script_settings", "GET", f"{_SCRIPT}/script-settings", _CODE, code_api.get_script_settings),
     ("modules", "GET", "/workers/workers/([^/]+)/versions/([^/]+)", _CODE, code_api.get_modules),
     ("audit_log", "GET", "/logs/audit", _CODE, audit_api.list_entries),
-    ("telemetry", "POST", "/workers/observability/telemetry/query", _CODE, traces_api.query),
     ("builds", "GET", "/builds/builds", _CODE, code_api.list_builds),
     ("verify_account_token", "GET", "/tokens/verify", _TOKENS, Api.verify_token),
     ("pages_projects", "GET", "/pages/projects", _CODE, code_api.list_projects),

@@ -23,13 +23,12 @@ class FakeVersion:
 
 @dataclass
 class FakeWorker:
-    """A Worker; `active` has the ids of the versions that run. `observability` is as the API gives it."""
+    """A Worker; `active` has the ids of the versions that run."""
 
     name: str
     versions: dict[str, FakeVersion] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     deployments: int = 0
-    observability: dict[str, object] | None = None
 
     def upload(self, kv: dict[str, str], source: str = "", *, commit: str = "") -> FakeVersion:
         """One more version, not deployed yet."""
@@ -57,19 +56,6 @@ class FakeProject:
 
 
 @dataclass(frozen=True)
-class FakeSpan:
-    """One traced call of a KV binding. `at` is in seconds since 1970."""
-
-    script: str
-    version: str
-    name: str
-    at: float
-    keys: str = ""
-    prefix: str = ""
-    binding: str = "SETTINGS"
-
-
-@dataclass(frozen=True)
 class FakeAudited:
     """One entry of the audit log. `actor` is as the API gives it, `at` in seconds since 1970."""
 
@@ -85,7 +71,6 @@ class FakeCode:
 
     workers: dict[str, FakeWorker] = field(default_factory=dict)
     projects: dict[str, FakeProject] = field(default_factory=dict)
-    spans: list[FakeSpan] = field(default_factory=list)
     audited: list[FakeAudited] = field(default_factory=list)
 
     def worker(self, name: str, kv: dict[str, str], source: str = "", *, commit: str = "") -> FakeWorker:

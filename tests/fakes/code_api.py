@@ -46,10 +46,6 @@ def get_modules(api: Api, context: Context) -> Reply:
     return success(json.dumps({**shown, "bindings": _bindings(version)}))
 
 
-def get_script_settings(api: Api, context: Context) -> Reply:
-    return success(json.dumps({"logpush": False, "observability": _worker(api, context).observability}))
-
-
 def list_builds(api: Api, context: Context) -> Reply:
     asked = context.query("version_ids", "").split(",")
     versions = [one for worker in api.code_of(context).workers.values() for one in worker.versions.values()]

@@ -26,7 +26,6 @@ from kvops.models import (
     ReferenceHit,
     ReferenceSearch,
     Run,
-    TraceQuery,
 )
 from kvops.references import look as code_look
 from kvops.runs.outcomes import RunError, TryLater
@@ -55,13 +54,6 @@ def old(world: GateWorld, _request: CleanupRequest) -> None:
 def before_the_family(world: GateWorld, _request: CleanupRequest) -> None:
     unsearched(world, _request)
     searched.search(world.qa.environment, ago=timedelta(hours=1))
-
-
-def read_by_a_worker(world: GateWorld, _request: CleanupRequest) -> None:
-    asked = TraceQuery.objects.create(
-        namespace=world.qa, prefix="master:", since=clock.now(), until=clock.now(), by=world.people.operator
-    )
-    asked.reads.create(worker="api", version="1", access="read", count=3, last_at=clock.now())
 
 
 def in_the_future(world: GateWorld, _request: CleanupRequest) -> None:
@@ -107,10 +99,6 @@ MISSING: dict[str, tuple[Callable[[GateWorld, CleanupRequest], None], str]] = {
     "an old search": (old, "The code of Qa was searched more than 7 days ago. Search it again: /references/qa/"),
     "a search from before the family": (before_the_family, "The code of Qa was searched before the policy had master:"),
     "a search of tomorrow": (in_the_future, "The newest search of the code of Qa has a time in the future"),
-    "a traced use": (
-        read_by_a_worker,
-        "Traces tell that deployed code uses these keys; uses without an answer: 1. Answer them first: /references/qa/",
-    ),
     "an unanswered writer": (unanswered, UNANSWERED),
     "a place that cannot be told": (told_by_nobody, UNANSWERED),
     "a place of a part of the keys": (of_a_part, UNANSWERED),

@@ -73,7 +73,7 @@ EXEMPT: Mapping[type[Model], str] = {
     # Its fingerprint, which is bound, is a digest of them; the column is for people.
     ReferenceHit: "column text context",
     # How a Worker is searched, which this Pages project is not; a binding of another namespace decides nothing.
-    DeployedCode: "deployment etag bindings traces deployed_at seen_at",
+    DeployedCode: "deployment etag bindings deployed_at seen_at",
     # Names for people, and where and how they are told; who may read the bucket.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",

@@ -7,7 +7,7 @@ import source from "../../code/api/src/index.js"; // as text, by the rule in wra
 const AT = "2026-11-20T03:04:05.678901Z";
 const PER_PAGE = 10;
 
-export const versionId = ({ account_id }) => `00000000-0000-4000-8000-${account_id.slice(-12)}`;
+const versionId = ({ account_id }) => `00000000-0000-4000-8000-${account_id.slice(-12)}`;
 const bindings = ({ kv }) => [{ type: "kv_namespace", name: "SETTINGS", namespace_id: kv[0].id }];
 
 export async function workers({ request, url, environment, parts, noRoute }) {
@@ -19,9 +19,6 @@ export async function workers({ request, url, environment, parts, noRoute }) {
   }
   if (name !== environment.worker) throw new ApiError(404, 10007, "This Worker does not exist on your account.");
   if (first === "scripts" && version === undefined && what === "deployments") return ok(deployments(environment));
-  if (first === "scripts" && version === undefined && what === "script-settings") {
-    return ok({ logpush: false, observability: { enabled: true, traces: { enabled: true } }, tags: [], tail_consumers: null });
-  }
   if (what !== "versions" || version === undefined) throw noRoute();
   if (version !== versionId(environment)) throw new ApiError(404, 100146, "Version not found.");
   if (first === "scripts") {

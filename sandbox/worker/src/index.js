@@ -8,7 +8,6 @@ import { ApiError, json, ok } from "./envelope.js";
 import { kv } from "./kv.js";
 import { guards } from "./r2.js";
 import { masters } from "./team.js";
-import { telemetry } from "./traces.js";
 
 export default {
   async fetch(request, env) {
@@ -44,7 +43,6 @@ function route(request, url, env) {
   if (product === "storage" && rest[0] === "kv") return kv({ ...call, rest: rest.slice(1) });
   if (product === "d1" && rest[0] === "database") return database(call);
   if (product === "r2" && rest[0] === "buckets") return object(call);
-  if (request.method === "POST" && rest.join("/") === "observability/telemetry/query") return telemetry(call);
   if (product === "workers") return workers({ ...call, parts: rest });
   if (product === "logs" && rest[0] === "audit") return auditLog(call);
   if (product === "builds") return builds({ ...call, parts: rest });

@@ -81,7 +81,6 @@ def test_an_odd_answer_about_code_is_an_error(fake: FakeCloudflare, cf: Cloudfla
         "scripts": cf.scripts,
         "deployments": lambda: cf.deployment("api"),
         "version": lambda: cf.worker_version("api", version),
-        "script_settings": lambda: cf.traced("api"),
         "modules": lambda: cf.modules("api", version),
         "pages_projects": cf.pages_projects,
         "pages_project": lambda: cf.pages_project("site"),

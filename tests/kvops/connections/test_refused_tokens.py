@@ -95,7 +95,7 @@ def test_a_missing_permission_is_over_with_a_good_answer_to_the_same_call(estate
 
 
 def test_a_permission_that_is_optional_is_no_alarm(people: make.People, estate: make.Estate) -> None:
-    noted.note_refused(estate.qa.environment, "env:QA_READ", {"telemetry": 403})
+    noted.note_refused(estate.qa.environment, "env:QA_READ", {"pages_projects": 403})
     assert told() == []
 
 

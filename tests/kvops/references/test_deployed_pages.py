@@ -67,4 +67,4 @@ def test_an_operator_looks_now(estate: make.Estate, people: make.People) -> None
     assert "The deployed code is not known" not in client.get(PAGE).text
     run.refresh_from_db()
     assert run.calls == len(estate.cloudflare.journal)
-    assert f'href="{PAGE}">Deployed code and traces</a>' in client.get(f"/runs/{run.pk}/").text
+    assert f'href="{PAGE}">Deployed code</a>' in client.get(f"/runs/{run.pk}/").text

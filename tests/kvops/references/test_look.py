@@ -23,7 +23,7 @@ NEXT = "d" * 40
 def code(estate: make.Estate) -> FakeCode:
     """QA's deployed code: a Worker and a Pages project that bind SETTINGS, and a Worker that does not."""
     found = estate.cloudflare.code(estate.qa.environment.account_id)
-    found.worker("api", {"SETTINGS": estate.qa.namespace_id}).observability = {"enabled": True}
+    found.worker("api", {"SETTINGS": estate.qa.namespace_id})
     found.worker("mailer", {"OTHER": "9" * 32})
     found.project("site", {"KV": estate.qa.namespace_id}, COMMIT)
     return found
@@ -33,8 +33,8 @@ def look(estate: make.Estate) -> DeployedLook:
     return code_look.look(estate.qa.environment)
 
 
-def using(estate: make.Estate) -> list[tuple[str, str, str, bool | None]]:
-    return [(one.name, one.commit, one.etag, one.traces) for one in deployed.using(estate.qa)]
+def using(estate: make.Estate) -> list[tuple[str, str, str]]:
+    return [(one.name, one.commit, one.etag) for one in deployed.using(estate.qa)]
 
 
 def asked(estate: make.Estate, route: str) -> int:
@@ -43,7 +43,7 @@ def asked(estate: make.Estate, route: str) -> int:
 
 def test_a_look_finds_the_code_that_binds_a_namespace(estate: make.Estate, code: FakeCode) -> None:
     assert look(estate).problem == ""
-    assert using(estate) == [("site", COMMIT, "", None), ("api", "", "etag-1", False)]
+    assert using(estate) == [("site", COMMIT, ""), ("api", "", "etag-1")]
     site, api = deployed.using(estate.qa)
     assert (site.bindings, api.version) == ({"KV": estate.qa.namespace_id}, code.workers["api"].active[0])
     assert api.deployed_at is not None
@@ -57,7 +57,7 @@ def test_a_version_that_was_seen_is_not_asked_for_again(estate: make.Estate, cod
     api = code.workers["api"]
     api.deploy(api.upload({}))
     look(estate)
-    assert (asked(estate, "version"), using(estate)) == (3, [("site", COMMIT, "", None)])
+    assert (asked(estate, "version"), using(estate)) == (3, [("site", COMMIT, "")])
 
 
 def test_both_versions_of_a_gradual_deployment_are_there_until_it_ends(estate: make.Estate, code: FakeCode) -> None:
@@ -109,14 +109,6 @@ def test_a_binding_taken_from_the_settings_stays_until_the_next_deployment(estat
     assert [one.name for one in deployed.using(estate.qa)] == ["api"]
 
 
-def test_only_whole_traces_count_as_traces(estate: make.Estate, code: FakeCode) -> None:
-    api = code.workers["api"]
-    for traces, on in [({"enabled": True}, True), ({"enabled": True, "head_sampling_rate": 0.5}, False), (None, False)]:
-        api.observability = {"enabled": True, "traces": traces}
-        look(estate)
-        assert deployed.using(estate.qa)[1].traces is on
-
-
 def test_without_the_permission_the_code_is_not_known_and_the_rows_stay(estate: make.Estate, code: FakeCode) -> None:
     look(estate)
     estate.cloudflare.add_token("qa-read-token", account=estate.qa.environment.account_id, permission="kv")
@@ -125,7 +117,7 @@ def test_without_the_permission_the_code_is_not_known_and_the_rows_stay(estate: 
     assert len(using(estate)) == 2
 
 
-@pytest.mark.parametrize("route", ["scripts", "deployments", "version", "script_settings", "pages_projects"])
+@pytest.mark.parametrize("route", ["scripts", "deployments", "version", "pages_projects"])
 @pytest.mark.parametrize("kind", ["effect_then_garbage", "effect_then_nothing", "challenge"])
 def test_an_odd_answer_is_not_known(estate: make.Estate, code: FakeCode, route: str, kind: str) -> None:
     estate.cloudflare.fault(route, kind)
@@ -191,7 +183,7 @@ def test_previews_that_bind_production_are_named_and_their_code_is_not_known(
 def test_previews_of_qa_are_what_qa_is_for(estate: make.Estate, code: FakeCode) -> None:
     code.projects["site"].preview_kv = {"KV": estate.qa.namespace_id}
     look(estate)
-    assert using(estate) == [("site", COMMIT, "", None), ("api", "", "etag-1", False)]
+    assert using(estate) == [("site", COMMIT, ""), ("api", "", "etag-1")]
 
 
 def follow_up(estate: make.Estate, people: make.People) -> ReferenceAnswer:
