@@ -3,8 +3,6 @@
 import json
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.models import Environment
-from kvops.references import look, store as reference_store, wrangler_files
+from kvops.references import look, store as reference_store
 from kvops.references.report import Report
-from kvops.references.wrangler_files import WranglerFiles
 from kvops.wording import several
 
 
@@ -45,7 +42,6 @@ class SearchCommand(BaseCommand):
         except reference_store.SearchUnusable as refused:
             raise CommandError(str(refused)) from refused
         self.tell(
-            environment,
             report,
             options,
             f"It was stored before, as search {search.pk}."
@@ -55,15 +51,9 @@ class SearchCommand(BaseCommand):
             stored=not search.seen_before,
         )
 
-    def tell(
-        self, environment: Environment | None, report: Report, options: dict[str, Any], sentence: str, **more: object
-    ) -> None:
-        """Print the counts of the report, and the sentence or the further fields.
-
-        Without an environment nothing is compared with its bindings.
-        """
+    def tell(self, report: Report, options: dict[str, Any], sentence: str, **more: object) -> None:
+        """Print the counts of the report, and the sentence or the further fields."""
         hits, slug = Counter(hit.certainty for hit in report.hits), options["environment"]
-        files = wrangler_files.compared(report.wrangler, report.unread, environment) if environment else None
         if options["json"]:
             facts = {
                 "environment": slug,
@@ -72,7 +62,6 @@ class SearchCommand(BaseCommand):
                 "unparsed": len(report.unparsed),
                 "hits": {certainty: hits[certainty] for certainty in ("certain", "possible", "unknown")},
                 "digest": reference_store.digest_of(report),
-                "wrangler": _as_data(files) if files else None,
             }
             self.stdout.write(json.dumps({**facts, "search": None, "stored": False, "output": None, **more}))
             return
@@ -83,39 +72,6 @@ class SearchCommand(BaseCommand):
         if report.unparsed:
             self.stdout.write(f"  files that could not be parsed: {len(report.unparsed):,}; look into them by hand")
         self.stdout.write(f"  {sentence}")
-        for line in _lines(files, slug) if files else ():
-            self.stdout.write(line)
-
-
-def _as_data(files: WranglerFiles) -> dict[str, object]:
-    """The wrangler files for `--json`."""
-    return {
-        "environments": [asdict(one) for one in files.environments],
-        "unread": list(files.unread),
-        "differences": [
-            {"environments": sorted(one.environments), "sentence": str(one.sentence)}
-            for one in (*files.mine, *files.others)
-        ],
-        "proposal": files.proposal,
-    }
-
-
-def _lines(files: WranglerFiles, slug: str) -> Iterator[str]:
-    """The wrangler files for people: bindings, differences and the proposal."""
-    yield "Bindings of the wrangler files:"
-    for one in files.environments:
-        for kind, binding, identifier in one.bindings():
-            yield f"  {one.title}: {kind} {binding} = {identifier or 'no id'}"
-    for file in files.unread:
-        yield f"  {file} cannot be read, so its bindings are not known."
-    yield f"Differences between the wrangler files and environments.toml, for {slug}:"
-    yield from [f"  {one.sentence}" for one in files.mine] or ["  none"]
-    if files.others:
-        yield "For other environments:"
-        yield from (f"  {one.sentence}" for one in files.others)
-    if files.proposal:
-        yield f"Proposed for {slug} in environments.toml:"
-        yield from (f"  {line}".rstrip() for line in files.proposal.splitlines())
 
 
 def read_file(path: Path, most: int) -> bytes:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.models import Environment, ReferenceHit, ReferenceSearch
 from kvops.people.signin import person_of
-from kvops.references import look, reading, store as reference_store, wrangler_files
+from kvops.references import look, reading, store as reference_store
 from kvops.references.forms import HitFilter, ReportForm
 from kvops.references.report import loads
 from kvops.web.acting import On, refusals_shown
@@ -143,6 +143,5 @@ def _of_search(
         "new": figures.new,
         "gone": figures.gone,
         "unparsed": search.unparsed[:SHOWN],
-        "wrangler": wrangler_files.of_search(search),
         "others": others,
     }

@@ -7,11 +7,9 @@ names or ids is one that cannot be read.
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from kvops.refusals import Sentence as _
 
 NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,99}")
 """The name of a binding."""
@@ -34,39 +32,6 @@ class WranglerEnvironment:
     d1: Mapping[str, str]
     r2: Mapping[str, str]
 
-    @property
-    def title(self) -> str:
-        """The environment for people."""
-        return f"{self.file} [env.{self.name}]" if self.name else self.file
-
-    def bindings(self) -> list[tuple[str, str, str]]:
-        """Every binding: its kind, its name and its id, which is empty if the file has none."""
-        kinds = (("KV", self.kv), ("D1", self.d1), ("R2", self.r2))
-        return [(kind, name, one) for kind, ids in kinds for name, one in sorted(ids.items())]
-
-
-@dataclass(frozen=True)
-class KnownEnvironment:
-    """One environment of `environments.toml`: the ids by binding, and the bucket of its backups."""
-
-    slug: str
-    kv: Mapping[str, str]
-    d1: Mapping[str, str]
-    bucket: str = ""
-
-    def is_of(self, one: WranglerEnvironment) -> bool:
-        """Whether the wrangler environment deploys to this one: by a common id, or by its name."""
-        ids = {*self.kv.values(), *self.d1.values()}
-        return bool(ids & {*one.kv.values(), *one.d1.values()}) or self.slug == one.name
-
-
-@dataclass(frozen=True)
-class WranglerDifference:
-    """A difference, and the environments of `environments.toml` that it is about; none if that cannot be told."""
-
-    sentence: _
-    environments: frozenset[str]
-
 
 def wrangler_environments(
     sources: Iterable[tuple[str, str]],
@@ -83,75 +48,6 @@ def wrangler_environments(
         except (ValueError, RecursionError):
             unread.append(file)
     return [one for one in found if one.kv or one.d1 or one.r2], unread
-
-
-def differences(found: Sequence[WranglerEnvironment], known: Sequence[KnownEnvironment]) -> list[WranglerDifference]:
-    """Where the wrangler files and `environments.toml` disagree."""
-    told = [
-        WranglerDifference(sentence, frozenset(env.slug for env in known if env.is_of(one)))
-        for one in found
-        for sentence in (
-            *_compared(one.title, _("KV namespace"), one.kv, {env.slug: env.kv for env in known}),
-            *_compared(one.title, _("D1 database"), one.d1, {env.slug: env.d1 for env in known}),
-            *_of_backups(one, known),
-        )
-    ]
-    bound = {identifier for one in found for identifier in one.kv.values()}
-    for env in known:
-        for binding, identifier in sorted(env.kv.items()):
-            if identifier not in bound:
-                sentence = _(
-                    "%(place)s: no wrangler file binds the KV namespace %(id)s.",
-                    place=f"{env.slug}/{binding}",
-                    id=identifier,
-                )
-                told.append(WranglerDifference(sentence, frozenset([env.slug])))
-    return told
-
-
-def proposed(found: Sequence[WranglerEnvironment], known: KnownEnvironment) -> str:
-    """The tables of `environments.toml` for the bindings of an environment that it does not have yet; may be empty."""
-    lines: dict[str, None] = {}
-    for one in found:
-        if known.is_of(one):
-            for kind, field, ids, mine in (
-                ("kv", "namespace_id", one.kv, known.kv),
-                ("d1", "database_id", one.d1, known.d1),
-            ):
-                for binding, identifier in sorted(ids.items()):
-                    if identifier and identifier not in mine.values():
-                        lines[f'[[environment.{kind}]]\nbinding = "{binding}"\n{field} = "{identifier}"\n'] = None
-    return "\n".join(lines)
-
-
-def _compared(title: str, kind: _, bound: Mapping[str, str], known: Mapping[str, Mapping[str, str]]) -> Iterator[_]:
-    for binding, identifier in sorted(bound.items()):
-        facts = {"title": title, "kind": kind, "id": identifier, "binding": binding}
-        places = [(slug, name) for slug, ids in known.items() for name, other in ids.items() if other == identifier]
-        if not identifier:
-            yield _("%(title)s: %(binding)s has no id, so its %(kind)s is not known.", **facts)
-        elif not places:
-            yield _("%(title)s: the %(kind)s %(id)s under %(binding)s is in no environment.", **facts)
-        for slug, name in places:
-            if name != binding:
-                yield _(
-                    "%(title)s: the %(kind)s %(id)s is bound as %(binding)s, but %(slug)s calls it %(name)s.",
-                    **facts,
-                    slug=slug,
-                    name=name,
-                )
-
-
-def _of_backups(one: WranglerEnvironment, known: Sequence[KnownEnvironment]) -> Iterator[_]:
-    """A Worker that binds the bucket of the backups can delete them."""
-    for binding, bucket in sorted(one.r2.items()):
-        if bucket and any(env.bucket == bucket for env in known):
-            yield _(
-                "%(title)s: %(binding)s is the bucket %(bucket)s of the backups, so this code can change them.",
-                title=one.title,
-                binding=binding,
-                bucket=bucket,
-            )
 
 
 def _plain_json(text: str) -> str:

@@ -2,7 +2,7 @@
 
 Exit 0 if it is stored or was stored before, 1 if the file is refused, 2 for bad usage. `--json` prints one object:
 `environment`, `commit`, `files`, `unparsed`, `hits` (`certain`, `possible`, `unknown`), `digest`, `search` (its
-number), `stored` (false if it was stored before), `output` (null) and `wrangler` (as of `scan_references`).
+number), `stored` (false if it was stored before) and `output` (null).
 """
 
 from argparse import ArgumentParser

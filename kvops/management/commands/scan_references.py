@@ -4,8 +4,7 @@ The search is stored, or with `--output` only written to a file, which `import_r
 families are those of a file: then `--output` needs no database and no setting, as in CI. Exit 0 if it is stored or
 written, 1 if it is refused or failed, 2 for bad usage. `--json` prints one object: `environment`, `commit`, `files`,
 `unparsed`, `hits` (`certain`, `possible`, `unknown`), `digest`, `search` (its number, or null), `stored` (false if it
-was stored before, or only written), `output` (the file, or null) and `wrangler` (the bindings of its wrangler
-files, `differences` to environments.toml and the `proposal` for it; null without such a file, or with `--policy`).
+was stored before, or only written) and `output` (the file, or null).
 """
 
 from argparse import ArgumentParser
@@ -19,7 +18,7 @@ from django.core.management.base import CommandError
 
 from kvops import clock
 from kvops.management.search_command import SearchCommand
-from kvops.models import Environment, Family, ReferenceSearch
+from kvops.models import Family, ReferenceSearch
 from kvops.references import lint
 from kvops.references.report import LONGEST_REPOSITORY, Report, ReportRefused, dumps, insist_bounded
 from kvops.references.search import Pattern, SearchRefused, search_path
@@ -48,7 +47,7 @@ class Command(SearchCommand):
             raise CommandError("There is no policy in force, so no family can be searched for. Run apply_policy first.")
         report = _searched(patterns, options, clock.now())
         if options["output"]:
-            self._write(environment, report, options)
+            self._write(report, options)
             return
         self.store(
             environment,
@@ -69,12 +68,12 @@ class Command(SearchCommand):
             patterns = lint.read_patterns(options["policy"])
         except lint.LintRefused as refused:
             raise CommandError(str(refused), returncode=2) from refused
-        self._write(None, _searched(patterns, options, datetime.now(UTC)), options)
+        self._write(_searched(patterns, options, datetime.now(UTC)), options)
 
-    def _write(self, environment: Environment | None, report: Report, options: dict[str, Any]) -> None:
+    def _write(self, report: Report, options: dict[str, Any]) -> None:
         _write(options["output"], report)
         output = str(options["output"])
-        self.tell(environment, report, options, f"Written to {output}; nothing is stored.", output=output)
+        self.tell(report, options, f"Written to {output}; nothing is stored.", output=output)
 
 
 def _searched(patterns: Sequence[Pattern], options: dict[str, Any], at: datetime) -> Report:

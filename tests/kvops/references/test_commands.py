@@ -63,36 +63,12 @@ def test_a_checkout_is_searched_and_the_search_is_stored(checkout: str) -> None:
         "search": search.pk,
         "stored": True,
         "output": None,
-        "wrangler": None,
     }
     hit = search.hits.get()
     assert (hit.file, hit.access, hit.family) == ("src/index.js", "write", "SETTINGS master:*")
     entry = Entry.objects.get(action="references.searched")
     assert entry.actor.startswith("cli:")
     assert entry.details["deployment"] == "d1"
-
-
-WRANGLER = """
-vars = { TOKEN = "hunter2hunter2" }
-kv_namespaces = [{ binding = "CONFIG", id = "%s" }, { binding = "NEW", id = "n9" }]
-"""
-
-
-def test_the_bindings_of_wrangler_files_are_told_beside_those_of_the_environments(
-    checkout: str, tmp_path: Path, estate: make.Estate
-) -> None:
-    Path(checkout, "wrangler.toml").write_text(WRANGLER % estate.qa.namespace_id)
-    path, command = tmp_path / "hits.json", ("scan_references", "qa", "--path", checkout, "--commit", COMMIT)
-    said = output(*command, "--output", str(path))
-    mine, others = said.split("For other environments:")
-    assert f"the KV namespace {estate.qa.namespace_id} is bound as CONFIG, but qa calls it SETTINGS." in mine
-    assert "the KV namespace n9 under NEW is in no environment." in mine
-    assert f"production/SETTINGS: no wrangler file binds the KV namespace {estate.production.namespace_id}." in others
-    assert 'binding = "NEW"\n  namespace_id = "n9"' in others.split("Proposed for qa in environments.toml:")[1]
-    assert b"hunter2" not in path.read_bytes()
-    imported = json.loads(output("import_references", "qa", str(path), "--json"))["wrangler"]
-    assert [one["environments"] for one in imported["differences"]] == [["qa"], ["qa"], ["production"]]
-    assert imported["environments"][0]["kv"] == {"CONFIG": estate.qa.namespace_id, "NEW": "n9"}
 
 
 def test_a_search_with_an_output_is_only_written_and_can_be_imported(checkout: str, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The pages of code references: searches, hits, changes since the search before, and the file that a person brings."""
 
 import re
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -14,7 +13,6 @@ from kvops import clock
 from kvops.models import Environment, Family, Person, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import forms, store as reference_store, views
 from kvops.references.report import Hit, Report, dumps
-from kvops.references.wrangler_config import WranglerEnvironment
 from tests import make, searched
 from tests.kvops.references import reports
 from tests.signing import signed_in
@@ -165,22 +163,6 @@ def test_the_newest_answer_is_shown_and_one_to_an_earlier_search_as_carried_over
     stored(qa, reports.hit(line=20), hours=1)
     page = shown(people.auditor, "/references/qa/")
     assert ("only a comment" in page, "Carried over from QA" in page) == (True, True)
-
-
-def test_the_bindings_of_wrangler_files_are_shown_beside_those_of_the_environments(
-    qa: Environment, people: make.People
-) -> None:
-    stored(qa)
-    assert "The searched checkout has no wrangler file with bindings." in shown(people.auditor, "/references/qa/")
-    found = WranglerEnvironment("wrangler.toml", "qa", {"NEW": "n9", "NONE": ""}, {}, {})
-    report = replace(reports.report(hours=1), wrangler=(found,), unread=("api/wrangler.json",))
-    reference_store.store(qa, report, source="file", by=make.SETUP)
-    page = shown(people.auditor, "/references/qa/")
-    assert "wrangler.toml [env.qa]: the KV namespace n9 under NEW is in no environment." in page
-    assert "wrangler.toml [env.qa]: NONE has no id, so its KV namespace is not known." in page
-    assert "binding = &quot;NEW&quot;" in page
-    assert "api/wrangler.json" in page
-    assert page.index("Differences of other environments") < page.index("production/SETTINGS: no wrangler file")
 
 
 def test_an_operator_brings_the_file_of_a_search(qa: Environment, people: make.People) -> None:
