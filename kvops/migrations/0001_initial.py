@@ -562,7 +562,6 @@ class Migration(migrations.Migration):
                 ('files', models.PositiveIntegerField()),
                 ('hit_count', models.PositiveIntegerField()),
                 ('unparsed', models.JSONField(default=list)),
-                ('wrangler', models.JSONField(default=dict)),
                 ('digest', models.CharField(max_length=64)),
                 ('searched_at', models.DateTimeField()),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='kvops.person')),

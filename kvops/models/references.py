@@ -18,9 +18,8 @@ class ReferenceSearch(models.Model):
 
     `searched_at` is the time of the search, `at` the time of its arrival here. A search of a deployed Worker names its
     version and etag; a search of a checkout names its repository and its commit. `unparsed` has the files that could
-    not be parsed, `wrangler` the bindings of the checkout's wrangler files as the report has them; it is empty if there
-    are none. `place` is the searched folder, or the name of the file. `content` is the digest of the hits without their
-    time. `fewer_than` is an earlier search with more files or hits than this one, which came as a file.
+    not be parsed. `place` is the searched folder, or the name of the file. `content` is the digest of the hits without
+    their time. `fewer_than` is an earlier search with more files or hits than this one, which came as a file.
     """
 
     seen_before: bool = False
@@ -42,7 +41,6 @@ class ReferenceSearch(models.Model):
     files = models.PositiveIntegerField()
     hit_count = models.PositiveIntegerField()
     unparsed = models.JSONField(default=list)
-    wrangler = models.JSONField(default=dict)
     repository = models.CharField(max_length=200, blank=True, db_default="")
     place = models.CharField(max_length=300, blank=True, db_default="")
     content = models.CharField(max_length=64, blank=True, db_default="")

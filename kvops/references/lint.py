@@ -13,7 +13,7 @@ from kvops.references.checkout import read_sources
 from kvops.references.engine.matching import Matcher, Pattern
 from kvops.references.redaction import redacted
 from kvops.references.search import finder, read
-from kvops.references.wrangler_config import wrangler_environments
+from kvops.references.wrangler_config import kv_bindings
 from kvops.refusals import Refused
 
 LEGACY = "legacy"
@@ -48,10 +48,9 @@ def read_patterns(path: Path) -> list[Pattern]:
 def offences(path: Path, patterns: Sequence[Pattern]) -> list[str]:
     """What in a checkout breaks the policy, a sentence each with its file and line. Raises SearchRefused."""
     sources = read_sources(path)
-    environments, _ = wrangler_environments(sources)
     files = read(sources)
     lines = {one.source.file: one for one in files}
-    found = finder(files, Matcher(patterns, [binding for one in environments for binding in one.kv]))
+    found = finder(files, Matcher(patterns, kv_bindings(sources)))
     legacy = {one.family for one in patterns if one.category == LEGACY}
     told: set[tuple[str, int, str]] = set()
     for one in found.run():

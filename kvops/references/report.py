@@ -9,11 +9,10 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, get_args
 
-from kvops.references.wrangler_config import ID, NAME, WranglerEnvironment
 from kvops.refusals import Refused, Sentence as _
 
 type Certainty = Literal["certain", "possible", "unknown"]
@@ -63,7 +62,6 @@ class Hit:
 class Report:
     """All hits of one search. Each file of `unparsed` also has a hit of its own that says so.
 
-    `wrangler` has the bindings of the checkout's wrangler files, `unread` the wrangler files that cannot be read.
     `repository` is the checkout's; a search of a deployed script has none.
     """
 
@@ -72,8 +70,6 @@ class Report:
     searched_at: datetime
     hits: tuple[Hit, ...]
     unparsed: tuple[str, ...]
-    wrangler: tuple[WranglerEnvironment, ...] = ()
-    unread: tuple[str, ...] = ()
     repository: str = ""
 
 
@@ -87,7 +83,6 @@ def dumps(report: Report) -> bytes:
             "hits": [asdict(hit) for hit in report.hits],
             "unparsed": list(report.unparsed),
             **({"repository": report.repository} if report.repository else {}),
-            **({"wrangler": wrangler_data(report)} if report.wrangler or report.unread else {}),
         }
     )
 
@@ -96,22 +91,6 @@ def content_of(report: Report) -> str:
     """The SHA-256 of what was found: two searches of one commit that differ in it contradict each other."""
     hits = [asdict(hit) for hit in report.hits]
     return hashlib.sha256(_canonical([report.files, hits, list(report.unparsed)])).hexdigest()
-
-
-def wrangler_data(report: Report) -> dict[str, Any]:
-    """The member `wrangler` of a report: environments with their ids by binding, and the files not read."""
-    return {"environments": [asdict(one) for one in report.wrangler], "unread": list(report.unread)}
-
-
-def _wrangler_of(data: object) -> tuple[tuple[WranglerEnvironment, ...], tuple[str, ...]]:
-    """The environments and the files not read, out of the member `wrangler`. Raises ReportRefused."""
-    fields = _object(data, "wrangler", ("environments", "unread"))
-    environments = enumerate(_list(fields["environments"], "wrangler.environments"))
-    unread = enumerate(_list(fields["unread"], "wrangler.unread"))
-    return (
-        tuple(_wrangler(one, f"wrangler.environments[{index}]") for index, one in environments),
-        tuple(_file(file, f"wrangler.unread[{index}]") for index, file in unread),
-    )
 
 
 def loads(data: bytes) -> Report:
@@ -126,6 +105,7 @@ def loads(data: bytes) -> Report:
         raise ReportRefused(_("The file is not JSON: line %(line)s, column %(column)s.", **where)) from error
     except (ValueError, RecursionError) as error:
         raise ReportRefused(_("The file is not JSON of a report.")) from error
+    # An earlier version wrote `wrangler`, the bindings of the checkout's wrangler files. It is left aside.
     fields = _object(value, "", ("commit", "files", "searched_at", "hits", "unparsed"), ("wrangler", "repository"))
     report = Report(
         commit=_commit(fields["commit"], "commit"),
@@ -137,9 +117,6 @@ def loads(data: bytes) -> Report:
         ),
         repository=_text(fields.get("repository", ""), "repository", LONGEST_REPOSITORY),
     )
-    if "wrangler" in fields:
-        wrangler, unread = _wrangler_of(fields["wrangler"])
-        report = replace(report, wrangler=wrangler, unread=unread)
     told = {hit.file for hit in report.hits if hit.certainty == "unknown" and hit.family == ANY_FAMILY}
     for index, file in enumerate(report.unparsed):
         if file not in told:
@@ -210,27 +187,6 @@ def _hit(value: object, place: str) -> Hit:
         text=_text(fields["text"], f"{place}.text", LONGEST_TEXT),
         context=tuple(_text(line, f"{place}.context[{index}]", LONGEST_LINE) for index, line in enumerate(context)),
     )
-
-
-def _wrangler(value: object, place: str) -> WranglerEnvironment:
-    fields = _object(value, place, tuple(WranglerEnvironment.__dataclass_fields__))
-    name = _text(fields["name"], f"{place}.name", 100)
-    if name and not ID.fullmatch(name):
-        _refuse(f"{place}.name", _("must be the name of an environment"))
-    kv, d1, r2 = (_ids(fields[kind], f"{place}.{kind}") for kind in ("kv", "d1", "r2"))
-    return WranglerEnvironment(_file(fields["file"], f"{place}.file"), name, kv, d1, r2)
-
-
-def _ids(value: object, place: str) -> dict[str, str]:
-    """Ids by the names of bindings."""
-    names = tuple(value) if isinstance(value, dict) else ()
-    found = {name: _text(one, f"{place}.{_shown(name)}", 100) for name, one in _object(value, place, names).items()}
-    for name, one in found.items():
-        if not NAME.fullmatch(name):
-            _refuse(f"{place}.{_shown(name)}", _("is not the name of a binding"))
-        if one and not ID.fullmatch(one):
-            _refuse(f"{place}.{name}", _("must be an id"))
-    return found
 
 
 def _object(value: object, place: str, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:

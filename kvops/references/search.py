@@ -26,7 +26,6 @@ from kvops.references.report import (
     Report,
     wrong_path,
 )
-from kvops.references.wrangler_config import wrangler_environments
 from kvops.refusals import Sentence as _
 
 __all__ = ["Pattern", "SearchRefused", "search_path", "search_sources"]
@@ -36,7 +35,6 @@ def search_sources(
     sources: Iterable[tuple[str, str]], patterns: Sequence[Pattern], *, commit: str, at: datetime, repository: str = ""
 ) -> Report:
     """Search sources, each a path and a text, such as the modules of a deployed script. Raises SearchRefused."""
-    sources = list(sources)
     files = read(sources)
     matcher = Matcher(patterns)
     by_file = {one.source.file: one for one in files}
@@ -57,11 +55,7 @@ def search_sources(
     partial = [one.source.file for one in files if is_code(one.source.file)][: search.evaluator.is_partial]
     hits |= {by_file[file].hit(0, 0, "unknown", "unknown", ANY_FAMILY) for file in (*unparsed, *partial)}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.line, hit.column, hit.family, hit.access, hit.certainty))
-    wrangler, unread = wrangler_environments(
-        (one.source.file, text) for one, (_file, text) in zip(files, sources, strict=True)
-    )
-    read_too = (tuple(wrangler), tuple(unread), repository)
-    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed), *read_too)
+    return Report(commit, len(files), at, tuple(ordered), tuple(unparsed), repository)
 
 
 def search_path(path: Path, patterns: Sequence[Pattern], *, commit: str, at: datetime, repository: str = "") -> Report:

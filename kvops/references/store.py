@@ -17,7 +17,7 @@ from audit.actions import Action
 from kvops import clock, timing
 from kvops.models import Environment, Person, PolicyVersion, ReferenceHit, ReferenceSearch
 from kvops.references import follow_ups
-from kvops.references.report import ANY_FAMILY, Report, content_of, dumps, wrangler_data
+from kvops.references.report import ANY_FAMILY, Report, content_of, dumps
 from kvops.refusals import Refused
 from kvops.wording import moment, say
 
@@ -64,7 +64,6 @@ def store(
         hit_count=len(report.hits),
         content=content_of(report),
         unparsed=list(report.unparsed),
-        wrangler=wrangler_data(report) if report.wrangler or report.unread else {},
         digest=digest_of(report, worker, version, etag),
         searched_at=report.searched_at,
         by=by if isinstance(by, Person) else None,

@@ -69,7 +69,7 @@ EXEMPT: Mapping[type[Model], str] = {
     PolicyVersion: "applied_at applied_by",
     # When it came here and from whom, what its hits say too, and bindings that only people read: a file that could not
     # be read is a hit of its own.
-    ReferenceSearch: "at by made_by hit_count unparsed wrangler",
+    ReferenceSearch: "at by made_by hit_count unparsed",
     # Its fingerprint, which is bound, is a digest of them; the column is for people.
     ReferenceHit: "column text context",
     # How a Worker is searched, which this Pages project is not; a binding of another namespace decides nothing.

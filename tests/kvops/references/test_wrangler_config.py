@@ -1,8 +1,8 @@
-"""The wrangler files of a checkout: their bindings."""
+"""The wrangler files of a checkout: their KV bindings."""
 
 import pytest
 
-from kvops.references.wrangler_config import WranglerEnvironment, wrangler_environments
+from kvops.references.wrangler_config import kv_bindings
 
 TOML = """
 name = "a"
@@ -15,22 +15,15 @@ database_id = "d1"
 """
 JSONC = """{
   // the bindings, see https://example.com
-  "kv_namespaces": [{ "binding": "SETTINGS", "id": "n1", }, ], /* a // b */
+  "kv_namespaces": [{ "binding": "CACHE", "id": "n1", }, ], /* a // b */
   "name": "a // b",
   "r2_buckets": [{ "binding": "FILES", "bucket_name": "b" }],
 }"""
 
 
 def test_bindings_are_read_from_each_kind_of_file() -> None:
-    found, unread = wrangler_environments(
-        [("wrangler.toml", TOML), ("apps/x/wrangler.jsonc", JSONC), ("wrangler.json", "{"), ("other.toml", TOML)]
-    )
-    assert found == [
-        WranglerEnvironment("wrangler.toml", "", {"SETTINGS": "n1"}, {}, {}),
-        WranglerEnvironment("wrangler.toml", "qa", {"CONFIG": "n2", "NEW": ""}, {"DB": "d1"}, {}),
-        WranglerEnvironment("apps/x/wrangler.jsonc", "", {"SETTINGS": "n1"}, {}, {"FILES": "b"}),
-    ]
-    assert unread == ["wrangler.json"]
+    files = [("wrangler.toml", TOML), ("apps/x/wrangler.jsonc", JSONC), ("wrangler.json", "{"), ("other.toml", TOML)]
+    assert kv_bindings(files) == ["CACHE", "CONFIG", "NEW", "SETTINGS"]
 
 
 @pytest.mark.parametrize(
@@ -38,12 +31,12 @@ def test_bindings_are_read_from_each_kind_of_file() -> None:
     [
         "[]",
         '{"env": []}',
-        '{"env": {"a b": {}}}',
-        '{"kv_namespaces": [{"binding": "A B", "id": "n1"}]}',
-        '{"kv_namespaces": [{"binding": "A", "id": "a secret"}]}',
+        '{"env": {"qa": []}}',
+        '{"kv_namespaces": {}}',
+        '{"kv_namespaces": [1, {"binding": 1}, {}]}',
         "[" * 100_000,
     ],
     ids=range(6),
 )
-def test_a_file_with_names_that_are_none_cannot_be_read(text: str) -> None:
-    assert wrangler_environments([("wrangler.json", text)]) == ([], ["wrangler.json"])
+def test_a_file_of_another_shape_has_no_bindings(text: str) -> None:
+    assert kv_bindings([("wrangler.json", text)]) == []
