@@ -131,7 +131,7 @@ FIRED_LATE = 900.0
 REFERENCES_FRESH = 7 * 86400.0
 """Seconds. An older search of the code is not relied on. A trigger has the same limit."""
 DEPLOYED_KNOWN = 2 * 3600.0
-"""Seconds. An older look at the deployed code is not relied on; one is made hourly. A trigger has the same limit."""
+"""Seconds. An older look at the deployed code is not relied on, so work asks again. A trigger has the same limit."""
 DEPLOYED_FRESH = 60.0
 """Seconds. Work that rests on the deployed code has Cloudflare asked again if the newest look is older."""
 

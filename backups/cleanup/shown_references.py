@@ -45,7 +45,7 @@ class DeployedNotKnown(Refused):
 def look_if_not_known(environment: Environment, *, actor: log.Actor, person: Person | None) -> None:
     """Have Cloudflare asked for the deployed code now, in the caller's transaction, if it is not known.
 
-    Otherwise the next hourly look would change the evidence of a stage that was approved before it.
+    So the page of the stage tells before the submit whether the searched code runs.
     """
     if deployed.not_known(environment):
         with suppress(run_driver.AlreadyOpen):

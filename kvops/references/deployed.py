@@ -85,7 +85,11 @@ def not_known(environment: Environment, known: Deployed | None = None) -> str:
     if look.problem:
         return say(_("The deployed code is not known: %(problem)s"), problem=translated(look.problem))
     if vars(look)["age"].total_seconds() > timing.DEPLOYED_KNOWN:
-        return say(_("Cloudflare was last asked for the deployed code at %(at)s. Ask again."), at=moment(look.at))
+        sentence = _(
+            "Cloudflare was last asked for the deployed code at %(at)s. Work that rests on it asks again first and"
+            " waits for the answer."
+        )
+        return say(sentence, at=moment(look.at))
     return ""
 
 

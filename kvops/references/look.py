@@ -1,11 +1,11 @@
-"""Looks at deployed code: Cloudflare is asked every hour which code is deployed in an environment, and what it binds.
+"""Looks at deployed code: Cloudflare is asked which code is deployed in an environment, and what it binds.
 
 A look asks for the names of all Workers and Pages projects, for the active deployment of each Worker, and for each
 project. A version of a Worker never changes, so its bindings are asked for once. The rows are replaced in one
 transaction. If Cloudflare refuses or answers oddly, the look keeps the rows and names the problem: the code is then
 not known (`kvops.references.deployed`). Follow-ups whose search is now known to be of deployed code are closed.
 
-Work that rests on the deployed code asks again (`ask_when_due`), so that a deployment of the last hour is seen.
+No schedule asks: work that rests on the deployed code does, each time (`ask_when_due`), and waits for the answer.
 """
 
 import logging
@@ -35,7 +35,6 @@ from kvops.references import deployed, follow_ups
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done
-from kvops.schedules.jobs import Begun
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +62,6 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
 
 start = log.transaction()(create)
 """`create` in a transaction of its own."""
-
-
-def scheduled(environment: Environment, actor: log.Actor) -> Begun:
-    """A scheduled look."""
-    begun = Begun()
-    with begun.or_refused():
-        begun.runs.append(create(environment, actor=actor))
-    return begun
 
 
 def under_way(environment: Environment) -> Run | None:

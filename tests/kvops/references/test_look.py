@@ -1,16 +1,14 @@
 """Looks at deployed code: Cloudflare's answers are stored, and without an answer the code is not known."""
 
 import time
-from datetime import timedelta
 
 import pytest
 
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.cloudflare import RateLimited, TransportError
-from kvops.models import DeployedCode, DeployedLook, Family, ReferenceAnswer, Run, Schedule
+from kvops.models import DeployedCode, DeployedLook, Family, ReferenceAnswer
 from kvops.references import deployed, look as code_look, store as reference_store
-from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.fakes.code import FakeCode
 from tests.kvops.references import reports
@@ -147,19 +145,13 @@ def test_an_error_that_passes_leaves_the_last_look_to_age(estate: make.Estate, c
     assert DeployedLook.objects.get().at == before
 
 
-def test_the_schedule_looks_every_hour(estate: make.Estate, code: FakeCode) -> None:
-    schedule_jobs.provide()
-    first, second = [one.next_at for one in Schedule.objects.filter(job="look")]
-    assert (first, second) == (first, first)
-    schedule_jobs.fire_due(clock.now() + timedelta(hours=1))
+def test_a_run_looks_and_tells_how_much_is_deployed(estate: make.Estate, code: FakeCode) -> None:
+    run = code_look.start(estate.qa.environment, actor=make.SETUP)
+    assert code_look.under_way(estate.qa.environment) == run
     make.work()
-    runs = Run.objects.filter(kind=Run.Kind.LOOK).order_by("environment__order")
-    assert [(run.state, run.environment.slug) for run in runs if run.environment] == [
-        ("succeeded", "qa"),
-        ("succeeded", "production"),
-    ]
-    assert runs[0].result == {"deployed": 3}
-    assert len(using(estate)) == 2
+    run.refresh_from_db()
+    assert (run.state, run.result, len(using(estate))) == ("succeeded", {"deployed": 3}, 2)
+    assert code_look.under_way(estate.qa.environment) is None
 
 
 def test_previews_that_bind_production_are_named_and_their_code_is_not_known(

@@ -191,7 +191,6 @@ OFTEN = {
     "masters": "every day at 02:13",
     "clinics": "on Sunday at 02:33",
     "vault": "every day at 02:57",
-    "look": "every hour",
     "deadlines": "every day at 08:07",
     "todos": "every day at 06:19",
 }
