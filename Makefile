@@ -12,7 +12,7 @@ BROWSER := .sandbox/browser.log
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.sandbox/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench torture mutants screenshots lock format
+.PHONY: demo test check contract bench torture mutants screenshots lock format
 
 MESSAGES := locale/ja/LC_MESSAGES/django.mo
 
@@ -34,6 +34,10 @@ endif
 
 check: .venv/installed system
 	@bash .ci/check
+
+# The tests of tests/contract on a real account: CLOUDFLARE is a file outside Git, ALLOWANCE the most requests.
+contract: .venv/installed
+	@$(PY) -m tests.contract "$(CLOUDFLARE)" "$(ALLOWANCE)"
 
 bench: .venv/installed
 	$(RUN) $(PY) -m bench $(if $(KEYS),--keys $(KEYS)) $(BENCH)

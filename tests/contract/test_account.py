@@ -3,7 +3,7 @@
 import pytest
 
 from kvops.cloudflare import ApiError, AuthError, Cloudflare, KeyNotFound, KvEntry, NotFound
-from tests.contract.target import Target
+from tests.contract.target import UNKNOWN_TOKEN, Target
 
 
 def test_the_namespace_is_listed_and_shown(cf: Cloudflare, ns: str) -> None:
@@ -38,14 +38,20 @@ def test_a_write_token_reads_too(target: Target, ns: str, prefix: str) -> None:
 
 
 def test_an_unknown_token_is_refused(target: Target, ns: str) -> None:
-    with target.reader(token="nobody-knows-this") as cf, pytest.raises(AuthError):
+    with target.reader(token=UNKNOWN_TOKEN) as cf, pytest.raises(AuthError) as caught:
         cf.list_keys(ns)
+    assert caught.value.token_unknown
 
 
 def test_every_answer_tells_the_rate_limit_and_its_request_id(target: Target, keys: str, prefix: str) -> None:
     with target.raw(target.read_token) as api:
         for path in (keys, f"{keys}/keys", f"{keys}/values/{prefix}missing"):
             assert {"ratelimit", "ratelimit-policy", "cf-ray"} <= set(api.get(path).headers)
+
+
+def test_answers_tell_the_time(cf: Cloudflare, ns: str) -> None:
+    cf.namespace(ns)
+    assert cf.time() is not None
 
 
 def test_the_database_is_listed(cf: Cloudflare, target: Target) -> None:
@@ -55,6 +61,21 @@ def test_the_database_is_listed(cf: Cloudflare, target: Target) -> None:
 def test_d1_answers_a_query_with_rows(cf: Cloudflare, target: Target) -> None:
     found = cf.query(target.database_id, "SELECT ? AS text, 1 AS n, 1.5 AS x, NULL AS empty", ["日本"])
     assert found.rows == [{"text": "日本", "n": 1, "x": 1.5, "empty": None}]
+
+
+def test_d1_tells_bytes_as_a_list_and_takes_parameters_as_text(cf: Cloudflare, target: Target) -> None:
+    sql = "SELECT x'00ff' AS b, CAST(9007199254740993 AS TEXT) AS big, typeof(?1) AS p, ?1 AS said"
+    found = cf.query(target.database_id, sql, ["1"])
+    assert found.rows == [{"b": [0, 255], "big": "9007199254740993", "p": "text", "said": "1"}]
+
+
+def test_d1_gives_rows_in_pages_by_key(cf: Cloudflare, target: Target) -> None:
+    sql = (
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 25)"
+        " SELECT i FROM n WHERE i > CAST(?1 AS INTEGER) ORDER BY i LIMIT 10"
+    )
+    seen = [row["i"] for last in ("0", "10", "20") for row in cf.query(target.database_id, sql, [last]).rows]
+    assert seen == list(range(1, 26))
 
 
 def test_d1_answers_a_query_without_rows(cf: Cloudflare, target: Target) -> None:

@@ -3,10 +3,11 @@
 import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, NotFound
-from tests.contract.target import Target
+from tests.contract.target import UNKNOWN_TOKEN, Target
 from tests.fakes.s3 import FakeS3, Refusal
 
 
+@pytest.mark.usefixtures("furnished")
 def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
     (rule,) = cf.bucket_locks(target.bucket)
     assert (rule.enabled, rule.forever, rule.date) == (True, False, "")
@@ -15,6 +16,7 @@ def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
     assert rule.seconds >= 14 * 86_400
 
 
+@pytest.mark.usefixtures("furnished")
 def test_a_bucket_tells_the_rules_by_which_it_deletes(cf: Cloudflare, target: Target) -> None:
     rules = cf.bucket_lifecycle(target.bucket)
     assert [rule.prefix for rule in rules] == ["investigations/", "proposals/"]
@@ -35,7 +37,7 @@ def test_an_unknown_bucket_is_404_with_its_code(cf: Cloudflare) -> None:
 
 
 def test_an_unknown_token_learns_nothing_of_a_bucket(target: Target) -> None:
-    with target.reader(token="nobody-knows-this") as cf, pytest.raises(AuthError):
+    with target.reader(token=UNKNOWN_TOKEN) as cf, pytest.raises(AuthError):
         cf.bucket_locks(target.bucket)
 
 

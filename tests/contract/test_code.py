@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kvops.cloudflare import AuthError, Cloudflare, ConfigurationError, NotFound
-from tests.contract.target import Target
+from tests.contract.target import UNKNOWN_TOKEN, Target
 
+pytestmark = pytest.mark.usefixtures("furnished")
 UNKNOWN = "00000000-0000-4000-8000-00000000ffff"
 
 
@@ -62,7 +63,7 @@ def test_a_name_that_is_no_segment_is_refused_here(cf: Cloudflare, target: Targe
 
 
 def test_an_unknown_token_learns_nothing_of_the_code(target: Target) -> None:
-    with target.reader(token="nobody-knows-this") as cf:
+    with target.reader(token=UNKNOWN_TOKEN) as cf:
         for ask in (cf.scripts, cf.pages_projects):
             with pytest.raises(AuthError):
                 ask()

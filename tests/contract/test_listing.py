@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from kvops.cloudflare import Cloudflare, KvEntry, ListedKey
+from kvops.cloudflare import Cloudflare, CursorRefused, KvEntry, ListedKey
 from kvops.cloudflare.writes import KVWriter
 from tests.contract.conftest import Seed
 
@@ -29,6 +29,11 @@ def test_pages_follow_the_cursor_until_it_is_empty(cf: Cloudflare, ns: str, pref
 
 def test_a_prefix_limits_the_listing(cf: Cloudflare, ns: str, prefix: str, listed: list[str]) -> None:
     assert [key.name for key in cf.list_keys(ns, prefix=f"{prefix}01").keys] == listed[10:20]
+
+
+def test_a_cursor_that_is_none_is_refused(cf: Cloudflare, ns: str, prefix: str) -> None:
+    with pytest.raises(CursorRefused):
+        cf.list_keys(ns, prefix=prefix, cursor="not-a-cursor")
 
 
 def test_a_prefix_that_nothing_has_gives_an_empty_last_page(cf: Cloudflare, ns: str, prefix: str) -> None:

@@ -6,7 +6,8 @@ import time
 import httpx
 import pytest
 
-from kvops.cloudflare import Cloudflare, KeyNotFound, KvEntry
+from kvops.cloudflare import Cloudflare, KeyNotFound, KvEntry, NameRefused
+from kvops.cloudflare.writes import KVWriter
 from tests.contract.conftest import Seed
 
 ODD = [
@@ -45,6 +46,17 @@ def test_an_odd_name_reads_its_own_key_by_every_route(
     assert [key.name for key in cf.list_keys(ns, prefix=name).keys] == [name]
 
 
+@pytest.mark.parametrize("tail", ["...", "../../etc/passwd", "<script>alert(1)</script>", "' OR 1=1 --", "\x1f"])
+def test_a_name_like_an_attack_is_read_or_its_path_is_refused_with_a_page(
+    cf: Cloudflare, ns: str, prefix: str, seed: Seed, tail: str
+) -> None:
+    seed(prefix + tail)
+    try:
+        assert cf.value(ns, prefix + tail).data == b"v"
+    except NameRefused:
+        assert cf.bulk_get(ns, [prefix + tail])[prefix + tail] == KvEntry(prefix + tail, b"v", None, None)
+
+
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "toString"])
 def test_a_name_that_every_javascript_object_has_is_missing_like_any_other(cf: Cloudflare, ns: str, name: str) -> None:
     assert cf.bulk_get(ns, [name]) == {name: None}
@@ -77,6 +89,24 @@ def test_a_value_comes_back_byte_for_byte(cf: Cloudflare, ns: str, prefix: str, 
 def test_a_damaged_value_of_a_bulk_get_is_noticed(cf: Cloudflare, ns: str, prefix: str, seed: Seed) -> None:
     seed(f"{prefix}k", data=b"\xff\xfe\x00", metadata="1")
     assert cf.bulk_get(ns, [f"{prefix}k"]) == {f"{prefix}k": KvEntry(f"{prefix}k", b"\xff\xfe\x00", None, "1")}
+
+
+def test_a_byte_order_mark_is_in_a_bulk_get_or_is_dropped(cf: Cloudflare, ns: str, prefix: str, seed: Seed) -> None:
+    name = f"{prefix}k"
+    seed(name, data=b"\xef\xbb\xbftext")
+    found = cf.bulk_get(ns, [name])[name]
+    assert found is not None
+    assert found.data in {b"\xef\xbb\xbftext", b"text"}
+
+
+def test_a_bulk_get_of_over_25_mib_has_all_or_is_too_large(
+    api: httpx.Client, keys: str, kv: KVWriter, ns: str, prefix: str
+) -> None:
+    names, size = [f"{prefix}1", f"{prefix}2"], 13 * 1024 * 1024
+    for name in names:
+        kv.put_value(ns, KvEntry(name, b"x" * size, None, None))
+    answer = api.post(f"{keys}/bulk/get", json={"keys": names}, timeout=300.0)
+    assert answer.status_code == 413 or [len(answer.json()["result"]["values"][name]) for name in names] == [size] * 2
 
 
 @pytest.mark.parametrize("metadata", ['{"b":1,"a":[true,null]}', '"text"', '""', "12", "1.5", "true", "false", "[]"])

@@ -20,6 +20,7 @@ def test_a_bulk_delete_deletes_what_it_names_and_nothing_else(
     assert [key.name for key in cf.list_keys(ns, prefix=prefix).keys] == [f"{prefix}b"]
 
 
+@pytest.mark.usefixtures("furnished")
 def test_the_result_of_a_bulk_delete_has_the_documented_shape(api: httpx.Client, keys: str, prefix: str) -> None:
     answer = api.post(f"{keys}/bulk/delete", json=[f"{prefix}a", f"{prefix}b"])
     assert answer.json()["result"] == {"successful_key_count": 2, "unsuccessful_keys": []}
@@ -61,21 +62,25 @@ def test_an_expiration_less_than_a_minute_ahead_is_refused(kv: KVWriter, ns: str
 
 
 def test_a_single_put_takes_bytes_and_a_time_to_live(
-    api: httpx.Client, cf: Cloudflare, keys: str, ns: str, prefix: str
+    api: httpx.Client, cf: Cloudflare, target: Target, keys: str, prefix: str
 ) -> None:
     answer = api.put(f"{keys}/values/{prefix}k", content=b"\xff\x00", params={"expiration_ttl": "600"})
-    value = cf.value(ns, f"{prefix}k")
+    target.settle(f"{prefix}k")
+    value = cf.value(target.namespace_id, f"{prefix}k")
     assert (answer.status_code, value.data) == (200, b"\xff\x00")
     assert value.expiration is not None
     assert 590 <= value.expiration - time.time() <= 601
 
 
 def test_a_single_put_takes_metadata_in_a_form(
-    api: httpx.Client, cf: Cloudflare, keys: str, ns: str, prefix: str
+    api: httpx.Client, cf: Cloudflare, target: Target, keys: str, prefix: str
 ) -> None:
     form = {"value": (None, "日本\r\n\x00".encode()), "metadata": (None, b'{"a":1}')}
     assert api.put(f"{keys}/values/{prefix}k", files=form).status_code == 200
-    assert cf.exact_get(ns, f"{prefix}k") == KvEntry(f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}')
+    target.settle(f"{prefix}k")
+    assert cf.exact_get(target.namespace_id, f"{prefix}k") == KvEntry(
+        f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}'
+    )
 
 
 @pytest.mark.hazard("B2")
