@@ -216,10 +216,6 @@ class Action(TextChoices):
     TODO_ADDED = "todo.added", _("To-do added")
     TODO_DONE = "todo.done", _("To-do done")
 
-    PROBE_STARTED = "probe.started", _("Probe of Cloudflare started")
-    PROBE_FINISHED = "probe.finished", _("Probe of Cloudflare finished")
-    PROBE_CLEANED = "probe.cleaned", _("Leftovers of a probe removed")
-
     AUDIT_VERIFIED = "audit.verified", _("Audit log verified")
 
     REFUSED = "refused", _("Refused")

@@ -8,9 +8,8 @@ and copied is read from the evidence, the frozen names and the bucket's objects,
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -19,7 +18,6 @@ import pyrage
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from audit.models import Entry
 from backups.models import (
     BulkChange,
     CleanupEntry,
@@ -33,7 +31,7 @@ from backups.models import (
     Restore,
     RestoreEntry,
 )
-from kvops.models import ApprovalRequest, Environment, Namespace, Run, Scratch
+from kvops.models import ApprovalRequest, Run
 from tests import keys
 from tests.fakes.cloudflare import ApiCall
 
@@ -87,53 +85,10 @@ class Writable:
     """Expiration and metadata that each written key must get; None for rehearsals, which write elsewhere."""
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What a probe may write and delete: the names under its prefix, in a namespace and a bucket that nobody uses."""
-
-    account: str
-    namespace: str
-    bucket: str
-    prefix: str
-
-    def covers(self, call: ApiCall, name: str) -> bool:
-        """Whether the name of the call is the probe's own."""
-        place = (call.account, call.namespace) == (self.account, self.namespace)
-        return place and name.startswith(f"{self.prefix}:")
-
-
-def problems(
-    journal: Iterable[ApiCall],
-    approved: Iterable[Approved],
-    writable: Iterable[Writable] = (),
-    probed: Iterable[Probed] = (),
-) -> list[str]:
+def problems(journal: Iterable[ApiCall], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
     """What the journal shows and may not, one sentence each."""
-    sets, puts, probes = list(approved), list(writable), list(probed)
-    calls = [_without(call, probes) for call in journal]
-    return [sentence for call in calls for sentence in (*_of_call(call, sets), *_of_writes(call, puts))]
-
-
-def _without(call: ApiCall, probes: list[Probed]) -> ApiCall:
-    """The call without the names that are a probe's own."""
-    own = {name for name in (*call.deleted, *call.written) if any(one.covers(call, name) for one in probes)}
-    if not own:
-        return call
-    deleted = {name: value for name, value in call.deleted.items() if name not in own}
-    return replace(call, deleted=deleted, written={n: value for n, value in call.written.items() if n not in own})
-
-
-def probed() -> list[Probed]:
-    """The probes that began, by their entries in the audit log."""
-    entries = [entry.details for entry in Entry.objects.filter(action="probe.started")]
-    found = [Probed(one["account_id"], one["namespace_id"], one["bucket"], one["prefix"]) for one in entries]
-    used = {
-        model.objects.filter(namespace_id=one.namespace).exists() for one in found for model in (Namespace, Scratch)
-    }
-    kept = Environment.objects.filter(r2_bucket__in=[one.bucket for one in found]).exists()
-    if True in used or kept or any(not re.fullmatch("kvops-probe-[0-9a-f]{16}", one.prefix) for one in found):
-        return []
-    return found
+    sets, puts = list(approved), list(writable)
+    return [sentence for call in journal for sentence in (*_of_call(call, sets), *_of_writes(call, puts))]
 
 
 def _of_call(call: ApiCall, sets: list[Approved]) -> Iterator[str]:
@@ -393,9 +348,4 @@ def bucket_problems(deleted: Iterable[str], bucket: str = "") -> list[str]:
     over = KeyChange.objects.filter(state__in=KeyChange.OVER, object_key__startswith="proposals/")
     allowed |= set(over.values_list("object_key", flat=True))
     allowed |= {key for copy in _investigated() for key in copy.every_object()}
-    mine = tuple(f"{one.prefix}/" for one in probed() if one.bucket == bucket)
-    return [
-        f"{key} was deleted and is in no approved prune."
-        for key in deleted
-        if key not in allowed and not key.startswith(mine)
-    ]
+    return [f"{key} was deleted and is in no approved prune." for key in deleted if key not in allowed]

@@ -1,6 +1,5 @@
 """The judge of the journals refuses what must never show in one."""
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -114,29 +113,6 @@ def test_another_set_of_the_name_lets_no_other_expiration_pass() -> None:
 def test_an_approved_deletion_is_no_permission_to_write() -> None:
     [sentence] = judge.problems([write({NAME: VALUE})], APPROVED)
     assert "was written and is in no approved set" in sentence
-
-
-PREFIX = "kvops-probe-0123456789abcdef"
-PROBED = [judge.Probed("a", "n1", "scratch", PREFIX)]
-
-
-@pytest.mark.parametrize(
-    ("name", "namespace", "account", "passes"),
-    [
-        (f"{PREFIX}:x", "n1", "a", True),
-        (f"{PREFIX}x", "n1", "a", False),
-        (f"{PREFIX}:x", "n2", "a", False),
-        (f"{PREFIX}:x", "n1", "b", False),
-        ("master:a", "n1", "a", False),
-    ],
-)
-def test_a_probe_may_write_and_delete_the_names_under_its_prefix_only(
-    name: str, namespace: str, account: str, passes: bool
-) -> None:
-    writing = replace(write({name: VALUE}, namespace=namespace), account=account)
-    deleting = ApiCall("POST", "bulk_delete", "/path", 200, account, namespace, {name: VALUE}, {}, 0.0)
-    found = judge.problems([writing, deleting], [], [], PROBED)
-    assert len(found) == (0 if passes else 2)
 
 
 @pytest.fixture

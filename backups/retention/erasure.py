@@ -4,11 +4,9 @@ From the status *deleting* on, a backup is good for nothing. Each object gets it
 backup is *deleted* when the store has none of its objects. If a delete fails, the run ends with the reason, and the
 same run continues from there. The caller brings the right to delete: an approved prune request (`run`), or the
 standing approval of an investigation. The proposal of a change is no backup: its run deletes it once the change is
-over, by `erase_proposal_permanently`. Neither is an object of a probe, which the probe removes by
-`erase_probe_permanently`.
+over, by `erase_proposal_permanently`.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -29,8 +27,6 @@ from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
 Status = Generation.Status
-PROBED = re.compile(r"kvops-probe-[0-9a-f]{16}")
-"""The prefix of the names and objects of one probe."""
 _ERASING, _DELETED = gettext_noop("Erasing backup %(n)s"), gettext_noop("Backup %(n)s is deleted")
 
 
@@ -116,15 +112,3 @@ def erase_proposal_permanently(store: R2Store, lease: Lease, key: str) -> None:
     if store.head(key) is not None:
         sentence = _("%(key)s was deleted and is still in bucket %(bucket)s.")
         raise RunError("still_there", say(sentence, key=key, bucket=store.bucket))
-
-
-def erase_probe_permanently(store: R2Store, prefix: str, key: str) -> None:
-    """Delete an object that a probe made under its prefix.
-
-    Raises RunError for another object, and for a bucket that an environment uses or used. Raises StoreError.
-    """
-    used = Environment.objects.filter(r2_bucket=store.bucket).exists()
-    used = used or Generation.objects.filter(bucket=store.bucket).exists()
-    if used or not PROBED.fullmatch(prefix) or not key.startswith(f"{prefix}/"):
-        raise RunError("wrong_target", gettext_noop("The object is not one of a probe."))
-    erase_permanently(store, key)

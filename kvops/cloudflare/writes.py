@@ -1,4 +1,4 @@
-"""The three calls that change KV. Only `backups.execution`, `deletion`, `restores`, `changes` and `probe` import it.
+"""The three calls that change KV. Only `backups.execution`, `deletion`, `restores` and `changes` import it.
 
 No call deletes one key by its path: a name such as `..` would turn it into a call that deletes the namespace. The one
 call with a name in its path writes, and refuses such names before it is sent. Nothing here is ever sent twice by

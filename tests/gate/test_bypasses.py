@@ -58,13 +58,11 @@ CALLERS = {
     "backups.cleanup.requests.start_deletion": {"backups/cleanup/stage_views.py"},
     "backups.restores.requests.start": {"backups/restores/views.py"},
     "backups.restores.undo.start_undo": {"backups/restores/views.py"},
-    "writer.bulk_delete": {"backups/deletion/send.py", "backups/drills/run.py", "backups/probe/leftovers.py"},
-    "writer.bulk_put": {"backups/drills/run.py", "backups/probe/writing.py", "backups/restores/write.py"},
+    "writer.bulk_delete": {"backups/deletion/send.py", "backups/drills/run.py"},
+    "writer.bulk_put": {"backups/drills/run.py", "backups/restores/write.py"},
     "writer.put_value": {
         "backups/changes/run.py",
         "backups/drills/run.py",
-        "backups/probe/reading.py",
-        "backups/probe/writing.py",
         "backups/restores/write.py",
     },
 }

@@ -166,6 +166,5 @@ def test_every_package_that_may_write_to_kv_has_its_operations() -> None:
         "backups.deletion",
         "backups.restores",
         "backups.changes",
-        "backups.probe",  # a scratch namespace only, which no environment uses
     ]
     assert [source.__name__ for source in own_operations.SOURCES] == ["_changes", "_restores", "_deletions"]

@@ -49,27 +49,3 @@ def test_an_object_that_is_no_proposal_is_not_erased_as_one(estate: make.Estate)
     with bucket_access.store(estate.qa.environment) as store, pytest.raises(RunError, match="no proposal"):
         erasure.erase_proposal_permanently(store, None, "qa/proposals/x.json")  # type: ignore[arg-type]
     assert estate.s3.calls("DELETE") == []
-
-
-PROBE = "kvops-probe-0123456789abcdef"
-
-
-@pytest.mark.parametrize("used", ["by an environment", "by a backup"])
-def test_the_objects_of_a_probe_are_erased_in_no_bucket_that_is_used(estate: make.Estate, used: str) -> None:
-    (old,) = expired(estate, 40)
-    if used == "by a backup":
-        Environment.objects.filter(r2_bucket=old.bucket).update(r2_bucket="another")
-    with bucket_access.store(old.environment) as store, pytest.raises(RunError, match="not one of a probe"):
-        erasure.erase_probe_permanently(store, PROBE, f"{PROBE}/x")
-    assert estate.s3.calls("DELETE") == []
-
-
-@pytest.mark.parametrize(
-    ("prefix", "key"), [("qa", "qa/x"), ("", "/x"), (f"{PROBE}/a", f"{PROBE}/a/x"), (PROBE, "qa/x")]
-)
-def test_nothing_but_an_object_of_a_probe_is_erased_as_one(estate: make.Estate, prefix: str, key: str) -> None:
-    environment = estate.qa.environment
-    Environment.objects.update(r2_bucket="another")
-    with bucket_access.store(environment) as store, pytest.raises(RunError, match="not one of a probe"):
-        erasure.erase_probe_permanently(store, prefix, key)
-    assert estate.s3.calls("DELETE") == []
