@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     initial = True
-    stamp = "9632d2125c25"
+    stamp = "f3903550b696"
 
     dependencies = [
     ]

@@ -107,7 +107,6 @@ JOBS: dict[str, ScheduledJob] = {
     "vault_in_time": ScheduledJob(
         _("Notices of settings backups missing from 1Password"), "backups.vault.announcements.in_time", "43 * * * *"
     ),
-
     "drill": ScheduledJob(
         _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
     ),

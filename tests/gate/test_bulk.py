@@ -6,6 +6,7 @@ These run on the fakes over HTTP: the calls are what the guards are about.
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -407,7 +408,7 @@ def test_both_starts_hold_the_row_of_the_namespace_before_they_look_for_each_oth
     stage = cleanup_helpers.approved(cleanup_helpers.asked(approved.people, PREFIX), approved.people)
     restore = bulk_helpers.fresh(approved.restore)
     asked = []
-    for look in (lambda: insist_no_round(stage), lambda: bulk_requests._insist_family_at_rest(restore)):
+    for look in (partial(insist_no_round, stage), partial(bulk_requests._insist_family_at_rest, restore)):
         with log.transaction(), CaptureQueriesContext(connection) as queries:
             look()
         asked.append(queries.captured_queries[0]["sql"])
