@@ -5,7 +5,7 @@ from django.urls import URLPattern, path
 from kvops.approvals import views as approval_views
 from kvops.doctor import views as doctor_views
 from kvops.environments import views as environment_views
-from kvops.help import views as help_views
+from kvops.help import pages as help_pages
 from kvops.inventory import key_views, unexplained_views, views as inventory_views
 from kvops.inventory.key_list import views as key_list_views
 from kvops.metrics import views as metrics_views
@@ -39,8 +39,7 @@ urlpatterns: list[URLPattern] = [
     path("expiry/", inventory_views.expiry, name="expiry"),
     path("healthz", health.healthz, name="healthz"),
     path("healthz/work", health.work, name="healthz-work"),
-    path("help/alarms/", help_views.all_alarms, name="help-alarms"),
-    path("help/words/", help_views.all_words, name="help-words"),
+    path("help/", help_pages.index, name="help"),
     path("key/<slug:environment>/<slug:binding>/", key_views.detail, name="key"),
     path("key/<slug:environment>/<slug:binding>/reveal", key_views.reveal, name="key-reveal"),
     path("key/<slug:environment>/<slug:binding>/value", key_views.value, name="key-value"),

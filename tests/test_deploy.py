@@ -24,7 +24,7 @@ INSTALL = (ROOT / "docs" / "install.md").read_text("utf-8")
 SERVICES = ("migrate", "web", "worker", "sweep")
 WATCHED_AND_KEPT = (
     *("KVOPS_METRICS_HOSTS", "KVOPS_METRICS_TOKEN", "KVOPS_HEARTBEAT_URL", "KVOPS_SENTRY_DSN", "gunicorn.conf.py"),
-    *("requirements-sentry.txt", "monitor.md", "operate.md", "/people/", "/healthz/work", "/help/alarms/"),
+    *("requirements-sentry.txt", "monitor.md", "operate.md", "/people/", "/healthz/work", "/help/"),
 )
 
 

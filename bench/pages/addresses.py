@@ -149,8 +149,7 @@ def _of_settings() -> dict[str, str]:
         "person": f"/people/{Person.objects.get(name='Operator').pk}/",
         "preferences": "/account/preferences/",
         "procedures": "/runbook/procedures/",
-        "alarms": "/help/alarms/",
-        "words": "/help/words/",
+        "help": "/help/",
     }
 
 

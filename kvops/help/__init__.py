@@ -1,4 +1,5 @@
-"""Help that every alarm and message links to: its meaning, and the next step (`/help/alarms/`).
+"""Help that every alarm and message links to (`/help/`): each alarm with its next step, and each word of the product.
 
-`alarms` joins the closed lists of `about_work`, `about_keys`, `about_backups` and `about_buckets`.
+The texts are `en.md` and `ja.md`. `{#code}` at the end of a heading or of a word is its anchor. The code of an alarm is
+that of its notification (`NotificationEvent`) where it has one.
 """

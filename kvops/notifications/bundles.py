@@ -15,7 +15,7 @@ from django.utils import translation
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _, ngettext
 
-from kvops.help import alarms as help_alarms
+from kvops.help import pages as help_pages
 from kvops.models import Notification, NotificationEvent, Run
 from kvops.notifications.senders import Message
 
@@ -64,7 +64,7 @@ def message_of(mine: Sequence[Notification]) -> Message:
             lines=first.lines if alone else _lines(mine),
             link=f"{settings.BASE_URL}{link}" if link else "",
             open_it=_("Open it in KVOps"),
-            help=help_alarms.in_message(one.event for one in mine),
+            help=help_pages.in_message(one.event for one in mine),
             again=_("Sent again: an earlier attempt may have arrived.") if any(one.unclear for one in mine) else "",
         )
 

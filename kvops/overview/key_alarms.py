@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
-from kvops.help import alarms as help_alarms
+from kvops.help import pages as help_pages
 from kvops.models import Environment, Scan
 from kvops.names import visible
 from kvops.overview.estate import Estate, Holdings
@@ -22,7 +22,7 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Alarm:
-    """A problem that a person must look at, with its page, and the code of its help (`kvops.help.alarms`).
+    """A problem that a person must look at, with its page, and the code of its help (`kvops.help`).
 
     `also` are the other environments that it is about. The overview makes one line of alarms that have the same code
     and `group`: of the same thing in several environments. `together` is the title of that line, for the sum of `n`,
@@ -46,7 +46,7 @@ class Alarm:
     @property
     def help(self) -> str:
         """The address of its help."""
-        return help_alarms.address(self.code)
+        return help_pages.address(self.code)
 
 
 def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:

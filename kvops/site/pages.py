@@ -93,7 +93,7 @@ GROUPS = (
             MenuPage("people", "people/", "users", _("People")),
             MenuPage("notifications", "notifications/", "bell", _("Notifications")),
             MenuPage("doctor", "environments/doctor/", "stethoscope", _("Doctor"), "kvops.operate"),
-            MenuPage("alarms", "help/alarms/", "siren", _("Alarms and what to do")),
+            MenuPage("help", "help/", "siren", _("Alarms and what to do")),
         ),
     ),
 )
@@ -108,7 +108,6 @@ OTHERS: Mapping[str, Promise] = {
     "categories/try/": _("Try the rules"),
     "changes/bulk/": _("Bulk changes"),
     "environments/": _("Emergency stop"),
-    "help/words/": _("Words and their meaning"),
     "retention/prunes/": _("Prune requests"),
     "retention/try/": _("Try another rule"),
     "runbook/procedures/": _("Procedures"),

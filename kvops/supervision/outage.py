@@ -23,7 +23,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from kvops import timing
-from kvops.help import alarms as help_alarms
+from kvops.help import pages as help_pages
 from kvops.models import Heartbeat, Role
 from kvops.notifications import outbox, senders
 from kvops.notifications.senders import Message, NotDelivered
@@ -144,7 +144,7 @@ def _mails(what: str, at: datetime | None, say: Callable[[], tuple[str, Sequence
             title, lines = say()
             number = f"worker-{what}-{at:%Y%m%d%H%M%S}-{person.pk}" if at else f"worker-{what}-{person.pk}"
             link = f"{settings.BASE_URL}{reverse('home')}"
-            help_ = help_alarms.in_message(["process.worker"]) if what == "gone" else ""
+            help_ = help_pages.in_message(["process.worker"]) if what == "gone" else ""
             mails.append((Message(number, title, lines, link, _("Open it in KVOps"), help_, ""), person.email))
     return mails
 

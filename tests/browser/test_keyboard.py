@@ -67,7 +67,7 @@ def test_the_palette_leads_to_a_key_by_part_of_its_name(people: Keyboards) -> No
 
 def test_the_emergency_stop_is_opened_and_left(people: Keyboards) -> None:
     keyboard, page = people.auditor, people.auditor.page
-    page.goto("/help/words/")
+    page.goto("/help/")
     keyboard.go(page.locator(".stop-button"))
     keyboard.press("Enter")
     keyboard.type(page.locator("#stop-menu [name=reason]"), "The list looks wrong.")
@@ -81,7 +81,7 @@ def test_the_emergency_stop_is_opened_and_left(people: Keyboards) -> None:
 def test_the_menu_of_a_phone_is_opened_left_and_leads_on(people: Keyboards) -> None:
     keyboard, page = people.auditor, people.auditor.page
     page.set_viewport_size(PHONE)
-    page.goto("/help/words/")
+    page.goto("/help/")
     keyboard.go(page.get_by_role("button", name="Menu"))
     keyboard.press("Enter", "Escape")
     expect(page.locator("#nav")).to_be_hidden()
