@@ -4,12 +4,16 @@ The chain lock serialises writers until they commit. Entries are therefore colle
 of the transaction. No network call belongs inside a transaction.
 """
 
+import os
+import pwd
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self, TypedDict
 
 from django.db import connection
@@ -17,7 +21,6 @@ from django.db.models import Func
 from django.db.models.functions import Greatest
 from django.db.transaction import atomic
 
-from audit import shell
 from audit.actions import Action
 from audit.actors import SYSTEM
 from audit.chain import JSON, Content, NotRecordableError, canonical_entry, entry_hash
@@ -42,7 +45,7 @@ class Actor:
     @classmethod
     def command(cls) -> Self:
         """The actor for a command that a person runs in a shell."""
-        return cls(None, f"cli:{shell.who()}")
+        return cls(None, f"cli:{who()}")
 
     @classmethod
     def system(cls, name: str) -> Self:
@@ -211,3 +214,30 @@ def _entry(content: Content, written: bytes, prev_hash: bytes, row_hash: bytes) 
         prev_hash=prev_hash,
         row_hash=row_hash,
     )
+
+
+LOGIN_UID = Path("/proc/self/loginuid")
+UNSET = 2**32 - 1
+
+
+def who() -> str:
+    """`name@host` of the real uid, followed by the kernel's login uid if it is another one, as it is behind sudo."""
+    uid, login = os.getuid(), _login_uid()
+    behind = "" if login is None or login == uid else f" (login {_name(login)})"
+    return f"{_name(uid)}@{socket.gethostname()}{behind}"[:190]
+
+
+def _login_uid() -> int | None:
+    """The uid that signed in to this machine; None if the kernel does not know it."""
+    try:
+        uid = int(LOGIN_UID.read_text())
+    except (OSError, ValueError):
+        return None
+    return None if uid == UNSET else uid
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -115,7 +115,7 @@ TEMPLATES = [
 
 # People. Sign-in is by e-mail; nobody can sign up, and nobody is exempt from the rules.
 AUTH_USER_MODEL = "kvops.User"
-AUTHENTICATION_BACKENDS = ["kvops.people.backend.LoginBackend"]
+AUTHENTICATION_BACKENDS = ["kvops.people.signin.LoginBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

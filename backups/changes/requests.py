@@ -13,7 +13,7 @@ from backups.changes.moves import CHANGES, ChangeRefused, end, insist_operator, 
 from backups.models import Generation, KeyChange
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
-from kvops.runbook import writing
+from kvops.runbook import secrets
 from kvops.wording import insist_explained, say
 
 State = KeyChange.State
@@ -32,7 +32,7 @@ def submit(
         insist_asker(mine, by)
         insist_explained(reason, ChangeRefused, _("Give the reason for the change. The reviewer reads it."))
         for text in (reason, no_qa_because):
-            writing.insist_no_secret(text)
+            secrets.insist_no_secret(text)
         insist_prepared(mine)
         mine.reason, mine.no_qa_because = reason.strip(), no_qa_because.strip()
         _insist_qa(mine, repeats)
@@ -135,7 +135,7 @@ def accept(change: KeyChange, *, note: str, by: Person) -> None:
     with log.transaction():
         insist_operator(by)
         insist_explained(note, ChangeRefused, _("Describe what you tried in the application, and that it works."))
-        writing.insist_no_secret(note)
+        secrets.insist_no_secret(note)
         mine = locked(change)
         done = KeyChange.objects.applied().filter(pk=mine.pk, accepted_at=None)
         if done.update(accepted_at=Now(), accepted_by=by, accepted_note=note.strip()) != 1:

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django import forms
+from django.conf import settings
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet, Subquery, prefetch_related_objects
 from django.db.models.functions import Now
-from django.http import Http404
+from django.http import Http404, QueryDict
+from django.urls import reverse
+from django.utils.translation import ngettext
 
 from backups.cleanup import after_check, completion, sharing
 from backups.cleanup.forms import (
@@ -15,19 +18,20 @@ from backups.cleanup.forms import (
     LeftoversForm,
     OthersForm,
     ReappearedForm,
+    ShareForm,
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
-from backups.cleanup.pages import presses, result as cleanup_result, work
+from backups.cleanup.pages import presses, result as cleanup_result
 from backups.cleanup.pages.facts import StageFacts, shares_of
-from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.preparation import Differing, differing
 from backups.cleanup.stages import busy_runs, left_out_in_words
 from backups.cleanup.stepper import steps_of_stage
-from backups.models import Check, CleanupRequest, CleanupStage, Reappearance, Restore
+from backups.models import BackupShare, Check, CleanupRequest, CleanupStage, Generation, Reappearance, Restore
 from kvops.models import Environment, Notification, Person, Run, Scan
-from kvops.runs import pace
+from kvops.runs import shown
+from kvops.wording import moment, spelled
 
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
@@ -189,7 +193,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         is_newer=is_newer,
         seconds_left=_seconds_left(stage, run),
         groups=groups_of(stage) if stage.state == State.DELETING else [],
-        share_text=work.share_text(stage) if may_freeze else "",
+        share_text=share_text(stage) if may_freeze else "",
         following=presses.next_stage(stage) if stage.state == State.CONFIRMED else None,
         scan=facts.scan if may_freeze and shape == "full" else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
@@ -243,11 +247,11 @@ def _form(facts: StageFacts, action: NextAction | None) -> forms.Form | None:
 
 
 def _seconds_left(stage: CleanupStage, run: Run | None) -> int | None:
-    """As `pace.seconds_left`; None for production's first keys, after which the deletion waits for a person."""
+    """As `shown.seconds_left`; None for production's first keys, after which the deletion waits for a person."""
     first = run == stage.run and stage.environment.production and not stage.scheduled
     if run is None or (first and not run.cursor.get("go_on")):
         return None
-    return pace.seconds_left(run)
+    return shown.seconds_left(run)
 
 
 def row(request: CleanupRequest) -> CleanupListRow:
@@ -280,3 +284,53 @@ def at_hand(stages: Iterable[CleanupStage]) -> CleanupStage | None:
 def may_end(request: CleanupRequest, found: Iterable[CleanupStage]) -> bool:
     """Whether the clean-up can be ended: no deletion has begun, or the last one that ended proves nothing."""
     return request.is_open and not completion.begun(found)
+
+
+class ShareAndSubmitForm(ShareForm):
+    """The submit; also the place where the backup was shared, while none is recorded.
+
+    The place that was recorded in the environment before stands there already, to be corrected. Answers that production
+    has from another environment are ticked, all with one tick.
+    """
+
+    ticked = forms.BooleanField(required=False)
+
+    def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage, from_elsewhere: int = 0) -> None:
+        shares = BackupShare.objects.filter(generation__stages__request=stage.request_id, by__isnull=False)
+        place = shares.order_by("-pk").values_list("place", flat=True).first() or ""
+        super().__init__(data, initial={"place": place})
+        backup = stage.generation
+        self.asks = backup is not None and not BackupShare.objects.filter(generation=backup).exists()
+        is_verified = backup is not None and backup.status == Generation.Status.VERIFIED
+        self.fields["place"].required = self.asks and is_verified
+        self.from_elsewhere, tick = from_elsewhere, self.fields["ticked"]
+        tick.required = bool(from_elsewhere)
+        label = ngettext(
+            "The %(n)s answer carried over from another environment holds in %(name)s, too: I have checked it.",
+            "The %(n)s answers carried over from another environment hold in %(name)s, too: I have checked them.",
+            from_elsewhere,
+        )
+        tick.label = label % {"n": spelled(from_elsewhere), "name": stage.environment.name}
+
+
+def share_text(stage: CleanupStage) -> str:
+    """A message to the team about the stage's verified backup, to paste; empty without a backup."""
+    backup = stage.generation
+    if backup is None or backup.finished_at is None:
+        return ""
+    return ngettext(
+        "Backup %(pk)s for a deletion in %(name)s: %(n)s key under %(pattern)s of %(title)s, made %(time)s, verified. "
+        "SHA-256 of its manifest: %(digest)s. %(link)s",
+        "Backup %(pk)s for a deletion in %(name)s: %(n)s keys under %(pattern)s of %(title)s, made %(time)s, verified. "
+        "SHA-256 of its manifest: %(digest)s. %(link)s",
+        backup.keys,
+    ) % {
+        "pk": backup.pk,
+        "name": stage.environment.name,
+        "n": spelled(backup.keys),
+        "pattern": stage.request.pattern,
+        "title": stage.namespace.title,
+        "time": moment(backup.finished_at),
+        "digest": backup.manifest_sha256,
+        "link": f"{settings.BASE_URL}{reverse('backups:generation', args=[backup.pk])}",
+    }

@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
+from backups.cleanup.cards import ShareAndSubmitForm
 from backups.cleanup.forms import AcceptForm, BeginForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
-from backups.cleanup.pages.forms import ShareAndSubmitForm
 from backups.cleanup.pages.summary import summary_of
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import CleanupRefused, busy_run, run_of

@@ -5,13 +5,14 @@ of the rule, on the overview and in a notification. The next due time begins a n
 """
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
 from backups import archive
 from backups.cleanup.stages import STAGES
-from backups.clearing import announcements, conditions, rounds, rules
+from backups.clearing import conditions, rounds, rules
 from backups.clearing.mandate import StandingMandate, over_cap
 from backups.deletion.run import delete_under
 from backups.generations import start as generation_start
@@ -19,13 +20,14 @@ from backups.models import CleanupEntry, CleanupStage, ClearingRound, Generation
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate, standing
 from kvops.inventory import browse
-from kvops.models import Namespace, Run
+from kvops.models import Namespace, NotificationEvent, Run
+from kvops.notifications import outbox
 from kvops.references import look
-from kvops.refusals import Refused
+from kvops.refusals import Refused, Sentence
 from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped
-from kvops.wording import sentence_of
+from kvops.wording import say, sentence_of, translated
 
 State = CleanupStage.State
 RELATED = ("clearing__namespace__environment", "clearing__family", "stage__generation__run", "approval")
@@ -48,7 +50,7 @@ def clear_keys_permanently(lease: Lease) -> Again | Done | None:
 
 def _tell(mine: ClearingRound, why: RunError | Stopped, lease: Lease) -> None:
     with log.transaction():
-        announcements.tell_stopped(mine, sentence_of(why), f"epoch {lease.epoch}")
+        tell_stopped(mine, sentence_of(why), f"epoch {lease.epoch}")
         log.record(
             Action.CLEARING_STOPPED,
             actor=lease.actor,
@@ -198,3 +200,17 @@ class _ClearingStep:
     def _delete(self, stage: CleanupStage) -> Again | Done | None:
         mine = CleanupStage.objects.select_related(*OF_STAGE).get(pk=stage.pk)
         return delete_under(StandingMandate(self.clearing), mine, self.lease)
+
+
+def tell_stopped(round_: ClearingRound, why: Sentence, occasion: str) -> None:
+    """Notify the team once per occasion that a round stopped, within the open transaction."""
+    clearing = round_.clearing
+    outbox.post(
+        NotificationEvent.CLEARING_STOPPED,
+        subject=clearing.subject,
+        occasion=f"round {round_.pk} {occasion}"[:100],
+        environment=clearing.namespace.environment,
+        title=say(_("The scheduled clearing of %(what)s stopped"), what=clearing),
+        lines=[translated(why)],
+        link=reverse("backups:clearing", args=[clearing.pk]),
+    )

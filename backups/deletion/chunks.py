@@ -5,15 +5,17 @@ A chunk has at most 1,000 keys and 20 MiB; until something is deleted, at most 1
 
 from collections.abc import Mapping, Sequence
 
+from django.db import connection
 from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from backups import archive
 from backups.cleanup.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
+from backups.cleanup.stages import STAGES
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops import clock
-from kvops.models import Environment, Read
+from kvops.models import Environment, Person, Read, Run
 
 State = CleanupChunk.State
 Outcome = CleanupException.Outcome
@@ -140,3 +142,29 @@ def except_not_backed_up(chunk: CleanupChunk) -> None:
         ],
         ignore_conflicts=True,
     )
+
+
+# A stage may have many names, so they stay in the database.
+_STOP = """
+INSERT INTO backups_cleanupexception (stage_id, index, name, outcome)
+SELECT stage_id, index, name, 'stopped' FROM backups_cleanupentry
+ WHERE stage_id = %(stage)s AND index > %(last)s
+ON CONFLICT (stage_id, index) DO NOTHING
+"""
+
+
+def end_early(stage: CleanupStage, *, by: Person) -> None:
+    """End a stopped or failed deletion early: unsent names become leftovers, the sent ones are settled."""
+    STAGES.end_early(stage, _leave_the_rest, by=by)
+
+
+def _leave_the_rest(stage: CleanupStage, _run: Run) -> dict[str, object]:
+    """The cursor of a run that settles but sends nothing; the unsent names become leftovers."""
+    leave(*stage.chunks.filter(state=CleanupChunk.State.PLANNED))
+    # The keys were sent, but this result may be a stale read: they are read again with all other sent names.
+    stage.exceptions.filter(outcome=CleanupException.Outcome.ALIVE).delete()
+    # Chunks take the names in order: names after the last sent chunk were not sent.
+    last = sent(stage).aggregate(last=Max("last_index"))["last"]
+    with connection.cursor() as cursor:
+        cursor.execute(_STOP, {"stage": stage.pk, "last": -1 if last is None else last})
+    return {"phase": "delete", "ending": True}

@@ -16,10 +16,9 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator
-from backups.deletion.announcements import tell_reappeared
 from backups.deletion.listing import list_again
 from backups.deletion.own_deletions import MAY_BE
-from backups.deletion.proof import read_again
+from backups.deletion.proof import read_again, tell_reappeared
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from kvops import clock, timing

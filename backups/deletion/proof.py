@@ -9,13 +9,13 @@ from functools import partial
 from itertools import batched
 from typing import Any
 
-from django.utils.translation import gettext_noop
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _, gettext_noop, ngettext_lazy
 
 from audit.actions import Action
 from backups.cleanup import after_check
 from backups.cleanup.completion import leftovers
 from backups.cleanup.stages import move
-from backups.deletion.announcements import tell_reappeared
 from backups.deletion.listing import deleted_and_not, keep_others, list_again, others_among, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, compare_now, frozen
 from backups.execution.revalidation import TRIES, patience
@@ -24,11 +24,12 @@ from kvops import clock, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.connections import clients
 from kvops.inventory import families as key_families, own_changes
-from kvops.models import Read, Run
+from kvops.models import NotificationEvent, Read, Run
+from kvops.notifications import outbox
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
-from kvops.wording import counted
+from kvops.wording import counted, say
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
@@ -183,4 +184,18 @@ def _late_check(stage: CleanupStage, lease: Lease) -> Run:
         actor=lease.actor,
         person=lease.run.started_by,
         environment=stage.environment,
+    )
+
+
+def tell_reappeared(stage: CleanupStage, number: int, *, shown: str, occasion: str) -> None:
+    """Notify once per occasion of the reappeared keys, within the open transaction. `shown` is the list to open."""
+    title = ngettext_lazy("%(stage)s: %(n)s deleted key reappeared", "%(stage)s: %(n)s deleted keys reappeared", number)
+    outbox.post(
+        NotificationEvent.KEY_REAPPEARED,
+        subject=f"stage:{stage.pk}",
+        title=say(title, stage=stage, n=f"{number:,}"),
+        lines=[say(_("KVOps does not delete them again. Inspect the keys, and note your findings."))],
+        link=f"{reverse('backups:stage', args=[stage.pk])}?show={shown}",
+        environment=stage.environment,
+        occasion=occasion,
     )

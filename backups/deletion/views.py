@@ -7,11 +7,11 @@ from django.views.decorators.http import require_POST
 
 from backups.cleanup.forms import ReappearedForm
 from backups.cleanup.stage_views import take_on_stage
-from backups.deletion import end as ending, late_check
+from backups.deletion import chunks, late_check
 from backups.models import CleanupStage
 from kvops.web.acting import Step
 
-END_EARLY = Step[CleanupStage](ending.end_early, _("No more keys are sent. Explain the keys that are left."))
+END_EARLY = Step[CleanupStage](chunks.end_early, _("No more keys are sent. Explain the keys that are left."))
 REAPPEARED = Step[CleanupStage](
     late_check.acknowledge_reappearances, _("Your note is recorded."), ReappearedForm, ("note", "last")
 )

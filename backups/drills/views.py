@@ -1,15 +1,17 @@
 """Restore drills: the state of each environment, and the result of each drill."""
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.drills import requests as drill_requests
-from backups.drills.forms import RuleForm
+from backups.drills.requests import LARGEST
 from backups.models import Drill
+from kvops.approvals.standing import LONGEST
 from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -19,6 +21,21 @@ from kvops.web.paging import page_of
 
 PAGE = 50
 DRILLS = Drill.objects.select_related("environment", "run", "approval")
+
+
+class RuleForm(forms.Form):
+    """The end of the standing approval, and the number of keys per backup in a drill."""
+
+    days = forms.IntegerField(
+        label=gettext_lazy("Days the approval is valid"), min_value=1, max_value=LONGEST, initial=LONGEST
+    )
+    cap = forms.IntegerField(
+        label=gettext_lazy("Keys of each backup, at most"),
+        min_value=1,
+        max_value=LARGEST,
+        initial=10_000,
+        help_text=gettext_lazy("A drill uses only the first keys of a larger backup."),
+    )
 
 
 @require_safe

@@ -23,7 +23,7 @@ from backups.models.integrity import CaseQuerySet, source_of
 from kvops.models import Person, Role
 from kvops.refusals import Refused
 from kvops.runbook import todo
-from kvops.runbook.writing import insist_no_secret
+from kvops.runbook.secrets import insist_no_secret
 from kvops.wording import insist_explained, say
 
 LONGEST = 2_000

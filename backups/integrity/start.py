@@ -15,6 +15,7 @@ from audit.chain import JSON
 from backups.datasets import registry as dataset_registry
 from backups.datasets.definition_parts import BadDataset
 from backups.datasets.mapping import Correspondence
+from backups.generations.routine import newest
 from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
@@ -24,6 +25,7 @@ from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
+from kvops.schedules.jobs import Begun
 from kvops.wording import say
 
 CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
@@ -222,3 +224,14 @@ def _forget_abandoned(dataset: Dataset, environment: Environment) -> None:
 
 def _load(pk: int) -> Check:
     return Check.objects.select_related("environment", "dataset", "generation", "namespace__environment").get(pk=pk)
+
+
+def check_newest(environment: Environment, actor: log.Actor) -> Begun:
+    """Compare the newest verified backup of each dataset's keys with D1."""
+    begun = Begun()
+    for generation in newest(environment):
+        covered = [dataset_registry.dataset_for(generation.namespace.binding, prefix) for prefix in generation.prefixes]
+        if generation.status == Generation.Status.VERIFIED and all(covered):
+            with begun.or_refused():
+                begun.runs.append(create_check(generation, actor=actor).run)
+    return begun

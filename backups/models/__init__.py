@@ -13,14 +13,12 @@ from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset, TypeRule
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException, OtherName, Reappearance
 from backups.models.drills import Drill, DrilledBackup
-from backups.models.generations import Generation, GenerationEntry, GenerationPart
+from backups.models.generations import BackupShare, Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference, DifferenceCase
 from backups.models.investigations import Investigation
 from backups.models.outside import OutsideChange, OutsideSearch, SettingComparison
-from backups.models.plain_dumps import PlainDump
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.retention import Pin, PruneEntry, PruneRequest
-from backups.models.sharing import BackupShare
 from backups.models.vault import VaultDocument
 
 __all__ = [

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops import timing
-from kvops.models import Category, Environment, Namespace, Person, Read, Run
+from kvops.models import Category, Environment, Namespace, Notification, Person, Read, Run
 from kvops.prefixes import patterns
 from kvops.refusals import Sentence
 from kvops.wording import spoken, stored
@@ -318,3 +318,53 @@ class GenerationEntry(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PlainDump(models.Model):
+    """A plain file that a command wrote. It is on the to-do list until its encrypted place is recorded."""
+
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    prefixes = models.JSONField()
+    host = models.CharField(max_length=200)
+    path = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64)
+    keys = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField(db_default=Now())
+    kept_at = models.CharField(max_length=300, blank=True)
+    kept_by = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.path}"
+
+    @property
+    def audited(self) -> log.Subject:
+        """The subject of the plain file in the audit log."""
+        return log.subject("dump", self.pk, str(self)[-200:], environment=self.namespace.environment.slug)
+
+
+class BackupShare(models.Model):
+    """The first sharing of a backup: a message that the channel accepted, or a person's own statement.
+
+    There is one per backup and it never changes, because it is part of the evidence of the deletion.
+    """
+
+    generation = models.OneToOneField(Generation, on_delete=models.PROTECT, related_name="share")
+    place = models.CharField(max_length=500)
+    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, null=True, blank=True)
+    by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="share_by_a_message_or_a_person",
+                condition=Q(notification__isnull=False, by__isnull=True)
+                | Q(notification__isnull=True, by__isnull=False),
+            ),
+            models.CheckConstraint(name="share_says_where", condition=~Q(place="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"backup {self.generation_id}: {self.place}"

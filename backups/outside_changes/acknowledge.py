@@ -10,7 +10,7 @@ from kvops.inventory import past_kvops
 from kvops.inventory.past_kvops import CloudflareStatement, PastRefused
 from kvops.models import Person, Role
 from kvops.refusals import Refused
-from kvops.runbook import writing
+from kvops.runbook import secrets
 from kvops.wording import insist_explained
 
 LONGEST = 2_000
@@ -29,7 +29,7 @@ def explain(search: OutsideSearch, *, by: Person, note: str) -> None:
             raise ExplanationRefused(_("Only an operator or a reviewer can explain this."))
         sentence = _("Say who changed the settings and why, or name the person you asked.")
         insist_explained(note, ExplanationRefused, sentence)
-        writing.insist_no_secret(note)
+        secrets.insist_no_secret(note)
         open_ = OutsideSearch.objects.shown().filter(pk=search.pk, acknowledged_at__isnull=True)
         if open_.update(acknowledged_by=by, acknowledged_at=Now(), acknowledged_note=note) != 1:
             raise ExplanationRefused(_("There is nothing to explain, or someone else explained it."))

@@ -28,7 +28,7 @@ from kvops.cloudflare._errors import (
     TransportError,
     UnexpectedAnswer,
 )
-from kvops.cloudflare._hosts import is_loopback
+from kvops.cloudflare._http import is_loopback
 from kvops.cloudflare._kv import (
     BULK_GET_LIMIT,
     KeyPage,

@@ -1,5 +1,6 @@
 """One transport for all calls: the allowed requests and hosts, retries, and the reading of answers."""
 
+import ipaddress
 import logging
 import random
 import re
@@ -20,7 +21,6 @@ from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, AuthError, ConfigurationError, RateLimited, TooLate, TransportError
-from kvops.cloudflare._hosts import insist_allowed_host
 from kvops.refusals import Sentence as _, said_by
 
 # These libraries log every URL at INFO and DEBUG, and some URLs contain key names.
@@ -330,3 +330,20 @@ class ApiClient:
             if len(found) < per_page:
                 break
         return items
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def insist_allowed_host(hosts: Collection[str], url: httpx.URL) -> None:
+    """Raise ConfigurationError unless the address is https on one of the hosts; plain http is for this machine."""
+    if url.host not in hosts or url.userinfo:
+        sentence = _("%(host)s is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS.", host=repr(url.host))
+        raise ConfigurationError(sentence)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
+        raise ConfigurationError(_("%(host)s must be called by https.", host=repr(url.host)))

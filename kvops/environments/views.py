@@ -1,5 +1,8 @@
 """The environments in force, and a test of their read tokens."""
 
+from collections import defaultdict
+from dataclasses import dataclass
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -10,13 +13,15 @@ from django.views.decorators.http import require_POST, require_safe
 from kvops.approvals import emergency_release, prepared_changes
 from kvops.connections import quota
 from kvops.connections.budget import SharedBudget, lefts
-from kvops.environments import apply as environments_apply, operations_by_day
-from kvops.models import ApprovalRequest, Environment
+from kvops.connections.prices import OPERATIONS
+from kvops.environments import apply as environments_apply
+from kvops.models import ApprovalRequest, DailyUse, Environment
 from kvops.people.signin import person_of
 from kvops.runs import emergency
+from kvops.templatetags.prices import OPERATION_WORDS
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
-from kvops.web.ranges import PeriodForm
+from kvops.web.ranges import DaySeries, Period, PeriodForm
 from kvops.wording import reason_of
 
 
@@ -39,7 +44,7 @@ def index(request: HttpRequest) -> HttpResponse:
             for one, left, spent in zip(found, lefts([*map(SharedBudget.of, found)]), quota.spent(found), strict=True)
         ],
         "period": period,
-        "accounts": operations_by_day.by_account(period) if period else [],
+        "accounts": by_account(period) if period else [],
         "band": next((one for one in found if one.production), None),
         "change": prepared_changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),
@@ -91,3 +96,31 @@ def release(request: HttpRequest, environment: str) -> HttpResponse:
 
 def _on(environment: Environment) -> On:
     return On(environment, f"environment:{environment.pk}", environment.name)
+
+
+@dataclass(frozen=True)
+class AccountOperations:
+    """An account with the environments that use it, and a series of each kind of operation."""
+
+    account: str
+    environments: str
+    series: list[DaySeries]
+
+
+def by_account(period: Period) -> list[AccountOperations]:
+    """Every account of an environment, in the order of clean-up."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for environment in Environment.objects.order_by("order"):
+        names[environment.account_id].append(environment.name)
+    uses = DailyUse.objects.filter(account__in=names, day__range=(period.since, period.until)).order_by("day")
+    found: dict[str, list[DailyUse]] = defaultdict(list)
+    for use in uses:
+        found[use.account].append(use)
+    return [
+        AccountOperations(account, ", ".join(named), [_series(kind, found[account]) for kind in OPERATIONS])
+        for account, named in names.items()
+    ]
+
+
+def _series(kind: str, uses: list[DailyUse]) -> DaySeries:
+    return DaySeries(OPERATION_WORDS[kind], {use.day: getattr(use, f"{kind}s") for use in uses})

@@ -1,5 +1,8 @@
 """One key: its state, the backups that hold it, its value on request, and the reveal of a masked value."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,11 +15,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from kvops import timing
 from kvops.cloudflare import CloudflareError
 from kvops.inventory import reveal as key_reveal, story as key_story, value as key_value
+from kvops.inventory.families import Families
 from kvops.inventory.forms import KeyForm, LayoutForm, RevealForm
-from kvops.inventory.key_list import facts as key_facts
 from kvops.inventory.story import KeyEventKind
 from kvops.inventory.views import named
-from kvops.models import Category, Namespace
+from kvops.models import Category, Family, Key, Namespace, Scan
 from kvops.people.signin import insist_fresh, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.wording import reason_of
@@ -106,7 +109,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page; `live` is the value, `revealed` the seconds for which a masked one is shown."""
-    facts = key_facts.facts_of(namespace, name)
+    facts = facts_of(namespace, name)
     key, scan = facts.key, facts.scan
     family, edited = facts.family, key_value.why_policy_edited()
     category = Category(family.category) if family and not edited else Category.UNCLASSIFIED
@@ -142,3 +145,28 @@ def _page(
 def _may_reveal(request: HttpRequest, namespace: Namespace, name: str) -> bool:
     operates = request.user.has_perm("kvops.operate")
     return operates or key_reveal.request_about(namespace, name, by=person_of(request)) is not None
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """The key if the inventory has it, the newest scan that covers its name, its family, and the other namespaces.
+
+    `others` are the namespaces of the same binding in the other environments.
+    """
+
+    key: Key | None
+    scan: Scan | None
+    family: Family | None
+    others: Sequence[Namespace]
+
+
+def facts_of(namespace: Namespace, name: str) -> KeyFacts:
+    """The facts of a key for its page."""
+    same = Namespace.objects.filter(binding=namespace.binding).exclude(pk=namespace.pk)
+    covering = Scan.objects.complete().covering(name).filter(namespace=namespace)
+    return KeyFacts(
+        key=namespace.key_set.filter(name=name).select_related("first_seen").first(),
+        scan=covering.order_by("-completed_at", "-pk").first(),
+        family=Families.of(namespace.binding).family(name),
+        others=list(same.select_related("environment").order_by("environment__order")),
+    )

@@ -21,7 +21,7 @@ from kvops.wording import insist_explained
 LONGEST = 500
 """Characters of a reason, as the audit log keeps them."""
 
-UNFIT = "kvops.runbook.writing.insist_no_secret"
+UNFIT = "kvops.runbook.secrets.insist_no_secret"
 """The check of the runbook by its name: the inventory does not import the features above it."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import ClassVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.log import Actor
 from kvops import permissions, timing
-from kvops.models import zones
 
 VOLUNTARY = ("approval.decided", "generation.made", "run.finished", "run.waiting")
 """The events whose mails a person may turn off: news about own work, and waits that end by themselves."""
@@ -93,7 +92,7 @@ class Person(models.Model):
     @property
     def zone(self) -> ZoneInfo:
         """The zone of the times that the person reads. A zone that is no longer known is the product's."""
-        return ZoneInfo(self.time_zone if self.time_zone in zones.NAMES else settings.TIME_ZONE)
+        return ZoneInfo(self.time_zone if self.time_zone in NAMES else settings.TIME_ZONE)
 
     @property
     def actor(self) -> Actor:
@@ -254,3 +253,20 @@ class User(AbstractBaseUser):
     def has_module_perms(self, app_label: str) -> bool:
         """Whether the person holds any role."""
         return self.is_active and bool(self.roles)
+
+
+AREAS = (
+    "Africa",
+    "America",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Europe",
+    "Indian",
+    "Pacific",
+)
+
+NAMES = ("UTC", *sorted(name for name in available_timezones() if name.split("/")[0] in AREAS))
+"""UTC and the zones by area and city. Older names of zones, such as `Japan`, are left out."""

@@ -15,7 +15,7 @@ from kvops.overview.estate import Column, Estate
 from kvops.overview.lines import Line, Verdict
 from kvops.overview.sources import ComingEvent, Reader
 from kvops.overview.status import SetupStep
-from kvops.runs import pace
+from kvops.runs import shown
 from kvops.web.gather import Gathered
 
 EVENING, MORNING = 18, 6
@@ -145,7 +145,7 @@ def overview_for(reader: Reader, as_of: datetime | None = None) -> Overview:
 
 def under_way(runs: Iterable[Run], now: datetime) -> Sequence[RunUnderWay]:
     """The runs with the time they probably still take, by their progress so far."""
-    return [RunUnderWay(run, pace.seconds_left(run, now)) for run in runs]
+    return [RunUnderWay(run, shown.seconds_left(run, now)) for run in runs]
 
 
 def in_words(at: datetime, now: datetime) -> str:

@@ -1,16 +1,21 @@
 """The first page: a verdict, things to do, work under way and coming, and the table of the families."""
 
+from datetime import datetime, time, timedelta
+
+from django import forms
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from kvops import clock
 from kvops.models import Role
 from kvops.overview import page as overview_page, status
-from kvops.overview.forms import AsOfForm
 from kvops.overview.sources import Reader
 from kvops.people.signin import person_of
+from kvops.runbook import todo
 from kvops.web.live import live_part
 
 
@@ -45,3 +50,29 @@ def _reader(request: HttpRequest) -> Reader:
     held = {Role.OPERATOR: "kvops.operate", Role.REVIEWER: "kvops.review"}
     roles = frozenset(role for role, permission in held.items() if request.user.has_perm(permission))
     return Reader(person_of(request), roles)
+
+
+class AsOfForm(forms.Form):
+    """A day up to today."""
+
+    as_of = forms.DateField(
+        label=_("As of"),
+        input_formats=["%Y-%m-%d"],
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"invalid": _("Write the day as YYYY-MM-DD, such as 2026-11-20.")},
+        required=False,
+    )
+
+    def clean_as_of(self) -> object:
+        """Refuse a day that is not over or has not begun."""
+        day = self.cleaned_data["as_of"]
+        if day and day > todo.today():
+            raise forms.ValidationError(_("Choose a day up to today. Nobody knows yet what can be restored later."))
+        return day
+
+    def moment(self) -> datetime | None:
+        """The end of the day in the team's time zone; None for now."""
+        day = self.cleaned_data.get("as_of") if self.is_valid() else None
+        if not day:
+            return None
+        return timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min)) - timedelta(microseconds=1)

@@ -12,14 +12,19 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.authentication import get_authentication_records
+from allauth.account.forms import default_token_generator
 from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
+from allauth.account.utils import user_pk_to_url_str
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.core.internal import ratelimit
 from django import forms
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import get_language, gettext as _
 
@@ -178,3 +183,18 @@ def _typed_at(request: HttpRequest) -> float:
 
 def _is_recent(typed: float) -> bool:
     return 0 <= time.time() - typed < timing.REAUTHENTICATE
+
+
+def password_link(user: User) -> str:
+    """A link that is good until a password was chosen, for `timing.INVITED` seconds at the most."""
+    key = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
+    return f"{settings.BASE_URL}{reverse('account_reset_password_from_key', kwargs=key)}"
+
+
+class LoginBackend(AuthenticationBackend):  # type: ignore[misc]  # allauth ships no types
+    """Signs people in as allauth does, and reads the login of each request with its person and roles."""
+
+    def get_user(self, user_id: int) -> User | None:
+        """The login of a session; None if it may not sign in any more."""
+        user = User.objects.with_roles().filter(pk=user_id).first()
+        return user if user and self.user_can_authenticate(user) else None

@@ -8,13 +8,13 @@ from django.http import QueryDict
 from django.utils.text import format_lazy
 from django.utils.translation import get_language, gettext_lazy as _
 
-from kvops.models import Person, zones
+from kvops.models import Person, people
 from kvops.models.people import VOLUNTARY
 from kvops.preferences.notices import CHOICES
 
 _ZONES = [
     ("", format_lazy(_("that of KVOps ({zone})"), zone=settings.TIME_ZONE)),
-    *((area, [(name, name) for name in names]) for area, names in groupby(zones.NAMES, lambda one: one.split("/")[0])),
+    *((area, [(name, name) for name in names]) for area, names in groupby(people.NAMES, lambda one: one.split("/")[0])),
 ]
 
 

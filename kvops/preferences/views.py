@@ -9,9 +9,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from kvops.people.signin import person_of
-from kvops.preferences.changing import change
 from kvops.preferences.forms import PreferencesForm
-from kvops.preferences.notices import ALWAYS_ON
+from kvops.preferences.notices import ALWAYS_ON, change
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -17,7 +17,7 @@ from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, User
 from kvops.notifications import outbox
 from kvops.notifications.senders import MessageRefused
-from kvops.people.links import password_link
+from kvops.people.signin import password_link
 from kvops.refusals import Refused, Sentence
 from kvops.wording import say
 

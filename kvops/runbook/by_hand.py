@@ -11,7 +11,7 @@ from kvops import clock
 from kvops.models import Environment, Namespace, Person, StatedOperation
 from kvops.names import storable
 from kvops.runbook import procedures, secrets
-from kvops.runbook.writing import RunbookRefused, insist_keeper
+from kvops.runbook.secrets import RunbookRefused, insist_keeper
 from kvops.wording import insist_explained, say
 
 MOST = 20

@@ -8,7 +8,7 @@ from audit import log
 from audit.actions import Action
 from kvops.models import Person, RunbookNote
 from kvops.runbook.entries import RunbookEntry
-from kvops.runbook.writing import RunbookRefused, insist_no_secret, insist_reader
+from kvops.runbook.secrets import RunbookRefused, insist_no_secret, insist_reader
 
 LONGEST = 10_000
 """Characters. The longest note."""

@@ -21,7 +21,7 @@ from kvops.models import Environment, NotificationEvent, Person, ReferenceAnswer
 from kvops.notifications import outbox
 from kvops.references import reading
 from kvops.runbook.entries import RunbookEntry, entry_of
-from kvops.runbook.writing import RunbookRefused, insist_keeper, insist_no_secret
+from kvops.runbook.secrets import RunbookRefused, insist_keeper, insist_no_secret
 from kvops.schedules.jobs import Begun
 from kvops.wording import labelled, say
 

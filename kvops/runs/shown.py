@@ -1,12 +1,13 @@
 """The lines of the list of runs: the succeeded scans of a day share one."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.folding import folded
+from kvops import clock
 from kvops.models import Run
 
 READ = 500
@@ -58,3 +59,22 @@ def _scans_of_a_day(run: Run) -> date | None:
 
 def _day(run: Run) -> date:
     return timezone.localdate(run.created_at)
+
+
+ENOUGH = 0.1
+"""The share of the work after which its pace tells the time left. Before, the wait for a worker counts too much."""
+
+
+def seconds_left(run: Run, now: datetime | None = None) -> int | None:
+    """The seconds left at the pace since the start, or since a person let the run go on.
+
+    None while too little is done to tell. Without `now` the clock is read.
+    """
+    if not run.total or run.state != Run.State.RUNNING:
+        return None
+    before = min(run.done, run.resumed_done)  # a scan begins again
+    done, total = run.done - before, run.total - before
+    if done < total * ENOUGH or done in {0, total}:
+        return None
+    gone = (now or clock.now()) - (run.resumed_at or run.created_at)
+    return max(0, round(gone.total_seconds() * (total - done) / done))

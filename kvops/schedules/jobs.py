@@ -8,7 +8,7 @@ notification and on the page.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ from kvops.notifications import bundles
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import announcements, cron
-from kvops.wording import Words, columns, insist_explained, joined, say, sentence_of, translated
+from kvops.wording import Words, columns, insist_explained, joined, labelled, say, sentence_of, translated
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ JOBS: dict[str, ScheduledJob] = {
         _("Verification of the newest backups"), "backups.generations.routine.verify_newest", "37 4 * * 0"
     ),
     "check": ScheduledJob(
-        _("Checks of the newest backups against D1"), "backups.integrity.routine.check_newest", "7 5 * * 1"
+        _("Checks of the newest backups against D1"), "backups.integrity.start.check_newest", "7 5 * * 1"
     ),
     "reconcile": ScheduledJob(
         _("Comparison of the bucket with the backups"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
@@ -310,3 +310,14 @@ def _record(action: Action, schedule: Schedule, actor: log.Actor, details: Mappi
         subject_label=str(schedule),
         details=details,
     )
+
+
+def of_schedules(keys: Collection[int]) -> dict[int, str]:
+    """The titles of these schedules by key, in one query: the job, and the environment if it has one."""
+    found = Schedule.objects.filter(pk__in=keys).select_related("environment")
+    return {one.pk: _title(one) for one in found}
+
+
+def _title(schedule: Schedule) -> str:
+    job = str(job_label(schedule.job))
+    return labelled(schedule.environment.name, job) if schedule.environment else job

@@ -23,7 +23,7 @@ GROUPS = (
     SearchGroup(
         pgettext_lazy("search", "Requests"),
         {
-            "approval": "kvops.search.rows.approvals",
+            "approval": "kvops.search.matching.approvals",
             "cleanup": "backups.frame.search.cleanups",
             "restore": "backups.frame.search.restores",
             "keychange": "backups.frame.search.changes",
@@ -33,8 +33,8 @@ GROUPS = (
         },
     ),
     SearchGroup(_("Backups"), {"generation": "backups.frame.search.backups"}),
-    SearchGroup(_("Runs"), {"run": "kvops.search.rows.runs"}),
-    SearchGroup(_("People"), {"person": "kvops.search.rows.people"}),
+    SearchGroup(_("Runs"), {"run": "kvops.search.matching.runs"}),
+    SearchGroup(_("People"), {"person": "kvops.search.matching.people"}),
 )
 """Everything is named by strings, so that `kvops` does not import the app above it. A system check resolves each."""
 

@@ -1,13 +1,15 @@
 """The search: its page, and the results in the palette of every page."""
 
+from django import forms
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from kvops.models import User
 from kvops.search import results
-from kvops.search.forms import SearchForm
+from kvops.search.matching import SearchText, read
 
 PAGE = 50
 """Results of each group on the page."""
@@ -42,3 +44,19 @@ def _found(request: HttpRequest, most: int) -> dict[str, object]:
         "more": any(group.more for group in groups),
         "typed": request.GET.get("q", ""),
     }
+
+
+class SearchForm(forms.Form):
+    """One text. A text that cannot be searched for finds nothing."""
+
+    q = forms.CharField(
+        label=_("Search"),
+        required=False,
+        max_length=512,
+        strip=False,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def wanted(self) -> SearchText:
+        """The text to search for; empty if it is not valid."""
+        return read(self.cleaned_data["q"]) if self.is_valid() else read("")

@@ -103,7 +103,7 @@ KINDS: Mapping[str, SubjectKind] = {
         "backups.OutsideSearch",
         holds=["changes__name"],
     ),
-    "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule", titled="kvops.schedules.titles.of_schedules"),
+    "schedule": SubjectKind(_("Schedule"), "schedule", "kvops.Schedule", titled="kvops.schedules.jobs.of_schedules"),
     "stated": SubjectKind(
         _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
     ),

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 from zlib import crc32
@@ -19,13 +19,13 @@ from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timeuntil
-from django.utils.translation import gettext as _, pgettext
+from django.utils.translation import gettext as _, ngettext, pgettext
 
 from kvops import names, wording
 from kvops.approvals import environment_changes, titles
 from kvops.templatetags.problems import first_wrong
 from kvops.templatetags.states import RESULTS, look_of
-from kvops.web import tables, times
+from kvops.web import tables
 
 register = template.Library()
 
@@ -156,7 +156,7 @@ def when(value: datetime | None, seconds: bool = False, exact: bool = False) -> 
     utc, local = value.astimezone(UTC), timezone.localtime(value)
     written = f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}"
     full = format_html('{} <small class="text-secondary">{}</small>', written, local.tzname() or "")
-    words = "" if seconds or exact else times.words(value, timezone.now())
+    words = "" if seconds or exact else distance(value, timezone.now())
     return format_html(
         '<time class="{}" datetime="{}" title="{}"{}>{}</time>',
         "when text-nowrap" if words else "text-nowrap",
@@ -297,3 +297,36 @@ def field(bound: BoundField, expected: str = "") -> dict[str, object]:
 def pager(context: Context, after: str | None) -> dict[str, object]:
     """Links of a keyset list: to the start, and to the page after the given value (none at the end)."""
     return {"request": context["request"], "after": after}
+
+
+WEEK = timedelta(days=7)
+"""Farther from now, a date says more than a number of days."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def distance(at: datetime, now: datetime) -> str:
+    """The distance of a moment from now; empty if it is a week or more. `kvops.js` keeps it true on an open page."""
+    if abs(at - now) >= WEEK:
+        return ""
+    seconds = int(abs((at - now).total_seconds()))
+    coming = at > now
+    if seconds < _MINUTE:
+        return _("in less than a minute") if coming else _("just now")
+    if seconds < _HOUR:
+        n = seconds // _MINUTE
+        return (
+            ngettext("in %(n)d minute", "in %(n)d minutes", n)
+            if coming
+            else ngettext("%(n)d minute ago", "%(n)d minutes ago", n)
+        ) % {"n": n}
+    if seconds < 2 * _DAY:
+        n = seconds // _HOUR
+        return (
+            ngettext("in %(n)d hour", "in %(n)d hours", n)
+            if coming
+            else ngettext("%(n)d hour ago", "%(n)d hours ago", n)
+        ) % {"n": n}
+    n = seconds // _DAY
+    return (
+        ngettext("in %(n)d day", "in %(n)d days", n) if coming else ngettext("%(n)d day ago", "%(n)d days ago", n)
+    ) % {"n": n}

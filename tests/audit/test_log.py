@@ -8,7 +8,7 @@ from django.db import connection, connections
 from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 
-from audit import log, shell
+from audit import log
 from audit.actions import Action
 from audit.chain import GENESIS, JSON, NotRecordableError
 from audit.models import Entry, Head
@@ -181,7 +181,7 @@ def test_a_later_change_of_the_callers_details_is_not_recorded() -> None:
 
 @pytest.mark.django_db
 def test_commands_and_parts_of_the_product_are_named() -> None:
-    assert log.Actor.command() == log.Actor(None, f"cli:{shell.who()}")
+    assert log.Actor.command() == log.Actor(None, f"cli:{log.who()}")
     assert log.Actor.system("sweep") == log.Actor(None, "system:sweep")
 
 

@@ -13,8 +13,7 @@ from backups.changes.bulk import (
     run as bulk_run,
     start as bulk_start,
 )
-from backups.changes.bulk.entries import changed
-from backups.changes.bulk.run import BulkPutter, BulkRun, BulkSettler
+from backups.changes.bulk.run import BulkPutter, BulkRun, BulkSettler, changed
 from backups.changes.bulk.start import BulkWish
 from backups.generations.export import entry_digest
 from backups.models import BulkChange, Generation, Restore
@@ -26,7 +25,7 @@ from kvops.cloudflare import KvEntry
 from kvops.environments import hours
 from kvops.inventory import families as key_families
 from kvops.models import Category, Environment, Family, Namespace, Run
-from kvops.runbook import writing
+from kvops.runbook import secrets
 from kvops.runs import emergency
 from kvops.runs.outcomes import Again, RunError, Stopped
 
@@ -168,7 +167,7 @@ def test_only_a_cache_is_changed_in_bulk(monkeypatch: pytest.MonkeyPatch, catego
 
 def test_a_mark_is_that_of_the_family_and_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     family, seen = bulk_of().family, list[str]()
-    monkeypatch.setattr(writing, "insist_no_secret", seen.append)
+    monkeypatch.setattr(secrets, "insist_no_secret", seen.append)
     assert bulk_start._member(family, BulkWish(Operation.EXPIRATION, lifetime=DAY)) == ""
     assert bulk_start._member(family, BulkWish(Operation.MARK, value="yes")) == "stale"
     assert seen == ["yes"]

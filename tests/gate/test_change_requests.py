@@ -21,7 +21,7 @@ from backups.models import Generation, KeyChange
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.inventory import value as key_value
 from kvops.models import ApprovalRequest, Category, Environment, Namespace, Person, Run
-from kvops.runbook.writing import RunbookRefused
+from kvops.runbook.secrets import RunbookRefused
 
 ACTOR = log.Actor.system("approvals")
 OTHER = "The change differs from the approved one."

@@ -16,7 +16,7 @@ from kvops.inventory import reveal
 from kvops.inventory.reveal import RevealRefused
 from kvops.inventory.value import Live
 from kvops.models import ApprovalRequest, Environment, Key, Namespace, Person, Role, Run, Scan
-from kvops.runbook.writing import RunbookRefused
+from kvops.runbook.secrets import RunbookRefused
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv

@@ -7,7 +7,7 @@ import pytest
 
 from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests, stages
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import end as deletion_end, run as deletion_run, settle as deletion_settle
+from backups.deletion import chunks, run as deletion_run, settle as deletion_settle
 from backups.execution.live_digests import KeyVerdict, frozen
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Dataset, Restore
 from backups.restores import safety_backup
@@ -63,13 +63,13 @@ def test_the_last_attempt_of_a_name_counts(mine: deletion_run._Deletion) -> None
 def test_what_was_not_sent_is_left_over(mine: deletion_run._Deletion) -> None:
     chunk_of(mine, "sent")
     planned = chunk_of(mine, number=2, first=1, last=1)
-    assert deletion_end._leave_the_rest(mine.stage, mine.lease.run) == {"phase": "delete", "ending": True}
+    assert chunks._leave_the_rest(mine.stage, mine.lease.run) == {"phase": "delete", "ending": True}
     assert (outcomes(mine), now(planned).state) == ({NAMES[1]: "stopped", NAMES[2]: "stopped"}, "settled")
 
 
 def test_before_anything_was_sent_every_name_is_left_over(mine: deletion_run._Deletion) -> None:
     chunk_of(mine, "settled", answer={"unsent": True})
-    deletion_end._leave_the_rest(mine.stage, mine.lease.run)
+    chunks._leave_the_rest(mine.stage, mine.lease.run)
     assert outcomes(mine) == dict.fromkeys(NAMES, "stopped")
 
 
@@ -79,7 +79,7 @@ def test_a_name_with_its_own_outcome_keeps_it_and_one_to_be_sent_again_is_read_a
     chunk_of(mine, "sent")
     alive(mine, 0)
     alive(mine, 1, outcome="changed")
-    deletion_end._leave_the_rest(mine.stage, mine.lease.run)
+    chunks._leave_the_rest(mine.stage, mine.lease.run)
     assert outcomes(mine) == {NAMES[1]: "changed", NAMES[2]: "stopped"}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import end as ending, settle as deletion_settle
+from backups.deletion import chunks, settle as deletion_settle
 from backups.deletion.send import Sender
 from kvops.models import Run
 from tests.fakes.past import Lag
@@ -104,7 +104,7 @@ def _end_early(here: CleanupGround, case: PartialAnswer, rng: random.Random, nam
     with _stopped(here, case, looked=rng.random() < 0.5):
         cleanup_requests.start_deletion(here.stage, by=here.people.operator)
         here.work(late=False)
-    ending.end_early(here.stage, by=here.people.operator)
+    chunks.end_early(here.stage, by=here.people.operator)
 
 
 @contextmanager

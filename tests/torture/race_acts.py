@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.db.transaction import atomic
 
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import end as ending
+from backups.deletion import chunks
 from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
 from kvops.approvals import evidence, gate as approval_gate
@@ -217,7 +217,7 @@ def resume(side: int) -> Act:
 def end_early(ground: RaceGround) -> Callable[[], object]:
     """Send nothing more."""
     stage, by = ground.now(), ground.operators[1]
-    return lambda: ending.end_early(stage, by=by)
+    return lambda: chunks.end_early(stage, by=by)
 
 
 def send(ground: RaceGround) -> Callable[[], object]:

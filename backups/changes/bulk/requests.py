@@ -27,7 +27,7 @@ from kvops.approvals import evidence, gate as approval_gate
 from kvops.environments import hours
 from kvops.inventory.families import Families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
-from kvops.runbook import writing
+from kvops.runbook import secrets
 from kvops.wording import columns, insist_explained, moment, say
 
 State = Restore.State
@@ -43,7 +43,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         if mine.state != State.PREPARED:
             raise RestoreRefused(say(_("The bulk change is not ready to submit: %(state)s."), state=label(mine)))
         insist_explained(reason, RestoreRefused, _("Give the reason for the change. The reviewer reads it."))
-        writing.insist_no_secret(reason)
+        secrets.insist_no_secret(reason)
         insist_prepared(mine)
         insist_writable(mine.bulk.lifetime, mine.bulk.until)
         mine.bulk.repeats = _accepted_before(mine.bulk)
@@ -176,7 +176,7 @@ def accept(restore: Restore, *, note: str, by: Person) -> None:
     with log.transaction():
         insist_operator(by)
         insist_explained(note, RestoreRefused, _("Describe what you tried in the application, and that it works."))
-        writing.insist_no_secret(note)
+        secrets.insist_no_secret(note)
         mine = locked(restore)
         if mine.state != State.DONE or not mine.written + mine.equal:
             raise RestoreRefused(_("Only a change that was written can be accepted, and only once."))

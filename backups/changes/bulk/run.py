@@ -4,15 +4,16 @@ A key is written only if KV still holds the entry of the backup: value, metadata
 never created again, before or after the write.
 """
 
+from dataclasses import replace
+
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups.changes.bulk import evidence as bulk_evidence
-from backups.changes.bulk.entries import changed
 from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
-from backups.models import Restore, RestoreChunk, RestoreEntry
+from backups.models import BulkChange, Restore, RestoreChunk, RestoreEntry
 from backups.models.bulk_changes import CLOSEST
 from backups.restores import before_write, safety_backup
 from backups.restores.moves import BULK_CHANGES
@@ -20,7 +21,7 @@ from backups.restores.run import RestoreRun, step_of
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock
-from kvops.cloudflare import KvEntry
+from kvops.cloudflare import KvEntry, marked_metadata
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
@@ -105,3 +106,14 @@ class BulkRun(RestoreRun):
             values={**counts, "finished_at": Now()},
             details={**counts},
         )
+
+
+def changed(bulk: BulkChange, entry: KvEntry) -> KvEntry | None:
+    """The entry with the expiration or the mark; None if its metadata takes no mark.
+
+    An expiration without its time changes nothing: the start has fixed it before a run exists.
+    """
+    if bulk.member:
+        metadata = marked_metadata(entry.metadata, bulk.member, bulk.value)
+        return None if metadata is None else replace(entry, metadata=metadata)
+    return entry if bulk.expiration is None else replace(entry, expiration=bulk.expiration)

@@ -23,7 +23,7 @@ from backups.restores.selection import freeze_restore
 from kvops import clock
 from kvops.inventory import browse, expiry as key_expiry, families as key_families
 from kvops.models import Category, Family, Key, Namespace, Person, Run
-from kvops.runbook import procedures, writing
+from kvops.runbook import procedures, secrets
 from kvops.wording import Words, columns, say
 
 Operation = Restore.Operation
@@ -147,7 +147,7 @@ def _member(family: Family, wish: BulkWish) -> str:
         raise RestoreRefused(say(sentence, family=family))
     if not wish.value.strip():
         raise RestoreRefused(_("Give the value of the mark."))
-    writing.insist_no_secret(wish.value)
+    secrets.insist_no_secret(wish.value)
     return family.mark
 
 

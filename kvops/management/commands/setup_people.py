@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.people import setup as people_setup
-from kvops.people.links import password_link
+from kvops.people.signin import password_link
 
 
 class Command(BaseCommand):

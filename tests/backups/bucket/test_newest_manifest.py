@@ -17,7 +17,7 @@ from backups import archive
 from backups.bucket import newest_manifest
 from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import end as ending
+from backups.deletion import chunks
 from backups.deletion.send import Sender
 from backups.generations import start as generation_start
 from backups.generations.scope import BackupRefused
@@ -247,7 +247,7 @@ def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: ma
     accept()
     with pytest.raises(run_driver.NotResumable, match="rolled back during the run"):
         run_driver.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
-    ending.end_early(cleanup_helpers.stage_of(request), by=people.operator)
+    chunks.end_early(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
     assert (Run.objects.get(pk=run.pk).state, sent(qa)) == (Run.State.SUCCEEDED, before)
 

@@ -18,7 +18,7 @@ from backups.cleanup import (
     requests as cleanup_requests,
 )
 from backups.cleanup.certificate_files import CertificateLine
-from backups.deletion import chunks as deletion_chunks, end as ending
+from backups.deletion import chunks as deletion_chunks
 from backups.generations import start as generation_start
 from backups.models import Check, CleanupException, CleanupRequest, CleanupStage, Generation
 from backups.restores import undo
@@ -183,7 +183,7 @@ def stopped(asked: CleanupRequest, people: make.People, monkeypatch: pytest.Monk
     cleanup_helpers.accepted(asked, people)
     with monkeypatch.context() as patch:
         patch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
-        ending.end_early(cleanup_helpers.confirmed(asked, people, "production"), by=people.operator)
+        deletion_chunks.end_early(cleanup_helpers.confirmed(asked, people, "production"), by=people.operator)
         make.work()
     stage = cleanup_helpers.stage_of(asked, "production")
     completion.explain_leftovers(stage, note="a page still needs them", by=people.operator)

@@ -12,7 +12,7 @@ from backups.cleanup import completion, preparation, requests as cleanup_request
 from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stages import CleanupRefused, send_back
 from backups.cleanup.stepper import steps_of_stage
-from backups.deletion.end import end_early
+from backups.deletion.chunks import end_early
 from backups.generations import start as generation_start
 from backups.models import Check, CleanupRequest, CleanupStage, Generation, Restore
 from kvops import timing

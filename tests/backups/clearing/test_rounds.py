@@ -10,7 +10,7 @@ from audit.models import Entry
 from backups.clearing import requests as clearing_requests, rounds
 from backups.clearing.history import by_month
 from backups.clearing.refusals import ClearingRefused
-from backups.deletion import end as deletion_end
+from backups.deletion import chunks
 from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory.selection import Selection
@@ -193,7 +193,7 @@ def test_a_round_that_lost_its_approval_is_ended_by_a_person_and_proven(
     run.refresh_from_db()
     assert (run.state, run.error_code, left(cache)) == ("failed", "rights_gone", list(NAMES))
     stage = CleanupStage.objects.get()
-    deletion_end.end_early(stage, by=people.operator)
+    chunks.end_early(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.deleted, stage.skipped, left(cache)) == ("confirmed", 0, 2, list(NAMES))

@@ -7,7 +7,7 @@ from django.db import connection
 
 from audit import log
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import end as ending
+from backups.deletion import chunks
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops.approvals import emergency_release, gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Run
@@ -173,7 +173,7 @@ def test_a_stopped_deletion_is_not_ended_early_while_it_is_on(qa: Environment, p
     emergency.press(qa, by=people.operator)
     make.work()
     with pytest.raises(run_driver.NotResumable, match="QA is stopped"):
-        ending.end_early(cleanup_helpers.stage_of(request), by=people.operator)
+        chunks.end_early(cleanup_helpers.stage_of(request), by=people.operator)
     assert Run.objects.get(pk=run.pk).cursor.get("ending") is None
 
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from audit.models import Entry as AuditEntry
 from backups.cleanup import cards as cleanup_cards, completion, cost, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import chunks as deletion_chunks, end as ending, run as deletion_run, settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
@@ -530,7 +530,7 @@ def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     monkeypatch.setattr(KVWriter, "bulk_delete", stop_meanwhile)
     delete(stage, people)
     assert run_of(stage).state == Run.State.STOPPED
-    ending.end_early(stage, by=people.operator)
+    deletion_chunks.end_early(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 1, 2)
@@ -554,7 +554,7 @@ def test_ended_early_nothing_that_survived_is_sent_again(
         patch.setattr(deletion_settle, "settle_chunk", stop_then)
         delete(stage, people)
     assert stage.chunks.filter(attempt=2, state="planned").exists()
-    ending.end_early(stage, by=people.operator)
+    deletion_chunks.end_early(stage, by=people.operator)
     make.work()
     assert outcomes(stage) == {NAMES[0]: "stopped"}
     assert len(sent(estate)) == 1
@@ -567,7 +567,7 @@ def test_an_early_end_says_that_its_namespace_is_gone_and_leaves_the_stage_open(
     run_driver.request_stop(cleanup_requests.start_deletion(stage, by=people.operator), actor=make.SETUP)
     make.work()
     estate.cloudflare.lose_namespace(estate.qa.namespace_id)
-    ending.end_early(stage, by=people.operator)
+    deletion_chunks.end_early(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (run_of(stage).error_code, stage.state) == ("wrong_token", State.DELETING)
@@ -585,7 +585,7 @@ def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(queue, "enqueue", partial(int, "crash"))
         with pytest.raises(TypeError):
-            ending.end_early(stage, by=people.operator)
+            deletion_chunks.end_early(stage, by=people.operator)
     run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert set(cleanup_helpers.journal(estate)) == set(NAMES)
@@ -595,7 +595,7 @@ def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate,
     stage = ready(estate, people)
     cleanup_requests.start_deletion(stage, by=people.operator)
     with pytest.raises(CleanupRefused, match="Stop it first"):
-        ending.end_early(stage, by=people.operator)
+        deletion_chunks.end_early(stage, by=people.operator)
 
 
 @pytest.mark.parametrize(
@@ -722,7 +722,7 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
     with pytest.raises(run_driver.NotResumable, match="You approved this"):
         run_driver.resume(run_of(stage), actor=people.reviewer.actor)
     with pytest.raises(run_driver.NotResumable, match="You approved this"):
-        ending.end_early(stage, by=people.reviewer)
+        deletion_chunks.end_early(stage, by=people.reviewer)
 
 
 def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(

@@ -9,7 +9,7 @@ from backups.integrity.cases import CaseRefused
 from backups.models import Check, DifferenceCase, Generation
 from kvops.models import Notification, Person
 from kvops.runbook import todo
-from kvops.runbook.writing import RunbookRefused
+from kvops.runbook.secrets import RunbookRefused
 from tests import make
 from tests.backups.generations import helpers as generation_helpers
 from tests.backups.integrity import rechecking

@@ -12,7 +12,7 @@ from kvops.inventory import value as key_value
 from kvops.models import Person, StatedOperation
 from kvops.runbook import by_hand, secrets
 from kvops.runbook.entries import RunbookSearch
-from kvops.runbook.writing import RunbookRefused
+from kvops.runbook.secrets import RunbookRefused
 from kvops.subjects import tree as subject_tree
 from tests import make
 from tests.signing import signed_in

@@ -23,7 +23,7 @@ from kvops.models import Family, RunbookNote
 from kvops.runbook import entries as runbook_entries, export, notes as runbook_notes, procedures
 from kvops.runbook.entries import RunbookEntry, RunbookSearch
 from kvops.runbook.procedure_steps import Procedure
-from kvops.runbook.writing import RunbookRefused
+from kvops.runbook.secrets import RunbookRefused
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.investigations import test_requests as test_investigations

@@ -12,8 +12,8 @@ from kvops.models import Environment, Family, Notification, Person, ReferenceAns
 from kvops.references import store as reference_store
 from kvops.runbook import entries as runbook_entries, todo
 from kvops.runbook.entries import RunbookEntry
+from kvops.runbook.secrets import RunbookRefused
 from kvops.runbook.todo import OpenTodo
-from kvops.runbook.writing import RunbookRefused
 from kvops.schedules import jobs as schedule_jobs
 from tests import make, searched
 from tests.kvops.references import reports

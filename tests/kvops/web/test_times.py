@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import translation
 
-from kvops.web import times
+from kvops.templatetags import ui
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -19,10 +19,10 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
     ],
 )  # fmt: skip
 def test_the_distance_from_now_is_rounded_down_and_ends_with_a_week(seconds: int, said: str) -> None:
-    assert times.words(NOW + timedelta(seconds=seconds), NOW) == said
+    assert ui.distance(NOW + timedelta(seconds=seconds), NOW) == said
 
 
 def test_it_is_in_the_language_of_the_page() -> None:
     with translation.override("ja"):
-        assert times.words(NOW - timedelta(hours=3), NOW) == "3\xa0時間前"
-        assert times.words(NOW + timedelta(days=2), NOW) == "2\xa0日後"
+        assert ui.distance(NOW - timedelta(hours=3), NOW) == "3\xa0時間前"
+        assert ui.distance(NOW + timedelta(days=2), NOW) == "2\xa0日後"
