@@ -44,3 +44,4 @@ def test_a_value_put_with_wrangler_is_found_explained_and_compared(product: Prod
     page.goto("/")
     expect(page.locator("body")).not_to_contain_text(FOUND)
     product.write(QA, KEY, before)
+    back_up(page)  # and finds that change too, which stays open for the pictures
