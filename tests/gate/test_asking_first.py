@@ -121,7 +121,7 @@ def test_a_search_of_a_script_asks_while_its_lease_is_kept(
     searched.runs(world.qa.environment)
     DeployedCode.objects.update(kind="worker", version="v7", etag="e")
     run = scripts.start(DeployedCode.objects.get(), by=world.people.operator)
-    monkeypatch.setenv("QA_READ", "a-token-that-is-never-sent")
+    monkeypatch.setenv("GATE_QA_READ", "a-token-that-is-never-sent")
     module = WorkerModule("index.js", "application/javascript+module", b"export default {};")
     monkeypatch.setattr(Calls, "run", lambda _calls, _call: [module])
     lease = run_lease.take(run.pk)

@@ -139,8 +139,8 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     monkeypatch.setattr(clients, "Prepaid", ReservedBudget)
 
     def set_(read: str, write: str) -> None:
-        monkeypatch.setenv("QA_READ", read)
-        monkeypatch.setenv("QA_WRITE", write)
+        monkeypatch.setenv("GATE_QA_READ", read)
+        monkeypatch.setenv("GATE_QA_WRITE", write)
 
     return set_
 
@@ -169,7 +169,7 @@ def test_what_was_not_sent_is_given_back_though_it_fails(world: GateWorld, token
     assert cast("ReservedBudget", found.budget).settled
 
 
-@pytest.mark.parametrize(("read", "write", "missing"), [("", "writes", "QA_READ"), ("reads", "", "QA_WRITE")])
+@pytest.mark.parametrize(("read", "write", "missing"), [("", "writes", "GATE_QA_READ"), ("reads", "", "GATE_QA_WRITE")])
 def test_without_a_token_nothing_is_opened(
     world: GateWorld, tokens: Callable[[str, str], None], read: str, write: str, missing: str
 ) -> None:

@@ -91,9 +91,9 @@ def _lock(environment: Environment) -> None:
 def _environment(slug: str, order: int) -> Namespace:
     environment = Environment.objects.create(
         slug=slug, name=slug.title(), order=order, production=slug == "production", account_id=make.ACCOUNTS[slug],
-        read_token=f"env:NO_{slug.upper()}_READ", write_token=f"env:NO_{slug.upper()}_WRITE",
+        read_token=f"env:GATE_{slug.upper()}_READ", write_token=f"env:GATE_{slug.upper()}_WRITE",
         api_base_url="http://127.0.0.1:9", r2_endpoint="http://127.0.0.1:9", r2_bucket=f"{slug}-bucket",
-        r2_access_key_id="env:NO_R2_KEY", r2_secret_access_key="env:NO_R2_SECRET",
+        r2_access_key_id="env:GATE_R2_KEY", r2_secret_access_key="env:GATE_R2_SECRET",
     )  # fmt: skip
     Database.objects.create(environment=environment, binding="MASTERS_D1", database_id=make.DATABASES[slug])
     return Namespace.objects.create(
