@@ -93,7 +93,7 @@ GROUPS = (
             MenuPage("people", "people/", "users", _("People")),
             MenuPage("notifications", "notifications/", "bell", _("Notifications")),
             MenuPage("doctor", "environments/doctor/", "stethoscope", _("Doctor"), "kvops.operate"),
-            MenuPage("help", "help/", "siren", _("Alarms and what to do")),
+            MenuPage("help", "help/", "book-open", _("Help")),
         ),
     ),
 )
