@@ -78,7 +78,7 @@ def canonical(text: str) -> str:
 
 
 def stamp(text: str, app: str) -> str:
-    """What `0001_initial` of an app carries: a digest of its tables and functions, without grants."""
+    """What `0001_tables` of an app carries: a digest of its tables and functions, without grants."""
     blocks = [block.splitlines() for block in text.strip().split("\n\n") if block.split()[1].startswith(f"{app}_")]
     kept = ["\n".join(line for line in lines if not line.startswith("  grant ")) for lines in blocks]
     return sha256("\n\n".join(kept).encode()).hexdigest()[:12]

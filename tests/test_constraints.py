@@ -414,7 +414,7 @@ def test_the_guards_can_be_taken_back_and_put_on_again() -> None:
         # On a slow machine more than a minute passes between two statements.
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     before = schema()
-    MigrationExecutor(connection).migrate([("backups", "0001_initial"), ("kvops", "0001_initial")])
+    MigrationExecutor(connection).migrate([("backups", "0001_tables"), ("kvops", "0001_tables")])
     assert rows(TRIGGERS) == []
     executor = MigrationExecutor(connection)
     executor.migrate([node for node in executor.loader.graph.leaf_nodes() if node[0] in {"backups", "kvops"}])

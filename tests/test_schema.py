@@ -19,7 +19,7 @@ from kvops import database_roles
 from tests import schema
 
 HERE = Path(__file__).parent
-TARGETS = [(app, "0002_guards") for app in ("audit", "kvops", "backups")]
+TARGETS = [(app, "0002_triggers") for app in ("audit", "kvops", "backups")]
 NAME = f"kvops_schema_{os.getpid()}"
 ROLES = {f"{NAME}_app": "application", f"{NAME}_verifier": "verifier"}
 BEFORE = (HERE / "schema_before.txt").read_text()
@@ -101,7 +101,7 @@ def test_a_difference_is_seen(differences: Differences, statement: str) -> None:
 
 @pytest.mark.parametrize("app", ["audit", "backups", "kvops"])
 def test_an_initial_migration_carries_the_stamp_of_this_schema(app: str) -> None:
-    carried = import_module(f"{app}.migrations.0001_initial").Migration.stamp
+    carried = import_module(f"{app}.migrations.0001_tables").Migration.stamp
     assert carried == schema.stamp(schema.canonical(BEFORE), app)
     other = BEFORE.replace(f"table {app}_", f"table {app}_more_")
     assert carried != schema.stamp(schema.canonical(other), app)

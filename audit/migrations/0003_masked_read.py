@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("audit", "0002_guards"),
+        ("audit", "0002_triggers"),
     ]
 
     operations = [

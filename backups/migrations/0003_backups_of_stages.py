@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0002_guards"),
+        ("backups", "0002_triggers"),
         ("kvops", "0003_run_pace"),
     ]
 

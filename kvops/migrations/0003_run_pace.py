@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0002_guards"),
+        ("kvops", "0002_triggers"),
     ]
 
     operations = [

@@ -39,7 +39,7 @@ DROP FUNCTION kvops_decision_recorded(bigint);
 class Migration(migrations.Migration):
     dependencies = [
         ("kvops", "0007_heartbeat_worker"),
-        ("audit", "0002_guards"),
+        ("audit", "0002_triggers"),
     ]
 
     operations = [migrations.RunSQL(RECORDED, NOT_RECORDED)]

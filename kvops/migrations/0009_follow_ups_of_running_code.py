@@ -104,7 +104,8 @@ BEGIN
 END $$;
 """
 _GUARD = "FUNCTION kvops_answer_guard()"
-_BEFORE = import_module("kvops.migrations.0002_guards").ANSWERS.split(f"CREATE {_GUARD}")[1].split("CREATE TRIGGER")[0]
+_TRIGGERS = import_module("kvops.migrations.0002_triggers")
+_BEFORE = _TRIGGERS.ANSWERS.split(f"CREATE {_GUARD}")[1].split("CREATE TRIGGER")[0]
 CLOSED_BY_TYPED_COMMITS = f"""
 CREATE OR REPLACE {_GUARD}{_BEFORE}
 DROP FUNCTION kvops_counted_searches();

@@ -1,7 +1,7 @@
 """Whether a database is of the history that the migration files continue.
 
 Django knows migrations by name only, so a database of other content under the same names would be taken for ours. The
-`0001_initial` of each app carries a stamp of the schema that the initial migrations make. `migrate` writes the stamps
+`0001_tables` of each app carries a stamp of the schema that the initial migrations make. `migrate` writes the stamps
 as the comment of `django_migrations`, which a dump has too, and compares them before anything else. A database without
 a comment is compared by its content, and is stamped by the `migrate` that takes it. One that has migrations of a newer
 version, too, is compared by what may not be missing, and is never stamped.
@@ -18,7 +18,7 @@ from psycopg import sql
 from kvops.refusals import Refused
 
 APPS = ("audit", "backups", "kvops")
-INITIAL = "0001_initial"
+INITIAL = "0001_tables"
 OLDEST = "0.1.0"
 """The oldest version whose history these files continue."""
 _STAMP = re.compile(r"(\w+) ([0-9a-f]{12})")

@@ -143,7 +143,7 @@ def test_the_part_of_a_name_has_a_trigram_index(estate: make.Estate) -> None:
 
 
 def test_a_role_that_may_not_create_the_extension_is_told_the_cure(db: None) -> None:
-    migration = import_module("kvops.migrations.0002_guards")
+    migration = import_module("kvops.migrations.0002_triggers")
     with connection.cursor() as cursor:
         cursor.execute("DROP EXTENSION pg_trgm CASCADE")
         cursor.execute("CREATE ROLE kvops_may_not")

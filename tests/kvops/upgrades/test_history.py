@@ -48,6 +48,11 @@ def test_after_the_flush_of_a_test_that_commits_a_migration_is_recorded_as_befor
     MigrationRecorder(connection).record_applied("kvops", "0003_alarms")
 
 
+def test_a_database_of_before_features_went_is_another_history() -> None:
+    MigrationRecorder(connection).record_applied("kvops", "0001_initial")
+    assert "because no file has its migration kvops 0001_initial;" in refusal()
+
+
 def test_the_others_are_counted() -> None:
     for name in ("0003_alarms", "0004_policy_versions", "0334_masters_kind"):
         MigrationRecorder(connection).record_applied("kvops", name)
@@ -85,7 +90,7 @@ def test_a_newer_database_without_a_stamp_is_refused_by_what_is_missing(change: 
 def test_other_content_under_the_same_names_is_refused_by_its_stamp() -> None:
     ours = told()
     run(f"COMMENT ON TABLE django_migrations IS '{ours.replace('kvops ', 'kvops 0123456789ab was ')}'")
-    assert "its kvops 0001_initial has the stamp 0123456789ab instead of" in refusal()
+    assert "its kvops 0001_tables has the stamp 0123456789ab instead of" in refusal()
 
 
 def test_a_migration_without_the_one_below_it_is_another_history() -> None:

@@ -763,7 +763,7 @@ CREATE INDEX kvops_cache_expires ON kvops_cache (expires);
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0001_initial")]
+    dependencies = [("kvops", "0001_tables")]
 
     operations = [
         migrations.RunPython(create_extension, migrations.RunPython.noop),

@@ -1420,7 +1420,7 @@ CREATE FUNCTION backups_analyze_stage() RETURNS void LANGUAGE sql SECURITY DEFIN
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0001_initial"), ("kvops", "0002_guards")]
+    dependencies = [("backups", "0001_tables"), ("kvops", "0002_triggers")]
 
     operations = [
         migrations.RunSQL(BACKUPS, "DROP FUNCTION backups_generation_guard CASCADE;"),

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     stamp = "8e8e13662d17"
 
     dependencies = [
-        ('kvops', '0001_initial'),
+        ('kvops', '0001_tables'),
     ]
 
     operations = [

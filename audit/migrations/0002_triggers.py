@@ -103,7 +103,7 @@ CREATE INDEX audit_entry_revealed ON audit_entry USING hash ((details -> 'key'))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0001_initial")]
+    dependencies = [("audit", "0001_tables")]
 
     operations = [
         migrations.RunSQL(HEAD, "DELETE FROM audit_head;"),
