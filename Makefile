@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a virtual environment through uv, Node through its wheel,
-# and, as root, Debian's chromium, gettext and a Japanese font.
+# and, as root, Debian's headless Chromium, gettext and a Japanese font.
 # The browser tests are a process of their own, beside the others: Playwright's event loop and Django's connections do
 # not share a thread. What they print comes at the end.
 SHELL := /bin/bash

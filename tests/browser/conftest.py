@@ -20,6 +20,8 @@ from sandbox import environment
 from sandbox.environment import PEOPLE, SandboxAccount
 from sandbox.processes import remembered_port
 
+CHROMIUM = "/usr/bin/chromium-headless-shell"
+"""Chromium without a window. The other one keeps a whole window alive, also when it is headless."""
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run"
     " --disable-background-networking --disable-component-update --disable-sync"
@@ -191,7 +193,7 @@ def browser() -> Iterator[Browser]:
     """Chromium."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS.split())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
         yield browser
         browser.close()
 

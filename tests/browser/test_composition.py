@@ -25,7 +25,7 @@ from pyrage import x25519
 
 from sandbox import postgres
 from sandbox.environment import PEOPLE
-from tests.browser.conftest import ARGUMENTS, PATIENCE
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE
 from tests.browser.job import BrowserJob, follow, reload_until
 from tests.clusters import until
 from tests.composed import Outside, outside
@@ -180,7 +180,7 @@ def test_the_main_job_is_done_through_the_commands_of_the_composition(compose: C
 def visiting(browser: Browser, compose: Composition, links: list[str]) -> Iterator[list[Page]]:
     """A page of each person, who chose a password by their link and signed in, in a browser that finds our proxy."""
     found = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{compose.tls_port}"
-    other = browser.browser_type.launch(executable_path="/usr/bin/chromium", args=[*ARGUMENTS.split(), found])
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS.split(), found])
     pages = []
     for who, link in zip(("operator@example.com", "reviewer@example.com"), links, strict=True):
         context = other.new_context(base_url=f"https://{HOST}", locale="en", ignore_https_errors=True)
