@@ -1,9 +1,12 @@
 """Rounds of a rule: their keys, the backup before the deletion, the proof, and the acceptance."""
 
+import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from audit import verify
 from audit.models import Entry
@@ -68,6 +71,19 @@ def test_a_round_clears_exactly_the_keys_of_its_rule_and_proves_it(
     actions = set(Entry.objects.filter(subject=rule.subject).values_list("action", flat=True))
     assert {"clearing.created", "clearing.started", "clearing.cleared"} <= actions
     assert not Run.objects.filter(kind=Run.Kind.LATE_CHECK).exists()
+
+
+def test_a_round_holds_the_row_of_the_namespace_when_its_deletion_begins(
+    rule: Clearing, cache: make.Estate, people: make.People
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        helpers.ran(rule, people)
+    asked = [query["sql"] for query in queries]
+    lock = rf'FROM "kvops_namespace" .*"id" = {cache.qa.pk} .*FOR NO KEY UPDATE$'
+    locked = [at for at, sql in enumerate(asked) if re.search(lock, sql)]
+    moves = [at for at, sql in enumerate(asked) if sql.startswith('UPDATE "backups_cleanupstage"')]
+    [begun] = [at for at in moves if "SET \"state\" = 'deleting'" in asked[at]]
+    assert any(max(at for at in moves if at < begun) < at < begun for at in locked)
 
 
 def test_the_audit_log_has_every_entry_of_a_round(rule: Clearing, people: make.People) -> None:
