@@ -149,7 +149,7 @@ class SettledWriter(KVWriter):
 
 
 def _common(names: Sequence[str]) -> str:
-    """What all names begin with."""
+    """The longest common beginning of the names."""
     first, last = min(names), max(names)
     return first[: next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)]
 
@@ -263,7 +263,7 @@ def _objects(target: Target) -> list[str]:
 
 @dataclass
 class Leftovers:
-    """What was removed, what is still there, and the objects that a lock of the bucket keeps."""
+    """The number of removed names and objects, those still there, and the objects that a lock of the bucket keeps."""
 
     removed: int = 0
     left: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a run on a real account found: for each test whether Cloudflare behaves so, and what breaks if it differs."""
+"""The findings of a run on a real account: for each test whether Cloudflare behaves so, and the consequence if not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ CONSEQUENCES = {
     " with such a bucket.",
     "test_r2_tells_the_time": "The clock of R2 is compared with nothing.",
 }
-"""What breaks if a test differs, where that is not what its file says."""
+"""The consequence of a test that differs, where it is another one than that of its file."""
 
 
 @dataclass
