@@ -95,7 +95,7 @@ def english() -> None:
 
 
 @pytest.fixture(autouse=True)
-def states_have_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def states_have_words(request: pytest.FixtureRequest) -> Iterator[None]:
     """No page of a test shows a state as it is stored. A row that lacks a part has no state to show."""
     as_stored = states.unknown
 
@@ -104,8 +104,11 @@ def states_have_words(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
             pytest.fail(f"The state {state!r} has no look in kvops/templatetags/states.py.")
         return as_stored(state)
 
-    if request.node.name != "test_a_state_without_an_entry_is_shown_as_it_is":
-        monkeypatch.setattr(states, "unknown", unknown)
+    # Not with the test's own `monkeypatch`: what a test changes by that keeps it from states that were built before.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.name != "test_a_state_without_an_entry_is_shown_as_it_is":
+            patch.setattr(states, "unknown", unknown)
+        yield
 
 
 @pytest.fixture(autouse=True)

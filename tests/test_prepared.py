@@ -117,6 +117,11 @@ def test_another_duration_is_another_state(steps: Steps, monkeypatch: pytest.Mon
     assert steps.built == ["world", "deletion"] * 2
 
 
+@pytest.mark.django_db
+def test_no_fixture_that_every_test_has_keeps_it_from_a_state(prepared: Prepared) -> None:
+    assert prepared._changed() == ()
+
+
 def test_a_test_that_commits_builds_for_itself(steps: Steps) -> None:
     with prepared.preparing() as one:
         one.step("a world", steps.world)

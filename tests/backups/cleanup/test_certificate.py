@@ -181,10 +181,9 @@ def test_every_environment_whose_keys_come_back_is_named(asked: CleanupRequest, 
 def stopped(asked: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
     """Production's first key is deleted; a person keeps the other two, explains them and accepts."""
     cleanup_helpers.accepted(asked, people)
-    with monkeypatch.context() as patch:
-        patch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
-        deletion_chunks.end_early(cleanup_helpers.confirmed(asked, people, "production"), by=people.operator)
-        make.work()
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    deletion_chunks.end_early(cleanup_helpers.confirmed(asked, people, "production"), by=people.operator)
+    make.work()
     stage = cleanup_helpers.stage_of(asked, "production")
     completion.explain_leftovers(stage, note="a page still needs them", by=people.operator)
     completion.accept_stage(stage, note="all went well", by=people.operator)
