@@ -2,6 +2,19 @@
 
 from django.apps import AppConfig
 
+OPERATIONS = (
+    "kvops.inventory",
+    "kvops.runs",
+    "kvops.schedules",
+    "kvops.approvals",
+    "kvops.notifications",
+    "kvops.environments",
+    "kvops.roles",
+    "kvops.references",
+    "kvops.runbook",
+)
+"""The features of this app, a feature after those whose runs it follows."""
+
 
 class KvopsConfig(AppConfig):
     """Environments, people, categories, inventory, approvals, runs."""
@@ -15,9 +28,11 @@ class KvopsConfig(AppConfig):
         Sign-ins wait for each other instead of being refused.
         """
         from kvops import checks  # noqa: F401, PLC0415  (registers them, once the models are there)
+        from kvops.operations import registry  # noqa: PLC0415  (needs the models)
         from kvops.people import attempts  # noqa: PLC0415  (needs the settings)
         from kvops.site import sentry  # noqa: PLC0415  (needs the settings)
         from kvops.supervision import cluster  # noqa: F401, PLC0415  (before a cluster forks its workers)
 
+        registry.collect(OPERATIONS)
         attempts.wait_in_line()
         sentry.start()

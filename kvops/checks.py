@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops.approvals import kinds as approval_kinds
 from kvops.doctor import examination
 from kvops.inventory import (
     reveal as key_reveal,
@@ -17,36 +16,26 @@ from kvops.inventory import (
 )
 from kvops.inventory.key_list import rows as key_rows
 from kvops.metrics import numbers as metrics_numbers
-from kvops.notifications import outbox
-from kvops.runs import kinds
-from kvops.schedules import jobs as schedule_jobs
+from kvops.operations import registry
 from kvops.search import kinds as search_kinds
 from kvops.site import badges as menu_badges
-from kvops.subjects import tree as subject_tree
 from kvops.supervision import sweep
 from kvops.templatetags import runs as run_tags
 
 
 def _named() -> Iterator[str]:
-    for kind in kinds.KINDS.values():
-        yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
-    for gate in approval_kinds.KINDS.values():
-        yield from filter(None, (gate.decided, gate.use, gate.evidence, gate.why_not, gate.why_not_by, gate.owners))
-    yield from filter(None, (name for event in outbox.EVENTS.values() for name in (event.delivered, event.link)))
     yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
     yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
     yield from (run_tags.WORKER_STOPPED, run_tags.ALL_STOPPED)
     yield from (
-        *subject_tree.functions(),
         *key_story.TOLD_BY,
         key_reveal.UNFIT,
         key_value.POLICY_EDITED,
         key_rows.SIZED_BY,
     )
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
-    yield from (*sweep.LOOKS, *sweep.ALSO, *(job.function for job in schedule_jobs.JOBS.values()))
-    yield from filter(None, (job.unpaused for job in schedule_jobs.JOBS.values()))
+    yield from (*sweep.LOOKS, *sweep.ALSO)
     yield from (check.function for check in examination.CHECKS)
     yield from (*search_kinds.functions(), *(count.rows for count in menu_badges.COUNTS))
 
@@ -61,6 +50,12 @@ def functions_named_by_string(**_kwargs: Any) -> list[CheckMessage]:
         except ImportError as error:
             errors.append(Error(f"{path} cannot be imported: {error}", id="kvops.E001"))
     return errors
+
+
+@register()
+def every_kind_has_its_feature(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that a feature claims each kind of run, of request and of notice."""
+    return [Error(f"No feature claims {kind}.", id="kvops.E003") for kind in registry.missing()]
 
 
 @register()

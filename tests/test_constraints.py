@@ -46,7 +46,9 @@ from kvops.models import (
     RunbookTodo,
     StatedOperation,
 )
-from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
+from kvops.operations import registry
+from kvops.operations.parts import RunKind
+from kvops.runs import driver as run_driver, lease as run_lease, outcomes
 from tests.constraints import (
     bulk_rows,
     cases_rows,
@@ -389,8 +391,8 @@ def fail(lease: run_lease.Lease) -> None:
 def test_the_code_moves_runs_along_every_arrow_and_no_other(
     world: BackupsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.RunKind(f"{__name__}.finish"))
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.BACKUP, kinds.RunKind(f"{__name__}.fail"))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.SCAN, RunKind(finish))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.BACKUP, RunKind(fail))
     sql(NOTE_MOVES)
     for kind in ("scan", "backup"):
         run = world.run(kind=kind)

@@ -18,9 +18,9 @@ from kvops.approvals import gate as approval_gate, standing
 from kvops.inventory import families as key_families
 from kvops.inventory.selection import Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Role, Schedule
+from kvops.operations import registry
 from kvops.references import look
 from kvops.schedules import cron
-from kvops.schedules.jobs import JOBS
 from kvops.wording import insist_explained, say, several
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _insist_usable(cap: int, expression: str, zone: str, reason: str, by: Person
     expression = " ".join(expression.split())
     try:
         cron.insist_cron(expression, zone)
-        cron.insist_apart(expression, JOBS[JOB].apart)
+        cron.insist_apart(expression, registry.JOBS[JOB].apart)
     except cron.NotCron as error:
         raise ClearingRefused(*error.args) from error
     return expression

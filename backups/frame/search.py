@@ -20,8 +20,8 @@ from backups.models import (
 )
 from kvops.models import Key
 from kvops.models.inventory import beginning_with
+from kvops.operations.registry import SUBJECTS
 from kvops.search.matching import FoundRow, SearchText, matched, shown
-from kvops.subjects.kinds import KINDS
 
 _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
 """The texts of a JSON list, in one line."""
@@ -29,7 +29,7 @@ _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expres
 
 def _called(kind: str) -> list[tuple[Q, str | Promise]]:
     """The title of the kind, for all its rows."""
-    return [(Q(), KINDS[kind].title)]
+    return [(Q(), SUBJECTS[kind].title)]
 
 
 def _after_binding(binding: str, text: str | Func) -> Concat:

@@ -119,7 +119,6 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "leases": {"kvops.runs.lease": ()},
     "people": {
-        "kvops.approvals.kinds": (),
         "kvops.roles.requests": (),
         "kvops.roles.recovery": (),
         "kvops.people.setup": ("login_of", "grant", "revoke", "deactivate", "activate"),

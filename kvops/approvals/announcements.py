@@ -1,19 +1,18 @@
-"""Messages about approval requests, and their recipients besides those of `outbox.EVENTS`."""
+"""Messages about approval requests, and their recipients besides those that every notice of its kind has."""
 
 from datetime import timedelta
 
 from django.db.models import CharField, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast, Concat, Now
 from django.urls import reverse
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops import timing
 from kvops.approvals import titles
-from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, Role
 from kvops.notifications import outbox
+from kvops.operations import registry
 from kvops.wording import moment, say, translated
 
 State = ApprovalRequest.State
@@ -21,13 +20,13 @@ State = ApprovalRequest.State
 
 def asked(request: ApprovalRequest) -> None:
     """Tell the reviewers, and the owners of what it is about, that a request waits. The requester is not told."""
-    owners = KINDS[request.kind].owners
+    owners = registry.REQUESTS[request.kind].owners
     _tell(
         NotificationEvent.APPROVAL_WAITING,
         request,
         title=say(_("Waits for a decision: %(what)s"), what=_what(request)),
         until=say(_("To be decided by %(time)s."), time=moment(request.decide_by)),
-        to=import_string(owners)(request) if owners else [],
+        to=[*owners(request)] if owners else [],
         but=request.requester,
     )
 

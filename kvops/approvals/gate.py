@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.functional import Promise
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -20,9 +19,9 @@ from audit.models import Entry
 from kvops import clock, rollback, timing
 from kvops.approvals import announcements, risks
 from kvops.approvals.evidence import canonical_evidence, digest_of
-from kvops.approvals.kinds import KINDS, why_not_by
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.names import visible
+from kvops.operations import registry
 from kvops.refusals import Refused
 from kvops.runs import emergency
 from kvops.wording import Words, columns, insist_explained, say, sentence_of, typed
@@ -51,7 +50,7 @@ def submit(
     """
     log.insist()
     insist_writable()
-    if not KINDS[kind].has_asker(requester):
+    if not registry.REQUESTS[kind].has_asker(requester):
         raise ApprovalRefused(_("Only an operator can ask for an approval."))
     text = canonical_evidence(evidence)
     if len(text.encode()) > MAX_EVIDENCE:
@@ -135,7 +134,7 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: Words = "") -> Non
 def withdraw_within(request: ApprovalRequest, *, by: Person, reason: Words = "") -> None:
     """The same within the caller's transaction. Raises ApprovalRefused."""
     log.insist()
-    if not KINDS[request.kind].has_asker(by):
+    if not registry.REQUESTS[request.kind].has_asker(by):
         raise ApprovalRefused(_("Only an operator can withdraw a request."))
     given = typed(reason.strip()) if isinstance(reason, str) else sentence_of(reason)
     changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
@@ -185,7 +184,7 @@ def claim(
     if request.environment:
         emergency.lock(request.environment)
     insist_not_stopped(request)
-    if not (of := KINDS[kind]).has_asker(by):
+    if not (of := registry.REQUESTS[kind]).has_asker(by):
         raise ApprovalRefused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
         raise ApprovalRefused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
@@ -288,16 +287,24 @@ def _one(changed: int, sentence: str | Promise) -> None:
         raise ApprovalRefused(sentence)
 
 
+def why_not_by(request: ApprovalRequest, person: Person) -> str | Promise:
+    """The reason why this person cannot decide on the request; empty if its kind has none."""
+    if request.requester_id == person.pk:
+        return _("You asked for this yourself; another person must decide.")
+    of_kind = registry.REQUESTS[request.kind].why_not_by
+    return of_kind(request, person) if of_kind else ""
+
+
 def _insist_approvable(request: ApprovalRequest) -> None:
-    why_not = KINDS[request.kind].why_not
-    if why_not and (reason := import_string(why_not)(request)):
+    why_not = registry.REQUESTS[request.kind].why_not
+    if why_not and (reason := why_not(request)):
         raise ApprovalRefused(reason)
 
 
 def _told(request: ApprovalRequest, by: Person | None = None) -> None:
     request.refresh_from_db()
-    if decided := KINDS[request.kind].decided:
-        import_string(decided)(request)
+    if decided := registry.REQUESTS[request.kind].decided:
+        decided(request)
     announcements.announce_decision(request, by)
 
 

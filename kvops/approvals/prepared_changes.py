@@ -7,15 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 
 from django.db.models.functions import Now
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence, gate as approval_gate
-from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Person, PreparedChange
 from kvops.names import visible
+from kvops.operations import registry
 from kvops.wording import say
 
 ACTIONS = {
@@ -110,8 +109,10 @@ def ask(
 
 def evidence(change: PreparedChange) -> dict[str, object]:
     """The evidence for the reviewer of the change, derived by the feature of its kind."""
-    derived: dict[str, object] = import_string(KINDS[change.kind].evidence)(change)
-    return derived
+    derive = registry.REQUESTS[change.kind].evidence
+    if derive is None:
+        raise LookupError(f"No feature derives the evidence of {change.kind}.")
+    return derive(change)
 
 
 def definition_evidence(change: PreparedChange) -> dict[str, object]:

@@ -7,20 +7,20 @@ from urllib.parse import urlsplit
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes, risks
+from kvops.approvals import gate as approval_gate, prepared_changes, risks
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange
+from kvops.operations import registry
 from kvops.people.signin import insist_fresh, insist_typed_for_this, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
@@ -103,8 +103,9 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             approval_gate.reject(approval, **decision)
         messages.success(request, _("Your decision is recorded."))
-        if approval.state == State.APPROVED and approval_kinds.KINDS[approval.kind].at_once:
-            import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=approval.requester)
+        kind = registry.REQUESTS[approval.kind]
+        if approval.state == State.APPROVED and kind.at_once and kind.use:
+            kind.use(approval, by=approval.requester)
             messages.success(request, _("The change is in force."))
     return redirect("approval", pk)
 
@@ -126,11 +127,12 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def apply(request: HttpRequest, pk: int) -> HttpResponse:
     """Put an approved change of the environments or of the policy in force."""
-    approval = get_object_or_404(
-        REQUESTS.filter(kind__in=[k for k, kind in approval_kinds.KINDS.items() if kind.use]), pk=pk
-    )
+    approval = get_object_or_404(REQUESTS, pk=pk)
+    use = registry.REQUESTS[approval.kind].use
+    if use is None:
+        raise Http404
     with refusals_shown(request, _on(approval), also=(CloudflareError,)):
-        import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=person_of(request))
+        use(approval, by=person_of(request))
         released = approval.kind == ApprovalRequest.Kind.RELEASE_STOP
         done = _("The stop is released. An operator lets each run go on.") if released else _("The change is in force.")
         messages.success(request, done)
@@ -165,7 +167,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_withdraw": _may_withdraw(approval, person),
-        "applies_itself": bool(approval_kinds.KINDS[approval.kind].use),
+        "applies_itself": bool(registry.REQUESTS[approval.kind].use),
         "is_approver": approval.approver == person,
         "in_time": approval.use_by is not None and clock.seconds_until(approval.use_by) > 0,
         "entries": Entry.objects.filter(subject=f"approval:{approval.pk}").order_by("seq")[:SHOWN],
@@ -190,7 +192,7 @@ def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> s
     """The reason why the person cannot decide now, in the reader's language; empty if they can."""
     if approval.state != State.PENDING:
         return _("There is nothing to decide any more.")
-    if reason := approval_kinds.why_not_by(approval, person):
+    if reason := approval_gate.why_not_by(approval, person):
         return str(reason)
     if not may_review:
         return _("Only a reviewer can decide.")
@@ -200,7 +202,7 @@ def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> s
 
 
 def _may_withdraw(approval: ApprovalRequest, person: Person) -> bool:
-    return approval_kinds.KINDS[approval.kind].has_asker(person)
+    return registry.REQUESTS[approval.kind].has_asker(person)
 
 
 def _on(approval: ApprovalRequest) -> On:

@@ -14,7 +14,7 @@ from kvops.wording import spoken, stored
 
 
 class NotificationEvent(models.TextChoices):
-    """The closed list of events; `kvops.notifications.outbox.EVENTS` has their recipients."""
+    """The closed list of events; the `operation.py` of a feature has their recipients."""
 
     PERSON_INVITED = "person.invited", _("invitation")
     PERSON_CHANGED = "person.changed", _("roles of a person changed")

@@ -52,7 +52,7 @@ class Run(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """The kind of work; `kvops.runs.kinds.KINDS` has its handler."""
+        """The kind of work; the `operation.py` of its feature has its handler."""
 
         SCAN = "scan", _("scan")
         BACKUP = "backup", _("backup")

@@ -12,7 +12,7 @@ from kvops.wording import spoken, stored
 
 
 class Schedule(models.Model):
-    """The times of a job of `kvops.schedules.jobs.JOBS`, in one environment or, without one, for all of them.
+    """The times of a job of `kvops.operations.registry.JOBS`, in one environment or, without one, for all of them.
 
     `next_at` moves on in the transaction that starts the work. A paused schedule is never due.
     """

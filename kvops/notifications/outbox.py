@@ -2,8 +2,8 @@
 
 `post` writes one row per recipient (a person by mail, an environment's Slack channel), in that recipient's language,
 with times in that person's zone.
-Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events and
-the roles they are sent to. A requester gets no message about their own request.
+Unique constraints keep it to once per recipient, event, subject and occasion. The feature of an
+event names the roles it is sent to. A requester gets no message about their own request.
 
 One round of a check can find many things at once. Its notifications share a bundle (`bundles.one_bundle`), and each
 recipient gets one message with all of theirs.
@@ -16,14 +16,13 @@ repetition does less harm than silence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone, translation
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from audit import log
@@ -34,6 +33,7 @@ from kvops.models import Environment, Notification, NotificationEvent, Person, R
 from kvops.names import visible
 from kvops.notifications import bundles, senders
 from kvops.notifications.senders import MessageRefused, MessageTryLater, NotDelivered, Unclear
+from kvops.operations.registry import NOTICES
 from kvops.refusals import Refused
 from kvops.wording import columns
 
@@ -44,68 +44,6 @@ NOBODY_KNOWS = gettext_noop("The worker ended while sending. The message may hav
 NO_CHANNEL = gettext_noop(
     "The environment no longer has a channel. Add one in environments.toml, or give up this notification."
 )
-
-
-@dataclass(frozen=True)
-class NotificationKind:
-    """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery.
-
-    `link` takes a notification to a person and gives a secret link of its own, which is made when the message is sent:
-    no row holds it.
-    """
-
-    roles: tuple[Role, ...] = ()
-    channel: bool = False
-    delivered: str = ""
-    link: str = ""
-
-
-_TEAM = (Role.OPERATOR, Role.REVIEWER)
-EVENTS: dict[NotificationEvent, NotificationKind] = {
-    NotificationEvent.PERSON_INVITED: NotificationKind(link="kvops.roles.invitations.link"),
-    NotificationEvent.PERSON_CHANGED: NotificationKind(roles=(Role.REVIEWER,)),
-    NotificationEvent.REVIEWER_RECOVERY: NotificationKind(roles=tuple(Role), channel=True),
-    NotificationEvent.ENTRY_MISSING: NotificationKind(roles=tuple(Role)),
-    NotificationEvent.APPROVAL_WAITING: NotificationKind(roles=(Role.REVIEWER,), channel=True),
-    NotificationEvent.APPROVAL_DECIDED: NotificationKind(),
-    NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),
-    NotificationEvent.RUN_FINISHED: NotificationKind(),
-    NotificationEvent.RUN_FAILED: NotificationKind(),
-    NotificationEvent.RUN_WAITING: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.TOKEN_REFUSED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.CLOCK_APART: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.DATABASE_ROLLED_BACK: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.BACKUP_FOR_DELETION: NotificationKind(
-        channel=True, delivered="backups.cleanup.sharing.delivered"
-    ),
-    NotificationEvent.GENERATION_MADE: NotificationKind(channel=True),
-    NotificationEvent.GENERATION_FAILED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.GENERATION_LATE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.GENERATION_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.GENERATION_DAMAGED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.GENERATION_DEADLINE: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.GENERATION_PAST_DEADLINE: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.COVERAGE_SHORT: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.OBJECT_MISSING: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.OBJECT_CHANGED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.OBJECT_UNKNOWN: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.BUCKET_UNPROTECTED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.DRILL_FAILED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.DRILL_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.VAULT_LACKS: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.CLEARING_STOPPED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.DELETION_UNEXPLAINED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.KEY_UNEXPECTED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.SETTING_CHANGED_OUTSIDE: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.KEY_LACKS_EXPIRY: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.KEY_REAPPEARED: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.STAGE_DIFFERS: NotificationKind(roles=_TEAM, channel=True),
-    NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-    NotificationEvent.TODO_OVERDUE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
-}
-"""Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 
 
 class NotFailed(Refused):
@@ -131,11 +69,11 @@ def post(
     `subject` is `kind:id` as in the audit log, `link` an address of ours. Each event of a subject is sent once;
     `occasion` tells several apart, such as `3 days`. `title` and `lines` are lazy sentences (`wording.say`), so that
     each recipient has them in their language. They never hold the value of a key or a token. `roles`, `channel` and
-    `to` add to the recipients of EVENTS. `but` is left out, because a requester gets no message about their own
-    request. So is a person with the event turned off; the database lets only voluntary ones be turned off.
+    `to` add to the recipients that the feature names. `but` is left out, because a requester gets no message about
+    their own request. So is a person with the event turned off; the database lets only voluntary ones be turned off.
     """
     log.insist()
-    kind = EVENTS[event]
+    kind = NOTICES[event]
     persons = {person.pk: person for person in (*holding({*kind.roles, *roles}), *to)}
     if but is not None:
         persons.pop(but.pk, None)
@@ -226,8 +164,8 @@ def _claim(one: Notification) -> list[Notification]:
 def _send(mine: Sequence[Notification]) -> None:
     first, message = mine[0], bundles.message_of(mine)
     if first.person is not None:
-        if own := EVENTS[NotificationEvent(first.event)].link:
-            message = replace(message, link=import_string(own)(first))
+        if own := NOTICES[NotificationEvent(first.event)].link:
+            message = replace(message, link=own(first))
         senders.mail(message, first.person.email)
     elif first.environment is not None and first.environment.slack:
         senders.slack(message, credentials.resolve(first.environment.slack))
@@ -242,8 +180,8 @@ def _delivered(mine: Sequence[Notification]) -> None:
             changed = Notification.objects.filter(pk=one.pk, state__in=Notification.UNDELIVERED).update(
                 state=State.DELIVERED, delivered_at=Now(), **columns("error", "", 300)
             )
-            if changed and (told := EVENTS[NotificationEvent(one.event)].delivered):
-                import_string(told)(one)
+            if changed and (told := NOTICES[NotificationEvent(one.event)].delivered):
+                told(one)
 
 
 def _not_now(mine: Sequence[Notification], error: NotDelivered, *, wait: float = 0.0, unclear: int = 0) -> None:

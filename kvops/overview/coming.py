@@ -10,20 +10,20 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from kvops.models import ApprovalRequest, Environment, Run, Schedule
+from kvops.operations import registry
 from kvops.overview.estate import Estate
 from kvops.overview.sources import DAYS_AHEAD, ComingEvent
 from kvops.schedules import jobs as schedule_jobs
 from kvops.web.gather import Gathered, Question, moment
 
-JOBS = ("scan", "backup", "drill")
-"""The schedules whose next due times are shown."""
 State = ApprovalRequest.State
 
 
 def questions() -> dict[str, Question]:
     """The shown schedules, late checks of clean-ups and ends of approvals of the next 14 days."""
     until = Now() + timedelta(days=DAYS_AHEAD)
-    schedules = Schedule.objects.filter(job__in=JOBS, paused_at=None, next_at__lte=until)
+    shown = [name for name, job in registry.JOBS.items() if job.ahead]
+    schedules = Schedule.objects.filter(job__in=shown, paused_at=None, next_at__lte=until)
     ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(
         state=State.APPROVED, use_by__range=(Now(), until)
     )

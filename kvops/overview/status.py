@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
-from kvops.approvals import kinds as approval_kinds
 from kvops.approvals.titles import title_of
 from kvops.models import (
     ApprovalRequest,
@@ -30,6 +29,7 @@ from kvops.models import (
     Schedule,
 )
 from kvops.names import visible
+from kvops.operations import registry
 from kvops.overview import coming as coming_events, estate as key_estate, key_alarms, service_alarms
 from kvops.overview.estate import Column, Estate
 from kvops.overview.key_alarms import NEVER, Alarm
@@ -37,7 +37,7 @@ from kvops.overview.lines import Line, Urgency
 from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.runbook.todo import OpenTodo
-from kvops.schedules import jobs as schedule_jobs, punctuality
+from kvops.schedules import punctuality
 from kvops.supervision import heartbeats, work
 from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled, said, spelled
@@ -104,7 +104,7 @@ def requests_for(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequ
     if Role.OPERATOR in roles:
         requests |= ApprovalRequest.objects.filter(
             state=ApprovalRequest.State.APPROVED,
-            kind__in=[name for name, kind in approval_kinds.KINDS.items() if kind.use],
+            kind__in=[kind for kind, one in registry.REQUESTS.items() if one.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
     subject = Concat(Value("stop:"), Cast("pk", CharField()))
@@ -265,7 +265,7 @@ def _perhaps_overdue() -> QuerySet[Schedule]:
     """The schedules whose newest due time did not succeed; `punctuality` knows which of them are overdue."""
     newest = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at")
     good = punctuality.good(Firing.objects.filter(pk=OuterRef("newest")))
-    known = Schedule.objects.filter(job__in=schedule_jobs.JOBS, paused_at=None)
+    known = Schedule.objects.filter(job__in=registry.JOBS, paused_at=None)
     with_newest = known.annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
     return with_newest.filter(~Exists(good))
 

@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from kvops import clock, timing
-from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, User
 from kvops.notifications import outbox
 from kvops.notifications.senders import MessageRefused
+from kvops.operations import registry
 from kvops.people.signin import password_link
 from kvops.refusals import Refused, Sentence
 from kvops.wording import say
@@ -98,7 +98,7 @@ def post(person: Person, *, actor: log.Actor) -> None:
 def again(person: Person, *, by: Person) -> None:
     """Have the invitation sent again: it gives no role, so it needs no approval. Raises NotInvited."""
     with log.transaction():
-        if not KINDS[ApprovalRequest.Kind.ROLE].has_asker(by):
+        if not registry.REQUESTS[ApprovalRequest.Kind.ROLE].has_asker(by):
             raise NotInvited(_("Only an operator or a reviewer can do this."))
         if not waits(person):
             raise NotInvited(

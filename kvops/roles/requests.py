@@ -15,8 +15,8 @@ from audit import log
 from audit.actions import Action
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.evidence import canonical_evidence, digest_of
-from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Person, Role, RoleGrant
+from kvops.operations import registry
 from kvops.people import setup as people_setup
 from kvops.refusals import Refused
 from kvops.roles import announcements, invitations
@@ -110,7 +110,7 @@ class RoleFacts:
     @cached_property
     def may_ask(self) -> bool:
         """Whether the asking person holds a role for it."""
-        return self._by is not None and KINDS[ROLE].has_asker(self._by)
+        return self._by is not None and registry.REQUESTS[ROLE].has_asker(self._by)
 
     @cached_property
     def asked(self) -> ApprovalRequest | None:
@@ -243,7 +243,7 @@ def use(request: ApprovalRequest, *, by: Person) -> None:
         # Two changes at once wait here for each other, so that the second one meets what the first one left.
         list(RoleGrant.objects.filter(revoked_at=None).order_by("pk").select_for_update().values_list("pk"))
         change = RoleChange.asked_for(request)
-        if not KINDS[ROLE].has_asker(request.requester):
+        if not registry.REQUESTS[ROLE].has_asker(request.requester):
             raise RolesRefused(
                 say(
                     _("%(name)s asked for this and is neither operator nor reviewer any more. Ask again."),

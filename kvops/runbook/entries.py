@@ -15,44 +15,15 @@ from audit.actions import Action
 from audit.models import Entry, EntryQuerySet
 from kvops.inventory import value as key_value
 from kvops.models import Environment, Family, Namespace, RunbookNote, RunbookTodo, StatedOperation
+from kvops.operations.parts import Procedure
+from kvops.operations.registry import BEGINS
 from kvops.runbook import procedures, steps as procedure_steps
-from kvops.runbook.procedure_steps import Procedure
 from kvops.runbook.steps import TickedStep
 from kvops.subjects import tree as subject_tree
 from kvops.subjects.tree import SubjectTree
 
-BEGINNINGS = (
-    Action.CLEANUP_REQUESTED,
-    Action.GENERATION_STARTED,
-    Action.CHECK_STARTED,
-    Action.RESTORE_PREPARED,
-    Action.DRILL_STARTED,
-    Action.CLEARING_STARTED,
-    Action.INVESTIGATION_OPENED,
-    Action.DISPOSAL_SUBMITTED,
-    Action.CHANGE_PREPARED,
-    Action.BULK_PREPARED,
-    Action.PERSON_CHANGE_REQUESTED,
-)
-"""Actions that begin an operation, if their entry names a procedure: others are steps of a larger operation."""
-
-_BEGUN = (
-    "cleanup",
-    "generation",
-    "check",
-    "restore",
-    "drill",
-    "clearing",
-    "investigation",
-    "prune",
-    "keychange",
-    "bulkchange",
-    "approval",
-    "stated",
-    "outside",
-    "unexplained",
-)
-"""The kinds of subjects of these actions, of stated operations, and of changes outside."""
+_OUTSIDE_SUBJECTS = ("stated", "outside", "unexplained")
+"""The kinds of subjects of stated operations and of changes outside: they stand alone."""
 
 _READS = (Action.VALUE_VIEWED, Action.VALUE_REVEALED)
 """Reads of a value: each stands alone, and its subject is the namespace."""
@@ -230,7 +201,7 @@ class RunbookSearch:
         return list(found[0].union(*found[1:], all=True).order_by("-seq")[:limit])
 
     def _sources(self) -> Iterator[tuple[Action, EntryQuerySet]]:
-        begun = [(action, Q(details__has_key="procedure"), EntryKind.OPERATION) for action in BEGINNINGS]
+        begun = [(action, Q(details__has_key="procedure"), EntryKind.OPERATION) for action in BEGINS]
         begun += [
             (Action.VALUE_VIEWED, Q(details__masked=True), EntryKind.READ),
             (Action.VALUE_REVEALED, Q(), EntryKind.READ),
@@ -303,14 +274,14 @@ def of_subject(subject: str, *, named: bool = True) -> RunbookEntry | None:
     A backup belongs to the operation that made it, also after a prune request listed it. `named` also reads its title.
     """
     wanted = Entry.objects.filter(_beginnings(), ~Q(action__in=_READS))
-    found = subject_tree.entries_above(subject, wanted, _BEGUN)
+    found = subject_tree.entries_above(subject, wanted, {*BEGINS.values(), *_OUTSIDE_SUBJECTS})
     nearest = min(found, key=lambda one: one.subject != subject and one.subject.startswith("prune:"), default=None)
     return (shown([nearest])[0] if named else RunbookEntry(nearest, None)) if nearest else None
 
 
 def _beginnings() -> Q:
     return (
-        Q(action__in=BEGINNINGS, details__has_key="procedure")
+        Q(action__in=[*BEGINS], details__has_key="procedure")
         | Q(action=Action.VALUE_VIEWED, details__masked=True)
         | Q(action__in=[Action.VALUE_REVEALED, Action.RUNBOOK_STATED, *_OUTSIDE])
     )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from audit.actions import Action
 from audit.models import Entry, EntryQuerySet
 from kvops.models import Environment
-from kvops.runbook.procedure_steps import Procedure, ProcedureStep
+from kvops.operations.parts import Procedure, ProcedureStep
 from kvops.wording import actor
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
@@ -24,10 +23,10 @@ from kvops.cloudflare import ApiError, AuthError, CloudflareError, DailyLimitRea
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.names import visible
 from kvops.notifications import bundles
+from kvops.operations import registry
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
-from kvops.runs.kinds import KINDS
 from kvops.runs.lease import Lease, close_failed, take
 from kvops.runs.outcomes import TOKEN_REFUSED, Again, Done, LeaseLost, RunError, Stopped, TryLater
 from kvops.wording import Words, columns, say, sentence_of
@@ -157,7 +156,7 @@ def _step(lease: Lease) -> None:
         raise RunError("gave_up", say(told, starts=MAX_STARTS, reason=lease.run.news))
     if lease.run.stop_requested_by:
         raise Stopped
-    then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
+    then: Again | Done | None = registry.RUNS[lease.run.kind].handler(lease)
     if isinstance(then, Done):
         with lease.checkpoint(then):
             pass
@@ -285,6 +284,6 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         raise NotResumable(_("Only a failed or stopped run can be tried again."))
     ending = {"ending": True} if Run.objects.get(pk=run.pk).cursor.get("ending") else {}
     log.record(Action.RUN_RESUMED, actor=actor, **run.audited, details=ending)
-    if resumed := KINDS[run.kind].resumed:
-        import_string(resumed)(run, actor)
+    for resumed in registry.RUNS[run.kind].resumed:
+        resumed(run, actor)
     queue.enqueue("kvops.tasks.step", run.pk)

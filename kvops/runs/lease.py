@@ -19,14 +19,13 @@ from typing import TypedDict, Unpack
 
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils.module_loading import import_string
 
 from audit import log
 from audit.actions import Action
 from kvops import queue, timing
 from kvops.models import Run
+from kvops.operations import registry
 from kvops.runs import announcements as run_announcements
-from kvops.runs.kinds import KINDS
 from kvops.runs.outcomes import Again, Done, LeaseLost, Stopped
 from kvops.wording import Words, columns, sentence_of
 
@@ -190,8 +189,8 @@ class Lease:
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
         if isinstance(then, Done):
-            for finished in KINDS[self.run.kind].finished:
-                import_string(finished)(self.run)
+            for finished in registry.RUNS[self.run.kind].finished:
+                finished(self.run)
         self.over = True
 
 

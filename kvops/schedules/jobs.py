@@ -17,7 +17,6 @@ from itertools import islice, takewhile
 from django.conf import settings
 from django.db.models.functions import Now
 from django.utils.functional import Promise
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -26,6 +25,7 @@ from audit.chain import JSON
 from kvops import clock, timing
 from kvops.models import Environment, Firing, NotificationEvent, Person, Role, Run, Schedule
 from kvops.notifications import bundles
+from kvops.operations import registry
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import announcements, cron
@@ -36,27 +36,6 @@ logger = logging.getLogger(__name__)
 SYSTEM = log.Actor.system("schedule")
 COUNTED = 1_000
 """Due times. Missed ones are counted up to this number."""
-
-
-@dataclass(frozen=True)
-class ScheduledJob:
-    """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
-
-    `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
-    per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, a person makes
-    each schedule for a subject, which the function gets instead. `refused` is the event of a refused start. `unpaused`
-    is called with the subject before a pause ends, and may refuse. `apart` is the least time between two due times, so
-    that a schedule cannot use up the request budget.
-    """
-
-    label: str | Promise
-    function: str
-    expression: str
-    each: bool = True
-    apart: timedelta = timedelta(hours=1)
-    of_subjects: bool = False
-    refused: NotificationEvent = NotificationEvent.SCHEDULE_REFUSED
-    unpaused: str = ""
 
 
 @dataclass
@@ -75,54 +54,6 @@ class Begun:
             self.refused += refused.args[:1]
 
 
-JOBS: dict[str, ScheduledJob] = {
-    "scan": ScheduledJob(
-        _("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *", apart=timedelta(minutes=5)
-    ),
-    "backup": ScheduledJob(_("Routine backups by family"), "backups.generations.routine.back_up_due", "7 2 * * *"),
-    "verify": ScheduledJob(
-        _("Verification of the newest backups"), "backups.generations.routine.verify_newest", "37 4 * * 0"
-    ),
-    "check": ScheduledJob(
-        _("Checks of the newest backups against D1"), "backups.integrity.start.check_newest", "7 5 * * 1"
-    ),
-    "reconcile": ScheduledJob(
-        _("Comparison of the bucket with the backups"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
-    ),
-    "deadlines": ScheduledJob(
-        _("Notices before backups are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"
-    ),
-    "lateness": ScheduledJob(_("Notices of late backups"), "backups.retention.notices.in_time", "23 * * * *"),
-    "masters": ScheduledJob(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
-    "clinics": ScheduledJob(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
-    "drill_in_time": ScheduledJob(
-        _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
-    ),
-    "vault": ScheduledJob(
-        _("Settings backups kept in 1Password"),
-        "backups.vault.start.scheduled",
-        "57 2 * * *",
-        apart=timedelta(hours=6),
-    ),
-    "vault_in_time": ScheduledJob(
-        _("Notices of settings backups missing from 1Password"), "backups.vault.announcements.in_time", "43 * * * *"
-    ),
-    "drill": ScheduledJob(
-        _("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *", apart=timedelta(days=1)
-    ),
-    "clearing": ScheduledJob(
-        _("Scheduled clearing of a cache"),
-        "backups.clearing.rounds.scheduled",
-        "30 3 * * *",
-        of_subjects=True,
-        refused=NotificationEvent.CLEARING_STOPPED,
-        unpaused="backups.clearing.rounds.insist_not_retired",
-    ),
-    "todos": ScheduledJob(_("Notices of overdue to-dos"), "kvops.runbook.todo.overdue", "19 6 * * *", each=False),
-}
-"""Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
-
-
 class ScheduleRefused(Refused):
     """The schedule cannot be changed this way; the message gives the reason."""
 
@@ -133,7 +64,7 @@ def provide() -> None:
     have = set(Schedule.objects.values_list("job", "environment"))
     wanted = [
         (name, environment)
-        for name, job in JOBS.items()
+        for name, job in registry.JOBS.items()
         for environment in (environments if job.each else [None])
         if not job.of_subjects
         if (name, environment.pk if environment else None) not in have
@@ -143,7 +74,7 @@ def provide() -> None:
     with log.transaction():
         now = clock.now()
         for name, environment in wanted:
-            expression, zone = JOBS[name].expression, settings.TIME_ZONE
+            expression, zone = registry.JOBS[name].expression, settings.TIME_ZONE
             made, created = Schedule.objects.get_or_create(
                 job=name,
                 environment=environment,
@@ -157,7 +88,7 @@ def fire_due(now: datetime | None = None) -> int:
     """Start the due schedules and set their next due times. Return their number. Two sweeps at once do no harm."""
     provide()
     at = now or clock.now()
-    due = Schedule.objects.filter(next_at__lte=at, paused_at=None, job__in=JOBS).order_by("next_at")
+    due = Schedule.objects.filter(next_at__lte=at, paused_at=None, job__in=registry.JOBS).order_by("next_at")
     with bundles.one_bundle(f"schedules {at.isoformat()}"):
         return sum(fire(pk, at) for pk in list(due.values_list("pk", flat=True)))
 
@@ -169,9 +100,9 @@ def fire(pk: int, now: datetime) -> bool:
             schedule, firing = _take(pk, now)
             if firing is None:
                 return False
-            job = JOBS[schedule.job]
+            job = registry.JOBS[schedule.job]
             of = schedule.subject if job.of_subjects else schedule.environment
-            begun: Begun = import_string(job.function)(of, SYSTEM)
+            begun: Begun = job.function(of, SYSTEM)
             Run.objects.filter(pk__in=[run.pk for run in begun.runs]).update(firing=firing)
             _settle(schedule, firing, begun, now)
     except AWAY:
@@ -203,7 +134,7 @@ def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
         missed_since=passed[0] if len(passed) > 1 else None,
     )
     # Due times from before the job had its floor, or written by SQL, keep it too.
-    after = now + JOBS[schedule.job].apart if too_often(schedule) else now
+    after = now + registry.JOBS[schedule.job].apart if too_often(schedule) else now
     Schedule.objects.filter(pk=pk).update(next_at=cron.following(schedule.expression, schedule.zone, after))
     return schedule, firing
 
@@ -211,7 +142,7 @@ def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
 def too_often(schedule: Schedule) -> str:
     """The sentence if the schedule is due more often than its job allows; else empty."""
     try:
-        cron.insist_apart(schedule.expression, JOBS[schedule.job].apart)
+        cron.insist_apart(schedule.expression, registry.JOBS[schedule.job].apart)
     except cron.NotCron as error:
         return str(error)
     return ""
@@ -242,12 +173,12 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
     if begun.refused:
         title = say(_("Could not be started: %(job)s"), job=job_label(schedule.job))
         lines = [translated(sentence_of(one)) for one in begun.refused]
-        announcements.tell(JOBS[schedule.job].refused, firing, title, lines)
+        announcements.tell(registry.JOBS[schedule.job].refused, firing, title, lines)
 
 
 def job_label(job: str) -> str | Promise:
     """The name of a job; a job unknown to this version is shown as stored."""
-    return JOBS[job].label if job in JOBS else job
+    return registry.JOBS[job].label if job in registry.JOBS else job
 
 
 def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> None:
@@ -255,8 +186,8 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
     expression = " ".join(expression.split())
     try:
         cron.insist_cron(expression, zone)
-        if schedule.job in JOBS:
-            cron.insist_apart(expression, JOBS[schedule.job].apart)
+        if schedule.job in registry.JOBS:
+            cron.insist_apart(expression, registry.JOBS[schedule.job].apart)
     except cron.NotCron as error:
         raise ScheduleRefused(*error.args) from error
     with log.transaction():
@@ -287,8 +218,8 @@ def unpause(schedule: Schedule, *, by: Person) -> None:
         mine = _held(schedule, by)
         if mine.paused_at is None:
             raise ScheduleRefused(_("The schedule is not paused."))
-        if mine.job in JOBS and (insist := JOBS[mine.job].unpaused):
-            import_string(insist)(mine.subject)
+        if mine.job in registry.JOBS and (insist := registry.JOBS[mine.job].unpaused):
+            insist(mine.subject)
         next_at = cron.following(mine.expression, mine.zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(paused_at=None, paused_by=None, paused_reason="", next_at=next_at)
         _record(Action.SCHEDULE_UNPAUSED, mine, by.actor, {"paused": mine.paused_at.isoformat()})

@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Run, Schedule
+from kvops.operations import registry
 from kvops.schedules import cron, jobs as schedule_jobs
 
 SHOWN = 3
@@ -51,7 +52,7 @@ class Standing:
     @property
     def too_often(self) -> str:
         """The sentence if the due times are closer together than the job allows; else empty."""
-        return schedule_jobs.too_often(self.schedule) if self.schedule.job in schedule_jobs.JOBS else ""
+        return schedule_jobs.too_often(self.schedule) if self.schedule.job in registry.JOBS else ""
 
 
 def punctuality_of(found: Iterable[Schedule], now: datetime | None = None) -> Iterator[Standing]:
@@ -101,8 +102,8 @@ class _Firings:
 
 def all_() -> list[tuple[Environment | None, list[Standing]]]:
     """Every schedule that this version knows, by environment in the order of clean-up; those for all come first."""
-    known = Schedule.objects.filter(job__in=schedule_jobs.JOBS).select_related("environment", "paused_by")
-    order = {name: place for place, name in enumerate(schedule_jobs.JOBS)}
+    known = Schedule.objects.filter(job__in=registry.JOBS).select_related("environment", "paused_by")
+    order = {name: place for place, name in enumerate(registry.JOBS)}
     found: dict[int | None, tuple[Environment | None, list[Standing]]] = {}
     for one in punctuality_of(
         sorted(known, key=lambda one: (one.environment.order if one.environment else 0, order[one.job]))

@@ -12,7 +12,7 @@ class SearchGroup:
     """Results under one heading: the kinds of subjects in it, each with the function that finds its rows, by name.
 
     The function takes a `SearchText` and the number of rows, and gives what `matching.shown` gives. Titles and
-    addresses come from `kvops.subjects.kinds`.
+    addresses come from `kvops.operations`.
     """
 
     title: Promise

@@ -13,13 +13,13 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Family, Namespace, User
 from kvops.names import typeable, visible
+from kvops.operations.registry import SUBJECTS
 from kvops.search import keys as found_keys
 from kvops.search.keys import FoundKey
 from kvops.search.kinds import DELETED_KEYS, GROUPS
 from kvops.search.matching import FoundRow, SearchText
 from kvops.site.pages import OTHERS, PAGES
 from kvops.subjects import tree
-from kvops.subjects.kinds import KINDS
 from kvops.wording import english
 
 
@@ -141,6 +141,6 @@ def _subjects(wanted: SearchText, most: int) -> Iterator[tuple[Promise, Iterable
 def _subject(row: FoundRow, titles: dict[str, str]) -> FoundItem:
     kind, key, text, place, production = row
     subject = f"{kind}:{key}"
-    named = f"{KINDS[kind].title} {key}" if kind != "person" else str(KINDS[kind].title)
+    named = f"{SUBJECTS[kind].title} {key}" if kind != "person" else str(SUBJECTS[kind].title)
     shown_place = FoundPlace(place, production) if place else None
     return FoundItem(titles.get(subject) or visible(text), tree.address(subject), named, shown_place)

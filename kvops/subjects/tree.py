@@ -17,12 +17,11 @@ from django.db.models.functions import Cast, Concat
 from django.db.models.lookups import Exact
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
-from django.utils.module_loading import import_string
 
 from audit.models import Entry, EntryQuerySet
 from kvops import names
 from kvops.models import Environment
-from kvops.subjects.kinds import KINDS
+from kvops.operations.registry import SUBJECTS
 
 MOST = 2_000
 """Subjects. A tree is followed until it has this many."""
@@ -64,16 +63,16 @@ class SubjectTree:
         if len(self.subjects) == 1 and not _is_there(self.subjects[0]):
             return []
         kinds = Counter(subject.partition(":")[0] for subject in self.subjects)
-        return [(KINDS[kind].title, number) for kind, number in kinds.items()]
+        return [(SUBJECTS[kind].title, number) for kind, number in kinds.items()]
 
 
 def address(subject: str) -> str:
     """The address of a subject such as `run:5`; empty for one without a page."""
     kind, _, key = subject.partition(":")
-    if kind not in KINDS or not KINDS[kind].page:
+    if kind not in SUBJECTS or not SUBJECTS[kind].page:
         return ""
     try:
-        return reverse(KINDS[kind].page, args=[key])
+        return reverse(SUBJECTS[kind].page, args=[key])
     except NoReverseMatch:
         # Entries are kept for ever, addresses may change: an old subject must not break the page.
         return ""
@@ -84,8 +83,8 @@ def titles(subjects: Iterable[str]) -> dict[str, str]:
     return {
         f"{kind}:{key}": title
         for kind, some in _by_kind(subjects).items()
-        if (function := KINDS[kind].titled)
-        for key, title in import_string(function)(some).items()
+        if (titled := SUBJECTS[kind].titled)
+        for key, title in titled(some).items()
     }
 
 
@@ -126,7 +125,7 @@ def of_key(name: str) -> SubjectTree:
     """Everything that changed a key, deleted it, restored it or missed it, with everything under that."""
     found = [
         _rows(kind).filter(**{lookup: name}).order_by("-pk").values_list(_subject(kind, "pk"), flat=True)[: MOST + 1]
-        for kind, one in KINDS.items()
+        for kind, one in SUBJECTS.items()
         for lookup in one.holds
     ]
     return _tree(found[0].union(*found[1:], all=True))
@@ -136,24 +135,17 @@ typed = names.typed
 typeable = names.typeable
 
 
-def functions() -> Iterator[str]:
-    """The functions that the kinds name."""
-    for kind in KINDS.values():
-        yield from kind.found.values()
-        yield from filter(None, [kind.titled])
-
-
 def _row(subject: str) -> tuple[str, int] | None:
     """The kind and the key of a subject; None if it names no row of a known kind."""
     kind, _, key = subject.partition(":")
-    if kind not in KINDS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
+    if kind not in SUBJECTS or not (key.isascii() and key.isdigit()) or len(key) > _DIGITS:
         return None
     return kind, int(key)
 
 
 def _is_there(subject: str) -> bool:
     row = _row(subject)
-    return row is not None and bool(KINDS[row[0]].model) and _rows(row[0]).filter(pk=row[1]).exists()
+    return row is not None and bool(SUBJECTS[row[0]].model) and _rows(row[0]).filter(pk=row[1]).exists()
 
 
 def _by_kind(subjects: Iterable[str]) -> dict[str, set[int]]:
@@ -187,9 +179,9 @@ def _walk(
 
 def _parents() -> Iterator[QuerySet[Model]]:
     """The rows of the subject at hand, each with a subject that it is right under."""
-    for kind, one in KINDS.items():
+    for kind, one in SUBJECTS.items():
         here = (Exact(_KIND, Value(kind)), Q(pk=_KEY))
-        for parent, lookup in one.parents.items():
+        for parent, lookup in _lookups(kind):
             rows = _rows(kind).filter(*here).exclude(**{lookup: None})
             yield rows.annotate(tree_next=_subject(parent, lookup))
         if one.named:
@@ -199,13 +191,25 @@ def _parents() -> Iterator[QuerySet[Model]]:
 
 def _children() -> Iterator[QuerySet[Model]]:
     """The rows right under the subject at hand, the newest of each kind first."""
-    for kind, one in KINDS.items():
+    for kind, one in SUBJECTS.items():
         names = [RawSQL("replace(%s, '{}', here.subject)", [form]) for form in one.named]
-        found = [(parent, _rows(kind).filter(**{lookup: _KEY})) for parent, lookup in one.parents.items()]
-        found += [(parent, import_string(function)([_KEY])) for parent, function in one.found.items()]
+        found = [(parent, _rows(kind).filter(**{lookup: _KEY})) for parent, lookup in _lookups(kind)]
+        found += [
+            (parent, find([_KEY]))
+            for parent, above in SUBJECTS.items()
+            for child, find in above.children
+            if child == kind and not isinstance(find, str)
+        ]
         below = [rows.filter(Exact(_KIND, Value(parent))) for parent, rows in found]
         for rows in [*below, *([_rows(kind).filter(subject__in=names)] if names else [])]:
             yield rows.annotate(tree_next=_subject(kind, "pk")).order_by("-pk")[: MOST + 1]
+
+
+def _lookups(kind: str) -> Iterator[tuple[str, str]]:
+    """The kinds of parents of a kind, each with the lookup from a row to it, whichever of the two names it."""
+    yield from SUBJECTS[kind].parents.items()
+    for parent, above in SUBJECTS.items():
+        yield from ((parent, lookup) for child, lookup in above.children if child == kind and isinstance(lookup, str))
 
 
 def _subject(kind: str, key: str) -> Concat:
@@ -213,4 +217,4 @@ def _subject(kind: str, key: str) -> Concat:
 
 
 def _rows(kind: str) -> QuerySet[Model]:
-    return QuerySet(apps.get_model(KINDS[kind].model))
+    return QuerySet(apps.get_model(SUBJECTS[kind].model))

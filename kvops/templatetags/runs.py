@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from kvops.models import Run
-from kvops.subjects.kinds import KINDS
+from kvops.operations.registry import SUBJECTS
 from kvops.templatetags.states import RESULTS
 from kvops.wording import labelled
 
@@ -41,7 +41,7 @@ def run_look(run: Run) -> str:
 def subject_in_words(subject: str) -> str:
     """A subject such as `stage:2` with its kind in words; one of another kind as it is stored."""
     kind, _colon, key = subject.partition(":")
-    return f"{KINDS[kind].title} {key}" if kind in KINDS and key.isdigit() else subject
+    return f"{SUBJECTS[kind].title} {key}" if kind in SUBJECTS and key.isdigit() else subject
 
 
 @register.filter

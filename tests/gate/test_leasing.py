@@ -19,7 +19,9 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Notification, Run
-from kvops.runs import driver as run_driver, kinds, lease as run_lease
+from kvops.operations import registry
+from kvops.operations.parts import RunKind
+from kvops.runs import driver as run_driver, lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped
 from tests.gate.world import GateWorld
@@ -431,8 +433,7 @@ def test_a_finished_run_gives_its_lease_back(
 ) -> None:
     change(run, updated_at=Now() - timedelta(hours=1), wake_at=Now())
     told_of: list[Run] = []
-    monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.RunKind("x", finished=("tests.gate.test_leasing.finished",)))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.SCAN, RunKind(str, finished=(told_of.append,)))
     with lease.checkpoint(Done({"keys": 3})):
         pass
     mine = row(run)

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit import log
 from audit.models import Entry
-from kvops.approvals import gate as approval_gate, kinds
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Notification, Person, ReviewerRecovery, Role
 from kvops.people import setup as people_setup
 from kvops.people.setup import SetupRefused
@@ -107,12 +107,14 @@ def test_a_request_is_recorded(people: make.People) -> None:
 def test_nobody_decides_for_themselves_in_full(people: make.People) -> None:
     asked = ask("grant", people.auditor, OPERATOR, by=people.operator)
     mine = "You asked for this yourself; another person must decide."
-    assert str(kinds.why_not_by(asked, people.operator)) == mine
+    assert str(approval_gate.why_not_by(asked, people.operator)) == mine
     own = "This is about your own roles; another reviewer must decide."
-    assert str(kinds.why_not_by(asked, people.auditor)) == str(requests.why_not_by(asked, people.auditor)) == own
-    assert kinds.why_not_by(asked, people.reviewer) == requests.why_not_by(asked, people.reviewer) == ""
+    assert (
+        str(approval_gate.why_not_by(asked, people.auditor)) == str(requests.why_not_by(asked, people.auditor)) == own
+    )
+    assert approval_gate.why_not_by(asked, people.reviewer) == requests.why_not_by(asked, people.reviewer) == ""
     tampered(asked, kind="restore")
-    assert kinds.why_not_by(ApprovalRequest.objects.get(pk=asked.pk), people.auditor) == ""
+    assert approval_gate.why_not_by(ApprovalRequest.objects.get(pk=asked.pk), people.auditor) == ""
 
 
 def test_an_asker_without_a_role_is_named(people: make.People) -> None:

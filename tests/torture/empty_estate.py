@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from unittest.mock import patch
 
 from kvops.models import BudgetSpend, Run
-from kvops.runs import kinds
+from kvops.operations import registry
 from tests import make
 from tests.audit import flush
 from tests.fakes.cloudflare import FakeCloudflare
@@ -43,8 +44,8 @@ def small_parts(keys: int) -> Iterator[None]:
 @contextmanager
 def not_read_back() -> Iterator[None]:
     """Let a finished copy stay as it is, instead of being read back at once."""
-    kind = kinds.KINDS[Run.Kind.BACKUP]
-    with patch.dict(kinds.KINDS, {Run.Kind.BACKUP: kinds.RunKind(kind.handler)}):
+    alone = replace(registry.RUNS[Run.Kind.BACKUP], finished=())
+    with patch.dict(registry.RUNS, {Run.Kind.BACKUP: alone}):
         yield
 
 

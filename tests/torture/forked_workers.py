@@ -18,8 +18,6 @@ from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from kvops.runs import kinds
-
 DONE, STUCK, BROKEN = 0, 3, 4
 """How a child ends by itself."""
 FIRST_CHUNK = 3
@@ -128,10 +126,6 @@ def _load() -> None:
     # So that a handful of keys goes through everything that more than a hundred would.
     for module in (deletion_chunks, cost):
         vars(module)["FIRST_CHUNK"] = FIRST_CHUNK
-    for kind in kinds.KINDS.values():
-        import_string(kind.handler)
-        for finished in kind.finished:
-            import_string(finished)
     # Addresses and the words of messages.
     for language, _name in settings.LANGUAGES:
         with translation.override(language):

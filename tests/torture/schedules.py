@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo
 
 from audit import log
 from kvops.models import Environment, Firing, Run, Schedule
+from kvops.operations import registry
+from kvops.operations.parts import ScheduledJob
 from kvops.runs import driver as run_driver
 from kvops.schedules import cron, jobs as schedule_jobs
-from kvops.schedules.jobs import Begun, ScheduledJob
+from kvops.schedules.jobs import Begun
 from tests import make
 from tests.audit import flush
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
@@ -112,14 +114,9 @@ class _ScheduleTrial:
             next_at=cron.following(due.expression, zone.key, now),
         )
         begin, last = now, now
-        with (
-            patch.dict(
-                # However often it is due, no due time is left out for lying too close to the one before.
-                schedule_jobs.JOBS,
-                {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *", apart=MINUTE)},
-            ),
-            patch("tests.torture.schedules.begin", self.begin, create=True),
-        ):
+        # However often it is due, no due time is left out for lying too close to the one before.
+        job = ScheduledJob("x", self.begin, "* * * * *", apart=MINUTE)
+        with patch.dict(registry.JOBS, {schedule.job: job}):
             for _ in range(40):
                 now += rng.choice([1, 5, 5, 17, 17, 30, 61, rng.randrange(1, 600)]) * MINUTE + timedelta(
                     seconds=rng.randrange(60)

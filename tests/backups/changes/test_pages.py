@@ -13,9 +13,10 @@ from audit.models import Entry
 from backups.changes import propose, requests as change_requests
 from backups.models import KeyChange
 from kvops import timing
-from kvops.approvals import gate as approval_gate, kinds as approval_kinds
+from kvops.approvals import gate as approval_gate
 from kvops.inventory import family_owners, story as key_story
 from kvops.models import ApprovalRequest
+from kvops.operations import registry
 from tests import make
 from tests.backups.changes import helpers as change_helpers
 from tests.backups.changes.helpers import KEY, NEW, OLD
@@ -380,7 +381,7 @@ def test_the_owner_of_the_family_is_told_of_the_request(mail: make.Estate, peopl
     make.change_families("mail:", owner="auditor@example.com")
     request = change_helpers.submitted(change_helpers.proposed(mail.qa, people), people)
     assert people.auditor in family_owners.owners_asked_about(request)
-    assert approval_kinds.KINDS[request.kind].owners.endswith("owners_asked_about")
+    assert registry.REQUESTS[request.kind].owners == family_owners.owners_asked_about
 
 
 def test_the_list_leads_an_operator_to_a_new_key_where_the_policy_has_settings(

@@ -6,7 +6,9 @@ from audit import log
 from backups.integrity import start as check_start
 from backups.models import Check, Generation
 from kvops.models import Run
-from kvops.runs import driver as run_driver, kinds
+from kvops.operations import registry
+from kvops.operations.parts import RunKind
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 from tests import make
@@ -26,7 +28,7 @@ def work(lease: Lease) -> Again | Done | None:
 
 def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
     """A run of another kind that asks for the comparison."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.RunKind("tests.backups.integrity.rechecking.work"))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.CONFIRM, RunKind(work))
     with log.transaction():
         run = run_driver.create(
             Run.Kind.CONFIRM, subject="stage:1", label="x", actor=make.SETUP, environment=estate.qa.environment

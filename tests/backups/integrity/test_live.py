@@ -1,5 +1,7 @@
 """A check of KV as it is now: bounded, paid before, and said on its page before it starts."""
 
+from dataclasses import replace
+
 import pytest
 from django.test import Client
 
@@ -10,7 +12,8 @@ from backups.models import Check, CheckRow, Dataset
 from kvops.connections.budget import SharedBudget
 from kvops.inventory import scan as inventory_scan
 from kvops.models import BudgetSpend, Run
-from kvops.runs import driver as run_driver, kinds
+from kvops.operations import registry
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.generations.helpers import backup_of, dataset, master, rows
 
@@ -20,7 +23,7 @@ ADDRESS = "/integrity/masters/qa/"
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.RunKind(kinds.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.CHECK, replace(registry.RUNS[Run.Kind.CHECK], finished=()))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A key beside its row of D1, on the page of the key."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from audit.models import Entry
 from backups.integrity import live
 from backups.models import Check, Dataset
 from kvops.models import Family, Person, Run
-from kvops.runs import kinds
+from kvops.operations import registry
 from tests import make
 from tests.backups.generations.helpers import dataset, master, rows
 from tests.signing import signed_in
@@ -22,7 +23,7 @@ KEY, D1 = "/key/qa/SETTINGS/", "/key/qa/SETTINGS/d1"
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.RunKind(kinds.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.CHECK, replace(registry.RUNS[Run.Kind.CHECK], finished=()))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from backups.integrity import staging as check_staging
 from backups.integrity.staging import Unstaged
 from backups.models import Check, CheckRow
 from kvops.models import Run
-from kvops.runs import kinds
+from kvops.operations import registry
 from kvops.runs.outcomes import RunError
 from tests import make
 from tests.backups.datasets.test_at_once import ODD
@@ -29,7 +30,7 @@ SEED = 20260119
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.RunKind(kinds.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.CHECK, replace(registry.RUNS[Run.Kind.CHECK], finished=()))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from backups.integrity.start import CheckRefused
 from backups.models import Check, CheckRow, Dataset, Difference, Generation
 from kvops import timing
 from kvops.models import Run
-from kvops.runs import driver as run_driver, kinds
+from kvops.operations import registry
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.audit.make import triggers_off
 from tests.backups.generations.helpers import backup_of, d1, dataset, entry, master, rows
@@ -33,7 +35,7 @@ OSAKA = master("shop", "2", "大阪")
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here copies and checks are nobody's."""
     for kind in (Run.Kind.BACKUP, Run.Kind.CHECK):
-        monkeypatch.setitem(kinds.KINDS, kind, kinds.RunKind(kinds.KINDS[kind].handler))
+        monkeypatch.setitem(registry.RUNS, kind, replace(registry.RUNS[kind], finished=()))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kvops.approvals.evidence import canonical_evidence, digest_of
+from kvops.approvals.lines import EvidenceLine
 from kvops.models import ApprovalRequest
 from kvops.templatetags import evidence as lines
 from tests.kvops.approvals.evidence import EVIDENCE
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.django_db
 Kind = ApprovalRequest.Kind
 
 
-def of(kind: str = Kind.DELETE_KEYS, **changed: Any) -> dict[str, lines.EvidenceLine]:
+def of(kind: str = Kind.DELETE_KEYS, **changed: Any) -> dict[str, EvidenceLine]:
     found = lines.lines_of(ApprovalRequest(kind=kind), EVIDENCE | changed)
     return {line.title: line for line in found}
 

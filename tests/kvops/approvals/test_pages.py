@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,9 @@ from django.test import Client
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes
+from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role
+from kvops.operations import registry
 from kvops.people.signin import ASKED
 from tests import make
 from tests.audit.make import sql, triggers_off
@@ -720,12 +722,8 @@ def use_change(request: ApprovalRequest, *, by: Person) -> None:
 
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
-    kind = approval_kinds.ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided",
-        use="tests.kvops.approvals.test_pages.use_change",
-        evidence="kvops.approvals.prepared_changes.definition_evidence",
-    )
-    monkeypatch.setitem(approval_kinds.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
+    kind = registry.REQUESTS[ApprovalRequest.Kind.ENVIRONMENT]
+    monkeypatch.setitem(registry.REQUESTS, ApprovalRequest.Kind.ENVIRONMENT, replace(kind, use=use_change))
     asked = prepared_changes.submit_change(prepared(), by=people.operator)
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     used.clear()

@@ -20,9 +20,10 @@ from kvops import clock
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import value as key_value
 from kvops.models import Family, RunbookNote
+from kvops.operations import registry
+from kvops.operations.parts import Procedure
 from kvops.runbook import entries as runbook_entries, export, notes as runbook_notes, procedures
 from kvops.runbook.entries import RunbookEntry, RunbookSearch
-from kvops.runbook.procedure_steps import Procedure
 from kvops.runbook.secrets import RunbookRefused
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -63,7 +64,7 @@ def test_a_clean_up_is_one_entry_with_its_steps_ticked(estate: make.Estate, peop
     assert done(entry) == [
         "Ask for the clean-up",
         "Search the code",
-        *[str(step.title) for step in procedures.current()[3].steps if str(step.title).startswith("QA:")],
+        *[str(step.title) for step in registry.PROCEDURES["cleanup"][-1].steps if str(step.title).startswith("QA:")],
     ]
     assert [str(step.title) for step in entry.steps() if step.state == "current"] == ["Production: back up and verify"]
     approval = next(step for step in entry.steps() if step.title == "QA: approval")
@@ -213,9 +214,9 @@ def test_the_version_of_the_procedure_is_that_of_the_time(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = cleaned(estate, people)
-    [old] = procedures.PROCEDURES["cleanup"]
+    [old] = registry.PROCEDURES["cleanup"]
     newer = Procedure("cleanup", 2, "Other", [])
-    monkeypatch.setattr(procedures, "PROCEDURES", {**procedures.PROCEDURES, "cleanup": (old, newer)})
+    monkeypatch.setitem(registry.PROCEDURES, "cleanup", (old, newer))
     assert entry_of(f"cleanup:{stage.request_id}").procedure == old
     assert procedures.begun("cleanup", "SETTINGS", ["master:"])["version"] == 2
 
@@ -334,7 +335,7 @@ def test_entries_of_the_audit_log_that_began_nothing_are_not_in_the_runbook(peop
 
 
 def test_every_step_names_actions_that_tick_it() -> None:
-    for versions in procedures.PROCEDURES.values():
+    for versions in registry.PROCEDURES.values():
         assert [one.version for one in versions] == list(range(1, len(versions) + 1))
         for one in versions:
             assert all(step.ticks for step in one.steps)

@@ -9,12 +9,12 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops.models import Environment, Family, Notification, Person, ReferenceAnswer, RunbookTodo
+from kvops.operations import registry
 from kvops.references import store as reference_store
 from kvops.runbook import entries as runbook_entries, todo
 from kvops.runbook.entries import RunbookEntry
 from kvops.runbook.secrets import RunbookRefused
 from kvops.runbook.todo import OpenTodo
-from kvops.schedules import jobs as schedule_jobs
 from tests import make, searched
 from tests.kvops.references import reports
 from tests.kvops.runbook.test_by_hand import state
@@ -81,7 +81,7 @@ def test_an_overdue_to_do_is_red_and_told_once_a_day(
 
 
 def test_the_schedule_calls_it(entry: RunbookEntry, people: make.People) -> None:
-    assert schedule_jobs.JOBS["todos"].function == "kvops.runbook.todo.overdue"
+    assert registry.JOBS["todos"].function == todo.overdue
     RunbookTodo.objects.create(
         entry=entry.number, text="x", owner=people.operator, due=todo.today(), created_by=people.operator
     )

@@ -19,7 +19,9 @@ from django.db.models.functions import Now  # noqa: E402
 
 from kvops import timing  # noqa: E402
 from kvops.models import Run  # noqa: E402
-from kvops.runs import driver as run_driver, kinds  # noqa: E402
+from kvops.operations import registry  # noqa: E402
+from kvops.operations.parts import RunKind  # noqa: E402
+from kvops.runs import driver as run_driver  # noqa: E402
 from kvops.runs.lease import Lease  # noqa: E402
 
 WORKERS = run_driver.MAX_STARTS + 3
@@ -32,7 +34,7 @@ def die(_lease: Lease) -> None:
 
 def main(run: int) -> None:
     """One worker after the other, each as soon as the lease of the one before could be taken over."""
-    kinds.KINDS[Run.Kind.SCAN] = kinds.RunKind("tests.kvops.runs.poisoned.die")
+    registry.RUNS[Run.Kind.SCAN] = RunKind(die)
     ended = []
     for _ in range(WORKERS):
         long_ago = Now() - timedelta(seconds=2 * timing.REQUEST_TIMEOUT)

@@ -15,7 +15,9 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, RateLimited, TransportError
 from kvops.models import Run
-from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes, sweeping
+from kvops.operations import registry
+from kvops.operations.parts import RunKind
+from kvops.runs import driver as run_driver, lease as run_lease, outcomes, sweeping
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 from tests import make
@@ -46,9 +48,7 @@ def refuse_to_finish(run: Run) -> None:
 
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    here = "tests.kvops.runs.test_driver"
-    kind = kinds.RunKind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
+    monkeypatch.setitem(registry.RUNS, Run.Kind.SCAN, RunKind(work_a_step, finished=(note_finished,)))
     yield
     steps.clear()
     finished.clear()
@@ -251,10 +251,7 @@ def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
 
 
 def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = kinds.RunKind(
-        "tests.kvops.runs.test_driver.work_a_step", finished=("tests.kvops.runs.test_driver.refuse_to_finish",)
-    )
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
+    monkeypatch.setitem(registry.RUNS, Run.Kind.SCAN, RunKind(work_a_step, finished=(refuse_to_finish,)))
     run = create()
     run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "hook")

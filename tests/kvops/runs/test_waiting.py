@@ -10,7 +10,9 @@ from audit import log
 from kvops import timing
 from kvops.cloudflare import RateLimited
 from kvops.models import Notification, Run
-from kvops.runs import driver as run_driver, kinds, waiting
+from kvops.operations import registry
+from kvops.operations.parts import RunKind
+from kvops.runs import driver as run_driver, waiting
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, TryLater
 from tests import make
@@ -32,7 +34,7 @@ def work_a_step(lease: Lease) -> Again | Done:
 
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.RunKind("tests.kvops.runs.test_waiting.work_a_step"))
+    monkeypatch.setitem(registry.RUNS, Run.Kind.SCAN, RunKind(work_a_step))
     yield
     outcomes.clear()
 

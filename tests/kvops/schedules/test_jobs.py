@@ -10,16 +10,18 @@ from audit import log
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Notification, NotificationEvent, Run, Schedule
+from kvops.operations import registry
+from kvops.operations.parts import ScheduledJob
 from kvops.runs import driver as run_driver
 from kvops.schedules import cron, jobs as schedule_jobs, punctuality
-from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
+from kvops.schedules.jobs import Begun, ScheduleRefused
 from tests import make
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
-REAL = dict(schedule_jobs.JOBS)
+REAL = dict(registry.JOBS)
 answers: list[Begun | Exception] = []
 
 
@@ -36,8 +38,8 @@ def begin(environment: Environment | None, actor: log.Actor) -> Begun:
 
 @pytest.fixture(autouse=True)
 def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    job = ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False, apart=timedelta(minutes=5))
-    monkeypatch.setattr(schedule_jobs, "JOBS", {"job": job})
+    job = ScheduledJob("The job", begin, "0 3 * * *", each=False, apart=timedelta(minutes=5))
+    monkeypatch.setattr(registry, "JOBS", {"job": job})
     yield
     answers.clear()
 
@@ -60,7 +62,7 @@ def finish(state: str = "succeeded") -> None:
 
 
 def test_every_environment_gets_its_schedules_once(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(schedule_jobs.JOBS, "each", ScheduledJob("x", f"{__name__}.begin", "0 4 * * *"))
+    monkeypatch.setitem(registry.JOBS, "each", ScheduledJob("x", begin, "0 4 * * *"))
     schedule_jobs.provide()
     schedule_jobs.provide()
     assert sorted(map(str, Schedule.objects.all())) == ["job", "production each", "qa each"]

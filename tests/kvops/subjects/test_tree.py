@@ -9,8 +9,8 @@ from backups.cleanup import completion, preparation
 from backups.models import CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops.models import ApprovalRequest, Run
+from kvops.operations.registry import SUBJECTS
 from kvops.subjects import tree as subject_tree
-from kvops.subjects.kinds import KINDS
 from tests import make
 from tests.backups.changes import helpers as change_helpers
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -39,7 +39,7 @@ def undone(estate: make.Estate, people: make.People) -> CleanupStage:
 
 
 def test_every_lookup_of_a_kind_is_a_query_of_its_rows() -> None:
-    for kind, one in KINDS.items():
+    for kind, one in SUBJECTS.items():
         assert subject_tree.under(f"{kind}:1").subjects == subject_tree.above([f"{kind}:1"]) == [f"{kind}:1"]
         for lookup in one.holds:
             assert list(subject_tree._rows(kind).filter(**{lookup: "x"})) == []
@@ -56,7 +56,7 @@ def test_a_subject_that_is_not_there_counts_nothing(estate: make.Estate, people:
 
 def test_every_subject_that_can_have_a_page_has_one() -> None:
     # A recovery stands on the page of all people.
-    assert {kind for kind in KINDS if not subject_tree.address(f"{kind}:1")} == {"recovery"}
+    assert {kind for kind in SUBJECTS if not subject_tree.address(f"{kind}:1")} == {"recovery"}
     assert [subject_tree.address(odd) for odd in ("tea:12", "run:x", "")] == ["", "", ""]
 
 
@@ -127,7 +127,7 @@ def test_the_log_of_a_key_shows_the_changes_of_its_value(estate: make.Estate, pe
 
 
 def test_the_log_of_a_key_knows_every_table_of_what_happened_to_keys() -> None:
-    holding = {_holder(kind, lookup) for kind, one in KINDS.items() for lookup in one.holds}
+    holding = {_holder(kind, lookup) for kind, one in SUBJECTS.items() for lookup in one.holds}
     named = {
         f"{model._meta.label}.{column.name}"
         for model in apps.get_models()
@@ -140,7 +140,7 @@ def test_the_log_of_a_key_knows_every_table_of_what_happened_to_keys() -> None:
 
 def _holder(kind: str, lookup: str) -> str:
     """The column that a lookup from the rows of a kind ends at."""
-    model, parts = apps.get_model(KINDS[kind].model), lookup.removesuffix("__contains").split("__")
+    model, parts = apps.get_model(SUBJECTS[kind].model), lookup.removesuffix("__contains").split("__")
     for part in parts[:-1]:
         related = model._meta.get_field(part).related_model
         assert isinstance(related, type)
@@ -178,7 +178,7 @@ def test_the_entries_about_a_tree_take_one_query(
 
 
 def test_every_kind_with_a_model_names_one() -> None:
-    assert [apps.get_model(one.model) for one in KINDS.values() if one.model]
+    assert [apps.get_model(one.model) for one in SUBJECTS.values() if one.model]
 
 
 @pytest.mark.parametrize("subject", ["person:1", "cleanup:" + "9" * 40, "cleanup:x", "cleanup:１", "", "tea:1"])

@@ -1,0 +1,21 @@
+"""What the bucket says about itself."""
+
+from django.utils.translation import gettext_lazy as _
+
+from backups.bucket import reconcile
+from kvops.models import NotificationEvent, Role, Run
+from kvops.operations.parts import TEAM, Notice, Operation, ScheduledJob, Subject
+
+OPERATION = Operation(
+    subjects={"object": Subject(_("Object"), "backups:storage_object")},
+    runs={Run.Kind.RECONCILE: reconcile.reconcile},
+    jobs={
+        "reconcile": ScheduledJob(_("Comparison of the bucket with the backups"), reconcile.scheduled, "47 3 * * *"),
+    },
+    notices={
+        NotificationEvent.OBJECT_MISSING: Notice(roles=TEAM, channel=True),
+        NotificationEvent.OBJECT_CHANGED: Notice(roles=TEAM, channel=True),
+        NotificationEvent.OBJECT_UNKNOWN: Notice(roles=(Role.OPERATOR,), channel=True),
+        NotificationEvent.BUCKET_UNPROTECTED: Notice(roles=TEAM, channel=True),
+    },
+)

@@ -1,0 +1,90 @@
+"""What scheduled clearing says about itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext, gettext_lazy as _
+
+from audit.actions import Action
+from backups import policy
+from backups.clearing import rounds, run
+from kvops.approvals.lines import at_most, stands_until
+from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.names import visible
+from kvops.operations.parts import (
+    TEAM,
+    Notice,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    ScheduledJob,
+    Subject,
+)
+
+
+def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
+    text = gettext("Clear %(pattern)s in %(environment)s %(namespace)s by a schedule")
+    pattern = f"{visible(shown['prefix'])}*"
+    return text % {"pattern": pattern, "environment": environment, "namespace": shown["namespace_title"]}
+
+
+_PROCEDURE = Procedure(
+    "clearing",
+    1,
+    _("Scheduled clearing of a cache"),
+    [
+        ProcedureStep(
+            _("Begin the round"),
+            _("The standing approval of the rule is in force, and every condition holds."),
+            [Action.CLEARING_STARTED],
+        ),
+        ProcedureStep(
+            _("Prove that the keys are gone"),
+            _("Exactly the keys of the rule were backed up, verified and deleted, and two listings show it."),
+            [Action.CLEARING_CLEARED],
+        ),
+        ProcedureStep(
+            _("Try the application in QA"),
+            _("An operator notes what was tried, before the same rule runs in production."),
+            [Action.CLEARING_ACCEPTED],
+            optional=True,
+        ),
+    ],
+)
+
+OPERATION = Operation(
+    subjects={
+        "clearing": Subject(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
+    },
+    requests={
+        ApprovalRequest.Kind.CLEARING: RequestKind(
+            _title,
+            lines=[stands_until, at_most],
+            page=RequestPage(
+                "backups:clearing",
+                _("Go to the rule"),
+                _("The approval is in force: each round until then uses it."),
+                _("The approval has expired. Ask again."),
+            ),
+            why_not=policy.why_edited,
+        ),
+    },
+    runs={Run.Kind.CLEAR: run.clear_keys_permanently},
+    after={Run.Kind.CONFIRM: rounds.confirm_finished},
+    resumed={Run.Kind.CLEAR: rounds.insist_begun},
+    jobs={
+        "clearing": ScheduledJob(
+            _("Scheduled clearing of a cache"),
+            rounds.scheduled,
+            "30 3 * * *",
+            of_subjects=True,
+            refused=NotificationEvent.CLEARING_STOPPED,
+            unpaused=rounds.insist_not_retired,
+        ),
+    },
+    notices={NotificationEvent.CLEARING_STOPPED: Notice(roles=TEAM, channel=True)},
+    procedures=[_PROCEDURE],
+    begins={Action.CLEARING_STARTED: "clearing"},
+)

@@ -1,0 +1,15 @@
+"""What deletions say about themselves: the run, its proof, and the late look."""
+
+from backups.deletion import late_check, proof, run
+from kvops.models import NotificationEvent, Run
+from kvops.operations.parts import TEAM, Notice, Operation
+
+OPERATION = Operation(
+    runs={
+        Run.Kind.DELETE: run.delete_keys_permanently,
+        Run.Kind.CONFIRM: proof.confirm_absence,
+        Run.Kind.LATE_CHECK: late_check.look_again,
+    },
+    resumed={Run.Kind.DELETE: run.let_go_on},
+    notices={NotificationEvent.KEY_REAPPEARED: Notice(roles=TEAM, channel=True)},
+)

@@ -1,0 +1,90 @@
+"""What restore drills say about themselves."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.utils.translation import gettext, gettext_lazy as _
+
+from audit.actions import Action
+from backups.drills import requests as drill_requests, run
+from kvops.approvals.lines import at_most, stands_until
+from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.operations.parts import (
+    TEAM,
+    Notice,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    ScheduledJob,
+    Subject,
+)
+
+
+def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
+    text = gettext("Restore drills in %(environment)s %(namespace)s")
+    return text % {"environment": environment, "namespace": shown["namespace_title"]}
+
+
+_PROCEDURE = Procedure(
+    "drill",
+    1,
+    _("Restore drill"),
+    [
+        ProcedureStep(
+            _("Start the drill"),
+            _("A reviewer has approved the rule of the drills."),
+            [Action.DRILL_STARTED],
+        ),
+        ProcedureStep(
+            _("Restore into the scratch namespace"),
+            _("Each backup is written there, read back, compared byte by byte and removed."),
+            [Action.DRILL_REHEARSED],
+        ),
+        ProcedureStep(_("Every backup passed"), _("The drill has no difference."), [Action.DRILL_PASSED]),
+        ProcedureStep(
+            _("Write down the cause of a failure"),
+            _("A note says why a backup could not be restored, before the next drill."),
+            [Action.RUNBOOK_NOTED],
+            optional=True,
+        ),
+    ],
+)
+
+OPERATION = Operation(
+    subjects={"drill": Subject(_("Drill"), "backups:drill", "backups.Drill", children=[("run", "drill")])},
+    requests={
+        ApprovalRequest.Kind.DRILL: RequestKind(
+            _title,
+            lines=[stands_until, at_most],
+            page=RequestPage(
+                "backups:drills",
+                _("Go to the drills"),
+                _("The approval is in force: each drill until then uses it."),
+                _("The approval has expired. Ask again."),
+                for_all=True,
+            ),
+        ),
+    },
+    runs={Run.Kind.DRILL: run.run_drill},
+    jobs={
+        "drill_in_time": ScheduledJob(
+            _("Notice of restore drills that are overdue"), drill_requests.in_time, "29 6 * * *"
+        ),
+        "drill": ScheduledJob(
+            _("Restore drill"),
+            drill_requests.scheduled,
+            "11 4 1 * *",
+            apart=timedelta(days=1),
+            ahead=True,
+        ),
+    },
+    notices={
+        NotificationEvent.DRILL_FAILED: Notice(roles=TEAM, channel=True),
+        NotificationEvent.DRILL_OVERDUE: Notice(roles=TEAM, channel=True),
+    },
+    procedures=[_PROCEDURE],
+    begins={Action.DRILL_STARTED: "drill"},
+)

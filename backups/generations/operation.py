@@ -1,0 +1,69 @@
+"""What backups say about themselves."""
+
+from django.utils.translation import gettext_lazy as _
+
+from audit.actions import Action
+from backups.generations import export, routine, start
+from kvops.models import NotificationEvent, Role, Run
+from kvops.operations.parts import TEAM, Notice, Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+
+WRITTEN = ProcedureStep(
+    _("Write the backup"), _("Every key is read and stored in R2, the manifest last."), [Action.GENERATION_COMPLETED]
+)
+VERIFIED = ProcedureStep(
+    _("Verify the backup"),
+    _("Every object is read back and compared with the values that KV returned."),
+    [Action.GENERATION_VERIFIED],
+    voided=[Action.GENERATION_DAMAGED],
+)
+COMPARED = ProcedureStep(
+    _("Check against D1"),
+    _("The backup is compared with D1 row by row, if a dataset relates the two."),
+    [Action.CHECK_PASSED],
+    voided=[Action.CHECK_FAILED],
+    optional=True,
+)
+
+_PROCEDURES = [
+    Procedure(
+        "backup_settings",
+        1,
+        _("Backup of settings"),
+        [
+            ProcedureStep(
+                _("Write the encrypted backup"),
+                _("Settings are encrypted, and the recovery steps are stored beside them. They never go to Git."),
+                [Action.GENERATION_COMPLETED],
+            ),
+            VERIFIED,
+            ProcedureStep(
+                _("Keep it in a second place"),
+                _("1Password or other encrypted storage survives the loss of the bucket."),
+                [Action.GENERATION_ELSEWHERE],
+                optional=True,
+            ),
+        ],
+    ),
+    Procedure("backup_clinics", 1, _("Backup of old records, clinics and caches"), [WRITTEN, VERIFIED, COMPARED]),
+]
+
+OPERATION = Operation(
+    subjects={
+        "generation": Subject(
+            _("Backup"), "backups:generation", "backups.Generation", children=[("run", "generation")]
+        ),
+    },
+    runs={Run.Kind.BACKUP: export.export, Run.Kind.VERIFY: start.read_back},
+    after={Run.Kind.BACKUP: start.backup_finished},
+    jobs={
+        "backup": ScheduledJob(_("Routine backups by family"), routine.back_up_due, "7 2 * * *", ahead=True),
+        "verify": ScheduledJob(_("Verification of the newest backups"), routine.verify_newest, "37 4 * * 0"),
+    },
+    notices={
+        NotificationEvent.GENERATION_MADE: Notice(channel=True),
+        NotificationEvent.GENERATION_FAILED: Notice(roles=(Role.OPERATOR,), channel=True),
+        NotificationEvent.GENERATION_DAMAGED: Notice(roles=TEAM, channel=True),
+    },
+    procedures=_PROCEDURES,
+    begins={Action.GENERATION_STARTED: "generation"},
+)

@@ -1,0 +1,67 @@
+"""What checks against D1 say about themselves."""
+
+from collections.abc import Collection
+
+from django.utils.translation import gettext, gettext_lazy as _
+
+from audit.actions import Action
+from backups.integrity import start
+from backups.models import Check
+from kvops.models import Run
+from kvops.operations.parts import Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.wording import labelled
+
+
+def _titles(keys: Collection[int]) -> dict[int, str]:
+    """The titles of these checks by key, in one query."""
+    found = Check.objects.filter(pk__in=keys).select_related("namespace__environment")
+    return {
+        one.pk: labelled(
+            gettext("Check %(pk)s") % {"pk": one.pk}, f"KV {one.namespace}" if one.namespace else one.source
+        )
+        for one in found
+    }
+
+
+_PROCEDURE = Procedure(
+    "integrity_check",
+    1,
+    _("Integrity check"),
+    [
+        ProcedureStep(
+            _("Start the check"),
+            _("A backup or a file is compared with D1."),
+            [Action.CHECK_STARTED],
+        ),
+        ProcedureStep(
+            _("No difference"),
+            _("Counts and contents are equal. With a difference, nothing is deleted."),
+            [Action.CHECK_PASSED],
+        ),
+        ProcedureStep(
+            _("Write down the cause of a difference"),
+            _("A note says why the two differed, before the data is exported or loaded again."),
+            [Action.RUNBOOK_NOTED],
+            optional=True,
+        ),
+    ],
+)
+
+OPERATION = Operation(
+    subjects={
+        "check": Subject(
+            _("Check"),
+            "backups:check",
+            "backups.Check",
+            parents={"generation": "generation", "stage": "datasets_of_stages"},
+            children=[("run", "checks")],
+            titled=_titles,
+        ),
+    },
+    runs={Run.Kind.CHECK: start.run_check},
+    jobs={
+        "check": ScheduledJob(_("Checks of the newest backups against D1"), start.check_newest, "7 5 * * 1"),
+    },
+    procedures=[_PROCEDURE],
+    begins={Action.CHECK_STARTED: "check"},
+)

@@ -1,0 +1,18 @@
+"""What settings changed outside KVOps say about themselves."""
+
+from django.utils.translation import gettext_lazy as _
+
+from backups.outside_changes import one_key, search
+from kvops.models import NotificationEvent, Run
+from kvops.operations.parts import TEAM, Notice, Operation, Subject
+
+OPERATION = Operation(
+    subjects={
+        "outside": Subject(
+            _("Settings changed outside KVOps"), "backups:outside", "backups.OutsideSearch", holds=["changes__name"]
+        ),
+    },
+    runs={Run.Kind.OUTSIDE: search.search, Run.Kind.COMPARE_SETTING: one_key.compare_one},
+    after={Run.Kind.BACKUP: search.backup_finished, Run.Kind.VERIFY: search.verify_finished},
+    notices={NotificationEvent.SETTING_CHANGED_OUTSIDE: Notice(roles=TEAM, channel=True)},
+)

@@ -1,0 +1,22 @@
+"""What settings backups in 1Password say about themselves."""
+
+from datetime import timedelta
+
+from django.utils.translation import gettext_lazy as _
+
+from backups.vault import announcements, check, run, start
+from kvops.models import NotificationEvent, Role, Run
+from kvops.operations.parts import Notice, Operation, ScheduledJob
+
+OPERATION = Operation(
+    runs={Run.Kind.VAULT: run.keep_in_vault, Run.Kind.VAULT_CHECK: check.look_into_vault},
+    jobs={
+        "vault": ScheduledJob(
+            _("Settings backups kept in 1Password"), start.scheduled, "57 2 * * *", apart=timedelta(hours=6)
+        ),
+        "vault_in_time": ScheduledJob(
+            _("Notices of settings backups missing from 1Password"), announcements.in_time, "43 * * * *"
+        ),
+    },
+    notices={NotificationEvent.VAULT_LACKS: Notice(roles=(Role.OPERATOR,), channel=True)},
+)

@@ -1,0 +1,27 @@
+"""What a change of the environments says about itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kvops.approvals import prepared_changes
+from kvops.approvals.environment_changes import change_in_words
+from kvops.environments import apply as environment_changes
+from kvops.models import ApprovalRequest
+from kvops.operations.parts import Operation, RequestKind
+
+
+def _title(asked: ApprovalRequest, _shown: Mapping[str, Any], _environment: str) -> str:
+    """Its first change."""
+    return change_in_words(asked.title)
+
+
+OPERATION = Operation(
+    requests={
+        ApprovalRequest.Kind.ENVIRONMENT: RequestKind(
+            _title,
+            decided=prepared_changes.change_decided,
+            use=environment_changes.use_change,
+            evidence=prepared_changes.definition_evidence,
+        ),
+    },
+)

@@ -1,0 +1,32 @@
+"""What scans say about themselves, and the changes of keys that nobody explained."""
+
+from datetime import timedelta
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops.inventory import scan as key_scan
+from kvops.models import NotificationEvent, Run
+from kvops.operations.parts import TEAM, Notice, Operation, ScheduledJob, Subject
+
+OPERATION = Operation(
+    subjects={
+        "unexplained": Subject(
+            _("Unexplained changes"),
+            "unexplained-scan",
+            "kvops.Scan",
+            children=[("run", "scan")],
+            holds=["unexplained_deletions__name", "unexpected_keys__name"],
+        ),
+    },
+    runs={Run.Kind.SCAN: key_scan.scan},
+    jobs={
+        "scan": ScheduledJob(
+            _("Scan of every namespace"), key_scan.scan_all, "17 1 * * *", apart=timedelta(minutes=5), ahead=True
+        ),
+    },
+    notices={
+        NotificationEvent.DELETION_UNEXPLAINED: Notice(roles=TEAM, channel=True),
+        NotificationEvent.KEY_UNEXPECTED: Notice(roles=TEAM, channel=True),
+        NotificationEvent.KEY_LACKS_EXPIRY: Notice(roles=TEAM, channel=True),
+    },
+)

@@ -1,0 +1,170 @@
+"""The parts of an operation, as data. Nothing here knows a feature."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.functional import Promise
+
+from audit.actions import Action
+from kvops.models import ApprovalRequest, NotificationEvent, Person, Role, Run
+
+TEAM = (Role.OPERATOR, Role.REVIEWER)
+"""The recipients of a notice that people who work must see."""
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """A kind of run: the handler of a step, and what other features do in the transactions around it.
+
+    `handler` takes the lease, each of `resumed` the run and the actor, and each of `finished` the run.
+    """
+
+    handler: Callable[[Any], Any]
+    resumed: tuple[Callable[[Any, Any], None], ...] = ()
+    finished: tuple[Callable[[Any], None], ...] = ()
+
+
+@dataclass(frozen=True)
+class RequestKind:
+    """A kind of request for an approval.
+
+    `decided` hears each decision in its transaction, `use` applies an approval from its page, and `evidence` derives
+    the evidence of a prepared change. `why_not` takes a request and gives the reason why it cannot be approved now, or
+    an empty text; `why_not_by` takes the deciding person besides. `owners` takes a request and gives the owners
+    of its subject, who are told of it. One of the roles `askers` asks, starts and withdraws. With `at_once`, `use`
+    follows the approval without another click. `title` takes a request, its evidence and the name of its environment
+    and gives the title in the reader's language. `lines` take the evidence and give its lines on the page.
+    """
+
+    title: Callable[[Any, Mapping[str, Any], str], str]
+    lines: Sequence[Callable[[Mapping[str, Any]], Any]] = ()
+    page: "RequestPage | None" = None
+    decided: Callable[[Any], None] | None = None
+    why_not: Callable[[Any], str | Promise] | None = None
+    use: Callable[..., Any] | None = None
+    evidence: Callable[[Any], dict[str, object]] | None = None
+    owners: Callable[[Any], Collection[Person]] | None = None
+    why_not_by: Callable[[Any, Person], str | Promise] | None = None
+    askers: tuple[Role, ...] = (Role.OPERATOR,)
+    at_once: bool = False
+
+    def has_asker(self, person: Person) -> bool:
+        """Whether the person may ask for such a request, start it and withdraw it."""
+        return any(person.holds(role) for role in self.askers)
+
+
+@dataclass(frozen=True)
+class RequestPage:
+    """The page of a request's subject, and its next step after the approval. With `for_all` there is one for all."""
+
+    name: str
+    link: str | Promise
+    in_time: str | Promise
+    late: str | Promise
+    for_all: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A kind of subject of the audit log; `page` is the name of its address, and `model` has its rows.
+
+    `parents`: the kind of a parent -> the lookup from a row to it. `children`: the kind of a child, and the lookup from
+    the child's row to this one, or a function that takes keys of this kind and gives the child's rows. `named`: how the
+    column `subject` of a row names its parent, of any kind. `holds`: the lookups from a row to the names of the keys
+    that its entries are about. `titled` takes the keys of rows and gives their titles in the reader's language.
+    """
+
+    title: Promise
+    page: str = ""
+    model: str = ""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    children: Sequence[tuple[str, str | Callable[[Sequence[Any]], QuerySet[Any]]]] = ()
+    named: Sequence[str] = ()
+    holds: Sequence[str] = ()
+    titled: Callable[[Collection[int]], dict[int, str]] | None = None
+
+
+@dataclass(frozen=True)
+class ScheduledJob:
+    """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
+
+    `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
+    per environment. Otherwise it has one for all, and the function gets None. With `of_subjects`, a person makes
+    each schedule for a subject, which the function gets instead. `refused` is the event of a refused start. `unpaused`
+    is called with the subject before a pause ends, and may refuse. `apart` is the least time between two due times, so
+    that a schedule cannot use up the request budget. The overview shows the next due time of a job that is `ahead`.
+    """
+
+    label: str | Promise
+    function: Callable[..., Any]
+    expression: str
+    each: bool = True
+    apart: timedelta = timedelta(hours=1)
+    of_subjects: bool = False
+    refused: NotificationEvent = NotificationEvent.SCHEDULE_REFUSED
+    unpaused: Callable[[str], None] | None = None
+    ahead: bool = False
+
+
+@dataclass(frozen=True)
+class ProcedureStep:
+    """One step. It is done once one of the actions `ticks` is recorded about the operation.
+
+    With `production`, the action must be in production, or if False in another environment. An action older than the
+    newest of `voided` or of `after` does not count. An `optional` step is not needed by every operation.
+    """
+
+    title: str | Promise
+    text: str | Promise
+    ticks: Sequence[Action]
+    production: bool | None = None
+    voided: Sequence[Action] = ()
+    after: Sequence[Action] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """One version of a procedure. It is never edited or removed, because entries name it."""
+
+    name: str
+    version: int
+    title: str | Promise
+    steps: Sequence[ProcedureStep]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery.
+
+    `link` takes a notification to a person and gives a secret link of its own, which is made when the message is sent:
+    no row holds it.
+    """
+
+    roles: tuple[Role, ...] = ()
+    channel: bool = False
+    delivered: Callable[..., None] | None = None
+    link: Callable[..., str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What a feature says about itself.
+
+    `runs` has the handler of each of its kinds. `after` is what it does in the transaction that finishes a run, its own
+    or another feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name
+    first. `begins` has the actions that begin a procedure, each with the kind of its subject.
+    """
+
+    subjects: Mapping[str, Subject] = field(default_factory=dict)
+    requests: Mapping[ApprovalRequest.Kind, RequestKind] = field(default_factory=dict)
+    runs: Mapping[Run.Kind, Callable[[Any], Any]] = field(default_factory=dict)
+    after: Mapping[Run.Kind, Callable[[Any], None]] = field(default_factory=dict)
+    resumed: Mapping[Run.Kind, Callable[[Any, Any], None]] = field(default_factory=dict)
+    jobs: Mapping[str, ScheduledJob] = field(default_factory=dict)
+    notices: Mapping[NotificationEvent, Notice] = field(default_factory=dict)
+    procedures: Sequence[Procedure] = ()
+    begins: Mapping[Action, str] = field(default_factory=dict)

@@ -1,0 +1,55 @@
+"""The operations of all features, as one table for each part. `collect` fills them while the apps start."""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
+from importlib import import_module
+
+from django.core.exceptions import ImproperlyConfigured
+
+from audit.actions import Action
+from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.operations.parts import Notice, Operation, Procedure, RequestKind, RunKind, ScheduledJob, Subject
+
+SUBJECTS: dict[str, Subject] = {}
+REQUESTS: dict[str, RequestKind] = {}
+RUNS: dict[str, RunKind] = {}
+JOBS: dict[str, ScheduledJob] = {}
+NOTICES: dict[NotificationEvent, Notice] = {}
+PROCEDURES: dict[str, tuple[Procedure, ...]] = {}
+BEGINS: dict[Action, str] = {}
+
+
+def collect(packages: Iterable[str]) -> None:
+    """Add the operation of each package. A package comes after those whose runs it follows.
+
+    Raises ImproperlyConfigured for a part that two features claim.
+    """
+    for package in packages:
+        _add(import_module(f"{package}.operation").OPERATION)
+
+
+def missing() -> list[str]:
+    """The kinds of run, of request and of notice that no feature claims."""
+    tables = ((Run.Kind, RUNS), (ApprovalRequest.Kind, REQUESTS), (NotificationEvent, NOTICES))
+    return [f"{kind!r}" for kinds, table in tables for kind in kinds if kind not in table]
+
+
+def _add(one: Operation) -> None:
+    _claim(SUBJECTS, one.subjects)
+    _claim(REQUESTS, {str(kind): request for kind, request in one.requests.items()})
+    _claim(RUNS, {str(kind): RunKind(handler) for kind, handler in one.runs.items()})
+    for kind, finished in one.after.items():
+        RUNS[kind] = replace(RUNS[kind], finished=(*RUNS[kind].finished, finished))
+    for kind, resumed in one.resumed.items():
+        RUNS[kind] = replace(RUNS[kind], resumed=(*RUNS[kind].resumed, resumed))
+    _claim(JOBS, one.jobs)
+    _claim(NOTICES, one.notices)
+    _claim(BEGINS, one.begins)
+    for procedure in one.procedures:
+        PROCEDURES[procedure.name] = (*PROCEDURES.get(procedure.name, ()), procedure)
+
+
+def _claim[K, V](table: MutableMapping[K, V], mine: Mapping[K, V]) -> None:
+    if twice := table.keys() & mine.keys():
+        raise ImproperlyConfigured(f"Two features have {twice}.")
+    table.update(mine)

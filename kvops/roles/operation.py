@@ -1,0 +1,73 @@
+"""What people and their roles say about themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext, gettext_lazy as _
+
+from audit.actions import Action
+from kvops.models import ApprovalRequest, NotificationEvent, Role
+from kvops.names import visible
+from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, RequestKind, Subject
+from kvops.roles import invitations, requests as role_requests
+
+
+def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
+    texts = {
+        "grant": gettext("Grant %(person)s the role %(roles)s"),
+        "revoke": gettext("Revoke the role %(roles)s of %(person)s"),
+        "invite": gettext("Invite %(person)s as %(roles)s"),
+        "deactivate": gettext("Deactivate %(person)s"),
+    }
+    roles = ", ".join(str(Role(role).label) for role in shown["roles"])
+    return texts[shown["action"]] % {"person": visible(shown["person"]["name"]), "roles": roles}
+
+
+_PEOPLE = Procedure(
+    "people",
+    1,
+    _("Change of a person's roles"),
+    [
+        ProcedureStep(
+            _("Ask for the change"),
+            _("An operator or a reviewer names the person, the roles and the reason."),
+            [Action.PERSON_CHANGE_REQUESTED],
+        ),
+        ProcedureStep(
+            _("Approval"),
+            _("A reviewer who did not ask, and whom it is not about, approves it."),
+            [Action.APPROVAL_APPROVED],
+        ),
+        ProcedureStep(
+            _("Put it in force"),
+            _("It takes effect with the approval, and the person and all reviewers are told."),
+            [Action.APPROVAL_USED],
+        ),
+    ],
+)
+
+OPERATION = Operation(
+    subjects={
+        "person": Subject(_("Person"), "person", "kvops.Person"),
+        "recovery": Subject(_("Recovery of the reviewer"), "", "kvops.ReviewerRecovery"),
+    },
+    requests={
+        ApprovalRequest.Kind.ROLE: RequestKind(
+            _title,
+            use=role_requests.use,
+            why_not=role_requests.why_not,
+            why_not_by=role_requests.why_not_by,
+            owners=role_requests.concerned,
+            askers=(Role.OPERATOR, Role.REVIEWER),
+            at_once=True,
+        ),
+    },
+    notices={
+        NotificationEvent.PERSON_INVITED: Notice(link=invitations.link),
+        NotificationEvent.PERSON_CHANGED: Notice(roles=(Role.REVIEWER,)),
+        NotificationEvent.REVIEWER_RECOVERY: Notice(roles=tuple(Role), channel=True),
+        NotificationEvent.ENTRY_MISSING: Notice(roles=tuple(Role)),
+    },
+    procedures=[_PEOPLE],
+    begins={Action.PERSON_CHANGE_REQUESTED: "approval"},
+)

@@ -1,0 +1,40 @@
+"""What the runbook says about itself: operations that a person states, and to-dos."""
+
+from django.utils.translation import gettext_lazy as _
+
+from audit.actions import Action
+from kvops.models import NotificationEvent, Role
+from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.runbook import todo
+
+_BY_HAND = Procedure(
+    "key_change",
+    1,
+    _("Change of a key"),
+    [
+        ProcedureStep(
+            _("Back up the old value"),
+            _("The old value is in a verified, encrypted backup before it is changed."),
+            [Action.GENERATION_VERIFIED],
+        ),
+        ProcedureStep(
+            _("Approval"), _("Another person checks the change before it is made."), [Action.APPROVAL_APPROVED]
+        ),
+        ProcedureStep(
+            _("Record the change"),
+            _("The runbook has the person, the time and the command, never the value."),
+            [Action.RUNBOOK_STATED],
+        ),
+    ],
+)
+
+OPERATION = Operation(
+    subjects={
+        "stated": Subject(
+            _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
+        ),
+    },
+    jobs={"todos": ScheduledJob(_("Notices of overdue to-dos"), todo.overdue, "19 6 * * *", each=False)},
+    notices={NotificationEvent.TODO_OVERDUE: Notice(roles=(Role.OPERATOR,), channel=True)},
+    procedures=[_BY_HAND],
+)

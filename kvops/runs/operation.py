@@ -1,0 +1,17 @@
+"""What runs say about themselves: each feature names its own kinds."""
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import NotificationEvent, Role
+from kvops.operations.parts import Notice, Operation, Subject
+
+OPERATION = Operation(
+    subjects={
+        "run": Subject(_("Run"), "run", "kvops.Run", named=["{}", "{}/late", "{}/check", "{}/dataset"]),
+    },
+    notices={
+        NotificationEvent.RUN_FINISHED: Notice(),
+        NotificationEvent.RUN_FAILED: Notice(),
+        NotificationEvent.RUN_WAITING: Notice(roles=(Role.OPERATOR,), channel=True),
+    },
+)
