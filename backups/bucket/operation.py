@@ -18,4 +18,12 @@ OPERATION = Operation(
         NotificationEvent.OBJECT_UNKNOWN: Notice(roles=(Role.OPERATOR,), channel=True),
         NotificationEvent.BUCKET_UNPROTECTED: Notice(roles=TEAM, channel=True),
     },
+    figures={
+        "known_objects": _("Objects of backups"),
+        "unknown_objects": _("Objects of no backup"),
+        "missing_objects": _("Objects missing"),
+        "changed_objects": _("Objects changed"),
+        "gone_objects": _("Objects of no backup that were deleted"),
+        "unfinished_uploads": _("Unfinished uploads"),
+    },
 )

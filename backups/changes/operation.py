@@ -16,7 +16,7 @@ from kvops.approvals.titles import of_keys
 from kvops.inventory import family_owners
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
-from kvops.operations.parts import Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import NAMESPACE, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -167,6 +167,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.PUT_KEY: RequestKind(
             _title,
+            NAMESPACE,
             lines=[_backed_up_first, _changed_in_qa, limits],
             page=RequestPage(
                 "backups:change",
@@ -180,6 +181,7 @@ OPERATION = Operation(
         ),
         ApprovalRequest.Kind.BULK_CHANGE: RequestKind(
             _bulk_title,
+            NAMESPACE,
             lines=[_backed_up_first, _changed_in_qa, limits],
             page=RequestPage(
                 "backups:bulk_change",

@@ -24,7 +24,17 @@ from kvops.approvals.lines import (
 from kvops.approvals.titles import of_keys
 from kvops.inventory import family_owners
 from kvops.models import ApprovalRequest, NotificationEvent, Run
-from kvops.operations.parts import TEAM, Notice, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import (
+    NAMESPACE,
+    TEAM,
+    Notice,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    Subject,
+)
 from kvops.wording import say
 
 
@@ -210,6 +220,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.DELETE_KEYS: RequestKind(
             _title,
+            NAMESPACE,
             lines=[_restorable, _against_d1, _done_in_qa, _code, _shared, limits],
             page=RequestPage(
                 "backups:stage",

@@ -12,6 +12,7 @@ from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.names import visible
 from kvops.operations.parts import (
+    NAMESPACE,
     TEAM,
     Notice,
     Operation,
@@ -61,6 +62,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.CLEARING: RequestKind(
             _title,
+            NAMESPACE,
             lines=[stands_until, at_most],
             page=RequestPage(
                 "backups:clearing",

@@ -1,5 +1,8 @@
 """What deletions say about themselves: the run, its proof, and the late look."""
 
+from django.utils.translation import gettext_lazy as _
+
+from audit.actions import Action
 from backups.deletion import late_check, proof, run
 from kvops.models import NotificationEvent, Run
 from kvops.operations.parts import TEAM, Notice, Operation
@@ -12,4 +15,9 @@ OPERATION = Operation(
     },
     resumed={Run.Kind.DELETE: run.let_go_on},
     notices={NotificationEvent.KEY_REAPPEARED: Notice(roles=TEAM, channel=True)},
+    quiet=[Action.CHUNK_INTENDED, Action.CHUNK_SETTLED],
+    figures={
+        "deleted": _("Deleted"),
+        "skipped": _("Not deleted"),
+    },
 )

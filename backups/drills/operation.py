@@ -11,11 +11,13 @@ from backups.drills import requests as drill_requests, run
 from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
+    NAMESPACE,
     TEAM,
     Notice,
     Operation,
     Procedure,
     ProcedureStep,
+    Reason,
     RequestKind,
     RequestPage,
     ScheduledJob,
@@ -58,6 +60,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.DRILL: RequestKind(
             _title,
+            NAMESPACE,
             lines=[stands_until, at_most],
             page=RequestPage(
                 "backups:drills",
@@ -83,8 +86,13 @@ OPERATION = Operation(
     },
     notices={
         NotificationEvent.DRILL_FAILED: Notice(roles=TEAM, channel=True),
-        NotificationEvent.DRILL_OVERDUE: Notice(roles=TEAM, channel=True),
+        NotificationEvent.DRILL_OVERDUE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
     },
     procedures=[_PROCEDURE],
     begins={Action.DRILL_STARTED: "drill"},
+    quiet=[Action.DRILL_WRITING, Action.DRILL_REMOVING],
+    figures={
+        "backups": _("Backups"),
+        "differing": _("Different"),
+    },
 )

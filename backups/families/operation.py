@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from backups import policy
 from backups.families import evidence
 from kvops.approvals import prepared_changes
 from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
-from kvops.models import ApprovalRequest, Category
-from kvops.names import visible
-from kvops.operations.parts import Operation, RequestKind
+from kvops.models import ApprovalRequest, Category, PolicyVersion
+from kvops.names import typeable, visible
+from kvops.operations.parts import Operation, RequestKind, TypedWord
 
 
 def _policy_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
@@ -25,21 +25,27 @@ def _policy_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environmen
 
 def _family_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
     family = shown["family"]
-    return _("Register the key family %(family)s as %(category)s") % {
+    return gettext("Register the key family %(family)s as %(category)s") % {
         "family": visible(f"{family['binding']} {family['pattern']}") + ("" if family["exact"] else "*"),
         "category": Category(family["category"]).label,
     }
 
 
 def _reviewed_design(shown: Shown) -> EvidenceLine:
-    said = _("owner: %(owner)s") % {"owner": part(shown, "family.owner") or "–"}
-    return EvidenceLine(_("Design reviewed"), said, bool(shown.get("review")), "approvals/lines/_design.html")
+    said = gettext("owner: %(owner)s") % {"owner": part(shown, "family.owner") or "–"}
+    return EvidenceLine(gettext("Design reviewed"), said, bool(shown.get("review")), "approvals/lines/_design.html")
+
+
+def _next_version(_shown: Mapping[str, Any]) -> str:
+    newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
+    return f"policy {newest + 1}"
 
 
 OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.POLICY: RequestKind(
             _policy_title,
+            TypedWord(_("New version of the policy"), _next_version),
             decided=prepared_changes.change_decided,
             use=policy.use_change,
             evidence=policy.change_evidence,
@@ -47,6 +53,7 @@ OPERATION = Operation(
         ),
         ApprovalRequest.Kind.FAMILY: RequestKind(
             _family_title,
+            TypedWord(_("Pattern of the family"), lambda shown: typeable(str(shown["family"]["pattern"]))),
             lines=[_reviewed_design],
             decided=prepared_changes.change_decided,
             use=policy.use_change,

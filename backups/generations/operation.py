@@ -66,4 +66,13 @@ OPERATION = Operation(
     },
     procedures=_PROCEDURES,
     begins={Action.GENERATION_STARTED: "generation"},
+    figures={
+        "generation": _("Backup"),
+        "status": _("Status"),
+        "expired": _("Expired meanwhile"),
+        "vanished": _("Vanished meanwhile"),
+        "problem": _("Problem"),
+        "deployed": _("Deployed Workers and Pages projects"),
+        "search": _("Search of code references"),
+    },
 )

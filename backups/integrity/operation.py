@@ -64,4 +64,12 @@ OPERATION = Operation(
     },
     procedures=[_PROCEDURE],
     begins={Action.CHECK_STARTED: "check"},
+    figures={
+        "check": _("Check"),
+        "rows": _("Rows"),
+        "kv_rows": _("Rows in KV"),
+        "rows_read": _("Rows read"),
+        "differences": _("Differences"),
+        "only_in_d1": _("Only in D1"),
+    },
 )

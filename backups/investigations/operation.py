@@ -10,7 +10,7 @@ from backups.generations.operation import VERIFIED, WRITTEN
 from backups.investigations import requests as investigation_requests, run
 from kvops.approvals.lines import stands_until
 from kvops.models import ApprovalRequest, Run
-from kvops.operations.parts import Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import BUCKET, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -55,6 +55,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.INVESTIGATION: RequestKind(
             _title,
+            BUCKET,
             lines=[stands_until],
             page=RequestPage(
                 "backups:investigation",

@@ -15,7 +15,7 @@ from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, 
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
-from kvops.operations.parts import Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import NAMESPACE, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -107,6 +107,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.RESTORE: RequestKind(
             _title,
+            NAMESPACE,
             lines=[_source_backup, _compared, limits],
             page=RequestPage(
                 "backups:restore",
@@ -122,4 +123,20 @@ OPERATION = Operation(
     resumed={Run.Kind.RESTORE: revalidation.revalidate, Run.Kind.UNDO: revalidation.revalidate},
     procedures=[_PROCEDURE],
     begins={Action.RESTORE_PREPARED: "restore"},
+    quiet=[Action.RESTORE_CHUNK_INTENDED, Action.RESTORE_CHUNK_SETTLED],
+    figures={
+        "absent": _("Not in KV"),
+        "equal": _("In KV and equal"),
+        "value": _("In KV with another value"),
+        "metadata": _("In KV with other metadata"),
+        "expiration": _("In KV with another expiration"),
+        "sensitive": _("In KV and different, cannot be backed up first"),
+        "soon": _("Less than a minute left"),
+        "unreadable": _("Cannot be read: Cloudflare refuses its name"),
+        "written": _("Restored"),
+        "left": _("Not restored"),
+        "different": _("Different in the comparison after the write"),
+        "failed": _("Not in KV after three attempts"),
+        "stopped": _("Left as it is: the run was ended early"),
+    },
 )

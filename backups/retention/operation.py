@@ -14,11 +14,13 @@ from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, NotificationEvent, Role, Run
 from kvops.operations.parts import (
+    BUCKET,
     TEAM,
     Notice,
     Operation,
     Procedure,
     ProcedureStep,
+    Reason,
     RequestKind,
     RequestPage,
     ScheduledJob,
@@ -92,6 +94,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.DELETE_GENERATIONS: RequestKind(
             _title,
+            BUCKET,
             lines=[_replaced],
             page=RequestPage(
                 "backups:prune",
@@ -111,10 +114,15 @@ OPERATION = Operation(
     notices={
         NotificationEvent.GENERATION_LATE: Notice(roles=(Role.OPERATOR,), channel=True),
         NotificationEvent.GENERATION_OVERDUE: Notice(roles=TEAM, channel=True),
-        NotificationEvent.GENERATION_DEADLINE: Notice(roles=TEAM, channel=True),
-        NotificationEvent.GENERATION_PAST_DEADLINE: Notice(roles=TEAM, channel=True),
+        NotificationEvent.GENERATION_DEADLINE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
+        NotificationEvent.GENERATION_PAST_DEADLINE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
         NotificationEvent.COVERAGE_SHORT: Notice(roles=TEAM, channel=True),
     },
     procedures=[_PROCEDURE],
     begins={Action.DISPOSAL_SUBMITTED: "prune"},
+    quiet=[Action.OBJECT_DELETING],
+    figures={
+        "deleted_backups": _("Backups deleted"),
+        "kept_backups": _("Backups kept"),
+    },
 )

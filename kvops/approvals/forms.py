@@ -8,8 +8,8 @@ from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 
 from kvops.approvals import risks
-from kvops.models import ApprovalRequest, PolicyVersion
-from kvops.names import typeable
+from kvops.models import ApprovalRequest
+from kvops.operations.registry import REQUESTS
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 from kvops.wording import TOO_SHORT, explains
 
@@ -17,40 +17,13 @@ Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
 
 
-OF_A_NAMESPACE = frozenset({Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL, Kind.PUT_KEY, Kind.CLEARING, Kind.BULK_CHANGE})
-"""Kinds whose reviewer types the title of the namespace."""
-
-
 def word_to_type(approval: ApprovalRequest) -> str:
-    """The text a reviewer types to approve: title, bucket, slugs, number of the policy, pattern, or address."""
-    evidence = json.loads(approval.evidence)
-    if approval.kind in OF_A_NAMESPACE:
-        return str(evidence["namespace_title"])
-    if approval.kind in {Kind.DELETE_GENERATIONS, Kind.INVESTIGATION}:
-        return str(evidence["bucket"])
-    if approval.kind == Kind.ENVIRONMENT:
-        return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
-    if approval.kind in {Kind.RELEASE_STOP, Kind.ROLE}:
-        return str(evidence["environment"] if approval.kind == Kind.RELEASE_STOP else evidence["person"]["email"])
-    if approval.kind == Kind.FAMILY:
-        return typeable(str(evidence["family"]["pattern"]))
-    newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
-    return f"policy {newest + 1}"
+    """The text a reviewer types to approve."""
+    return REQUESTS[approval.kind].typed.of(json.loads(approval.evidence))
 
 
 FORM = "decision"
 """The id of the form on the page."""
-TYPED = {
-    **dict.fromkeys(OF_A_NAMESPACE, _("Name of the namespace")),
-    Kind.DELETE_GENERATIONS: _("Name of the bucket"),
-    Kind.INVESTIGATION: _("Name of the bucket"),
-    Kind.ENVIRONMENT: _("Short names of the environments"),
-    Kind.RELEASE_STOP: _("Short name of the environment"),
-    Kind.POLICY: _("New version of the policy"),
-    Kind.FAMILY: _("Pattern of the family"),
-    Kind.ROLE: _("E-mail address of the person"),
-}
-"""The label of the word to type. The form shows the word itself beside it."""
 
 
 class ChosenForm(forms.Form):
@@ -75,7 +48,7 @@ class DecisionForm(ChosenForm):
     def __init__(self, approval: ApprovalRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data, initial={"shown": approval.digest})
         self.expected = word_to_type(approval)
-        self.fields["confirm"].label = TYPED[Kind(approval.kind)]
+        self.fields["confirm"].label = str(REQUESTS[approval.kind].typed.label)
         self._risks = risks.risks_of(approval)
         for risk in self._risks:
             tick = forms.CheckboxInput(attrs={"form": FORM})  # it stands above the bar with the buttons

@@ -8,7 +8,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from kvops.approvals import emergency_release, titles
 from kvops.approvals.lines import EvidenceLine
 from kvops.models import ApprovalRequest, NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, RequestKind, Subject
+from kvops.operations.parts import Notice, Operation, Reason, RequestKind, Subject, TypedWord
 
 
 def _title(_asked: ApprovalRequest, _shown: Mapping[str, Any], environment: str) -> str:
@@ -20,6 +20,8 @@ def _no_run_resumes(_shown: Mapping[str, Any]) -> EvidenceLine:
     return EvidenceLine(gettext("No run resumes by itself"), said, True)
 
 
+_SLUG = TypedWord(_("Short name of the environment"), lambda shown: str(shown["environment"]))
+
 OPERATION = Operation(
     subjects={
         "approval": Subject(
@@ -27,11 +29,13 @@ OPERATION = Operation(
         ),
     },
     requests={
-        ApprovalRequest.Kind.RELEASE_STOP: RequestKind(_title, lines=[_no_run_resumes], use=emergency_release.use),
+        ApprovalRequest.Kind.RELEASE_STOP: RequestKind(
+            _title, _SLUG, lines=[_no_run_resumes], use=emergency_release.use
+        ),
     },
     notices={
-        NotificationEvent.APPROVAL_WAITING: Notice(roles=(Role.REVIEWER,), channel=True),
+        NotificationEvent.APPROVAL_WAITING: Notice(roles=(Role.REVIEWER,), channel=True, reason=Reason.DECISION),
         NotificationEvent.APPROVAL_DECIDED: Notice(),
-        NotificationEvent.APPROVAL_EXPIRING: Notice(),
+        NotificationEvent.APPROVAL_EXPIRING: Notice(reason=Reason.DECISION),
     },
 )

@@ -29,4 +29,14 @@ OPERATION = Operation(
         NotificationEvent.KEY_UNEXPECTED: Notice(roles=TEAM, channel=True),
         NotificationEvent.KEY_LACKS_EXPIRY: Notice(roles=TEAM, channel=True),
     },
+    figures={
+        "keys": _("Keys"),
+        "added": _("New keys"),
+        "changed": _("Changed keys"),
+        "gone": _("Keys gone"),
+        "unexplained": _("Unexplained"),
+        "unexpected": _("Unexpected keys"),
+        "unstorable": _("Names that cannot be stored"),
+        "calls": _("Requests"),
+    },
 )

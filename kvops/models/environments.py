@@ -87,7 +87,7 @@ class Namespace(models.Model):
 
 
 class Scratch(models.Model):
-    """The namespace for restore drills only; no other feature can reach it.
+    """The namespace in which backups are tried; no other feature can reach it.
 
     It is not a `Namespace`, so it is neither scanned, backed up nor cleaned up, and no restore goes into it. A trigger
     refuses a scratch namespace that is also bound as a namespace.

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextChoices
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Person, Role, Run
@@ -28,6 +29,18 @@ class RunKind:
 
 
 @dataclass(frozen=True)
+class TypedWord:
+    """What a reviewer types to approve: its label, and the word by the evidence. The form shows the word beside it."""
+
+    label: Promise
+    of: Callable[[Mapping[str, Any]], str]
+
+
+NAMESPACE = TypedWord(_("Name of the namespace"), lambda shown: str(shown["namespace_title"]))
+BUCKET = TypedWord(_("Name of the bucket"), lambda shown: str(shown["bucket"]))
+
+
+@dataclass(frozen=True)
 class RequestKind:
     """A kind of request for an approval.
 
@@ -40,6 +53,7 @@ class RequestKind:
     """
 
     title: Callable[[Any, Mapping[str, Any], str], str]
+    typed: TypedWord
     lines: Sequence[Callable[[Mapping[str, Any]], Any]] = ()
     page: "RequestPage | None" = None
     decided: Callable[[Any], None] | None = None
@@ -136,18 +150,32 @@ class Procedure:
     steps: Sequence[ProcedureStep]
 
 
+class Reason(TextChoices):
+    """The reasons why a person cannot turn off a notice, in the order of the page."""
+
+    DECISION = "decision", _("Four eyes: a request that nobody is told of waits until it expires.")
+    ACCESS = "access", _("Roles decide who may delete: a change of them is never made unseen.")
+    DEADLINE = (
+        "deadline",
+        _("The policy has these deadlines notified: after them a backup can be deleted or a duty is late."),
+    )
+    ALARM = "alarm", _("Alarms: something failed, stopped or changed outside KVOps, and a person must look at it.")
+
+
 @dataclass(frozen=True)
 class Notice:
     """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery.
 
-    `link` takes a notification to a person and gives a secret link of its own, which is made when the message is sent:
-    no row holds it.
+    `reason` is why it is always on, unless the database lets a person turn it off (`VOLUNTARY`). `link` takes a
+    notification to a person and gives a secret link of its own, which is made when the message is sent: no row holds
+    it.
     """
 
     roles: tuple[Role, ...] = ()
     channel: bool = False
     delivered: Callable[..., None] | None = None
     link: Callable[..., str] | None = None
+    reason: Reason = Reason.ALARM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +184,9 @@ class Operation:
 
     `runs` has the handler of each of its kinds. `after` is what it does in the transaction that finishes a run, its own
     or another feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name
-    first. `begins` has the actions that begin a procedure, each with the kind of its subject.
+    first. `begins` has the actions that begin a procedure, each with the kind of its subject. A timeline leaves `quiet`
+    actions out: they are many, or the page shows them in another place. `figures` are the labels of what its runs
+    count, by the names of the audit log and of `--json`.
     """
 
     subjects: Mapping[str, Subject] = field(default_factory=dict)
@@ -168,3 +198,5 @@ class Operation:
     notices: Mapping[NotificationEvent, Notice] = field(default_factory=dict)
     procedures: Sequence[Procedure] = ()
     begins: Mapping[Action, str] = field(default_factory=dict)
+    quiet: Sequence[Action] = ()
+    figures: Mapping[str, str | Promise] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Run
@@ -17,6 +18,8 @@ JOBS: dict[str, ScheduledJob] = {}
 NOTICES: dict[NotificationEvent, Notice] = {}
 PROCEDURES: dict[str, tuple[Procedure, ...]] = {}
 BEGINS: dict[Action, str] = {}
+QUIET: list[Action] = []
+FIGURES: dict[str, str | Promise] = {}
 
 
 def collect(packages: Iterable[str]) -> None:
@@ -45,6 +48,8 @@ def _add(one: Operation) -> None:
     _claim(JOBS, one.jobs)
     _claim(NOTICES, one.notices)
     _claim(BEGINS, one.begins)
+    _claim(FIGURES, one.figures)
+    QUIET.extend(one.quiet)
     for procedure in one.procedures:
         PROCEDURES[procedure.name] = (*PROCEDURES.get(procedure.name, ()), procedure)
 

@@ -1,4 +1,4 @@
-"""The next 14 days: the next scans, backups, drills and late checks, and the approvals that end."""
+"""The next 14 days: the next due times of jobs, late checks, and the approvals that end."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta

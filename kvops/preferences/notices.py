@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from kvops.models import NotificationEvent, Person
 from kvops.models.people import VOLUNTARY
+from kvops.operations.parts import Reason
+from kvops.operations.registry import NOTICES
 
-Event = NotificationEvent
-CHOICES = [(event.value, event.label) for event in Event if event.value in VOLUNTARY]
+CHOICES = [(event.value, event.label) for event in NotificationEvent if event.value in VOLUNTARY]
 
 
 @dataclass(frozen=True)
@@ -22,24 +22,12 @@ class AlwaysOn:
     events: tuple[NotificationEvent, ...]
 
 
-_DECISIONS = (Event.APPROVAL_WAITING, Event.APPROVAL_EXPIRING)
-_ACCESS = (Event.PERSON_INVITED, Event.PERSON_CHANGED, Event.REVIEWER_RECOVERY)
-_DEADLINES = (
-    Event.GENERATION_DEADLINE,
-    Event.GENERATION_PAST_DEADLINE,
-    Event.DRILL_OVERDUE,
-    Event.TODO_OVERDUE,
-)
-_NAMED = {*_DECISIONS, *_ACCESS, *_DEADLINES}
-ALWAYS_ON = (
-    AlwaysOn(_("Four eyes: a request that nobody is told of waits until it expires."), _DECISIONS),
-    AlwaysOn(_("Roles decide who may delete: a change of them is never made unseen."), _ACCESS),
-    AlwaysOn(_("The policy has these deadlines notified: after them a backup can be deleted or a duty is late."),
-             _DEADLINES),
-    AlwaysOn(_("Alarms: something failed, stopped or changed outside KVOps, and a person must look at it."),
-             tuple(one for one in Event if one not in _NAMED and one.value not in VOLUNTARY)),
-)  # fmt: skip
-"""Every event that is not voluntary, once."""
+def always_on() -> list[AlwaysOn]:
+    """Every event that is not voluntary, once."""
+    kept = [event for event in NotificationEvent if event.value not in VOLUNTARY]
+    return [
+        AlwaysOn(reason.label, tuple(event for event in kept if NOTICES[event].reason is reason)) for reason in Reason
+    ]
 
 
 def change(person: Person, *, pages_language: str, mails_language: str, time_zone: str, unwanted: list[str]) -> None:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from kvops.people.signin import person_of
 from kvops.preferences.forms import PreferencesForm
-from kvops.preferences.notices import ALWAYS_ON, change
+from kvops.preferences.notices import always_on, change
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -19,7 +19,7 @@ def index(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     form = PreferencesForm(person, request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
-        context = {"form": form, "always_on": ALWAYS_ON}
+        context = {"form": form, "always_on": always_on()}
         return render(request, "preferences/index.html", context, status=422 if form.is_bound else 200)
     chosen = form.cleaned_data
     language = chosen["pages_language"]

@@ -8,7 +8,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Role
 from kvops.names import visible
-from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, RequestKind, Subject
+from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, Reason, RequestKind, Subject, TypedWord
 from kvops.roles import invitations, requests as role_requests
 
 
@@ -46,6 +46,8 @@ _PEOPLE = Procedure(
     ],
 )
 
+_ADDRESS = TypedWord(_("E-mail address of the person"), lambda shown: str(shown["person"]["email"]))
+
 OPERATION = Operation(
     subjects={
         "person": Subject(_("Person"), "person", "kvops.Person"),
@@ -54,6 +56,7 @@ OPERATION = Operation(
     requests={
         ApprovalRequest.Kind.ROLE: RequestKind(
             _title,
+            _ADDRESS,
             use=role_requests.use,
             why_not=role_requests.why_not,
             why_not_by=role_requests.why_not_by,
@@ -63,9 +66,9 @@ OPERATION = Operation(
         ),
     },
     notices={
-        NotificationEvent.PERSON_INVITED: Notice(link=invitations.link),
-        NotificationEvent.PERSON_CHANGED: Notice(roles=(Role.REVIEWER,)),
-        NotificationEvent.REVIEWER_RECOVERY: Notice(roles=tuple(Role), channel=True),
+        NotificationEvent.PERSON_INVITED: Notice(link=invitations.link, reason=Reason.ACCESS),
+        NotificationEvent.PERSON_CHANGED: Notice(roles=(Role.REVIEWER,), reason=Reason.ACCESS),
+        NotificationEvent.REVIEWER_RECOVERY: Notice(roles=tuple(Role), channel=True, reason=Reason.ACCESS),
         NotificationEvent.ENTRY_MISSING: Notice(roles=tuple(Role)),
     },
     procedures=[_PEOPLE],

@@ -16,7 +16,7 @@ from audit.models import Entry, EntryQuerySet
 from kvops.inventory import value as key_value
 from kvops.models import Environment, Family, Namespace, RunbookNote, RunbookTodo, StatedOperation
 from kvops.operations.parts import Procedure
-from kvops.operations.registry import BEGINS
+from kvops.operations.registry import BEGINS, QUIET
 from kvops.runbook import procedures, steps as procedure_steps
 from kvops.runbook.steps import TickedStep
 from kvops.subjects import tree as subject_tree
@@ -43,20 +43,6 @@ MOST = 300
 
 TAKEN_PART = 1_000
 """Entries. The search by person reads at most this many of the person's entries, the newest."""
-
-_QUIET = (
-    Action.CHUNK_INTENDED,
-    Action.CHUNK_SETTLED,
-    Action.RESTORE_CHUNK_INTENDED,
-    Action.RESTORE_CHUNK_SETTLED,
-    Action.DRILL_WRITING,
-    Action.DRILL_REMOVING,
-    Action.OBJECT_DELETING,
-    Action.RUNBOOK_NOTED,
-    Action.TODO_ADDED,
-    Action.TODO_DONE,
-)
-"""Left out of a timeline: they are many, or the page shows them in another place."""
 
 
 class EntryKind(TextChoices):
@@ -156,7 +142,7 @@ class RunbookEntry:
         """What happened, the oldest first; and whether there was more before."""
         if self.kind == EntryKind.READ:
             return [self.begun], False
-        found = list(Entry.objects.about(self.tree.subjects).exclude(action__in=_QUIET)[: MOST + 1])
+        found = list(Entry.objects.about(self.tree.subjects).exclude(action__in=QUIET)[: MOST + 1])
         return found[:MOST][::-1], len(found) > MOST
 
     def steps(self) -> list[TickedStep]:

@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from kvops.models import NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, Reason, ScheduledJob, Subject
 from kvops.runbook import todo
 
 _BY_HAND = Procedure(
@@ -35,6 +35,7 @@ OPERATION = Operation(
         ),
     },
     jobs={"todos": ScheduledJob(_("Notices of overdue to-dos"), todo.overdue, "19 6 * * *", each=False)},
-    notices={NotificationEvent.TODO_OVERDUE: Notice(roles=(Role.OPERATOR,), channel=True)},
+    notices={NotificationEvent.TODO_OVERDUE: Notice(roles=(Role.OPERATOR,), channel=True, reason=Reason.DEADLINE)},
     procedures=[_BY_HAND],
+    quiet=[Action.RUNBOOK_NOTED, Action.TODO_ADDED, Action.TODO_DONE],
 )

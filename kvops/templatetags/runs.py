@@ -8,8 +8,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from kvops.models import Run
-from kvops.operations.registry import SUBJECTS
-from kvops.templatetags.states import RESULTS
+from kvops.operations import registry
 from kvops.wording import labelled
 
 register = template.Library()
@@ -41,7 +40,7 @@ def run_look(run: Run) -> str:
 def subject_in_words(subject: str) -> str:
     """A subject such as `stage:2` with its kind in words; one of another kind as it is stored."""
     kind, _colon, key = subject.partition(":")
-    return f"{SUBJECTS[kind].title} {key}" if kind in SUBJECTS and key.isdigit() else subject
+    return f"{registry.SUBJECTS[kind].title} {key}" if kind in registry.SUBJECTS and key.isdigit() else subject
 
 
 @register.filter
@@ -100,7 +99,7 @@ def _figures(run: Run) -> list[tuple[str, int]]:
     """The first figures of the result that count something; zeros only if nothing else is there."""
     counted = [
         (str(label), value)
-        for name, label in RESULTS.items()
+        for name, label in registry.FIGURES.items()
         if name not in _LEFT_OUT and isinstance(value := run.result.get(name), int) and not isinstance(value, bool)
     ]
     return ([one for one in counted if one[1]] or counted)[:FIGURES]

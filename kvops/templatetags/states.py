@@ -233,67 +233,6 @@ LOOKS: dict[str, Look] = {
     "unclassified": Look(_("Unclassified"), "secondary", "circle-question-mark"),
 }
 
-RESULTS: dict[str, str | Promise] = {
-    # scans
-    "keys": _("Keys"),
-    "added": _("New keys"),
-    "changed": _("Changed keys"),
-    "gone": _("Keys gone"),
-    "unexplained": _("Unexplained"),
-    "unexpected": _("Unexpected keys"),
-    "unstorable": _("Names that cannot be stored"),
-    "calls": _("Requests"),
-    # backups
-    "generation": _("Backup"),
-    "status": _("Status"),
-    "expired": _("Expired meanwhile"),
-    "vanished": _("Vanished meanwhile"),
-    "problem": _("Problem"),
-    "deployed": _("Deployed Workers and Pages projects"),
-    "search": _("Search of code references"),
-    # checks
-    "check": _("Check"),
-    "rows": _("Rows"),
-    "kv_rows": _("Rows in KV"),
-    "rows_read": _("Rows read"),
-    "differences": _("Differences"),
-    "only_in_d1": _("Only in D1"),
-    # drills
-    "backups": _("Backups"),
-    "differing": _("Different"),
-    # listings of a bucket
-    "known_objects": _("Objects of backups"),
-    "unknown_objects": _("Objects of no backup"),
-    "missing_objects": _("Objects missing"),
-    "changed_objects": _("Objects changed"),
-    "gone_objects": _("Objects of no backup that were deleted"),
-    "unfinished_uploads": _("Unfinished uploads"),
-    # restores: results of the comparison and of the write
-    "absent": _("Not in KV"),
-    "equal": _("In KV and equal"),
-    "value": _("In KV with another value"),
-    "metadata": _("In KV with other metadata"),
-    "expiration": _("In KV with another expiration"),
-    "sensitive": _("In KV and different, cannot be backed up first"),
-    "soon": _("Less than a minute left"),
-    "unreadable": _("Cannot be read: Cloudflare refuses its name"),
-    "written": _("Restored"),
-    "left": _("Not restored"),
-    "different": _("Different in the comparison after the write"),
-    "failed": _("Not in KV after three attempts"),
-    "stopped": _("Left as it is: the run was ended early"),
-    # comparisons of backups
-    "outside": _("Settings changed outside KVOps"),
-    "removed": _("Removed"),
-    # prune runs
-    "deleted_backups": _("Backups deleted"),
-    "kept_backups": _("Backups kept"),
-    # deletions
-    "deleted": _("Deleted"),
-    "skipped": _("Not deleted"),
-}
-"""The labels of a run's figures. Their names are those of the audit log and of `--json`."""
-
 
 def look_of(state: str) -> Look:
     """The word, colour and icon of a state."""

@@ -23,8 +23,9 @@ from django.utils.translation import gettext as _, ngettext, pgettext
 
 from kvops import names, wording
 from kvops.approvals import environment_changes, titles
+from kvops.operations import registry
 from kvops.templatetags.problems import first_wrong
-from kvops.templatetags.states import RESULTS, look_of
+from kvops.templatetags.states import look_of
 from kvops.web import tables
 
 register = template.Library()
@@ -134,7 +135,7 @@ register.filter("change_in_words", environment_changes.change_in_words)
 @register.filter
 def result_name(name: str) -> str:
     """The label of a figure in the result of a run."""
-    return str(RESULTS.get(name, name))
+    return str(registry.FIGURES.get(name, name))
 
 
 @register.filter

@@ -18,7 +18,7 @@ from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person
 from kvops.operations import registry
-from kvops.operations.parts import RequestKind
+from kvops.operations.parts import NAMESPACE, RequestKind
 from kvops.refusals import Sentence
 from kvops.runs import emergency
 from kvops.wording import say
@@ -128,7 +128,7 @@ def around(monkeypatch: pytest.MonkeyPatch, database: Database) -> SimpleNamespa
     monkeypatch.setattr(emergency, "lock", lambda environment: database.done.append(("lock", environment.pk)))
     monkeypatch.setattr(announcements, "asked", noted("asked"))
     monkeypatch.setattr(announcements, "announce_decision", noted("announced"))
-    monkeypatch.setitem(registry.REQUESTS, KIND, RequestKind(lambda *_: "", decided=decided))
+    monkeypatch.setitem(registry.REQUESTS, KIND, RequestKind(lambda *_: "", NAMESPACE, decided=decided))
     return of
 
 
@@ -520,7 +520,7 @@ def test_each_reason_not_to_decide_has_its_sentence(
     database.changed = 0
     late = "The request no longer waits for a decision, or its deadline has passed."
     assert refused(approve, pending, people.rie) == late
-    monkeypatch.setitem(registry.REQUESTS, KIND, RequestKind(lambda *_: "", why_not=why_not))
+    monkeypatch.setitem(registry.REQUESTS, KIND, RequestKind(lambda *_: "", NAMESPACE, why_not=why_not))
     assert refused(approve, pending, people.rie) == "not now: 3"
     assert refused(gate.reject, pending, by=people.rie, shown=pending.digest, reason="no longer needed") == late
     another = "The evidence on your page differs from the evidence of the request. Load the page again."

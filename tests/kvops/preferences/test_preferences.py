@@ -14,7 +14,7 @@ from kvops.environments.hours import next_opening
 from kvops.models import Environment, Heartbeat, Notification, NotificationEvent, Person
 from kvops.models.people import VOLUNTARY
 from kvops.notifications import outbox
-from kvops.preferences.notices import ALWAYS_ON
+from kvops.preferences.notices import always_on
 from kvops.refusals import Refused
 from kvops.supervision import outage
 from kvops.wording import english, moment, say, sentence_of, spoken
@@ -165,7 +165,7 @@ def test_a_notice_that_was_turned_off_is_not_sent(people: make.People) -> None:
 
 
 def test_every_event_is_either_voluntary_or_always_on_with_a_reason() -> None:
-    always = [event.value for one in ALWAYS_ON for event in one.events]
+    always = [event.value for one in always_on() for event in one.events]
     assert sorted([*always, *VOLUNTARY]) == sorted(NotificationEvent.values)
 
 
