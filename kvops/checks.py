@@ -17,7 +17,7 @@ from kvops.inventory import (
 from kvops.inventory.key_list import rows as key_rows
 from kvops.metrics import numbers as metrics_numbers
 from kvops.operations import registry
-from kvops.search import kinds as search_kinds
+from kvops.search import results as search_results
 from kvops.site import badges as menu_badges
 from kvops.supervision import sweep
 from kvops.templatetags import runs as run_tags
@@ -37,7 +37,7 @@ def _named() -> Iterator[str]:
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.LOOKS, *sweep.ALSO)
     yield from (check.function for check in examination.CHECKS)
-    yield from (*search_kinds.functions(), *(count.rows for count in menu_badges.COUNTS))
+    yield from (search_results.DELETED_KEYS, *(count.rows for count in menu_badges.COUNTS))
 
 
 @register()

@@ -16,7 +16,17 @@ from kvops.approvals.titles import of_keys
 from kvops.inventory import family_owners
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
-from kvops.operations.parts import NAMESPACE, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import (
+    NAMESPACE,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    Searched,
+    SearchGroup,
+    Subject,
+)
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -155,6 +165,7 @@ OPERATION = Operation(
             parents={"keychange": "reverses"},
             children=[("generation", "changes")],
             holds=["name"],
+            searched=Searched(SearchGroup.REQUESTS, ["name"], "name", "environment"),
         ),
         "bulkchange": Subject(
             _("Bulk change"),
@@ -162,6 +173,7 @@ OPERATION = Operation(
             "backups.BulkChange",
             children=[("generation", "restores__bulk")],
             holds=["restore__entries__name"],
+            searched=Searched(SearchGroup.REQUESTS, ["family__pattern"], "family__pattern", "restore__environment"),
         ),
     },
     requests={

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import TextField, Value
+from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
 from backups import policy
 from backups.cleanup import after_check, preparation, requests as cleanup_requests, sharing, stages
 from backups.execution.lines import backup_in_words, word_of
+from backups.models import CleanupRequest
 from kvops.approvals.code_verdict import follow_ups_open
 from kvops.approvals.lines import (
     EvidenceLine,
@@ -33,6 +36,8 @@ from kvops.operations.parts import (
     ProcedureStep,
     RequestKind,
     RequestPage,
+    Searched,
+    SearchGroup,
     Subject,
 )
 from kvops.wording import say
@@ -208,7 +213,18 @@ def _check_finished(run: Run) -> None:
 
 OPERATION = Operation(
     subjects={
-        "cleanup": Subject(_("Clean-up"), "backups:cleanup", "backups.CleanupRequest", holds=["stages__entries__name"]),
+        "cleanup": Subject(
+            _("Clean-up"),
+            "backups:cleanup",
+            "backups.CleanupRequest",
+            holds=["stages__entries__name"],
+            searched=Searched(
+                SearchGroup.REQUESTS,
+                ["prefix", "ticket"],
+                Concat(Cast("binding", TextField()), Value(" ", TextField()), Cast("prefix", TextField())),
+                rows=lambda: CleanupRequest.objects.filter(clearing=None),
+            ),
+        ),
         "stage": Subject(
             _("Stage"),
             "backups:stage",

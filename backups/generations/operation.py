@@ -1,11 +1,23 @@
 """What backups say about themselves."""
 
+from django.db.models import F, Func, TextField, Value
+from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from backups.generations import export, routine, start
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import TEAM, Notice, Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.operations.parts import (
+    TEAM,
+    Notice,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    ScheduledJob,
+    Searched,
+    SearchGroup,
+    Subject,
+)
 
 WRITTEN = ProcedureStep(
     _("Write the backup"), _("Every key is read and stored in R2, the manifest last."), [Action.GENERATION_COMPLETED]
@@ -47,10 +59,26 @@ _PROCEDURES = [
     Procedure("backup_clinics", 1, _("Backup of old records, clinics and caches"), [WRITTEN, VERIFIED, COMPARED]),
 ]
 
+_LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
+"""The texts of a JSON list, in one line."""
+
 OPERATION = Operation(
     subjects={
         "generation": Subject(
-            _("Backup"), "backups:generation", "backups.Generation", children=[("run", "generation")]
+            _("Backup"),
+            "backups:generation",
+            "backups.Generation",
+            children=[("run", "generation")],
+            searched=Searched(
+                SearchGroup.BACKUPS,
+                ["prefixes"],
+                Concat(
+                    Cast("namespace__binding", TextField()),
+                    Value(" ", TextField()),
+                    Func(F("prefixes"), template=_LISTED, output_field=TextField()),
+                ),
+                "environment",
+            ),
         ),
     },
     runs={Run.Kind.BACKUP: export.export, Run.Kind.VERIFY: start.read_back},

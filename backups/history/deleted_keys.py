@@ -6,6 +6,7 @@ The inventory is not asked: it forgets a key that is gone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
@@ -19,9 +20,10 @@ from backups.models import (
     RestoreEntry,
 )
 from kvops.inventory import browse
-from kvops.models import Namespace
+from kvops.models import Key, Namespace
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
+from kvops.search.matching import SearchText
 
 State = CleanupStage.State
 OVER = (State.DELETED, State.CONFIRMED, State.ACCEPTED)
@@ -118,3 +120,21 @@ def _with_the_rest(entry: CleanupEntry, restored: dict[str, RestoreEntry], back:
 
 def _later(one: datetime | None, other: datetime | None) -> bool:
     return one is not None and (other is None or one > other)
+
+
+def found(wanted: SearchText, most: int) -> QuerySet[Any, tuple[int, str]]:
+    """Deleted keys that begin with the text, each with its namespace; a key that is there again is not among them.
+
+    A text that is too short finds only the key of this very name.
+    """
+    deleted = CleanupEntry.objects.filter(stage__state__in=OVER)
+    named = beginning_with(deleted, wanted.text) if wanted.long_enough else deleted.filter(name=wanted.text)
+    there = Key.objects.filter(namespace=OuterRef("stage__namespace"), name=OuterRef("name"))
+    excepted = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
+    rows: QuerySet[Any, Any] = (
+        named.filter(~Exists(there), ~Exists(excepted))
+        .order_by("name", "stage__namespace")
+        .values_list("stage__namespace", "name")
+        .distinct()
+    )
+    return rows[:most]

@@ -10,7 +10,17 @@ from backups.generations.operation import VERIFIED, WRITTEN
 from backups.investigations import requests as investigation_requests, run
 from kvops.approvals.lines import stands_until
 from kvops.models import ApprovalRequest, Run
-from kvops.operations.parts import BUCKET, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import (
+    BUCKET,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    Searched,
+    SearchGroup,
+    Subject,
+)
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -50,6 +60,7 @@ OPERATION = Operation(
             "backups:investigation",
             "backups.Investigation",
             children=[("generation", "investigation")],
+            searched=Searched(SearchGroup.REQUESTS, ["title"], "title", "environment"),
         ),
     },
     requests={

@@ -15,7 +15,17 @@ from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, 
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
-from kvops.operations.parts import NAMESPACE, Operation, Procedure, ProcedureStep, RequestKind, RequestPage, Subject
+from kvops.operations.parts import (
+    NAMESPACE,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    RequestKind,
+    RequestPage,
+    Searched,
+    SearchGroup,
+    Subject,
+)
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -102,6 +112,9 @@ OPERATION = Operation(
             children=[("generation", "safe_restores")],
             holds=["entries__name"],
             titled=_titles,
+            searched=Searched(
+                SearchGroup.REQUESTS, ["prefix"], "prefix", "environment", rows=Restore.objects.restoring
+            ),
         ),
     },
     requests={

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.db.models import Value
 from django.utils.formats import number_format
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
@@ -24,6 +25,8 @@ from kvops.operations.parts import (
     RequestKind,
     RequestPage,
     ScheduledJob,
+    Searched,
+    SearchGroup,
     Subject,
 )
 
@@ -89,6 +92,7 @@ OPERATION = Operation(
             "backups.PruneRequest",
             children=[("generation", "prunes__prune")],
             titled=_titles,
+            searched=Searched(SearchGroup.REQUESTS, [], Value(""), "environment"),
         ),
     },
     requests={

@@ -8,7 +8,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from kvops.approvals import emergency_release, titles
 from kvops.approvals.lines import EvidenceLine
 from kvops.models import ApprovalRequest, NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Reason, RequestKind, Subject, TypedWord
+from kvops.operations.parts import Notice, Operation, Reason, RequestKind, Searched, SearchGroup, Subject, TypedWord
 
 
 def _title(_asked: ApprovalRequest, _shown: Mapping[str, Any], environment: str) -> str:
@@ -25,7 +25,12 @@ _SLUG = TypedWord(_("Short name of the environment"), lambda shown: str(shown["e
 OPERATION = Operation(
     subjects={
         "approval": Subject(
-            _("Approval"), "approval", "kvops.ApprovalRequest", named=["{}"], titled=titles.of_requests
+            _("Approval"),
+            "approval",
+            "kvops.ApprovalRequest",
+            named=["{}"],
+            titled=titles.of_requests,
+            searched=Searched(SearchGroup.REQUESTS, ["title"], "title", "environment", kinds=ApprovalRequest.Kind),
         ),
     },
     requests={

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet, TextChoices
+from django.db.models.expressions import Combinable
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Person, Role, Run
@@ -81,6 +82,30 @@ class RequestPage:
     for_all: bool = False
 
 
+class SearchGroup(TextChoices):
+    """The headings of the results of a search that are subjects, in the order of the page."""
+
+    REQUESTS = "requests", pgettext_lazy("search", "Requests")
+    BACKUPS = "backups", _("Backups")
+    RUNS = "runs", _("Runs")
+    PEOPLE = "people", _("People")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search finds rows of a subject: by their number, by the `columns`, and by the title or one of `kinds`.
+
+    `text` is what the row is called if nothing titles it. `rows` are those that are found, by default all.
+    """
+
+    group: SearchGroup
+    columns: Sequence[str]
+    text: str | Combinable
+    environment: str = ""
+    rows: Callable[[], QuerySet[Any]] | None = None
+    kinds: type[TextChoices] | None = None
+
+
 @dataclass(frozen=True)
 class Subject:
     """A kind of subject of the audit log; `page` is the name of its address, and `model` has its rows.
@@ -99,6 +124,7 @@ class Subject:
     named: Sequence[str] = ()
     holds: Sequence[str] = ()
     titled: Callable[[Collection[int]], dict[int, str]] | None = None
+    searched: Searched | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,20 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
-from kvops.models import ApprovalRequest, NotificationEvent, Role
+from kvops.models import ApprovalRequest, NotificationEvent, Person, Role
 from kvops.names import visible
-from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, Reason, RequestKind, Subject, TypedWord
+from kvops.operations.parts import (
+    Notice,
+    Operation,
+    Procedure,
+    ProcedureStep,
+    Reason,
+    RequestKind,
+    Searched,
+    SearchGroup,
+    Subject,
+    TypedWord,
+)
 from kvops.roles import invitations, requests as role_requests
 
 
@@ -50,7 +61,12 @@ _ADDRESS = TypedWord(_("E-mail address of the person"), lambda shown: str(shown[
 
 OPERATION = Operation(
     subjects={
-        "person": Subject(_("Person"), "person", "kvops.Person"),
+        "person": Subject(
+            _("Person"),
+            "person",
+            "kvops.Person",
+            searched=Searched(SearchGroup.PEOPLE, ["name", "email"], "name", rows=Person.objects.known),
+        ),
         "recovery": Subject(_("Recovery of the reviewer"), "", "kvops.ReviewerRecovery"),
     },
     requests={

@@ -2,12 +2,18 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from kvops.models import NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Subject
+from kvops.models import NotificationEvent, Role, Run
+from kvops.operations.parts import Notice, Operation, Searched, SearchGroup, Subject
 
 OPERATION = Operation(
     subjects={
-        "run": Subject(_("Run"), "run", "kvops.Run", named=["{}", "{}/late", "{}/check", "{}/dataset"]),
+        "run": Subject(
+            _("Run"),
+            "run",
+            "kvops.Run",
+            named=["{}", "{}/late", "{}/check", "{}/dataset"],
+            searched=Searched(SearchGroup.RUNS, ["label"], "label", "environment", kinds=Run.Kind),
+        ),
     },
     notices={
         NotificationEvent.RUN_FINISHED: Notice(),

@@ -1,6 +1,5 @@
 """One search over everything that has a page: the palette of each page, and `/search/`.
 
-`kinds` has the groups of results and the function that finds the rows of each kind of subject. `matching` reads what a
-person typed. `keys` finds keys by name, from the inventory. `results` puts it together in few queries. It reads
-no value of a key.
+`matching` reads what a person typed, and finds the rows of each kind of subject as its feature says. `keys` finds keys
+by name, from the inventory. `results` puts it together in few queries. It reads no value of a key.
 """

@@ -7,13 +7,14 @@ from functools import reduce
 from operator import and_, or_
 from typing import Any
 
-from django.db.models import BooleanField, F, Q, QuerySet, Subquery, TextChoices, TextField, Value
+from django.apps import apps
+from django.db.models import BooleanField, F, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce
 from django.utils.functional import Promise
 
 from kvops import names
-from kvops.models import ApprovalRequest, Person, Run
+from kvops.operations.registry import SUBJECTS
 from kvops.wording import english
 
 SHORTEST = 3
@@ -112,22 +113,15 @@ def shown(
     return found
 
 
-def _kinds(kinds: type[TextChoices]) -> list[tuple[Q, str | Promise]]:
-    return [(Q(kind=value), label) for value, label in kinds.choices]
-
-
-def approvals(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
-    """Requests for an approval by number, title or kind."""
-    rows = matched(ApprovalRequest.objects.all(), wanted, "title", called=_kinds(ApprovalRequest.Kind))
-    return shown(rows, "approval", "title", environment="environment", most=most)
-
-
-def runs(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
-    """Runs by number, label or kind."""
-    rows = matched(Run.objects.all(), wanted, "label", called=_kinds(Run.Kind))
-    return shown(rows, "run", "label", environment="environment", most=most)
-
-
-def people(wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
-    """People by name or address, with a login or a role, now or earlier."""
-    return shown(matched(Person.objects.known(), wanted, "name", "email"), "person", "name", most=most)
+def rows_of(kind: str, wanted: SearchText, most: int) -> QuerySet[Any, FoundRow]:
+    """The rows of a kind of subject that a text finds."""
+    subject = SUBJECTS[kind]
+    by = subject.searched
+    if by is None:
+        raise LookupError(f"No search finds {kind}.")
+    called: list[tuple[Q, str | Promise]] = [(Q(), subject.title)]
+    if by.kinds:
+        called = [(Q(kind=value), label) for value, label in by.kinds.choices]
+    rows = by.rows() if by.rows else QuerySet(apps.get_model(subject.model))
+    found = matched(rows, wanted, *by.columns, called=called)
+    return shown(found, kind, by.text, environment=by.environment, most=most)

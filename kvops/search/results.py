@@ -13,14 +13,17 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Family, Namespace, User
 from kvops.names import typeable, visible
+from kvops.operations.parts import SearchGroup
 from kvops.operations.registry import SUBJECTS
 from kvops.search import keys as found_keys
 from kvops.search.keys import FoundKey
-from kvops.search.kinds import DELETED_KEYS, GROUPS
-from kvops.search.matching import FoundRow, SearchText
+from kvops.search.matching import FoundRow, SearchText, rows_of
 from kvops.site.pages import OTHERS, PAGES
 from kvops.subjects import tree
 from kvops.wording import english
+
+DELETED_KEYS = "backups.history.deleted_keys.found"
+"""The function that finds deleted keys, by name, so that `kvops` does not import the app above it."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +128,16 @@ def _in(namespace: Namespace, title: str, url: str) -> FoundItem:
     return FoundItem(title, url, namespace.binding, place)
 
 
-def _subjects(wanted: SearchText, most: int) -> Iterator[tuple[Promise, Iterable[FoundItem]]]:
+def _subjects(wanted: SearchText, most: int) -> Iterator[tuple[str | Promise, Iterable[FoundItem]]]:
     """The groups of subjects: their rows in one query, and the titles of the kinds that word them."""
-    first, *others = [
-        import_string(function)(wanted, most + 1) for group in GROUPS for function in group.kinds.values()
-    ]
+    first, *others = [rows_of(kind, wanted, most + 1) for kind, one in SUBJECTS.items() if one.searched]
     rows: dict[str, list[FoundRow]] = defaultdict(list)
     for row in first.union(*others, all=True):
         rows[row[0]].append(row)
     titles = tree.titles(f"{kind}:{row[1]}" for kind, some in rows.items() for row in some)
-    for group in GROUPS:
-        yield group.title, [_subject(row, titles) for kind in group.kinds for row in rows[kind]]
+    for group in SearchGroup:
+        kinds = [kind for kind, one in SUBJECTS.items() if one.searched and one.searched.group == group]
+        yield group.label, [_subject(row, titles) for kind in kinds for row in rows[kind]]
 
 
 def _subject(row: FoundRow, titles: dict[str, str]) -> FoundItem:
