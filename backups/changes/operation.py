@@ -13,7 +13,7 @@ from backups.execution import revalidation
 from backups.execution.lines import backup_in_words
 from kvops.approvals.lines import EvidenceLine, Shown, environment_name, limits, part, time_of
 from kvops.approvals.titles import of_keys
-from kvops.inventory import family_owners
+from kvops.inventory import families
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
 from kvops.operations.parts import (
@@ -189,7 +189,7 @@ OPERATION = Operation(
             ),
             decided=change_requests.decided,
             why_not=policy.why_edited,
-            owners=family_owners.owners_asked_about,
+            owners=families.owners_asked_about,
         ),
         ApprovalRequest.Kind.BULK_CHANGE: RequestKind(
             _bulk_title,
@@ -203,7 +203,7 @@ OPERATION = Operation(
             ),
             decided=bulk_requests.decided,
             why_not=policy.why_edited,
-            owners=family_owners.owners_asked_about,
+            owners=families.owners_asked_about,
         ),
     },
     runs={

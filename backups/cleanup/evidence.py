@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups import archive, policy
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import after_check, completion, cost, shown_references
+from backups.cleanup import after_check, completion, shown_references
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.execution import evidence as shared
 from backups.integrity.newer import rows as newer_rows
@@ -28,8 +28,10 @@ from backups.models import (
 )
 from kvops import timing
 from kvops.approvals import evidence, risks
+from kvops.cloudflare import BULK_GET_LIMIT
+from kvops.connections import prices
 from kvops.environments import hours
-from kvops.models import Category
+from kvops.models import Category, Environment, Read
 from kvops.wording import keys_of, say
 
 SAMPLE_OF_DIFFERENCE = 5
@@ -95,7 +97,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
             *shown_references.risks(references),
             *_difference_risks(stage),
         ],
-        "cost": cost.shown(stage, generation),
+        "cost": shown_cost(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation, proven),
     }
@@ -311,3 +313,54 @@ def _warnings_of(found: CleanupStage) -> list[dict[str, object]]:
     if any(one.unfinished for one in after_check.results(found)):
         warnings.append({"code": "qa_not_checked_again", "environment": name})
     return warnings
+
+
+FIRST_CHUNK = 100
+CHUNK = 1000
+CHUNK_BYTES = 20 * 1024 * 1024
+EXACT_CHUNK = 10
+LISTINGS = 2
+PAGE = 1000
+"""Names per page of a listing."""
+
+
+def of_deletion(stage: CleanupStage, generation: Generation) -> prices.Cost:
+    """The cost of the re-reads, the deletes and the two listings of a stage with frozen names and a backup."""
+    names, exact = stage.names, generation.read == Read.EXACT
+    size = EXACT_CHUNK if exact else FIRST_CHUNK if stage.environment.plan == Environment.Plan.FREE else CHUNK
+    rest = max(0, names - min(size, FIRST_CHUNK))
+    chunks = max(bool(names) + _up(rest, size), _up(generation.bytes, CHUNK_BYTES))
+    reads = 2 * names if exact else max(chunks, _up(names, BULK_GET_LIMIT))
+    lists = LISTINGS * max(1, _up(names, PAGE))
+    requests = reads + chunks + lists
+    return prices.Cost(
+        operations={"read": 2 * names if exact else names, "delete": names, "list": lists},
+        requests=requests,
+        seconds=prices.seconds_for(requests, calls=timing.BUDGET_CALLS, window=timing.BUDGET_WINDOW),
+    )
+
+
+def first_chunk(stage: CleanupStage) -> int:
+    """The most keys of the first chunk, after which a deletion in production waits for a person."""
+    exact = stage.generation is not None and stage.generation.read == Read.EXACT
+    return EXACT_CHUNK if exact else FIRST_CHUNK
+
+
+def shown_cost(stage: CleanupStage, generation: Generation) -> dict[str, object]:
+    """The cost in the form of the evidence and of the stage's page."""
+    cost = of_deletion(stage, generation)
+    return {
+        "plan": stage.environment.plan,
+        "requests": cost.requests,
+        "seconds": cost.seconds,
+        "reads": cost.operations["read"],
+        "deletes": cost.operations["delete"],
+        "lists": cost.operations["list"],
+        "millicents": cost.millicents,
+        "free_days": cost.free_days,
+    }
+
+
+def _up(count: int, size: int) -> int:
+    """The number of pieces of this size for so many items."""
+    return -(-count // size)

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
-from backups.cleanup import after_check, completion, cost, qa
+from backups.cleanup import after_check, completion, evidence as cleanup_evidence, qa
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.stages import backup_is_fresh, run_of, why_not_now
 from backups.models import CleanupStage, Generation
@@ -215,7 +215,7 @@ def _approval(facts: StageFacts) -> NextAction | None:
 
 def _start(facts: StageFacts) -> NextAction:
     stage = facts.stage
-    first = cost.first_chunk(stage)
+    first = cleanup_evidence.first_chunk(stage)
     if stage.environment.production and first < stage.names:
         # The run then stops, until a person has looked at the application.
         label = _("Delete the first %(first)s of %(n)s keys") % {"first": first, "n": spelled(stage.names)}

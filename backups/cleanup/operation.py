@@ -25,7 +25,7 @@ from kvops.approvals.lines import (
     warnings_of,
 )
 from kvops.approvals.titles import of_keys
-from kvops.inventory import family_owners
+from kvops.inventory import families
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
     NAMESPACE,
@@ -246,7 +246,7 @@ OPERATION = Operation(
             ),
             decided=cleanup_requests.decided,
             why_not=policy.why_edited,
-            owners=family_owners.owners_asked_about,
+            owners=families.owners_asked_about,
         ),
     },
     after={

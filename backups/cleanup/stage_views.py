@@ -14,7 +14,14 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
+from backups.cleanup import (
+    cards,
+    completion,
+    evidence as cleanup_evidence,
+    preparation,
+    requests as cleanup_requests,
+    sharing,
+)
 from backups.cleanup.cards import ShareAndSubmitForm
 from backups.cleanup.forms import AcceptForm, BeginForm, DeletionStartForm, LeftoversForm, ListForm, OthersForm
 from backups.cleanup.pages import presses
@@ -114,7 +121,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "reappeared": sum(number for (number,) in counted["reappeared"]),
         "gap_median": round(median(gaps)) if gaps else None,
         "gap_most": max(gaps, default=None),
-        "cost": cost.shown(stage, stage.generation) if stage.generation and stage.names else None,
+        "cost": cleanup_evidence.shown_cost(stage, stage.generation) if stage.generation and stage.names else None,
     }
     return render(request, "cleanup/stage.html", context)
 

@@ -10,7 +10,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from backups import archive
-from backups.cleanup.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
+from backups.cleanup.evidence import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
 from backups.cleanup.stages import STAGES
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.bucket import newest_manifest, protection as bucket_protection
-from backups.cleanup.cost import CHUNK
+from backups.cleanup.evidence import CHUNK
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.deletion.mandate import Approved, Mandate
 from backups.deletion.send import Sender

@@ -12,12 +12,14 @@ with the store's own size, ETag and time.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
@@ -28,11 +30,10 @@ from audit.models import Head
 from backups import archive
 from backups.bucket import access as bucket_access, newest_manifest, protection as bucket_protection
 from backups.bucket.store import ObjectConflict
-from backups.generations import encryption, part_rows, recovery
+from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
 from backups.generations.kv_reader import KvReader, Name
-from backups.generations.part_rows import Found
-from backups.models import Generation, GenerationEntry
+from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
@@ -44,6 +45,9 @@ NAMES = 1_000
 
 Outcome = GenerationEntry.Outcome
 Status = Generation.Status
+
+type Found = tuple[int, GenerationEntry.Outcome, bytes | None, int | None, bytes | None]
+"""The result for one name: its index, the outcome, digest and size of its entry, and its digest by an older key."""
 
 
 class Export(Freezing):
@@ -187,8 +191,8 @@ class Export(Freezing):
             done=following,
             note=counted(gettext_noop("Keys backed up: %(n)s of %(total)s."), following, self.lease.run.total or 0),
         ):
-            part_rows.part_row(self.generation, stored, at["next"], following - 1).save()
-            part_rows.settle(self.generation, found)
+            part_row(self.generation, stored, at["next"], following - 1).save()
+            settle(self.generation, found)
             bucket_access.remember(self.generation, self._written)
             self.update(
                 keys=F("keys") + count[Outcome.KEPT],
@@ -293,3 +297,38 @@ def step_of(lease: Lease, work: type[Export]) -> Again | None:
         KvReader(generation.environment, lease.keep, sparing=True) as reader,
     ):
         return work(generation, lease, reader, store).step()
+
+
+def part_row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:
+    """The row of a part that was stored: one data object, and its api-only sibling if there is one."""
+    plain, sibling = stored[0], stored[1] if len(stored) > 1 else None
+    return GenerationPart(
+        generation=generation,
+        number=plain.number,
+        object_key=plain.key,
+        sha256=plain.sha256,
+        size=plain.size,
+        keys=plain.keys,
+        digest_root=plain.digest_root,
+        digests_key=plain.digests_key,
+        digests_sha256=plain.digests_sha256,
+        api_only_key=sibling.key if sibling else "",
+        api_only_sha256=sibling.sha256 if sibling else "",
+        api_only_keys=sibling.keys if sibling else 0,
+        first_index=first,
+        last_index=last,
+        stored=[asdict(part) for part in stored],
+    )
+
+
+def settle(generation: Generation, found: list[Found]) -> None:
+    """Record the results for the names of a part in one statement."""
+    columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], [], []]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE backups_generationentry AS entry SET outcome = f.outcome, digest = f.digest, size = f.size,"
+            " older_digest = f.older FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::bytea[])"
+            " AS f(index, outcome, digest, size, older)"
+            " WHERE entry.generation_id = %s AND entry.index = f.index",
+            [*columns, generation.pk],
+        )

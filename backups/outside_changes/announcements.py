@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _, ngettext_lazy
 from audit import log
 from audit.actions import Action
 from backups.models import OutsideChange, OutsideSearch
-from kvops.inventory import family_owners
+from kvops.inventory import families
 from kvops.inventory.families import Families
 from kvops.models import NotificationEvent
 from kvops.names import visible
@@ -116,5 +116,5 @@ def _announce(made: OutsideSearch, changes: Sequence[OutsideChange]) -> None:
         lines=[*lines(made), say(ASK)],
         link=reverse("backups:outside", args=[made.pk]),
         environment=made.namespace.environment,
-        to=family_owners.owners_of_names(made.namespace.binding, [one.name for one in changes[:_OWNERS_OF]]),
+        to=families.owners_of_names(made.namespace.binding, [one.name for one in changes[:_OWNERS_OF]]),
     )

@@ -20,7 +20,7 @@ from backups.models import Generation
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops import timing
-from kvops.inventory.family_owners import owners
+from kvops.inventory.families import owners
 from kvops.models import Environment, Family, NotificationEvent
 from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun

@@ -15,7 +15,7 @@ from backups.retention import inputs as retention_inputs, pins, requests as prun
 from backups.retention.decide import State
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.inputs import Retention, Tried
-from kvops.inventory import family_owners
+from kvops.inventory import families
 from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -35,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
     places = Objects(Environment.objects.order_by("order"), "slug", "name", "production")
     opened = Objects(PruneRequest.objects.exclude(state__in=PruneRequest.OVER), "environment_id", "state")
-    lists = {"environments": places.question, "prunes": opened.question, "people": family_owners.people()}
+    lists = {"environments": places.question, "prunes": opened.question, "people": families.people()}
     answers = ask(lists, {})
     retention = Retention(now=answers.now)
     environments = places.of(answers, "environments")
@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),
         "families": retention.families,
-        "without_owner": family_owners.without_owner(retention.families, answers["people"]),
+        "without_owner": families.without_owner(retention.families, answers["people"]),
     }
     return render(request, "retention/list.html", context)
 

@@ -4,5 +4,5 @@
 assigns each name to a key family and its category. `browse` answers the questions of the pages, `unexplained`
 finds unexplained deletions, and `value` reads one value live for a person. `differences` are the changes from
 one policy to another, and `impact` counts the keys that they concern. `registration` is one family as a person
-registers it, and `family_owners` finds the persons who own a family. Values are never stored.
+registers it, and `families` also finds the persons who own one. Values are never stored.
 """

@@ -4,12 +4,14 @@ The patterns of a binding cut the ordered names into ranges, each with one owner
 binary search, here and in Postgres (`width_bucket`), however many keys and families there are.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -18,7 +20,7 @@ from kvops.environments.definition import BINDING
 from kvops.environments.effect import remove
 from kvops.environments.toml import TomlTable, insist_unique
 from kvops.inventory import expiry as key_expiry
-from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
+from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Read, Scan, ScanCount
 from kvops.models.categories import RETAIN_DAYS, notice_days
 from kvops.names import after_name, after_prefix, storable
 
@@ -269,3 +271,46 @@ def in_environments() -> Sequence[FamilyRow]:
         for binding in sorted(families)
         for family in [*families[binding], None]
     ]
+
+
+def owners(families: Iterable[Family]) -> list[Person]:
+    """The persons that the families name as their owners, by address or name."""
+    named = Q()
+    for family in families:
+        named |= Q(email__iexact=family.owner) | Q(name__iexact=family.owner)
+    return list(Person.objects.filter(named)) if named else []
+
+
+def people() -> QuerySet[Person, Any]:
+    """The address and the name of each person."""
+    return Person.objects.values_list("email", "name")
+
+
+def without_owner(families: Iterable[Family], known_people: Iterable[Sequence[str]] | None = None) -> list[Family]:
+    """Families whose owner is not a known person: notices about them go to operators and reviewers only.
+
+    `known_people` are the rows of `people`, if a page read them already.
+    """
+    known = {name.casefold() for person in (known_people or people()) for name in person}
+    return [family for family in families if family.owner.casefold() not in known]
+
+
+def owners_of_names(binding: str, names: Iterable[str]) -> list[Person]:
+    """The owners of the families that these key names belong to."""
+    of = Families.of(binding)
+    found = {family.pk: family for name in names if (family := of.family(name))}
+    return owners(found.values())
+
+
+def owners_asked_about(request: ApprovalRequest) -> list[Person]:
+    """The owners of the family whose keys a request asks to delete or change. A prefix may hold families of its own."""
+    asked = json.loads(request.evidence)
+    if "binding" not in asked:  # evidence of another version
+        return []
+    binding, prefix = asked["binding"], asked["prefix"]
+    found = {family.pk: family for family in Family.objects.filter(binding=binding, pattern__startswith=prefix)}
+    if asked.get("exact"):
+        found = {}
+    if family := family_of(binding, prefix):
+        found[family.pk] = family
+    return owners(found.values())

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
-from kvops.inventory import family_owners
+from kvops.inventory import families
 from kvops.models import NotificationEvent, Person, Role, Scan, UnexpectedKey, UnexplainedDeletion
 from kvops.models.inventory import beginning_with
 from kvops.names import storable
@@ -112,7 +112,7 @@ def _announce(event: NotificationEvent, scan: Scan, title: str, line: str) -> No
         lines=[line],
         link=f"{reverse('unexplained-scan', args=[scan.pk])}{show}",
         environment=scan.namespace.environment,
-        to=family_owners.owners_of_names(scan.namespace.binding, found),
+        to=families.owners_of_names(scan.namespace.binding, found),
     )
 
 

@@ -119,12 +119,12 @@ def _load() -> None:
     from django.utils import translation  # noqa: PLC0415
 
     from backups.bucket.r2 import R2Store  # noqa: PLC0415
-    from backups.cleanup import cost  # noqa: PLC0415
+    from backups.cleanup import evidence as cleanup_evidence  # noqa: PLC0415
     from backups.deletion import chunks as deletion_chunks  # noqa: PLC0415
     from tests.torture import boundaries  # noqa: F401, PLC0415
 
     # So that a handful of keys goes through everything that more than a hundred would.
-    for module in (deletion_chunks, cost):
+    for module in (deletion_chunks, cleanup_evidence):
         vars(module)["FIRST_CHUNK"] = FIRST_CHUNK
     # Addresses and the words of messages.
     for language, _name in settings.LANGUAGES:

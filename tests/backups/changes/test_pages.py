@@ -14,7 +14,7 @@ from backups.changes import propose, requests as change_requests
 from backups.models import KeyChange
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.inventory import family_owners, story as key_story
+from kvops.inventory import families, story as key_story
 from kvops.models import ApprovalRequest
 from kvops.operations import registry
 from tests import make
@@ -380,8 +380,8 @@ def test_the_time_of_an_expiration_names_its_zone(mail: make.Estate, people: mak
 def test_the_owner_of_the_family_is_told_of_the_request(mail: make.Estate, people: make.People) -> None:
     make.change_families("mail:", owner="auditor@example.com")
     request = change_helpers.submitted(change_helpers.proposed(mail.qa, people), people)
-    assert people.auditor in family_owners.owners_asked_about(request)
-    assert registry.REQUESTS[request.kind].owners == family_owners.owners_asked_about
+    assert people.auditor in families.owners_asked_about(request)
+    assert registry.REQUESTS[request.kind].owners == families.owners_asked_about
 
 
 def test_the_list_leads_an_operator_to_a_new_key_where_the_policy_has_settings(

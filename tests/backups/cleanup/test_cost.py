@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import translation
 
-from backups.cleanup import cost, evidence as cleanup_evidence, requests as cleanup_requests
+from backups.cleanup import evidence as cleanup_evidence, requests as cleanup_requests
 from backups.models import CleanupStage, Generation
 from kvops.connections import quota
 from kvops.connections.prices import Cost
@@ -18,7 +18,7 @@ from tests.signing import signed_in
 
 def of(names: int, *, read: str = "bulk", plan: str = "paid", size: int = 1_024) -> Cost:
     stage = CleanupStage(names=names, environment=Environment(plan=plan))
-    return cost.of_deletion(stage, Generation(read=read, bytes=names * size))
+    return cleanup_evidence.of_deletion(stage, Generation(read=read, bytes=names * size))
 
 
 def test_a_million_keys_cost_what_the_design_says() -> None:
@@ -78,7 +78,8 @@ def test_the_evidence_and_the_pages_show_it(estate: make.Estate, people: make.Pe
     Environment.objects.update(plan="free")
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
-    assert cleanup_evidence.build(stage)["cost"] == cost.shown(stage, Generation.objects.get(stages=stage))
+    shown = cleanup_evidence.shown_cost(stage, Generation.objects.get(stages=stage))
+    assert cleanup_evidence.build(stage)["cost"] == shown
     for address in (f"/cleanup/stages/{stage.pk}/", f"/approvals/{stage.approval_id}/"):
         text = signed_in(people.reviewer).get(address).content.decode()
         assert "Cost of the deletion" in text

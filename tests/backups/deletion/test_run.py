@@ -12,7 +12,13 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.cleanup import cards as cleanup_cards, completion, cost, preparation, requests as cleanup_requests
+from backups.cleanup import (
+    cards as cleanup_cards,
+    completion,
+    evidence as cleanup_evidence,
+    preparation,
+    requests as cleanup_requests,
+)
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import chunks as deletion_chunks, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
@@ -162,7 +168,7 @@ def test_while_production_waits_no_page_says_that_keys_are_being_deleted(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
-    monkeypatch.setattr(cost, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(cleanup_evidence, "FIRST_CHUNK", 1)
     stage, browser = cleanup_helpers.production(estate, people), signed_in(people.operator)
     addresses = [f"/cleanup/{stage.request_id}/", f"/cleanup/stages/{stage.pk}/", "/cleanup/", "/"]
     before = [browser.get(address).content.decode() for address in addresses]

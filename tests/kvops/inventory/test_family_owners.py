@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kvops.inventory import family_owners, scan as inventory_scan
+from kvops.inventory import families, scan as inventory_scan
 from kvops.models import ApprovalRequest, Category, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -22,15 +22,15 @@ def scanned(estate: make.Estate) -> None:
 @pytest.mark.parametrize("owner", ["nobody@example.com", "NOBODY@example.com", "nobody"])
 def test_an_owner_is_found_by_address_or_name(estate: make.Estate, people: make.People, owner: str) -> None:
     make.change_families("master:", owner=owner)
-    assert family_owners.owners([Family.objects.get(pattern="master:")]) == [people.nobody]
-    assert [str(one) for one in family_owners.without_owner(Family.objects.order_by("pattern"))] == [
+    assert families.owners([Family.objects.get(pattern="master:")]) == [people.nobody]
+    assert [str(one) for one in families.without_owner(Family.objects.order_by("pattern"))] == [
         "mastercache:*", "system-root"
     ]  # fmt: skip
 
 
 def test_a_team_is_nobody(estate: make.Estate, people: make.People) -> None:
-    assert family_owners.owners(Family.objects.all()) == []
-    assert family_owners.owners([]) == []
+    assert families.owners(Family.objects.all()) == []
+    assert families.owners([]) == []
 
 
 def test_unexpected_keys_are_told_to_the_owner_of_their_family(estate: make.Estate, people: make.People) -> None:
@@ -68,7 +68,7 @@ def test_the_owners_of_a_deletion_are_those_of_its_prefix(
     make.change_families("master:", owner="nobody@example.com")
     make.family("master:a:", Category.LEGACY, owner="auditor@example.com")
     asked = {"binding": "SETTINGS", "prefix": prefix, "exact": exact}
-    found = family_owners.owners_asked_about(ApprovalRequest(evidence=json.dumps(asked)))
+    found = families.owners_asked_about(ApprovalRequest(evidence=json.dumps(asked)))
     assert {person.name for person in found} == names
 
 
