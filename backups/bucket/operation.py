@@ -1,12 +1,12 @@
-"""What the bucket says about itself."""
+"""The operation of the bucket."""
 
 from django.utils.translation import gettext_lazy as _
 
 from backups.bucket import reconcile
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import TEAM, Notice, Operation, ScheduledJob, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, Subject
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={"object": Subject(_("Object"), "backups:storage_object")},
     runs={Run.Kind.RECONCILE: reconcile.reconcile},
     jobs={

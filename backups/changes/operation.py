@@ -1,4 +1,4 @@
-"""What changes of a settings key and bulk changes of a cache say about themselves."""
+"""The operation of changes of a settings key and bulk changes of a cache."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
-    Operation,
+    FeatureOperation,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -156,7 +156,7 @@ _BULK_CHANGE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "keychange": Subject(
             _("Change of a key"),

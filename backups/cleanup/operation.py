@@ -1,4 +1,4 @@
-"""What clean-ups say about themselves."""
+"""The operation of clean-ups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,8 +30,8 @@ from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
+    FeatureOperation,
     Notice,
-    Operation,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -211,7 +211,7 @@ def _check_finished(run: Run) -> None:
     after_check.check_finished(run)
 
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "cleanup": Subject(
             _("Clean-up"),

@@ -1,4 +1,4 @@
-"""What scheduled clearing says about itself."""
+"""The operation of scheduled clearing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
+    FeatureOperation,
     Notice,
-    Operation,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -55,7 +55,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "clearing": Subject(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
     },

@@ -1,12 +1,12 @@
-"""What comparisons of backups say about themselves."""
+"""The operation of comparisons of backups."""
 
 from django.utils.translation import gettext_lazy as _
 
 from backups.comparisons import start
 from kvops.models import Run
-from kvops.operations.parts import Operation
+from kvops.operations.parts import FeatureOperation
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     runs={Run.Kind.COMPARISON: start.compare_backups},
     figures={
         "outside": _("Settings changed outside KVOps"),

@@ -1,13 +1,13 @@
-"""What deletions say about themselves: the run, its proof, and the late look."""
+"""The operation of deletions: the run, its proof, and the late look."""
 
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from backups.deletion import late_check, proof, run
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, Notice, Operation
+from kvops.operations.parts import TEAM, FeatureOperation, Notice
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     runs={
         Run.Kind.DELETE: run.delete_keys_permanently,
         Run.Kind.CONFIRM: proof.confirm_absence,

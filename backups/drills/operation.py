@@ -1,4 +1,4 @@
-"""What restore drills say about themselves."""
+"""The operation of restore drills."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,11 +13,11 @@ from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
+    FeatureOperation,
     Notice,
-    Operation,
+    NoticeReason,
     Procedure,
     ProcedureStep,
-    Reason,
     RequestKind,
     RequestPage,
     ScheduledJob,
@@ -55,7 +55,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={"drill": Subject(_("Drill"), "backups:drill", "backups.Drill", children=[("run", "drill")])},
     requests={
         ApprovalRequest.Kind.DRILL: RequestKind(
@@ -86,7 +86,7 @@ OPERATION = Operation(
     },
     notices={
         NotificationEvent.DRILL_FAILED: Notice(roles=TEAM, channel=True),
-        NotificationEvent.DRILL_OVERDUE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
+        NotificationEvent.DRILL_OVERDUE: Notice(roles=TEAM, channel=True, reason=NoticeReason.DEADLINE),
     },
     procedures=[_PROCEDURE],
     begins={Action.DRILL_STARTED: "drill"},

@@ -1,4 +1,4 @@
-"""What changes of the policy and of key families say about themselves."""
+"""The operation of changes of the policy and of key families."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, Category, PolicyVersion
 from kvops.names import typeable, visible
-from kvops.operations.parts import Operation, RequestKind, TypedWord
+from kvops.operations.parts import FeatureOperation, RequestKind, TypedWord
 
 
 def _policy_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
@@ -41,7 +41,7 @@ def _next_version(_shown: Mapping[str, Any]) -> str:
     return f"policy {newest + 1}"
 
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     requests={
         ApprovalRequest.Kind.POLICY: RequestKind(
             _policy_title,

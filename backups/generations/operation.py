@@ -1,4 +1,4 @@
-"""What backups say about themselves."""
+"""The operation of backups."""
 
 from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import Cast, Concat
@@ -9,8 +9,8 @@ from backups.generations import export, routine, start
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import (
     TEAM,
+    FeatureOperation,
     Notice,
-    Operation,
     Procedure,
     ProcedureStep,
     ScheduledJob,
@@ -62,7 +62,7 @@ _PROCEDURES = [
 _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expressions)s) one)"
 """The texts of a JSON list, in one line."""
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "generation": Subject(
             _("Backup"),

@@ -1,4 +1,4 @@
-"""What checks against D1 say about themselves."""
+"""The operation of checks against D1."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ from audit.actions import Action
 from backups.integrity import start
 from backups.models import Check
 from kvops.models import Run
-from kvops.operations.parts import Operation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.operations.parts import FeatureOperation, Procedure, ProcedureStep, ScheduledJob, Subject
 from kvops.wording import labelled
 
 
@@ -47,7 +47,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "check": Subject(
             _("Check"),

@@ -1,4 +1,4 @@
-"""What investigations say about themselves."""
+"""The operation of investigations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from kvops.approvals.lines import stands_until
 from kvops.models import ApprovalRequest, Run
 from kvops.operations.parts import (
     BUCKET,
-    Operation,
+    FeatureOperation,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -53,7 +53,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "investigation": Subject(
             _("Investigation"),

@@ -1,4 +1,4 @@
-"""What exports of master data from D1 say about themselves."""
+"""The operation of exports of master data from D1."""
 
 from django.utils.translation import gettext_lazy as _
 
@@ -7,7 +7,7 @@ from backups.generations import start as generation_start
 from backups.generations.operation import COMPARED, VERIFIED
 from backups.masters import clinics, run, start
 from kvops.models import Run
-from kvops.operations.parts import Operation, Procedure, ProcedureStep, ScheduledJob
+from kvops.operations.parts import FeatureOperation, Procedure, ProcedureStep, ScheduledJob
 
 _PROCEDURE = Procedure(
     "backup_masters",
@@ -24,7 +24,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     runs={Run.Kind.MASTERS: run.export},
     after={Run.Kind.MASTERS: generation_start.backup_finished},
     jobs={

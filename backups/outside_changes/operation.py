@@ -1,12 +1,12 @@
-"""What settings changed outside KVOps say about themselves."""
+"""The operation of settings changed outside KVOps."""
 
 from django.utils.translation import gettext_lazy as _
 
 from backups.outside_changes import one_key, search
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, Notice, Operation, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, Subject
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "outside": Subject(
             _("Settings changed outside KVOps"), "backups:outside", "backups.OutsideSearch", holds=["changes__name"]

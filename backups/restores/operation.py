@@ -1,4 +1,4 @@
-"""What restores say about themselves."""
+"""The operation of restores."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
-    Operation,
+    FeatureOperation,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -102,7 +102,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "restore": Subject(
             _("Restore"),

@@ -1,4 +1,4 @@
-"""What retention and prune requests say about themselves."""
+"""The operation of retention and prune requests."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -17,11 +17,11 @@ from kvops.models import ApprovalRequest, NotificationEvent, Role, Run
 from kvops.operations.parts import (
     BUCKET,
     TEAM,
+    FeatureOperation,
     Notice,
-    Operation,
+    NoticeReason,
     Procedure,
     ProcedureStep,
-    Reason,
     RequestKind,
     RequestPage,
     ScheduledJob,
@@ -84,7 +84,7 @@ _PROCEDURE = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "prune": Subject(
             _("Prune request"),
@@ -118,8 +118,8 @@ OPERATION = Operation(
     notices={
         NotificationEvent.GENERATION_LATE: Notice(roles=(Role.OPERATOR,), channel=True),
         NotificationEvent.GENERATION_OVERDUE: Notice(roles=TEAM, channel=True),
-        NotificationEvent.GENERATION_DEADLINE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
-        NotificationEvent.GENERATION_PAST_DEADLINE: Notice(roles=TEAM, channel=True, reason=Reason.DEADLINE),
+        NotificationEvent.GENERATION_DEADLINE: Notice(roles=TEAM, channel=True, reason=NoticeReason.DEADLINE),
+        NotificationEvent.GENERATION_PAST_DEADLINE: Notice(roles=TEAM, channel=True, reason=NoticeReason.DEADLINE),
         NotificationEvent.COVERAGE_SHORT: Notice(roles=TEAM, channel=True),
     },
     procedures=[_PROCEDURE],

@@ -1,4 +1,4 @@
-"""What settings backups in 1Password say about themselves."""
+"""The operation of settings backups in 1Password."""
 
 from datetime import timedelta
 
@@ -6,9 +6,9 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.vault import announcements, check, run, start
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import Notice, Operation, ScheduledJob
+from kvops.operations.parts import FeatureOperation, Notice, ScheduledJob
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     runs={Run.Kind.VAULT: run.keep_in_vault, Run.Kind.VAULT_CHECK: check.look_into_vault},
     jobs={
         "vault": ScheduledJob(

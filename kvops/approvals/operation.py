@@ -1,4 +1,4 @@
-"""What approvals say about themselves, with the release of an emergency stop."""
+"""The operation of approvals, with the release of an emergency stop."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,16 @@ from django.utils.translation import gettext, gettext_lazy as _
 from kvops.approvals import emergency_release, titles
 from kvops.approvals.lines import EvidenceLine
 from kvops.models import ApprovalRequest, NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Reason, RequestKind, Searched, SearchGroup, Subject, TypedWord
+from kvops.operations.parts import (
+    FeatureOperation,
+    Notice,
+    NoticeReason,
+    RequestKind,
+    Searched,
+    SearchGroup,
+    Subject,
+    TypedWord,
+)
 
 
 def _title(_asked: ApprovalRequest, _shown: Mapping[str, Any], environment: str) -> str:
@@ -22,7 +31,7 @@ def _no_run_resumes(_shown: Mapping[str, Any]) -> EvidenceLine:
 
 _SLUG = TypedWord(_("Short name of the environment"), lambda shown: str(shown["environment"]))
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "approval": Subject(
             _("Approval"),
@@ -39,8 +48,8 @@ OPERATION = Operation(
         ),
     },
     notices={
-        NotificationEvent.APPROVAL_WAITING: Notice(roles=(Role.REVIEWER,), channel=True, reason=Reason.DECISION),
+        NotificationEvent.APPROVAL_WAITING: Notice(roles=(Role.REVIEWER,), channel=True, reason=NoticeReason.DECISION),
         NotificationEvent.APPROVAL_DECIDED: Notice(),
-        NotificationEvent.APPROVAL_EXPIRING: Notice(reason=Reason.DECISION),
+        NotificationEvent.APPROVAL_EXPIRING: Notice(reason=NoticeReason.DECISION),
     },
 )

@@ -1,4 +1,4 @@
-"""What a change of the environments says about itself."""
+"""The operation of a change of the environments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from kvops.approvals import prepared_changes
 from kvops.approvals.environment_changes import change_in_words
 from kvops.environments import apply as environment_changes
 from kvops.models import ApprovalRequest
-from kvops.operations.parts import Operation, RequestKind, TypedWord
+from kvops.operations.parts import FeatureOperation, RequestKind, TypedWord
 
 
 def _title(asked: ApprovalRequest, _shown: Mapping[str, Any], _environment: str) -> str:
@@ -22,7 +22,7 @@ _SLUGS = TypedWord(
     lambda shown: " ".join(str(environment["slug"]) for environment in shown["definition"]["environment"]),
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     requests={
         ApprovalRequest.Kind.ENVIRONMENT: RequestKind(
             _title,

@@ -1,4 +1,4 @@
-"""What scans say about themselves, and the changes of keys that nobody explained."""
+"""The operation of scans, and the changes of keys that nobody explained."""
 
 from datetime import timedelta
 
@@ -6,9 +6,9 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.inventory import scan as key_scan
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, Notice, Operation, ScheduledJob, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, Subject
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "unexplained": Subject(
             _("Unexplained changes"),

@@ -1,9 +1,9 @@
 """The notices about services and the database, which no feature of their own finds."""
 
 from kvops.models import NotificationEvent
-from kvops.operations.parts import TEAM, Notice, Operation
+from kvops.operations.parts import TEAM, FeatureOperation, Notice
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     notices={
         NotificationEvent.TOKEN_REFUSED: Notice(roles=TEAM, channel=True),
         NotificationEvent.CLOCK_APART: Notice(roles=TEAM, channel=True),

@@ -14,12 +14,12 @@ from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Person, Role, Run
 
 TEAM = (Role.OPERATOR, Role.REVIEWER)
-"""The recipients of a notice that people who work must see."""
+"""The recipients of a notice for everybody at work."""
 
 
 @dataclass(frozen=True)
 class RunKind:
-    """A kind of run: the handler of a step, and what other features do in the transactions around it.
+    """A kind of run: the handler of a step, and the hooks of all features in the transactions around it.
 
     `handler` takes the lease, each of `resumed` the run and the actor, and each of `finished` the run.
     """
@@ -176,7 +176,7 @@ class Procedure:
     steps: Sequence[ProcedureStep]
 
 
-class Reason(TextChoices):
+class NoticeReason(TextChoices):
     """The reasons why a person cannot turn off a notice, in the order of the page."""
 
     DECISION = "decision", _("Four eyes: a request that nobody is told of waits until it expires.")
@@ -201,18 +201,18 @@ class Notice:
     channel: bool = False
     delivered: Callable[..., None] | None = None
     link: Callable[..., str] | None = None
-    reason: Reason = Reason.ALARM
+    reason: NoticeReason = NoticeReason.ALARM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operation:
+class FeatureOperation:
     """What a feature says about itself.
 
-    `runs` has the handler of each of its kinds. `after` is what it does in the transaction that finishes a run, its own
-    or another feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name
-    first. `begins` has the actions that begin a procedure, each with the kind of its subject. A timeline leaves `quiet`
-    actions out: they are many, or the page shows them in another place. `figures` are the labels of what its runs
-    count, by the names of the audit log and of `--json`.
+    `runs` has the handler of each of its kinds. `after` runs in the transaction that finishes a run, its own or another
+    feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name first. `begins`
+    has the actions that begin a procedure, each with the kind of its subject. A timeline leaves `quiet` actions out:
+    they are many, or the page shows them in another place. `figures` are the labels of the counts of its runs, by the
+    names of the audit log and of `--json`.
     """
 
     subjects: Mapping[str, Subject] = field(default_factory=dict)

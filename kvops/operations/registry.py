@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Run
-from kvops.operations.parts import Notice, Operation, Procedure, RequestKind, RunKind, ScheduledJob, Subject
+from kvops.operations.parts import FeatureOperation, Notice, Procedure, RequestKind, RunKind, ScheduledJob, Subject
 
 SUBJECTS: dict[str, Subject] = {}
 REQUESTS: dict[str, RequestKind] = {}
@@ -37,7 +37,7 @@ def missing() -> list[str]:
     return [f"{kind!r}" for kinds, table in tables for kind in kinds if kind not in table]
 
 
-def _add(one: Operation) -> None:
+def _add(one: FeatureOperation) -> None:
     _claim(SUBJECTS, one.subjects)
     _claim(REQUESTS, {str(kind): request for kind, request in one.requests.items()})
     _claim(RUNS, {str(kind): RunKind(handler) for kind, handler in one.runs.items()})

@@ -8,7 +8,7 @@ from audit import log
 from audit.actions import Action
 from kvops.models import NotificationEvent, Person
 from kvops.models.people import VOLUNTARY
-from kvops.operations.parts import Reason
+from kvops.operations.parts import NoticeReason
 from kvops.operations.registry import NOTICES
 
 CHOICES = [(event.value, event.label) for event in NotificationEvent if event.value in VOLUNTARY]
@@ -25,9 +25,8 @@ class AlwaysOn:
 def always_on() -> list[AlwaysOn]:
     """Every event that is not voluntary, once."""
     kept = [event for event in NotificationEvent if event.value not in VOLUNTARY]
-    return [
-        AlwaysOn(reason.label, tuple(event for event in kept if NOTICES[event].reason is reason)) for reason in Reason
-    ]
+    by_reason = [(why, tuple(event for event in kept if NOTICES[event].reason is why)) for why in NoticeReason]
+    return [AlwaysOn(why.label, events) for why, events in by_reason]
 
 
 def change(person: Person, *, pages_language: str, mails_language: str, time_zone: str, unwanted: list[str]) -> None:

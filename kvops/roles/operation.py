@@ -1,4 +1,4 @@
-"""What people and their roles say about themselves."""
+"""The operation of people and their roles."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Person, Role
 from kvops.names import visible
 from kvops.operations.parts import (
+    FeatureOperation,
     Notice,
-    Operation,
+    NoticeReason,
     Procedure,
     ProcedureStep,
-    Reason,
     RequestKind,
     Searched,
     SearchGroup,
@@ -59,7 +59,7 @@ _PEOPLE = Procedure(
 
 _ADDRESS = TypedWord(_("E-mail address of the person"), lambda shown: str(shown["person"]["email"]))
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "person": Subject(
             _("Person"),
@@ -82,9 +82,9 @@ OPERATION = Operation(
         ),
     },
     notices={
-        NotificationEvent.PERSON_INVITED: Notice(link=invitations.link, reason=Reason.ACCESS),
-        NotificationEvent.PERSON_CHANGED: Notice(roles=(Role.REVIEWER,), reason=Reason.ACCESS),
-        NotificationEvent.REVIEWER_RECOVERY: Notice(roles=tuple(Role), channel=True, reason=Reason.ACCESS),
+        NotificationEvent.PERSON_INVITED: Notice(link=invitations.link, reason=NoticeReason.ACCESS),
+        NotificationEvent.PERSON_CHANGED: Notice(roles=(Role.REVIEWER,), reason=NoticeReason.ACCESS),
+        NotificationEvent.REVIEWER_RECOVERY: Notice(roles=tuple(Role), channel=True, reason=NoticeReason.ACCESS),
         NotificationEvent.ENTRY_MISSING: Notice(roles=tuple(Role)),
     },
     procedures=[_PEOPLE],

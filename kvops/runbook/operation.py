@@ -1,10 +1,18 @@
-"""What the runbook says about itself: operations that a person states, and to-dos."""
+"""The operation of the runbook: operations that a person states, and to-dos."""
 
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from kvops.models import NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Procedure, ProcedureStep, Reason, ScheduledJob, Subject
+from kvops.operations.parts import (
+    FeatureOperation,
+    Notice,
+    NoticeReason,
+    Procedure,
+    ProcedureStep,
+    ScheduledJob,
+    Subject,
+)
 from kvops.runbook import todo
 
 _BY_HAND = Procedure(
@@ -28,14 +36,16 @@ _BY_HAND = Procedure(
     ],
 )
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "stated": Subject(
             _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
         ),
     },
     jobs={"todos": ScheduledJob(_("Notices of overdue to-dos"), todo.overdue, "19 6 * * *", each=False)},
-    notices={NotificationEvent.TODO_OVERDUE: Notice(roles=(Role.OPERATOR,), channel=True, reason=Reason.DEADLINE)},
+    notices={
+        NotificationEvent.TODO_OVERDUE: Notice(roles=(Role.OPERATOR,), channel=True, reason=NoticeReason.DEADLINE)
+    },
     procedures=[_BY_HAND],
     quiet=[Action.RUNBOOK_NOTED, Action.TODO_ADDED, Action.TODO_DONE],
 )

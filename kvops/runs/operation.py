@@ -1,11 +1,11 @@
-"""What runs say about themselves: each feature names its own kinds."""
+"""The operation of runs: each feature names its own kinds."""
 
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import Notice, Operation, Searched, SearchGroup, Subject
+from kvops.operations.parts import FeatureOperation, Notice, Searched, SearchGroup, Subject
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "run": Subject(
             _("Run"),

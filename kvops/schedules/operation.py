@@ -1,12 +1,12 @@
-"""What schedules say about themselves: each feature names its own jobs."""
+"""The operation of schedules: each feature names its own jobs."""
 
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import NotificationEvent, Role
-from kvops.operations.parts import Notice, Operation, Subject
+from kvops.operations.parts import FeatureOperation, Notice, Subject
 from kvops.schedules import jobs as schedule_jobs
 
-OPERATION = Operation(
+OPERATION = FeatureOperation(
     subjects={
         "schedule": Subject(_("Schedule"), "schedule", "kvops.Schedule", titled=schedule_jobs.of_schedules),
     },
