@@ -11,7 +11,6 @@ from kvops.doctor import examination
 from kvops.inventory import (
     reveal as key_reveal,
     story as key_story,
-    unexplained as unexplained_deletions,
     value as key_value,
 )
 from kvops.inventory.key_list import rows as key_rows
@@ -24,8 +23,6 @@ from kvops.templatetags import runs as run_tags
 
 
 def _named() -> Iterator[str]:
-    yield from (*unexplained_deletions.EXPLAINED, *unexplained_deletions.RESTORED, *unexplained_deletions.EMPTIED)
-    yield from unexplained_deletions.REPORTED
     yield metrics_numbers.BACKUP_AGES
     yield from (run_tags.WORKER_STOPPED, run_tags.ALL_STOPPED)
     yield from (
@@ -35,7 +32,7 @@ def _named() -> Iterator[str]:
         key_rows.SIZED_BY,
     )
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
-    yield from (*sweep.LOOKS, *sweep.ALSO)
+    yield from (*sweep.ALSO, *sweep.HOURLY)
     yield from (check.function for check in examination.CHECKS)
     yield from (search_results.DELETED_KEYS, *(count.rows for count in menu_badges.COUNTS))
 

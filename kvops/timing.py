@@ -135,9 +135,6 @@ DEPLOYED_KNOWN = 2 * 3600.0
 DEPLOYED_FRESH = 60.0
 """Seconds. Work that rests on the deployed code has Cloudflare asked again if the newest look is older."""
 
-DRILL_LATE = 35 * 86400.0
-"""Seconds after a passed drill in which restores count as drilled."""
-
 VAULT_LATE = 26 * 3600.0
 """Seconds after the end of a settings backup until it must be in 1Password: a day, and two hours for the work."""
 

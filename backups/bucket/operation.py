@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.bucket import reconcile
+from backups.bucket import newest_manifest, protection, reconcile
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, Subject
 
@@ -26,4 +26,5 @@ OPERATION = FeatureOperation(
         "gone_objects": _("Objects of no backup that were deleted"),
         "unfinished_uploads": _("Unfinished uploads"),
     },
+    looks=[newest_manifest.look_for_rollback, protection.ask_when_due],
 )

@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
 from backups import policy
-from backups.changes import erase, requests as change_requests, reverse, run
+from backups.changes import erase, own_writes, requests as change_requests, reverse, run
 from backups.changes.bulk import requests as bulk_requests, run as bulk_run, start as bulk_start
 from backups.execution import revalidation
 from backups.execution.lines import backup_in_words
@@ -19,6 +19,7 @@ from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
     FeatureOperation,
+    OwnChange,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -216,4 +217,5 @@ OPERATION = FeatureOperation(
     resumed={Run.Kind.CHANGE: revalidation.revalidate, Run.Kind.BULK_CHANGE: revalidation.revalidate},
     procedures=[_CHANGE, _BULK_CHANGE],
     begins={Action.CHANGE_PREPARED: "keychange", Action.BULK_PREPARED: "bulkchange"},
+    own_changes={OwnChange.WRITTEN: own_writes.changed_by_us},
 )

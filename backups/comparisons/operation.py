@@ -3,8 +3,9 @@
 from django.utils.translation import gettext_lazy as _
 
 from backups.comparisons import start
+from backups.models import Comparison
 from kvops.models import Run
-from kvops.operations.parts import FeatureOperation
+from kvops.operations.parts import BackupRead, FeatureOperation
 
 OPERATION = FeatureOperation(
     runs={Run.Kind.COMPARISON: start.compare_backups},
@@ -12,4 +13,5 @@ OPERATION = FeatureOperation(
         "outside": _("Settings changed outside KVOps"),
         "removed": _("Removed"),
     },
+    reads=[BackupRead(Comparison.objects.all, "other")],
 )

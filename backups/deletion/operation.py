@@ -3,9 +3,10 @@
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from backups.deletion import late_check, proof, run
+from backups.deletion import late_check, own_deletions, proof, run
+from backups.execution import write_token
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, OwnChange
 
 OPERATION = FeatureOperation(
     runs={
@@ -20,4 +21,9 @@ OPERATION = FeatureOperation(
         "deleted": _("Deleted"),
         "skipped": _("Not deleted"),
     },
+    own_changes={
+        OwnChange.DELETED: own_deletions.deleted_by_us,
+        OwnChange.EMPTIED: own_deletions.emptied_by_us,
+    },
+    looks=[write_token.ask_when_due],
 )

@@ -8,11 +8,13 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from backups.drills import requests as drill_requests, run
+from backups.models import DrilledBackup
 from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
+    BackupRead,
     FeatureOperation,
     Notice,
     NoticeReason,
@@ -95,4 +97,5 @@ OPERATION = FeatureOperation(
         "backups": _("Backups"),
         "differing": _("Different"),
     },
+    reads=[BackupRead(DrilledBackup.objects.all, "generation", run="drill__run")],
 )

@@ -15,7 +15,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.generations import coverage as family_coverage
 from backups.models import Drill, DrilledBackup, Generation, GenerationEntry
-from kvops import clock, timing
+from kvops import clock
 from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run, Scratch
 from kvops.notifications import outbox
@@ -263,7 +263,7 @@ class DrillStatus:
         """Whether no drill passed for 35 days: nothing then proves that a restore works."""
         if self.passed is None or self.passed.finished_at is None:
             return True
-        return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)
+        return clock.now() - self.passed.finished_at > Drill.LATE
 
 
 def all_statuses() -> list[DrillStatus]:

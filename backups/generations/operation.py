@@ -6,9 +6,11 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from backups.generations import export, routine, start
+from backups.models import Generation
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import (
     TEAM,
+    BackupRead,
     FeatureOperation,
     Notice,
     Procedure,
@@ -103,4 +105,5 @@ OPERATION = FeatureOperation(
         "deployed": _("Deployed Workers and Pages projects"),
         "search": _("Search of code references"),
     },
+    reads=[BackupRead(Generation.objects.all, "pk", run="verify_run")],
 )

@@ -8,7 +8,7 @@ from audit.actions import Action
 from backups.integrity import start
 from backups.models import Check
 from kvops.models import Run
-from kvops.operations.parts import FeatureOperation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.operations.parts import BackupRead, FeatureOperation, Procedure, ProcedureStep, ScheduledJob, Subject
 from kvops.wording import labelled
 
 
@@ -72,4 +72,5 @@ OPERATION = FeatureOperation(
         "differences": _("Differences"),
         "only_in_d1": _("Only in D1"),
     },
+    reads=[BackupRead(Check.objects.all, "generation")],
 )

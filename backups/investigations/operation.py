@@ -86,4 +86,5 @@ OPERATION = FeatureOperation(
     },
     procedures=[_PROCEDURE],
     begins={Action.INVESTIGATION_OPENED: "investigation"},
+    looks=[investigation_requests.end_due],
 )

@@ -1,5 +1,7 @@
 """Drills: restores tried in the scratch namespace of an environment, with the result for each backup."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -17,6 +19,9 @@ class Drill(models.Model):
 
     The namespace is kept as text, because another one may be bound later.
     """
+
+    LATE = timedelta(days=35)
+    """The time after a passed drill in which restores count as drilled."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="drills")

@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.outside_changes import one_key, search
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, OwnChange, Subject
 
 OPERATION = FeatureOperation(
     subjects={
@@ -15,4 +15,5 @@ OPERATION = FeatureOperation(
     runs={Run.Kind.OUTSIDE: search.search, Run.Kind.COMPARE_SETTING: one_key.compare_one},
     after={Run.Kind.BACKUP: search.backup_finished, Run.Kind.VERIFY: search.verify_finished},
     notices={NotificationEvent.SETTING_CHANGED_OUTSIDE: Notice(roles=TEAM, channel=True)},
+    own_changes={OwnChange.REPORTED: search.reported_gone},
 )

@@ -4,7 +4,7 @@ A person who approved a request cannot start it, so it is left out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat, Now
@@ -24,7 +24,6 @@ from backups.models import (
     PruneRequest,
     Restore,
 )
-from kvops import timing
 from kvops.models import ApprovalRequest, Environment, Person, Run, Scratch
 from kvops.names import visible
 from kvops.overview.estate import Estate
@@ -62,7 +61,7 @@ def drills() -> Question:
     subject = Concat(Value("drill:"), OuterRef("environment__slug"))
     asked = ApprovalRequest.objects.filter(kind=ApprovalRequest.Kind.DRILL, subject=subject)
     mine = Drill.objects.filter(environment=OuterRef("environment"))
-    passed = mine.filter(passed=True, finished_at__gt=Now() - timedelta(seconds=timing.DRILL_LATE))
+    passed = mine.filter(passed=True, finished_at__gt=Now() - Drill.LATE)
     late = Scratch.objects.filter(
         ~Exists(passed),
         ~Exists(mine.filter(run__state__in=Run.OPEN)),

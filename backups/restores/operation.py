@@ -10,7 +10,7 @@ from backups import policy
 from backups.execution import revalidation
 from backups.execution.lines import backup_in_words
 from backups.models import Restore
-from backups.restores import preview, requests as restore_requests, run
+from backups.restores import own_writes, preview, requests as restore_requests, run
 from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, time_of
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
@@ -18,6 +18,7 @@ from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
     FeatureOperation,
+    OwnChange,
     Procedure,
     ProcedureStep,
     RequestKind,
@@ -152,4 +153,5 @@ OPERATION = FeatureOperation(
         "failed": _("Not in KV after three attempts"),
         "stopped": _("Left as it is: the run was ended early"),
     },
+    own_changes={OwnChange.WRITTEN: own_writes.restored_by_us},
 )

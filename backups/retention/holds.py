@@ -16,12 +16,8 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import (
-    Check,
     CleanupRequest,
     CleanupStage,
-    Comparison,
-    DrilledBackup,
-    Generation,
     KeyChange,
     Pin,
     Restore,
@@ -29,6 +25,8 @@ from backups.models import (
 from backups.retention.decide import Hold
 from kvops import timing
 from kvops.models import Category, Environment, Run
+from kvops.operations import registry
+from kvops.operations.parts import BackupRead
 from kvops.wording import say
 
 State = CleanupStage.State
@@ -74,15 +72,11 @@ def _cleanups(pks: RawSQL) -> QuerySet[CleanupStage]:
 
 
 def _holding(found: Collection[int]) -> QuerySet[Any, _Held]:
-    """Pins, clean-ups, restores, changes, and runs: verifications, checks, drills and any other run about a backup."""
+    """Pins, clean-ups, restores, changes, and open runs: those that read a backup and any other about one."""
     about = Run.objects.open().filter(subject__in=_among([f"{_ABOUT}{pk}" for pk in found], "text"))
     pks = _among(found, "bigint")
     restores = Restore.objects.exclude(state__in=Restore.OVER)
     changes = KeyChange.objects.filter(generation__in=pks).exclude(state__in=KeyChange.OVER)
-    verified = Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN)
-    checked = Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN)
-    drilled = DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN)
-    compared = Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN)
     named = Cast(Substr("subject", len(_ABOUT) + 1), BigIntegerField())
     pinned = Pin.objects.in_force().filter(generation__in=pks)
     pin = {"name": F("person__name"), "reason": F("reason")}
@@ -94,11 +88,12 @@ def _holding(found: Collection[int]) -> QuerySet[Any, _Held]:
         _rows(_Kind.RESTORE, restores.filter(safety__in=pks), F("safety"), operation),
         _rows(_Kind.CHANGE, changes, F("generation")),
         _rows(_Kind.RUN, about, named),
-        _rows(_Kind.RUN, verified, F("pk"), by="verify_run"),
-        _rows(_Kind.RUN, checked, F("generation"), by="run"),
-        _rows(_Kind.RUN, drilled, F("generation"), by="drill__run"),
-        _rows(_Kind.RUN, compared, F("other"), by="run"),
+        *(_rows(_Kind.RUN, _reading(one, pks), F(one.backup), by=one.run) for one in registry.READS),
     )
+
+
+def _reading(one: BackupRead, pks: RawSQL) -> QuerySet[Any]:
+    return one.rows().filter(**{f"{one.backup}__in": pks, f"{one.run}__state__in": Run.OPEN})
 
 
 def _rows(

@@ -1,11 +1,8 @@
 """The bucket and the last restore drill of an environment, folded on the overview: `{% load overview_facts %}`."""
 
-from datetime import timedelta
-
 from django import template
 
-from backups.models import BucketProtection
-from kvops import timing
+from backups.models import BucketProtection, Drill
 from kvops.models import Environment
 from kvops.web.gather import Gathered, moment
 
@@ -18,7 +15,7 @@ def environment_facts(answers: Gathered, environment: Environment) -> dict[str, 
     locks = {pk: BucketProtection.Lock(lock).label for pk, lock in answers["locks"]}
     drills = {pk: (drill, moment(at)) for pk, drill, at in answers["passed_drills"]}
     drill, at = drills.get(environment.pk, (None, None))
-    late = at is None or answers.now - at > timedelta(seconds=timing.DRILL_LATE)
+    late = at is None or answers.now - at > Drill.LATE
     return {
         "environment": environment,
         "lock": locks.get(environment.pk, BucketProtection.Lock.UNKNOWN.label),

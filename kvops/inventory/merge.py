@@ -7,14 +7,15 @@ from datetime import timedelta
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models.functions import Now
-from django.utils.module_loading import import_string
 
 from audit import log
 from kvops import timing
 from kvops.cloudflare import ListedKey
-from kvops.inventory import families as key_families, unexplained as unexplained_deletions
+from kvops.inventory import families as key_families
 from kvops.models import Category, Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
+from kvops.operations import registry
+from kvops.operations.parts import OwnChange
 from kvops.prefixes import distinct
 from kvops.refusals import Sentence as _
 
@@ -202,8 +203,8 @@ def _since_the_last_listing(scan: Scan) -> _Params:
 def _delete_gone(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
     """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
     own = {
-        "explained": _registered((*unexplained_deletions.EXPLAINED, *unexplained_deletions.REPORTED)),
-        "restored": _registered(unexplained_deletions.RESTORED),
+        "explained": _own(OwnChange.DELETED, OwnChange.REPORTED),
+        "restored": _own(OwnChange.WRITTEN),
     }
     cursor.execute(_GONE.format(of_scan=_OF_SCAN, **own), params)
     gone, unexplained = cursor.fetchone()
@@ -213,14 +214,14 @@ def _delete_gone(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
 def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int, int]:
     """The numbers of changed, new and unexpected keys. The merge stores the first names of the unexpected ones."""
     own = {
-        "deleted": _registered(unexplained_deletions.EXPLAINED),
-        "restored": _registered(unexplained_deletions.RESTORED),
-        "emptied": _registered(unexplained_deletions.EMPTIED),
+        "deleted": _own(OwnChange.DELETED),
+        "restored": _own(OwnChange.WRITTEN),
+        "emptied": _own(OwnChange.EMPTIED),
     }
     cursor.execute(_LISTED.format(**own), params)
     changed, added, unexpected = cursor.fetchone()
     return int(changed), int(added), int(unexpected)
 
 
-def _registered(functions: Sequence[str]) -> str:
-    return " UNION ALL ".join(import_string(name)() for name in functions)
+def _own(*changes: OwnChange) -> str:
+    return " UNION ALL ".join(function() for change in changes for function in registry.OWN_CHANGES[change])

@@ -23,19 +23,6 @@ from kvops.notifications import outbox
 from kvops.refusals import Refused
 from kvops.wording import insist_explained, say
 
-EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
-"""Functions, by name, that give SQL for (name, at) of deletions, so that `kvops` does not import the apps above it.
-
-The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before
-%(shown)s are in the listing, unless the key was deleted.
-"""
-RESTORED = ("backups.restores.own_writes.restored_by_us", "backups.changes.own_writes.changed_by_us")
-"""Functions, by name, that give SQL for (name, at) of keys that KVOps wrote. The parameters are the same."""
-REPORTED = ("backups.outside_changes.search.reported_gone",)
-"""Functions, by name, that give SQL for (name, at) of keys that were found gone elsewhere: a scan repeats none."""
-EMPTIED = ("backups.deletion.own_deletions.emptied_by_us",)
-"""Functions, by name, that give SQL for (prefix) of the prefixes that a clean-up emptied: no key may come back."""
-
 _OWNERS_OF = 1_000
 """Names. The owners of the first families found are told, so that a message stays cheap after a large deletion."""
 

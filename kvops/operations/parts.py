@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any
 
 from django.db.models import QuerySet, TextChoices
@@ -11,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from audit.actions import Action
-from kvops.models import ApprovalRequest, NotificationEvent, Person, Role, Run
+from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run
 
 TEAM = (Role.OPERATOR, Role.REVIEWER)
 """The recipients of a notice for everybody at work."""
@@ -204,6 +205,31 @@ class Notice:
     reason: NoticeReason = NoticeReason.ALARM
 
 
+class OwnChange(Enum):
+    """What KVOps itself did to keys, so that a scan does not report it as a change of somebody else.
+
+    The function of a feature gives SQL for (name, at), that of EMPTIED for (prefix). It may use %(namespace)s,
+    %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before %(shown)s are in the listing,
+    unless the key was deleted.
+    """
+
+    DELETED = auto()
+    WRITTEN = auto()
+    REPORTED = auto()
+    """The key was found gone elsewhere: a scan repeats none of them."""
+    EMPTIED = auto()
+    """A clean-up emptied the prefix: no key may come back under it."""
+
+
+@dataclass(frozen=True)
+class BackupRead:
+    """Rows whose open run reads a backup, which stays until then: the lookups from a row to backup and run."""
+
+    rows: Callable[[], QuerySet[Any]]
+    backup: str
+    run: str = "run"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureOperation:
     """What a feature says about itself.
@@ -212,7 +238,7 @@ class FeatureOperation:
     feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name first. `begins`
     has the actions that begin a procedure, each with the kind of its subject. A timeline leaves `quiet` actions out:
     they are many, or the page shows them in another place. `figures` are the labels of the counts of its runs, by the
-    names of the audit log and of `--json`.
+    names of the audit log and of `--json`. The worker calls `looks` every few minutes for each environment.
     """
 
     subjects: Mapping[str, Subject] = field(default_factory=dict)
@@ -226,3 +252,6 @@ class FeatureOperation:
     begins: Mapping[Action, str] = field(default_factory=dict)
     quiet: Sequence[Action] = ()
     figures: Mapping[str, str | Promise] = field(default_factory=dict)
+    own_changes: Mapping[OwnChange, Callable[[], str]] = field(default_factory=dict)
+    reads: Sequence[BackupRead] = ()
+    looks: Sequence[Callable[[Environment], object]] = ()

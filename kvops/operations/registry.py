@@ -1,6 +1,6 @@
 """The operations of all features, as one table for each part. `collect` fills them while the apps start."""
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from importlib import import_module
 
@@ -8,8 +8,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 
 from audit.actions import Action
-from kvops.models import ApprovalRequest, NotificationEvent, Run
-from kvops.operations.parts import FeatureOperation, Notice, Procedure, RequestKind, RunKind, ScheduledJob, Subject
+from kvops.models import ApprovalRequest, Environment, NotificationEvent, Run
+from kvops.operations.parts import (
+    BackupRead,
+    FeatureOperation,
+    Notice,
+    OwnChange,
+    Procedure,
+    RequestKind,
+    RunKind,
+    ScheduledJob,
+    Subject,
+)
 
 SUBJECTS: dict[str, Subject] = {}
 REQUESTS: dict[str, RequestKind] = {}
@@ -20,6 +30,9 @@ PROCEDURES: dict[str, tuple[Procedure, ...]] = {}
 BEGINS: dict[Action, str] = {}
 QUIET: list[Action] = []
 FIGURES: dict[str, str | Promise] = {}
+OWN_CHANGES: dict[OwnChange, list[Callable[[], str]]] = {change: [] for change in OwnChange}
+READS: list[BackupRead] = []
+LOOKS: list[Callable[[Environment], object]] = []
 
 
 def collect(packages: Iterable[str]) -> None:
@@ -50,6 +63,10 @@ def _add(one: FeatureOperation) -> None:
     _claim(BEGINS, one.begins)
     _claim(FIGURES, one.figures)
     QUIET.extend(one.quiet)
+    READS.extend(one.reads)
+    LOOKS.extend(one.looks)
+    for change, function in one.own_changes.items():
+        OWN_CHANGES[change].append(function)
     for procedure in one.procedures:
         PROCEDURES[procedure.name] = (*PROCEDURES.get(procedure.name, ()), procedure)
 

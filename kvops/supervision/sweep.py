@@ -9,20 +9,13 @@ from kvops import queue, timing
 from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
 from kvops.notifications import clocks_apart, outbox, refused_tokens, rolled_back
+from kvops.operations import registry
 from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
 
 logger = logging.getLogger(__name__)
 
-LOOKS = (
-    "backups.bucket.newest_manifest.look_for_rollback",
-    "backups.bucket.protection.ask_when_due",
-    "backups.investigations.requests.end_due",
-    "backups.execution.write_token.ask_when_due",
-)
-"""The checks of a bucket, by name, so that `kvops` does not import the apps above it. A system check resolves each
-name."""
 ALSO = ("kvops.roles.recovery.settle",)
 """What each round does besides, by name, so that this package does not import those above it."""
 HOURLY = ("kvops.roles.recorded.compare",)
@@ -90,5 +83,5 @@ def _have_looked() -> None:
 def look_into_bucket(environment_id: int) -> None:
     """Check the bucket of an environment, if the environment still exists."""
     for environment in Environment.objects.filter(pk=environment_id):
-        for function in LOOKS:
-            import_string(function)(environment)
+        for look in registry.LOOKS:
+            look(environment)

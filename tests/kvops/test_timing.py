@@ -12,7 +12,6 @@ PROMISED = {
     "BUDGET_CALLS": 960,
     "BUDGET_WINDOW": 300,
     "CHECK_PAUSE": 900,
-    "DRILL_LATE": 35 * DAY,
     "LATE_CHECK": DAY,
     "LEASE": 180,
     "LOOK": 300,

@@ -19,7 +19,7 @@ from backups.templatetags.bucket import lasts
 from kvops import clock, tasks
 from kvops.cloudflare import LockRule
 from kvops.models import Environment, Notification
-from kvops.supervision import sweep
+from kvops.operations import registry
 from tests import make
 from tests.fakes.cloudflare_api import FakeBucket
 from tests.signing import said, signed_in
@@ -172,7 +172,7 @@ def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(
         monkeypatch.setattr(clock, "now", partial(add, asked, timedelta(seconds=seconds)))
         tasks.look_into_bucket(qa.pk)
         assert len(estate.cloudflare.calls("bucket_lock")) == calls
-    assert "backups.bucket.protection.ask_when_due" in sweep.LOOKS
+    assert bucket_protection.ask_when_due in registry.LOOKS
 
 
 def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Environment, bucket: FakeBucket) -> None:

@@ -285,7 +285,7 @@ def test_after_35_days_restores_count_as_not_rehearsed(scratch: Scratch, people:
     allowed(scratch, people)
     drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert not drill_requests.all_statuses()[0].late
-    tampered(drill, finished_at=Now() - timedelta(seconds=timing.DRILL_LATE + 60))
+    tampered(drill, finished_at=Now() - (Drill.LATE + timedelta(minutes=1)))
     assert drill_requests.all_statuses()[0].late
 
 
