@@ -13,8 +13,8 @@ from kvops.operations.registry import PROCEDURES
 
 
 def current() -> list[Procedure]:
-    """The newest version of each procedure."""
-    return [versions[-1] for versions in PROCEDURES.values()]
+    """The newest version of each procedure, by its title in the reader's language."""
+    return sorted((versions[-1] for versions in PROCEDURES.values()), key=lambda one: str(one.title))
 
 
 def named(name: object, version: object) -> Procedure | None:
