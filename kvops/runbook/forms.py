@@ -7,6 +7,7 @@ from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
@@ -37,13 +38,15 @@ class DayFilter(forms.DateField):
         super().__init__(label=label, required=False, widget=widget, validators=_WITHIN)
 
 
+def _procedures() -> list[tuple[str, str | Promise]]:
+    return [("", _("All procedures")), *((one.name, one.title) for one in procedures.current())]
+
+
 class RunbookFilter(forms.Form):
     """The filters of the list; every field may be empty."""
 
     kind = ChoiceFilter(_("Kind"), _("All kinds"), *EntryKind.choices)
-    procedure = ChoiceFilter(
-        _("Procedure"), _("All procedures"), *[(one.name, one.title) for one in procedures.current()]
-    )
+    procedure = forms.ChoiceField(label=_("Procedure"), required=False, choices=_procedures)
     family = FamilyField(
         Family.objects.order_by("binding", "pattern"), label=_("Family"), required=False, empty_label=_("All families")
     )

@@ -334,6 +334,13 @@ def test_entries_of_the_audit_log_that_began_nothing_are_not_in_the_runbook(peop
     assert "No operation yet" in browser.get("/runbook/").content.decode()
 
 
+def test_the_list_is_narrowed_down_to_each_procedure_by_its_title(people: make.People) -> None:
+    page = signed_in(people.auditor).get("/runbook/").context["form"]
+    named = [name for name, _title in page.fields["procedure"].choices]
+    assert sorted(named) == sorted(["", *registry.PROCEDURES])
+    assert named[1:3] == ["backup_masters", "backup_clinics"]
+
+
 def test_every_step_names_actions_that_tick_it() -> None:
     for versions in registry.PROCEDURES.values():
         assert [one.version for one in versions] == list(range(1, len(versions) + 1))
