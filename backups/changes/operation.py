@@ -10,7 +10,7 @@ from backups import policy
 from backups.changes import erase, own_writes, requests as change_requests, reverse, run
 from backups.changes.bulk import requests as bulk_requests, run as bulk_run, start as bulk_start
 from backups.execution import revalidation
-from backups.execution.lines import backup_in_words
+from backups.execution.evidence import backup_in_words
 from kvops.approvals.lines import EvidenceLine, Shown, environment_name, limits, part, time_of
 from kvops.approvals.titles import of_keys
 from kvops.inventory import families

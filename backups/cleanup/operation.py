@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 from audit.actions import Action
 from backups import policy
 from backups.cleanup import after_check, preparation, requests as cleanup_requests, sharing, stages
-from backups.execution.lines import backup_in_words, word_of
+from backups.execution.evidence import backup_in_words, word_of
 from backups.models import CleanupRequest
 from kvops.approvals.code_verdict import follow_ups_open
 from kvops.approvals.lines import (

@@ -1,8 +1,12 @@
 """The parts of the evidence that a deletion and a restore share: the names and the backup they rest on."""
 
+from django.utils.translation import gettext as _
+
 from backups.models import CleanupStage, Generation, Restore
 from kvops import wording
 from kvops.approvals import evidence
+from kvops.approvals.lines import Shown, keys_of, part, time_of
+from kvops.templatetags.states import look_of
 
 SAMPLE = 20
 
@@ -37,3 +41,19 @@ def backup(generation: Generation) -> dict[str, object]:
         "status": generation.status,
         "finished_at": evidence.moment(generation.finished_at),
     }
+
+
+def word_of(state: object) -> str:
+    """The word of a state that evidence has."""
+    return str(look_of(str(state)).word)
+
+
+def backup_in_words(shown: Shown) -> str:
+    """The backup, its keys, its end and its state."""
+    of = {
+        "pk": part(shown, "generation.id"),
+        "keys": keys_of(part(shown, "generation.keys")),
+        "state": word_of(part(shown, "generation.status")),
+        "time": time_of(part(shown, "generation.finished_at")),
+    }
+    return _("backup %(pk)s, %(keys)s, finished %(time)s: %(state)s") % of

@@ -8,7 +8,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 from audit.actions import Action
 from backups import policy
 from backups.execution import revalidation
-from backups.execution.lines import backup_in_words
+from backups.execution.evidence import backup_in_words
 from backups.models import Restore
 from backups.restores import own_writes, preview, requests as restore_requests, run
 from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, time_of
