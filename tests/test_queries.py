@@ -68,7 +68,7 @@ def test_every_page_takes_few_queries_and_is_small(world: DoorsWorld, people: ma
 
 @pytest.mark.django_db
 def test_a_list_takes_no_more_queries_for_more_rows(estate: make.Estate, people: make.People) -> None:
-    tried = f"/retention/try/?family={Family.objects.get(binding='SETTINGS', pattern='master:').pk}&days=20"
+    tried = f"/retention/?family={Family.objects.get(binding='SETTINGS', pattern='master:').pk}&days=20"
     browser, numbers = signed_in(people.operator), dict.fromkeys([*LISTS, tried], 0)
     for rows in (range(3), range(3, 12)):
         for number in rows:

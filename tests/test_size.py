@@ -12,12 +12,13 @@ from tests.test_layout import PRODUCT, ROOT, files
 from tests.translations import CATALOGUE, messages
 
 MOST = {
-    "lines of the product": 80_800,
-    "modules of the product": 690,
+    # Features describe themselves (`operation.py`): 26 modules and 600 lines more, for nine tables that are gone.
+    "lines of the product": 81_330,
+    "modules of the product": 705,
     "lines of templates": 17_170,
-    "sentences": 5_090,
+    "sentences": 5_086,
     "lines of tests": 98_200,
-    "addresses": 247,
+    "addresses": 245,
     "tables": 82,
     "audit actions": 183,
     "kinds of run": 27,

@@ -4,10 +4,10 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.bucket import newest_manifest, protection, reconcile
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, SubjectKind
 
 OPERATION = FeatureOperation(
-    subjects={"object": Subject(_("Object"), "backups:storage_object")},
+    subjects={"object": SubjectKind(_("Object"), "backups:storage_object")},
     runs={Run.Kind.RECONCILE: reconcile.reconcile},
     jobs={
         "reconcile": ScheduledJob(_("Comparison of the bucket with the backups"), reconcile.scheduled, "47 3 * * *"),

@@ -26,7 +26,7 @@ from kvops.operations.parts import (
     RequestPage,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -159,7 +159,7 @@ _BULK_CHANGE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "keychange": Subject(
+        "keychange": SubjectKind(
             _("Change of a key"),
             "backups:change",
             "backups.KeyChange",
@@ -168,7 +168,7 @@ OPERATION = FeatureOperation(
             holds=["name"],
             searched=Searched(SearchGroup.REQUESTS, ["name"], "name", "environment"),
         ),
-        "bulkchange": Subject(
+        "bulkchange": SubjectKind(
             _("Bulk change"),
             "backups:bulk_change",
             "backups.BulkChange",

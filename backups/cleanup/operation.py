@@ -38,7 +38,7 @@ from kvops.operations.parts import (
     RequestPage,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 from kvops.wording import say
 
@@ -213,7 +213,7 @@ def _check_finished(run: Run) -> None:
 
 OPERATION = FeatureOperation(
     subjects={
-        "cleanup": Subject(
+        "cleanup": SubjectKind(
             _("Clean-up"),
             "backups:cleanup",
             "backups.CleanupRequest",
@@ -225,7 +225,7 @@ OPERATION = FeatureOperation(
                 rows=lambda: CleanupRequest.objects.filter(clearing=None),
             ),
         ),
-        "stage": Subject(
+        "stage": SubjectKind(
             _("Stage"),
             "backups:stage",
             "backups.CleanupStage",

@@ -21,7 +21,7 @@ from kvops.operations.parts import (
     RequestKind,
     RequestPage,
     ScheduledJob,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -57,7 +57,7 @@ _PROCEDURE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "clearing": Subject(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
+        "clearing": SubjectKind(_("Scheduled clearing"), "backups:clearing", "backups.Clearing"),
     },
     requests={
         ApprovalRequest.Kind.CLEARING: RequestKind(

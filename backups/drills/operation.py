@@ -23,7 +23,7 @@ from kvops.operations.parts import (
     RequestKind,
     RequestPage,
     ScheduledJob,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -58,7 +58,7 @@ _PROCEDURE = Procedure(
 )
 
 OPERATION = FeatureOperation(
-    subjects={"drill": Subject(_("Drill"), "backups:drill", "backups.Drill", children=[("run", "drill")])},
+    subjects={"drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill", children=[("run", "drill")])},
     requests={
         ApprovalRequest.Kind.DRILL: RequestKind(
             _title,

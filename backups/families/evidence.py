@@ -65,7 +65,7 @@ def effect(registration: FamilyRegistration, *, count: bool = True) -> Effect:
     after.insist_allowed()
     [family] = [one for one in after.families if one.key == registration.family.key]
     parent = impact.parent(family, before.families)
-    inside = [str(one) for one in overlapped(before.families, family)]
+    inside = [str(one) for one in impact.overlapped(before.families, family)]
     return {
         "family": asdict(family),
         "takes_from": _parent(parent),
@@ -78,14 +78,6 @@ def effect(registration: FamilyRegistration, *, count: bool = True) -> Effect:
         "keys": impact.taken(before.families, after.families, impact.MOST) if count else [],
         "risks": ["legacy_found"] if impact.become_legacy(before.families, after.families) else [],
     }
-
-
-def overlapped(families: tuple[FamilyDefinition, ...], family: FamilyDefinition) -> list[FamilyDefinition]:
-    """The families inside the pattern: they keep their keys, because the longer pattern wins."""
-    if family.exact:
-        return []
-    inside = [one for one in families if one.binding == family.binding and one.pattern.startswith(family.pattern)]
-    return [one for one in inside if one.key != family.key]
 
 
 def why_not(request: ApprovalRequest) -> str | Promise:

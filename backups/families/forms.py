@@ -1,12 +1,12 @@
-"""The form that registers a family, and the fields of the test bench."""
+"""The form that registers a family."""
 
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from kvops.inventory.forms import bindings, categories
 from kvops.inventory.registration import faults
-from kvops.models import Category, Namespace
 from kvops.web.fields import NameField
 
 DESIGNS = [
@@ -16,21 +16,6 @@ DESIGNS = [
 ]
 LONGEST_TTL = 9_999_999_999
 """Seconds. The policy file has the same limit."""
-
-
-def bindings() -> list[tuple[str, str]]:
-    """The bindings of the environments, each once."""
-    found = Namespace.objects.order_by("binding").values_list("binding", flat=True).distinct()
-    return [(binding, binding) for binding in found]
-
-
-def categories() -> list[tuple[str, Any]]:
-    """The categories that a family may have."""
-    return [
-        (Category.CACHE.value, Category.CACHE.label),
-        (Category.SETTINGS.value, Category.SETTINGS.label),
-        (Category.LEGACY.value, _("legacy master: only for old keys that were found")),
-    ]
 
 
 class FamilyForm(forms.Form):
@@ -106,28 +91,3 @@ def initial(data: dict[str, Any]) -> dict[str, Any]:
     """The fields of the form for a registration as plain data."""
     design, _colon, seconds = str(data["expiry"]).partition(":")
     return {**data, "design": design, "seconds": seconds or None}
-
-
-class BenchForm(forms.Form):
-    """A key name to look up, or a pattern to try; every field may be empty."""
-
-    binding = forms.ChoiceField(label=_("Binding"), required=False)
-    name = NameField(label=_("Name of a key"), required=False, example="session:5f1c9a0b7e")
-    pattern = NameField(label=_("Pattern to try"), required=False, example="session:")
-    exact = forms.BooleanField(label=_("Exactly this key, not a prefix"), required=False)
-    category = forms.ChoiceField(label=_("Category"), required=False)
-
-    def __init__(self, data: dict[str, str]) -> None:
-        super().__init__(data or None)
-        self.fields["binding"].choices = bindings()  # type: ignore[attr-defined]
-        self.fields["category"].choices = categories()  # type: ignore[attr-defined]
-
-    def clean(self) -> dict[str, Any]:
-        """Take the first choice where none was made."""
-        chosen: dict[str, Any] = self.cleaned_data
-        for name in ("binding", "category"):
-            if not chosen.get(name) and (choices := self.fields[name].choices):  # type: ignore[attr-defined]
-                chosen[name] = choices[0][0]
-        if chosen.get("pattern", "").endswith("*") and not chosen.get("exact"):
-            self.add_error("pattern", _("A prefix has no star at its end. Leave it out."))
-        return chosen

@@ -1,4 +1,4 @@
-"""The pages that register a family, try the rules, and propose families for unclassified keys."""
+"""The pages that register a family, and propose families for unclassified keys."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.families import bench, evidence as family_evidence, requests as family_requests, shapes
-from backups.families.forms import BenchForm, FamilyForm, initial
+from backups.families import evidence as family_evidence, requests as family_requests, shapes
+from backups.families.forms import FamilyForm, initial
 from kvops.inventory.registration import FamilyRegistration
 from kvops.models import ApprovalRequest, Namespace, PolicyVersion, PreparedChange
 from kvops.names import typed
@@ -77,25 +77,6 @@ def anew(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(request, _("A reviewer is asked to decide. Nothing changes until then."))
         return redirect("approval", asked.pk)
     return redirect("approval", pk)
-
-
-@require_safe
-@permission_required("kvops.view", raise_exception=True)
-def bench_page(request: HttpRequest) -> HttpResponse:
-    """Say which family wins a name, and what a pattern would change."""
-    form = BenchForm(request.GET.dict())
-    context: dict[str, Any] = {"form": form, "may_operate": request.user.has_perm("kvops.operate")}
-    if form.is_valid():
-        chosen = form.cleaned_data
-        context["chosen"] = chosen
-        if chosen["name"]:
-            context["looked_up"] = bench.look_up(chosen["binding"], chosen["name"])
-        if chosen["pattern"]:
-            context["most"] = bench.TRIED
-            context["trial"] = bench.try_pattern(
-                chosen["binding"], chosen["pattern"], chosen["category"], exact=chosen["exact"]
-            )
-    return render(request, "categories/bench.html", context, status=200 if form.is_valid() or not form.data else 422)
 
 
 @require_safe

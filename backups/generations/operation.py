@@ -18,7 +18,7 @@ from kvops.operations.parts import (
     ScheduledJob,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 
 WRITTEN = ProcedureStep(
@@ -66,7 +66,7 @@ _LISTED = "(SELECT string_agg(one, ', ') FROM jsonb_array_elements_text(%(expres
 
 OPERATION = FeatureOperation(
     subjects={
-        "generation": Subject(
+        "generation": SubjectKind(
             _("Backup"),
             "backups:generation",
             "backups.Generation",

@@ -8,7 +8,7 @@ from audit.actions import Action
 from backups.integrity import start
 from backups.models import Check
 from kvops.models import Run
-from kvops.operations.parts import BackupRead, FeatureOperation, Procedure, ProcedureStep, ScheduledJob, Subject
+from kvops.operations.parts import BackupRead, FeatureOperation, Procedure, ProcedureStep, ScheduledJob, SubjectKind
 from kvops.wording import labelled
 
 
@@ -49,7 +49,7 @@ _PROCEDURE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "check": Subject(
+        "check": SubjectKind(
             _("Check"),
             "backups:check",
             "backups.Check",

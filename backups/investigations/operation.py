@@ -19,7 +19,7 @@ from kvops.operations.parts import (
     RequestPage,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -55,7 +55,7 @@ _PROCEDURE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "investigation": Subject(
+        "investigation": SubjectKind(
             _("Investigation"),
             "backups:investigation",
             "backups.Investigation",

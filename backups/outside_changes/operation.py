@@ -4,11 +4,11 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.outside_changes import one_key, search
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice, OwnChange, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, OwnChange, SubjectKind
 
 OPERATION = FeatureOperation(
     subjects={
-        "outside": Subject(
+        "outside": SubjectKind(
             _("Settings changed outside KVOps"), "backups:outside", "backups.OutsideSearch", holds=["changes__name"]
         ),
     },

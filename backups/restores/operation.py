@@ -25,7 +25,7 @@ from kvops.operations.parts import (
     RequestPage,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -105,7 +105,7 @@ _PROCEDURE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "restore": Subject(
+        "restore": SubjectKind(
             _("Restore"),
             "backups:restore",
             "backups.Restore",

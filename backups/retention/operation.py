@@ -27,7 +27,7 @@ from kvops.operations.parts import (
     ScheduledJob,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
 )
 
 
@@ -86,7 +86,7 @@ _PROCEDURE = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "prune": Subject(
+        "prune": SubjectKind(
             _("Prune request"),
             "backups:prune",
             "backups.PruneRequest",

@@ -40,45 +40,45 @@ def index(request: HttpRequest) -> HttpResponse:
     retention = Retention(now=answers.now)
     environments = places.of(answers, "environments")
     prunes = {one.environment_id: one for one in opened.of(answers, "prunes")}
-    form = RetentionFilter(request.GET)
-    offer(form.fields["environment"], environments)
-    offer(form.fields["family"], retention.families)
-    shown = listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk)
     due = prune_requests.due_in_each(environments, retention)
+    trial = TryForm(request.GET if "days" in request.GET else None, auto_id="try_%s")
+    offer(trial.fields["family"], retention.families)
     context = {
-        **shown,
         "most": prune_requests.CAP,
         "pruning": [(one, due[one.pk], prunes.get(one.pk)) for one in environments],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),
         "families": retention.families,
         "without_owner": families.without_owner(retention.families, answers["people"]),
+        "trial": trial,
+        **(_tried(trial, retention) if trial.is_bound else _listed(request, retention, environments)),
     }
-    return render(request, "retention/list.html", context)
+    return render(request, "retention/list.html", context, status=422 if trial.errors else 200)
 
 
-@require_safe
-@permission_required("kvops.view", raise_exception=True)
-def simulate(request: HttpRequest) -> HttpResponse:
-    """Show the effect of another rule on the existing backups. Nothing is changed."""
-    retention = Retention()
-    form = TryForm(request.GET or None)
+def _listed(request: HttpRequest, retention: Retention, environments: list[Environment]) -> dict[str, object]:
+    form = RetentionFilter(request.GET)
+    offer(form.fields["environment"], environments)
     offer(form.fields["family"], retention.families)
-    context: dict[str, object] = {"form": form}
-    if form.is_valid():
-        family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
-        counted, more = page_of(retention_inputs.tried(retention, family, days, first=COUNTED + 1), COUNTED, _place)
-        page = retention_inputs.tried(retention, family, days, after=after, first=PAGE + 1) if after else counted
-        backups, after = page_of(page, PAGE, _place)
-        context |= {
-            "family": family,
-            "days": days,
-            "counts": _counts(counted),
-            "counted": more and COUNTED,
-            "backups": backups,
-            "after": after,
-        }
-    return render(request, "retention/try.html", context, status=422 if form.errors else 200)
+    return listed(request, form, "backups", form.backups(retention), PAGE, place=lambda each: each.generation.pk)
+
+
+def _tried(form: TryForm, retention: Retention) -> dict[str, object]:
+    """The effect of another rule on the existing backups, instead of the list. Nothing is changed."""
+    if not form.is_valid():
+        return {}
+    family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
+    counted, more = page_of(retention_inputs.tried(retention, family, days, first=COUNTED + 1), COUNTED, _place)
+    page = retention_inputs.tried(retention, family, days, after=after, first=PAGE + 1) if after else counted
+    backups, after = page_of(page, PAGE, _place)
+    return {
+        "family": family,
+        "days": days,
+        "counts": _counts(counted),
+        "counted": more and COUNTED,
+        "backups": backups,
+        "after": after,
+    }
 
 
 def _place(each: Tried) -> int:

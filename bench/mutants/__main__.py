@@ -111,6 +111,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "kvops.inventory.registration": (),
         "backups.families.requests": (),
         "backups.families.evidence": (),
+        "kvops.inventory.impact": ("overlapped",),
     },
     "approvals": {"kvops.approvals.gate": (), "kvops.approvals.evidence": ()},
     "digests": {

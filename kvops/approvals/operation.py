@@ -15,7 +15,7 @@ from kvops.operations.parts import (
     RequestKind,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
     TypedWord,
 )
 
@@ -33,7 +33,7 @@ _SLUG = TypedWord(_("Short name of the environment"), lambda shown: str(shown["e
 
 OPERATION = FeatureOperation(
     subjects={
-        "approval": Subject(
+        "approval": SubjectKind(
             _("Approval"),
             "approval",
             "kvops.ApprovalRequest",

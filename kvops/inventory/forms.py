@@ -1,6 +1,7 @@
 """The filters of the pages of keys and of unexplained changes, as they stand in the address, and their forms."""
 
 from functools import cached_property
+from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
@@ -281,3 +282,43 @@ class AcknowledgeForm(forms.Form):
     """A person's findings."""
 
     note = ExplanationField(label=_("Your findings, or the person you asked"), max_length=2000)
+
+
+def bindings() -> list[tuple[str, str]]:
+    """The bindings of the environments, each once."""
+    found = Namespace.objects.order_by("binding").values_list("binding", flat=True).distinct()
+    return [(binding, binding) for binding in found]
+
+
+def categories() -> list[tuple[str, Any]]:
+    """The categories that a family may have."""
+    return [
+        (Category.CACHE.value, Category.CACHE.label),
+        (Category.SETTINGS.value, Category.SETTINGS.label),
+        (Category.LEGACY.value, _("legacy master: only for old keys that were found")),
+    ]
+
+
+class PatternForm(forms.Form):
+    """A key name to look up, or a pattern to try; every field may be empty."""
+
+    binding = forms.ChoiceField(label=_("Binding"), required=False)
+    name = NameField(label=_("Name of a key"), required=False, example="session:5f1c9a0b7e")
+    pattern = NameField(label=_("Pattern to try"), required=False, example="session:")
+    exact = forms.BooleanField(label=_("Exactly this key, not a prefix"), required=False)
+    category = forms.ChoiceField(label=_("Category"), required=False)
+
+    def __init__(self, data: dict[str, str]) -> None:
+        super().__init__(data or None)
+        self.fields["binding"].choices = bindings()  # type: ignore[attr-defined]
+        self.fields["category"].choices = categories()  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """Take the first choice where none was made."""
+        chosen: dict[str, Any] = self.cleaned_data
+        for name in ("binding", "category"):
+            if not chosen.get(name) and (choices := self.fields[name].choices):  # type: ignore[attr-defined]
+                chosen[name] = choices[0][0]
+        if chosen.get("pattern", "").endswith("*") and not chosen.get("exact"):
+            self.add_error("pattern", _("A prefix has no star at its end. Leave it out."))
+        return chosen

@@ -1,23 +1,30 @@
 """The effect of another policy on the keys of the inventory, counted before anybody decides on it.
 
 Old and new families cut the names into ranges. Only ranges with another category or encryption are counted: one query
-per namespace, which stops at a million keys, or sooner for a pattern that is only tried.
+per namespace, which stops at a million keys, or sooner for a pattern that is only tried. The page of categories tries
+a pattern before it exists, and says which family wins a name and why.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from kvops.approvals.evidence import moment
-from kvops.inventory.families import Families, FamilyDefinition
+from kvops.environments.toml import TomlTable
+from kvops.inventory.families import Families, FamilyDefinition, families_in_force, read_families
 from kvops.models import Category, Family, Key, Namespace, Scan
 
 MOST = 1_000_000
 """Keys of a namespace that are counted before a decision."""
+TRIED = 10_000
+"""Keys of a namespace that are counted for a pattern that is only tried. Its registration counts to a million."""
 _TOP = "\U0010ffff" * 130
 """A text above every key name, which has at most 512 bytes."""
 _COUNT = """
@@ -75,6 +82,14 @@ def parent(family: FamilyDefinition, before: Definitions) -> FamilyDefinition | 
     """The family of these that the names under the pattern belong to. A key named as a prefix is not its parent."""
     likewise = [one for one in before if family.exact or not one.exact]
     return winner(family.binding, likewise, family.pattern)
+
+
+def overlapped(families: Definitions, family: FamilyDefinition) -> list[FamilyDefinition]:
+    """The families inside the pattern: they keep their keys, because the longer pattern wins."""
+    if family.exact:
+        return []
+    inside = [one for one in families if one.binding == family.binding and one.pattern.startswith(family.pattern)]
+    return [one for one in inside if one.key != family.key]
 
 
 def inheriting(family: FamilyDefinition, before: Definitions) -> FamilyDefinition:
@@ -189,3 +204,81 @@ def _row(namespace: Namespace, keys: Sequence[tuple[_Range, int]], scan: Scan | 
         "unencrypted": sum(count for one, count in keys if encrypted(one.was) and not encrypted(one.will)),
         "at_least": sum(count for _range, count in keys) >= most,
     }
+
+
+@dataclass(frozen=True)
+class NameLookup:
+    """The families that match a name, the winner first, and the reason why the first wins."""
+
+    name: str
+    matching: Sequence[Family]
+    why: str | Promise
+
+    @property
+    def winner(self) -> Family | None:
+        """The family that the name belongs to."""
+        return self.matching[0] if self.matching else None
+
+
+def look_up(binding: str, name: str) -> NameLookup:
+    """The families of a binding that match the name. The longest pattern wins, and at equal length the exact one."""
+    found = [family for family in Family.objects.filter(binding=binding) if family.matches(name)]
+    ranked = sorted(found, key=lambda family: (len(family.pattern), family.exact), reverse=True)
+    return NameLookup(name, ranked, _why(ranked))
+
+
+def _why(ranked: Sequence[Family]) -> str | Promise:
+    if not ranked:
+        return _("No pattern matches, so the key is unclassified and treated as settings.")
+    if len(ranked) == 1:
+        return _("No other pattern matches.")
+    if len(ranked[0].pattern) == len(ranked[1].pattern):
+        return _("An exact name wins over a prefix of the same length.")
+    return _("Its pattern is the longest that matches.")
+
+
+@dataclass(frozen=True)
+class PatternTrial:
+    """A pattern that is tried: the family with the same pattern, the one it takes keys from, and those inside it."""
+
+    same: FamilyDefinition | None
+    parent: FamilyDefinition | None
+    inside: Sequence[FamilyDefinition]
+    rows: Sequence[dict[str, Any]]
+    """Per namespace: the keys that would move, as in `impact`, and the keys of the parent `before` and `after`.
+
+    After a count that stopped, `after` is None.
+    """
+
+
+def try_pattern(binding: str, pattern: str, category: str, *, exact: bool) -> PatternTrial:
+    """The effect of the pattern on the policy in force. Nothing is changed."""
+    before = families_in_force()
+    [tried] = read_families(TomlTable({"family": [_table(binding, pattern, category, exact=exact)]}))
+    same = next((one for one in before if one.key == tried.key), None)
+    owner = None if same else parent(tried, before)
+    rows = [] if same else taken(before, [*before, inheriting(tried, before)], TRIED)
+    held = _held(binding, owner)
+    for row in rows:
+        total, keys = held.get(str(row["environment"])), row["keys"]
+        row["before"], row["after"] = total, None
+        if total is not None and isinstance(keys, int) and not row["at_least"]:
+            row["after"] = max(total - keys, 0)
+    return PatternTrial(same, owner, overlapped(before, tried), rows)
+
+
+def _table(binding: str, pattern: str, category: str, *, exact: bool) -> dict[str, object]:
+    expiry = "regenerate" if category == Category.CACHE else "none"
+    table = {"binding": binding, "pattern": pattern, "category": category, "owner": "-", "expiry": expiry}
+    return {**table, "exact": exact}
+
+
+def _held(binding: str, parent: FamilyDefinition | None) -> dict[str, int]:
+    """The keys of the family, or the unclassified ones, as the newest scan of each namespace counted them."""
+    if parent is None:
+        mine = Q(counts__category=Category.UNCLASSIFIED)
+    else:
+        mine = Q(counts__family__pattern=parent.pattern, counts__family__exact=parent.exact)
+    scans = Scan.objects.newest_of_each().filter(namespace__binding=binding)
+    held = scans.annotate(held=Coalesce(Sum("counts__keys", filter=mine), 0))
+    return dict(held.values_list("namespace__environment__slug", "held"))

@@ -6,11 +6,11 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.inventory import scan as key_scan
 from kvops.models import NotificationEvent, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, Subject
+from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, SubjectKind
 
 OPERATION = FeatureOperation(
     subjects={
-        "unexplained": Subject(
+        "unexplained": SubjectKind(
             _("Unexplained changes"),
             "unexplained-scan",
             "kvops.Scan",

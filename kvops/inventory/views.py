@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.approvals import prepared_changes
-from kvops.inventory import browse, expiry as key_expiry, families as key_families, scan as inventory_scan
-from kvops.inventory.forms import ExpiryFilter, KeyFilter
+from kvops.inventory import browse, expiry as key_expiry, families as key_families, impact, scan as inventory_scan
+from kvops.inventory.forms import ExpiryFilter, KeyFilter, PatternForm
 from kvops.inventory.key_list import (
     actions as list_actions,
     categories_by_day,
@@ -200,14 +200,26 @@ def _is_family(counts: Sequence[ScanCount], prefix: str) -> bool:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def categories(request: HttpRequest) -> HttpResponse:
-    """Show the families in force, their keys, and the prepared change."""
+    """Show the families in force, their keys, and the prepared change; try a pattern, or the name of a key."""
+    form = PatternForm(request.GET.dict())
     context = {
+        "form": form,
+        **(_tried(**form.cleaned_data) if form.is_valid() else {}),
         "rows": key_families.in_environments(),
         "policy": PolicyVersion.objects.order_by("-number").first(),
         "change": prepared_changes.waiting_change(ApprovalRequest.Kind.POLICY),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
-    return render(request, "categories/index.html", context)
+    return render(request, "categories/index.html", context, status=422 if form.errors else 200)
+
+
+def _tried(binding: str, name: str, pattern: str, category: str, *, exact: bool) -> dict[str, object]:
+    return {
+        "chosen": {"binding": binding, "name": name, "pattern": pattern, "category": category, "exact": exact},
+        "looked_up": impact.look_up(binding, name) if name else None,
+        "trial": impact.try_pattern(binding, pattern, category, exact=exact) if pattern else None,
+        "most": impact.TRIED,
+    }
 
 
 @require_safe

@@ -108,7 +108,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Subject:
+class SubjectKind:
     """A kind of subject of the audit log; `page` is the name of its address, and `model` has its rows.
 
     `parents`: the kind of a parent -> the lookup from a row to it. `children`: the kind of a child, and the lookup from
@@ -241,7 +241,7 @@ class FeatureOperation:
     names of the audit log and of `--json`. The worker calls `looks` every few minutes for each environment.
     """
 
-    subjects: Mapping[str, Subject] = field(default_factory=dict)
+    subjects: Mapping[str, SubjectKind] = field(default_factory=dict)
     requests: Mapping[ApprovalRequest.Kind, RequestKind] = field(default_factory=dict)
     runs: Mapping[Run.Kind, Callable[[Any], Any]] = field(default_factory=dict)
     after: Mapping[Run.Kind, Callable[[Any], None]] = field(default_factory=dict)

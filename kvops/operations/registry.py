@@ -18,10 +18,10 @@ from kvops.operations.parts import (
     RequestKind,
     RunKind,
     ScheduledJob,
-    Subject,
+    SubjectKind,
 )
 
-SUBJECTS: dict[str, Subject] = {}
+SUBJECTS: dict[str, SubjectKind] = {}
 REQUESTS: dict[str, RequestKind] = {}
 RUNS: dict[str, RunKind] = {}
 JOBS: dict[str, ScheduledJob] = {}

@@ -17,7 +17,7 @@ from kvops.operations.parts import (
     RequestKind,
     Searched,
     SearchGroup,
-    Subject,
+    SubjectKind,
     TypedWord,
 )
 from kvops.roles import invitations, requests as role_requests
@@ -61,13 +61,13 @@ _ADDRESS = TypedWord(_("E-mail address of the person"), lambda shown: str(shown[
 
 OPERATION = FeatureOperation(
     subjects={
-        "person": Subject(
+        "person": SubjectKind(
             _("Person"),
             "person",
             "kvops.Person",
             searched=Searched(SearchGroup.PEOPLE, ["name", "email"], "name", rows=Person.objects.known),
         ),
-        "recovery": Subject(_("Recovery of the reviewer"), "", "kvops.ReviewerRecovery"),
+        "recovery": SubjectKind(_("Recovery of the reviewer"), "", "kvops.ReviewerRecovery"),
     },
     requests={
         ApprovalRequest.Kind.ROLE: RequestKind(

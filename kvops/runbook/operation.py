@@ -11,7 +11,7 @@ from kvops.operations.parts import (
     Procedure,
     ProcedureStep,
     ScheduledJob,
-    Subject,
+    SubjectKind,
 )
 from kvops.runbook import todo
 
@@ -38,7 +38,7 @@ _BY_HAND = Procedure(
 
 OPERATION = FeatureOperation(
     subjects={
-        "stated": Subject(
+        "stated": SubjectKind(
             _("Operation outside KVOps"), "runbook-stated", "kvops.StatedOperation", holds=["names__contains"]
         ),
     },

@@ -3,11 +3,11 @@
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import FeatureOperation, Notice, Searched, SearchGroup, Subject
+from kvops.operations.parts import FeatureOperation, Notice, Searched, SearchGroup, SubjectKind
 
 OPERATION = FeatureOperation(
     subjects={
-        "run": Subject(
+        "run": SubjectKind(
             _("Run"),
             "run",
             "kvops.Run",

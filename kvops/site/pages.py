@@ -105,11 +105,9 @@ OTHERS: Mapping[str, Promise] = {
     "backups/history/report/": _("Retention report"),
     "backups/vault/": _("Settings backups in 1Password"),
     "categories/shapes/": _("Unclassified keys by shape"),
-    "categories/try/": _("Try the rules"),
     "changes/bulk/": _("Bulk changes"),
     "environments/": _("Emergency stop"),
     "retention/prunes/": _("Prune requests"),
-    "retention/try/": _("Try another rule"),
     "runbook/procedures/": _("Procedures"),
     "unexplained/settings/": _("Settings changed outside KVOps"),
 }

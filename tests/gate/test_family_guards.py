@@ -222,8 +222,8 @@ def test_the_families_inside_are_those_of_the_binding_with_a_longer_pattern() ->
     mine = family()
     name = family(exact=True)
     families = (mine, name, family("session:a"), family("sessions"), family("session:b", binding="OTHER"))
-    assert family_evidence.overlapped(families, mine) == [name, family("session:a")]
-    assert family_evidence.overlapped(families, name) == []
+    assert impact.overlapped(families, mine) == [name, family("session:a")]
+    assert impact.overlapped(families, name) == []
 
 
 # Asking

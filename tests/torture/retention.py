@@ -5,7 +5,7 @@ may happen: pins, restores, clean-ups of the newer copy's proof, rules, stops, f
 begins a restore in a thread of its own at the moment the prune comes to the copy. The bucket's journal is the judge,
 by rules told once more here; a restore that began has its copy whole.
 
-`simulator`: what another rule would do by `/retention/try/`, and when, is what prunes delete once the rule is in
+`simulator`: what another rule would do by `/retention/`, and when, is what prunes delete once the rule is in
 force: at once, around the date of a copy, and at any time later. The database's clock is moved, people pin some copies.
 """
 
