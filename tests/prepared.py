@@ -12,7 +12,8 @@ runs as it stands whenever a kept state might differ from what it would make now
 A helper uses it with `step("asked", people.operator, build=...)`. Then the fakes of the test are put back too. What
 they hold, the settings that the test changed and what `build` is about are part of the name, so that a test which puts
 another key there gets another state. `build` also runs as it stands where the test patched anything but a duration, an
-environment variable or a setting, and where a fake was told to fail, to wait or to live in another time.
+environment variable or a setting, and where a fake was told to fail, to wait or to live in another time. A patch of
+`monkeypatch.context()` is not seen: patch with the test's own `monkeypatch` before such a step.
 """
 
 import os

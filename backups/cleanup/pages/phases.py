@@ -84,4 +84,6 @@ def _preparation(stage: CleanupStage) -> str:
     if stage.check_passed_id:
         passed = stage.check_passed is None or stage.check_passed.outcome == Check.Outcome.PASSED
         parts.append(_("equals D1") if passed else _("rows newer in D1"))
-    return " · ".join([*parts, _("code searched"), _("shared")])
+    # A round of a scheduled clearing takes neither step: the answers for the code belong to its rule.
+    asked = [] if stage.scheduled else [_("code searched"), _("shared")]
+    return " · ".join([*parts, *asked])

@@ -72,6 +72,16 @@ def test_a_finished_phase_says_its_result_in_one_line(request_: CleanupRequest, 
     assert "Opened the pages, all well" in checked.line
 
 
+def test_a_round_of_a_clearing_does_not_claim_steps_that_it_does_not_take(
+    request_: CleanupRequest, people: make.People
+) -> None:
+    stage = cleanup_helpers.accepted(request_, people)
+    stage.scheduled = True
+    steps = steps_of_stage(stage)
+    assert not {"Answer the code references", "Share the backup with the team"} & {str(step.title) for step in steps}
+    assert phases_of(stage, steps)[0].line == f"3 names · backup {stage.generation_id} verified · equals D1"
+
+
 def test_a_phase_says_its_state_in_words_too(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.approved(request_, people)
     page = signed_in(people.auditor).get(f"/cleanup/{request_.pk}/").content.decode()
