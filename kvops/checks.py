@@ -25,12 +25,7 @@ from kvops.templatetags import runs as run_tags
 def _named() -> Iterator[str]:
     yield metrics_numbers.BACKUP_AGES
     yield from (run_tags.WORKER_STOPPED, run_tags.ALL_STOPPED)
-    yield from (
-        *key_story.TOLD_BY,
-        key_reveal.UNFIT,
-        key_value.POLICY_EDITED,
-        key_rows.SIZED_BY,
-    )
+    yield from (*key_story.TOLD_BY, key_reveal.UNFIT, key_value.POLICY_EDITED, key_rows.SIZED_BY)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.ALSO, *sweep.HOURLY)
     yield from (check.function for check in examination.CHECKS)
