@@ -2,7 +2,7 @@
 
 Two backups are joined by name in Postgres, where the digests of all entries are. KV is listed and read as for a
 backup. Only for names that differ are the digests beside the backups read, a part at a time
-(`generations.entry_digests`). They tell apart the value, the metadata and the expiration.
+(`entry_digests`). They tell apart the value, the metadata and the expiration.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.archive import EntryDigests
 from backups.bucket import access as bucket_access
+from backups.comparisons.entry_digests import Marks
 from backups.generations import encryption
-from backups.generations.entry_digests import Marks
 from backups.generations.export import entry_digest
 from backups.generations.kv_reader import KvReader, Name
 from backups.models import Comparison, ComparisonEntry, Generation, GenerationEntry
