@@ -12,6 +12,7 @@ OPERATIONS = (
     "kvops.roles",
     "kvops.references",
     "kvops.runbook",
+    "kvops.doctor",
 )
 """The features of this app, a feature after those whose runs it follows."""
 

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops.doctor import examination
 from kvops.inventory import (
     reveal as key_reveal,
     story as key_story,
@@ -28,7 +27,6 @@ def _named() -> Iterator[str]:
     yield from (*key_story.TOLD_BY, key_reveal.UNFIT, key_value.POLICY_EDITED, key_rows.SIZED_BY)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.ALSO, *sweep.HOURLY)
-    yield from (check.function for check in examination.CHECKS)
     yield from (search_results.DELETED_KEYS, *(count.rows for count in menu_badges.COUNTS))
 
 

@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.bucket import newest_manifest, protection, reconcile
+from backups.bucket import diagnosis, newest_manifest, protection, reconcile
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import TEAM, FeatureOperation, Notice, ScheduledJob, SubjectKind
+from kvops.operations.parts import TEAM, DoctorCheck, FeatureOperation, Notice, ScheduledJob, SubjectKind
 
 OPERATION = FeatureOperation(
     subjects={"object": SubjectKind(_("Object"), "backups:storage_object")},
@@ -27,4 +27,8 @@ OPERATION = FeatureOperation(
         "unfinished_uploads": _("Unfinished uploads"),
     },
     looks=[newest_manifest.look_for_rollback, protection.ask_when_due],
+    doctor=[
+        DoctorCheck(diagnosis.objects, of_environment=True, outside=True),
+        DoctorCheck(diagnosis.rules, of_environment=True, outside=True),
+    ],
 )

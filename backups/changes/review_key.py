@@ -4,6 +4,7 @@
 refuses to start with it, and needs only the recipient, which each proposal names.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from pyrage import IdentityError, x25519
 
 from backups.generations import encryption
 from kvops.connections import credentials
+from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.refusals import Refused
 
 
@@ -57,3 +59,21 @@ def recipients() -> list[str]:
     if not encryption.possible():
         raise ReviewKeyMissing(encryption.HOW)
     return [*settings.AGE_RECIPIENTS, mine]
+
+
+def diagnosis(examined: Examined) -> Iterator[Diagnosis]:
+    """Check the identity that opens proposals of changes, and that the worker does not have it."""
+    about = _("Review identity")
+    if settings.AGE_IDENTITY and settings.REVIEW_IDENTITY:
+        sentence = _("KVOPS_REVIEW_IDENTITY is beside KVOPS_AGE_IDENTITY. Give the first to the web server only.")
+        yield wrong(about, sentence)
+    elif not settings.REVIEW_IDENTITY and not examined.web:
+        sentence = _("It is not in this process. Run manage.py doctor --web with the web server's settings too.")
+        yield unknown(about, sentence)
+    else:
+        try:
+            identity()
+        except ReviewKeyMissing as missing:
+            yield wrong(about, missing)
+        else:
+            yield ok(about)

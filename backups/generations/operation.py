@@ -5,12 +5,13 @@ from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from backups.generations import export, routine, start
+from backups.generations import diagnosis, export, routine, start
 from backups.models import Generation
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import (
     TEAM,
     BackupRead,
+    DoctorCheck,
     FeatureOperation,
     Notice,
     Procedure,
@@ -106,4 +107,9 @@ OPERATION = FeatureOperation(
         "search": _("Search of code references"),
     },
     reads=[BackupRead(Generation.objects.all, "pk", run="verify_run")],
+    doctor=[
+        DoctorCheck(diagnosis.recipients_and_identity),
+        DoctorCheck(diagnosis.offline_identity),
+        DoctorCheck(diagnosis.digest_key),
+    ],
 )

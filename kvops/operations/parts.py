@@ -1,6 +1,6 @@
 """The parts of an operation, as data. Nothing here knows a feature."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
@@ -230,6 +230,19 @@ class BackupRead:
     run: str = "run"
 
 
+@dataclass(frozen=True)
+class DoctorCheck:
+    """A check of an installation, whose function yields findings (`kvops.doctor`).
+
+    The function takes the examined process, and an environment first if the check is `of_environment`. A check that is
+    `outside` asks a service: Cloudflare, R2 or the mail server.
+    """
+
+    function: Callable[..., Iterable[Any]]
+    of_environment: bool = False
+    outside: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureOperation:
     """What a feature says about itself.
@@ -238,7 +251,8 @@ class FeatureOperation:
     feature's, and `resumed` in the one that resumes it. `procedures` are versions, the oldest of a name first. `begins`
     has the actions that begin a procedure, each with the kind of its subject. A timeline leaves `quiet` actions out:
     they are many, or the page shows them in another place. `figures` are the labels of the counts of its runs, by the
-    names of the audit log and of `--json`. The worker calls `looks` every few minutes for each environment.
+    names of the audit log and of `--json`. The worker calls `looks` every few minutes for each environment. The
+    report of the `doctor` has the checks in the order of the features.
     """
 
     subjects: Mapping[str, SubjectKind] = field(default_factory=dict)
@@ -255,3 +269,4 @@ class FeatureOperation:
     own_changes: Mapping[OwnChange, Callable[[], str]] = field(default_factory=dict)
     reads: Sequence[BackupRead] = ()
     looks: Sequence[Callable[[Environment], object]] = ()
+    doctor: Sequence[DoctorCheck] = ()

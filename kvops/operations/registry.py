@@ -11,6 +11,7 @@ from audit.actions import Action
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Run
 from kvops.operations.parts import (
     BackupRead,
+    DoctorCheck,
     FeatureOperation,
     Notice,
     OwnChange,
@@ -33,6 +34,7 @@ FIGURES: dict[str, str | Promise] = {}
 OWN_CHANGES: dict[OwnChange, list[Callable[[], str]]] = {change: [] for change in OwnChange}
 READS: list[BackupRead] = []
 LOOKS: list[Callable[[Environment], object]] = []
+DOCTOR: list[DoctorCheck] = []
 
 
 def collect(packages: Iterable[str]) -> None:
@@ -65,6 +67,7 @@ def _add(one: FeatureOperation) -> None:
     QUIET.extend(one.quiet)
     READS.extend(one.reads)
     LOOKS.extend(one.looks)
+    DOCTOR.extend(one.doctor)
     for change, function in one.own_changes.items():
         OWN_CHANGES[change].append(function)
     for procedure in one.procedures:

@@ -1,4 +1,7 @@
-"""The bucket of an environment: readable, writable, locked, and emptied by R2 where it should be. Nothing is stored."""
+"""The doctor's findings about the bucket of an environment. Nothing is stored.
+
+It must be readable, writable and locked, and R2 must delete proposals and investigations by itself.
+"""
 
 from collections.abc import Iterator
 

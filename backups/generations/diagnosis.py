@@ -1,4 +1,7 @@
-"""The age identity that is kept offline: it must not be on this machine, where a thief of the other finds it, too."""
+"""The doctor's findings about the secrets of backups.
+
+One recipient's identity is kept offline: it must not be on this machine, where a thief of the other finds it, too.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,17 +11,73 @@ from django.utils.translation import gettext_lazy as _
 from pyrage import IdentityError, x25519
 
 from backups.generations import encryption
+from backups.models import Generation
 from kvops.doctor import files
-from kvops.doctor.findings import Diagnosis, Examined, ok, wrong
+from kvops.doctor.findings import Diagnosis, Examined, ok, unknown, wrong
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
 SECRET = "AGE-SECRET-KEY-"  # noqa: S105  (how each of them begins)
 LARGEST = 64 * 1024
 """Bytes. Files of age-keygen have a few lines."""
+_WITH_THE_WORKER = _("It is not in this process. Run manage.py doctor with the worker's settings too.")
 
 
-def identity(examined: Examined) -> Iterator[Diagnosis]:
+def recipients_and_identity(examined: Examined) -> Iterator[Diagnosis]:
+    """Check that encrypted backups can be made, and opened by the identity of this process."""
+    about = _("Age recipients")
+    if not encryption.possible():
+        yield wrong(about, say(_("No settings value is backed up. %(how)s"), how=encryption.HOW))
+        return
+    yield ok(about, str(len(settings.AGE_RECIPIENTS)))
+    about = _("Age identity")
+    if not settings.AGE_IDENTITY:
+        yield (
+            ok(about, _("Not in the web server, as it should be."))
+            if examined.web
+            else unknown(about, _WITH_THE_WORKER)
+        )
+        return
+    try:
+        mine = [one for one in encryption.identities() if str(one.to_public()) in settings.AGE_RECIPIENTS]
+    except RunError as error:
+        yield wrong(about, error)
+        return
+    if mine:
+        yield ok(about)
+    else:
+        sentence = _(
+            "KVOPS_AGE_IDENTITY opens nothing that is encrypted to KVOPS_AGE_RECIPIENTS. Name the file of one of them: "
+            "age-keygen -y FILE prints its recipient."
+        )
+        yield wrong(about, sentence)
+
+
+def digest_key(examined: Examined) -> Iterator[Diagnosis]:
+    """Check that the key of digests is long enough, and that the keys of all encrypted backups are there."""
+    about = _("Digest key")
+    if not settings.DIGEST_KEY:
+        yield (
+            ok(about, _("Not in the web server, as it should be."))
+            if examined.web
+            else unknown(about, _WITH_THE_WORKER)
+        )
+        return
+    try:
+        encryption.newest_digest_key()
+        used = Generation.objects.exclude(digest_key="").order_by().values_list("digest_key", flat=True).distinct()
+        lost = [key for key in used if encryption.known_digest_key(key) is None]
+    except RunError as error:
+        yield wrong(about, error)
+        return
+    if lost:
+        sentence = _("Backups use the key %(key)s, which KVOPS_DIGEST_KEY does not name. Add it below the newer ones.")
+        yield wrong(about, say(sentence, key=lost[0]))
+    else:
+        yield ok(about)
+
+
+def offline_identity(examined: Examined) -> Iterator[Diagnosis]:
     """Check that one recipient's identity is neither the worker's nor in a folder where this process keeps files."""
     recipients, about = set(settings.AGE_RECIPIENTS), _("Offline identity")
     if not recipients:

@@ -1,0 +1,26 @@
+"""The operation of the doctor: what it looks at besides the features."""
+
+from kvops.doctor import database, delivery, files, installation, tokens, work
+from kvops.operations.parts import DoctorCheck, FeatureOperation
+
+OPERATION = FeatureOperation(
+    doctor=[
+        DoctorCheck(installation.settings_fit),
+        DoctorCheck(database.roles),
+        DoctorCheck(database.migrations),
+        DoctorCheck(installation.static_files),
+        DoctorCheck(installation.translations),
+        DoctorCheck(delivery.metrics),
+        DoctorCheck(files.dump),
+        DoctorCheck(files.closed),
+        DoctorCheck(work.processes),
+        DoctorCheck(delivery.heartbeat),
+        DoctorCheck(work.people),
+        DoctorCheck(delivery.mail, outside=True),
+        DoctorCheck(delivery.slack, of_environment=True),
+        DoctorCheck(tokens.separation, of_environment=True),
+        DoctorCheck(tokens.budget, of_environment=True),
+        DoctorCheck(tokens.read_token, of_environment=True, outside=True),
+        DoctorCheck(tokens.write_token, of_environment=True, outside=True),
+    ],
+)
