@@ -19,6 +19,7 @@ OPERATIONS = (
     "backups.drills",
     "backups.investigations",
     "backups.families",
+    "backups.overview",
 )
 """The features of this app, a feature after those whose runs it follows."""
 
@@ -30,11 +31,7 @@ class BackupsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Collect the features. Let the open cases of differences join the to-dos, and backups the overview."""
-        from backups.integrity import cases  # noqa: PLC0415  (models exist only now)
-        from backups.overview import source  # noqa: F401, PLC0415  (registers itself)
+        """Collect the features."""
         from kvops.operations import registry  # noqa: PLC0415  (needs the models)
-        from kvops.runbook import todo  # noqa: PLC0415
 
         registry.collect(OPERATIONS)
-        todo.register(cases.as_todos, asked="my_todos_of_cases")

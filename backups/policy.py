@@ -22,7 +22,6 @@ from kvops.inventory import differences, families as key_families, impact
 from kvops.inventory.registration import FamilyRegistration, registered
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
 from kvops.names import visible
-from kvops.web import gather
 from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
@@ -58,13 +57,9 @@ class Policy(Definition):
 
     @classmethod
     def in_force(cls) -> Self:
-        """The families and datasets in force, read in one statement."""
-        lists = {
-            "families": gather.whole(Family.objects.all(), key_families.FamilyDefinition.__dataclass_fields__),
-            "datasets": gather.whole(Dataset.objects.all(), DatasetDefinition.__dataclass_fields__),
-        }
-        found = gather.ask(lists, {})
-        return cls.stored(*([row for (row,) in found[name]] for name in lists))
+        """The families and datasets in force."""
+        families = Family.objects.values(*key_families.FamilyDefinition.__dataclass_fields__)
+        return cls.stored(families, Dataset.objects.values(*DatasetDefinition.__dataclass_fields__))
 
     @classmethod
     def stored(cls, families: Iterable[Mapping[str, Any]], datasets: Iterable[Mapping[str, Any]]) -> Self:

@@ -16,7 +16,6 @@ from kvops.inventory.key_list import rows as key_rows
 from kvops.metrics import numbers as metrics_numbers
 from kvops.operations import registry
 from kvops.search import results as search_results
-from kvops.site import badges as menu_badges
 from kvops.supervision import sweep
 from kvops.templatetags import runs as run_tags
 
@@ -27,7 +26,7 @@ def _named() -> Iterator[str]:
     yield from (*key_story.TOLD_BY, key_reveal.UNFIT, key_value.POLICY_EDITED, key_rows.SIZED_BY)
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look_into_bucket", "deliver"))
     yield from (*sweep.ALSO, *sweep.HOURLY)
-    yield from (search_results.DELETED_KEYS, *(count.rows for count in menu_badges.COUNTS))
+    yield search_results.DELETED_KEYS
 
 
 @register()

@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.bucket import diagnosis, newest_manifest, protection, reconcile
+from backups.bucket import diagnosis, newest_manifest, protection, reconcile, waiting
 from kvops.models import NotificationEvent, Role, Run
-from kvops.operations.parts import TEAM, DoctorCheck, FeatureOperation, Notice, ScheduledJob, SubjectKind
+from kvops.operations.parts import TEAM, BadgeCount, DoctorCheck, FeatureOperation, Notice, ScheduledJob, SubjectKind
 
 OPERATION = FeatureOperation(
     subjects={"object": SubjectKind(_("Object"), "backups:storage_object")},
@@ -31,4 +31,6 @@ OPERATION = FeatureOperation(
         DoctorCheck(diagnosis.objects, of_environment=True, outside=True),
         DoctorCheck(diagnosis.rules, of_environment=True, outside=True),
     ],
+    alarms=[waiting.alarms],
+    badges=[BadgeCount("storage", waiting.with_differences, _("buckets that differ from the backups"))],
 )

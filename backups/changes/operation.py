@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
 from backups import policy
-from backups.changes import erase, own_writes, requests as change_requests, reverse, review_key, run
+from backups.changes import erase, own_writes, requests as change_requests, reverse, review_key, run, waiting
 from backups.changes.bulk import requests as bulk_requests, run as bulk_run, start as bulk_start
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
@@ -18,6 +18,7 @@ from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
+    BadgeCount,
     DoctorCheck,
     FeatureOperation,
     OwnChange,
@@ -220,4 +221,9 @@ OPERATION = FeatureOperation(
     begins={Action.CHANGE_PREPARED: "keychange", Action.BULK_PREPARED: "bulkchange"},
     own_changes={OwnChange.WRITTEN: own_writes.changed_by_us},
     doctor=[DoctorCheck(review_key.diagnosis)],
+    steps=[waiting.steps],
+    badges=[
+        BadgeCount("changes", rows, _("waiting for you"), alarm=False, permission="kvops.operate")
+        for rows in (waiting.to_take_on, waiting.bulk_to_take_on)
+    ],
 )

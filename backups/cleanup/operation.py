@@ -10,6 +10,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 from audit.actions import Action
 from backups import policy
 from backups.cleanup import after_check, preparation, requests as cleanup_requests, sharing, stages
+from backups.cleanup.pages import waiting
 from backups.execution.evidence import backup_in_words, word_of
 from backups.models import CleanupRequest
 from kvops.approvals.code_verdict import follow_ups_open
@@ -30,6 +31,7 @@ from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
+    BadgeCount,
     FeatureOperation,
     Notice,
     Procedure,
@@ -261,4 +263,10 @@ OPERATION = FeatureOperation(
     },
     procedures=[_PROCEDURE],
     begins={Action.CLEANUP_REQUESTED: "cleanup"},
+    alarms=[waiting.alarms],
+    steps=[waiting.steps],
+    badges=[
+        BadgeCount("cleanup", waiting.waiting, _("waiting for an operator"), alarm=False, permission="kvops.operate"),
+        BadgeCount("cleanup", waiting.wrong, _("with reappeared keys or differences")),
+    ],
 )

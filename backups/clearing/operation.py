@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from backups import policy
-from backups.clearing import rounds, run
+from backups.clearing import rounds, run, waiting
 from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.names import visible
@@ -89,4 +89,6 @@ OPERATION = FeatureOperation(
     notices={NotificationEvent.CLEARING_STOPPED: Notice(roles=TEAM, channel=True)},
     procedures=[_PROCEDURE],
     begins={Action.CLEARING_STARTED: "clearing"},
+    alarms=[waiting.alarms],
+    steps=[waiting.steps],
 )

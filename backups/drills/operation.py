@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
-from backups.drills import requests as drill_requests, run
+from backups.drills import requests as drill_requests, run, waiting
 from backups.models import DrilledBackup
 from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
@@ -98,4 +98,5 @@ OPERATION = FeatureOperation(
         "differing": _("Different"),
     },
     reads=[BackupRead(DrilledBackup.objects.all, "generation", run="drill__run")],
+    steps=[waiting.steps],
 )

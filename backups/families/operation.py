@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from backups import policy
-from backups.families import evidence
+from backups.families import evidence, waiting
 from kvops.approvals import prepared_changes
 from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
@@ -61,4 +61,5 @@ OPERATION = FeatureOperation(
             why_not=evidence.why_not,
         ),
     },
+    alarms=[waiting.alarms],
 )

@@ -1,15 +1,24 @@
-"""Messages about backups, beyond the failure of their runs."""
+"""Messages and alarms about backups, beyond the failure of their runs."""
 
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db.models import Max, Q
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from backups.models import Generation
+from kvops import timing
 from kvops.models import NotificationEvent, Run
 from kvops.notifications import outbox
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm
+from kvops.overview.lines import MOST
 from kvops.wording import moment, say, translated
 
-Purpose = Generation.Purpose
+Status, Purpose = Generation.Status, Generation.Purpose
 
 
 def made(generation: Generation) -> None:
@@ -25,6 +34,38 @@ def damaged(generation: Generation, *, found_by: Run) -> None:
     """Notify of a damaged backup: the run of a verification found a difference from KV's answer."""
     why, occasion = translated(generation.why), f"run:{found_by.pk}"
     _tell(generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), why, occasion=occasion)
+
+
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """An alarm for each newest backup that is damaged, partial or was not verified within a day."""
+    late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
+    lasting = Generation.objects.of_kv().there().exclude(purpose__in=[Purpose.RESTORE, Purpose.CHANGE])
+    finished = lasting.exclude(status=Status.WRITING).order_by()
+    newest = finished.values("namespace", "prefixes").annotate(newest=Max("pk")).values("newest")
+    bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
+    for generation in bad.select_related("namespace__environment").order_by("-pk")[:MOST]:
+        yield _alarm(generation)
+
+
+def _alarm(generation: Generation) -> Alarm:
+    titles = {
+        Status.DAMAGED: ("generation.damaged", gettext("The newest backup of %(what)s is damaged")),
+        Status.PARTIAL: ("generation.partial", gettext("The newest backup of %(what)s is partial")),
+        Status.COMPLETE: ("generation.unverified", gettext("The newest backup of %(what)s was never verified")),
+    }
+    prefixes, (code, title) = ", ".join(generation.shown_prefixes), titles[Status(generation.status)]
+    return Alarm(
+        "danger" if generation.status == Status.DAMAGED else "warning",
+        code,
+        title % {"what": f"{generation.namespace} {prefixes}"},
+        generation.shown_problem or gettext("No deletion may rely on this backup."),
+        reverse("backups:generation", args=[generation.pk]),
+        gettext("See details"),
+        generation.finished_at,
+        generation.namespace.environment,
+        group=prefixes,
+        together=lambda _n: title % {"what": prefixes},
+    )
 
 
 def _tell(

@@ -29,7 +29,6 @@ from backups.models.generations import GenerationQuerySet
 from kvops import timing
 from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Key, Namespace, ScanCount
-from kvops.overview.estate import FAMILY_FIELDS
 from kvops.prefixes import distinct
 from kvops.web.gather import Gathered, ask
 from kvops.web.objects import Objects, give
@@ -144,7 +143,9 @@ def around(generation: Generation) -> Surroundings:
     """Everything around a backup, in one query."""
     after = Restore.deletions.through.objects.filter(cleanupstage__generation=generation)
     asked: dict[str, Objects[Any]] = {
-        "families": Objects(Family.objects.order_by("binding", "pattern"), *FAMILY_FIELDS),
+        "families": Objects(
+            Family.objects.order_by("binding", "pattern"), *key_families.FamilyDefinition.__dataclass_fields__
+        ),
         "parts": Objects(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1], *_PART),
         "stages": Objects(CleanupStage.objects.filter(generation=generation).order_by("-pk")[:SHOWN], *_STAGE),
         "undos": Objects(Restore.objects.filter(stage__generation=generation), "stage_id", "state", "written"),

@@ -9,7 +9,7 @@ A family without keys, or with `interval_hours = 0`, expects no backup. A backup
 after the first due time of an environment's schedule, a family without a backup awaits its *first* one.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,8 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.models import Generation
 from kvops import clock, timing
 from kvops.models import Category, Environment, Family, Namespace, Schedule
-from kvops.overview.estate import Estate, questions as estate_questions
-from kvops.web.gather import Gathered, Question, ask, moment
+from kvops.overview.estate import Estate
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
 """The order of the families on pages."""
@@ -80,74 +79,37 @@ class Coverage:
     backups: Sequence[NewestBackup]
 
 
-def questions() -> Mapping[str, Question]:
-    """The questions of the coverage, for `gather.ask`."""
-    return {**estate_questions(), "kinds": _kinds(), "first_backups": first_to_come()}
+def of_all(estate: Estate | None = None) -> list[Coverage]:
+    """The coverage of each family in each environment; caches without any backup are left out."""
+    estate = estate or Estate()
+    return coverage_of(estate, _of_each(), estate.now)
 
 
-def of_all() -> list[Coverage]:
-    """The coverage of each family in each environment, in three queries; caches without any backup are left out."""
-    answers = ask(questions(), {})
-    return by_answers(answers, Estate(answers))
+def coverage_of(estate: Estate, verified: Sequence["KindOfBackup"], now: datetime) -> list[Coverage]:
+    """The coverage by these verified backups at a moment.
 
-
-def by_answers(answers: Gathered, estate: Estate) -> list[Coverage]:
-    """The same by answers that a page has already, and the estate of these answers."""
-    counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
-    return coverage_of(
-        estate.families,
-        [held.namespace for held in estate.holdings],
-        verified=_of_each(answers),
-        has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
-        now=answers.now,
-        first=first_of(answers),
-    )
-
-
-def first_to_come() -> Question:
-    """The environments whose schedule of backups is not an hour past its first due time."""
-    due = Schedule.objects.filter(job="backup", paused_at=None).annotate(first=Min("firings__due_at"))
-    soon = Q(first=None, next_at__gt=Now()) | Q(first__gt=Now() - FIRST_WITHIN)
-    found: Question = due.filter(soon).values_list("environment_id")
-    return found
-
-
-def first_of(answers: Gathered) -> set[int]:
-    """The answer to `first_to_come`."""
-    return {pk for (pk,) in answers["first_backups"]}
-
-
-def coverage_of(
-    families: Iterable[Family],
-    namespaces: Sequence[Namespace],
-    *,
-    verified: Sequence["KindOfBackup"],
-    has_keys: Mapping[tuple[int, int], bool],
-    now: datetime,
-    first: Container[int] = (),
-) -> list[Coverage]:
-    """The coverage by these verified backups. `first` are the environments that await their first ones.
-
-    `has_keys` has an entry for each namespace and family that was scanned. All backups that were ever finished are read
-    only if a family has less than 14 days of restore history.
+    All backups that were ever finished are read only if a family has less than 14 days of restore history.
     """
-    rows, ever = [], cache(_ever_finished)
-    for family in families:
-        backups = [
-            _newest_backup(
-                family,
-                namespace,
-                (verified, ever),
-                now,
-                has_keys=has_keys.get((namespace.pk, family.pk), True),
-                never=Light.FIRST if namespace.environment_id in first else Light.NEVER,
-            )
-            for namespace in namespaces
-            if namespace.binding == family.binding
-        ]
+    rows, ever, first = [], cache(_ever_finished), _first_to_come()
+    for family in estate.families:
+        backups = []
+        for held in estate.holdings:
+            if held.namespace.binding == family.binding:
+                count = held.count(family)
+                has_keys = count is None or count.keys > 0
+                never = Light.FIRST if held.namespace.environment_id in first else Light.NEVER
+                found = _newest_backup(family, held.namespace, (verified, ever), now, has_keys=has_keys, never=never)
+                backups.append(found)
         if family.category != Category.CACHE or any(backup.generation for backup in backups):
             rows.append(Coverage(family, backups))
     return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
+
+
+def _first_to_come() -> set[int | None]:
+    """The environments whose schedule of backups is not an hour past its first due time."""
+    due = Schedule.objects.filter(job="backup", paused_at=None).annotate(first=Min("firings__due_at"))
+    soon = Q(first=None, next_at__gt=Now()) | Q(first__gt=Now() - FIRST_WITHIN)
+    return set(due.filter(soon).values_list("environment_id", flat=True))
 
 
 def ages() -> Iterator[tuple[list[str], float]]:
@@ -190,20 +152,13 @@ def _ever_finished() -> list[KindOfBackup]:
     return [KindOfBackup(Generation(**{name: row[name] for name in _KIND}), row["since"]) for row in found]
 
 
-def _kinds() -> Question:
-    """Each set of prefixes with verified backups: the newest, and the moment of the oldest."""
+def _of_each() -> list[KindOfBackup]:
+    """The newest verified backup of each set of prefixes with the moment of the oldest, newest first."""
     lasting = Generation.objects.of_kv().verified().here().filter(keys__gt=0)
-    lasting = lasting.exclude(purpose=Purpose.INVESTIGATION).order_by()
-    kinds = lasting.values(*_KIND).annotate(newest=Max("pk"), since=Min("started_at"))
-    found: Question = kinds.values_list("newest", "since")
-    return found
-
-
-def _of_each(answers: Gathered) -> list[KindOfBackup]:
-    """The verified backups by set of prefixes, newest first."""
-    since = {newest: moment(first) for newest, first in answers["kinds"]}
+    kinds = lasting.exclude(purpose=Purpose.INVESTIGATION).order_by().values(*_KIND)
+    since = dict(kinds.annotate(newest=Max("pk"), since=Min("started_at")).values_list("newest", "since"))
     found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
-    return [KindOfBackup(one, at) for one in found for at in [since[one.pk]] if at]
+    return [KindOfBackup(one, since[one.pk]) for one in found]
 
 
 def _newest_backup(

@@ -17,14 +17,12 @@ from backups.generations import (
 from backups.generations.forms import BackupForm, GenerationFilter
 from backups.models import Generation, PlainDump
 from kvops.inventory import browse
-from kvops.models import Category, Environment
+from kvops.models import Category
 from kvops.overview.estate import Estate
 from kvops.people.signin import person_of
-from kvops.web import gather
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import offer
 from kvops.web.files import Cell, table_file
-from kvops.web.objects import Objects
 from kvops.web.paging import listed
 from kvops.wording import stepped
 
@@ -32,12 +30,6 @@ PAGE = 40
 """Backups. With more of them the page would be larger than 300 KiB."""
 SHOWN = 20
 """Plain files; the page lists at most this many that have no encrypted place."""
-
-_BUCKET = ("slug", "name", "order", "production", "account_id", "r2_endpoint", "r2_bucket", "key_template")
-_DUMP = (
-    *("prefixes", "host", "path", "sha256", "keys", "bytes", "actor", "at"),
-    *("namespace__binding", "namespace__environment__name", "namespace__environment__production"),
-)
 
 COLUMNS = (
     *("id", "environment", "binding", "prefixes", "category", "purpose", "status", "problem"),
@@ -51,20 +43,18 @@ COLUMNS = (
 def index(request: HttpRequest) -> HttpResponse:
     """Show the coverage, the to-do list, and all backups, newest first."""
     form = GenerationFilter(request.GET)
-    buckets = Objects(Environment.objects.order_by("order"), *_BUCKET)
-    dumps = Objects(PlainDump.objects.filter(kept_at="").order_by("pk")[:SHOWN], *_DUMP)
-    asked = {"buckets": buckets.question, "dumps": dumps.question}
-    answers = gather.ask({**family_coverage.questions(), **asked}, {})
-    estate, environments = Estate(answers), buckets.of(answers, "buckets")
+    estate = Estate()
+    environments = list(estate.environments.values())
     protections = list(bucket_protection.known_of(environments).values())
     offer(form.fields["environment"], environments)
+    dumps = PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")
     context = {
         **listed(request, form, "generations", generation_contents.for_pages(form.generations()), PAGE),
-        "now": answers.now,
+        "now": estate.now,
         "families": estate.families,
-        "coverage": family_coverage.by_answers(answers, estate),
+        "coverage": family_coverage.of_all(estate),
         "protections": protections,
-        "dumps": dumps.of(answers, "dumps"),
+        "dumps": dumps[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_compare": request.user.has_perm("kvops.view_values"),
         "may_pin": request.user.has_perm("kvops.pin"),

@@ -5,7 +5,7 @@ from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from backups.generations import diagnosis, export, routine, start
+from backups.generations import announcements, diagnosis, export, routine, start
 from backups.models import Generation
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import (
@@ -112,4 +112,5 @@ OPERATION = FeatureOperation(
         DoctorCheck(diagnosis.offline_identity),
         DoctorCheck(diagnosis.digest_key),
     ],
+    alarms=[announcements.alarms],
 )

@@ -6,13 +6,13 @@ check that passes closes it, also one within a deletion.
 """
 
 from collections.abc import Iterator
-from datetime import date, datetime
-from typing import Any
+from datetime import date
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
+from django.utils.formats import number_format
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit import log
 from audit.actions import Action
@@ -21,10 +21,13 @@ from backups.integrity.backup_side import left_out
 from backups.models import Check, DifferenceCase
 from backups.models.integrity import CaseQuerySet, source_of
 from kvops.models import Person, Role
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm
+from kvops.overview.lines import MOST
 from kvops.refusals import Refused
 from kvops.runbook import todo
 from kvops.runbook.secrets import insist_no_secret
-from kvops.wording import insist_explained, say
+from kvops.wording import insist_explained, labelled, say
 
 LONGEST = 2_000
 """Characters of a note or a reason."""
@@ -138,28 +141,11 @@ def as_todos() -> Iterator[todo.OpenTodo]:
             f"{reverse('backups:check', args=[case.failed_id])}#case",
             f"check:{case.failed_id}",
             environment=case.environment,
+            attends=True,
         )
 
 
-def newest_of_each() -> QuerySet[DifferenceCase, tuple[Any, ...]]:
-    """The newest case of KV for each dataset and environment: these two, its end, and whether it is of newer rows."""
-    found = DifferenceCase.objects.filter(source=Check.Source.KV)
-    newest = found.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
-    of_newer = ExpressionWrapper(_OF_NEWER, BooleanField())
-    return newest.values_list("dataset_id", "environment_id", "closed_at", of_newer)
-
-
-def is_attended(
-    finished_at: datetime | None, closed_at: datetime | None, *, newer: bool = False, of_newer: bool = False
-) -> bool:
-    """Whether the newest case, closed at this time or not, is about a check that failed at `finished_at`.
-
-    A case `of_newer` rows also is about a later check that found only rows that are `newer` in D1.
-    """
-    return closed_at is None or finished_at is None or closed_at >= finished_at or (newer and of_newer)
-
-
-def without_a_case() -> QuerySet[Check]:
+def without_a_case(_person: Person | None = None) -> QuerySet[Check]:
     """The newest checks of KV that failed. A case that is open, or that was closed after the check, attends to it."""
     finished = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
     newest = finished.order_by("dataset", "environment", "-pk").distinct("dataset", "environment").values("pk")
@@ -173,7 +159,47 @@ def without_a_case() -> QuerySet[Check]:
 
 def overdue() -> list[DifferenceCase]:
     """The open cases whose day is over."""
-    return list(_named().still_open().filter(due__lt=todo.today()))
+    return list(_named().still_open().filter(due__lt=TruncDate(Now())))
+
+
+def overdue_of(person: Person) -> QuerySet[DifferenceCase]:
+    """The person's own overdue cases, for the menu."""
+    return DifferenceCase.objects.still_open().filter(owner=person, due__lt=TruncDate(Now()))
+
+
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """One alarm for each newest check of KV with differences that nobody looks into, and for each overdue case."""
+    checks = without_a_case().select_related("dataset", "environment").order_by("dataset__name", "environment__order")
+    for check in checks:
+        yield Alarm(
+            "danger",
+            "difference.unattended",
+            _unattended(check.differences),
+            labelled(check.environment.name, check.dataset.name),
+            reverse("backups:check", args=[check.pk]),
+            gettext("What now?"),
+            check.finished_at,
+            check.environment,
+            group=check.dataset.name,
+            n=check.differences,
+            together=_unattended,
+        )
+    for case in overdue()[:MOST]:
+        yield Alarm(
+            "danger",
+            "difference.overdue",
+            gettext("The cause of differences with D1 is overdue"),
+            labelled(case.environment.name, f"{case.dataset.name}, {case.owner.name}"),
+            reverse("backups:check", args=[case.failed_id]),
+            gettext("See details"),
+            case.opened_at,
+            case.environment,
+        )
+
+
+def _unattended(n: int) -> str:
+    title = ngettext("Nobody looks into %(n)s difference with D1", "Nobody looks into %(n)s differences with D1", n)
+    return title % {"n": number_format(n, force_grouping=True)}
 
 
 def _named() -> CaseQuerySet:

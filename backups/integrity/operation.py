@@ -5,10 +5,18 @@ from collections.abc import Collection
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
-from backups.integrity import start
+from backups.integrity import cases, start
 from backups.models import Check
 from kvops.models import Run
-from kvops.operations.parts import BackupRead, FeatureOperation, Procedure, ProcedureStep, ScheduledJob, SubjectKind
+from kvops.operations.parts import (
+    BackupRead,
+    BadgeCount,
+    FeatureOperation,
+    Procedure,
+    ProcedureStep,
+    ScheduledJob,
+    SubjectKind,
+)
 from kvops.wording import labelled
 
 
@@ -73,4 +81,10 @@ OPERATION = FeatureOperation(
         "only_in_d1": _("Only in D1"),
     },
     reads=[BackupRead(Check.objects.all, "generation")],
+    todos=[cases.as_todos],
+    alarms=[cases.alarms],
+    badges=[
+        BadgeCount("todos", cases.overdue_of, _("overdue")),
+        BadgeCount("integrity", cases.without_a_case, _("differ from D1")),
+    ],
 )

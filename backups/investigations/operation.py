@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from backups.generations.operation import VERIFIED, WRITTEN
-from backups.investigations import requests as investigation_requests, run
+from backups.investigations import requests as investigation_requests, run, waiting
 from kvops.approvals.lines import stands_until
 from kvops.models import ApprovalRequest, Run
 from kvops.operations.parts import (
@@ -87,4 +87,6 @@ OPERATION = FeatureOperation(
     procedures=[_PROCEDURE],
     begins={Action.INVESTIGATION_OPENED: "investigation"},
     looks=[investigation_requests.end_due],
+    alarms=[waiting.alarms],
+    steps=[waiting.steps],
 )

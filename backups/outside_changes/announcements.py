@@ -1,20 +1,27 @@
-"""The result of a search: kept, recorded, and announced once, with names of keys and no value."""
+"""The result of a search: kept, recorded, and announced once, with names of keys and no value.
 
-from collections.abc import Sequence
+It is an alarm until a person has explained it.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _, ngettext_lazy
+from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
 
 from audit import log
 from audit.actions import Action
 from backups.models import OutsideChange, OutsideSearch
 from kvops.inventory import families
 from kvops.inventory.families import Families
-from kvops.models import NotificationEvent
+from kvops.models import NotificationEvent, Person
 from kvops.names import visible
 from kvops.notifications import outbox
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm
+from kvops.overview.lines import MOST
 from kvops.wording import say
 
 if TYPE_CHECKING:
@@ -86,6 +93,26 @@ def not_comparable(made: OutsideSearch) -> Promise:
         "in this time cannot be seen here. Before the next rotation, keep the older key below the new one in "
         "KVOPS_DIGEST_KEY until the first backup after it is made."
     )
+
+
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """One alarm for each search that found changes or could not compare, until a person has explained it."""
+    unexplained = OutsideSearch.objects.unexplained().select_related("namespace__environment").order_by("-pk")
+    for search in unexplained[:MOST]:
+        url, see = reverse("backups:outside", args=[search.pk]), gettext("See details")
+        if search.found:
+            text = " ".join([*map(str, lines(search)), str(ASK)])
+            yield Alarm("danger", "setting.changed_outside", str(title(search)), text, url, see, search.at)
+        else:
+            sentence = gettext("%(namespace)s: a backup of settings is not comparable with the one before")
+            text = str(not_comparable(search))
+            sentence %= {"namespace": search.namespace}
+            yield Alarm("warning", "setting.not_comparable", sentence, text, url, see, search.at)
+
+
+def unexplained(_person: Person) -> QuerySet[OutsideSearch]:
+    """The searches that nobody explained, for the menu."""
+    return OutsideSearch.objects.unexplained()
 
 
 def _record(action: Action, made: OutsideSearch, changes: Sequence[OutsideChange]) -> None:

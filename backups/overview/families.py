@@ -6,22 +6,23 @@ if it had keys then, by the newest scan of that time, or if it had such a backup
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Now, TruncDate
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _, ngettext
 
-from backups.datasets.definition import DatasetDefinition
 from backups.generations import coverage as family_coverage
 from backups.generations.coverage import KindOfBackup, NewestBackup
 from backups.models import Check, Dataset, Generation
 from backups.models.generations import IN_CURRENT_BUCKET
-from backups.retention import ahead
-from kvops.models import Category, Family, Namespace, Scan, ScanCount
+from backups.retention import waiting
+from kvops.models import Category, Environment, Family, Scan, ScanCount
 from kvops.overview.board import (
     Board,
     D1Result,
@@ -32,28 +33,81 @@ from kvops.overview.board import (
     Strip,
 )
 from kvops.overview.estate import Column, Estate, Holdings
-from kvops.overview.sources import DAYS_AHEAD
-from kvops.web.gather import Gathered, Question, Row, ask, moment
+from kvops.overview.key_alarms import Alarm, first_of
 
-AHEAD = timedelta(days=DAYS_AHEAD)
 STRIP_DAYS = 14
 KIND = ("namespace_id", "prefixes", "patterns", "purpose")
 """Backups that are alike in these fields follow each other."""
 
-DATASET_FIELDS = tuple(DatasetDefinition.__dataclass_fields__)
 Status, Purpose = Generation.Status, Generation.Purpose
+_ROUTINE = Q(purpose__in=[Purpose.ROUTINE, Purpose.CLEANUP])
 
 
-def questions(as_of: datetime | None) -> dict[str, Question]:
-    """The newest backup of each set of prefixes, and the newest check of each dataset. `as_of` is a past moment."""
-    routine = Generation.objects.filter(purpose__in=[Purpose.ROUTINE, Purpose.CLEANUP])
+class _ReadBackups:
+    """The backups of the table, now or at the end of a past day."""
+
+    def __init__(self, estate: Estate, as_of: datetime | None) -> None:
+        self.now, self.past = estate.now, as_of is not None
+        self.kinds = [(row, _like(row)) for row in _kinds(as_of)]
+        newest = {pk: like for (*_kind, pk, _since, _before), like in self.kinds if pk}
+        here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
+        fates = Generation.objects.filter(pk__in=newest).annotate(still_here=here)
+        self._shown: dict[int | None, ShownBackup] = {}
+        for pk, started_at, verified_at, status, still_here in fates.values_list(
+            "pk", "started_at", "verified_at", "status", "still_here"
+        ):
+            like = newest[pk]
+            like.started_at, like.verified_at, like.status = started_at, verified_at, status
+            fate = status if status != Status.VERIFIED else "" if still_here else "elsewhere"
+            self._shown[pk] = ShownBackup(pk, started_at, verified_at, fate)
+        self._days: dict[str, set[date]] = defaultdict(set)
+        for *kind, day in _made():
+            self._days[str(kind)].add(day)
+        self._scans = _scans_of(as_of) if as_of else {}
+        held = ScanCount.objects.filter(scan__in=self._scans.values(), keys__gt=0).exclude(family=None)
+        self._held_then = set(held.values_list("scan__namespace_id", "family_id")) if self._scans else set()
+
+    def coverage(self, estate: Estate) -> list[family_coverage.Coverage]:
+        """The coverage of each family, as `coverage.of_all` has it."""
+        verified = [KindOfBackup(like, row[5]) for row, like in self.kinds if row[4] and row[5]]
+        verified.sort(key=lambda one: -one.newest.pk)
+        return family_coverage.coverage_of(estate, verified, self.now)
+
+    def made(self, held: Holdings, family: Family) -> tuple[set[date], date | None]:
+        """The days of the verified backups of a family, and the last day before the strip with one."""
+        days: set[date] = set()
+        before = []
+        for row, _like in self._of(held, family):
+            days |= self._days[str([*row[: len(KIND)]])]
+            before += [timezone.localdate(row[6])] if row[6] else []
+        return days, max(before, default=None)
+
+    def newest(self, held: Holdings, family: Family) -> ShownBackup | None:
+        """The newest of the backups that were asked for, with its fate."""
+        pks = [like.pk for _row, like in self._of(held, family) if like.pk]
+        return self._shown[max(pks)] if pks else None
+
+    def expected_then(self, held: Holdings, family: Family) -> bool | None:
+        """Whether a backup was expected at the past moment that was asked about; None if no scan of then tells."""
+        if held.namespace.pk not in self._scans:
+            return None
+        return bool(family.interval_hours) and (held.namespace.pk, family.pk) in self._held_then
+
+    def _of(self, held: Holdings, family: Family) -> Iterator[tuple[Sequence[Any], Generation]]:
+        for row, like in self.kinds:
+            if like.namespace_id == held.namespace.pk and family_coverage.covers(like, family):
+                yield row, like
+
+
+def _kinds(as_of: datetime | None) -> QuerySet[Generation, tuple[Any, ...]]:
+    """For each set of prefixes the newest backup, the time of the oldest, and of the last one before the strip."""
     good = Q(status=Status.VERIFIED) & IN_CURRENT_BUCKET
     recent = Now() - timedelta(days=STRIP_DAYS + 1)
     then = Q(verified_at__isnull=False, finished_at__lte=as_of or Now()) & (
         Q(deleted_at=None) | Q(deleted_at__gt=as_of or Now())
     )
     # The condition holds for few of all backups: those that exist, or existed then.
-    existing = routine.filter(good | then if as_of else good)
+    existing = Generation.objects.filter(_ROUTINE).filter(good | then if as_of else good)
     kinds = (
         existing.order_by()
         .values(*KIND)
@@ -63,142 +117,34 @@ def questions(as_of: datetime | None) -> dict[str, Question]:
             before=Max("started_at", filter=good & Q(started_at__lte=recent)),
         )
     )
-    made = routine.filter(good, started_at__gt=recent).order_by().annotate(day=TruncDate("started_at"))
-    checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
-    newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
-    past = {"scanned_then": _scanned(as_of), "held_then": _held(as_of)} if as_of else {}
-    return {
-        **past,
-        "kinds": kinds.values_list(*KIND, "newest", "since", "before"),
-        "made": made.values_list(*KIND, "day").distinct(),
-        "datasets": Dataset.objects.order_by("name").values_list("pk", *DATASET_FIELDS),
-        "checks": newest.values_list(
-            *("dataset_id", "environment_id", "pk", "outcome", "differences", "finished_at", "newer")
-        ),
-        "first_backups": family_coverage.first_to_come(),
-    }
+    found: QuerySet[Generation, tuple[Any, ...]] = kinds.values_list(*KIND, "newest", "since", "before")
+    return found
 
 
-def second(answers: Gathered, estate: Estate) -> Gathered:
-    """The answers to the questions that only the first answers can put, in a second statement."""
-    return answers.once("second", lambda: ask(_second(answers, estate), {}))
+def _made() -> QuerySet[Generation, tuple[Any, ...]]:
+    """The days of the strip on which a backup of each set of prefixes was made."""
+    recent = Now() - timedelta(days=STRIP_DAYS + 1)
+    made = Generation.objects.filter(_ROUTINE, IN_CURRENT_BUCKET, status=Status.VERIFIED, started_at__gt=recent)
+    days: QuerySet[Generation, tuple[Any, ...]]
+    days = made.order_by().annotate(day=TruncDate("started_at")).values_list(*KIND, "day").distinct()
+    return days
 
 
-def _second(answers: Gathered, estate: Estate) -> Mapping[str, Question]:
-    fates = {"fates": _fates([row[4] for row in answers["kinds"] if row[4]])}
-    if "bucket_locks" not in answers.rows:  # of a past day
-        return fates
-    return {**fates, "going": ahead.candidates(answers, estate.families, AHEAD)}
-
-
-def _scanned(as_of: datetime) -> Question:
+def _scans_of(as_of: datetime) -> dict[int, int]:
     """The newest scan of each namespace up to a moment."""
-    scans = Scan.objects.complete().filter(completed_at__lte=as_of, namespace=OuterRef("pk"))
-    newest = Subquery(scans.order_by("-completed_at", "-pk").values("pk")[:1])
-    found: Question = Namespace.objects.annotate(newest=newest).exclude(newest=None).values_list("pk", "newest")
-    return found
+    scans = Scan.objects.complete().filter(completed_at__lte=as_of).order_by("namespace", "-completed_at", "-pk")
+    return dict(scans.distinct("namespace").values_list("namespace_id", "pk"))
 
 
-def _held(as_of: datetime) -> Question:
-    """The families that had keys at that scan, by namespace."""
-    counts = ScanCount.objects.filter(scan__in=_scanned(as_of).values("newest"), keys__gt=0).exclude(family=None)
-    found: Question = counts.values_list("scan__namespace_id", "family_id")
-    return found
+def _like(row: Sequence[Any]) -> Generation:
+    """A backup of this kind, with the key of the newest one."""
+    return Generation(**dict(zip((*KIND, "pk"), row, strict=False)), status="")
 
 
-class _ReadBackups:
-    """The backups of the answers."""
-
-    def __init__(self, answers: Gathered, fates: Sequence[Row]) -> None:
-        self.now, self._first = answers.now, family_coverage.first_of(answers)
-        self.generations = {row[0]: (row[0], *map(moment, row[1:3]), *row[3:]) for row in fates}
-        self.kinds = [(self._like(row), row) for row in answers["kinds"]]
-        self.days: dict[str, set[date]] = defaultdict(set)
-        for *kind, day in answers["made"]:
-            self.days[str(kind)].add(date.fromisoformat(day))
-        self.past = "scanned_then" in answers.rows
-        self._scanned_then = {pk for pk, _scan in answers.rows.get("scanned_then", ())}
-        self._held_then = {(namespace, family) for namespace, family in answers.rows.get("held_then", ())}
-
-    def _like(self, row: Row) -> Generation:
-        """A backup of this kind, with the fields of the newest one that coverage needs."""
-        namespace, prefixes, patterns, purpose, newest, *_rest = row
-        _pk, started_at, verified_at, status, _here = self.generations.get(newest, [None] * 5)
-        return Generation(
-            pk=newest,
-            namespace_id=namespace,
-            prefixes=prefixes,
-            patterns=patterns,
-            purpose=purpose,
-            started_at=started_at or self.now,
-            verified_at=verified_at,
-            status=status or "",
-        )
-
-    def coverage(self, estate: Estate) -> list[family_coverage.Coverage]:
-        """The coverage of each family, as `coverage.of_all` has it."""
-        verified = [
-            KindOfBackup(like, since) for like, row in self.kinds if row[4] and (since := moment(row[5])) is not None
-        ]
-        verified.sort(key=lambda one: -one.newest.pk)
-        counted = [(held, one, held.count(one)) for held in estate.holdings for one in estate.families]
-        return family_coverage.coverage_of(
-            estate.families,
-            [held.namespace for held in estate.holdings],
-            verified=verified,
-            has_keys={(held.namespace.pk, one.pk): count.keys > 0 for held, one, count in counted if count},
-            now=self.now,
-            first=self._first,
-        )
-
-    def made(self, held: Holdings, family: Family) -> tuple[set[date], date | None]:
-        """The days of the verified backups of a family, and the last day before the strip with one."""
-        days: set[date] = set()
-        before = []
-        for like, row in self.kinds:
-            if like.namespace_id == held.namespace.pk and family_coverage.covers(like, family):
-                days |= self.days[str([*row[: len(KIND)]])]
-                before += [timezone.localdate(at) for at in [moment(row[6])] if at]
-        return days, max(before, default=None)
-
-    def newest(self, held: Holdings, family: Family) -> ShownBackup | None:
-        """The newest of the backups that were asked for, with its fate."""
-        mine = [
-            like.pk
-            for like, _row in self.kinds
-            if like.pk and like.namespace_id == held.namespace.pk and family_coverage.covers(like, family)
-        ]
-        if not mine:
-            return None
-        pk, started_at, verified_at, status, here = self.generations[max(mine)]
-        fate = "" if status == Status.VERIFIED else status
-        return ShownBackup(pk, started_at, verified_at, fate or ("" if here else "elsewhere"))
-
-    def expected_then(self, held: Holdings, family: Family) -> bool | None:
-        """Whether a backup was expected at the past moment that was asked about; None if no scan of then tells."""
-        if held.namespace.pk not in self._scanned_then:
-            return None
-        return bool(family.interval_hours) and (held.namespace.pk, family.pk) in self._held_then
-
-
-def _fates(pks: Sequence[int]) -> Question:
-    """The times and the status of each backup, and whether it is in the current bucket."""
-    here = Exists(Generation.objects.here().filter(pk=OuterRef("pk")))
-    return Generation.objects.filter(pk__in=pks).values_list("pk", "started_at", "verified_at", "status", here)
-
-
-def _read(answers: Gathered, estate: Estate) -> _ReadBackups:
-    return answers.once("backups", lambda: _ReadBackups(answers, second(answers, estate)["fates"]))
-
-
-def coverage_of(answers: Gathered, estate: Estate) -> list[family_coverage.Coverage]:
-    """The coverage of each family by the answers."""
-    return answers.once("coverage", lambda: _read(answers, estate).coverage(estate))
-
-
-def board(answers: Gathered, estate: Estate) -> Board:
+def board(estate: Estate, as_of: datetime | None) -> Board:
     """The table of the families, as of the moment that was asked about."""
-    table = _Table(_read(answers, estate), coverage_of(answers, estate))
+    read = _ReadBackups(estate, as_of)
+    table, agreements = _Table(read, read.coverage(estate)), _Agreements(estate)
     lines = []
     for family in estate.families:
         cells = [table.cell(column, family) for column in estate.columns]
@@ -207,13 +153,45 @@ def board(answers: Gathered, estate: Estate) -> Board:
                 family,
                 family.binding,
                 cells,
-                [one for one in _agreements(answers, estate, family) if _tells(one, cells)],
+                [one for one in agreements.of(family) if _tells(one, cells)],
                 [one for cell in cells if cell.holdings for one in _forever(cell.holdings, family)],
             )
         )
     order = {category: at for at, category in enumerate(family_coverage.ORDER)}
     lines.sort(key=lambda line: order[Category(line.family.category)] if line.family else 0)
-    return Board(lines, _unclassified(estate))
+    if as_of:
+        return Board(lines, _unclassified(estate))
+    return Board(lines, _unclassified(estate), _not_in_time(lines), list(waiting.coming(estate)))
+
+
+def _not_in_time(lines: Sequence[FamilyLine]) -> list[Alarm]:
+    """One alarm for families whose backup is overdue, and one for families with too short a restore history."""
+    cells = [(str(line.family), cell) for line in lines for cell in line.cells]
+    overdue = [(name, cell.environment) for name, cell in cells if cell.light in {"overdue", "never"}]
+    short = [(name, cell.environment) for name, cell in cells if cell.short]
+    found = []
+    if overdue:
+        n = len({name for name, _environment in overdue})
+        title = ngettext("A backup of %(n)s family is overdue", "Backups of %(n)s families are overdue", n) % {"n": n}
+        found.append(_about("danger", "generation.overdue", title, overdue))
+    if short:
+        n = len({name for name, _environment in short})
+        title = ngettext(
+            "%(n)s family has less than 14 days of restore history",
+            "%(n)s families have less than 14 days of restore history",
+            n,
+        )
+        found.append(_about("warning", "coverage.short", title % {"n": n}, short))
+    return found
+
+
+def _about(level: str, code: str, title: str, named: Sequence[tuple[str, Environment]]) -> Alarm:
+    """An alarm about families of several environments, production first."""
+    environments = {each.pk: each for _name, each in sorted(named, key=lambda one: not one[1].production)}
+    text = first_of(list(dict.fromkeys(name for name, _environment in named)))
+    first, *others = environments.values()
+    url = f"{reverse('backups:backups')}#coverage"
+    return Alarm(level, code, title, text, url, _("See details"), environment=first, also=others)
 
 
 class _Table:
@@ -264,22 +242,28 @@ def _strip(made: tuple[set[date], date | None], family: Family, today: date) -> 
     return Strip(found)
 
 
-def _agreements(answers: Gathered, estate: Estate, family: Family) -> list[D1Result]:
-    """The newest check of each dataset of the family, by environment."""
-    checks = {(dataset, environment): row for dataset, environment, *row in answers["checks"]}
-    found = []
-    for pk, *fields in answers["datasets"]:
-        dataset = dict(zip(DATASET_FIELDS, fields, strict=True))
-        if dataset["binding"] != family.binding or not family.matches(dataset["prefix"]):
-            continue
-        for environment in estate.environments.values():
-            check, outcome, differences, *_ = checks.get((pk, environment.pk), (None, "", 0))
-            if check is None:
-                found.append(D1Result(environment, "never", 0, reverse("backups:integrity")))
-            else:
-                state = "equal" if outcome == Check.Outcome.PASSED else "differs"
-                found.append(D1Result(environment, state, differences, reverse("backups:check", args=[check])))
-    return found
+class _Agreements:
+    """The newest check of each dataset in each environment."""
+
+    def __init__(self, estate: Estate) -> None:
+        checks = Check.objects.of_kv().exclude(outcome=Check.Outcome.PENDING)
+        newest = checks.order_by("dataset", "environment", "-pk").distinct("dataset", "environment")
+        self._checks = {(one.dataset_id, one.environment_id): one for one in newest}
+        self._datasets = list(Dataset.objects.order_by("name"))
+        self._environments = estate.environments.values()
+
+    def of(self, family: Family) -> Iterator[D1Result]:
+        """The results of the datasets of a family."""
+        for dataset in self._datasets:
+            if dataset.binding == family.binding and family.matches(dataset.prefix):
+                for environment in self._environments:
+                    check = self._checks.get((dataset.pk, environment.pk))
+                    if check is None:
+                        yield D1Result(environment, "never", 0, reverse("backups:integrity"))
+                    else:
+                        state = "equal" if check.outcome == Check.Outcome.PASSED else "differs"
+                        url = reverse("backups:check", args=[check.pk])
+                        yield D1Result(environment, state, check.differences, url)
 
 
 def _tells(result: D1Result, cells: Sequence[FamilyCell]) -> bool:

@@ -10,13 +10,14 @@ from backups import policy
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
 from backups.models import Restore
-from backups.restores import own_writes, preview, requests as restore_requests, run
+from backups.restores import own_writes, preview, requests as restore_requests, run, waiting
 from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, time_of
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
 from kvops.operations.parts import (
     NAMESPACE,
+    BadgeCount,
     FeatureOperation,
     OwnChange,
     Procedure,
@@ -154,4 +155,8 @@ OPERATION = FeatureOperation(
         "stopped": _("Left as it is: the run was ended early"),
     },
     own_changes={OwnChange.WRITTEN: own_writes.restored_by_us},
+    steps=[waiting.steps],
+    badges=[
+        BadgeCount("restores", waiting.to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
+    ],
 )

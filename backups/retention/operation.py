@@ -10,13 +10,14 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 from audit.actions import Action
 from backups import policy
 from backups.models import PruneRequest
-from backups.retention import notices, requests as prune_requests, run
+from backups.retention import notices, requests as prune_requests, run, waiting
 from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, NotificationEvent, Role, Run
 from kvops.operations.parts import (
     BUCKET,
     TEAM,
+    BadgeCount,
     FeatureOperation,
     Notice,
     NoticeReason,
@@ -129,4 +130,8 @@ OPERATION = FeatureOperation(
         "deleted_backups": _("Backups deleted"),
         "kept_backups": _("Backups kept"),
     },
+    steps=[waiting.steps],
+    badges=[
+        BadgeCount("retention", waiting.prunes_to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
+    ],
 )

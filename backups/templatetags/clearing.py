@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from django import template
-from django.urls import reverse
-from django.utils.translation import gettext as _
 
 from backups.clearing import rules
-from backups.models import Clearing, ClearingRound
+from backups.models import Clearing
 from kvops.approvals import standing
 from kvops.inventory.selection import Selection
 from kvops.models import Schedule
-from kvops.overview.key_alarms import Alarm
 
 register = template.Library()
 
@@ -34,16 +31,3 @@ def clearing_of(schedule: Schedule) -> dict[str, object]:
         "in_force": standing.approval_in_force(rules.KIND, one.subject),
         "newest": one.newest_round,
     }
-
-
-def clearing_alarms() -> list[Alarm]:
-    """An alarm for each rule in force whose newest round stopped."""
-    found = []
-    rounds = ClearingRound.objects.filter(clearing__retired_at=None).order_by("clearing", "-pk").distinct("clearing")
-    for newest in rounds.select_related("run", "stage", "clearing__namespace__environment"):
-        if newest.state == "stopped":
-            one = newest.clearing
-            title = _("The scheduled clearing of %(what)s stopped") % {"what": one}
-            url = reverse("backups:clearing", args=[one.pk])
-            found.append(Alarm("danger", "clearing.stopped", title, newest.shown_reason, url, _("See details")))
-    return found

@@ -1,25 +1,22 @@
-"""The bucket and the last restore drill of an environment, folded on the overview: `{% load overview_facts %}`."""
+"""The bucket and the last restore drill of each environment, folded on the overview: `{% load overview_facts %}`."""
 
 from django import template
 
 from backups.models import BucketProtection, Drill
-from kvops.models import Environment
-from kvops.web.gather import Gathered, moment
+from kvops.overview.estate import Estate
 
 register = template.Library()
 
 
 @register.inclusion_tag("overview/_facts.html")
-def environment_facts(answers: Gathered, environment: Environment) -> dict[str, object]:
-    """The lock of the bucket, and the last drill that passed."""
-    locks = {pk: BucketProtection.Lock(lock).label for pk, lock in answers["locks"]}
-    drills = {pk: (drill, moment(at)) for pk, drill, at in answers["passed_drills"]}
-    drill, at = drills.get(environment.pk, (None, None))
-    late = at is None or answers.now - at > Drill.LATE
-    return {
-        "environment": environment,
-        "lock": locks.get(environment.pk, BucketProtection.Lock.UNKNOWN.label),
-        "drill": drill,
-        "passed_at": at,
-        "late": late,
-    }
+def environment_facts(estate: Estate) -> dict[str, object]:
+    """The lock of each bucket, and the last drill that passed."""
+    locks = dict(BucketProtection.objects.values_list("environment_id", "lock"))
+    passed = Drill.objects.filter(passed=True).order_by("environment", "-pk").distinct("environment")
+    drills = {drill.environment_id: drill for drill in passed}
+    facts = []
+    for environment in estate.environments.values():
+        lock, drill = locks.get(environment.pk, BucketProtection.Lock.UNKNOWN), drills.get(environment.pk)
+        late = drill is None or drill.finished_at is None or estate.now - drill.finished_at > Drill.LATE
+        facts.append((environment, BucketProtection.Lock(lock).label, drill, late))
+    return {"facts": facts}

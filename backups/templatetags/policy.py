@@ -5,31 +5,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from django import template
-from django.urls import reverse
-from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 
 from backups import policy
-from backups.families import evidence as family_evidence, requests as family_requests
+from backups.families import evidence as family_evidence, requests as family_requests, waiting
 from backups.policy import Policy
 from kvops.approvals import evidence
 from kvops.approvals.gate import ApprovalRefused
 from kvops.inventory import differences, registration
 from kvops.models import ApprovalRequest, Family, PolicyVersion, PreparedChange
-from kvops.overview.key_alarms import Alarm
+from kvops.overview.estate import Estate
 
 register = template.Library()
 
 SHOWN = 20
 """Families and datasets; the rest unfolds."""
-
-
-def policy_alarms(sentence: str | Promise) -> list[Alarm]:
-    """An alarm if there is a sentence that says how families or datasets are not as approved."""
-    if not sentence:
-        return []
-    title, address = _("The policy was changed without an approval"), reverse("categories")
-    return [Alarm("danger", "policy.edited", title, str(sentence), address, _("See details"))]
 
 
 @register.simple_tag
@@ -43,7 +32,7 @@ def policy_edited(version: PolicyVersion | None, in_force: Policy) -> dict[str, 
     """The alarm on the page of the policy itself, which read the newest version and then the policy in force."""
     edited = version and policy.why_not_as(version.number, version.definition, in_force)
     # If they differ, another version may have come between the two reads.
-    return {"alarms": [replace(one, url="") for one in policy_alarms(policy.why_edited() if edited else "")]}
+    return {"alarms": [replace(one, url="") for one in waiting.alarms(Estate())] if edited else []}
 
 
 @register.inclusion_tag("approvals/_rules.html")

@@ -1,18 +1,13 @@
 """Backups in 1Password on other pages: `{% load vault %}`."""
 
 from django import template
-from django.urls import reverse
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext as _
 
 from backups.exports import onepassword_store
 from backups.models import Generation, VaultDocument
 from backups.vault import standing, start as vault_start
-from kvops.overview.key_alarms import NEVER, Alarm
 
 register = template.Library()
-
-NAMED = 5
-"""Backups. An alarm names at most this many."""
 
 
 @register.inclusion_tag("vault/_card.html", takes_context=True)
@@ -43,19 +38,3 @@ def _late(generation: Generation) -> bool:
     """Whether the schedule should have kept this backup by now."""
     lines = standing.lines(generation.environment)
     return any(generation in line.waiting and line.place == standing.Place.LATE for line in lines)
-
-
-def vault_alarms() -> list[Alarm]:
-    """One alarm for the settings backups that are not in 1Password as their environment wants it."""
-    found = [line for _environment, lines in standing.all_lines() for line in lines if line.place.alarming]
-    if not found:
-        return []
-    title = ngettext(
-        "%(n)s settings backup is not in 1Password", "%(n)s settings backups are not in 1Password", len(found)
-    )
-    named = [f"{line.name} ({line.place.label})" for line in found[:NAMED]]
-    more = [f"+{len(found) - NAMED}"] if len(found) > NAMED else []
-    since = min(line.since or NEVER for line in found)
-    url = reverse("backups:vault")
-    title %= {"n": len(found)}
-    return [Alarm("warning", "vault.lacks", title, ", ".join(named + more), url, _("See details"), since)]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.utils.translation import gettext_lazy as _
 
-from backups.vault import announcements, check, run, start
+from backups.vault import announcements, check, run, standing, start
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import FeatureOperation, Notice, ScheduledJob
 
@@ -19,4 +19,5 @@ OPERATION = FeatureOperation(
         ),
     },
     notices={NotificationEvent.VAULT_LACKS: Notice(roles=(Role.OPERATOR,), channel=True)},
+    alarms=[standing.alarms],
 )

@@ -5,19 +5,22 @@ newer than the last one kept was finished more than 26 hours ago. The time count
 `environments.toml` at the earliest, so that a vault that was just named is not late at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import TextChoices
+from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from backups.exports import onepassword as onepassword_documents
 from backups.models import Generation, VaultDocument
 from backups.vault import documents
 from kvops import clock, timing
 from kvops.models import Category, Environment, Namespace, Run
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import NEVER, Alarm, first_of
 from kvops.wording import reason_of
 
 Document = VaultDocument.State
@@ -97,6 +100,23 @@ def lines(environment: Environment) -> list[VaultLine]:
 def all_lines() -> list[tuple[Environment, list[VaultLine]]]:
     """The lines of every environment, in the order of clean-up."""
     return [(one, lines(one)) for one in Environment.objects.order_by("order")]
+
+
+def alarms(estate: Estate) -> Iterator[Alarm]:
+    """One alarm for the settings backups that are not in 1Password as their environment wants it."""
+    wrong = [
+        line
+        for environment in estate.environments.values()
+        if environment.vault
+        for line in lines(environment)
+        if line.place.alarming
+    ]
+    if wrong:
+        n = len(wrong)
+        title = ngettext("%(n)s settings backup is not in 1Password", "%(n)s settings backups are not in 1Password", n)
+        text = first_of([f"{line.name} ({line.place.label})" for line in wrong])
+        since, url = min(line.since or NEVER for line in wrong), reverse("backups:vault")
+        yield Alarm("warning", "vault.lacks", title % {"n": n}, text, url, gettext("See details"), since)
 
 
 def _key(generation: Generation) -> tuple[int, str]:

@@ -9,8 +9,8 @@ chunk.
 from collections.abc import Mapping
 from datetime import timedelta
 
-from django.db.models import Value
-from django.db.models.functions import Now
+from django.db.models import CharField, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat, Now
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -48,6 +48,15 @@ def asked_and_in_force(
     both = newest.union(stands.annotate(stands=Value(True)), all=True)
     found = {(one.subject, one.stands): one for one in both}  # type: ignore[attr-defined]  # annotated above
     return {subject: (found.get((subject, False)), found.get((subject, True))) for subject in subjects}
+
+
+def covering(kind: ApprovalRequest.Kind, page: str) -> QuerySet[ApprovalRequest]:
+    """The requests about the subject of an outer query, such as clearing:1, that are pending or in force."""
+    return ApprovalRequest.objects.filter(
+        Q(state=State.PENDING) | Q(state=State.APPROVED, standing_until__gt=Now()),
+        kind=kind,
+        subject=Concat(Value(f"{page}:"), Cast(OuterRef("pk"), CharField())),
+    )
 
 
 def was_approved(kind: ApprovalRequest.Kind, subject: str) -> bool:

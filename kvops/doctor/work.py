@@ -22,7 +22,7 @@ _CURES = {
 
 def processes(_examined: Examined) -> Iterator[Diagnosis]:
     """Check that worker, sweep and cluster were seen, and that the queue and the clock are in order."""
-    found, now = heartbeats.seen(heartbeats.rows()), clock.now()
+    found, now = heartbeats.seen(), clock.now()
     for name, (about, cure) in _CURES.items():
         seen = [one for one in found if one.process == name]
         late = [one for one in seen if one.late]

@@ -16,7 +16,6 @@ from kvops.connections.budget import SharedBudget
 from kvops.models import AnswerCount, ApprovalRequest, Environment, Notification, RefusedToken, Run
 from kvops.overview import estate
 from kvops.supervision import heartbeats, work
-from kvops.web import gather
 
 BACKUP_AGES = "backups.generations.coverage.ages"
 """A function by name, so that `kvops` does not import the app above it. A system check resolves it."""
@@ -47,7 +46,7 @@ def _heartbeats() -> Metric:
     )
     now = clock.now()
     # The one seen longest ago comes first: it counts for a host with several workers.
-    oldest = {(one.process, one.host): one.at for one in reversed(heartbeats.seen(heartbeats.rows()))}
+    oldest = {(one.process, one.host): one.at for one in reversed(heartbeats.seen())}
     for (name, host), at in oldest.items():
         ages.add_metric([name, host], (now - at).total_seconds())
     return ages
@@ -75,7 +74,7 @@ def _waiting_runs() -> Metric:
 
 def _keys() -> Metric:
     keys = GaugeMetricFamily("kvops_keys", "Keys at the newest scan.", labels=["environment", "binding", "category"])
-    for column in estate.Estate(gather.ask(estate.questions(), {})).columns:
+    for column in estate.Estate().columns:
         for held in column.holdings:
             for category, count in held.categories:
                 keys.add_metric([column.environment.slug, held.namespace.binding, category], count)

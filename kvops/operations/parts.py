@@ -243,6 +243,22 @@ class DoctorCheck:
     outside: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class BadgeCount:
+    """A number beside an entry of the menu.
+
+    `rows` takes the person and gives the rows to be counted. With `expected`, the number is how many of so many rows
+    are missing. `alarm` makes the number red.
+    """
+
+    entry: str
+    rows: Callable[[Person], QuerySet[Any]]
+    says: Promise
+    alarm: bool = True
+    permission: str = "kvops.view"
+    expected: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureOperation:
     """What a feature says about itself.
@@ -253,6 +269,10 @@ class FeatureOperation:
     they are many, or the page shows them in another place. `figures` are the labels of the counts of its runs, by the
     names of the audit log and of `--json`. The worker calls `looks` every few minutes for each environment. The
     report of the `doctor` has the checks in the order of the features.
+
+    The rest is shown by the overview and the menu: `alarms` (each takes the estate), an operator's next `steps` (each
+    takes the person), open `todos` and `badges`. `board` gives the table of the families, with the alarms and events
+    that depend on it.
     """
 
     subjects: Mapping[str, SubjectKind] = field(default_factory=dict)
@@ -270,3 +290,8 @@ class FeatureOperation:
     reads: Sequence[BackupRead] = ()
     looks: Sequence[Callable[[Environment], object]] = ()
     doctor: Sequence[DoctorCheck] = ()
+    alarms: Sequence[Callable[..., Iterable[Any]]] = ()
+    steps: Sequence[Callable[[Person], Iterable[Any]]] = ()
+    todos: Sequence[Callable[[], Iterable[Any]]] = ()
+    badges: Sequence[BadgeCount] = ()
+    board: Callable[..., Any] | None = None

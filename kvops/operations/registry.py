@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 
 from audit.actions import Action
-from kvops.models import ApprovalRequest, Environment, NotificationEvent, Run
+from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Run
 from kvops.operations.parts import (
     BackupRead,
+    BadgeCount,
     DoctorCheck,
     FeatureOperation,
     Notice,
@@ -35,6 +37,11 @@ OWN_CHANGES: dict[OwnChange, list[Callable[[], str]]] = {change: [] for change i
 READS: list[BackupRead] = []
 LOOKS: list[Callable[[Environment], object]] = []
 DOCTOR: list[DoctorCheck] = []
+ALARMS: list[Callable[..., Iterable[Any]]] = []
+STEPS: list[Callable[[Person], Iterable[Any]]] = []
+TODOS: list[Callable[[], Iterable[Any]]] = []
+BADGES: list[BadgeCount] = []
+BOARDS: list[Callable[..., Any]] = []
 
 
 def collect(packages: Iterable[str]) -> None:
@@ -68,6 +75,12 @@ def _add(one: FeatureOperation) -> None:
     READS.extend(one.reads)
     LOOKS.extend(one.looks)
     DOCTOR.extend(one.doctor)
+    ALARMS.extend(one.alarms)
+    STEPS.extend(one.steps)
+    TODOS.extend(one.todos)
+    BADGES.extend(one.badges)
+    if one.board:
+        BOARDS.append(one.board)
     for change, function in one.own_changes.items():
         OWN_CHANGES[change].append(function)
     for procedure in one.procedures:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kvops.models import Environment, Family
+from kvops.overview.coming import ComingEvent
 from kvops.overview.estate import Holdings
+from kvops.overview.key_alarms import Alarm
 
 SHOWN = 12
 """Families. The others fold."""
@@ -144,10 +146,12 @@ class FamilyLine:
 
 @dataclass(frozen=True)
 class Board:
-    """The lines of all families, and those of the keys without one."""
+    """The lines of all families and those of the keys without one, with what else the overview shows of backups."""
 
     lines: Sequence[FamilyLine]
     unclassified: Sequence[FamilyLine]
+    alarms: Sequence[Alarm] = ()
+    coming: Sequence[ComingEvent] = ()
 
     @property
     def shown(self) -> Sequence[FamilyLine]:

@@ -1,7 +1,8 @@
 """The next 14 days: the next due times of jobs, late checks, and the approvals that end."""
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -11,62 +12,56 @@ from django.utils.translation import gettext as _
 
 from kvops.models import ApprovalRequest, Environment, Run, Schedule
 from kvops.operations import registry
-from kvops.overview.estate import Estate
-from kvops.overview.sources import DAYS_AHEAD, ComingEvent
 from kvops.schedules import jobs as schedule_jobs
-from kvops.web.gather import Gathered, Question, moment
 
 State = ApprovalRequest.State
+DAYS_AHEAD = 14
 
 
-def questions() -> dict[str, Question]:
-    """The shown schedules, late checks of clean-ups and ends of approvals of the next 14 days."""
+@dataclass(frozen=True)
+class ComingEvent:
+    """Something that happens by itself, or ends, within the next 14 days; `action` is a link to do something about it.
+
+    Events of the same time and text in several environments are one.
+    """
+
+    at: datetime
+    text: str
+    url: str
+    environment: Environment | None = None
+    action: str = ""
+    action_url: str = ""
+
+
+def coming() -> Iterator[ComingEvent]:
+    """The late checks of clean-ups, the due times of the shown schedules, and the approvals that end."""
     until = Now() + timedelta(days=DAYS_AHEAD)
-    shown = [name for name, job in registry.JOBS.items() if job.ahead]
-    schedules = Schedule.objects.filter(job__in=shown, paused_at=None, next_at__lte=until)
-    ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(
-        state=State.APPROVED, use_by__range=(Now(), until)
-    )
-    approvals = ApprovalRequest.objects.filter(ends)
     late = Run.objects.open().filter(
         kind=Run.Kind.LATE_CHECK, started_by__isnull=False, owner="", wake_at__range=(Now(), until)
     )
-    return {
-        "late_checks": late.order_by("wake_at").values_list("pk", "label", "environment_id", "wake_at"),
-        "schedules": schedules.order_by("next_at", "environment__order").values_list(
-            "pk", "job", "environment_id", "next_at"
-        ),
-        "ending": approvals.order_by("pk").values_list(
-            "pk", "kind", "state", "environment_id", "decide_by", "use_by", "standing_until"
-        ),
-    }
+    for run in late.select_related("environment").order_by("wake_at"):
+        text, at = _("Late check: %(what)s") % {"what": run.label}, run.wake_at or run.created_at
+        yield ComingEvent(at, text, reverse("run", args=[run.pk]), run.environment)
+    shown = [name for name, job in registry.JOBS.items() if job.ahead]
+    due = Schedule.objects.filter(job__in=shown, paused_at=None, next_at__lte=until)
+    for schedule in due.select_related("environment").order_by("next_at", "environment__order"):
+        text, url = str(schedule_jobs.job_label(schedule.job)), reverse("schedule", args=[schedule.pk])
+        yield ComingEvent(schedule.next_at, text, url, schedule.environment)
+    ends = Q(state=State.PENDING, decide_by__range=(Now(), until)) | Q(
+        state=State.APPROVED, use_by__range=(Now(), until)
+    )
+    for approval in ApprovalRequest.objects.filter(ends).select_related("environment").order_by("pk"):
+        yield _end_of(approval)
 
 
-def coming(answers: Gathered, estate: Estate) -> list[ComingEvent]:
-    """The due times, and the approvals that end."""
-    found, environments = [], estate.environments
-    for pk, label, environment, at in answers["late_checks"]:
-        text, when = _("Late check: %(what)s") % {"what": label}, moment(at)
-        if when:
-            found.append(ComingEvent(when, text, reverse("run", args=[pk]), environments.get(environment)))
-    for pk, job, environment, at in answers["schedules"]:
-        text, when = str(schedule_jobs.job_label(job)), moment(at)
-        if when:
-            found.append(ComingEvent(when, text, reverse("schedule", args=[pk]), environments.get(environment)))
-    for pk, kind, state, environment, decide_by, use_by, standing_until in answers["ending"]:
-        what = capfirst(ApprovalRequest.Kind(kind).label)
-        if state == State.PENDING:
-            text, end = _("Last day to decide: %(what)s"), decide_by
-        else:
-            text, end = (
-                (_("The standing approval ends: %(what)s"), standing_until)
-                if standing_until
-                else (_("The approval ends: %(what)s"), use_by)
-            )
-        when, url = moment(end), reverse("approval", args=[pk])
-        if when:
-            found.append(ComingEvent(when, text % {"what": what}, url, environments.get(environment)))
-    return found
+def _end_of(approval: ApprovalRequest) -> ComingEvent:
+    text, end = _("The approval ends: %(what)s"), approval.use_by
+    if approval.state == State.PENDING:
+        text, end = _("Last day to decide: %(what)s"), approval.decide_by
+    elif approval.standing_until:
+        text, end = _("The standing approval ends: %(what)s"), approval.standing_until
+    what, url = capfirst(approval.get_kind_display()), reverse("approval", args=[approval.pk])
+    return ComingEvent(end or approval.decide_by, text % {"what": what}, url, approval.environment)
 
 
 def in_order(events: Iterable[ComingEvent]) -> list[tuple[ComingEvent, Sequence[Environment]]]:

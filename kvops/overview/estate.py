@@ -1,25 +1,16 @@
-"""The environments with their namespaces and key counts, read from the answers. The scans did the counting."""
+"""The environments with their namespaces and key counts. The scans did the counting."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Prefetch
 from django.urls import reverse
 
-from kvops.inventory.families import FamilyDefinition
+from kvops import clock
 from kvops.models import Category, Environment, Family, Namespace, Run, Scan, ScanCount
-from kvops.web.gather import Gathered, Question, moment
-from kvops.web.objects import Objects
-
-FAMILY_FIELDS = tuple(FamilyDefinition.__dataclass_fields__)
-
-
-def _places() -> Objects[Environment]:
-    """The environments. A field that is not named here is read when it is asked for, so none is empty by mistake."""
-    return Objects(Environment.objects.order_by("order"), "slug", "name", "order", "production")
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Column:
     """An environment and its namespaces."""
 
     environment: Environment
-    holdings: list[Holdings] = field(default_factory=list)
+    holdings: Sequence[Holdings]
 
     @property
     def total(self) -> int:
@@ -82,57 +73,59 @@ class Column:
         return sum(held.total for held in self.holdings)
 
 
-def questions() -> dict[str, Question]:
-    """The environments, namespaces and families, the counts of the newest scans, and the scans under way."""
-    complete = Scan.objects.complete().filter(namespace=OuterRef("pk")).order_by("-completed_at", "-pk")
-    newest = {name: Subquery(complete.values(name)[:1]) for name in ("pk", "completed_at", "prefix")}
-    namespaces = Namespace.objects.order_by("environment__order", "binding")
-    named = namespaces.annotate(newest=newest["pk"], at=newest["completed_at"], only=newest["prefix"])
-    counted = ScanCount.objects.filter(scan__in=named.order_by().values("newest"))
-    return {
-        "environments": _places().question,
-        "namespaces": named.values_list("pk", "environment_id", "binding", "newest", "at", "only"),
-        "families": Family.objects.order_by("binding", "pattern").values_list("pk", *FAMILY_FIELDS),
-        "counts": counted.order_by("scan__completed_at", "scan", "family").values_list(
-            "scan__namespace_id", "scan_id", "scan__completed_at", "category", "family_id", "keys",
-            "without_expiration", "lacking",
-        ),
-        "scanning": Run.objects.open().filter(kind=Run.Kind.SCAN).values_list("pk", "subject"),
-    }  # fmt: skip
-
-
 class Estate:
-    """The environments, namespaces and families, with the keys of each family at the newest scan and before."""
+    """The environments, namespaces and families, with the keys of each family at the newest scan. Each is read once."""
 
-    def __init__(self, answers: Gathered) -> None:
-        self._answers = answers
-        self.families = [
-            Family(pk=pk, **dict(zip(FAMILY_FIELDS, values, strict=True))) for pk, *values in answers["families"]
-        ]
-        self.environments = {one.pk: one for one in _places().of(answers, "environments")}
+    @cached_property
+    def now(self) -> datetime:
+        """The moment of the page, by the database's clock."""
+        return clock.now()
+
+    @cached_property
+    def families(self) -> Sequence[Family]:
+        """The families of the policy."""
+        return list(Family.objects.order_by("binding", "pattern"))
+
+    @cached_property
+    def environments(self) -> Mapping[int, Environment]:
+        """The environments in the order of clean-up, with their namespaces."""
+        namespaces = Prefetch("namespaces", Namespace.objects.order_by("binding"))
+        return {one.pk: one for one in Environment.objects.order_by("order").prefetch_related(namespaces)}
 
     @cached_property
     def columns(self) -> Sequence[Column]:
-        """Every environment in the order of clean-up, with its namespaces."""
-        found = {pk: Column(environment) for pk, environment in self.environments.items()}
-        scanning = {subject: pk for pk, subject in self._answers["scanning"]}
-        for pk, environment, binding, newest, at, prefix in self._answers["namespaces"]:
-            namespace = Namespace(pk=pk, environment=self.environments[environment], binding=binding)
-            families: dict[int | None, FamilyCount] = {}
-            categories: dict[str, int] = defaultdict(int)
-            for _namespace, scan, _at, category, family, keys, forever, lacking in self._answers["counts"]:
-                if scan == newest:
-                    earlier = families.get(family, FamilyCount(0, 0, 0))
-                    families[family] = FamilyCount(
-                        earlier.keys + keys, earlier.forever + (forever or 0), earlier.lacking + (lacking or 0)
-                    )
-                    categories[category] += keys
-            shown = [(one.value, categories[one]) for one in Category if categories.get(one)]
-            run = scanning.get(f"namespace:{pk}")
-            found[environment].holdings.append(Holdings(namespace, moment(at), prefix or "", run, families, shown))
-        return list(found.values())
+        """Every environment with its namespaces."""
+        scans = {scan.namespace_id: scan for scan in Scan.objects.newest_of_each()}
+        counts = defaultdict(list)
+        for count in ScanCount.objects.filter(scan__in=scans.values()).order_by("family"):
+            counts[count.scan_id].append(count)
+        scanning = dict(Run.objects.open().filter(kind=Run.Kind.SCAN).values_list("subject", "pk"))
+        found = []
+        for environment in self.environments.values():
+            holdings = []
+            for namespace in environment.namespaces.all():
+                scan, run = scans.get(namespace.pk), scanning.get(f"namespace:{namespace.pk}")
+                holdings.append(_holdings(namespace, scan, counts[scan.pk] if scan else [], run))
+            found.append(Column(environment, holdings))
+        return found
 
     @property
     def holdings(self) -> Sequence[Holdings]:
         """Every namespace."""
         return [held for column in self.columns for held in column.holdings]
+
+
+def _holdings(namespace: Namespace, scan: Scan | None, counts: Sequence[ScanCount], scanning: int | None) -> Holdings:
+    families: dict[int | None, FamilyCount] = {}
+    categories: dict[str, int] = defaultdict(int)
+    for count in counts:
+        earlier = families.get(count.family_id, FamilyCount(0, 0, 0))
+        families[count.family_id] = FamilyCount(
+            earlier.keys + count.keys,
+            earlier.forever + (count.without_expiration or 0),
+            earlier.lacking + (count.lacking or 0),
+        )
+        categories[count.category] += count.keys
+    shown = [(one.value, categories[one]) for one in Category if categories.get(one)]
+    at, prefix = (scan.completed_at, scan.prefix) if scan else (None, "")
+    return Holdings(namespace, at, prefix, scanning, families, shown)

@@ -13,10 +13,8 @@ from kvops.names import visible
 from kvops.overview.estate import Estate, Holdings
 from kvops.wording import spelled
 
-SHOWN = 20
-"""Scans. The overview has the alarms of at most this many."""
 NAMED = 5
-"""Families. An alarm names at most this many."""
+"""Things. An alarm names at most this many."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -54,13 +52,19 @@ def in_order(alarms: Iterable[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda one: (one.level != "danger", one.since is None, one.since or NEVER))
 
 
-def unexplained() -> list[Alarm]:
-    """Alarms for each scan with unexplained deletions or unexpected keys, until a person has acknowledged it."""
+def first_of(names: Sequence[str]) -> str:
+    """The first names in one line, and the number of the others."""
+    more = [f"+{len(names) - NAMED}"] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
+
+
+def unexplained(scans: Iterable[Scan]) -> list[Alarm]:
+    """Alarms for each of these scans with unexplained deletions or unexpected keys that nobody acknowledged."""
     found = []
-    for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
-        if scan.unexpected:
+    for scan in scans:
+        if scan.unexpected and not scan.acknowledged_at:
             found.append(_unexpected(scan))
-        if scan.unexplained:
+        if scan.unexplained and not scan.acknowledged_at:
             found.append(_deleted(scan))
     return found
 

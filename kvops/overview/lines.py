@@ -15,6 +15,8 @@ from django.utils.translation import gettext as _, ngettext
 from kvops.models import Environment
 from kvops.overview.key_alarms import NEVER, Alarm
 
+MOST = 20
+"""Rows. The overview has at most this many lines of one kind."""
 SHOWN = 4
 """Lines. The others fold, so that the families are on the first screen, too."""
 OWN_STEPS = 2
@@ -65,6 +67,20 @@ class Line:
     def look(self) -> str:
         """The name of its mark in the template."""
         return self.urgency.name.lower()
+
+
+def step(
+    environment: Environment,
+    title: str,
+    text: str,
+    url: str,
+    *,
+    since: datetime | None = None,
+    by: datetime | None = None,
+) -> Line:
+    """A next step. `by` is the last moment at which the approval can be used."""
+    label = _("Approval ends") if by else ""
+    return Line(Urgency.STEP, title, text, url, _("Open"), [(environment, url)], since, label, by)
 
 
 def from_alarms(alarms: Iterable[Alarm]) -> list[Line]:

@@ -1,22 +1,24 @@
-"""The overview, put together from all sources."""
+"""The overview, put together from all features."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from kvops.models import Environment, Run
-from kvops.overview import coming as coming_events, lines as overview_lines, sources, status
+from kvops.models import Environment, Run, Scan
+from kvops.operations import registry
+from kvops.overview import coming as coming_events, lines as overview_lines, status
 from kvops.overview.board import Board
+from kvops.overview.coming import ComingEvent
 from kvops.overview.estate import Column, Estate
 from kvops.overview.lines import Line, Verdict
-from kvops.overview.sources import ComingEvent, Reader
-from kvops.overview.status import SetupStep
+from kvops.overview.status import Reader, SetupStep
+from kvops.runbook import todo
+from kvops.runbook.todo import OpenTodo
 from kvops.runs import shown
-from kvops.web.gather import Gathered
 
 EVENING, MORNING = 18, 6
 """Hours. A backup made between them is called that of last night, until the next evening."""
@@ -37,13 +39,13 @@ class Overview:
     """Everything that the page shows, for one reader at one moment, or as of the end of a past day."""
 
     reader: Reader
-    answers: Gathered
     as_of: datetime | None = None
+    estate: Estate = field(default_factory=Estate)
 
-    @cached_property
-    def estate(self) -> Estate:
-        """The environments with their keys."""
-        return Estate(self.answers)
+    @property
+    def now(self) -> datetime:
+        """The moment of the page."""
+        return self.estate.now
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -53,16 +55,24 @@ class Overview:
     @cached_property
     def board(self) -> Board:
         """The table of the families."""
-        boards = [source.board for source in sources.all_sources() if source.board]
-        return boards[0](self.answers, self.estate) if boards else Board((), ())
+        return next((board(self.estate, self.as_of) for board in registry.BOARDS), Board((), ()))
+
+    @cached_property
+    def _odd_scans(self) -> Sequence[Scan]:
+        return status.odd_scans()
+
+    @cached_property
+    def _todos(self) -> Sequence[OpenTodo]:
+        return todo.open_todos()
 
     @cached_property
     def lines(self) -> Sequence[Line]:
         """The alarms and the steps, the worst first."""
-        alarms = [one for source in sources.all_sources() for one in source.alarms(self.answers, self.estate)]
-        steps = [
-            one for source in sources.all_sources() for one in source.steps(self.answers, self.reader, self.estate)
-        ]
+        of_features = [alarm for alarms in registry.ALARMS for alarm in alarms(self.estate)]
+        alarms = [*status.alarms(self.estate, self._odd_scans), *self.board.alarms, *of_features]
+        steps = status.steps(self.reader, self._todos, self.now)
+        if self.reader.may_operate:
+            steps += [line for steps_of in registry.STEPS for line in steps_of(self.reader.person)]
         return overview_lines.in_order([*steps, *overview_lines.from_alarms(alarms)])
 
     @property
@@ -87,13 +97,12 @@ class Overview:
     @cached_property
     def known(self) -> Sequence[Line]:
         """The findings that a person has noted or looks into."""
-        return [one for source in sources.all_sources() for one in source.known(self.answers, self.reader)]
+        return [*status.acknowledged(self._odd_scans), *status.attended(self._todos, self.now)]
 
     @cached_property
     def events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
         """The events of the next 14 days."""
-        found = [one for source in sources.all_sources() for one in source.coming(self.answers, self.estate)]
-        return coming_events.in_order(found)
+        return coming_events.in_order([*coming_events.coming(), *self.board.coming])
 
     @property
     def next_events(self) -> Sequence[tuple[ComingEvent, Sequence[Environment]]]:
@@ -108,17 +117,17 @@ class Overview:
     @cached_property
     def running(self) -> Sequence[RunUnderWay]:
         """The work under way."""
-        return under_way(status.running()[: status.SHOWN], self.answers.now) if "running" in self.answers else []
+        return under_way(status.running()[: status.SHOWN], self.now)
 
-    @property
+    @cached_property
     def first_steps(self) -> Sequence[SetupStep]:
         """The steps of setting up that are left."""
-        return status.first_steps(self.columns, has_policy=bool(self.answers["policies"]))
+        return status.first_steps(self.estate)
 
     @property
     def oldest(self) -> str:
         """The time to which even the family with the oldest backup can be restored, in words; empty for none."""
-        return in_words(self.board.oldest, self.answers.now) if self.board.oldest else ""
+        return in_words(self.board.oldest, self.now) if self.board.oldest else ""
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -136,11 +145,6 @@ class Overview:
         """The environment whose keys are counted in the first line: production, else the last one."""
         columns = [column for column in self.columns if column.holdings]
         return next((one for one in columns if one.environment.production), columns[-1] if columns else None)
-
-
-def overview_for(reader: Reader, as_of: datetime | None = None) -> Overview:
-    """The overview for a reader, in one query as far as nothing waits."""
-    return Overview(reader, sources.answers_for(reader, as_of), as_of)
 
 
 def under_way(runs: Iterable[Run], now: datetime) -> Sequence[RunUnderWay]:

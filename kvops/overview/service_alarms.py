@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
@@ -11,27 +11,11 @@ from kvops import timing
 from kvops.models import DatabaseRollback, Environment, RefusedToken, Run, Skew
 from kvops.models.runs import RunQuerySet
 from kvops.overview.key_alarms import Alarm
-from kvops.web.gather import Gathered, Question
 
 
-def questions() -> dict[str, Question]:
-    """Whether the database was rolled back, a token is refused now, a clock differs, or a run has waited for long."""
-    return {
-        "rolled_back": DatabaseRollback.objects.in_force(),
-        "refused": RefusedToken.objects.filter(over_at=None),
-        "apart": Skew.objects.filter(Q(seconds__gt=timing.SKEW) | Q(seconds__lt=-timing.SKEW)),
-        "waiting": _late(),
-    }
-
-
-def alarms(answers: Gathered) -> list[Alarm]:
+def alarms() -> list[Alarm]:
     """All alarms about services."""
-    return [
-        *(_rolled_back() if "rolled_back" in answers else ()),
-        *(_refused() if "refused" in answers else ()),
-        *(_apart() if "apart" in answers else ()),
-        *(_waiting() if "waiting" in answers else ()),
-    ]
+    return [*_rolled_back(), *_refused(), *_apart(), *_waiting()]
 
 
 def _late() -> RunQuerySet:
@@ -111,7 +95,8 @@ def _apart() -> list[Alarm]:
 def _waiting() -> list[Alarm]:
     """One alarm for each environment with runs that have waited long for a service."""
     waiting = _late().values("environment").annotate(runs=Count("pk"), since=Min("waiting_since"))
-    environments = Environment.objects.in_bulk()
+    found = list(waiting.order_by("environment"))
+    environments = Environment.objects.in_bulk() if found else {}
     title = _("Work of %(environment)s waits for a service")
     return [
         Alarm(
@@ -125,6 +110,6 @@ def _waiting() -> list[Alarm]:
             one["since"],
             environments[one["environment"]],
         )
-        for one in waiting.order_by("environment")
+        for one in found
         if one["environment"]
     ]

@@ -1,13 +1,13 @@
-"""The source of the overview for this floor: waiting requests and to-dos, work under way, and alarms.
+"""Waiting requests and to-dos, work under way, and the alarms of this floor, for the overview.
 
 It counts no keys; the scans did.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Cast, Concat, Now
 from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
@@ -20,26 +20,21 @@ from kvops.models import (
     Firing,
     Notification,
     Person,
-    PolicyVersion,
-    ReferenceAnswer,
     Role,
     Run,
-    RunbookTodo,
     Scan,
     Schedule,
 )
 from kvops.names import visible
 from kvops.operations import registry
-from kvops.overview import coming as coming_events, estate as key_estate, key_alarms, service_alarms
-from kvops.overview.estate import Column, Estate
+from kvops.overview import key_alarms, service_alarms
+from kvops.overview.estate import Estate
 from kvops.overview.key_alarms import NEVER, Alarm
 from kvops.overview.lines import Line, Urgency
-from kvops.overview.sources import OverviewSource, Reader, register
 from kvops.runbook import todo
 from kvops.runbook.todo import OpenTodo
 from kvops.schedules import punctuality
 from kvops.supervision import heartbeats, work
-from kvops.web.gather import Gathered, Question, moment
 from kvops.wording import labelled, said, spelled
 
 SHOWN = 20
@@ -51,37 +46,25 @@ NOTED_DAYS = 7
 
 
 @dataclass(frozen=True)
+class Reader:
+    """The person who reads the overview, and their roles."""
+
+    person: Person
+    roles: frozenset[Role]
+
+    @property
+    def may_operate(self) -> bool:
+        """Whether the person is an operator."""
+        return Role.OPERATOR in self.roles
+
+
+@dataclass(frozen=True)
 class SetupStep:
     """One step of setting up."""
 
     title: str
     state: str
     note: str
-
-
-def _lists(_reader: Reader, as_of: datetime | None) -> Mapping[str, Question]:
-    lists = key_estate.questions()
-    if as_of:
-        return lists
-    versions = PolicyVersion.objects.order_by("-number").values_list("number", "definition")[:1]
-    return {**lists, **coming_events.questions(), "beats": heartbeats.rows(), "policies": versions}
-
-
-def _whether(reader: Reader) -> Mapping[str, Question]:
-    return {
-        **service_alarms.questions(),
-        "failed": _failed_runs(),
-        "undelivered": _late_messages(),
-        "missed": _perhaps_overdue(),
-        "unexplained": Scan.objects.unexplained(),
-        "acknowledged": _acknowledged(),
-        "waiting_requests": requests_for(reader.person, reader.roles),
-        "running": running(),
-        "my_todos": RunbookTodo.objects.filter(done_at=None, owner=reader.person),
-        "my_todos_of_code": ReferenceAnswer.objects.filter(
-            kind=ReferenceAnswer.Kind.FOLLOW_UP, closed_by=None, owner=reader.person
-        ),
-    }
 
 
 def requests_for(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
@@ -119,10 +102,10 @@ def running() -> QuerySet[Run]:
     return Run.objects.open().exclude(asleep).select_related("environment", "started_by").order_by("pk")
 
 
-def first_steps(shown: Sequence[Column], *, has_policy: bool) -> list[SetupStep]:
+def first_steps(estate: Estate) -> list[SetupStep]:
     """The set-up steps; empty once every environment was scanned."""
-    scans = [holdings.scanned_at for column in shown for holdings in column.holdings]
-    done = [bool(shown), has_policy, bool(scans) and all(scans)]
+    scans = [holdings.scanned_at for column in estate.columns for holdings in column.holdings]
+    done = [bool(estate.columns), bool(estate.families), bool(scans) and all(scans)]
     if all(done):
         return []
     texts = [
@@ -141,15 +124,14 @@ def first_steps(shown: Sequence[Column], *, has_policy: bool) -> list[SetupStep]
     return [SetupStep(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
 
 
-def _steps(answers: Gathered, reader: Reader, _estate: Estate) -> list[Line]:
-    found = []
-    if "waiting_requests" in answers:
-        found += [_request(one) for one in requests_for(reader.person, reader.roles)[:SHOWN]]
-    mine = todo.open_todos(reader.person, answers)
-    soon = todo.today(answers.now) + timedelta(days=TODO_DAYS)
+def steps(reader: Reader, todos: Sequence[OpenTodo], now: datetime) -> list[Line]:
+    """The requests and the to-dos that wait for the person."""
+    requests = requests_for(reader.person, reader.roles)[:SHOWN]
+    mine = [one for one in todos if one.owner == reader.person]
+    soon = todo.today(now) + timedelta(days=TODO_DAYS)
     near = [one for one in mine if one.due <= soon]
     later = mine[len(near) :]
-    return [*found, *(_todo(one, answers.now) for one in near[:SHOWN]), *_later(later, reader, answers.now)]
+    return [*map(_request, requests), *(_todo(one, now) for one in near[:SHOWN]), *_later(later, reader, now)]
 
 
 def _todo(one: OpenTodo, now: datetime) -> Line:
@@ -187,30 +169,29 @@ def _request(request: ApprovalRequest) -> Line:
     return Line(step, title, text, url, _("Apply"), places, request.use_by, _("Apply by"), request.use_by)
 
 
-def _alarms(answers: Gathered, estate: Estate) -> list[Alarm]:
+def alarms(estate: Estate, scans: Iterable[Scan]) -> list[Alarm]:
     """Alarms for processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
     return [
-        *_processes(answers),
-        *(_failed() if "failed" in answers else ()),
-        *(_undelivered() if "undelivered" in answers else ()),
-        *(_overdue() if "missed" in answers else ()),
-        *service_alarms.alarms(answers),
-        *(key_alarms.unexplained() if "unexplained" in answers else ()),
+        *_processes(estate.now),
+        *_failed(),
+        *_undelivered(),
+        *_overdue(),
+        *service_alarms.alarms(),
+        *key_alarms.unexplained(scans),
         *key_alarms.unclassified(estate.holdings),
         *key_alarms.lacking(estate),
     ]
 
 
-def _processes(answers: Gathered) -> list[Alarm]:
+def _processes(now: datetime) -> list[Alarm]:
     """Alarms for a sweep that does not wake runs, and for each worker that does not execute tasks."""
-    rows = [(name, worker, moment(at) or NEVER, late) for name, worker, at, late in answers["beats"]]
     found = []
-    for one in work.stopped(heartbeats.seen(rows)):
+    for one in work.stopped(heartbeats.seen()):
         if one.process == "sweep":
             title, cure = _("The sweep does not run"), _("Start manage.py sweep.")
         else:
             title, cure = work.worker_stopped(one), _("Start manage.py worker.")
-        text = f"{_last_seen(one.at, answers.now)} {cure}"
+        text = f"{_last_seen(one.at, now)} {cure}"
         found.append(Alarm("danger", f"process.{one.process}", title, text, since=one.at or NEVER))
     return found
 
@@ -223,13 +204,9 @@ def _last_seen(at: datetime | None, now: datetime) -> str:
     return sentence % {"n": minutes}
 
 
-def _failed_runs() -> QuerySet[Run]:
-    return Run.objects.unattended().order_by("-pk")
-
-
 def _failed() -> list[Alarm]:
     """One alarm for the failed runs."""
-    failed = list(_failed_runs().select_related("environment")[: SHOWN + 1])
+    failed = list(Run.objects.unattended().select_related("environment").order_by("-pk")[: SHOWN + 1])
     if not failed:
         return []
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
@@ -243,20 +220,18 @@ def _failed() -> list[Alarm]:
     return [Alarm("danger", "run.failed", title, text, url, _("See details"), since, environment)]
 
 
-def _late_messages() -> QuerySet[Notification]:
-    return Notification.objects.undelivered().late()
-
-
 def _undelivered() -> list[Alarm]:
     """One alarm for messages that could not be delivered, or have been under way for too long."""
-    found = _late_messages()
-    count = found.count()
+    late = Notification.objects.undelivered().late()
+    count = late.count()
+    if not count:
+        return []
     title = ngettext(
         "%(count)s notification could not be delivered", "%(count)s notifications could not be delivered", count
     ) % {"count": count}
-    error = str(found.order_by("-pk").values_list("error", flat=True)[0])
+    error = str(late.order_by("-pk").values_list("error", flat=True)[0])
     text = said(error) or _("No worker sends it.")
-    since = found.earliest("created_at").created_at
+    since = late.earliest("created_at").created_at
     url = f"{reverse('notifications')}?state=undelivered"
     return [Alarm("danger", "message.undelivered", title, text, url, _("See details"), since)]
 
@@ -272,7 +247,9 @@ def _perhaps_overdue() -> QuerySet[Schedule]:
 
 def _overdue() -> list[Alarm]:
     """One alarm for the schedules whose work did not succeed twice."""
-    found = [one for _place, ones in punctuality.all_() for one in ones if one.state == "overdue"]
+    found = []
+    if _perhaps_overdue().exists():
+        found = [one for _place, ones in punctuality.all_() for one in ones if one.state == "overdue"]
     if not found:
         return []
     title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
@@ -282,16 +259,30 @@ def _overdue() -> list[Alarm]:
     return [Alarm("danger", "schedule.missed", title, text, reverse("schedules"), _("See details"), since)]
 
 
-def _acknowledged() -> QuerySet[Scan]:
-    return Scan.objects.odd().filter(acknowledged_at__gt=Now() - timedelta(days=NOTED_DAYS))
-
-
-def _known(answers: Gathered, _reader: Reader) -> list[Line]:
-    """The unexplained changes that a person acknowledged within the last days, with the note."""
-    if "acknowledged" not in answers:
-        return []
+def attended(todos: Sequence[OpenTodo], now: datetime) -> list[Line]:
+    """The problems that a person looks into in time."""
     found = []
-    for scan in _acknowledged().select_related("namespace__environment", "acknowledged_by").order_by("-pk")[:SHOWN]:
+    for one in todos:
+        if one.attends and one.due >= todo.today(now):
+            text = _("%(name)s, until %(due)s") % {"name": one.owner.name, "due": one.due}
+            places = [(one.environment, one.address)] if one.environment else []
+            found.append(Line(Urgency.KNOWN, one.title, text, one.address, _("See details"), places))
+    return found[:SHOWN]
+
+
+def odd_scans() -> list[Scan]:
+    """The scans with unexplained changes: first those that nobody acknowledged, then those of the last days."""
+    recent = Q(acknowledged_at=None) | Q(acknowledged_at__gt=Now() - timedelta(days=NOTED_DAYS))
+    odd = Scan.objects.odd().filter(recent).select_related("namespace__environment", "acknowledged_by")
+    return list(odd.order_by(F("acknowledged_at").asc(nulls_first=True), "-pk")[:SHOWN])
+
+
+def acknowledged(scans: Iterable[Scan]) -> list[Line]:
+    """The unexplained changes that a person acknowledged, with the note."""
+    found = []
+    for scan in scans:
+        if not scan.acknowledged_at:
+            continue
         n = scan.unexplained + scan.unexpected
         title = ngettext("%(n)s unexplained change", "%(n)s unexplained changes", n) % {"n": spelled(n)}
         person = scan.acknowledged_by.name if scan.acknowledged_by else ""
@@ -300,6 +291,3 @@ def _known(answers: Gathered, _reader: Reader) -> list[Line]:
         text = labelled(person, scan.acknowledged_note[:120])
         found.append(Line(Urgency.KNOWN, title, text, url, _("See details"), places, scan.acknowledged_at))
     return found
-
-
-SOURCE = register(OverviewSource(_lists, _whether, _alarms, _steps, coming_events.coming, _known))

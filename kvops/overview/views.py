@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from kvops import clock
 from kvops.models import Role
 from kvops.overview import page as overview_page, status
-from kvops.overview.sources import Reader
+from kvops.overview.status import Reader
 from kvops.people.signin import person_of
 from kvops.runbook import todo
 from kvops.web.live import live_part
@@ -26,7 +26,7 @@ def index(request: HttpRequest) -> HttpResponse:
     form = AsOfForm(request.GET if "as_of" in request.GET else None)
     wrong = form.is_bound and not form.is_valid()
     as_of = form.moment() if form.is_bound else None
-    overview = overview_page.overview_for(_reader(request), as_of)
+    overview = overview_page.Overview(_reader(request), as_of)
     context = {
         "overview": overview,
         "form": form,

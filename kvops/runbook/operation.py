@@ -48,4 +48,5 @@ OPERATION = FeatureOperation(
     },
     procedures=[_BY_HAND],
     quiet=[Action.RUNBOOK_NOTED, Action.TODO_ADDED, Action.TODO_DONE],
+    todos=[todo.of_entries, todo.of_code],
 )

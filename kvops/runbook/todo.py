@@ -1,9 +1,9 @@
-"""The list of to-dos: those on entries of the runbook, the follow-ups of the code, and what else joins by `register`.
+"""The list of to-dos: those on entries of the runbook, the follow-ups of the code, and those of other features.
 
 There is one list with one notice and one line of the overview, wherever a to-do comes from.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -19,6 +19,7 @@ from audit.actions import Action
 from kvops import clock
 from kvops.models import Environment, NotificationEvent, Person, ReferenceAnswer, ReferenceHit, RunbookTodo
 from kvops.notifications import outbox
+from kvops.operations import registry
 from kvops.references import reading
 from kvops.runbook.entries import RunbookEntry, entry_of
 from kvops.runbook.secrets import RunbookRefused, insist_keeper, insist_no_secret
@@ -34,6 +35,7 @@ class OpenTodo:
     """Something that waits for its owner until a day. `subject` is as in the audit log, `address` its page.
 
     `done` is the address that a person posts to when it is done. Otherwise `closes` says how it is closed.
+    One that `attends` to a problem stands for its alarm.
     """
 
     title: str
@@ -45,21 +47,7 @@ class OpenTodo:
     note: str = ""
     done: str = ""
     closes: str = ""
-
-
-type Source = Callable[[], Iterable[OpenTodo]]
-
-_SOURCES: dict[Source, str] = {}
-"""The sources, each with the question of the overview whether a person has any to-do of it; empty for none."""
-
-
-def register(source: Source, *, asked: str = "") -> Source:
-    """Let the open to-dos of another feature join the list, the overview and the notices. An app does it when ready.
-
-    `asked` names the question of the app's source of the overview whether a person has any.
-    """
-    _SOURCES.setdefault(source, asked)
-    return source
+    attends: bool = False
 
 
 def today(now: datetime | None = None) -> date:
@@ -97,10 +85,6 @@ def of_code() -> Iterator[OpenTodo]:
             )
 
 
-register(of_entries, asked="my_todos")
-register(of_code, asked="my_todos_of_code")
-
-
 def _hit_page(hit: ReferenceHit) -> str:
     """The page of the hit's search, narrowed to its file if the address stays short enough for a message."""
     page = reverse("references-search", args=[hit.search.environment.slug, hit.search_id])
@@ -108,13 +92,9 @@ def _hit_page(hit: ReferenceHit) -> str:
     return narrowed if len(narrowed) <= LONGEST_LINK else page
 
 
-def open_todos(owner: Person | None = None, answered: Container[str] | None = None) -> list[OpenTodo]:
-    """The open to-dos of all sources, or those of one owner, the next one first.
-
-    With `answered`, the questions of the overview that found any, a source is read only if it was one of them.
-    """
-    sources = [one for one, asked in _SOURCES.items() if answered is None or not asked or asked in answered]
-    found = [one for source in sources for one in source() if owner in (None, one.owner)]
+def open_todos(owner: Person | None = None) -> list[OpenTodo]:
+    """The open to-dos of all features, or those of one owner, the next one first."""
+    found = [one for todos_of in registry.TODOS for one in todos_of() if owner in (None, one.owner)]
     return sorted(found, key=lambda one: (one.due, one.subject))
 
 

@@ -1,6 +1,6 @@
 """The context of every page: menu, theme and version. The database is read only for a signed-in person's menu."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,8 @@ from kvops.models import EmergencyStop, Namespace
 from kvops.site import badges as menu_badges
 from kvops.site.badges import Badge
 from kvops.site.pages import GROUPS, PAGES, SHORTCUTS
-from kvops.web import gather
-from kvops.web.gather import Gathered, Row
 
 _SHORTCUTS = [(letter, page) for letter, key in SHORTCUTS.items() for page in PAGES if page.key == key]
-_NAMESPACE = ("binding", "environment__slug", "environment__name", "environment__production")
 
 THEMES = {"auto": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 
@@ -66,16 +63,15 @@ def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
     prefix = get_script_prefix()
     user = getattr(request, "user", None)
-    answers: Any = SimpleLazyObject(lambda: _ask(user))
-    badges: Any = SimpleLazyObject(lambda: menu_badges.of(answers) if getattr(user, "person", None) else {})
+    badges: Any = SimpleLazyObject(lambda: menu_badges.of(user))
     # Where the menu counts no stop and no rollback, there is none to read.
-    stops = SimpleLazyObject(lambda: _stops() if _counts(badges, "kvops.site.badges.stops") else [])
+    stops = SimpleLazyObject(lambda: _stops() if _counts(badges, menu_badges.stops) else [])
     rolled_back = SimpleLazyObject(
-        lambda: rollback.rollback_in_force() if _counts(badges, "kvops.site.badges.rolled_back") else None
+        lambda: rollback.rollback_in_force() if _counts(badges, menu_badges.rolled_back) else None
     )
     return {
         "nav": SimpleLazyObject(lambda: _nav(request)),
-        "nav_environments": SimpleLazyObject(lambda: _environments(answers["namespaces"])),
+        "nav_environments": SimpleLazyObject(_environments),
         "badges": badges,
         "stops_in_force": stops,
         "rolled_back": rolled_back,
@@ -88,13 +84,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
     }
 
 
-def _ask(user: Any) -> Gathered:
-    """The numbers and the namespaces, in one query."""
-    namespaces = Namespace.objects.order_by("environment__order", "binding").values_list(*_NAMESPACE)
-    return gather.ask({**menu_badges.questions(user), "namespaces": namespaces}, {})
-
-
-def _counts(badges: Mapping[str, list[Badge]], rows: str) -> bool:
+def _counts(badges: Mapping[str, list[Badge]], rows: object) -> bool:
     """Whether a number of the menu counts these rows."""
     return any(one.rows == rows for some in badges.values() for one in some)
 
@@ -104,9 +94,11 @@ def _stops() -> list[EmergencyStop]:
     return list(stops.order_by("environment__order"))
 
 
-def _environments(namespaces: Sequence[Row]) -> list[NavEnvironment]:
+def _environments() -> list[NavEnvironment]:
     found: dict[str, NavEnvironment] = {}
-    for binding, slug, name, production in namespaces:
+    for binding, slug, name, production in Namespace.objects.order_by("environment__order", "binding").values_list(
+        "binding", "environment__slug", "environment__name", "environment__production"
+    ):
         entry = found.setdefault(slug, NavEnvironment(slug, name, production))
         entry.namespaces.append(NavNamespace(binding, reverse("keys", args=[slug, binding])))
     return list(found.values())

@@ -11,7 +11,7 @@ from hashlib import blake2s
 
 import psutil
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 
 from kvops import clock, queue, timing
@@ -138,7 +138,7 @@ def forget() -> list[str]:
     """Forget the workers that were not seen for long while another one executes tasks. Return their hosts."""
     long_ago = Heartbeat.objects.of("worker").watched().filter(at__lt=Now() - timedelta(seconds=timing.TAKEN_AWAY))
     gone = set(long_ago.values_list("worker", flat=True))
-    found = seen(rows()) if gone else []
+    found = seen() if gone else []
     if not executing(found):
         return []
     with transaction.atomic():
@@ -156,14 +156,10 @@ def _delete(workers: set[str]) -> None:
         queue.withdraw_canary(worker)
 
 
-def rows() -> QuerySet[Heartbeat, tuple[str, str, datetime, bool]]:
-    """What `seen` is made of; the overview asks for it together with all its other questions."""
-    return Heartbeat.objects.watched().order_by("at").values_list("name", "worker", "at", "late")
-
-
-def seen(found: Iterable[tuple[str, str, datetime, bool]]) -> list[ProcessSeen]:
+def seen() -> list[ProcessSeen]:
     """The processes that must run, as far as they were ever seen; the one that was seen longest ago first."""
-    return [ProcessSeen(process_of(name), worker, at, late) for name, worker, at, late in found]
+    rows = Heartbeat.objects.watched().order_by("at").values_list("name", "worker", "at", "late")
+    return [ProcessSeen(process_of(name), worker, at, late) for name, worker, at, late in rows]
 
 
 def executing(found: Iterable[ProcessSeen]) -> set[str]:
@@ -182,7 +178,7 @@ def worker_is_gone() -> bool:
 
 def missing() -> list[str]:
     """One sentence for each process that should run and was not seen for too long."""
-    found, now = seen(rows()), clock.now()
+    found, now = seen(), clock.now()
     sentences = []
     for process, name in _NAMES.items():
         mine = [one for one in found if one.process == process]

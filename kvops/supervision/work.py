@@ -49,7 +49,7 @@ def worker_stopped(one: StoppedProcess) -> str:
 
 def workers() -> tuple[list[StoppedProcess], bool]:
     """The workers that execute no tasks, and whether another one does."""
-    seen = heartbeats.seen(heartbeats.rows())
+    seen = heartbeats.seen()
     ill = [one for one in stopped(seen) if one.process == "worker"]
     return ill, bool(heartbeats.executing(seen))
 

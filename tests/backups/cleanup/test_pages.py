@@ -12,8 +12,8 @@ from django.utils.html import escape
 from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import completion, preparation, requests as cleanup_requests
+from backups.cleanup.pages import waiting
 from backups.models import CleanupRequest, CleanupStage
-from backups.overview.steps import stage_lines
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.models import Category, Family, ReferenceHit, Run, Scan
@@ -528,10 +528,11 @@ def test_exceptions_say_why(
 
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
     stage = cleanup_helpers.stage_of(request_)
-    assert [(line.url, line.title) for line in stage_lines()] == [(f"/cleanup/stages/{stage.pk}/", "Prepare QA")]
+    [line] = waiting.steps(people.operator)
+    assert (line.url, line.title) == (f"/cleanup/stages/{stage.pk}/", "Prepare QA")
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
-    assert stage_lines() == []
+    assert list(waiting.steps(people.operator)) == []
 
 
 def test_an_old_scan_is_said_to_be_old(operator: Client, request_: CleanupRequest) -> None:

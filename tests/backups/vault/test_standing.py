@@ -7,11 +7,11 @@ import pytest
 from audit import log
 from backups.exports import onepassword_store
 from backups.models import Generation
-from backups.templatetags.vault import vault_alarms
 from backups.vault import announcements as vault_announcements, standing
 from backups.vault.standing import Place
 from kvops import timing
 from kvops.models import Environment, Heartbeat, Notification
+from kvops.overview.estate import Estate
 from tests import make
 from tests.backups.restores import helpers as restore_helpers
 from tests.backups.vault.test_start import kept
@@ -34,9 +34,9 @@ def told() -> list[str]:
 
 
 def test_a_new_backup_waits_for_its_due_time_and_then_is_kept(backup: Generation, people: make.People) -> None:
-    assert (place(backup), told(), vault_alarms()) == (Place.DUE, [], [])
+    assert (place(backup), told(), list(standing.alarms(Estate()))) == (Place.DUE, [], [])
     kept(backup)
-    assert (place(backup), told(), vault_alarms()) == (Place.KEPT, [], [])
+    assert (place(backup), told(), list(standing.alarms(Estate()))) == (Place.KEPT, [], [])
 
 
 def test_a_late_backup_is_an_amber_alarm_and_told_once(
@@ -46,7 +46,7 @@ def test_a_late_backup_is_an_amber_alarm_and_told_once(
     assert place(backup) == Place.LATE
     assert told() == told() == ["The settings backup of qa/SETTINGS system-root* is late in 1Password"]
     assert Notification.objects.filter(event="vault.lacks").count() == 2  # one for each operator
-    [alarm] = vault_alarms()
+    [alarm] = list(standing.alarms(Estate()))
     assert (alarm.level, alarm.text) == ("warning", "qa/SETTINGS system-root* (late)")
 
 
@@ -92,7 +92,7 @@ def test_a_refused_backup_is_told_by_its_run(backup: Generation, estate: make.Es
     kept(backup)
     [line] = standing.lines(Environment.objects.get(slug="qa"))
     assert (line.place, "differs from the one that was written" in str(line.reason)) == (Place.REFUSED, True)
-    assert (told(), len(vault_alarms())) == ([], 1)
+    assert (told(), len(list(standing.alarms(Estate())))) == ([], 1)
     assert Notification.objects.filter(event="run.failed").exists()
 
 

@@ -10,7 +10,6 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from backups.bucket import protection as bucket_protection
@@ -437,19 +436,6 @@ def test_red_alarms_stand_above_amber_ones_and_the_oldest_first(estate: make.Est
         ("amber", f"{newest} a:* is partial"),
         ("amber", "qa/SETTINGS has unclassified keys"),
     ]
-
-
-@pytest.mark.parametrize("who", ["operator", "reviewer", "auditor"])
-def test_the_page_costs_at_most_twelve_queries(
-    estate: make.Estate, people: make.People, django_assert_max_num_queries: DjangoAssertNumQueries, who: str
-) -> None:
-    for namespace in (estate.qa, estate.production):
-        scanned(namespace, legacy=3, unclassified=2)
-        backup_of_age(namespace, 1)
-        make.scratch(estate, namespace.environment.slug)
-    browser = signed_in(getattr(people, who))
-    with django_assert_max_num_queries(12):
-        assert browser.get("/").status_code == 200
 
 
 def test_an_auditor_has_a_calm_page_without_buttons(estate: make.Estate, people: make.People) -> None:

@@ -112,16 +112,13 @@ def test_a_to_do_needs_a_day_to_come_an_owner_with_a_role_and_a_text(
 
 
 @pytest.fixture
-def another_feature(people: make.People) -> Iterator[None]:
+def another_feature(people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature whose own to-dos join the list."""
 
     def more() -> Iterator[OpenTodo]:
         yield OpenTodo("Switch the code to D1", people.operator, todo.today() - DAY, "/cleanup/", "reference:1")
 
-    todo.register(more)
-    todo.register(more)
-    yield
-    del todo._SOURCES[more]
+    monkeypatch.setattr(registry, "TODOS", [*registry.TODOS, more])
 
 
 @pytest.mark.usefixtures("another_feature")

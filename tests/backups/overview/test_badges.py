@@ -10,7 +10,6 @@ from kvops.models import Person, RunbookTodo
 from kvops.runbook import todo
 from kvops.site import badges
 from kvops.supervision import heartbeats
-from kvops.web import gather
 from tests import make
 from tests.backups.changes import helpers as change_helpers
 from tests.backups.changes.bulk import helpers as bulk_helpers
@@ -31,7 +30,7 @@ def _everything_runs(db: None) -> None:
 
 def shown(person: Person, entry: str) -> list[tuple[int, bool]]:
     """The numbers beside an entry, each with whether it is red."""
-    found = badges.of(gather.ask(badges.questions(person.logins.get()), {}))
+    found = badges.of(person.logins.get())
     return [(one.count, one.alarm) for one in found.get(entry, [])]
 
 
