@@ -1,7 +1,10 @@
-"""The value of one entry of a backup, for a person who asks for it. The request is recorded first.
+"""The value of one entry of a backup, for a person who asks for it, and the sizes of values for the list of keys.
 
-Values are stored nowhere. Values of encrypted backups cannot be shown, because the web server has no identity.
+The request for a value is recorded first. Values are stored nowhere. Values of encrypted backups cannot be shown,
+because the web server has no identity. The list of keys asks for the sizes by the name of the function.
 """
+
+from collections.abc import Sequence
 
 from django.utils.translation import gettext_lazy as _
 
@@ -9,14 +12,16 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.generations import start as generation_start
-from backups.models import Generation
+from backups.models import Generation, GenerationEntry
 from kvops.cloudflare import KvEntry
 from kvops.inventory import value as key_value
-from kvops.models import Person
+from kvops.models import Namespace, Person
 from kvops.refusals import Refused
 
 AT_ONCE = 3
 """Values on one page: those that a reviewer looks at before a decision."""
+NEWEST = 20
+"""Backups. A value is looked for in this many, so that a page costs the same with many backups."""
 ENCRYPTED = _(
     "This backup is encrypted, and the web server cannot decrypt it. To see a value, follow the recovery steps."
 )
@@ -48,3 +53,22 @@ def record_view(generation: Generation, name: str, by: Person, details: dict[str
             **generation.audited,
             details={"namespace": str(generation.namespace), "key": name, **details},
         )
+
+
+def sizes_of(namespace: Namespace, names: Sequence[str]) -> dict[str, int]:
+    """The size of each value in the newest of the namespace's newest 20 backups that holds it.
+
+    A value that is kept encrypted only has none: its size would be a fact about a secret.
+    """
+    newest = (
+        Generation.objects.filter(namespace=namespace, recipients=[])
+        .exclude(status__in=[Generation.Status.WRITING, *Generation.GOING])
+        .exclude(purpose=Generation.Purpose.MASTERS)
+        .order_by("-pk")
+        .values("pk")[:NEWEST]
+    )
+    kept = GenerationEntry.objects.filter(
+        generation__in=newest, name__in=names, outcome=GenerationEntry.Outcome.KEPT, size__isnull=False
+    )
+    rows = kept.order_by("generation_id").values_list("name", "size")
+    return {name: size for name, size in rows if size is not None}

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 
 from kvops.models import Family, Key, Namespace
 
-SIZED_BY = "backups.generations.sizes.sizes_of"
+SIZED_BY = "backups.generations.values.sizes_of"
 """The function of (namespace, names), by name, that gives the size of each value that a backup holds."""
 
 
