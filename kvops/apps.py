@@ -30,10 +30,10 @@ class KvopsConfig(AppConfig):
         """
         from kvops import checks  # noqa: F401, PLC0415  (registers them, once the models are there)
         from kvops.operations import registry  # noqa: PLC0415  (needs the models)
-        from kvops.people import attempts  # noqa: PLC0415  (needs the settings)
+        from kvops.people import signin  # noqa: PLC0415  (needs the settings)
         from kvops.site import sentry  # noqa: PLC0415  (needs the settings)
         from kvops.supervision import cluster  # noqa: F401, PLC0415  (before a cluster forks its workers)
 
         registry.collect(OPERATIONS)
-        attempts.wait_in_line()
+        signin.wait_in_line()
         sentry.start()
