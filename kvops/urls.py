@@ -3,7 +3,7 @@
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from kvops.site import language, theme
+from kvops.site import preferences
 
 handler403 = "kvops.site.errors.forbidden"
 handler500 = "kvops.site.errors.failed"
@@ -16,6 +16,6 @@ urlpatterns = [
     path("account/email/", RedirectView.as_view(url="/"), name="account_email"),
     path("account/signup/", RedirectView.as_view(url="/"), name="account_signup"),
     path("account/", include("allauth.account.urls")),
-    path("i18n/setlang/", language.set_language, name="set_language"),
-    path("theme/", theme.set_theme, name="theme"),
+    path("i18n/setlang/", preferences.set_language, name="set_language"),
+    path("theme/", preferences.set_theme, name="theme"),
 ]
