@@ -32,8 +32,7 @@ from kvops.models import Category, Environment, Family, Person, Run
 from kvops.people.signin import insist_fresh, person_of
 from kvops.runs import driver as run_driver
 from kvops.web.acting import On, Step, act, refusals_shown
-from kvops.web.live import live_part
-from kvops.web.paging import listed
+from kvops.web.pages import listed, live_part
 
 PAGE = 50
 State = KeyChange.State

@@ -22,7 +22,7 @@ from kvops.people.signin import person_of
 from kvops.references import deployed
 from kvops.references.store import contradict
 from kvops.web.acting import On, Step, act
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 
 PAGE = 50
 FIELDS = ("hits", "kind", "reason", "follow_up", "owner", "due")

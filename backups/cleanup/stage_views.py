@@ -36,7 +36,7 @@ from kvops.runs import driver as run_driver
 from kvops.web import gather
 from kvops.web.acting import On, Step
 from kvops.web.files import streamed
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 
 PAGE = 50
 

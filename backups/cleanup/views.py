@@ -32,7 +32,7 @@ from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import streamed
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 from kvops.wording import storable
 
 PAGE = 25

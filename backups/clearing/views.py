@@ -25,8 +25,7 @@ from kvops.people.signin import person_of
 from kvops.schedules import punctuality
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.fields import NewestFirst
-from kvops.web.live import live_part
-from kvops.web.paging import page_of
+from kvops.web.pages import live_part, page_of
 
 PAGE = 50
 NAMES = 50

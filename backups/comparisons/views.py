@@ -18,8 +18,7 @@ from kvops.people.signin import person_of
 from kvops.web import files as web_files
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import as_file
-from kvops.web.live import live_part
-from kvops.web.paging import listed
+from kvops.web.pages import listed, live_part
 from kvops.wording import stepped
 
 Kind = ComparisonEntry.Kind

@@ -16,8 +16,7 @@ from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NewestFirst
-from kvops.web.live import live_part
-from kvops.web.paging import page_of
+from kvops.web.pages import live_part, page_of
 
 PAGE = 50
 DRILLS = Drill.objects.select_related("environment", "run", "approval")

@@ -23,7 +23,7 @@ from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import offer
 from kvops.web.files import Cell, table_file
-from kvops.web.paging import listed
+from kvops.web.pages import listed
 from kvops.wording import stepped
 
 PAGE = 40

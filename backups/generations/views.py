@@ -25,8 +25,7 @@ from kvops.models import Run
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import streamed
-from kvops.web.live import live_part
-from kvops.web.paging import listed
+from kvops.web.pages import listed, live_part
 
 PAGE = 50
 

@@ -18,7 +18,7 @@ from kvops import wording
 from kvops.inventory.views import sides
 from kvops.models import PolicyVersion, Run
 from kvops.web import files as web_files
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 
 PAGE = 50
 READ = 200

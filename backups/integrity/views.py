@@ -27,8 +27,7 @@ from kvops.people.signin import person_of
 from kvops.runbook import todo
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NewestFirst
-from kvops.web.live import live_part
-from kvops.web.paging import listed, page_of
+from kvops.web.pages import listed, live_part, page_of
 
 PAGE = 100
 

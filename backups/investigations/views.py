@@ -19,8 +19,7 @@ from kvops.models import Environment, Namespace
 from kvops.people.signin import person_of
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.fields import NewestFirst
-from kvops.web.live import live_part
-from kvops.web.paging import page_of
+from kvops.web.pages import live_part, page_of
 
 PAGE = 50
 RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")

@@ -19,7 +19,7 @@ from kvops.inventory.views import named
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import names_file
-from kvops.web.paging import listed
+from kvops.web.pages import listed
 
 PAGE = 50
 RELATED = ("namespace__environment", "generation", "earlier", "acknowledged_by")

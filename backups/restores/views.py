@@ -26,8 +26,7 @@ from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import Cell, as_file
-from kvops.web.live import live_part
-from kvops.web.paging import listed, page_of
+from kvops.web.pages import listed, live_part, page_of
 from kvops.wording import stepped
 
 PAGE = 50

@@ -22,7 +22,7 @@ from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NextForm, OptionalReasonForm, offer
 from kvops.web.gather import ask
 from kvops.web.objects import Objects
-from kvops.web.paging import listed, page_of
+from kvops.web.pages import listed, page_of
 
 PAGE = 50
 COUNTED = 200

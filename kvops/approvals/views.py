@@ -24,7 +24,7 @@ from kvops.operations import registry
 from kvops.people.signin import insist_fresh, insist_typed_for_this, person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import OptionalReasonForm
-from kvops.web.paging import listed
+from kvops.web.pages import listed
 
 PAGE = 50
 SHOWN = 100

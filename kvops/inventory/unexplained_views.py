@@ -16,7 +16,7 @@ from kvops.models import Scan
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import names_file
-from kvops.web.paging import listed, page_of
+from kvops.web.pages import listed, page_of
 
 PAGE = 50
 

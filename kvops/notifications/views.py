@@ -15,7 +15,7 @@ from kvops.models import Environment, Notification
 from kvops.notifications import outbox
 from kvops.notifications.forms import NotificationFilter
 from kvops.people.signin import person_of
-from kvops.web.paging import listed
+from kvops.web.pages import listed
 from kvops.wording import english, reason_of
 
 PAGE = 50

@@ -16,7 +16,7 @@ from kvops.overview import page as overview_page, status
 from kvops.overview.status import Reader
 from kvops.people.signin import person_of
 from kvops.runbook import todo
-from kvops.web.live import live_part
+from kvops.web.pages import live_part
 
 
 @require_safe

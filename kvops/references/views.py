@@ -16,7 +16,7 @@ from kvops.references import look, reading, store as reference_store
 from kvops.references.forms import HitFilter, ReportForm
 from kvops.references.report import loads
 from kvops.web.acting import On, refusals_shown
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 
 PAGE = 50
 SHOWN = 20

@@ -18,7 +18,7 @@ from kvops.runbook.forms import ByHandForm, EntryNoteForm, RunbookFilter, TodoFi
 from kvops.subjects import tree as subject_tree
 from kvops.web.acting import On, refusals_shown
 from kvops.web.files import streamed
-from kvops.web.paging import listed, page_of
+from kvops.web.pages import listed, page_of
 
 PAGE = 50
 

@@ -18,7 +18,7 @@ from kvops.runs import driver as run_driver
 from kvops.runs.forms import RunFilter
 from kvops.runs.shown import lines_of
 from kvops.web.acting import On, refusals_shown
-from kvops.web.live import live_part
+from kvops.web.pages import live_part
 
 PAGE = 50
 STEPS = 20

@@ -12,7 +12,7 @@ from kvops.people.signin import person_of
 from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.schedules.forms import ChangeForm, FiringFilter, PauseForm
 from kvops.web.acting import On, refusals_shown
-from kvops.web.paging import listed
+from kvops.web.pages import listed
 
 PAGE = 50
 

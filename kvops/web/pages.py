@@ -1,13 +1,18 @@
-"""Pages of a list: the rows of one page, and the place where the next page goes on."""
+"""What the pages of a list and the pages of a run have in common: they are shown in parts.
 
-from collections.abc import Callable, Iterable
+The rows of one page of a list, with the place where the next one goes on, and the part that is loaded again while a
+run works.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 
 def page_of[Row](
@@ -30,3 +35,11 @@ def listed[Row](
     """The context of a filtered list: its form, the rows of one page under `name`, and the place where it goes on."""
     rows, after = page_of(found, size, place)
     return {"form": form, name: rows, "after": after, "filtered": any(request.GET.values())}
+
+
+def live_part(request: HttpRequest, template: str, context: Mapping[str, object], *, moving: bool) -> HttpResponse:
+    """Render the fragment `live` of a template. When nothing moves any more, the whole page is loaded again."""
+    response = render(request, f"{template}#live", dict(context))
+    if not moving:
+        response["HX-Refresh"] = "true"
+    return response

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvops.web.paging import page_of
+from kvops.web.pages import page_of
 
 
 @pytest.mark.parametrize(
