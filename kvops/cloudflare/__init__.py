@@ -4,11 +4,11 @@ Writing is in `writes`. No Django and no models here. Values are bytes, times ar
 CloudflareError.
 """
 
+from kvops.cloudflare._answers import RemoteClock
 from kvops.cloudflare._audit import AuditEntry
 from kvops.cloudflare._budget import CallMeter, OperationMeter, RequestBudget, Unlimited, Unmetered
 from kvops.cloudflare._client import Cloudflare
 from kvops.cloudflare._d1 import Cell, D1Rows, DatabaseInfo
-from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._errors import (
     ApiError,
     AuthError,

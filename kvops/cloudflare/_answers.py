@@ -1,4 +1,4 @@
-"""The contents of an answer beside its result: its error, the remaining budget, the time to wait.
+"""The contents of an answer beside its result: its error, the remaining budget, the time to wait, the server's clock.
 
 `Retry-After` is read in both forms, a date by the clock that wrote it. An implausible wait (more than an hour) is cut
 to the five minutes that Cloudflare documents, because nobody could lift it.
@@ -6,13 +6,14 @@ to the five minutes that Cloudflare documents, because nobody could lift it.
 
 import re
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
 
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._dates import moment
 from kvops.cloudflare._errors import (
     ApiError,
     AuthError,
@@ -126,6 +127,34 @@ def retry_after(answer: httpx.Response) -> float | None:
 
 def _sane(wait: float) -> float:
     return wait if wait <= LONGEST_WAIT else BLOCKED
+
+
+def moment(header: str) -> float | None:
+    """An HTTP date in seconds since 1970; None if the header is not a date."""
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class RemoteClock:
+    """The clock of a server, by the `Date` of its newest answer."""
+
+    def __init__(self) -> None:
+        self._heard: tuple[float, float] | None = None
+
+    def hear(self, date: str) -> None:
+        """Take the `Date` of an answer that has just arrived; a header that is not a date is ignored."""
+        if (said := moment(date)) is not None:
+            self._heard = (said, time.monotonic())
+
+    def time(self) -> float | None:
+        """The server's time, in seconds since 1970; None before the first answer with a `Date`."""
+        if self._heard is None:
+            return None
+        said, at = self._heard
+        return said + time.monotonic() - at
 
 
 def _now(answer: httpx.Response) -> float:

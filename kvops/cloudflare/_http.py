@@ -16,9 +16,8 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._answers import asked_to_wait, failure, received, remaining, unreadable
+from kvops.cloudflare._answers import RemoteClock, asked_to_wait, failure, received, remaining, unreadable
 from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
-from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, AuthError, ConfigurationError, RateLimited, TooLate, TransportError
 from kvops.refusals import Sentence as _, said_by
