@@ -31,6 +31,7 @@ from kvops.cloudflare._errors import (
 from kvops.cloudflare._http import is_loopback
 from kvops.cloudflare._kv import (
     BULK_GET_LIMIT,
+    MAX_NAME_BYTES,
     KeyPage,
     KvEntry,
     ListedKey,
@@ -39,7 +40,6 @@ from kvops.cloudflare._kv import (
     marked_metadata,
     metadata_text,
 )
-from kvops.cloudflare._names import MAX_NAME_BYTES
 from kvops.cloudflare._pages import PagesProject
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
 from kvops.cloudflare._workers import Deployment, WorkerModule, WorkerVersion

@@ -1,4 +1,4 @@
-"""Reading Workers KV."""
+"""Reading Workers KV, and the key names that may be sent to it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import quote
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import (
@@ -19,13 +20,13 @@ from kvops.cloudflare._errors import (
     TooLarge,
 )
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
-from kvops.cloudflare._names import checked, segment
 from kvops.refusals import Sentence as _
 
 NAMESPACES = "/storage/kv/namespaces"
 METADATA_BYTES = 1024
 """Bytes of metadata that KV takes (developers.cloudflare.com/kv/platform/limits)."""
 BULK_GET_LIMIT = 100
+MAX_NAME_BYTES = 512
 
 _ONE = f"{NAMESPACES}/{ID}"
 NAME = r"(?!(?:\.|%2[eE]){1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
@@ -38,6 +39,30 @@ KV_ROUTES = (
     # A value as text can be six times as long. Values over the limit are read singly, as bytes.
     Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True, operation="read", most=32 * 1024 * 1024),
 )
+
+
+def checked(name: str) -> str:
+    """The name unchanged; raises InvalidKeyName for a name that KV cannot hold.
+
+    `.` and `..` matter most: a URL library resolves them, and a call about one key would become a call about the whole
+    namespace.
+    """
+    if name in ("", ".", ".."):
+        raise InvalidKeyName(_("A key cannot be named '', '.' or '..'; take it off the list."), name)
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidKeyName(_("A key name here has no UTF-8 form; it can only be handled by hand."), name) from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidKeyName(
+            _("A key name here has %(size)s bytes; KV allows %(most)s.", size=size, most=MAX_NAME_BYTES), name
+        )
+    return name
+
+
+def segment(name: str) -> str:
+    """The name as a single path segment, `/` included; raises InvalidKeyName."""
+    return quote(checked(name), safe="")
 
 
 @dataclass(frozen=True, slots=True)

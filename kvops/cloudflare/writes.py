@@ -16,8 +16,7 @@ from kvops.cloudflare import _json
 from kvops.cloudflare._deadline import By
 from kvops.cloudflare._errors import CloudflareError
 from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
-from kvops.cloudflare._kv import NAME, NAMESPACES, KvEntry
-from kvops.cloudflare._names import checked, segment
+from kvops.cloudflare._kv import NAME, NAMESPACES, KvEntry, checked, segment
 from kvops.refusals import Sentence, Sentence as _, said_by
 
 BULK_LIMIT = 10_000
