@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Generation, Restore
-from backups.restores import cross_environment, deletions, evidence as restore_evidence
+from backups.restores import cross_environment, evidence as restore_evidence, undo as stage_undo
 from backups.restores.moves import (
     RESTORES,
     RestoreRefused,
@@ -88,7 +88,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
         if digest == mine.approval.digest:
             run = RESTORES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-            deletions.link(mine)
+            stage_undo.link_deletions(mine)
             return run
     stale = _("The keys to restore differ from the approved ones.")
     approval_gate.withdraw(mine.approval, by=by, reason=stale)

@@ -26,7 +26,6 @@ from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, Rest
 from backups.restores import (
     before_write,
     chunks as restore_chunks,
-    deletions,
     safety_backup,
     undo as stage_undo,
 )
@@ -285,6 +284,6 @@ class RestoreRun:
         values, details = {**counts, "finished_at": Now()}, {**counts}
         states = ([Restore.State.WRITING], Restore.State.DONE)
         move(restore, *states, Action.RESTORE_FINISHED, actor=actor, values=values, details=details)
-        deletions.link(restore, deletions.WRITTEN)
+        stage_undo.link_deletions(restore, stage_undo.WRITTEN)
         if restore.stage:
             stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=actor)

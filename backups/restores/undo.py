@@ -3,21 +3,24 @@
 The evidence of the deletion says so. Another person than the approver starts it, once. Reappeared keys are left as
 they are. It waits until the deletion is proven, because KV may show old values until then, and they would be taken
 for existing keys. The stage stays in its state, but is no evidence for another environment any more.
+
+The same holds for the stages whose keys any other restore brings back: they are linked with it, and say so.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import STAGES, CleanupRefused, insist_idle, insist_names, insist_operator, locked
-from backups.models import CleanupStage, Generation, Restore
-from backups.restores import deletions
+from backups.models import CleanupEntry, CleanupException, CleanupStage, Generation, Restore, RestoreEntry
 from backups.restores.moves import RestoreRefused, move
 from backups.restores.selection import seal
 from kvops import clock, timing
@@ -26,8 +29,13 @@ from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import driver as run_driver
 from kvops.wording import say
 
-PROVEN = (CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED)
+State = CleanupStage.State
+PROVEN = (State.CONFIRMED, State.ACCEPTED)
 REASON = gettext_noop("Undo of the deletion, covered by its own approval.")
+
+Outcome = RestoreEntry.Outcome
+WRITTEN = (Outcome.WRITTEN, Outcome.DIFFERENT, Outcome.FAILED)
+"""Outcomes of names that were written. The write may have been changed since, or may not be visible yet."""
 
 
 def undo_of(stage: CleanupStage) -> Restore | None:
@@ -125,7 +133,7 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
             digest=approval.digest,
             values=values,
         )
-        deletions.link(restore)
+        link_deletions(restore)
         record_undo(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
     return run
 
@@ -180,3 +188,29 @@ def record_undo(action: Action, stage: CleanupStage, restore: Restore, *, actor:
         digest=restore.names_sha256,
         details={"restore": restore.pk, "names": restore.names},
     )
+
+
+def link_deletions(restore: Restore, outcomes: Sequence[str] = Outcome.values) -> None:
+    """Link the restore with each stage that deleted one of its names, within the caller's transaction.
+
+    `outcomes` are those of the names that count: all of them at the start, the written ones at the end. An undo has
+    its stage already.
+    """
+    found = _stages(restore, RestoreEntry.objects.filter(restore=restore, outcome__in=outcomes))
+    restore.deletions.set(found.exclude(pk=restore.stage_id) if restore.stage_id else found)
+
+
+def brought_back(restore: Restore) -> QuerySet[CleanupStage]:
+    """The stages that deleted a name which the restore, as it was compared with KV, would write."""
+    conflicts = RestoreEntry.CONFLICTS if restore.on_conflict == Restore.OnConflict.OVERWRITE else ()
+    written = RestoreEntry.objects.filter(restore=restore, found__in=[RestoreEntry.Found.ABSENT, *conflicts])
+    return _stages(restore, written).select_related("environment").order_by("pk")
+
+
+def _stages(restore: Restore, entries: QuerySet[RestoreEntry]) -> QuerySet[CleanupStage]:
+    """The stages of the same namespace that deleted a name of these entries."""
+    named = entries.filter(name=OuterRef("name"))
+    left = CleanupException.objects.filter(stage=OuterRef("stage"), index=OuterRef("index"))
+    deleted = CleanupEntry.objects.filter(Exists(named), ~Exists(left), stage=OuterRef("pk"))
+    begun = [State.DELETING, State.DELETED, State.CONFIRMED, State.ACCEPTED]
+    return CleanupStage.objects.filter(Exists(deleted), namespace=restore.namespace, state__in=begun)

@@ -6,7 +6,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from backups.models import CleanupStage, Restore, RestoreEntry
-from backups.restores import deletions as restore_deletions, offer as gone_keys, undo as stage_undo
+from backups.restores import offer as gone_keys, undo as stage_undo
 from kvops.models import ApprovalRequest, Scan
 from kvops.people.signin import person_of
 from kvops.templatetags.ui import count, key_name
@@ -27,14 +27,14 @@ def restored_names(restore: Restore) -> str:
 @register.inclusion_tag("restores/_brought_back.html")
 def brought_back(restore: Restore) -> dict[str, object]:
     """The stages that the restore would make incomplete, because they deleted keys that it writes."""
-    return {"stages": restore_deletions.brought_back(restore)}
+    return {"stages": stage_undo.brought_back(restore)}
 
 
 @register.inclusion_tag("restores/_brought_back.html")
 def brought_back_by(asked: ApprovalRequest) -> dict[str, object]:
     """The same, on the page of the restore's approval."""
     restore = Restore.objects.filter(approval=asked, stage=None).select_related("namespace").first()
-    return {"stages": restore_deletions.brought_back(restore) if restore else ()}
+    return {"stages": stage_undo.brought_back(restore) if restore else ()}
 
 
 @register.simple_tag(takes_context=True)

@@ -4,7 +4,7 @@ import pytest
 
 from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
-from backups.restores import deletions as restore_deletions, requests as restore_requests, undo as stage_undo
+from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import timing
 from kvops.inventory import families as key_families, unexplained as unexplained_deletions
 from kvops.models import Family, Scan
@@ -95,7 +95,7 @@ def test_a_key_that_was_written_again_counts_if_the_restore_overwrites_it(
     assert emptied.generation is not None
     estate.put(estate.qa, NAME, b"somebody's")
     restore = restore_helpers.prepared(emptied.generation, people, names=[NAME], on_conflict=way)
-    assert list(restore_deletions.brought_back(restore)) == ([emptied] if way == "overwrite" else [])
+    assert list(stage_undo.brought_back(restore)) == ([emptied] if way == "overwrite" else [])
 
 
 def test_a_restore_of_keys_that_kvops_did_not_delete_makes_no_certificate_invalid(
