@@ -5,11 +5,15 @@ Django knows migrations by name only, so a database of other content under the s
 as the comment of `django_migrations`, which a dump has too, and compares them before anything else. A database without
 a comment is compared by its content, and is stamped by the `migrate` that takes it. One that has migrations of a newer
 version, too, is compared by what may not be missing, and is never stamped.
+
+What an interrupted migration left of an index is removed before the migration begins anew (`drop_unfinished`). Such an
+index is built while everybody goes on writing: `AddIndexConcurrently`, outside a transaction.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.loader import MigrationLoader
@@ -31,6 +35,7 @@ _RULES = """
 SELECT conname FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
 UNION SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'i'
 """
+_THERE = "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)"
 type Node = tuple[str, str]
 
 
@@ -115,6 +120,24 @@ class History:
             for rule in [*meta.constraints, *meta.indexes]:
                 if rule.name not in rules:
                     yield f"{rule.name} of {meta.db_table} is missing"
+
+
+def drop_unfinished(connection: BaseDatabaseWrapper) -> list[str]:
+    """Drop the remains of the indexes that are to be built, and return their names.
+
+    An index whose build was interrupted stays as an invalid one. One that was built, but whose migration was not noted
+    any more, is built again.
+    """
+    loader = MigrationLoader(connection)
+    applied = loader.applied_migrations or {}
+    pending = [one for node, one in loader.disk_migrations.items() if node not in applied]
+    names = [op.index.name for one in pending for op in one.operations if isinstance(op, AddIndexConcurrently)]
+    with connection.cursor() as cursor:
+        cursor.execute(_THERE, [names])
+        found = sorted(name for (name,) in cursor.fetchall())
+        for name in found:
+            cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
+    return found
 
 
 def _refused(reason: str) -> HistoryRefused:

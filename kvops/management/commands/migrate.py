@@ -7,8 +7,8 @@ from django.core.management.commands import migrate
 from django.db import connections
 
 from kvops.refusals import Refused
-from kvops.upgrades import indexes, locks
-from kvops.upgrades.history import History
+from kvops.upgrades import locks
+from kvops.upgrades.history import History, drop_unfinished
 
 
 class Command(migrate.Command):
@@ -19,7 +19,7 @@ class Command(migrate.Command):
             History(connection).insist()
             with locks.naming_the_holder(connection):
                 if changes:
-                    for name in indexes.drop_unfinished(connection):
+                    for name in drop_unfinished(connection):
                         self.stdout.write(f"  Dropped {name}, whose build was interrupted.")
                 super().handle(*args, **options)
                 if changes:
