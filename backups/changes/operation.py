@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
 from backups import policy
-from backups.changes import erase, own_writes, requests as change_requests, reverse, review_key, run, waiting
+from backups.changes import erase, requests as change_requests, reverse, review_key, run, waiting
 from backups.changes.bulk import requests as bulk_requests, run as bulk_run, start as bulk_start
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
@@ -219,7 +219,7 @@ OPERATION = FeatureOperation(
     resumed={Run.Kind.CHANGE: revalidation.revalidate, Run.Kind.BULK_CHANGE: revalidation.revalidate},
     procedures=[_CHANGE, _BULK_CHANGE],
     begins={Action.CHANGE_PREPARED: "keychange", Action.BULK_PREPARED: "bulkchange"},
-    own_changes={OwnChange.WRITTEN: own_writes.changed_by_us},
+    own_changes={OwnChange.WRITTEN: run.changed_by_us},
     doctor=[DoctorCheck(review_key.diagnosis)],
     steps=[waiting.steps],
     badges=[

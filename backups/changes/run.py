@@ -260,3 +260,13 @@ class _ChangeRun:
             if live is not None:
                 own_changes.put_back(change.namespace, [ListedKey(live.name, live.expiration, live.metadata)])
                 own_changes.recount(change.namespace)
+
+
+_CHANGED = """
+SELECT c.name, c.intended_at AS at FROM backups_keychange c
+ WHERE c.namespace_id = %(namespace)s AND c.attempt > 0 AND c.intended_at >= %(since)s"""
+
+
+def changed_by_us() -> str:
+    """SQL: each name of the namespace that a change wrote or may have written since then, with the time."""
+    return _CHANGED

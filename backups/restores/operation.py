@@ -10,7 +10,7 @@ from backups import policy
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
 from backups.models import Restore
-from backups.restores import own_writes, preview, requests as restore_requests, run, waiting
+from backups.restores import chunks, preview, requests as restore_requests, run, waiting
 from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, time_of
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
@@ -154,7 +154,7 @@ OPERATION = FeatureOperation(
         "failed": _("Not in KV after three attempts"),
         "stopped": _("Left as it is: the run was ended early"),
     },
-    own_changes={OwnChange.WRITTEN: own_writes.restored_by_us},
+    own_changes={OwnChange.WRITTEN: chunks.restored_by_us},
     steps=[waiting.steps],
     badges=[
         BadgeCount("restores", waiting.to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
