@@ -26,8 +26,8 @@ from backups.cleanup.pages.facts import StageFacts, shares_of
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.preparation import Differing, differing
+from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import busy_runs, left_out_in_words
-from backups.cleanup.stepper import steps_of_stage
 from backups.models import BackupShare, Check, CleanupRequest, CleanupStage, Generation, Reappearance, Restore
 from kvops.models import Environment, Notification, Person, Run, Scan
 from kvops.runs import shown
@@ -177,7 +177,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
     may_freeze = stage.state in BEFORE_SUBMIT
     is_freezing = action is not None and action.url_name in {"backups:stage_freeze", "backups:stage_begin"}
     shape = _shape(facts)
-    steps = [] if shape == "ahead" else steps_of_stage(stage, facts)
+    steps = [] if shape == "ahead" else proofs(facts)
     return Card(
         stage=stage,
         shape=shape,

@@ -10,12 +10,15 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count
 from django.urls import reverse
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import cards, shown_references
+from backups.cleanup.pages.facts import StageShare
+from backups.cleanup.proofs import Proof
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.models import BackupShare, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
@@ -25,33 +28,11 @@ from kvops.names import visible
 from kvops.references import deployed
 from kvops.wording import moment, spelled
 
-FORMAT = 3
+FORMAT = 4
 NAMED = 3
 """Follow-ups, deployments or other keys that a line names; of more it has numbers, or a digest."""
 
 Kind, FollowUp = ReferenceAnswer.Kind, ReferenceAnswer.FollowUp
-
-
-@dataclass(frozen=True, kw_only=True)
-class CertificateLine:
-    """One step: its proof. If it has none, it is `missing`, or `not_applicable` for the reason that is said.
-
-    `wrong`: the proof shows a problem, such as a difference with D1. `digest_of`: the thing that has the digest.
-    `since`: the first of two times, of which `at` is the second.
-    """
-
-    what: str
-    said: str = ""
-    by: str = ""
-    since: datetime | None = None
-    at: datetime | None = None
-    digest: str = ""
-    digest_of: str = ""
-    url: str = ""
-    missing: bool = False
-    wrong: bool = False
-    not_applicable: bool = False
-    environment: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,7 @@ class CertificateSection:
 
     rule: str
     title: str
-    lines: Sequence[CertificateLine]
+    lines: Sequence[Proof]
 
 
 @dataclass(frozen=True)
@@ -95,12 +76,12 @@ class Certificate:
     @property
     def missing(self) -> int:
         """The number of missing proofs."""
-        return sum(line.missing for section in self.sections for line in section.lines)
+        return sum(line.state == "missing" for section in self.sections for line in section.lines)
 
     @property
     def wrong(self) -> int:
         """The number of proofs that show a problem."""
-        return sum(line.wrong for section in self.sections for line in section.lines)
+        return sum(line.state == "wrong" for section in self.sections for line in section.lines)
 
 
 def document(english: Certificate) -> tuple[dict[str, object], str]:
@@ -124,7 +105,7 @@ def document(english: Certificate) -> tuple[dict[str, object], str]:
         "wrong": english.wrong,
         "environments": [asdict(one) for one in english.environments],
         "sections": [
-            {"rule": one.rule, "title": one.title, "lines": [_line_data(line) for line in one.lines]}
+            {"rule": one.rule, "title": one.title, "lines": list(map(_line_data, one.lines))}
             for one in english.sections
         ],
     }
@@ -137,9 +118,21 @@ def as_json(english: Certificate) -> str:
     return f'{{"certificate":{evidence.canonical_evidence(data)},"sha256":{json.dumps(digest)}}}\n'
 
 
-def _line_data(line: CertificateLine) -> dict[str, object]:
-    times = {"since": evidence.moment(line.since), "at": evidence.moment(line.at)}
-    return {**asdict(line), **times, "url": _address(line.url)}
+@translation.override("en")  # the steps are named in the language of the moment
+def _line_data(line: Proof) -> dict[str, object]:
+    return {
+        "environment": line.environment,
+        "step": line.step.value,
+        "title": line.title,
+        "state": line.state,
+        "said": line.said,
+        "by": line.by,
+        "since": evidence.moment(line.since),
+        "at": evidence.moment(line.at),
+        "digest": line.digest,
+        "digest_of": line.digest_of,
+        "url": _address(line.url),
+    }
 
 
 def _address(path: str) -> str:
@@ -183,16 +176,15 @@ def _md_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _md_line(line: CertificateLine) -> str:
+def _md_line(line: Proof) -> str:
     digest = f"{_md(line.digest_of)}, SHA-256: `{line.digest}`" if line.digest else ""
     times = " – ".join(filter(None, [evidence.moment(line.since), evidence.moment(line.at)]))
     proof = [_md(line.by), times, digest]
     proof.append(f"<{_address(line.url)}>" if line.url else "")
-    where = f"{line.environment}: " if line.environment else ""
-    label = _("Not applicable") if line.not_applicable else _("Wrong") if line.wrong else ""
+    label = {"not_applicable": _("Not applicable"), "wrong": _("Wrong")}.get(line.state, "")
     text = " · ".join(filter(None, [label, _md(line.said), *proof]))
-    mark = "❌ " if line.missing or line.wrong else ""
-    return f"- {mark}**{_md(where + line.what)}** {text}".rstrip()
+    mark = "❌ " if line.state in {"missing", "wrong"} else ""
+    return f"- {mark}**{_md(f'{line.environment}: {line.title}')}** {text}".rstrip()
 
 
 def _md(text: str) -> str:
@@ -225,7 +217,10 @@ class CertificateFacts:
         self.searches = ReferenceSearch.objects.in_bulk(searches)
         backups = [stage.generation_id for stage in self.stages if stage.generation_id]
         shares = BackupShare.objects.select_related("by").filter(generation__in=backups).order_by("-pk")
-        self.shares: Mapping[int | None, BackupShare] = {share.generation_id: share for share in shares}
+        self.shares: Mapping[int | None, StageShare] = {
+            share.generation_id: StageShare(share.place, share.at, str(share.by) if share.by else None)
+            for share in shares
+        }
         about = Entry.objects.about([f"generation:{pk}" for pk in backups])
         verifications = list(about.filter(action=Action.GENERATION_VERIFIED))
         self.verified = {stage.pk: _verified(stage, verifications) for stage in self.stages}

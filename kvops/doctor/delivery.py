@@ -1,4 +1,4 @@
-"""What leaves this machine: mail, Slack, the heartbeat and the metrics. No message is sent."""
+"""Mail, Slack, the heartbeat and the metrics. No message is sent."""
 
 import smtplib
 from collections.abc import Iterator

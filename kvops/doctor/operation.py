@@ -1,4 +1,4 @@
-"""The operation of the doctor: what it looks at besides the features."""
+"""The operation of the doctor: its checks of the installation itself."""
 
 from kvops.doctor import database, delivery, files, installation, tokens, work
 from kvops.operations.parts import DoctorCheck, FeatureOperation

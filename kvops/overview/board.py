@@ -146,7 +146,7 @@ class FamilyLine:
 
 @dataclass(frozen=True)
 class Board:
-    """The lines of all families and those of the keys without one, with what else the overview shows of backups."""
+    """The lines of all families and those of the keys without one, with the alarms and events of backups."""
 
     lines: Sequence[FamilyLine]
     unclassified: Sequence[FamilyLine]

@@ -6,8 +6,8 @@ as the comment of `django_migrations`, which a dump has too, and compares them b
 a comment is compared by its content, and is stamped by the `migrate` that takes it. One that has migrations of a newer
 version, too, is compared by what may not be missing, and is never stamped.
 
-What an interrupted migration left of an index is removed before the migration begins anew (`drop_unfinished`). Such an
-index is built while everybody goes on writing: `AddIndexConcurrently`, outside a transaction.
+The rest of an index after an interrupted migration is removed before the migration begins anew (`drop_unfinished`).
+Such an index is built while everybody goes on writing: `AddIndexConcurrently`, outside a transaction.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What the pages of a list and the pages of a run have in common: they are shown in parts.
+"""The parts of pages: those of a list, and the moving part of a run's page.
 
 The rows of one page of a list, with the place where the next one goes on, and the part that is loaded again while a
 run works.

@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.translation import gettext as _, ngettext, pgettext
+from django.utils.translation import gettext as _, pgettext
 
-from backups.cleanup.stepper import StageStep
+from backups.cleanup.proofs import LAST, Proof, names
 from backups.models import Check, CleanupStage
-from kvops.wording import spelled
-
-LAST = 4
-"""The phase of the person's test, and of the steps beside the plan: comparisons with D1, an undo, restores."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,10 @@ class Phase:
     state: str
     line: str
     at: datetime | None
-    steps: Sequence[StageStep]
+    steps: Sequence[Proof]
 
 
-def phases_of(stage: CleanupStage, steps: Sequence[StageStep]) -> list[Phase]:
+def phases_of(stage: CleanupStage, steps: Sequence[Proof]) -> list[Phase]:
     """The phases of the stage, from its steps."""
     found = []
     for number, titles in enumerate(_titles(stage)):
@@ -50,7 +46,7 @@ def _titles(stage: CleanupStage) -> Sequence[tuple[str, str]]:
     )
 
 
-def _phase(stage: CleanupStage, titles: tuple[str, str], steps: Sequence[StageStep]) -> Phase:
+def _phase(stage: CleanupStage, titles: tuple[str, str], steps: Sequence[Proof]) -> Phase:
     main = steps[:1] if steps[0].phase == LAST else steps
     here = next((step for state in ("failed", "current") for step in steps if step.state == state), None)
     if all(step.state == "done" for step in main) and not (here and here.state == "failed"):
@@ -61,13 +57,13 @@ def _phase(stage: CleanupStage, titles: tuple[str, str], steps: Sequence[StageSt
     return Phase(title, here.state, _named(here, steps), here.at, steps)
 
 
-def _named(step: StageStep, steps: Sequence[StageStep]) -> str:
+def _named(step: Proof, steps: Sequence[Proof]) -> str:
     """The present step in words; without its title if the phase has no other step."""
     parts = (step.title if len(steps) > 1 else "", step.note)
     return " · ".join(str(part) for part in parts if part)
 
 
-def _finished(stage: CleanupStage, title: str, steps: Sequence[StageStep]) -> Phase:
+def _finished(stage: CleanupStage, title: str, steps: Sequence[Proof]) -> Phase:
     first, last = steps[0], steps[0] if steps[0].phase == LAST else steps[-1]
     line = _preparation(stage) if first.phase == 0 else last.note
     return Phase(title, "done", line, last.at, steps)
@@ -77,8 +73,7 @@ def _preparation(stage: CleanupStage) -> str:
     """The preparation in one line; its steps have the details."""
     if not stage.names:
         return _("No such keys")
-    names = ngettext("%(n)s name", "%(n)s names", stage.names) % {"n": spelled(stage.names)}
-    parts = [names]
+    parts = [names(stage).words]
     if stage.generation_id:
         parts.append(_("backup %(pk)s verified") % {"pk": stage.generation_id})
     if stage.check_passed_id:

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.urls import reverse
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext as _
 
 from audit.models import Entry
 from backups.bucket import protection as bucket_protection
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
-from backups.integrity.newer import rows as newer_rows
-from backups.models import BucketProtection, Check, CleanupStage, Generation
+from backups.cleanup.proofs import Proof, StageStep, proofs
+from backups.models import BucketProtection, CleanupStage
 from kvops.references import deployed
 from kvops.subjects import tree
-from kvops.wording import spelled
 
 ENTRIES = 6
 
@@ -46,19 +45,16 @@ def summary_of(facts: StageFacts) -> Summary:
 
 
 def _evidence(facts: StageFacts) -> list[SummaryLine]:
-    stage = facts.stage
-    found = [_names(stage), *_same_as_before(facts)]
-    if stage.names or not stage.frozen_at:
-        found += [*_backup(facts), *_check(facts)]
-        found += [] if stage.scheduled else [*_code(facts), *_shared(facts)]  # its rule was approved instead
-    return found
+    """The steps of the preparation, and every reason to look twice."""
+    done = [proof for proof in proofs(facts) if proof.phase == 0 and proof.step != StageStep.SUBMITTED]
+    lines = [_line(proof, facts) for proof in done if proof.state != "todo"]
+    return [*lines[:1], *_same_as_before(facts), *lines[1:], *_locked(facts), *_code(facts)]
 
 
-def _names(stage: CleanupStage) -> SummaryLine:
-    if not stage.frozen_at:
-        return SummaryLine(fits=False, words=_("The list of keys is not fixed yet"))
-    words = ngettext("%(n)s name, fixed", "%(n)s names, fixed", stage.names) % {"n": spelled(stage.names)}
-    return SummaryLine(True, words, f"{reverse('backups:stage', args=[stage.pk])}?show=names#lists", _("see them"))
+def _line(proof: Proof, facts: StageFacts) -> SummaryLine:
+    fits = proof.state == "done" and not (proof.step == StageStep.REFERENCES and facts.references.follow_ups)
+    words = " · ".join(filter(None, [proof.title, proof.note]))
+    return SummaryLine(fits, words, proof.url, proof.link or _("see it"))
 
 
 def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
@@ -81,62 +77,26 @@ def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     return found
 
 
-def _backup(facts: StageFacts) -> list[SummaryLine]:
+def _locked(facts: StageFacts) -> list[SummaryLine]:
     backup = facts.stage.generation
-    if backup is None:
-        return [SummaryLine(fits=False, words=_("There is no backup yet"))]
-    figures = {"pk": backup.pk, "state": backup.get_status_display()}
-    address = reverse("backups:generation", args=[backup.pk])
-    verified = backup.status == Generation.Status.VERIFIED and backup.is_here
-    lines = [SummaryLine(verified, _("Backup %(pk)s: %(state)s") % figures, address, _("see it"))]
-    if backup.finished_at:
-        held = bucket_protection.lock_of(backup, facts.protection) == BucketProtection.Lock.HELD
-        words = _("Locked by R2 for its retention") if held else _("No lock of R2 is known for its retention")
-        lines.append(SummaryLine(held, words, address, _("see it")))
-    return lines
-
-
-def _check(facts: StageFacts) -> list[SummaryLine]:
-    stage = facts.stage
-    if not stage.request.needs_check:
+    if backup is None or not backup.finished_at:
         return []
-    check = stage.check_passed
-    if check is None:
-        return [
-            _differing(facts.differing)
-            if facts.differing
-            else SummaryLine(fits=False, words=_("Not yet compared with D1"))
-        ]
-    figures = {"keys": spelled(check.keys), "rows": spelled(check.rows), "name": check.dataset.name}
-    words = _("No difference with %(name)s. Keys: %(keys)s, rows: %(rows)s") % figures
-    if check.outcome != Check.Outcome.PASSED:
-        words = newer_rows.in_words(check)
-    return [SummaryLine(True, words, reverse("backups:check", args=[check.pk]), _("see it"))]
-
-
-def _differing(check: Check) -> SummaryLine:
-    words = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
-    address = reverse("backups:check", args=[check.pk])
-    return SummaryLine(False, words % {"n": spelled(check.differences)}, address, _("see it"))
+    address = reverse("backups:generation", args=[backup.pk])
+    if not backup.is_here:
+        return [SummaryLine(False, _("The backup is in another bucket"), address, _("see it"))]
+    held = bucket_protection.lock_of(backup, facts.protection) == BucketProtection.Lock.HELD
+    words = _("Locked by R2 for its retention") if held else _("No lock of R2 is known for its retention")
+    return [SummaryLine(held, words, address, _("see it"))]
 
 
 def _code(facts: StageFacts) -> list[SummaryLine]:
-    stage, found = facts.stage, facts.references
-    address = reverse("backups:stage_references", args=[stage.pk])
-    words = found.in_words if found.done else found.wanting
-    lines = [
-        SummaryLine(found.done and not found.follow_ups, _("Code: %(words)s") % {"words": words}, address, _("see it"))
-    ]
-    if found.search:
-        running = deployed.state(found.search, stage.namespace, *found.searches[1:], known=found.known)
-        page = reverse("deployed-code", args=[stage.environment.slug])
-        lines += [SummaryLine(False, reason, page, _("see it")) for reason in running.reasons[:1]]
-    return lines
-
-
-def _shared(facts: StageFacts) -> list[SummaryLine]:
-    if facts.stage.generation_id is None:
+    """The reason why other code may run than the one that was searched."""
+    stage = facts.stage
+    if stage.scheduled or not stage.names:  # the rule of a scheduled clearing was approved instead
         return []
-    if facts.share is None:
-        return [SummaryLine(fits=False, words=_("Not yet shared with the team"))]
-    return [SummaryLine(True, _("Shared: %(place)s") % {"place": facts.share.place})]
+    found = facts.references
+    if found.search is None:
+        return []
+    running = deployed.state(found.search, stage.namespace, *found.searches[1:], known=found.known)
+    page = reverse("deployed-code", args=[stage.environment.slug])
+    return [SummaryLine(False, reason, page, _("see it")) for reason in running.reasons[:1]]

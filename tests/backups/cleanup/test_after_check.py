@@ -8,8 +8,8 @@ from audit.models import Entry
 from backups.cleanup import after_check, completion, evidence as cleanup_evidence, requests as cleanup_requests
 from backups.cleanup.next_action import next_action
 from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import CleanupRefused
-from backups.cleanup.stepper import steps_of_stage
 from backups.integrity import start as check_start
 from backups.masters import start as masters_start
 from backups.models import Check, CleanupStage
@@ -92,7 +92,7 @@ def test_without_a_backup_of_master_data_the_stage_says_so(deleting: CleanupStag
     stage = worked(deleting)
     assert stage.dataset_check_after is None
     with translation.override("en"):
-        steps = {step.title: step for step in steps_of_stage(stage)}
+        steps = {step.title: step for step in proofs(StageFacts(stage))}
     assert steps["Compare the backup with D1 again"].state == "done"
     assert "There is no dataset file" in steps["Compare the dataset with D1 again"].note
 

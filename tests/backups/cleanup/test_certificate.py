@@ -17,7 +17,7 @@ from backups.cleanup import (
     references as code_references,
     requests as cleanup_requests,
 )
-from backups.cleanup.certificate_files import CertificateLine
+from backups.cleanup.proofs import Proof
 from backups.deletion import chunks as deletion_chunks
 from backups.generations import start as generation_start
 from backups.models import Check, CleanupException, CleanupRequest, CleanupStage, Generation
@@ -55,7 +55,7 @@ def page(client: Client, cleanup: CleanupRequest, kind: str = "") -> str:
 
 def missing(cleanup: CleanupRequest) -> set[tuple[str, str]]:
     lines = [line for section in certificate.build(cleanup).sections for line in section.lines]
-    return {(line.environment, line.what) for line in lines if line.missing}
+    return {(line.environment, line.title) for line in lines if line.state == "missing"}
 
 
 def test_a_new_clean_up_says_every_step_as_missing(asked: CleanupRequest, people: make.People) -> None:
@@ -63,13 +63,13 @@ def test_a_new_clean_up_says_every_step_as_missing(asked: CleanupRequest, people
     assert [section.rule for section in made.sections] == POLICY
     assert made.state == "Not complete. Not cleaned and accepted yet: QA, Production."
     steps = {
-        "List of keys",
-        "Code references",
-        "Backup",
-        "Backup verified",
-        "Backup shared with the team",
-        "Deletion",
-        "Four eyes",
+        "Fix the list of keys",
+        "Search the code",
+        "Back up",
+        "Verify the backup",
+        "Share the backup with the team",
+        "Delete",
+        "Approval by another person",
     }
     assert {(name, step) for name in ("QA", "Production") for step in steps} <= missing(asked)
     assert "Missing: this was not done." in page(signed_in(people.auditor), asked)
@@ -86,7 +86,7 @@ def test_each_step_that_was_done_has_its_proof(asked: CleanupRequest, people: ma
         assert proof in shown
     for said in (
         "3 deleted, 0 left out",
-        "Nothing is left under the prefix",
+        "Listed twice without them",
         "Opened the pages, all well",
         "#kv-cleanup",
     ):
@@ -111,9 +111,9 @@ def test_a_completed_clean_up_is_complete_until_its_keys_come_back(asked: Cleanu
     assert "3 of 3 deleted keys came back by restore" in page(signed_in(people.auditor), asked)
 
 
-def line(cleanup: CleanupRequest, what: str, environment: str = "QA") -> CertificateLine:
+def line(cleanup: CleanupRequest, what: str, environment: str = "QA") -> Proof:
     lines = [line for section in certificate.build(cleanup).sections for line in section.lines]
-    return next(line for line in lines if (line.what, line.environment) == (what, environment))
+    return next(line for line in lines if (line.title, line.environment) == (what, environment))
 
 
 def test_a_dataset_file_is_missing_where_the_policy_wants_it_and_not_applicable_elsewhere(
@@ -122,9 +122,9 @@ def test_a_dataset_file_is_missing_where_the_policy_wants_it_and_not_applicable_
     cleanup_helpers.accepted(asked, people)
     cleanup_helpers.accepted(asked, people, "production")
     qa, production = (line(asked, "Compare the dataset with D1 again", name) for name in ("QA", "Production"))
-    assert (qa.missing, qa.not_applicable) == (False, True)
+    assert qa.state == "not_applicable"
     assert "the policy wants an export of master data in production" in qa.said
-    assert (production.missing, production.not_applicable) == (True, False)
+    assert production.state == "missing"
     for kind in ("", "?format=md"):
         assert "Not applicable · There is no dataset file" in page(signed_in(people.auditor), asked, kind)
 
@@ -137,7 +137,7 @@ def test_a_difference_after_the_clean_up_is_wrong_in_words_and_in_the_head(
     with gate.past_the_triggers():
         Check.objects.filter(pk=stage.check_after.pk).update(outcome="failed", differences=2)
     found = line(asked, "Compare the backup with D1 again")
-    assert (found.said, found.wrong, found.missing) == ("2 differences with D1.", True, False)
+    assert (found.said, found.state) == ("2 differences with D1.", "wrong")
     client = signed_in(people.auditor)
     shown = page(client, asked)
     assert "<strong>Wrong</strong> 2 differences with D1. </span>" in shown
@@ -204,7 +204,7 @@ def test_a_clean_up_whose_deletion_was_stopped_is_not_complete(stopped: CleanupR
 
 
 def test_each_key_that_was_not_deleted_has_its_reason(stopped: CleanupRequest) -> None:
-    said = line(stopped, "Deletion", "Production").said
+    said = line(stopped, "Delete", "Production").said
     assert said == "1 deleted, 2 left out (2 left as it is: the run was ended early). a page still needs them"
 
 
@@ -226,8 +226,11 @@ def test_other_keys_under_the_prefix_are_explained_by_name(
     make.work()
     stage = cleanup_helpers.stage_of(asked)
     completion.explain_others(stage, note="the import job", by=people.operator)
-    said = line(asked, "Proof by two listings").said
-    assert said == "1 key is left under the prefix. Other keys: master:z:9. the import job"
+    said = line(asked, "Prove that the keys are gone").said
+    assert said == (
+        "Listed twice without them · 1 key that is not of this clean-up is left under the prefix. "
+        "Other keys: master:z:9. the import job"
+    )
 
 
 def test_an_ended_clean_up_says_so(asked: CleanupRequest, people: make.People) -> None:
@@ -256,7 +259,7 @@ def test_peoples_words_are_no_markup_in_markdown(asked: CleanupRequest, people: 
     text = page(signed_in(people.auditor), asked, "?format=md")
     assert "\\# ok \\<b\\> \\[x\\](http://evil.example)" in text
     assert text.startswith(f"# Certificate of clean-up {asked.pk}\n")
-    assert "❌ **Production: Deletion** Missing: this was not done." in text
+    assert "❌ **Production: Delete** Missing: this was not done." in text
 
 
 def test_the_pages_of_the_clean_up_link_to_it(asked: CleanupRequest, people: make.People) -> None:
@@ -285,14 +288,14 @@ def test_open_follow_ups_and_accepted_risks_are_told(
     with_follow_up(asked, people)
     cleanup_helpers.accepted(asked, people)
     due = timezone.localdate() + timedelta(days=7)
-    answers = line(asked, "Answer to each place in the code")
+    answers = line(asked, "Answer the code references")
     assert answers.said == f"follow-up: 1;\nsrc/a.ts:7 · switch to D1 · {people.operator2}, {due} · still open"
     open_ = f"1 code follow-up open until {due.day} {due:%b}"
     code = f"1 place at 4f2a91c · {open_} · the searched code runs: site 4f2a91c"
-    assert line(asked, "Code references").said == code
+    assert line(asked, "Search the code").said == code
     assert certificate.build(asked).state.endswith(f" {open_}.")
     monkeypatch.setattr(risks, "risks_of", lambda _request: ["references_other"])
-    assert "I accept that the code that was searched is not the code" in line(asked, "Four eyes").said
+    assert "I accept that the code that was searched is not the code" in line(asked, "Approval by another person").said
 
 
 def test_the_head_counts_only_the_follow_ups_of_its_own_places(asked: CleanupRequest, people: make.People) -> None:
@@ -301,7 +304,7 @@ def test_the_head_counts_only_the_follow_ups_of_its_own_places(asked: CleanupReq
     before = certificate.build(asked).state
     [old, _] = ReferenceAnswer.objects.order_by("pk")
     assert "1 code follow-up open until" in before
-    assert line(asked, "Code references").said.startswith("2 places at 4f2a91c · 1 code follow-up open")
+    assert line(asked, "Search the code").said.startswith("2 places at 4f2a91c · 1 code follow-up open")
     place = searched.search(stage.environment, hits=["src/z.ts:1 read certain SETTINGS master:z:*"]).hits.get()
     later: dict[str, Any] = {"family": old.family, "kind": "follow_up", "follow_up": "d1", "owner": people.operator}
     later |= {"reason": "of a later clean-up", "by": people.operator, "due": old.due + timedelta(days=30)}  # type: ignore[operator]
@@ -318,14 +321,14 @@ def test_the_head_counts_only_the_follow_ups_of_its_own_places(asked: CleanupReq
 def test_what_became_of_a_follow_up_since_is_a_clause_of_its_own(asked: CleanupRequest, people: make.People) -> None:
     stage = with_follow_up(asked, people)
     cleanup_helpers.accepted(asked, people)
-    before = line(asked, "Answer to each place in the code")
+    before = line(asked, "Answer the code references")
     searched.runs(stage.environment, "ffff")
     later = searched.search(stage.environment, commit="ffff")
     ReferenceAnswer.objects.update(closed_by=later, closed_at=clock.now())
-    after = line(asked, "Answer to each place in the code")
+    after = line(asked, "Answer the code references")
     closed = f"closed since: search {later.pk} of {moment(later.searched_at)}"
     assert after.said == before.said.replace("still open", closed)
-    assert (after.by, after.at, after.digest, after.missing) == (before.by, before.at, before.digest, False)
+    assert (after.by, after.at, after.digest, after.state) == (before.by, before.at, before.digest, "done")
 
 
 def test_a_follow_up_with_a_later_owner_names_both(asked: CleanupRequest, people: make.People) -> None:
@@ -336,12 +339,12 @@ def test_a_follow_up_with_a_later_owner_names_both(asked: CleanupRequest, people
         family=old.family, hit=old.hit, fingerprint=old.fingerprint, kind="follow_up", reason="moved as agreed",
         follow_up="flag", owner=people.operator, due=due, by=people.operator,
     )  # fmt: skip
-    said = line(asked, "Answer to each place in the code", stage.environment.name).said
+    said = line(asked, "Answer the code references", stage.environment.name).said
     assert said.endswith(f"{people.operator2}, {old.due} · still open, now {people.operator}, {due}")
 
 
-def code_lines(cleanup: CleanupRequest) -> list[CertificateLine]:
-    return [line(cleanup, what) for what in ("Code references", "Answer to each place in the code")]
+def code_lines(cleanup: CleanupRequest) -> list[Proof]:
+    return [line(cleanup, what) for what in ("Search the code", "Answer the code references")]
 
 
 def test_the_code_references_of_a_finished_clean_up_stay_as_they_were_approved(
@@ -380,11 +383,11 @@ def test_references_that_were_approved_before_other_searches_were_kept_are_told(
     stage = cleanup_helpers.accepted(asked, people)
     old = dict(certificate_files.references_of(stage))
     del old["others"]
-    assert certificate_files.references_in_words(old) == line(asked, "Code references").said
+    assert certificate_files.references_in_words(old) == line(asked, "Search the code").said
 
 
-def verification(cleanup: CleanupRequest) -> CertificateLine:
-    return line(cleanup, "Backup verified")
+def verification(cleanup: CleanupRequest) -> Proof:
+    return line(cleanup, "Verify the backup")
 
 
 def test_a_later_verification_leaves_the_line_of_an_accepted_stage(asked: CleanupRequest, people: make.People) -> None:
@@ -395,7 +398,7 @@ def test_a_later_verification_leaves_the_line_of_an_accepted_stage(asked: Cleanu
         generation_start.create_verification(stage.generation, actor=make.SETUP)
     make.work()
     assert verification(asked) == before
-    assert (before.said, before.missing) == ("Every entry equals what KV returned", False)
+    assert (before.said, before.state) == ("Every entry equals what KV returned", "done")
 
 
 def test_a_damage_since_is_a_clause_of_its_own_in_an_accepted_stage(asked: CleanupRequest, people: make.People) -> None:
@@ -405,7 +408,7 @@ def test_a_damage_since_is_a_clause_of_its_own_in_an_accepted_stage(asked: Clean
         Generation.objects.filter(stages=stage).update(status="damaged", problem="A part is gone.")
     after = verification(asked)
     assert after.said == f"{before.said};\ndamaged since: A part is gone."
-    assert (after.at, after.by, after.url, after.wrong) == (before.at, before.by, before.url, False)
+    assert (after.at, after.by, after.url, after.state) == (before.at, before.by, before.url, "done")
 
 
 def test_a_damage_before_the_acceptance_is_wrong(asked: CleanupRequest, people: make.People) -> None:
@@ -413,7 +416,7 @@ def test_a_damage_before_the_acceptance_is_wrong(asked: CleanupRequest, people: 
     with gate.past_the_triggers():
         Generation.objects.filter(stages=stage).update(status="damaged", problem="A part is gone.")
     found = verification(asked)
-    assert (found.said, found.wrong) == ("The backup is damaged: A part is gone.", True)
+    assert (found.said, found.state) == ("The backup is damaged: A part is gone.", "wrong")
 
 
 def test_a_proven_stage_without_keys_reads_no_search_of_today(asked: CleanupRequest, people: make.People) -> None:
@@ -422,16 +425,16 @@ def test_a_proven_stage_without_keys_reads_no_search_of_today(asked: CleanupRequ
     with gate.past_the_triggers():
         CleanupStage.objects.filter(pk=stage.pk).update(approval=None, run=None, generation=None, names=0)
     for one in code_lines(asked):
-        assert (one.not_applicable, one.missing, one.said) == (True, False, "There were no keys.")
+        assert (one.state, one.said) == ("not_applicable", "There were no keys.")
 
 
 def test_a_stage_that_ended_reads_no_search_of_today(asked: CleanupRequest, people: make.People) -> None:
     with_follow_up(asked, people)
-    assert not line(asked, "Code references").missing
+    assert line(asked, "Search the code").state == "done"
     completion.end(asked, reason="asked twice", by=people.operator)
     asked.refresh_from_db()
     for one in code_lines(asked):
-        assert (one.missing, one.said) == (True, "Missing: the stage ended before it was submitted.")
+        assert (one.state, one.said) == ("missing", "Missing: the stage ended before it was submitted.")
 
 
 def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people: make.People) -> None:
@@ -439,7 +442,7 @@ def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people
     hits = [f"src/a{n}.ts:{n} write certain SETTINGS master:*" for n in range(1, 121)]
     with_follow_up(asked, people, hits=hits)
     cleanup_helpers.submitted(asked, people)
-    answers = line(asked, "Answer to each place in the code")
+    answers = line(asked, "Answer the code references")
     evidence_of = json.loads(cleanup_helpers.stage_of(asked).approval.evidence)["references"]  # type: ignore[union-attr]
     listed = len(evidence_of["answers"])
     assert answers.said == f"follow-up: {listed}, by their digest alone: {120 - listed};\n{listed} still open"
@@ -451,7 +454,7 @@ def test_many_answers_are_counts_with_their_digest(asked: CleanupRequest, people
 
 def test_both_listings_of_the_proof_have_their_time(asked: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.confirmed(asked, people)
-    proof = line(asked, "Proof by two listings")
+    proof = line(asked, "Prove that the keys are gone")
     assert (proof.since, proof.at) == (stage.first_listing_at, stage.second_listing_at)
     client = signed_in(people.auditor)
     for found in (stage.first_listing_at, stage.second_listing_at):

@@ -6,7 +6,7 @@ from backups.cleanup import cards
 from backups.cleanup.pages import presses
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.pages.phases import phases_of
-from backups.cleanup.stepper import steps_of_stage
+from backups.cleanup.proofs import proofs
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.cleanup import time_left
 from kvops import timing
@@ -32,7 +32,7 @@ def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
 
 def marks(stage: CleanupStage) -> str:
     """A letter per phase: done, current, todo, failed."""
-    return "".join(phase.state[0] for phase in phases_of(stage, steps_of_stage(stage)))
+    return "".join(phase.state[0] for phase in phases_of(stage, proofs(StageFacts(stage))))
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_a_phase_says_that_it_was_done_only_when_it_was(
     named = ["Preparation", "Approval", "Deletion", "Proof of absence", "Check of the application"]
     getattr(cleanup_helpers, reached)(request_, people)
     stage = cleanup_helpers.stage_of(request_)
-    assert [phase.title for phase in phases_of(stage, steps_of_stage(stage))] == done[:over] + named[over:]
+    assert [phase.title for phase in phases_of(stage, proofs(StageFacts(stage)))] == done[:over] + named[over:]
 
 
 def test_a_finished_phase_says_its_result_in_one_line(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.accepted(request_, people)
-    prepared, approved, deleted, _proven, checked = phases_of(stage, steps_of_stage(stage))
+    prepared, approved, deleted, _proven, checked = phases_of(stage, proofs(StageFacts(stage)))
     assert prepared.line == f"3 names · backup {stage.generation_id} verified · equals D1 · code searched · shared"
     assert (approved.line, deleted.title, deleted.line) == ("Reviewer", "Deleted", "3 deleted, 0 left out")
     assert "Opened the pages, all well" in checked.line
@@ -77,7 +77,7 @@ def test_a_round_of_a_clearing_does_not_claim_steps_that_it_does_not_take(
 ) -> None:
     stage = cleanup_helpers.accepted(request_, people)
     stage.scheduled = True
-    steps = steps_of_stage(stage)
+    steps = proofs(StageFacts(stage))
     assert not {"Answer the code references", "Share the backup with the team"} & {str(step.title) for step in steps}
     assert phases_of(stage, steps)[0].line == f"3 names · backup {stage.generation_id} verified · equals D1"
 

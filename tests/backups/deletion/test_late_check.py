@@ -9,8 +9,9 @@ from django.test import Client
 from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import completion, evidence as cleanup_evidence, preparation, qa, requests as cleanup_requests
+from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import CleanupRefused
-from backups.cleanup.stepper import steps_of_stage
 from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, Restore, RestoreChunk, RestoreEntry
 from backups.restores import requests as restore_requests, undo as stage_undo
@@ -169,7 +170,7 @@ def test_what_another_restore_wrote_back_did_not_come_back_by_itself(
     restore = restored(confirmed, people, NAMES[0])
     assert looked(confirmed) == {}
     assert list(confirmed.restores.all()) == [restore]
-    step = steps_of_stage(confirmed)[-1]
+    step = proofs(StageFacts(confirmed))[-1]
     assert (step.title, step.link) == ("Restore of deleted keys", f"Restore {restore.pk}")
     assert confirmed.shown_state == "restored"
 

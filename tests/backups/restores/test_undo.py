@@ -7,8 +7,9 @@ import pytest
 from django.db import IntegrityError
 
 from backups.cleanup import completion, evidence as cleanup_evidence, qa, requests as cleanup_requests
+from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import CleanupRefused
-from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupStage, Generation, Restore
 from backups.restores import selection as restore_selection, undo as stage_undo
 from kvops import timing
@@ -219,7 +220,7 @@ def test_after_an_undo_the_clean_up_is_undone_everywhere(estate: make.Estate, pe
     request = cleanup_helpers.asked(people)
     stage = cleanup_helpers.accepted(request, people)
     restore = undone(stage, people)
-    step = steps_of_stage(stage)[-1]
+    step = proofs(StageFacts(stage))[-1]
     assert (step.title, step.note) == ("Undo of the deletion", "3 restored, 0 not")
     assert step.url == f"/restores/{restore.pk}/"
     assert stage.shown_state == "undone"

@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 from audit import log
 from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
+from backups.cleanup.pages.facts import StageFacts
+from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import CleanupRefused, send_back
-from backups.cleanup.stepper import steps_of_stage
 from backups.deletion.chunks import end_early
 from backups.generations import start as generation_start
 from backups.models import Check, CleanupRequest, CleanupStage, Generation, Restore
@@ -55,7 +56,7 @@ def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
 
 def marks(stage: CleanupStage) -> str:
     """A letter per step: done, current, todo, failed."""
-    return "".join(step.state[0] for step in steps_of_stage(stage))
+    return "".join(step.state[0] for step in proofs(StageFacts(stage)))
 
 
 def action(stage: CleanupStage, person: Person) -> NextAction:
@@ -71,7 +72,7 @@ def offered(stage: CleanupStage, person: Person) -> tuple[str, str]:
 
 def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.stage_of(request_)
-    assert [step.title for step in steps_of_stage(stage)] == TITLES
+    assert [step.title for step in proofs(StageFacts(stage))] == TITLES
     assert marks(stage) == "ctttttttttt"
     assert offered(stage, people.operator) == ("stage_begin", "")
 
@@ -96,7 +97,7 @@ def test_frozen_names_are_backed_up_next(request_: CleanupRequest, people: make.
     stage = cleanup_helpers.stage_of(request_)
     preparation.freeze_stage(stage, by=people.operator)
     assert marks(cleanup_helpers.stage_of(request_)) == "dcttttttttt"
-    assert steps_of_stage(stage)[0].note == "3 names"
+    assert proofs(StageFacts(stage))[0].note == "3 names"
     assert offered(stage, people.operator) == ("stage_prepare", "")
 
 
@@ -104,7 +105,7 @@ def test_while_a_run_works_one_waits_for_it(request_: CleanupRequest, people: ma
     preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     run = preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     stage = cleanup_helpers.stage_of(request_)
-    assert steps_of_stage(stage)[1].link == f"Run {run.pk}"
+    assert proofs(StageFacts(stage))[1].link == f"Run {run.pk}"
     assert offered(stage, people.operator)[1].startswith(f"Wait for run {run.pk} (backup)")
 
 
@@ -118,7 +119,7 @@ def test_a_failed_run_says_why_and_can_be_tried_again(
     run.refresh_from_db()
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "dfttttttttt"
-    assert steps_of_stage(stage)[1].note == run.error
+    assert proofs(StageFacts(stage))[1].note == run.error
     assert action(stage, people.operator).label == "Try again"
 
 
@@ -136,8 +137,8 @@ def test_a_difference_is_a_failed_step_that_leads_to_the_check(
 ) -> None:
     stage = differing(request_, estate, people)
     assert marks(stage) == "dddfddttttt"
-    assert steps_of_stage(stage)[3].note == "1 difference with D1."
-    assert steps_of_stage(stage)[3].url.startswith("/integrity/")
+    assert proofs(StageFacts(stage))[3].note == "1 difference with D1."
+    assert proofs(StageFacts(stage))[3].url.startswith("/integrity/")
     assert action(stage, people.operator).label == "Check again"
 
 
@@ -162,7 +163,7 @@ def test_a_checked_stage_needs_the_references_before_the_submit(request_: Cleanu
     searched.search(stage.environment, hits=["src/a.ts:7 write certain SETTINGS master:*"])
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddcdttttt"
-    assert steps_of_stage(stage)[4].note == "1 place has no answer"
+    assert proofs(StageFacts(stage))[4].note == "1 place has no answer"
     assert action(stage, people.operator).url == f"/cleanup/stages/{stage.pk}/references/"
 
 
@@ -178,7 +179,7 @@ def test_cache_has_no_step_for_d1(estate: make.Estate, people: make.People) -> N
     estate.put(estate.qa, "mastercache:1")
     cleanup_helpers.scan(estate.qa, estate.production)
     stage = cleanup_helpers.prepared(cleanup_helpers.asked(people, "mastercache:"), people)
-    assert "Check against D1" not in [step.title for step in steps_of_stage(stage)]
+    assert "Check against D1" not in [step.title for step in proofs(StageFacts(stage))]
     assert offered(stage, people.operator) == ("stage_submit", "")
 
 
@@ -227,16 +228,16 @@ def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People
     stage = cleanup_helpers.accepted(request_, people)
     assert marks(stage) == "ddddddddddd" + "dt"  # compared with D1 again; there is no dataset file
     assert next_action(stage, people.operator) is None
-    assert steps_of_stage(stage)[8].note == "3 deleted, 0 left out"
-    assert "No difference. Keys: 3, rows: 3" in [step.note for step in steps_of_stage(stage)]
-    assert "Opened the pages, all well" in steps_of_stage(stage)[10].note
+    assert proofs(StageFacts(stage))[8].note == "3 deleted, 0 left out"
+    assert "No difference. Keys: 3, rows: 3" in [step.note for step in proofs(StageFacts(stage))]
+    assert "Opened the pages, all well" in proofs(StageFacts(stage))[10].note
 
 
 def test_a_backup_found_damaged_later_is_a_failed_step(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.accepted(request_, people)
-    assert steps_of_stage(stage)[2].note == "Every entry equals what KV returned"
+    assert proofs(StageFacts(stage))[2].note == "Every entry equals what KV returned"
     Generation.objects.filter(stages=stage).update(status="damaged", problem="part 1 is gone")
-    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    step = proofs(StageFacts(cleanup_helpers.stage_of(request_)))[2]
     assert (step.state, step.note) == ("failed", "The backup is damaged: part 1 is gone")
 
 
@@ -246,7 +247,7 @@ def test_a_newer_verification_that_is_under_way_or_stopped_is_said(
     stage = cleanup_helpers.accepted(request_, people)
     assert stage.generation is not None
     run = generation_start.start_verification(stage.generation, actor=make.SETUP)
-    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    step = proofs(StageFacts(cleanup_helpers.stage_of(request_)))[2]
     assert (step.state, step.note, step.link) == (
         "done",
         "Verified before. It is being verified again",
@@ -254,16 +255,16 @@ def test_a_newer_verification_that_is_under_way_or_stopped_is_said(
     )
     run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    step = steps_of_stage(cleanup_helpers.stage_of(request_))[2]
+    step = proofs(StageFacts(cleanup_helpers.stage_of(request_)))[2]
     assert (step.state, "did not finish" in step.note) == ("failed", True)
 
 
 def test_a_stage_that_was_sent_back_shares_its_next_backup(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.submitted(request_, people)
-    assert steps_of_stage(stage)[5].state == "done"
+    assert proofs(StageFacts(stage))[5].state == "done"
     with log.transaction():
         send_back(stage, people.operator.actor, "The code was searched again.")
-    steps = steps_of_stage(cleanup_helpers.stage_of(request_))
+    steps = proofs(StageFacts(cleanup_helpers.stage_of(request_)))
     assert (steps[1].state, steps[5].state) == ("current", "todo")
 
 
@@ -277,7 +278,7 @@ def test_a_deletion_that_deleted_nothing_proves_nothing(
     make.work()
     stage = cleanup_helpers.stage_of(request_)
     assert (stage.state, stage.deleted, stage.shown_state) == (State.CONFIRMED, 0, "nothing_deleted")
-    assert steps_of_stage(stage)[9].note == "Deleted: 0 of 3, so nothing is proven gone"
+    assert proofs(StageFacts(stage))[9].note == "Deleted: 0 of 3, so nothing is proven gone"
 
 
 def test_a_deletion_of_some_says_how_many(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
@@ -286,14 +287,14 @@ def test_a_deletion_of_some_says_how_many(request_: CleanupRequest, estate: make
     cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert steps_of_stage(stage)[9].note == "Deleted: 2 of 3, and gone from two listings"
+    assert proofs(StageFacts(stage))[9].note == "Deleted: 2 of 3, and gone from two listings"
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:
     cleanup_helpers.scan(estate.qa, estate.production)
     stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
-    assert [step.state for step in steps_of_stage(stage)] == ["done", "current", "todo"]
+    assert [step.state for step in proofs(StageFacts(stage))] == ["done", "current", "todo"]
     assert action(stage, people.operator).label == "Prove that there are no keys"
     estate.put(estate.qa, "mastercache:1")
     preparation.prepare_stage(stage, by=people.operator)
