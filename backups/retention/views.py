@@ -20,8 +20,6 @@ from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
 from kvops.web.fields import NextForm, OptionalReasonForm, offer
-from kvops.web.gather import ask
-from kvops.web.objects import Objects
 from kvops.web.pages import listed, page_of
 
 PAGE = 50
@@ -33,13 +31,8 @@ COUNTED = 200
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each backup, oldest first, and the rules behind them."""
-    places = Objects(Environment.objects.order_by("order"), "slug", "name", "production")
-    opened = Objects(PruneRequest.objects.exclude(state__in=PruneRequest.OVER), "environment_id", "state")
-    lists = {"environments": places.question, "prunes": opened.question, "people": families.people()}
-    answers = ask(lists, {})
-    retention = Retention(now=answers.now)
-    environments = places.of(answers, "environments")
-    prunes = {one.environment_id: one for one in opened.of(answers, "prunes")}
+    retention, environments = Retention(), list(Environment.objects.order_by("order"))
+    prunes = {one.environment_id: one for one in PruneRequest.objects.exclude(state__in=PruneRequest.OVER)}
     due = prune_requests.due_in_each(environments, retention)
     trial = TryForm(request.GET if "days" in request.GET else None, auto_id="try_%s")
     offer(trial.fields["family"], retention.families)
@@ -49,7 +42,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_pin": request.user.has_perm("kvops.pin"),
         "families": retention.families,
-        "without_owner": families.without_owner(retention.families, answers["people"]),
+        "without_owner": families.without_owner(retention.families),
         "trial": trial,
         **(_tried(trial, retention) if trial.is_bound else _listed(request, retention, environments)),
     }

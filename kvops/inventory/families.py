@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -281,17 +281,9 @@ def owners(families: Iterable[Family]) -> list[Person]:
     return list(Person.objects.filter(named)) if named else []
 
 
-def people() -> QuerySet[Person, Any]:
-    """The address and the name of each person."""
-    return Person.objects.values_list("email", "name")
-
-
-def without_owner(families: Iterable[Family], known_people: Iterable[Sequence[str]] | None = None) -> list[Family]:
-    """Families whose owner is not a known person: notices about them go to operators and reviewers only.
-
-    `known_people` are the rows of `people`, if a page read them already.
-    """
-    known = {name.casefold() for person in (known_people or people()) for name in person}
+def without_owner(families: Iterable[Family]) -> list[Family]:
+    """Families whose owner is not a known person: notices about them go to operators and reviewers only."""
+    known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
     return [family for family in families if family.owner.casefold() not in known]
 
 
