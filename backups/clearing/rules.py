@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 
-from django.db.models import QuerySet
-
 from backups import policy
 from backups.cleanup import qa
 from backups.models import CleanupRequest, CleanupStage, Clearing
 from kvops import clock
 from kvops.approvals import evidence
 from kvops.inventory import browse
-from kvops.models import ApprovalRequest, Key
+from kvops.models import ApprovalRequest
 
 FORMAT = 1
 """The version of the rules that derive the evidence; it is part of the digest."""
@@ -111,7 +109,7 @@ class DryRun:
     partly: bool
 
 
-def dry_run(clearing: Clearing, *, after: str, limit: int, now: datetime, partly: bool) -> DryRun:
+def dry_run(clearing: Clearing, *, after: str, limit: int, now: datetime) -> DryRun:
     """The keys of the newest scan that the rule takes. A page looks at a bounded number of keys."""
     of = (clearing.namespace, clearing.family, clearing.prefix, clearing.selection, now.timestamp())
     names, count = [], 0
@@ -122,9 +120,5 @@ def dry_run(clearing: Clearing, *, after: str, limit: int, now: datetime, partly
     if after:
         names = [name for name, _ in islice(browse.chosen(*of, after=after, most=LOOKED), limit + 1)]
     more = names[limit - 1] if len(names) > limit else None
-    return DryRun(names[:limit], more, min(count, clearing.cap), over=count > clearing.cap, partly=partly)
-
-
-def beyond(clearing: Clearing) -> QuerySet[Key]:
-    """A key of the family that a dry run does not look at, if there is one."""
-    return clearing.namespace.key_set.under(clearing.prefix).filter(family=clearing.family)[LOOKED : LOOKED + 1]
+    beyond = clearing.namespace.key_set.under(clearing.prefix).filter(family=clearing.family)[LOOKED : LOOKED + 1]
+    return DryRun(names[:limit], more, min(count, clearing.cap), count > clearing.cap, partly=beyond.exists())

@@ -18,9 +18,10 @@ from backups.clearing.forms import (
     RoundStartForm,
     WriterAnswerForm,
 )
-from backups.clearing.page import facts_of
 from backups.models import Clearing, ClearingRound
+from kvops import clock
 from kvops.approvals import standing
+from kvops.models import Scan, Schedule
 from kvops.people.signin import person_of
 from kvops.schedules import punctuality
 from kvops.web.acting import On, Step, act, refusals_shown
@@ -146,10 +147,10 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
 def _page(
     request: HttpRequest, found: Clearing, *, typed: dict[str, forms.Form | None] | None = None, status: int = 200
 ) -> HttpResponse:
-    typed, person, facts = typed or {}, person_of(request), facts_of(found)
-    schedule = facts.schedule
+    typed, person, now = typed or {}, person_of(request), clock.now()
+    schedule = Schedule.objects.get(job=clearing_requests.JOB, subject=found.subject)
     approval, in_force = standing.asked_and_in_force(rules.KIND, found.subject)[found.subject]
-    accepted = [(one, conditions.accepted_round(found, one)) for one in facts.earlier]
+    accepted = conditions.accepted_rounds(found)
     past, after = page_of(NewestFirst(request.GET).narrowed(ROUNDS.filter(clearing=found)), PAGE)
     newest = found.newest_round if request.GET.get("after") else next(iter(past), None)
     answer = typed.get("answer")
@@ -158,15 +159,15 @@ def _page(
     context = {
         "clearing": found,
         "environment": found.namespace.environment,
-        "standing": next(punctuality.punctuality_of([schedule], facts.now)),
+        "standing": next(punctuality.punctuality_of([schedule], now)),
         "approval": approval,
         "outdated": in_force is not None and rules.rule_digest(found, in_force) != in_force.digest,
         "in_force": in_force,
         "is_approver": in_force is not None and in_force.approver_id == person.pk,
         "not_accepted": conditions.not_accepted(found, accepted) if found.retired_at is None else "",
         "accepted": accepted,
-        "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES, now=facts.now, partly=facts.partly),
-        "scan": facts.scan,
+        "dry": rules.dry_run(found, after=request.GET.get("name", ""), limit=NAMES, now=now),
+        "scan": Scan.objects.newest(found.namespace),
         "writers": writers,
         "newest": newest,
         "moving": _moving(newest),

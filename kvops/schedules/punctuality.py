@@ -67,25 +67,15 @@ def punctuality_of(found: Iterable[Schedule], now: datetime | None = None) -> It
         yield Standing(schedule, state, newest, succeeded, times)
 
 
-PLACES = ("newest", "before", "succeeded")
-"""The firings that tell how a schedule stands: the newest, the one before it, and the newest good one."""
-
-
-def with_firings(schedules: QuerySet[Schedule]) -> QuerySet[Schedule]:
-    """Schedules with the keys of these firings."""
-    mine = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at").values("pk")
-    found = (mine[:1], mine[1:2], good(mine)[:1])
-    return schedules.annotate(**{name: Subquery(query) for name, query in zip(PLACES, found, strict=True)})
-
-
 class _Firings:
-    """The two newest firings of each schedule and its newest good one, in two queries; in one for `with_firings`."""
+    """The two newest firings of each schedule and its newest good one, in two queries."""
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
-        known: Iterable[Schedule] = schedules
-        if not all(vars(one).keys() >= {*PLACES} for one in schedules):
-            known = with_firings(Schedule.objects.filter(pk__in=[one.pk for one in schedules]))
-        self._of = {one.pk: [vars(one)[name] for name in PLACES] for one in known}
+        mine = Firing.objects.filter(schedule=OuterRef("pk")).order_by("-due_at").values("pk")
+        known = Schedule.objects.filter(pk__in=[one.pk for one in schedules]).annotate(
+            newest=Subquery(mine[:1]), before=Subquery(mine[1:2]), succeeded=Subquery(good(mine)[:1])
+        )
+        self._of = {one.pk: [one.newest, one.before, one.succeeded] for one in known}
         wanted = Firing.objects.filter(pk__in={key for keys in self._of.values() for key in keys if key})
         found = wanted.annotate(running=Exists(Run.objects.open().filter(firing=OuterRef("pk"))))
         self._firings = {one.pk: one for one in found}
