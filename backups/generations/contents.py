@@ -6,32 +6,19 @@ Reads only. No query grows with the keys of a namespace or the entries of a back
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import CharField, Exists, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Cast, Concat, Now
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.generations import encryption, recovery
-from backups.models import (
-    Check,
-    CleanupStage,
-    Generation,
-    GenerationEntry,
-    GenerationPart,
-    Pin,
-    PruneEntry,
-    Restore,
-    VaultDocument,
-)
+from backups.generations import encryption
+from backups.models import Generation, GenerationEntry
 from backups.models.generations import GenerationQuerySet
 from kvops import timing
 from kvops.inventory import families as key_families
-from kvops.models import Category, Family, Key, Namespace, ScanCount
+from kvops.models import Category, Key, Namespace, ScanCount
 from kvops.prefixes import distinct
-from kvops.web.gather import Gathered, ask
-from kvops.web.objects import Objects, give
 
 CAP = 10_000
 """Keys. A page counts the keys under a prefix up to this many; for a whole family the scan has the number."""
@@ -101,71 +88,6 @@ def holding(namespace: Namespace, name: str) -> list[tuple[Generation, Generatio
     )
     entries = kept.select_related("generation").order_by("-generation_id")[:SHOWN]
     return [(entry.generation, entry) for entry in entries]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """All that belongs to a backup on its page, at the moment of the answers. Lists are newest first, parts by number.
-
-    `stages` rely on the backup, `restores` read keys from it.
-    """
-
-    answers: Gathered
-    families: Sequence[Family]
-    parts: Sequence[GenerationPart]
-    stages: Sequence[CleanupStage]
-    restores: Sequence[Restore]
-    checks: Sequence[Check]
-    prunes: Sequence[PruneEntry]
-    pins: Sequence[Pin]
-
-    @property
-    def in_vault(self) -> bool:
-        """Whether it has any Document in 1Password."""
-        return "documents" in self.answers
-
-
-_PART = (*("number", "object_key", "keys", "size", "sha256", "digests_key", "api_only_key", "api_only_keys", "stored"),)
-_STAGE = (
-    *("state", "names", "deleted", "run__state", "run__cursor", "environment__name", "environment__production"),
-    *("request__binding", "request__prefix", "request__exact"),
-)
-_RESTORE = ("state", "stage_id", "listed", "prefix", "only_name", "environment__name", "environment__production")
-_CHECK = ("outcome", "differences", "started_at", "dataset__name", "run__state")
-_PRUNE = (
-    *("outcome", "prune__state", "prune__reason", "prune__requested_by__name"),
-    "prune__approval__approver__name",
-)
-_PIN = ("person__name", "reason", "at", "removed_at", "removed_by__name", "removed_because")
-
-
-def around(generation: Generation) -> Surroundings:
-    """Everything around a backup, in one query."""
-    after = Restore.deletions.through.objects.filter(cleanupstage__generation=generation)
-    asked: dict[str, Objects[Any]] = {
-        "families": Objects(
-            Family.objects.order_by("binding", "pattern"), *key_families.FamilyDefinition.__dataclass_fields__
-        ),
-        "parts": Objects(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1], *_PART),
-        "stages": Objects(CleanupStage.objects.filter(generation=generation).order_by("-pk")[:SHOWN], *_STAGE),
-        "undos": Objects(Restore.objects.filter(stage__generation=generation), "stage_id", "state", "written"),
-        "after": Objects(after, "cleanupstage_id", "restore__state", "restore__written"),
-        "restores": Objects(generation.restores.naming().restoring().order_by("-pk")[:SHOWN], *_RESTORE),
-        "checks": Objects(generation.checks.order_by("-pk")[:SHOWN], *_CHECK),
-        "prunes": Objects(generation.prunes.order_by("-pk")[:SHOWN], *_PRUNE),
-        "pins": Objects(generation.pins.order_by("-pk"), *_PIN),
-    }
-    documents = VaultDocument.objects.filter(generation=generation)
-    answers = ask({name: one.question for name, one in asked.items()}, {"documents": documents})
-    found: dict[str, list[Any]] = {name: one.of(answers, name) for name, one in asked.items()}
-    undos, after_restores = found.pop("undos"), found.pop("after")
-    for stage in found["stages"]:
-        give(
-            stage,
-            undos=[one for one in undos if one.stage_id == stage.pk],
-            restores=[one.restore for one in after_restores if one.cleanupstage_id == stage.pk],
-        )
-    return Surroundings(answers, **found)
 
 
 def verified_at_the(found: GenerationQuerySet, moment: datetime) -> GenerationQuerySet:

@@ -27,17 +27,18 @@ from kvops.web.acting import On, refusals_shown
 from kvops.web.files import streamed
 from kvops.web.pages import listed, live_part
 
-PAGE = 50
+PAGE, SHOWN = 50, generation_contents.SHOWN
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one backup."""
-    generation = _generation(pk, "environment__protection")
+    generation = _generation(pk)
     form = EntryFilter(request.GET)
-    around = generation_contents.around(generation)
-    parts = around.parts
+    parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
+    prunes = generation.prunes.select_related("prune__requested_by", "prune__approval__approver")
+    stages = generation.stages.select_related("environment", "request", "run").prefetch_related("undos", "restores")
     restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
     context = {
         **listed(request, form, "entries", form.entries(generation), PAGE, place=attrgetter("name")),
@@ -48,7 +49,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
         "sections": recovery.sections(recovery.recovery_steps(generation, parts)) if restorable else [],
-        "around": around,
+        "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:SHOWN],
+        "in_vault": generation.documents.exists(),
+        "pins": generation.pins.select_related("person", "removed_by").order_by("-pk"),
+        "prunes": prunes.order_by("-pk")[:SHOWN],
+        "restores": generation.restores.naming().restoring().select_related("environment").order_by("-pk")[:SHOWN],
+        "stages": stages.order_by("-pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
@@ -120,6 +126,6 @@ def _found(run: Run) -> str:
     return str(run.result.get("status", "")) if finished else ""
 
 
-def _generation(pk: int, *also: str) -> Generation:
-    related = ("environment", "namespace", "run", "verify_run", *also)
-    return get_object_or_404(generation_contents.for_pages(Generation.objects.select_related(*related)), pk=pk)
+def _generation(pk: int) -> Generation:
+    found = Generation.objects.select_related("environment", "namespace", "run", "verify_run")
+    return get_object_or_404(generation_contents.for_pages(found), pk=pk)

@@ -7,7 +7,6 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from backups.generations.contents import Surroundings
 from backups.integrity import start as check_start
 from backups.models import Check, Comparison, Dataset, Generation
 from kvops.inventory import value as key_value
@@ -63,12 +62,8 @@ class Checkable(NamedTuple):
 
 
 @register.simple_tag
-def checkable(generation: Generation, around: Surroundings) -> Checkable:
-    """The dataset for a check of the backup, or the reason why there is none; read once for a page."""
-    return around.answers.once("checkable", lambda: _checkable(generation))
-
-
-def _checkable(generation: Generation) -> Checkable:
+def checkable(generation: Generation) -> Checkable:
+    """The dataset for a check of the backup, or the reason why there is none."""
     try:
         return Checkable(check_start.datasets_of(generation)[0], "")
     except check_start.CheckRefused as refused:

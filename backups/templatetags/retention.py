@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from django import template
 from django.utils import timezone
 
-from backups.bucket import protection as bucket_protection
-from backups.generations.contents import Surroundings
 from backups.models import BucketProtection, Generation, Pin
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
@@ -44,17 +42,6 @@ def kept_at_least_until(generation: Generation) -> datetime:
 def retention_of(generation: Generation) -> Kept | None:
     """The retention of one backup; None if it is deleted or being deleted."""
     return None if generation.status in Generation.GOING else Retention().of([generation])[0]
-
-
-@register.simple_tag
-def retention_around(generation: Generation, around: Surroundings) -> Kept | None:
-    """The same for the page of the backup, which has read its surroundings and the protection of its bucket."""
-    if generation.status in Generation.GOING:
-        return None
-    now, read = around.answers.now, getattr(generation.environment, "protection", None)
-    age = now - read.read_at if read and read.read_at else None
-    protection = bucket_protection.known_by(generation.environment, read, age)
-    return Retention(now=now, families=around.families, protections=[protection]).of([generation])[0]
 
 
 @register.simple_tag
