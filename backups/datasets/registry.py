@@ -1,7 +1,5 @@
 """Datasets: the D1 table that a family corresponds to, and the digest of the rule a check was made by."""
 
-from collections.abc import Iterable
-
 from audit.chain import JSON
 from backups.datasets.mapping import Correspondence
 from backups.datasets.type_rules import DEFAULT
@@ -55,23 +53,15 @@ def correspondence(dataset: Dataset) -> Correspondence:
     return Correspondence.of(definition(dataset))
 
 
-def of_database(binding: str, datasets: Iterable[Dataset] | None = None) -> list[Correspondence]:
-    """The rules of all datasets in a D1 database; raises mapping.BadDataset.
-
-    `datasets` are all of the policy by name, if a page has just read them.
-    """
-    found = Dataset.objects.filter(database=binding).order_by("name") if datasets is None else datasets
-    return [correspondence(dataset) for dataset in found if dataset.database == binding]
+def of_database(binding: str) -> list[Correspondence]:
+    """The rules of all datasets in a D1 database; raises mapping.BadDataset."""
+    return [correspondence(dataset) for dataset in Dataset.objects.filter(database=binding).order_by("name")]
 
 
 def dataset_for(binding: str, prefix: str) -> Dataset | None:
     """The dataset with the longest prefix that equals `prefix` or contains it; a single key is covered by its name."""
-    return covering(Dataset.objects.filter(binding=binding), prefix)
-
-
-def covering(datasets: Iterable[Dataset], prefix: str) -> Dataset | None:
-    """The same of these datasets of the binding."""
-    return max((one for one in datasets if one.covers(prefix)), key=lambda found: len(found.prefix), default=None)
+    found = (one for one in Dataset.objects.filter(binding=binding) if one.covers(prefix))
+    return max(found, key=lambda one: len(one.prefix), default=None)
 
 
 def environment_database(environment: Environment, dataset: Dataset) -> Database:

@@ -1,6 +1,5 @@
 """The form of a backup of master data: an environment, a source, and datasets."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -18,10 +17,7 @@ SOURCES = [(masters_start.FROM_D1, _("D1, through Cloudflare")), ("api", _("the 
 
 
 class MastersForm(forms.Form):
-    """The choice of rows and their source. The cleaned data also has `masters` and `kept_source`.
-
-    `datasets` are all of the policy by name, if a page has just read them; what starts an export reads them anew.
-    """
+    """The choice of rows and their source. The cleaned data also has `masters` and `kept_source`."""
 
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"),
@@ -40,16 +36,9 @@ class MastersForm(forms.Form):
         ),
     )
 
-    def __init__(
-        self,
-        data: QueryDict | None = None,
-        *,
-        initial: dict[str, Any] | None = None,
-        datasets: Sequence[Dataset] | None = None,
-    ) -> None:
+    def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)
-        self.datasets = datasets
-        found = Dataset.objects.order_by("name") if datasets is None else datasets
+        found = Dataset.objects.order_by("name")
         named = [(each.name, f"{each.name} ({each.database}.{each.table})") for each in found]
         self.has_datasets = bool(named)
         self.fields["name"] = forms.MultipleChoiceField(
@@ -69,7 +58,7 @@ class MastersForm(forms.Form):
         source = f"{API}{chosen.get('url', '')}" if api else masters_start.FROM_D1
         for field, look in (
             ("url" if api else "source", lambda: masters_start.insist_source(source)),
-            ("name", lambda: masters_start.choose(chosen["environment"], chosen.get("name") or [], self.datasets)),
+            ("name", lambda: masters_start.choose(chosen["environment"], chosen.get("name") or [])),
         ):
             try:
                 chosen["masters" if field == "name" else "kept_source"] = look()

@@ -69,12 +69,9 @@ class MastersDump:
     tables: Sequence[TableCount]
 
 
-def choose(environment: Environment, names: Collection[str] = (), datasets: Sequence[Dataset] | None = None) -> Masters:
-    """The named datasets, by default all. Raises BackupRefused unless they share one database and one binding.
-
-    `datasets` are all of the policy by name, if a page has just read them.
-    """
-    found = list(Dataset.objects.order_by("name") if datasets is None else datasets)
+def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
+    """The named datasets, by default all. Raises BackupRefused unless they share one database and one binding."""
+    found = list(Dataset.objects.order_by("name"))
     if unknown := sorted(set(names) - {dataset.name for dataset in found}):
         names_of_all = ", ".join(dataset.name for dataset in found) or "–"
         sentence = _("There is no dataset %(name)s. Known: %(known)s.")
@@ -95,7 +92,7 @@ def choose(environment: Environment, names: Collection[str] = (), datasets: Sequ
         raise BackupRefused(say(sentence, environment=environment.name, binding=chosen[0].binding))
     try:
         database = dataset_registry.environment_database(environment, chosen[0])
-        known = dataset_registry.of_database(chosen[0].database, datasets)
+        known = dataset_registry.of_database(chosen[0].database)
     except (dataset_registry.NoDatabase, BadDataset) as error:
         raise BackupRefused(*error.args) from error
     wanted = {dataset.name for dataset in chosen}

@@ -7,19 +7,14 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.datasets.definition import DatasetDefinition
 from backups.generations import contents as generation_contents
 from backups.generations.scope import BackupRefused
 from backups.masters import clinics, start as masters_start
 from backups.masters.forms import MastersForm
-from backups.models import Dataset, Generation
+from backups.models import Generation
 from kvops.cloudflare import CloudflareError
-from kvops.models import Environment
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
-from kvops.web.fields import offer
-from kvops.web.gather import ask
-from kvops.web.objects import Objects
 from kvops.wording import reason_of
 
 SHOWN = 10
@@ -30,13 +25,7 @@ SHOWN = 10
 def index(request: HttpRequest) -> HttpResponse:
     """Choose an export; with a choice in the address, show its current number of rows."""
     asked = "environment" in request.GET and request.user.has_perm("kvops.operate")
-    environments = Objects(Environment.objects.order_by("order"), "slug", "name")
-    datasets = Objects(Dataset.objects.order_by("name"), *DatasetDefinition.__dataclass_fields__)
-    answers = ask({"environments": environments.question, "datasets": datasets.question}, {})
-    initial = {"source": masters_start.FROM_D1}
-    form = MastersForm(request.GET if asked else None, initial=initial, datasets=datasets.of(answers, "datasets"))
-    offer(form.fields["environment"], environments.of(answers, "environments"))
-    return _page(request, form)
+    return _page(request, MastersForm(request.GET if asked else None, initial={"source": masters_start.FROM_D1}))
 
 
 @require_POST
