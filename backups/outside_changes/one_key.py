@@ -31,8 +31,6 @@ from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Done, RunError
-from kvops.web.gather import ask
-from kvops.web.objects import Objects
 
 Result = SettingComparison.Result
 
@@ -146,15 +144,10 @@ class ComparedKey:
 
 
 def compared(namespace: Namespace, name: str) -> ComparedKey:
-    """The comparison of a key as its page shows it, in one query."""
-    newest = SettingComparison.objects.filter(namespace=namespace, name=name).order_by("-pk")[:1]
-    comparisons, backups = Objects(newest, *_COMPARED), Objects(_backups(namespace), "exact", "prefixes")
-    answers = ask({"comparisons": comparisons.question, "backups": backups.question}, {})
-    covers = any(_covers(one, name) for one in backups.of(answers, "backups"))
-    return ComparedKey(next(iter(comparisons.of(answers, "comparisons")), None), covers)
-
-
-_COMPARED = ("result", "explained", "finished_at", "run__state", "asked_by__name", "generation__started_at")
+    """The comparison of a key as its page shows it."""
+    found = SettingComparison.objects.filter(namespace=namespace, name=name)
+    newest = found.select_related("run", "asked_by", "generation").order_by("pk").last()
+    return ComparedKey(newest, last_backup(namespace, name) is not None)
 
 
 def _record(action: Action, made: SettingComparison, actor: log.Actor, details: dict[str, JSON]) -> None:
