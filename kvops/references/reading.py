@@ -13,7 +13,6 @@ from kvops.models import Category, Environment, Family, Namespace, ReferenceAnsw
 from kvops.references import deployed
 from kvops.references.deployed import DeployedState
 from kvops.references.store import DIFFERENCE, by_urgency, contradict, later_policies
-from kvops.web import gather
 
 Access, Certainty = ReferenceHit.Access, ReferenceHit.Certainty
 CHANGING = (Access.WRITE, Access.DELETE)
@@ -152,19 +151,14 @@ def newest_of(environment: Environment, searches: Iterable[ReferenceSearch]) -> 
 
 
 def figures(search: ReferenceSearch, before: ReferenceSearch | None, hits: QuerySet[ReferenceHit]) -> SearchFigures:
-    """The figures of the hits that count with a search, and of its difference to the search before: one query."""
-    by_kind = hits.order_by().values("family", "access", "certainty").annotate(number=Count("pk")).order_by("family")
-    lists: dict[str, gather.Question] = {"hits": by_kind.values_list("family", "access", "certainty", "number")}
-    if before:
-        for name, found in (("new", new_hits(search, before)), ("gone", gone_hits(search, before))):
-            lists[name] = found.order_by().values("search").annotate(number=Count("pk")).values_list("number")
-    told = gather.ask(lists, {"later_policies": later_policies(search)})
-    table: Counter[tuple[str, str]] = Counter()
-    for _family, access, certainty, number in told["hits"]:
+    """The figures of the hits that count with a search, and of its difference to the search before."""
+    by_kind = hits.order_by("family").values_list("family", "access", "certainty").annotate(Count("pk"))
+    families, table = dict[str, None](), Counter[tuple[str, str]]()
+    for family, access, certainty, number in by_kind:
+        families[family] = None
         table[access, certainty] += number
-    families = dict.fromkeys(family for family, *_kind in told["hits"])
-    new, gone = (sum(number for (number,) in told.rows.get(name, ())) for name in ("new", "gone"))
-    return SearchFigures(list(families), _lines(table), new, gone, "later_policies" in told)
+    new, gone = (new_hits(search, before).count(), gone_hits(search, before).count()) if before else (0, 0)
+    return SearchFigures(list(families), _lines(table), new, gone, later_policies(search).exists())
 
 
 def _hits(searches: Collection[ReferenceSearch]) -> Mapping[int, Mapping[tuple[str, str], int]]:
