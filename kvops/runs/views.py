@@ -2,7 +2,6 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -87,13 +86,13 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    related = ("environment", "started_by", "approval__approver", "firing__schedule__environment")
-    return get_object_or_404(Run.objects.select_related(*related).annotate(backup=F("generation")), pk=pk)
+    related = ("environment", "started_by", "approval__approver", "firing__schedule__environment", "generation")
+    return get_object_or_404(Run.objects.select_related(*related), pk=pk)
 
 
 def _subject_url(run: Run) -> str:
-    if (backup := vars(run)["backup"]) is not None:
-        return subject_url(f"generation:{backup}")
+    if (backup := getattr(run, "generation", None)) is not None:
+        return subject_url(f"generation:{backup.pk}")
     kind, _colon, key = run.subject.partition(":")
     if kind != "namespace":
         return subject_url(run.subject)
