@@ -149,10 +149,8 @@ class RunbookEntry:
         """The steps of the procedure, ticked by what happened."""
         if self.procedure is None:
             return []
-        wanted, known = procedure_steps.actions(self.procedure), "tree" in vars(self)
-        # Unless the tree is known already, it is found in the same query.
-        found = Entry.objects.about(self.tree.subjects) if known else subject_tree.entries_under(self.begun.subject)
-        return procedure_steps.ticked(self.procedure, found.filter(action__in=wanted))
+        found = Entry.objects.about(self.tree.subjects).filter(action__in=procedure_steps.actions(self.procedure))
+        return procedure_steps.ticked(self.procedure, found)
 
     def notes(self) -> QuerySet[RunbookNote]:
         """People's notes, the oldest first."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
@@ -49,8 +48,8 @@ class TickedStep:
 
 def ticked(procedure: Procedure, entries: EntryQuerySet) -> list[TickedStep]:
     """The steps of the procedure by these entries; the first that is needed and not done is the current one."""
-    production = Environment.objects.filter(slug=OuterRef("environment"), production=True)
-    known = sorted(entries.annotate(in_production=Exists(production)), key=lambda entry: entry.seq)
+    production = set(Environment.objects.filter(production=True).values_list("slug", flat=True))
+    known = [(entry, entry.environment in production) for entry in sorted(entries, key=lambda entry: entry.seq)]
     found = [(step, _tick(step, known)) for step in procedure.steps]
     needed = next((step for step, entry in found if entry is None and not step.optional), None)
     return [
@@ -69,9 +68,9 @@ def _state(step: ProcedureStep, entry: Entry | None, needed: ProcedureStep | Non
     return "current" if step is needed else "todo"
 
 
-def _tick(step: ProcedureStep, entries: Sequence[Entry]) -> Entry | None:
-    """The newest entry that ticks the step."""
-    here = [entry for entry in entries if step.production in (None, vars(entry)["in_production"])]
+def _tick(step: ProcedureStep, entries: Sequence[tuple[Entry, bool]]) -> Entry | None:
+    """The newest entry that ticks the step; each comes with whether it is about production."""
+    here = [entry for entry, production in entries if step.production in (None, production)]
     voided = max((entry.seq for entry in here if entry.action in step.voided), default=0)
     after = [entry.seq for entry in here if entry.action in step.after]
     if step.after and not after:
