@@ -74,7 +74,7 @@ def known(environment: Environment) -> BucketProtection:
 def known_of(environments: Collection[Environment]) -> dict[int, BucketProtection]:
     """The same for the buckets of several environments, by the key of the environment."""
     rows = BucketProtection.objects.filter(environment__in=environments).annotate(age=Now() - F("read_at"))
-    found = {row.environment_id: (row, vars(row)["age"]) for row in rows}
+    found = {row.environment_id: (row, row.age) for row in rows}
     return {one.pk: known_by(one, *found.get(one.pk, (None, None))) for one in environments}
 
 
