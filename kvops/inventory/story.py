@@ -1,11 +1,11 @@
 """A key's own story: deleted, restored, vanished, newly found, viewed; it outlives the key's row in the inventory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
+from django.db.models import Q, QuerySet, TextChoices
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext, gettext_lazy as _
@@ -63,7 +63,7 @@ class KeyEvent:
 def of_key(namespace: Namespace, name: str) -> Sequence[KeyEvent]:
     """Everything that KVOps knows of the past of a key, newest first."""
     events = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
-    events += map(_found_odd, _odd(namespace, name).select_related("acknowledged_by"))
+    events += _odd(namespace, name)
     for action, rows in _views(namespace, name).items():
         events += map(partial(_viewed, _SEEN[action]), rows)
     return sorted(events, key=lambda event: event.at, reverse=True)
@@ -81,18 +81,19 @@ def fate(events: Iterable[KeyEvent], *, listed_at: datetime | None) -> KeyEvent 
     return last if last.kind == KeyEventKind.DELETED and last.at > listed_at else None
 
 
-def _odd(namespace: Namespace, name: str) -> QuerySet[Scan]:
+def _odd(namespace: Namespace, name: str) -> Iterator[KeyEvent]:
     """The scans that found the key gone, or new, without an explanation."""
-    gone, new = UnexplainedDeletion.objects.filter(name=name), UnexpectedKey.objects.filter(name=name)
-    scans = Scan.objects.complete().odd().filter(namespace=namespace)
-    scans = scans.filter(Q(pk__in=gone.values("scan")) | Q(pk__in=new.values("scan")))
-    return scans.annotate(found_gone=Exists(gone.filter(scan=OuterRef("pk")))).order_by("-pk")[:SHOWN]
+    gone = set(UnexplainedDeletion.objects.filter(name=name, scan__namespace=namespace).values_list("scan", flat=True))
+    new = UnexpectedKey.objects.filter(name=name).values("scan")
+    scans = Scan.objects.complete().odd().filter(Q(pk__in=gone) | Q(pk__in=new), namespace=namespace)
+    for scan in scans.select_related("acknowledged_by").order_by("-pk")[:SHOWN]:
+        if scan.completed_at:
+            yield _found_odd(scan, scan.completed_at, unexplained=scan.pk in gone)
 
 
-def _found_odd(scan: Scan) -> KeyEvent:
-    unexplained = vars(scan)["found_gone"]
+def _found_odd(scan: Scan, at: datetime, *, unexplained: bool) -> KeyEvent:
     return KeyEvent(
-        at=vars(scan)["completed_at"],
+        at=at,
         kind=KeyEventKind.UNEXPLAINED if unexplained else KeyEventKind.UNEXPECTED,
         by=str(scan.acknowledged_by or ""),
         note=scan.acknowledged_note,
