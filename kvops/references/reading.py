@@ -208,7 +208,7 @@ def most_urgent_first(hits: QuerySet[ReferenceHit]) -> QuerySet[ReferenceHit]:
 
 
 def answered(hits: Iterable[ReferenceHit]) -> list[AnsweredHit]:
-    """The hits of `most_urgent_first` with their newest answers: one query."""
+    """The hits with their newest answers."""
     hits = list(hits)
     newest_first = (
         ReferenceAnswer.objects.filter(fingerprint__in={hit.fingerprint for hit in hits})
@@ -219,7 +219,11 @@ def answered(hits: Iterable[ReferenceHit]) -> list[AnsweredHit]:
     answers: dict[str, list[ReferenceAnswer]] = {}
     for answer in newest_first:
         answers.setdefault(answer.fingerprint, []).append(answer)
-    return [AnsweredHit(hit, vars(hit)["rank"] == 0, answers.get(hit.fingerprint, ())) for hit in hits]
+    legacy = set(_legacy())
+    return [
+        AnsweredHit(hit, hit.access in CHANGING and hit.family in legacy, answers.get(hit.fingerprint, ()))
+        for hit in hits
+    ]
 
 
 def grouped(hits: Iterable[ReferenceHit]) -> list[HitGroup]:
