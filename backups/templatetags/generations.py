@@ -36,9 +36,9 @@ def _prefixes(of: Sequence[str], shown: Sequence[str]) -> str:
 
 @register.inclusion_tag("backups/status.html")
 def generation_status(generation: Generation) -> dict[str, object]:
-    """The state of a backup, with its date and reason. The page read it with `stale`, see `generations.contents`."""
+    """The state of a backup, with its date and reason. The page reads it with `stale`, see `generations.contents`."""
     verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
-    return {"generation": generation, "verified_at": verified, "stale": bool(verified and vars(generation)["stale"])}
+    return {"generation": generation, "verified_at": verified}
 
 
 @register.simple_tag
