@@ -6,7 +6,7 @@ The inventory is not asked: it forgets a key that is gone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
@@ -25,6 +25,18 @@ from kvops.models.inventory import beginning_with
 from kvops.names import storable
 from kvops.search.matching import SearchText
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+
+class When(TypedDict):
+    """What the names of a deletion or a restore are read with: the time of the intent."""
+
+    at: datetime | None
+
+
+type Deletion = WithAnnotations[CleanupEntry, When]
+type Written = WithAnnotations[RestoreEntry, When]
 State = CleanupStage.State
 OVER = (State.DELETED, State.CONFIRMED, State.ACCEPTED)
 PRESENT = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
@@ -34,9 +46,9 @@ PRESENT = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
 class DeletedKey:
     """One deleted key: its last deletion, the restore that wrote it since, and its reappearance."""
 
-    entry: CleanupEntry
+    entry: Deletion
     at: datetime | None
-    restored: RestoreEntry | None
+    restored: Written | None
     reappeared: Reappearance | None
 
     @property
@@ -45,7 +57,7 @@ class DeletedKey:
         return self.entry.stage.shown_state if self.restored else self.entry.stage.deletion_state
 
 
-def deletions(namespace: Namespace) -> tuple[QuerySet[CleanupEntry], Q]:
+def deletions(namespace: Namespace) -> tuple[QuerySet[Deletion], Q]:
     """The names of the deletions of a namespace, and the condition that a name was deleted.
 
     A name was deleted if its deletion has reached it and noted no exception. A row has `at`, the time of the intent.
@@ -86,18 +98,18 @@ def page(
     return [_with_the_rest(entry, restored, back) for entry in shown], further
 
 
-def restores(namespace: Namespace, names: Sequence[str]) -> QuerySet[RestoreEntry]:
+def restores(namespace: Namespace, names: Sequence[str]) -> QuerySet[Written]:
     """The names that restores and undos wrote, or found equal, with `at`, the time of the intent."""
     return _written(namespace, names, PRESENT).filter(restore__operation="").select_related("restore")
 
 
-def bulk_changes(namespace: Namespace, name: str) -> QuerySet[RestoreEntry]:
+def bulk_changes(namespace: Namespace, name: str) -> QuerySet[Written]:
     """The bulk changes that wrote the key, the newest first, with `at`, the time of the intent."""
     written = (RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.DIFFERENT, RestoreEntry.Outcome.LOST)
     return _written(namespace, [name], written).exclude(restore__operation="").order_by("-restore")
 
 
-def _written(namespace: Namespace, names: Sequence[str], outcomes: Sequence[str]) -> QuerySet[RestoreEntry]:
+def _written(namespace: Namespace, names: Sequence[str], outcomes: Sequence[str]) -> QuerySet[Written]:
     """The names with one of the outcomes, with the time of the newest intent."""
     sent = RestoreChunk.objects.filter(
         restore=OuterRef("restore"), first_index__lte=OuterRef("index"), last_index__gte=OuterRef("index")
@@ -111,11 +123,10 @@ def reappearances(namespace: Namespace, names: Sequence[str]) -> QuerySet[Reappe
     return Reappearance.objects.filter(stage__namespace=namespace, name__in=names).select_related("stage")
 
 
-def _with_the_rest(entry: CleanupEntry, restored: dict[str, RestoreEntry], back: dict[str, Reappearance]) -> DeletedKey:
-    at = getattr(entry, "at", None)
+def _with_the_rest(entry: Deletion, restored: dict[str, Written], back: dict[str, Reappearance]) -> DeletedKey:
     since, seen = restored.get(entry.name), back.get(entry.name)
-    since = since if since and _later(getattr(since, "at", None), at) else None
-    return DeletedKey(entry, at, since, seen if seen and seen.stage_id == entry.stage_id else None)
+    since = since if since and _later(since.at, entry.at) else None
+    return DeletedKey(entry, entry.at, since, seen if seen and seen.stage_id == entry.stage_id else None)
 
 
 def _later(one: datetime | None, other: datetime | None) -> bool:

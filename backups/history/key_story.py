@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from backups.history import deleted_keys
-from backups.models import CleanupEntry, Generation, KeyChange, OutsideChange, Reappearance, RestoreEntry
+from backups.models import Generation, KeyChange, OutsideChange, Reappearance
 from kvops.inventory.story import SHOWN, KeyEvent, KeyEventKind
 from kvops.models import ApprovalRequest, Namespace, Run
 
@@ -76,8 +76,8 @@ def _outside(changed: OutsideChange) -> KeyEvent:
     )
 
 
-def _deletion(entry: CleanupEntry) -> KeyEvent | None:
-    stage, at = entry.stage, vars(entry)["at"]
+def _deletion(entry: deleted_keys.Deletion) -> KeyEvent | None:
+    stage, at = entry.stage, entry.at
     if at is None:
         return None
     backup, restore = stage.generation, ""
@@ -98,8 +98,8 @@ def _deletion(entry: CleanupEntry) -> KeyEvent | None:
     )
 
 
-def _restore(entry: RestoreEntry) -> KeyEvent | None:
-    restore, at = entry.restore, vars(entry)["at"]
+def _restore(entry: deleted_keys.Written) -> KeyEvent | None:
+    restore, at = entry.restore, entry.at
     if at is None:
         return None
     return KeyEvent(
@@ -115,8 +115,8 @@ def _restore(entry: RestoreEntry) -> KeyEvent | None:
     )
 
 
-def _bulk_change(entry: RestoreEntry) -> KeyEvent | None:
-    restore, at = entry.restore, vars(entry)["at"]
+def _bulk_change(entry: deleted_keys.Written) -> KeyEvent | None:
+    restore, at = entry.restore, entry.at
     if at is None:
         return None
     return KeyEvent(

@@ -42,7 +42,7 @@ def of_key(namespace: Namespace, name: str) -> Unchanged:
     """The time since which the value of a key is unchanged, as far as KVOps knows."""
     changes = KeyChange.objects.applied().filter(namespace=namespace, name=name).order_by("pk")
     written = deleted_keys.restores(namespace, [name]).filter(outcome=RestoreEntry.Outcome.WRITTEN)
-    restored = [at for entry in written if (at := getattr(entry, "at", None))]
+    restored = [entry.at for entry in written if entry.at]
     return unchanged_since(_spans(namespace, name), list(changes), restored)
 
 

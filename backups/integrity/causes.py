@@ -261,9 +261,7 @@ class _ByName:
         found, deleted = deleted_keys.deletions(self.namespace)
         sentence = _("KVOps deleted it on %(at)s: %(cleanup)s.")
         return {
-            one.name: LikelyCause(
-                Cause.DELETED, say(sentence, at=moment(getattr(one, "at", None)), cleanup=one.stage.request), seen=True
-            )
+            one.name: LikelyCause(Cause.DELETED, say(sentence, at=moment(one.at), cleanup=one.stage.request), seen=True)
             for one in found.filter(deleted, name__in=names).select_related("stage__request").order_by("stage")
         }
 
