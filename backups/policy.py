@@ -57,7 +57,14 @@ class Policy(Definition):
 
     @classmethod
     def in_force(cls) -> Self:
-        """The families and datasets in force."""
+        """The families and datasets in force, read again if a policy took effect meanwhile."""
+        newest = _newest_version()
+        found = cls.read_rows()
+        return found if _newest_version() == newest else cls.in_force()
+
+    @classmethod
+    def read_rows(cls) -> Self:
+        """The families and datasets of the rows, of two policies if one takes effect meanwhile."""
         families = Family.objects.values(*key_families.FamilyDefinition.__dataclass_fields__)
         return cls.stored(families, Dataset.objects.values(*DatasetDefinition.__dataclass_fields__))
 
@@ -144,12 +151,16 @@ class Policy(Definition):
     def keep(self, text: str, actor: log.Actor) -> str:
         """Store a new version with the text of the policy."""
         version = PolicyVersion.objects.create(
-            number=(PolicyVersion.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
+            number=_newest_version() + 1,
             digest=evidence.digest_of(text),
             definition=text,
             applied_by=actor.text,
         )
         return f"policy:{version.number}"
+
+
+def _newest_version() -> int:
+    return PolicyVersion.objects.aggregate(last=Max("number"))["last"] or 0
 
 
 def _insist_kept(wanted: Policy, removed: Collection[str]) -> None:
@@ -237,7 +248,7 @@ def shown() -> dict[str, object]:
     Raises PolicyVersion.DoesNotExist without a policy, and PolicyEdited if the rows differ from its newest version.
     """
     newest = PolicyVersion.objects.latest("number")
-    edited = why_not_as(newest.number, newest.definition, Policy.in_force())
+    edited = why_not_as(newest.number, newest.definition, Policy.read_rows())
     if not edited:
         return {"version": newest.number, "digest": newest.digest}
     if PolicyVersion.objects.filter(number__gt=newest.number).exists():  # it was replaced between the two reads

@@ -4,7 +4,7 @@ The overview asks about fifty things, most of which have no answer most of the t
 numbers and namespaces. Each question is a queryset; the statement asks all, and its one row has the answers as JSON.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.models.functions import JSONObject
 
 type Question = QuerySet[Any, Any]
 type Row = Sequence[Any]
@@ -41,11 +40,6 @@ class Gathered:
     def __getitem__(self, name: str) -> Sequence[Row]:
         """The rows of a question."""
         return self.rows[name]
-
-
-def whole(rows: QuerySet[Any], names: Iterable[str]) -> Question:
-    """A question for whole rows: each answer has one cell, which maps these names of fields to their values."""
-    return rows.values_list(JSONObject(**{name: name for name in names}))
 
 
 def ask(lists: Mapping[str, Question], whether: Mapping[str, Question]) -> Gathered:

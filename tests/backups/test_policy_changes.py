@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -238,6 +239,21 @@ def test_a_policy_that_is_replaced_between_two_reads_is_not_an_edit(
 
     monkeypatch.setattr(policy.Policy, "in_force", replaced)
     assert policy.shown()["version"] == 2
+
+
+def test_the_policy_is_read_again_if_another_takes_effect_meanwhile(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = policy.Policy.stored
+
+    def replaced(*rows: Iterable[Mapping[str, Any]]) -> policy.Policy:
+        found = stored(*rows)
+        monkeypatch.undo()
+        make.another_policy()
+        return found
+
+    monkeypatch.setattr(policy.Policy, "stored", replaced)
+    assert policy.text_in_force() == PolicyVersion.objects.get(number=2).definition
 
 
 # New uses and old keys
