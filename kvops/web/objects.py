@@ -1,7 +1,7 @@
 """Objects with a few fields, as the answers of `gather.ask`: several lists of a page in one statement."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -33,11 +33,6 @@ class Objects[Of: Model]:
 def whole_objects[Of: Model](found: QuerySet[Of]) -> Objects[Of]:
     """A question for objects with all their fields."""
     return Objects(found, *(field.name for field in found.model._meta.concrete_fields if not field.primary_key))
-
-
-def give(to: Model, **rows: Sequence[Model]) -> None:
-    """Give an object the rows that refer to it, by the name of each relation, as `prefetch_related` does."""
-    vars(to)["_prefetched_objects_cache"] = rows
 
 
 def _object(model: type[Any], values: Mapping[str, Any]) -> Any:
