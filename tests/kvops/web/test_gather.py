@@ -3,14 +3,11 @@
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from backups.models import Pin
-from backups.retention import pins
-from kvops.models import Heartbeat, Namespace, Run
+from kvops.models import Environment, Heartbeat, Run
 from kvops.supervision import heartbeats
 from kvops.web import gather
 from kvops.web.objects import Objects
 from tests import make
-from tests.backups.retention.backups_of_any_age import backup_of_age
 
 pytestmark = pytest.mark.django_db
 
@@ -40,22 +37,11 @@ def test_what_several_parts_need_is_made_once() -> None:
 def test_objects_have_the_fields_that_were_asked_for_and_read_any_other(
     estate: make.Estate, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    namespaces = Objects(Namespace.objects.filter(pk=estate.qa.pk), "binding", "environment__updated_at")
+    environments = Objects(Environment.objects.filter(pk=estate.qa.environment_id), "slug", "updated_at")
     with django_assert_num_queries(1):
-        [found] = namespaces.of(gather.ask({"namespaces": namespaces.question}, {}), "namespaces")
-        read = (found.pk, found.binding, found.environment_id, found.environment.updated_at)
-    here = Namespace.objects.get(pk=estate.qa.pk)
-    assert read == (here.pk, here.binding, here.environment_id, here.environment.updated_at)
+        [found] = environments.of(gather.ask({"environments": environments.question}, {}), "environments")
+        read = (found.pk, found.slug, found.updated_at)
+    here = Environment.objects.get(pk=estate.qa.environment_id)
+    assert read == (here.pk, here.slug, here.updated_at)
     with django_assert_num_queries(1):
-        assert found.environment.slug == here.environment.slug
-
-
-def test_an_empty_relation_of_objects_is_none(estate: make.Estate, people: make.People) -> None:
-    made = backup_of_age(estate.qa, 1)
-    kept, removed = (
-        pins.pin(made, reason="no longer needed", by=person) for person in (people.operator, people.operator2)
-    )
-    pins.remove(removed, reason="not read any more", by=people.operator2)
-    asked = Objects(Pin.objects.order_by("pk"), "removed_by__name")
-    found = asked.of(gather.ask({"pins": asked.question}, {}), "pins")
-    assert [(one.pk, one.removed_by) for one in found] == [(kept.pk, None), (removed.pk, people.operator2)]
+        assert found.name == here.name
