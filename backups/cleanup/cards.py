@@ -108,7 +108,7 @@ def stages() -> QuerySet[CleanupStage]:
     return cleanup_result.counted(found).select_related(
         "request__family",
         "request__requested_by",
-        "environment__deployed_look",
+        "environment",
         "namespace__environment",
         "scan",
         "generation__environment__protection",

@@ -81,15 +81,15 @@ def search_of(stage: CleanupStage) -> ReferenceSearch | None:
     return stage.search
 
 
-def with_others(search: ReferenceSearch | None, newest: Searches | None = None) -> list[ReferenceSearch]:
+def with_others(search: ReferenceSearch | None) -> list[ReferenceSearch]:
     """The search, the newest recent one of each other code, and those of the same commit that contradict one of them.
 
-    `newest` are those of `store.newest_of_each_code`, if a page has read them already. Without them a newer search of
-    one Worker would hide the hits in another one, and a file without hits those of an earlier search.
+    Without them a newer search of one Worker would hide the hits in another one, and a file without hits those of an
+    earlier search.
     """
     if search is None:
         return []
-    newest = store.newest_of_each_code(search.environment_id) if newest is None else newest
+    newest = store.newest_of_each_code(search.environment_id)
     others = (one for one in newest if one.worker != search.worker or store.contradict(one, search))
     return [search, *(one for one in others if one.pk != search.pk)]
 
@@ -228,14 +228,11 @@ class StageReferences:
     """The deployed code."""
 
     @classmethod
-    def of(
-        cls, stage: CleanupStage, known: Deployed | None = None, newest: Searches | None = None
-    ) -> "StageReferences":
-        """As they are now. A submitted stage keeps its search, however old it gets; `newest` as for `with_others`."""
+    def of(cls, stage: CleanupStage) -> "StageReferences":
+        """As they are now. A submitted stage keeps its search, however old it gets."""
         search = search_of(stage)
         why = missing(stage, search) if stage.state in BEFORE_SUBMIT else ""
-        searches = with_others(search, newest)
-        known = known or Deployed(stage.environment_id)
+        searches, known = with_others(search), Deployed(stage.environment_id)
         return cls(search, hits_of(stage, searches, known), why, searches, known)
 
     @property

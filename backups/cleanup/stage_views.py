@@ -7,7 +7,7 @@ from statistics import median
 from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Count, Model
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -33,7 +33,6 @@ from backups.models import CleanupEntry, CleanupStage
 from kvops.models import Person
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
-from kvops.web import gather
 from kvops.web.acting import On, Step
 from kvops.web.files import streamed
 from kvops.web.pages import page_of
@@ -103,12 +102,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     stage = facts.stage
     show, after = ListForm(request.GET).chosen()
     found, following = _listed(stage, show, after)
-    reappeared = stage.reappearances.values("stage").annotate(number=Count("pk")).values_list("number")
-    counted = gather.ask(
-        {"gaps": stage.chunks.exclude(gap_ms=None).values_list("gap_ms"), "reappeared": reappeared},
-        {"exceptions": stage.exceptions.all()},
-    )
-    gaps = [gap for (gap,) in counted["gaps"]]
+    gaps = [gap for gap in stage.chunks.values_list("gap_ms", flat=True) if gap is not None]
     context = {
         "stage": stage,
         "environment": stage.environment,
@@ -117,8 +111,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "show": show,
         "found": found,
         "after": following,
-        "exceptions": "exceptions" in counted,
-        "reappeared": sum(number for (number,) in counted["reappeared"]),
+        "exceptions": stage.exceptions.exists(),
+        "reappeared": stage.reappearances.count(),
         "gap_median": round(median(gaps)) if gaps else None,
         "gap_most": max(gaps, default=None),
         "cost": cleanup_evidence.shown_cost(stage, stage.generation) if stage.generation and stage.names else None,

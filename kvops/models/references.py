@@ -1,8 +1,5 @@
 """Code references to the keys: searches with their hits, people's answers, and the code that is deployed."""
 
-from datetime import datetime
-from typing import Self
-
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -211,8 +208,3 @@ class DeployedLook(models.Model):
 
     def __str__(self) -> str:
         return f"deployed code of {self.environment.slug}"
-
-    def aged(self, now: datetime) -> Self:
-        """The look with its `age`, as a query annotates it."""
-        vars(self)["age"] = now - self.at
-        return self

@@ -6,11 +6,12 @@ a namespace that no deployed code binds. Previews of a Pages project that bind a
 branch, so their code is not known. Code in other accounts and programs that use the REST API cannot be seen here.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -39,34 +40,27 @@ class DeployedState:
 class Deployed:
     """The deployed code of environments by their newest looks; each fact is read once, when it is first asked for."""
 
-    def __init__(
-        self,
-        *environments: int,
-        looks: Mapping[int, DeployedLook] | None = None,
-        codes: Sequence[DeployedCode] | None = None,
-    ) -> None:
-        """`looks` are the newest ones with their `age`, and `codes` the code, if a page has read them already."""
+    def __init__(self, *environments: int) -> None:
         self._environments = environments
-        if looks is not None:
-            self.looks = looks
-        if codes is not None:
-            self.codes = codes
 
     @cached_property
-    def looks(self) -> Mapping[int, DeployedLook]:
-        """The newest look at each environment, with its `age`."""
+    def _aged(self) -> Mapping[int, tuple[DeployedLook, timedelta]]:
         found = DeployedLook.objects.filter(environment__in=self._environments).annotate(age=Now() - F("at"))
-        return {look.environment_id: look for look in found}
+        return {look.environment_id: (look, look.age) for look in found}
+
+    def look(self, environment: int) -> DeployedLook | None:
+        """The newest look at an environment."""
+        return self._aged[environment][0] if environment in self._aged else None
+
+    def is_older(self, environment: int, seconds: float) -> bool:
+        """Whether the newest look is older than so many seconds."""
+        return self._aged[environment][1].total_seconds() > seconds
 
     @cached_property
     def codes(self) -> Sequence[DeployedCode]:
-        """The code that is deployed."""
-        return list(code_of(self._environments))
-
-
-def code_of(environments: Collection[int]) -> QuerySet[DeployedCode]:
-    """The code that is deployed in these environments, in the order in which it is shown."""
-    return DeployedCode.objects.filter(environment__in=environments).order_by("kind", "name", "version")
+        """The code that is deployed, in the order in which it is shown."""
+        found = DeployedCode.objects.filter(environment__in=self._environments)
+        return list(found.order_by("kind", "name", "version"))
 
 
 def using(namespace: Namespace, known: Deployed | None = None) -> list[DeployedCode]:
@@ -79,12 +73,12 @@ def using(namespace: Namespace, known: Deployed | None = None) -> list[DeployedC
 def not_known(environment: Environment, known: Deployed | None = None) -> str:
     """The reason why the deployed code of the environment is not known; empty if the newest look can be relied on."""
     known = known or Deployed(environment.pk)
-    look = known.looks.get(environment.pk)
+    look = known.look(environment.pk)
     if look is None:
         return say(_("Cloudflare was never asked for the deployed code of %(environment)s."), environment=environment)
     if look.problem:
         return say(_("The deployed code is not known: %(problem)s"), problem=translated(look.problem))
-    if vars(look)["age"].total_seconds() > timing.DEPLOYED_KNOWN:
+    if known.is_older(environment.pk, timing.DEPLOYED_KNOWN):
         sentence = _(
             "Cloudflare was last asked for the deployed code at %(at)s. Work that rests on it asks again first and"
             " waits for the answer."
@@ -96,8 +90,8 @@ def not_known(environment: Environment, known: Deployed | None = None) -> str:
 def is_due(environment: Environment) -> bool:
     """Whether Cloudflare is asked before work rests on the deployed code: it is not known, or the look is not new."""
     known = Deployed(environment.pk)
-    look = known.looks.get(environment.pk)
-    return look is None or bool(look.problem) or vars(look)["age"].total_seconds() > timing.DEPLOYED_FRESH
+    look = known.look(environment.pk)
+    return look is None or bool(look.problem) or known.is_older(environment.pk, timing.DEPLOYED_FRESH)
 
 
 def state(

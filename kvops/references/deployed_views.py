@@ -22,7 +22,7 @@ def index(request: HttpRequest, environment: str) -> HttpResponse:
     known = deployed.Deployed(found.pk)
     context = {
         "environment": found,
-        "look": known.looks.get(found.pk),
+        "look": known.look(found.pk),
         "not_known": deployed.not_known(found, known),
         "namespaces": [(one, deployed.using(one, known)) for one in namespaces],
         "looking": code_look.under_way(found),

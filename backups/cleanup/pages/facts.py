@@ -16,11 +16,7 @@ from backups.cleanup.stages import busy_run
 from backups.datasets import registry as dataset_registry
 from backups.models import BackupShare, BucketProtection, Check, CleanupStage
 from kvops import clock
-from kvops.models import DeployedLook, Run, Scan
-from kvops.references import store
-from kvops.references.deployed import Deployed, code_of
-from kvops.web.gather import ask
-from kvops.web.objects import whole_objects
+from kvops.models import Run, Scan
 
 
 @dataclass(frozen=True)
@@ -72,17 +68,8 @@ class StageFacts:
 
     @cached_property
     def references(self) -> StageReferences:
-        """The code references. `cards.stages` reads the look at the deployed code with the stage."""
-        environment, read_at = self.stage.environment, vars(self.stage).get("read_at")
-        if read_at is None:
-            return StageReferences.of(self.stage)
-        look: DeployedLook | None = getattr(environment, "deployed_look", None)
-        searches = whole_objects(store.newest_of_each_code(environment.pk))
-        codes = whole_objects(code_of([environment.pk]))
-        found = ask({"searches": searches.question, "codes": codes.question}, {})
-        looks = {environment.pk: look.aged(read_at)} if look else {}
-        known = Deployed(environment.pk, looks=looks, codes=codes.of(found, "codes"))
-        return StageReferences.of(self.stage, known, searches.of(found, "searches"))
+        """The code references."""
+        return StageReferences.of(self.stage)
 
     @property
     def protection(self) -> BucketProtection | None:
