@@ -24,17 +24,13 @@ from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
 STALE = gettext_noop("The change differs from the approved one. Nothing is written: end it here and prepare it again.")
+NOT_CARRIED = gettext_noop("The run does not carry the change's approval.")
 NOTHING = gettext_noop("Nothing more is written.")
 
 
 def insist_target(change: KeyChange, lease: Lease) -> None:
     """Check that the approval is the used one of this change, and that its target, proposal and backup are the same."""
-    approval, run = change.approval, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the change's approval."))
-    if run.subject != change.subject or run.started_by_id != approval.starter_id:
-        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
+    shown = revalidation.approved(change.approval, lease, change.subject, NOT_CARRIED)
     now = {
         "account_id": change.environment.account_id,
         "namespace_id": change.namespace.namespace_id,
@@ -93,7 +89,7 @@ def insist_backed_up(change: KeyChange, proposal: Proposal) -> None:
 def insist_rights(change: KeyChange) -> None:
     """Check the roles of both people, the emergency stop, and that the backup is still verified."""
     if change.approval is None:
-        raise RunError("not_approved", gettext_noop("The run does not carry the change's approval."))
+        raise RunError("not_approved", NOT_CARRIED)
     try:
         approval_gate.still_valid(change.approval)
     except approval_gate.ApprovalRefused as refused:

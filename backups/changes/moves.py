@@ -48,6 +48,7 @@ CHANGES = Lifecycle(
     send_back=_send_back,
     refused=ChangeRefused,
     moved=_moved,
+    not_approved=_("The change is not approved: %(state)s."),
     not_stopped=_("Only a change that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The change has already resumed. Load the page again."),
 )

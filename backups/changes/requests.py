@@ -11,7 +11,7 @@ from audit.actions import Action
 from backups.changes import evidence as change_evidence, qa
 from backups.changes.moves import CHANGES, ChangeRefused, end, insist_operator, label, locked, record_change
 from backups.models import Generation, KeyChange
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import evidence
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.runbook import secrets
 from kvops.wording import insist_explained, say
@@ -94,19 +94,22 @@ def start(change: KeyChange, *, by: Person) -> Run:
     Raises ChangeRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
     started. Stale evidence also ends the change.
     """
-    with log.transaction():
-        mine = locked(change)
-        if mine.state != State.APPROVED or mine.approval is None:
-            raise ChangeRefused(say(_("The change is not approved: %(state)s."), state=label(mine)))
-        insist_operator(by)
-        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
-        if mine.generation_id is not None:
-            Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
-        digest = evidence.digest_of(evidence.canonical_evidence(change_evidence.build(mine)))
-        if digest == mine.approval.digest and _qa_stands(mine):
-            return CHANGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine)[:300], total=1, by=by)
-    approval_gate.withdraw(mine.approval, by=by, reason=_("The change differs from the approved one."))
-    raise ChangeRefused(_("The change differs from the approved one. Prepare it again."))
+    return CHANGES.start(
+        change,
+        by=by,
+        insist=lambda _change: None,
+        derive=_digest,
+        stale=lambda _change: (
+            _("The change differs from the approved one."),
+            _("The change differs from the approved one. Prepare it again."),
+        ),
+        total=lambda _change: 1,
+    )
+
+
+def _digest(change: KeyChange) -> str:
+    """The digest of the evidence; empty if the change of QA no longer stands."""
+    return evidence.digest_of(evidence.canonical_evidence(change_evidence.build(change))) if _qa_stands(change) else ""
 
 
 def _qa_stands(change: KeyChange) -> bool:

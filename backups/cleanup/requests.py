@@ -36,7 +36,6 @@ from backups.cleanup.stages import (
 )
 from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
-from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.inventory.selection import EVERYTHING, Selection
 from kvops.models import ApprovalRequest, Category, Family, Namespace, Person, Run
@@ -236,8 +235,15 @@ def submit(stage: CleanupStage, *, by: Person, ticked: bool = False) -> Approval
         )
 
 
-def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mapping[str, Any]) -> str:
-    if not Generation.objects.verified().filter(pk=backup.pk).exists():
+def _why_stale(stage: CleanupStage) -> tuple[str, str]:
+    """The reason why the approval no longer fits, and the same with the next step."""
+    why = (policy_changed(stage.approval) if stage.approval else "") or _what_else_changed(stage)
+    return why, say(_("%(why)s Prepare the stage again."), why=why)
+
+
+def _what_else_changed(stage: CleanupStage) -> str:
+    backup, approved = stage.generation, _approved(stage)
+    if backup is None or not Generation.objects.verified().filter(pk=backup.pk).exists():
         return say(_("The backup is no longer verified."))
     same = approved["namespace_id"] == stage.namespace.namespace_id
     if same and (changed := shown_references.changed(stage) or cleanup_evidence.lock_changed(backup, approved["lock"])):
@@ -245,9 +251,16 @@ def _what_else_changed(stage: CleanupStage, backup: Generation, approved: Mappin
     return say(_("The keys to delete differ from the approved ones."))
 
 
-def _insist_known(stage: CleanupStage, backup: Generation, approved: Mapping[str, Any]) -> None:
+def _approved(stage: CleanupStage) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(stage.approval.evidence) if stage.approval else {}
+    return found
+
+
+def _insist_known(stage: CleanupStage) -> None:
+    approved = _approved(stage)
     try:
-        bucket_protection.insist_known(backup, approved["lock"])
+        if stage.generation:
+            bucket_protection.insist_known(stage.generation, approved["lock"])
         shown_references.insist_known(stage, approved["references"])
     except (bucket_protection.NotKnown, shown_references.DeployedNotKnown) as refused:
         raise CleanupRefused(*refused.args) from refused
@@ -261,28 +274,32 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     """
     insist_operator(by)
     look.ask_when_due(stage.environment)
-    with log.transaction():
-        # Lock the approval request first, then the stage, in the same order as a decision or a withdrawal does.
-        list(ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).filter(cleanupstage=stage))
-        mine = locked(stage)
-        if mine.state != State.APPROVED or mine.approval is None:
-            raise CleanupRefused(say(_("The stage is not approved: %(state)s."), state=State(mine.state).label))
-        insist_operator(by)
-        if not_now := why_not_now(mine):
-            raise CleanupRefused(not_now)
-        insist_turn(mine)
-        insist_no_round(mine)
-        insist_names(mine)
-        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
-        backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
-        approved = json.loads(mine.approval.evidence)
-        _insist_known(mine, backup, approved)
-        digest = cleanup_evidence.evidence_digest(mine)
-        if digest == mine.approval.digest:
-            code_references.insist_references(mine)
-            return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
+    return STAGES.start(
+        stage,
+        by=by,
+        lock=locked,
+        insist=_insist_startable,
+        derive=_digest,
+        stale=_why_stale,
+        total=lambda mine: mine.names,
+    )
+
+
+def _insist_startable(stage: CleanupStage) -> None:
+    if not_now := why_not_now(stage):
+        raise CleanupRefused(not_now)
+    insist_turn(stage)
+    insist_no_round(stage)
+    insist_names(stage)
+
+
+def _digest(stage: CleanupStage) -> str:
+    """The digest of the evidence. Raises CleanupRefused while the lock or the deployed code is not known."""
+    _insist_known(stage)
+    digest = cleanup_evidence.evidence_digest(stage)
+    if stage.approval and digest == stage.approval.digest:
+        code_references.insist_references(stage)
+    else:
         # An answer of Cloudflare that grew too old since the first look is no change, so the approval stays.
-        _insist_known(mine, backup, approved)
-    stale = policy_changed(mine.approval) or _what_else_changed(mine, backup, approved)
-    approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise CleanupRefused(say(_("%(why)s Prepare the stage again."), why=stale))
+        _insist_known(stage)
+    return digest

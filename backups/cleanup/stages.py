@@ -66,6 +66,7 @@ STAGES = Lifecycle(
     digest_of=lambda _stage, given: given,
     send_back=send_back,
     refused=CleanupRefused,
+    not_approved=_("The stage is not approved: %(state)s."),
     moved=lambda _stage: _("The stage has moved on since this page was loaded. Load the page again."),
     not_stopped=_("Only a deletion that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The deletion has already resumed. Load the page again."),

@@ -5,7 +5,7 @@ the same checks for its rule (`backups.clearing`). The deletion itself is the sa
 """
 
 import json
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
@@ -84,15 +84,12 @@ class Approved:
 
 def insist_target(stage: CleanupStage, lease: Lease) -> None:
     """Check that the approval and its target are still valid."""
-    approval, environment, run = stage.approval, stage.environment, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
-    started = (f"stage:{stage.pk}", approval.starter_id, stage.environment_id)
-    if (run.subject, run.started_by_id, run.environment_id) != started or stage.state != CleanupStage.State.DELETING:
+    environment, not_carried = stage.environment, gettext_noop("The run does not carry the stage's approval.")
+    shown = revalidation.approved(stage.approval, lease, f"stage:{stage.pk}", not_carried)
+    if lease.run.environment_id != stage.environment_id or stage.state != CleanupStage.State.DELETING:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     if stage.scheduled or stage.request.clearing_id is not None:
         raise RunError("not_approved", gettext_noop("A round of a scheduled clearing has no approval of its own keys."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
         "environment": environment.slug,
         "production": environment.production,

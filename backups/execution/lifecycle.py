@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.models import CleanupStage, KeyChange, PruneRequest, Restore
+from backups.models import CleanupStage, Generation, KeyChange, PruneRequest, Restore
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.refusals import Refused
@@ -48,6 +48,8 @@ class Lifecycle[Work: (CleanupStage, KeyChange, PruneRequest, Restore)]:
     refused: type[Refused]
     moved: Callable[[Work], str | Promise]
     """The text of the refusal if another process moved the row first."""
+    not_approved: Promise
+    """A sentence with the state, for a row that is not approved when it is started."""
     not_stopped: str | Promise
     resumed: str | Promise
 
@@ -149,19 +151,54 @@ class Lifecycle[Work: (CleanupStage, KeyChange, PruneRequest, Restore)]:
             state, reason = ApprovalRequest.State(request.state).label, request.why
             self.send_back(work, actor, say(_("The request is %(state)s. %(reason)s"), state=state, reason=reason))
 
-    def claim_and_run(
-        self, work: Work, approved: ApprovalRequest, *, digest: str, label: str, total: int, by: Person
+    def start(
+        self,
+        work: Work,
+        *,
+        by: Person,
+        insist: Callable[[Work], None],
+        derive: Callable[[Work], str],
+        stale: Callable[[Work], tuple[str | Promise, str | Promise]],
+        total: Callable[[Work], int],
+        lock: Callable[[Work], Work] | None = None,
+        begun: Callable[[Work], None] = lambda _work: None,
     ) -> Run:
-        """Use the approval and create the run, in the caller's transaction. Raises ApprovalRefused.
+        """Approved -> running: derive the evidence anew, claim the approval and create the run in one transaction.
 
-        `digest` is the digest of the evidence, which the caller has just derived.
+        `insist` raises a refusal if something forbids the start. `derive` gives the digest of the evidence once the
+        backup is locked. If it differs from the approved one, nothing is started: the request is withdrawn for the
+        first sentence of `stale`, and the second one is the refusal. `begun` follows in the same transaction. Raises
+        ApprovalRefused too, if a right or the time is no longer valid.
         """
+        with log.transaction():
+            # Lock the approval request first, then the row, in the same order as a decision or a withdrawal does.
+            asked = ApprovalRequest.objects.filter(pk__in=self.model.objects.filter(pk=work.pk).values("approval"))
+            list(asked.select_for_update(of=("self",), no_key=True))
+            mine = (lock or self.locked)(work)
+            if mine.state != APPROVED or mine.approval is None:
+                raise self.refused(say(self.not_approved, state=self.model.State(mine.state).label))
+            self.insist_operator(by)
+            insist(mine)
+            if not isinstance(mine, PruneRequest) and mine.generation_id is not None:
+                # The status is part of the evidence: a verification that finds damage must wait until the run exists.
+                Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
+            digest = derive(mine)
+            if digest == mine.approval.digest:
+                run = self.claim_and_run(mine, mine.approval, digest=digest, total=total(mine), by=by)
+                begun(mine)
+                return run
+        because, sentence = stale(mine)
+        approval_gate.withdraw(mine.approval, by=by, reason=because)
+        raise self.refused(sentence)
+
+    def claim_and_run(self, work: Work, approved: ApprovalRequest, *, digest: str, total: int, by: Person) -> Run:
+        """Use the approval and create the run, in the caller's transaction. Raises ApprovalRefused."""
         subject = self.subject(work)
         approval = approval_gate.claim(approved, kind=self.kind, subject=subject, digest=digest, by=by)
         run = run_driver.create(
             self.run_kind,
             subject=subject,
-            label=label,
+            label=self.label(work),
             actor=by.actor,
             person=by,
             environment=work.environment,

@@ -4,15 +4,17 @@ The policy, the rules and the evidence of earlier environments are checked befor
 the approval no longer fits and the run ends.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from backups import policy
 from kvops import clock, timing
-from kvops.models import Run
+from kvops.models import ApprovalRequest, Run
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
@@ -21,6 +23,22 @@ BEFORE = {"derived_at", "looked", "read_back", "starts", "tries"}
 """The members of a cursor that are out of date after a person resumed the run."""
 
 TRIES = 3
+
+
+def approved(
+    approval: ApprovalRequest | None, lease: Lease, subject: str, not_carried: str, *, started: bool = True
+) -> dict[str, Any]:
+    """The evidence of the approval. Raises RunError unless the run is about the subject and carries the approval.
+
+    With `started`, the person who started the run is the one who used the approval.
+    """
+    run = lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
+        raise RunError("not_approved", not_carried)
+    if run.subject != subject or (started and run.started_by_id != approval.starter_id):
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
+    found: dict[str, Any] = json.loads(approval.evidence)
+    return found
 
 
 def insist_target(now: Mapping[str, object], shown: Mapping[str, object]) -> None:

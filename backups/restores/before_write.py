@@ -5,7 +5,6 @@ Each function raises RunError with the reason.
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
@@ -28,13 +27,9 @@ STALE = gettext_noop(
 
 def insist_target(restore: Restore, lease: Lease) -> None:
     """Check that the approval and its target are still valid."""
-    approval, run = restore.approval, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the restore's approval."))
     subject = f"stage:{restore.stage_id}" if restore.is_undo else moves_of(restore).subject(restore)
-    if run.subject != subject or (not restore.is_undo and run.started_by_id != approval.starter_id):
-        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
+    not_carried = gettext_noop("The run does not carry the restore's approval.")
+    shown = revalidation.approved(restore.approval, lease, subject, not_carried, started=not restore.is_undo)
     now = {
         "account_id": restore.environment.account_id,
         "namespace_id": restore.namespace.namespace_id,

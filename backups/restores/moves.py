@@ -60,6 +60,7 @@ RESTORES = Lifecycle(
     send_back=_send_back,
     refused=RestoreRefused,
     moved=_moved,
+    not_approved=_("The restore is not approved: %(state)s."),
     not_stopped=_("Only a restore that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The restore has already resumed. Load the page again."),
 )
@@ -81,6 +82,7 @@ BULK_CHANGES = Lifecycle(
     send_back=_send_back,
     refused=RestoreRefused,
     moved=_moved,
+    not_approved=_("The bulk change is not approved: %(state)s."),
     not_stopped=_("Only a bulk change that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The bulk change has already resumed. Load the page again."),
 )

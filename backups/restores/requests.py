@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.models import Generation, Restore
+from backups.models import Restore
 from backups.restores import cross_environment, evidence as restore_evidence, undo as stage_undo
 from backups.restores.moves import (
     RESTORES,
@@ -24,7 +24,7 @@ from backups.restores.moves import (
 )
 from backups.restores.selection import insist_source
 from kvops import timing
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import evidence
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.wording import columns, insist_explained, say
 
@@ -76,23 +76,23 @@ def start(restore: Restore, *, by: Person) -> Run:
     Raises RestoreRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
     started. Stale evidence also moves the restore back to prepared.
     """
-    with log.transaction():
-        mine = locked(restore)
-        if mine.state != State.APPROVED or mine.approval is None:
-            raise RestoreRefused(say(_("The restore is not approved: %(state)s."), state=label(mine)))
-        insist_operator(by)
-        insist_alone(mine)
-        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
-        Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
-        insist_names(mine)
-        digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
-        if digest == mine.approval.digest:
-            run = RESTORES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
-            stage_undo.link_deletions(mine)
-            return run
-    stale = _("The keys to restore differ from the approved ones.")
-    approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise RestoreRefused(_("The keys to restore differ from the approved ones. Compare and submit them again."))
+    return RESTORES.start(
+        restore,
+        by=by,
+        insist=insist_alone,
+        derive=_digest,
+        stale=lambda _restore: (
+            _("The keys to restore differ from the approved ones."),
+            _("The keys to restore differ from the approved ones. Compare and submit them again."),
+        ),
+        total=lambda mine: mine.names,
+        begun=stage_undo.link_deletions,
+    )
+
+
+def _digest(restore: Restore) -> str:
+    insist_names(restore)
+    return evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(restore)))
 
 
 def give_up(restore: Restore, *, actor: log.Actor) -> None:

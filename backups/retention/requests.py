@@ -20,12 +20,12 @@ from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import evidence as prune_evidence, inputs as retention_inputs
 from backups.retention.decide import State as Keeping
 from backups.retention.inputs import Kept, Retention
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import evidence
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import emergency
-from kvops.wording import Words, columns, insist_explained, say, several
+from kvops.wording import Words, columns, insist_explained, say
 
 State = PruneRequest.State
 CAP = 50
@@ -70,6 +70,7 @@ PRUNES = Lifecycle(
     send_back=_send_back,
     refused=PruneRefused,
     moved=_moved,
+    not_approved=_("The prune request is not approved: %(state)s."),
     not_stopped=_("Only a prune run that was stopped or failed can be ended early. Stop it first."),
     resumed=_("The prune run has already resumed. Load the page again."),
 )
@@ -165,20 +166,24 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
     Raises PruneRefused and ApprovalRefused. If a backup differs from the approved evidence, or may not be deleted any
     more, nothing is started and the request is withdrawn.
     """
-    with log.transaction():
-        mine = PRUNES.locked(prune)
-        if mine.state != State.APPROVED or mine.approval is None:
-            raise PruneRefused(say(_("The prune request is not approved: %(state)s."), state=State(mine.state).label))
-        PRUNES.insist_operator(by)
-        digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
-        if digest == mine.approval.digest and _all_due(mine):
-            label = f"{mine.environment.r2_bucket}: {several(mine.generations, 'backup')}"
-            return PRUNES.claim_and_run(
-                mine, mine.approval, digest=digest, label=label, total=mine.objects_total, by=by
-            )
-    stale = _("The keys to delete differ from the approved ones.")
-    approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise PruneRefused(_("The backups to delete differ from the approved ones. Collect the backups again."))
+    return PRUNES.start(
+        prune,
+        by=by,
+        insist=lambda _prune: None,
+        derive=_digest,
+        stale=lambda _prune: (
+            _("The keys to delete differ from the approved ones."),
+            _("The backups to delete differ from the approved ones. Collect the backups again."),
+        ),
+        total=lambda mine: mine.objects_total,
+    )
+
+
+def _digest(prune: PruneRequest) -> str:
+    """The digest of the evidence; empty if a backup may not be deleted any more."""
+    if not _all_due(prune):
+        return ""
+    return evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(prune)))
 
 
 def _all_due(prune: PruneRequest) -> bool:

@@ -8,7 +8,6 @@ prune request, or before 14 days. It also refuses it with a pin, with a restore 
 newer verified backup.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -49,12 +48,8 @@ def prune_permanently(lease: Lease) -> Again | Done | None:
 
 def _insist_target(prune: PruneRequest, lease: Lease) -> None:
     """Check that the approval and the bucket in it are still valid."""
-    approval, run = prune.approval, lease.run
-    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
-    if run.subject != f"prune:{prune.pk}" or run.started_by_id != approval.starter_id:
-        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
-    shown: dict[str, Any] = json.loads(approval.evidence)
+    not_carried = gettext_noop("The run does not carry the deletion's approval.")
+    shown = revalidation.approved(prune.approval, lease, f"prune:{prune.pk}", not_carried)
     now = {"account_id": prune.environment.account_id, "bucket": prune.environment.r2_bucket}
     revalidation.insist_target(now, shown)
     listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]

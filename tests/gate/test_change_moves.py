@@ -158,14 +158,14 @@ def test_the_approval_is_claimed_before_the_run_and_the_move(monkeypatch: pytest
     monkeypatch.setattr(gate, "claim", lambda *what, **how: noted(done, approval, what, how))
     monkeypatch.setattr(run_driver, "create", lambda *what, **how: noted(done, "run", what, how))
     monkeypatch.setattr(Lifecycle, "move", lambda _self, *what, **how: done.append((what, how)))
-    run = CHANGES.claim_and_run(change, asked, digest="e" * 64, label="label", total=1, by=cast("Any", by))
+    run = CHANGES.claim_and_run(change, asked, digest="e" * 64, total=1, by=cast("Any", by))
     assert run == cast("Any", "run")
     assert done == [
         ((asked,), {"kind": "put_key", "subject": "keychange:5", "digest": "e" * 64, "by": by}),
         (
             ("change",),
-            {"subject": "keychange:5", "label": "label", "actor": ACTOR, "person": by, "approval": approval, "total": 1,
-             "environment": change.environment},
+            {"subject": "keychange:5", "label": str(change), "actor": ACTOR, "person": by, "approval": approval,
+             "total": 1, "environment": change.environment},
         ),
         (
             (change, ["approved"], "writing", Action.CHANGE_STARTED),

@@ -937,8 +937,8 @@ def test_a_start_locks_the_request_the_stage_and_the_backup_in_this_order(
     assert [how for _, how in locks][:3] == [
         'NO KEY UPDATE OF "kvops_approvalrequest"', 'UPDATE OF "backups_cleanupstage"', 'UPDATE OF "backups_generation"'
     ]  # fmt: skip
-    assert f'"backups_cleanupstage"."id" = {stage.pk}' in locks[0][0]
-    assert f'"backups_cleanupstage"."id" = {stage.pk}' in locks[2][0]
+    assert f'FROM "backups_cleanupstage" "U0" WHERE "U0"."id" = {stage.pk}' in locks[0][0]
+    assert f'"backups_generation"."id" = {stage.generation_id}' in locks[2][0]
 
 
 def test_a_long_name_of_a_stage_is_cut_on_its_run(world: GateWorld) -> None:

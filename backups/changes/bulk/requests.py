@@ -23,7 +23,7 @@ from backups.restores.moves import (
     record_restore,
 )
 from kvops import clock, timing
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import evidence
 from kvops.environments import hours
 from kvops.inventory.families import Families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, Run
@@ -94,27 +94,30 @@ def start(restore: Restore, *, by: Person) -> Run:
     Raises RestoreRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
     started. Stale evidence also moves the change back to prepared.
     """
-    with log.transaction():
-        mine = locked(restore)
-        if mine.state != State.APPROVED or mine.approval is None:
-            raise RestoreRefused(say(_("The bulk change is not approved: %(state)s."), state=label(mine)))
-        insist_operator(by)
-        _insist_time(mine)
-        _insist_family_at_rest(mine)
-        insist_alone(mine)
-        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
-        Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
-        insist_prepared(mine)
-        _insist_qa(mine.bulk)
-        digest = evidence.digest_of(evidence.canonical_evidence(bulk_evidence.build(mine)))
-        if digest == mine.approval.digest:
-            label_ = str(mine)[:300]
-            run = BULK_CHANGES.claim_and_run(mine, mine.approval, digest=digest, label=label_, total=mine.names, by=by)
-            _fix_expiration(mine.bulk)
-            return run
-    stale = _("The keys to change differ from the approved ones.")
-    approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise RestoreRefused(_("The keys to change differ from the approved ones. Give this up and choose them again."))
+    return BULK_CHANGES.start(
+        restore,
+        by=by,
+        insist=_insist_startable,
+        derive=_digest,
+        stale=lambda _restore: (
+            _("The keys to change differ from the approved ones."),
+            _("The keys to change differ from the approved ones. Give this up and choose them again."),
+        ),
+        total=lambda mine: mine.names,
+        begun=lambda mine: _fix_expiration(mine.bulk),
+    )
+
+
+def _insist_startable(restore: Restore) -> None:
+    _insist_time(restore)
+    _insist_family_at_rest(restore)
+    insist_alone(restore)
+
+
+def _digest(restore: Restore) -> str:
+    insist_prepared(restore)
+    _insist_qa(restore.bulk)
+    return evidence.digest_of(evidence.canonical_evidence(bulk_evidence.build(restore)))
 
 
 def _insist_qa(bulk: BulkChange) -> None:
