@@ -30,7 +30,7 @@ def approved(
 ) -> dict[str, Any]:
     """The evidence of the approval. Raises RunError unless the run is about the subject and carries the approval.
 
-    With `started`, the person who started the run is the one who used the approval.
+    With `started`, the same person started the run and used the approval.
     """
     run = lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
