@@ -97,7 +97,6 @@ def start(change: KeyChange, *, by: Person) -> Run:
     return CHANGES.start(
         change,
         by=by,
-        insist=lambda _change: None,
         derive=_digest,
         stale=lambda _change: (
             _("The change differs from the approved one."),

@@ -156,11 +156,11 @@ class Lifecycle[Work: (CleanupStage, KeyChange, PruneRequest, Restore)]:
         work: Work,
         *,
         by: Person,
-        insist: Callable[[Work], None],
         derive: Callable[[Work], str],
         stale: Callable[[Work], tuple[str | Promise, str | Promise]],
         total: Callable[[Work], int],
         lock: Callable[[Work], Work] | None = None,
+        insist: Callable[[Work], None] = lambda _work: None,
         begun: Callable[[Work], None] = lambda _work: None,
     ) -> Run:
         """Approved -> running: derive the evidence anew, claim the approval and create the run in one transaction.

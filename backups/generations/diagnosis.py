@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from pyrage import IdentityError, x25519
 
@@ -20,7 +21,13 @@ from kvops.wording import say
 SECRET = "AGE-SECRET-KEY-"  # noqa: S105  (how each of them begins)
 LARGEST = 64 * 1024
 """Bytes. Files of age-keygen have a few lines."""
-_WITH_THE_WORKER = _("It is not in this process. Run manage.py doctor with the worker's settings too.")
+
+
+def _not_here(about: Promise, examined: Examined) -> Diagnosis:
+    """The finding about a secret of the worker that this process lacks."""
+    if examined.web:
+        return ok(about, _("Not in the web server, as it should be."))
+    return unknown(about, _("It is not in this process. Run manage.py doctor with the worker's settings too."))
 
 
 def recipients_and_identity(examined: Examined) -> Iterator[Diagnosis]:
@@ -32,11 +39,7 @@ def recipients_and_identity(examined: Examined) -> Iterator[Diagnosis]:
     yield ok(about, str(len(settings.AGE_RECIPIENTS)))
     about = _("Age identity")
     if not settings.AGE_IDENTITY:
-        yield (
-            ok(about, _("Not in the web server, as it should be."))
-            if examined.web
-            else unknown(about, _WITH_THE_WORKER)
-        )
+        yield _not_here(about, examined)
         return
     try:
         mine = [one for one in encryption.identities() if str(one.to_public()) in settings.AGE_RECIPIENTS]
@@ -57,11 +60,7 @@ def digest_key(examined: Examined) -> Iterator[Diagnosis]:
     """Check that the key of digests is long enough, and that the keys of all encrypted backups are there."""
     about = _("Digest key")
     if not settings.DIGEST_KEY:
-        yield (
-            ok(about, _("Not in the web server, as it should be."))
-            if examined.web
-            else unknown(about, _WITH_THE_WORKER)
-        )
+        yield _not_here(about, examined)
         return
     try:
         encryption.newest_digest_key()

@@ -169,7 +169,6 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
     return PRUNES.start(
         prune,
         by=by,
-        insist=lambda _prune: None,
         derive=_digest,
         stale=lambda _prune: (
             _("The keys to delete differ from the approved ones."),

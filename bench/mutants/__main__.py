@@ -26,7 +26,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "kvops.approvals.standing": (),
         "kvops.runs.emergency": ("stop_in_force", "insist_none", "hold", "lock"),
         "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered", "insist_check", "policy_changed"),
-        "backups.cleanup.requests": ("start_deletion",),
+        "backups.cleanup.requests": ("start_deletion", "_insist_startable", "_digest", "_insist_known"),
         "backups.cleanup.references": (
             "search_of", "with_others", "hits_of", "_names_in_the_code", "_answers", "unanswered", "missing", "lacking",
             "insist_references", "answer", "_insist_open", "_insist_no_follow_up", "_insist_follow_up",
@@ -37,7 +37,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.evidence": (),
         "backups.policy": ("shown", "why_not_as"),
         "backups.execution.lifecycle": (
-            "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
+            "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.start", "Lifecycle.claim_and_run",
         ),
         "backups.deletion.run": (
             "delete_keys_permanently", "delete_under",
