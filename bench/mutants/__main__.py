@@ -102,7 +102,8 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.changes.qa": (),
         "backups.changes.proposal": ("Proposal.parts", "opened", "unsealed"),
         "backups.changes.requests": (
-            "submit", "insist_asker", "insist_prepared", "_insist_qa", "start", "_digest", "_qa_stands", "give_up", "accept",
+            "submit", "insist_asker", "insist_prepared", "_insist_qa", "start", "_digest", "_qa_stands",
+            "give_up", "accept",
         ),
         "backups.changes.evidence": (),
         "kvops.inventory.reveal": (),
