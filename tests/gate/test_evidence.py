@@ -364,13 +364,13 @@ def test_rows_that_nobody_approved_stop_it_and_the_sentence_says_which(world: Ga
 def test_a_policy_that_is_replaced_between_the_two_reads_is_read_again(
     world: GateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = policy.Policy.in_force
+    read = policy.Policy.read_rows
 
     def replaced() -> policy.Policy:
-        monkeypatch.setattr(policy.Policy, "in_force", read)
+        monkeypatch.setattr(policy.Policy, "read_rows", read)
         make.family("stock:", Category.LEGACY)
         return read()
 
-    monkeypatch.setattr(policy.Policy, "in_force", replaced)
+    monkeypatch.setattr(policy.Policy, "read_rows", replaced)
     newest = PolicyVersion.objects.latest("number").number + 1
     assert policy.shown() == {"version": newest, "digest": PolicyVersion.objects.latest("number").digest}
