@@ -18,7 +18,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _, ngettext
 
 from backups.generations import coverage as family_coverage
-from backups.generations.coverage import KindOfBackup, NewestBackup
+from backups.generations.coverage import KindOfBackup, Light, NewestBackup
 from backups.models import Check, Dataset, Generation
 from backups.models.generations import IN_CURRENT_BUCKET
 from backups.retention import waiting
@@ -167,7 +167,7 @@ def board(estate: Estate, as_of: datetime | None) -> Board:
 def _not_in_time(lines: Sequence[FamilyLine]) -> list[Alarm]:
     """One alarm for families whose backup is overdue, and one for families with too short a restore history."""
     cells = [(str(line.family), cell) for line in lines for cell in line.cells]
-    overdue = [(name, cell.environment) for name, cell in cells if cell.light in {"overdue", "never"}]
+    overdue = [(name, cell.environment) for name, cell in cells if Light(cell.light).alarming]
     short = [(name, cell.environment) for name, cell in cells if cell.short]
     found = []
     if overdue:

@@ -1,6 +1,7 @@
 """Backups and checks on their own pages: `{% load generations %}`."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from django import template
@@ -15,6 +16,8 @@ from kvops.templatetags.ui import key_name, state_badge
 from kvops.wording import reason_of
 
 register = template.Library()
+
+_stale = attrgetter("stale")
 
 
 @register.simple_tag
@@ -38,7 +41,8 @@ def _prefixes(of: Sequence[str], shown: Sequence[str]) -> str:
 def generation_status(generation: Generation) -> dict[str, object]:
     """The state of a backup, with its date and reason. The page reads it with `stale`, see `generations.contents`."""
     verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
-    return {"generation": generation, "verified_at": verified}
+    # A page that read it without `stale` must not show it as fresh: this raises AttributeError.
+    return {"generation": generation, "verified_at": verified, "stale": bool(verified and _stale(generation))}
 
 
 @register.simple_tag
