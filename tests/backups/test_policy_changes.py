@@ -235,9 +235,9 @@ def test_a_policy_that_is_replaced_between_two_reads_is_not_an_edit(
     def replaced() -> policy.Policy:
         monkeypatch.undo()
         make.another_policy()
-        return policy.Policy.in_force()
+        return policy.Policy.read_rows()
 
-    monkeypatch.setattr(policy.Policy, "in_force", replaced)
+    monkeypatch.setattr(policy.Policy, "read_rows", replaced)
     assert policy.shown()["version"] == 2
 
 

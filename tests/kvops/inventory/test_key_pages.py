@@ -18,6 +18,7 @@ from kvops.models import Family, Scan
 from kvops.names import visible
 from tests import make
 from tests.signing import fresh, signed_in
+from tests.test_queries import MOST
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
@@ -263,5 +264,5 @@ def test_the_page_takes_few_queries(
     operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     scanned(estate, "master:1")
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(MOST):
         operator.get(KEY, {"name": "master:1"})
