@@ -1,7 +1,5 @@
 """The mandate of a round: the standing approval of its rule instead of an approval of exactly its keys."""
 
-import json
-
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.cleanup.stages import CleanupRefused, insist_names
@@ -16,6 +14,8 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
 from kvops.wording import say
 
+NOT_CARRIED = gettext_noop("The run does not carry the standing approval of the rule.")
+
 
 class StandingMandate:
     """The checks of a deletion under a standing approval (`backups.deletion.mandate.Mandate`)."""
@@ -25,13 +25,11 @@ class StandingMandate:
 
     def insist_target(self, stage: CleanupStage, lease: Lease) -> None:
         """Check that run, stage and approval belong to the rule, and that the target is the approved one."""
-        run, approval = lease.run, stage.approval
-        if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-            raise RunError("not_approved", gettext_noop("The run does not carry the standing approval of the rule."))
-        ours = (self.clearing.subject, self.clearing.subject, stage.environment_id, CleanupStage.State.DELETING)
-        if (run.subject, approval.subject, run.environment_id, stage.state) != ours or approval.kind != rules.KIND:
-            raise RunError("not_approved", gettext_noop("The run does not carry the standing approval of the rule."))
-        shown = json.loads(approval.evidence)
+        approval, subject = stage.approval, self.clearing.subject
+        shown = revalidation.approved(approval, lease, subject, NOT_CARRIED, started=False)
+        ours = (rules.KIND, subject, stage.environment_id, CleanupStage.State.DELETING)
+        if approval is None or (approval.kind, approval.subject, lease.run.environment_id, stage.state) != ours:
+            raise RunError("not_approved", NOT_CARRIED)
         revalidation.insist_target(rules.target(self.clearing), shown)
         if stage.names > shown["cap"]:
             raise RunError("over_cap", over_cap(stage.names, shown["cap"]))

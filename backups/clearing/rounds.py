@@ -13,7 +13,7 @@ from backups.clearing.refusals import ClearingRefused
 from backups.execution import revalidation
 from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.approvals import standing
-from kvops.models import Person, Role, Run
+from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.refusals import Refused
 from kvops.runbook import procedures
 from kvops.runs import driver as run_driver
@@ -60,15 +60,13 @@ def _begin(clearing: Clearing, *, actor: log.Actor, person: Person | None) -> Ru
     conditions.insist_rule(clearing)
     if (running := _running(clearing)) is not None:
         raise ClearingRefused(_still_running(running))
-    approval = standing.approval_in_force(rules.KIND, clearing.subject)
-    if approval is None:
-        raise ClearingRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
-    if person is not None and approval.approver_id == person.pk:
-        raise ClearingRefused(_("You approved this; another person must start it."))
-    conditions.insist_approved(clearing, approval)
-    conditions.insist_time(clearing)
-    digest = rules.rule_digest(clearing, approval)
-    carried = standing.carry(approval, kind=rules.KIND, digest=digest, actor=actor)
+
+    def derived(approval: ApprovalRequest) -> str:
+        conditions.insist_approved(clearing, approval)
+        conditions.insist_time(clearing)
+        return rules.rule_digest(clearing, approval)
+
+    carried = standing.carry_in_force(rules.KIND, clearing.subject, derive=derived, actor=actor, person=person)
     run = run_driver.create(
         Run.Kind.CLEAR,
         subject=clearing.subject,

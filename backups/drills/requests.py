@@ -83,14 +83,15 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     """Create a drill within the caller's `audit.log.transaction()`; a schedule does so too."""
     log.insist()
     scratch = _scratch(environment)
-    approval = standing.approval_in_force(KIND, _subject(environment))
-    if approval is None:
-        raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
-    shown = json.loads(approval.evidence)
-    until = approval.standing_until or clock.now()
-    digest = evidence.digest_of(evidence.canonical_evidence(drill_rule(scratch, cap=shown["cap"], until=until)))
-    carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
-    backups = [_planned(number, backup, shown["cap"]) for number, backup in enumerate(_backups(environment), 1)]
+
+    def derived(approval: ApprovalRequest) -> str:
+        until = approval.standing_until or clock.now()
+        rule = drill_rule(scratch, cap=json.loads(approval.evidence)["cap"], until=until)
+        return evidence.digest_of(evidence.canonical_evidence(rule))
+
+    carried = standing.carry_in_force(KIND, _subject(environment), derive=derived, actor=actor, person=person)
+    cap = json.loads(carried.evidence)["cap"]
+    backups = [_planned(number, backup, cap) for number, backup in enumerate(_backups(environment), 1)]
     if not backups:
         raise DrillRefused(_("There is no verified backup for a drill yet."))
     run = run_driver.create(

@@ -18,6 +18,7 @@ from backups import archive
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.store import Store
 from backups.drills import requests as drill_requests
+from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import SINGLE, live_values, takes_bulk, too_late
 from backups.execution.prepaid import most_calls_for, reserve
@@ -76,8 +77,8 @@ def _insist_target(drill: Drill, lease: Lease) -> Scratch:
     scratch = Scratch.objects.select_related("environment").filter(environment=drill.environment).first()
     if scratch is None or (scratch.namespace_id, scratch.title) != (drill.namespace_id, drill.title):
         raise RunError("wrong_target", gettext_noop("The scratch namespace has changed. Start a new drill."))
-    if (lease.run.approval_id, lease.run.approval_digest) != (drill.approval_id, drill.approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the approval of its drill."))
+    not_carried = gettext_noop("The run does not carry the approval of its drill.")
+    revalidation.approved(drill.approval, lease, f"drill:{drill.environment.slug}", not_carried, started=False)
     return scratch
 
 

@@ -97,6 +97,7 @@ def _list(
         "drills": drills,
         "after": after,
         "may_operate": request.user.has_perm("kvops.operate"),
+        "person": person_of(request),
     }
     return render(request, "drills/list.html", context, status=status)
 

@@ -60,6 +60,11 @@ def investigation_rule(investigation: Investigation) -> dict[str, object]:
     }
 
 
+def rule_digest(investigation: Investigation) -> str:
+    """The digest of the rule as derived now."""
+    return evidence.digest_of(evidence.canonical_evidence(investigation_rule(investigation)))
+
+
 def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
     """Back up a cache for an investigation, and ask another person to approve the backup's deletion.
 
@@ -237,13 +242,7 @@ def _may_begin(mine: Investigation) -> bool:
 
 def _delete(mine: Investigation, actor: log.Actor) -> Run:
     """The run that deletes the backup under the standing approval. Raises ApprovalRefused."""
-    approval = standing.approval_in_force(KIND, mine.subject)
-    if approval is None:
-        raise approval_gate.ApprovalRefused(
-            _("The deletion of the backup is not approved. An operator asks, a reviewer decides.")
-        )
-    digest = evidence.digest_of(evidence.canonical_evidence(investigation_rule(mine)))
-    carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
+    carried = standing.carry_in_force(KIND, mine.subject, derive=lambda _approval: rule_digest(mine), actor=actor)
     objects = mine.generation.every_object()
     run = run_driver.create(
         Run.Kind.PRUNE_INVESTIGATION,

@@ -13,18 +13,20 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
+from backups.execution import revalidation
 from backups.investigations import requests as investigation_requests
 from backups.models import Generation, Investigation
 from backups.retention import holds
 from backups.retention.erasure import Erasure
 from kvops import clock
-from kvops.approvals import evidence, gate as approval_gate, standing
+from kvops.approvals import gate as approval_gate, standing
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
 from kvops.wording import joined
 
 Status = Generation.Status
+NOT_CARRIED = gettext_noop("The run does not carry the deletion's approval.")
 
 
 def prune_investigation_permanently(lease: Lease) -> Again | None:
@@ -40,9 +42,9 @@ def prune_investigation_permanently(lease: Lease) -> Again | None:
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
     """Check that the investigation is over, and that the run's approval is for its rule as derived now."""
     run, generation = lease.run, investigation.generation
-    digest = evidence.digest_of(evidence.canonical_evidence(investigation_requests.investigation_rule(investigation)))
-    if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
-        raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
+    revalidation.approved(run.approval, lease, investigation.subject, NOT_CARRIED, started=False)
+    if run.approval_digest != investigation_requests.rule_digest(investigation):
+        raise RunError("not_approved", NOT_CARRIED)
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
         raise RunError("not_over", gettext_noop("The investigation is not over."))
     if not generation.is_here:
@@ -85,7 +87,7 @@ class _InvestigationEnd(Erasure):
         """Check the emergency stop, the standing approval, and both people's rights."""
         emergency.insist_none(self.environment)
         if self.lease.run.approval is None:
-            raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
+            raise RunError("not_approved", NOT_CARRIED)
         try:
             standing.insist_standing(self.lease.run.approval)
         except approval_gate.ApprovalRefused as refused:

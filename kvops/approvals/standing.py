@@ -6,7 +6,7 @@ each run derives the rule again. The rights of both people, the emergency stop a
 chunk.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from django.db.models import CharField, OuterRef, Q, QuerySet, Value
@@ -17,7 +17,7 @@ from audit import log
 from audit.actions import Action
 from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, Role
+from kvops.models import ApprovalRequest, Person, Role
 from kvops.runs import emergency
 from kvops.wording import say
 
@@ -88,6 +88,27 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
         details={"kind": fresh.kind, "of": fresh.subject},
     )
     return fresh
+
+
+def carry_in_force(
+    kind: ApprovalRequest.Kind,
+    subject: str,
+    *,
+    derive: Callable[[ApprovalRequest], str],
+    actor: log.Actor,
+    person: Person | None = None,
+) -> ApprovalRequest:
+    """The approval in force for the subject, carried for a run that the caller's transaction is about to create.
+
+    `derive` gives the digest of the rule as it is now, and raises a refusal if a condition of the rule does not hold.
+    Raises ApprovalRefused without an approval in force, if the starting `person` approved it, and as `carry` does.
+    """
+    approval = approval_in_force(kind, subject)
+    if approval is None:
+        raise ApprovalRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
+    if person is not None and approval.approver_id == person.pk:
+        raise ApprovalRefused(_("You approved this; another person must start it."))
+    return carry(approval, kind=kind, digest=derive(approval), actor=actor)
 
 
 def insist_standing(request: ApprovalRequest) -> None:

@@ -47,7 +47,7 @@ CALLERS = {
     "backups.changes.moves.CHANGES.start": {"backups/changes/requests.py"},
     "backups.changes.requests.start": {"backups/changes/views.py"},
     "PRUNES.start": {"backups/retention/requests.py"},
-    "kvops.approvals.standing.carry": {
+    "kvops.approvals.standing.carry_in_force": {
         "backups/clearing/rounds.py",
         "backups/drills/requests.py",
         "backups/investigations/requests.py",

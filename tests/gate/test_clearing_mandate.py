@@ -59,11 +59,14 @@ def test_the_deletion_of_the_approved_rule_is_let_through() -> None:
     mandate_of().insist_target(stage_of(), lease_of())
 
 
-@pytest.mark.parametrize(
-    "values", [{"approval_id": 4}, {"approval_digest": "e"}, {"subject": "clearing:5"}, {"environment_id": 2}]
-)
+@pytest.mark.parametrize("values", [{"approval_id": 4}, {"approval_digest": "e"}, {"environment_id": 2}])
 def test_another_run_deletes_nothing(values: dict[str, object]) -> None:
     assert refused(stage_of(), lease_of(**values)) == ("not_approved", NOT_CARRIED)
+
+
+def test_the_run_of_another_rule_deletes_nothing() -> None:
+    sentence = "The run is not the one that was started with the approval."
+    assert refused(stage_of(), lease_of(subject="clearing:5")) == ("not_approved", sentence)
 
 
 def test_another_approval_or_state_of_the_stage_deletes_nothing() -> None:

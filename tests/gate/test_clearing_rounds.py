@@ -55,7 +55,7 @@ def long(world: GateWorld, rule: Clearing) -> Clearing:
 
 def refused(act: Callable[..., object], *given: object, **named: object) -> str:
     """The sentence with which it was refused."""
-    with pytest.raises(ClearingRefused) as error:
+    with pytest.raises((ClearingRefused, ApprovalRefused)) as error:
         act(*given, **named)
     return str(error.value)
 

@@ -12,7 +12,7 @@ from audit.models import Entry
 from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, DatabaseRollback, Role
+from kvops.models import ApprovalRequest, DatabaseRollback, Person, Role
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -81,6 +81,35 @@ def test_another_rule_than_the_approved_one_carries_nothing(
     with pytest.raises(ApprovalRefused, match=r"^The rule is no longer the one that was approved\. Ask again\.$"):
         carry(approved, kind, digest)
     assert not Entry.objects.filter(action="approval.carried").exists()
+
+
+def in_force(world: GateWorld, person: Person | None, derive: Callable[[ApprovalRequest], str]) -> ApprovalRequest:
+    with log.transaction():
+        return standing.carry_in_force(KIND, SUBJECT, derive=derive, actor=make.SETUP, person=person)
+
+
+def test_the_rule_as_it_is_now_decides_whether_the_approval_in_force_is_carried(
+    world: GateWorld, approved: ApprovalRequest
+) -> None:
+    for person in (None, world.people.operator):
+        assert in_force(world, person, lambda request: request.digest) == approved
+    with pytest.raises(ApprovalRefused, match="The rule is no longer the one that was approved"):
+        in_force(world, None, lambda _request: "0" * 64)
+    assert Entry.objects.filter(action="approval.carried").count() == 2
+
+
+def test_the_approver_starts_nothing_under_an_approval_that_stands(world: GateWorld, approved: ApprovalRequest) -> None:
+    make.grant(world.people.reviewer, Role.OPERATOR)
+    with pytest.raises(ApprovalRefused, match=r"^You approved this; another person must start it\.$"):
+        in_force(world, world.people.reviewer, lambda request: request.digest)
+    assert not Entry.objects.filter(action="approval.carried").exists()
+
+
+def test_without_an_approval_in_force_nothing_is_derived_or_carried(world: GateWorld) -> None:
+    asked(world)
+    sentence = r"^No standing approval is in force\. An operator asks for one, a reviewer decides\.$"
+    with pytest.raises(ApprovalRefused, match=sentence):
+        in_force(world, None, lambda _request: pytest.fail("derived"))
 
 
 def test_one_that_nobody_approved_carries_nothing(world: GateWorld) -> None:

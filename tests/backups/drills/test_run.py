@@ -186,10 +186,10 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
 
 @pytest.mark.usefixtures("backed_up")
 def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people: make.People) -> None:
-    with pytest.raises(drill_requests.DrillRefused, match="No standing approval is in force"):
+    with pytest.raises(approval_gate.ApprovalRefused, match="No standing approval is in force"):
         drill_requests.start(scratch.environment, by=people.operator)
     request = drill_requests.ask(scratch.environment, days=1, cap=10, by=people.operator)
-    with pytest.raises(drill_requests.DrillRefused, match="No standing approval is in force"):
+    with pytest.raises(approval_gate.ApprovalRefused, match="No standing approval is in force"):
         drill_requests.start(scratch.environment, by=people.operator)
     with pytest.raises(approval_gate.ApprovalRefused, match="Only a reviewer can decide"):
         approval_gate.approve(request, by=people.operator, shown=request.digest)
