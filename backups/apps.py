@@ -19,6 +19,7 @@ OPERATIONS = (
     "backups.drills",
     "backups.investigations",
     "backups.families",
+    "backups.history",
     "backups.overview",
 )
 """The features of this app, a feature after those whose runs it follows."""

@@ -12,6 +12,7 @@ OPERATIONS = (
     "kvops.roles",
     "kvops.references",
     "kvops.runbook",
+    "kvops.supervision",
     "kvops.doctor",
 )
 """The features of this app, a feature after those whose runs it follows."""

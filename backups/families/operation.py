@@ -12,7 +12,7 @@ from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, Category, PolicyVersion
 from kvops.names import typeable, visible
-from kvops.operations.parts import FeatureOperation, RequestKind, TypedWord
+from kvops.operations.parts import FeatureOperation, Question, RequestKind, TypedWord
 
 
 def _policy_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
@@ -62,4 +62,5 @@ OPERATION = FeatureOperation(
         ),
     },
     alarms=[waiting.alarms],
+    answers={Question.POLICY_EDITED: policy.why_edited},
 )

@@ -5,7 +5,7 @@ from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from backups.generations import announcements, diagnosis, export, routine, start
+from backups.generations import announcements, coverage, diagnosis, export, routine, start, values
 from backups.models import Generation
 from kvops.models import NotificationEvent, Role, Run
 from kvops.operations.parts import (
@@ -16,6 +16,7 @@ from kvops.operations.parts import (
     Notice,
     Procedure,
     ProcedureStep,
+    Question,
     ScheduledJob,
     Searched,
     SearchGroup,
@@ -113,4 +114,5 @@ OPERATION = FeatureOperation(
         DoctorCheck(diagnosis.digest_key),
     ],
     alarms=[announcements.alarms],
+    answers={Question.BACKUP_AGES: coverage.ages, Question.KEY_SIZES: values.sizes_of},
 )

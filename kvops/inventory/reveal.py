@@ -7,7 +7,6 @@ and nowhere else.
 
 import json
 
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -15,14 +14,13 @@ from audit.actions import Action
 from kvops.connections import clients
 from kvops.inventory import value as key_value
 from kvops.models import ApprovalRequest, Key, Namespace, Person, Role
+from kvops.operations import registry
+from kvops.operations.parts import Question
 from kvops.refusals import Refused
 from kvops.wording import insist_explained
 
 LONGEST = 500
 """Characters of a reason, as the audit log keeps them."""
-
-UNFIT = "kvops.runbook.secrets.insist_no_secret"
-"""The check of the runbook by its name: the inventory does not import the features above it."""
 
 
 class RevealRefused(Refused):
@@ -51,7 +49,7 @@ def reveal(
 def insist_reason(reason: str) -> None:
     """Raise Refused if there is no reason, or if it holds a secret: the audit log and the runbook keep it for ever."""
     insist_explained(reason, RevealRefused, _("Give the reason for revealing the value. It is kept in the audit log."))
-    import_string(UNFIT)(reason)
+    registry.ask(Question.NO_SECRET, reason)
 
 
 def insist_allowed(namespace: Namespace, name: str, *, by: Person) -> ApprovalRequest | None:

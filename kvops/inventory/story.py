@@ -7,18 +7,13 @@ from functools import partial
 
 from django.db.models import Q, QuerySet, TextChoices
 from django.urls import reverse
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from audit.models import Entry
 from kvops.models import Namespace, Scan, UnexpectedKey, UnexplainedDeletion
-
-TOLD_BY = ("backups.history.key_story.events",)
-"""Functions of (namespace, name) that give the events of the key.
-
-By name, so that `kvops` does not import the apps above it.
-"""
+from kvops.operations import registry
+from kvops.operations.parts import Question
 
 SHOWN = 20
 """Events of each kind, the newest."""
@@ -62,8 +57,7 @@ class KeyEvent:
 
 def of_key(namespace: Namespace, name: str) -> Sequence[KeyEvent]:
     """Everything that KVOps knows of the past of a key, newest first."""
-    events = [event for function in TOLD_BY for event in import_string(function)(namespace, name)]
-    events += _odd(namespace, name)
+    events = [*registry.ask(Question.KEY_EVENTS, namespace, name), *_odd(namespace, name)]
     for action, rows in _views(namespace, name).items():
         events += map(partial(_viewed, _SEEN[action]), rows)
     return sorted(events, key=lambda event: event.at, reverse=True)

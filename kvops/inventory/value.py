@@ -7,7 +7,6 @@ from shlex import quote as shell
 from urllib.parse import quote
 
 from django.db.models import TextChoices
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -17,12 +16,11 @@ from kvops.connections import clients
 from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, Person
 from kvops.names import invisible, visible
+from kvops.operations import registry
+from kvops.operations.parts import Question
 
 SHOWN = 64 * 1024
 """Bytes. The longest part of a text that the page shows."""
-
-POLICY_EDITED = "backups.policy.why_edited"
-"""The function, by name, that says whether the rules in the database differ from the approved policy."""
 
 SHOWN_IN_HEX = 2 * 1024
 _LINE = 16
@@ -60,7 +58,7 @@ class Live:
 
 def why_policy_edited() -> str:
     """The reason why no value is shown: the rules were changed past the policy. Empty while they are as approved."""
-    return str(import_string(POLICY_EDITED)())
+    return str(registry.ask(Question.POLICY_EDITED))
 
 
 def category_of(namespace: Namespace, name: str) -> Category:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db.models import Count, Min
-from django.utils.module_loading import import_string
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -14,11 +13,10 @@ from kvops import clock, rollback
 from kvops.connections.answers import WITHIN
 from kvops.connections.budget import SharedBudget
 from kvops.models import AnswerCount, ApprovalRequest, Environment, Notification, RefusedToken, Run
+from kvops.operations import registry
+from kvops.operations.parts import Question
 from kvops.overview import estate
 from kvops.supervision import heartbeats, work
-
-BACKUP_AGES = "backups.generations.coverage.ages"
-"""A function by name, so that `kvops` does not import the app above it. A system check resolves it."""
 
 
 class Numbers(Collector):
@@ -87,7 +85,7 @@ def _backups() -> Metric:
         "Seconds since the newest verified backup of a family that expects one; +Inf if it was never backed up.",
         labels=["environment", "binding", "family", "light"],
     )
-    for labels, age in import_string(BACKUP_AGES)():
+    for labels, age in registry.ask(Question.BACKUP_AGES):
         ages.add_metric(labels, age)
     return ages
 

@@ -221,6 +221,31 @@ class OwnChange(Enum):
     """A clean-up emptied the prefix: no key may come back under it."""
 
 
+class Question(Enum):
+    """A question of a package that one feature above it answers."""
+
+    BACKUP_AGES = auto()
+    """Labels and seconds since the newest verified backup, of each family that expects one."""
+    KEY_EVENTS = auto()
+    """(namespace, name) -> the events of a key."""
+    KEY_SIZES = auto()
+    """(namespace, names) -> the sizes of values, by name, as far as backups know them."""
+    DELETED_KEYS = auto()
+    """(words of a search, most) -> (the namespace's key, name) of keys that KVOps deleted."""
+    POLICY_EDITED = auto()
+    """The reason why the rules are not the approved ones; empty if they are."""
+    NO_SECRET = auto()
+    """(text) -> a refusal is raised if a person typed a secret."""
+    RUN_HELD_UP = auto()
+    """(run) -> the sentence that no worker goes on with it; empty while one does."""
+    RUNS_HELD_UP = auto()
+    """The same for all runs."""
+    EACH_ROUND = auto()
+    """Work of each round of the sweep."""
+    EACH_HOUR = auto()
+    """Work of the sweep that needs no worker."""
+
+
 @dataclass(frozen=True)
 class BackupRead:
     """Rows whose open run reads a backup, which stays until then: the lookups from a row to backup and run."""
@@ -272,7 +297,7 @@ class FeatureOperation:
 
     The rest is shown by the overview and the menu: `alarms` (each takes the estate), an operator's next `steps` (each
     takes the person), open `todos` and `badges`. `board` gives the table of the families, with the alarms and events
-    that depend on it.
+    that depend on it. `answers` are for packages that may not import this one.
     """
 
     subjects: Mapping[str, SubjectKind] = field(default_factory=dict)
@@ -295,3 +320,4 @@ class FeatureOperation:
     todos: Sequence[Callable[[], Iterable[Any]]] = ()
     badges: Sequence[BadgeCount] = ()
     board: Callable[..., Any] | None = None
+    answers: Mapping[Question, Callable[..., Any]] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from kvops.operations.parts import (
     Notice,
     OwnChange,
     Procedure,
+    Question,
     RequestKind,
     RunKind,
     ScheduledJob,
@@ -42,6 +43,7 @@ STEPS: list[Callable[[Person], Iterable[Any]]] = []
 TODOS: list[Callable[[], Iterable[Any]]] = []
 BADGES: list[BadgeCount] = []
 BOARDS: list[Callable[..., Any]] = []
+ANSWERS: dict[Question, Callable[..., Any]] = {}
 
 
 def collect(packages: Iterable[str]) -> None:
@@ -54,9 +56,14 @@ def collect(packages: Iterable[str]) -> None:
 
 
 def missing() -> list[str]:
-    """The kinds of run, of request and of notice that no feature claims."""
-    tables = ((Run.Kind, RUNS), (ApprovalRequest.Kind, REQUESTS), (NotificationEvent, NOTICES))
+    """The kinds of run, of request and of notice, and the questions, that no feature claims."""
+    tables = ((Run.Kind, RUNS), (ApprovalRequest.Kind, REQUESTS), (NotificationEvent, NOTICES), (Question, ANSWERS))
     return [f"{kind!r}" for kinds, table in tables for kind in kinds if kind not in table]
+
+
+def ask(question: Question, *given: object) -> Any:
+    """The answer of the one feature that has it."""
+    return ANSWERS[question](*given)
 
 
 def _add(one: FeatureOperation) -> None:
@@ -71,6 +78,7 @@ def _add(one: FeatureOperation) -> None:
     _claim(NOTICES, one.notices)
     _claim(BEGINS, one.begins)
     _claim(FIGURES, one.figures)
+    _claim(ANSWERS, one.answers)
     QUIET.extend(one.quiet)
     READS.extend(one.reads)
     LOOKS.extend(one.looks)

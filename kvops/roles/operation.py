@@ -14,13 +14,14 @@ from kvops.operations.parts import (
     NoticeReason,
     Procedure,
     ProcedureStep,
+    Question,
     RequestKind,
     Searched,
     SearchGroup,
     SubjectKind,
     TypedWord,
 )
-from kvops.roles import invitations, requests as role_requests
+from kvops.roles import invitations, recorded, recovery, requests as role_requests
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
@@ -89,4 +90,5 @@ OPERATION = FeatureOperation(
     },
     procedures=[_PEOPLE],
     begins={Action.PERSON_CHANGE_REQUESTED: "approval"},
+    answers={Question.EACH_ROUND: recovery.settle, Question.EACH_HOUR: recorded.compare},
 )

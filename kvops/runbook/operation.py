@@ -10,10 +10,11 @@ from kvops.operations.parts import (
     NoticeReason,
     Procedure,
     ProcedureStep,
+    Question,
     ScheduledJob,
     SubjectKind,
 )
-from kvops.runbook import todo
+from kvops.runbook import secrets, todo
 
 _BY_HAND = Procedure(
     "key_change",
@@ -49,4 +50,5 @@ OPERATION = FeatureOperation(
     procedures=[_BY_HAND],
     quiet=[Action.RUNBOOK_NOTED, Action.TODO_ADDED, Action.TODO_DONE],
     todos=[todo.of_entries, todo.of_code],
+    answers={Question.NO_SECRET: secrets.insist_no_secret},
 )

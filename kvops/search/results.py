@@ -8,22 +8,18 @@ from django.db.models import Q, Value
 from django.urls import get_script_prefix, reverse
 from django.utils.functional import Promise
 from django.utils.http import urlencode
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Family, Namespace, User
 from kvops.names import typeable, visible
-from kvops.operations.parts import SearchGroup
-from kvops.operations.registry import SUBJECTS
+from kvops.operations import registry
+from kvops.operations.parts import Question, SearchGroup
 from kvops.search import keys as found_keys
 from kvops.search.keys import FoundKey
 from kvops.search.matching import FoundRow, SearchText, rows_of
 from kvops.site.pages import OTHERS, PAGES
 from kvops.subjects import tree
 from kvops.wording import english
-
-DELETED_KEYS = "backups.history.deleted_keys.found"
-"""The function that finds deleted keys, by name, so that `kvops` does not import the app above it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def _joined(words: str) -> str:
 
 def _deleted(namespaces: Sequence[Namespace], wanted: SearchText, most: int) -> Iterator[FoundKey]:
     by_key = {one.pk: one for one in namespaces}
-    for namespace, name in import_string(DELETED_KEYS)(wanted, most + 1):
+    for namespace, name in registry.ask(Question.DELETED_KEYS, wanted, most + 1):
         yield FoundKey(by_key[namespace], name)
 
 
@@ -130,19 +126,19 @@ def _in(namespace: Namespace, title: str, url: str) -> FoundItem:
 
 def _subjects(wanted: SearchText, most: int) -> Iterator[tuple[str | Promise, Iterable[FoundItem]]]:
     """The groups of subjects: their rows in one query, and the titles of the kinds that word them."""
-    first, *others = [rows_of(kind, wanted, most + 1) for kind, one in SUBJECTS.items() if one.searched]
+    first, *others = [rows_of(kind, wanted, most + 1) for kind, one in registry.SUBJECTS.items() if one.searched]
     rows: dict[str, list[FoundRow]] = defaultdict(list)
     for row in first.union(*others, all=True):
         rows[row[0]].append(row)
     titles = tree.titles(f"{kind}:{row[1]}" for kind, some in rows.items() for row in some)
     for group in SearchGroup:
-        kinds = [kind for kind, one in SUBJECTS.items() if one.searched and one.searched.group == group]
+        kinds = [kind for kind, one in registry.SUBJECTS.items() if one.searched and one.searched.group == group]
         yield group.label, [_subject(row, titles) for kind in kinds for row in rows[kind]]
 
 
 def _subject(row: FoundRow, titles: dict[str, str]) -> FoundItem:
     kind, key, text, place, production = row
     subject = f"{kind}:{key}"
-    named = f"{SUBJECTS[kind].title} {key}" if kind != "person" else str(SUBJECTS[kind].title)
+    named = f"{registry.SUBJECTS[kind].title} {key}" if kind != "person" else str(registry.SUBJECTS[kind].title)
     shown_place = FoundPlace(place, production) if place else None
     return FoundItem(titles.get(subject) or visible(text), tree.address(subject), named, shown_place)

@@ -3,23 +3,19 @@
 import logging
 
 from django.db import transaction
-from django.utils.module_loading import import_string
 
 from kvops import queue, timing
 from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
 from kvops.notifications import clocks_apart, outbox, refused_tokens, rolled_back
 from kvops.operations import registry
+from kvops.operations.parts import Question
 from kvops.runs import sweeping, waiting
 from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import heartbeats
 
 logger = logging.getLogger(__name__)
 
-ALSO = ("kvops.roles.recovery.settle",)
-"""What each round does besides, by name, so that this package does not import those above it."""
-HOURLY = ("kvops.roles.recorded.compare",)
-"""Comparisons that need no worker, by name for the same reason."""
 TIDY = 3600.0
 
 
@@ -58,14 +54,12 @@ def _round() -> int:
     schedule_jobs.fire_due()
     for host in heartbeats.forget():
         logger.warning("The worker on %s was not seen for long and is forgotten, because another one works.", host)
-    for function in ALSO:
-        import_string(function)()
+    registry.ask(Question.EACH_ROUND)
     tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         heartbeats.beat("tidied")
     if heartbeats.claim("compared", TIDY):
-        for function in HOURLY:
-            import_string(function)()
+        registry.ask(Question.EACH_HOUR)
     return woken
 
 

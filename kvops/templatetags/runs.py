@@ -4,18 +4,15 @@ from datetime import datetime, timedelta
 
 from django import template
 from django.utils.formats import number_format
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from kvops.models import Run
 from kvops.operations import registry
+from kvops.operations.parts import Question
 from kvops.wording import labelled
 
 register = template.Library()
 
-WORKER_STOPPED = "kvops.supervision.work.of_run"
-ALL_STOPPED = "kvops.supervision.work.of_all_runs"
-"""Functions by name, because the supervision is above this package. A system check resolves them."""
 FIGURES = 4
 """Figures of a result in the last words of a run."""
 _LEFT_OUT = frozenset({"generation", "check", "search", "calls", "rows_read"})
@@ -48,15 +45,13 @@ def held_up(run: Run | None) -> str:
     """The sentence on a run that goes on only when a worker does; empty while one goes on with it."""
     if run is None or not run.is_open or run.foreground or due_at(run):
         return ""
-    sentence: str = import_string(WORKER_STOPPED)(run)
-    return sentence
+    return str(registry.ask(Question.RUN_HELD_UP, run))
 
 
 @register.simple_tag
 def all_held_up() -> str:
     """The sentence on all runs; empty while a worker executes tasks."""
-    sentence: str = import_string(ALL_STOPPED)()
-    return sentence
+    return str(registry.ask(Question.RUNS_HELD_UP))
 
 
 @register.filter

@@ -4,12 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.utils.module_loading import import_string
-
 from kvops.models import Family, Key, Namespace
-
-SIZED_BY = "backups.generations.values.sizes_of"
-"""The function of (namespace, names), by name, that gives the size of each value that a backup holds."""
+from kvops.operations import registry
+from kvops.operations.parts import Question
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def of_page(namespace: Namespace, keys: Sequence[Key]) -> tuple[CommonValues, li
     shared = _shared(keys)
     sizes: Mapping[str, int] = {}
     if open_ := [key.name for key in keys if not key.is_sensitive]:
-        sizes = import_string(SIZED_BY)(namespace, open_)
+        sizes = registry.ask(Question.KEY_SIZES, namespace, open_)
     rows = [
         InventoryRow(
             key,

@@ -14,7 +14,7 @@ from backups.drills.operation import OPERATION as DRILLS
 from kvops import apps as kvops_app, checks
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.operations import registry
-from kvops.operations.parts import FeatureOperation, NoticeReason
+from kvops.operations.parts import FeatureOperation, NoticeReason, Question
 
 ROOT = Path(__file__).parents[3]
 OUTSIDE = {
@@ -25,13 +25,14 @@ OUTSIDE = {
 """Package -> the words by which a file knows it, and how many files of the product outside it do."""
 
 
-def test_every_kind_of_run_of_request_and_of_notice_has_its_feature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_and_every_question_has_its_feature(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.missing() == []
     assert checks.every_kind_has_its_feature() == []
     monkeypatch.delitem(registry.RUNS, Run.Kind.DRILL)
     monkeypatch.delitem(registry.REQUESTS, ApprovalRequest.Kind.DRILL)
     monkeypatch.delitem(registry.NOTICES, NotificationEvent.DRILL_FAILED)
-    assert len(checks.every_kind_has_its_feature()) == 3
+    monkeypatch.delitem(registry.ANSWERS, Question.NO_SECRET)
+    assert len(checks.every_kind_has_its_feature()) == 4
 
 
 @pytest.mark.parametrize("part", ["subjects", "requests", "runs", "jobs", "notices", "begins", "figures"])
