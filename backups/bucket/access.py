@@ -139,6 +139,11 @@ def investigations_root(environment: Environment) -> str:
     return f"investigations/{quote(environment.slug, safe='')}/"
 
 
+def roots(environment: Environment) -> list[str]:
+    """The prefixes of the names of all backups of an environment."""
+    return [root(environment), investigations_root(environment)]
+
+
 def proposals_root(environment: Environment) -> str:
     """The prefix of the names of an environment's proposals. It is not under the prefix that R2 locks."""
     return f"proposals/{quote(environment.slug, safe='')}/"

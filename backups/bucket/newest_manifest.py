@@ -102,8 +102,9 @@ def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) 
 def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
     """The manifests in the bucket, except those that this database has long known and need not list."""
     settled = bucket_listing.settled(environment.pk, environment.r2_bucket, keep=TRIES)
-    mine = [bucket_access.root(environment), bucket_access.investigations_root(environment)]
-    for root in prefixes.distinct([*mine, *bucket_listing.roots(environment.pk, environment.r2_bucket)]):
+    for root in prefixes.distinct(
+        [*bucket_access.roots(environment), *bucket_listing.roots(environment.pk, environment.r2_bucket)]
+    ):
         after, more = "", True
         while more:
             keep()

@@ -185,19 +185,14 @@ def reconcile(lease: Lease) -> Again | None:
 def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
     """The unfinished uploads under the environment's prefixes; None if the store cannot list them."""
     try:
-        return [upload for root in _roots(environment) for upload in store.uploads(root)]
+        return [upload for root in bucket_access.roots(environment) for upload in store.uploads(root)]
     except NotOffered:
         return None
 
 
-def _roots(environment: Environment) -> list[str]:
-    """The prefixes of the names of the environment's objects."""
-    return [bucket_access.root(environment), bucket_access.investigations_root(environment)]
-
-
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
-    prefixes = distinct([*_roots(environment), *bucket_listing.roots(environment.pk, bucket)])
+    prefixes = distinct([*bucket_access.roots(environment), *bucket_listing.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "endpoint": environment.r2_endpoint, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         bucket_listing.clear_objects(environment.pk)

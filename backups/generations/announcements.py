@@ -26,7 +26,7 @@ def made(generation: Generation) -> None:
     if generation.status == Generation.Status.PARTIAL:
         why = say(_("Listed keys that the backup lacks: %(n)s. Its page says why."), n=f"{generation.vanished:,}")
         _tell(generation, NotificationEvent.GENERATION_FAILED, _("Backup left partial: %(what)s"), why)
-    elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
+    elif generation.purpose not in Generation.OF_GIVEN_NAMES:
         _tell(generation, NotificationEvent.GENERATION_MADE, _("Backup made: %(what)s"))
 
 

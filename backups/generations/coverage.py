@@ -148,14 +148,14 @@ class KindOfBackup:
 def _ever_finished() -> list[KindOfBackup]:
     """All backups that were ever finished, also those that were deleted since, by set of prefixes."""
     finished = Generation.objects.of_kv().exclude(status=Generation.Status.WRITING)
-    found = finished.exclude(purpose=Purpose.INVESTIGATION).values(*_KIND).annotate(since=Min("started_at"))
+    found = finished.lasting().values(*_KIND).annotate(since=Min("started_at"))
     return [KindOfBackup(Generation(**{name: row[name] for name in _KIND}), row["since"]) for row in found]
 
 
 def _of_each() -> list[KindOfBackup]:
     """The newest verified backup of each set of prefixes with the moment of the oldest, newest first."""
-    lasting = Generation.objects.of_kv().verified().here().filter(keys__gt=0)
-    kinds = lasting.exclude(purpose=Purpose.INVESTIGATION).order_by().values(*_KIND)
+    verified = Generation.objects.of_kv().verified().here().filter(keys__gt=0)
+    kinds = verified.lasting().order_by().values(*_KIND)
     since = dict(kinds.annotate(newest=Max("pk"), since=Min("started_at")).values_list("newest", "since"))
     found = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
     return [KindOfBackup(one, since[one.pk]) for one in found]

@@ -137,8 +137,10 @@ class Freezing:
             self._start_again(0)
             raise RunError(encryption.CODE, scope.refusal(namespace, prefixes, at["secret"]))
         found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
-        investigated = self.generation.purpose == Generation.Purpose.INVESTIGATION
-        if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:
+        if (
+            not self.generation.is_lasting
+            and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE
+        ):
             self._start_again(0)
             raise RunError("not_a_cache", gettext_noop("Some of the listed keys are not cache keys."))
         # A key that was secret when it was listed stays secret, even if its family changed since.

@@ -49,6 +49,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Backups of KV. Master data is left out, because its keys are made from rows."""
         return self.exclude(purpose=Generation.Purpose.MASTERS)
 
+    def lasting(self) -> "GenerationQuerySet":
+        """Backups whose dates the policy decides. See `Generation.is_lasting`."""
+        return self.exclude(purpose=Generation.Purpose.INVESTIGATION)
+
     def newest_of_each(self) -> "GenerationQuerySet":
         """The newest backup of each namespace and set of prefixes, in any status."""
         return self.order_by("namespace_id", "prefixes", "-id").distinct("namespace_id", "prefixes")
@@ -238,6 +242,11 @@ class Generation(models.Model):
     def encrypted(self) -> bool:
         """Whether the data objects are encrypted."""
         return bool(self.recipients)
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the policy decides its dates. The backup of an investigation ends with it."""
+        return self.purpose != Generation.Purpose.INVESTIGATION
 
     @property
     def is_here(self) -> bool:

@@ -73,9 +73,8 @@ def _candidates(estate: Estate, protections: Sequence[BucketProtection]) -> Quer
     for span in spans:
         dated |= Q(finished_at__gt=now - span, finished_at__lte=soon - span)
     # No date of a backup is before the one stored with it.
-    backups = Generation.objects.there().filter(dated, finished_at__isnull=False, retain_until__lte=soon)
-    backups = backups.exclude(purpose=Generation.Purpose.INVESTIGATION).select_related("namespace", "environment")
-    return backups.order_by("finished_at", "pk")[:DECIDED]
+    backups = Generation.objects.there().lasting().filter(dated, finished_at__isnull=False, retain_until__lte=soon)
+    return backups.select_related("namespace", "environment").order_by("finished_at", "pk")[:DECIDED]
 
 
 def _kept(estate: Estate, protections: Sequence[BucketProtection], backups: Sequence[Generation]) -> Iterator[Kept]:

@@ -44,8 +44,8 @@ def why_not(generation: Generation) -> str | Promise:
 
 
 def is_offered(generation: Generation) -> bool:
-    """Whether 1Password is a place for this backup: one of settings that does not end with an investigation."""
-    kept = generation.purpose not in {Generation.Purpose.MASTERS, Generation.Purpose.INVESTIGATION}
+    """Whether 1Password is a place for this backup: one of settings whose dates the policy decides."""
+    kept = generation.is_lasting and generation.purpose != Generation.Purpose.MASTERS
     return kept and generation.category == Category.SETTINGS and generation.status in Generation.VERIFIABLE
 
 
