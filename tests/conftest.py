@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from backups.bucket import newest_manifest
 from kvops.models import Namespace
-from kvops.templatetags import states
+from kvops.operations import looks, registry
 from tests import judge, make, template
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
@@ -97,17 +97,17 @@ def english() -> None:
 @pytest.fixture(autouse=True)
 def states_have_words(request: pytest.FixtureRequest) -> Iterator[None]:
     """No page of a test shows a state as it is stored. A row that lacks a part has no state to show."""
-    as_stored = states.unknown
+    as_stored = registry.unknown
 
-    def unknown(state: str) -> states.Look:
+    def unknown(state: str) -> looks.Look:
         if state not in {"", "None"}:
-            pytest.fail(f"The state {state!r} has no look in kvops/templatetags/states.py.")
+            pytest.fail(f"The state {state!r} has no look in the operation of its feature.")
         return as_stored(state)
 
     # Not with the test's own `monkeypatch`: what a test changes by that keeps it from states that were built before.
     with pytest.MonkeyPatch.context() as patch:
         if request.node.name != "test_a_state_without_an_entry_is_shown_as_it_is":
-            patch.setattr(states, "unknown", unknown)
+            patch.setattr(registry, "unknown", unknown)
         yield
 
 

@@ -1,9 +1,10 @@
 """The operation of the bucket."""
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from backups.bucket import diagnosis, newest_manifest, protection, reconcile, waiting
 from kvops.models import NotificationEvent, Role, Run
+from kvops.operations import looks
 from kvops.operations.parts import TEAM, BadgeCount, DoctorCheck, FeatureOperation, Notice, ScheduledJob, SubjectKind
 
 OPERATION = FeatureOperation(
@@ -33,4 +34,21 @@ OPERATION = FeatureOperation(
     ],
     alarms=[waiting.alarms],
     badges=[BadgeCount("storage", waiting.with_differences, _("buckets that differ from the backups"))],
+    states={
+        "object_known": looks.Look(_("In a backup"), *looks.GOOD),
+        "object_unknown": looks.Look(_("In no backup"), *looks.CARE),
+        "object_missing": looks.Look(_("Missing"), *looks.BAD),
+        "object_changed": looks.Look(pgettext_lazy("object", "Changed"), *looks.BAD),
+        "object_gone": looks.Look(_("Deleted outside KVOps"), *looks.CARE),
+        "lock_held": looks.Look(_("Locked"), "green", "lock"),
+        "lock_short": looks.Look(_("Lock too short"), *looks.BAD),
+        "lock_narrow": looks.Look(_("Locked in part"), *looks.BAD),
+        "lock_disabled": looks.Look(_("Lock disabled"), *looks.BAD),
+        "lock_missing": looks.Look(_("Not locked"), "red", "lock-open"),
+        "lock_unknown": looks.Look(_("Not known"), "orange", "circle-question-mark"),
+        "bucket_private": looks.Look(_("Private"), *looks.GOOD),
+        "bucket_public": looks.Look(_("Public"), "red", "globe"),
+        "bucket_differs": looks.Look(_("Needs a look"), *looks.CARE),
+        "bucket_unknown": looks.Look(_("Not known"), "orange", "circle-question-mark"),
+    },
 )

@@ -11,9 +11,9 @@ from backups.bucket import protection as bucket_protection, reconcile as bucket_
 from backups.models import BucketProtection, StoredObject
 from kvops import timing
 from kvops.models import Environment, Person
+from kvops.operations.registry import look_of
 from kvops.overview.estate import Estate
 from kvops.overview.key_alarms import Alarm
-from kvops.templatetags.states import look_of
 
 Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredObject.Status
 

@@ -16,6 +16,7 @@ from kvops.approvals.titles import of_keys
 from kvops.inventory import families
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
+from kvops.operations import looks
 from kvops.operations.parts import (
     NAMESPACE,
     BadgeCount,
@@ -226,4 +227,25 @@ OPERATION = FeatureOperation(
         BadgeCount("changes", rows, _("waiting for you"), alarm=False, permission="kvops.operate")
         for rows in (waiting.to_take_on, waiting.bulk_to_take_on)
     ],
+    states={
+        "change_draft": looks.Look(_("Being prepared"), *looks.STEP),
+        "change_ready": looks.Look(_("Ready to submit"), *looks.STEP),
+        "change_submitted": looks.Look(_("Waits for approval"), *looks.WAITS),
+        "change_approved": looks.Look(_("Approved"), *looks.GOOD),
+        "change_writing": looks.Look(_("Writing"), *looks.BUSY),
+        "change_to_accept": looks.Look(_("Written, to be tried"), *looks.WAITS),
+        "change_done": looks.Look(_("Done"), *looks.GOOD),
+        "change_ended": looks.Look(_("Given up"), *looks.OVER),
+        "change_rejected": looks.Look(_("Rejected"), *looks.BAD),
+        "change_withdrawn": looks.Look(_("Withdrawn"), "secondary", "undo-2"),
+        "change_expired": looks.Look(_("Expired"), "secondary", "hourglass"),
+        "bulk_preparing": looks.Look(_("Being backed up"), *looks.BUSY),
+        "bulk_prepared": looks.Look(_("Backed up"), *looks.STEP),
+        "bulk_submitted": looks.Look(_("Waits for approval"), *looks.WAITS),
+        "bulk_approved": looks.Look(_("Approved"), *looks.GOOD),
+        "bulk_writing": looks.Look(_("Writing"), *looks.BUSY),
+        "bulk_to_accept": looks.Look(_("Written, to be tried"), *looks.WAITS),
+        "bulk_done": looks.Look(_("Done"), *looks.GOOD),
+        "bulk_ended": looks.Look(_("Given up"), *looks.OVER),
+    },
 )

@@ -28,6 +28,7 @@ from kvops.approvals.lines import (
 from kvops.approvals.titles import of_keys
 from kvops.inventory import families
 from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.operations import looks
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
@@ -269,4 +270,9 @@ OPERATION = FeatureOperation(
         BadgeCount("cleanup", waiting.waiting, _("waiting for an operator"), alarm=False, permission="kvops.operate"),
         BadgeCount("cleanup", waiting.wrong, _("with reappeared keys or differences")),
     ],
+    states={
+        "answer_unrelated": looks.Look(_("Unrelated"), *looks.QUIET),
+        "answer_falls_back": looks.Look(_("Falls back safely"), *looks.GOOD),
+        "answer_follow_up": looks.Look(_("Follow-up"), *looks.WAITS),
+    },
 )

@@ -11,6 +11,7 @@ from backups.clearing import rounds, run, waiting
 from kvops.approvals.lines import at_most, stands_until
 from kvops.models import ApprovalRequest, NotificationEvent, Run
 from kvops.names import visible
+from kvops.operations import looks
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
@@ -91,4 +92,12 @@ OPERATION = FeatureOperation(
     begins={Action.CLEARING_STARTED: "clearing"},
     alarms=[waiting.alarms],
     steps=[waiting.steps],
+    states={
+        "clearing_running": looks.Look(_("Running"), *looks.BUSY),
+        "clearing_proving": looks.Look(_("Deleted, being proven"), *looks.BUSY),
+        "clearing_cleared": looks.Look(_("Cleared"), *looks.PROVEN),
+        "clearing_ended": looks.Look(_("Ended early"), *looks.OVER),
+        "clearing_nothing": looks.Look(_("Nothing to clear"), *looks.QUIET),
+        "clearing_stopped": looks.Look(_("Stopped"), "red", "octagon-pause"),
+    },
 )

@@ -6,7 +6,7 @@ from backups.models import CleanupStage, Generation, Restore
 from kvops import wording
 from kvops.approvals import evidence
 from kvops.approvals.lines import Shown, keys_of, part, time_of
-from kvops.templatetags.states import look_of
+from kvops.operations.registry import look_of
 
 SAMPLE = 20
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext, gettext_lazy as _, ngettext
+from django.utils.translation import gettext, gettext_lazy as _, ngettext, pgettext_lazy
 
 from backups import policy
 from backups.families import evidence, waiting
@@ -12,6 +12,7 @@ from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, Category, PolicyVersion
 from kvops.names import typeable, visible
+from kvops.operations import looks
 from kvops.operations.parts import FeatureOperation, Question, RequestKind, TypedWord
 
 
@@ -63,4 +64,9 @@ OPERATION = FeatureOperation(
     },
     alarms=[waiting.alarms],
     answers={Question.POLICY_EDITED: policy.why_edited},
+    states={
+        "rule_added": looks.Look(pgettext_lazy("rule", "Added"), "green", "plus"),
+        "rule_removed": looks.Look(pgettext_lazy("rule", "Removed"), "red", "minus"),
+        "rule_changed": looks.Look(pgettext_lazy("rule", "Changed"), "azure", "pencil"),
+    },
 )

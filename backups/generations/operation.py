@@ -8,6 +8,7 @@ from audit.actions import Action
 from backups.generations import announcements, coverage, diagnosis, export, routine, start, values
 from backups.models import Generation
 from kvops.models import NotificationEvent, Role, Run
+from kvops.operations import looks
 from kvops.operations.parts import (
     TEAM,
     BackupRead,
@@ -115,4 +116,11 @@ OPERATION = FeatureOperation(
     ],
     alarms=[announcements.alarms],
     answers={Question.BACKUP_AGES: coverage.ages, Question.KEY_SIZES: values.sizes_of},
+    states={
+        "light_on_time": looks.Look(_("On time"), *looks.GOOD),
+        "light_late": looks.Look(_("Late"), *looks.CARE),
+        "light_overdue": looks.Look(_("Overdue"), *looks.BAD),
+        "light_first": looks.Look(_("First backup to come"), *looks.QUIET),
+        "light_unexpected": looks.Look(_("No backup expected"), *looks.QUIET),
+    },
 )

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext, gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _, pgettext_lazy
 
 from audit.actions import Action
 from backups.generations.operation import VERIFIED, WRITTEN
 from backups.investigations import requests as investigation_requests, run, waiting
 from kvops.approvals.lines import stands_until
 from kvops.models import ApprovalRequest, Run
+from kvops.operations import looks
 from kvops.operations.parts import (
     BUCKET,
     FeatureOperation,
@@ -89,4 +90,10 @@ OPERATION = FeatureOperation(
     looks=[investigation_requests.end_due],
     alarms=[waiting.alarms],
     steps=[waiting.steps],
+    states={
+        "investigation_open": looks.Look(pgettext_lazy("state", "Open"), *looks.STEP),
+        "investigation_closed": looks.Look(_("Closed, backup not deleted yet"), *looks.CARE),
+        "investigation_deleting": looks.Look(_("Backup being deleted"), "red", "loader-circle"),
+        "investigation_over": looks.Look(_("Over, backup deleted"), *looks.GONE),
+    },
 )

@@ -141,7 +141,7 @@ class ClearingRound(models.Model):
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         return f"clearing_{self.state}"
 
     @property

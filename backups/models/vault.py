@@ -81,7 +81,7 @@ class VaultDocument(models.Model):
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         failed = self.state == self.State.WAITING and self.run is not None and not self.run.is_open
         return "document_failed" if failed else f"document_{self.state}"
 

@@ -15,6 +15,7 @@ from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, 
 from kvops.approvals.titles import of_keys
 from kvops.models import ApprovalRequest, Run
 from kvops.names import visible
+from kvops.operations import looks
 from kvops.operations.parts import (
     NAMESPACE,
     BadgeCount,
@@ -159,4 +160,13 @@ OPERATION = FeatureOperation(
     badges=[
         BadgeCount("restores", waiting.to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
     ],
+    states={
+        "restore_preparing": looks.Look(_("Being compared with KV"), *looks.BUSY),
+        "restore_prepared": looks.Look(_("Compared with KV"), *looks.STEP),
+        "restore_submitted": looks.Look(_("Waits for approval"), *looks.WAITS),
+        "restore_approved": looks.Look(_("Approved"), *looks.GOOD),
+        "restore_writing": looks.Look(_("Writing"), *looks.BUSY),
+        "restore_done": looks.Look(_("Done"), *looks.GOOD),
+        "restore_ended": looks.Look(_("Given up"), *looks.OVER),
+    },
 )

@@ -14,6 +14,7 @@ from backups.retention import notices, requests as prune_requests, run, waiting
 from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
 from kvops.models import ApprovalRequest, NotificationEvent, Role, Run
+from kvops.operations import looks
 from kvops.operations.parts import (
     BUCKET,
     TEAM,
@@ -134,4 +135,21 @@ OPERATION = FeatureOperation(
     badges=[
         BadgeCount("retention", waiting.prunes_to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
     ],
+    states={
+        "kept_due": looks.Look(_("Can be deleted"), "red", "calendar-x"),
+        "kept_waiting": looks.Look(_("Kept until its date"), *looks.WAITS),
+        "kept_held": looks.Look(_("Held"), "purple", "pin"),
+        "kept_newest": looks.Look(_("Kept: nothing newer"), *looks.PROVEN),
+        "kept_no_rule": looks.Look(_("Kept: without a rule"), *looks.CARE),
+        "kept_writing": looks.Look(_("Writing"), *looks.BUSY),
+        "kept_investigation": looks.Look(_("Kept for an investigation"), *looks.WAITS),
+        "prune_submitted": looks.Look(_("Waits for approval"), *looks.WAITS),
+        "prune_approved": looks.Look(_("Approved"), *looks.GOOD),
+        "prune_deleting": looks.Look(_("Deleting"), "red", "loader-circle"),
+        "prune_done": looks.Look(_("Done"), *looks.GOOD),
+        "prune_ended": looks.Look(_("Ended"), *looks.OVER),
+        "pruned_planned": looks.Look(_("To be deleted"), *looks.WAITS),
+        "pruned_deleted": looks.Look(_("Deleted"), *looks.GONE),
+        "pruned_kept": looks.Look(_("Kept"), "purple", "pin"),
+    },
 )

@@ -65,7 +65,7 @@ class VaultLine:
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         return f"vault_{self.place}"
 
     @property

@@ -30,7 +30,7 @@ class Diagnosis:
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         return f"doctor_{self.health}"
 
 

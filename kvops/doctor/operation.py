@@ -1,6 +1,9 @@
 """The operation of the doctor: its checks of the installation itself."""
 
+from django.utils.translation import gettext_lazy as _
+
 from kvops.doctor import database, delivery, files, installation, tokens, work
+from kvops.operations import looks
 from kvops.operations.parts import DoctorCheck, FeatureOperation
 
 OPERATION = FeatureOperation(
@@ -23,4 +26,9 @@ OPERATION = FeatureOperation(
         DoctorCheck(tokens.read_token, of_environment=True, outside=True),
         DoctorCheck(tokens.write_token, of_environment=True, outside=True),
     ],
+    states={
+        "doctor_ok": looks.Look(_("ok"), *looks.GOOD),
+        "doctor_wrong": looks.Look(_("wrong"), *looks.BAD),
+        "doctor_unknown": looks.Look(_("not known"), *looks.CARE),
+    },
 )

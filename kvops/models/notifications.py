@@ -175,7 +175,7 @@ class Notification(models.Model):
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         return f"notification_{self.state}"
 
     @property

@@ -97,5 +97,5 @@ class Firing(models.Model):
 
     @property
     def look(self) -> str:
-        """The name of the outcome in `templatetags.states.LOOKS`."""
+        """The name of the outcome in `operations.registry.STATES`."""
         return f"firing_{self.outcome}"

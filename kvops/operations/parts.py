@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run
+from kvops.operations.looks import Look
 
 TEAM = (Role.OPERATOR, Role.REVIEWER)
 """The recipients of a notice for everybody at work."""
@@ -297,7 +298,8 @@ class FeatureOperation:
 
     The rest is shown by the overview and the menu: `alarms` (each takes the estate), an operator's next `steps` (each
     takes the person), open `todos` and `badges`. `board` gives the table of the families, with the alarms and events
-    that depend on it. `answers` are for packages that may not import this one.
+    that depend on it. `answers` are for packages that may not import this one. `states` have the looks of its own
+    states, each with the name of the thing before the state.
     """
 
     subjects: Mapping[str, SubjectKind] = field(default_factory=dict)
@@ -321,3 +323,4 @@ class FeatureOperation:
     badges: Sequence[BadgeCount] = ()
     board: Callable[..., Any] | None = None
     answers: Mapping[Question, Callable[..., Any]] = field(default_factory=dict)
+    states: Mapping[str, Look] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 
 from audit.actions import Action
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Run
+from kvops.operations import looks
 from kvops.operations.parts import (
     BackupRead,
     BadgeCount,
@@ -43,6 +44,7 @@ STEPS: list[Callable[[Person], Iterable[Any]]] = []
 TODOS: list[Callable[[], Iterable[Any]]] = []
 BADGES: list[BadgeCount] = []
 BOARDS: list[Callable[..., Any]] = []
+STATES: dict[str, looks.Look] = dict(looks.SHARED)
 ANSWERS: dict[Question, Callable[..., Any]] = {}
 
 
@@ -66,6 +68,16 @@ def ask(question: Question, *given: object) -> Any:
     return ANSWERS[question](*given)
 
 
+def look_of(state: str) -> looks.Look:
+    """The word, colour and icon of a state. One that only newer code knows is shown as it is stored, in grey."""
+    return STATES.get(state) or unknown(state)
+
+
+def unknown(state: str) -> looks.Look:
+    """The look of a state without an entry."""
+    return looks.Look(state.replace("_", " ").capitalize(), *looks.QUIET)
+
+
 def _add(one: FeatureOperation) -> None:
     _claim(SUBJECTS, one.subjects)
     _claim(REQUESTS, {str(kind): request for kind, request in one.requests.items()})
@@ -79,6 +91,7 @@ def _add(one: FeatureOperation) -> None:
     _claim(BEGINS, one.begins)
     _claim(FIGURES, one.figures)
     _claim(ANSWERS, one.answers)
+    _claim(STATES, one.states)
     QUIET.extend(one.quiet)
     READS.extend(one.reads)
     LOOKS.extend(one.looks)

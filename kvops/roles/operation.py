@@ -8,6 +8,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from audit.actions import Action
 from kvops.models import ApprovalRequest, NotificationEvent, Person, Role
 from kvops.names import visible
+from kvops.operations import looks
 from kvops.operations.parts import (
     FeatureOperation,
     Notice,
@@ -91,4 +92,9 @@ OPERATION = FeatureOperation(
     procedures=[_PEOPLE],
     begins={Action.PERSON_CHANGE_REQUESTED: "approval"},
     answers={Question.EACH_ROUND: recovery.settle, Question.EACH_HOUR: recorded.compare},
+    states={
+        "person_invited": looks.Look(_("Invited"), *looks.WAITS),
+        "person_active": looks.Look(_("Active"), *looks.GOOD),
+        "person_deactivated": looks.Look(_("Deactivated"), *looks.OVER),
+    },
 )

@@ -4,6 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from kvops.models import NotificationEvent, Role
+from kvops.operations import looks
 from kvops.operations.parts import (
     FeatureOperation,
     Notice,
@@ -51,4 +52,10 @@ OPERATION = FeatureOperation(
     quiet=[Action.RUNBOOK_NOTED, Action.TODO_ADDED, Action.TODO_DONE],
     todos=[todo.of_entries, todo.of_code],
     answers={Question.NO_SECRET: secrets.insist_no_secret},
+    states={
+        "runbook_operation": looks.Look(_("By KVOps"), "azure", "server"),
+        "runbook_read": looks.Look(_("Masked value read"), "orange", "eye"),
+        "runbook_stated": looks.Look(_("Stated by a person"), "yellow", "user-pen"),
+        "runbook_outside": looks.Look(_("Changed outside KVOps"), *looks.CARE),
+    },
 )

@@ -36,7 +36,7 @@ class Standing:
 
     @property
     def look(self) -> str:
-        """The name of the state in `templatetags.states.LOOKS`."""
+        """The name of the state in `operations.registry.STATES`."""
         return f"schedule_{self.state}"
 
     @property

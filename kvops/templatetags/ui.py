@@ -25,7 +25,6 @@ from kvops import names, wording
 from kvops.approvals import environment_changes, titles
 from kvops.operations import registry
 from kvops.templatetags.problems import first_wrong
-from kvops.templatetags.states import look_of
 from kvops.web import tables
 
 register = template.Library()
@@ -68,7 +67,7 @@ def place_badge(row: Mapping[str, object]) -> dict[str, object]:
 @register.inclusion_tag("includes/state_badge.html")
 def state_badge(state: str, of: str = "") -> dict[str, object]:
     """A state (or a category) as word, icon and colour; `of` names the thing whose states have looks of their own."""
-    return {"look": look_of(f"{of}_{state}" if of else state)}
+    return {"look": registry.look_of(f"{of}_{state}" if of else state)}
 
 
 @register.filter

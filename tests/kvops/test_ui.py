@@ -9,7 +9,7 @@ from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.utils import timezone, translation
 
-from kvops.templatetags.states import LOOKS
+from kvops.operations.registry import STATES
 
 
 def shown(template: str, **context: object) -> str:
@@ -37,11 +37,11 @@ def test_production_is_named_and_coloured_unlike_qa() -> None:
     assert "env-other" in qa
 
 
-@pytest.mark.parametrize("state", LOOKS)
+@pytest.mark.parametrize("state", STATES)
 def test_every_state_has_a_word_a_colour_and_an_icon(state: str) -> None:
     badge = shown("{% state_badge it %}", it=state)
-    assert str(LOOKS[state].word) in badge
-    assert f"status-{LOOKS[state].colour}" in badge
+    assert str(STATES[state].word) in badge
+    assert f"status-{STATES[state].colour}" in badge
     assert "<svg" in badge
 
 

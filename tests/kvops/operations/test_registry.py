@@ -18,9 +18,9 @@ from kvops.operations.parts import FeatureOperation, NoticeReason, Question
 
 ROOT = Path(__file__).parents[3]
 OUTSIDE = {
-    "drills": (r"drills?(?![a-z])|Drill|DRILL", 12),
+    "drills": (r"drills?(?![a-z])|Drill|DRILL", 10),
     "comparisons": (r"backups\.comparisons|\bComparison\b|backups:comparison|Kind\.COMPARISON", 10),
-    "investigations": (r"investigations?(?![a-z])|Investigation|INVESTIGATION", 31),
+    "investigations": (r"investigations?(?![a-z])|Investigation|INVESTIGATION", 21),
 }
 """Package -> the words by which a file knows it, and how many files of the product outside it do."""
 
