@@ -13,6 +13,7 @@ from django.forms.boundfield import BoundField
 from django.forms.widgets import ChoiceWidget
 from django.template import Context
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -25,7 +26,7 @@ from kvops import names, wording
 from kvops.approvals import environment_changes, titles
 from kvops.operations import registry
 from kvops.templatetags.problems import first_wrong
-from kvops.web import tables
+from kvops.web import listing, tables
 
 register = template.Library()
 
@@ -48,6 +49,7 @@ class StepperStep(Protocol):
     note: str | Promise
 
 
+register.tag("listing", listing.listing)
 register.simple_tag(wording.colon)
 register.simple_tag(wording.comma)
 
@@ -217,8 +219,27 @@ def progress(done: int, total: int | None, label: str = "") -> dict[str, object]
 
 
 @register.inclusion_tag("includes/empty_state.html")
-def empty_state(icon: str, title: str, text: str, action_url: str = "", action_label: str = "") -> dict[str, object]:
-    """The text of a page without content, and the next step."""
+def empty_state(
+    icon: str,
+    title: str,
+    text: str,
+    action_url: str = "",
+    action_label: str = "",
+    *,
+    page: str = "",
+    form: forms.Form | str = "",
+    filtered: object = False,
+) -> dict[str, object]:
+    """The text of a list without rows, and the next step: a link to an address, or to the `page` of this name.
+
+    If the list has filters, their form or `filtered` says that they left nothing.
+    """
+    action_url = reverse(page) if page else action_url
+    if isinstance(form, forms.Form) and form.errors:
+        icon, title, text = "triangle-alert", _("A filter cannot be read"), _("Correct the marked filter.")
+        action_url = ""
+    elif filtered:
+        icon, title, text, action_url = "search-x", _("Nothing matches"), _("Change or clear the filters."), ""
     return {"icon": icon, "title": title, "text": text, "action_url": action_url, "action_label": action_label}
 
 
