@@ -15,8 +15,8 @@ MOST = {
     # Features describe themselves (`operation.py`): 26 modules and 600 lines more, for nine tables that are gone.
     "lines of the product": 81_060,
     "modules of the product": 704,
-    "lines of templates": 17_150,
-    "sentences": 5_086,
+    "lines of templates": 16_150,
+    "sentences": 5_064,
     "lines of tests": 98_200,
     "addresses": 245,
     "tables": 82,

@@ -174,7 +174,7 @@ if (revealed) {
   addEventListener("pagehide", () => revealed.replaceChildren());
 }
 
-// Keys: shift and a click tick a range, and the first box ticks the page. The bar below tells their number, and stays
+// Keys: shift and a click tick a range, and the box of the bar ticks the page. The bar tells their number, and stays
 // in sight while there are any.
 let lastTick = null;
 document.addEventListener("click", (event) => {
@@ -189,7 +189,7 @@ document.addEventListener("click", (event) => {
   box.form.querySelector("[data-ticked]").textContent = ticked;
   box.form.querySelector("[data-ticked-bar]").classList.toggle("decision", ticked > 0);
 });
-document.querySelectorAll("[data-tick-all], [data-scripted]").forEach((box) => { box.hidden = false; });
+document.querySelectorAll("[data-scripted]").forEach((box) => { box.hidden = false; });
 
 prepare(document);
 comeBack();
