@@ -10,11 +10,10 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests
-from backups.clearing import conditions, mandate as clearing_mandate, requests as clearing_requests, rounds, rules, run
+from backups.clearing import requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
 from backups.clearing.refusals import ClearingRefused
 from backups.deletion import chunks as deletion_chunks, mandate as deletion_mandate, run as deletion_run
-from backups.deletion.run import delete_under
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.models import (
     CleanupChunk,
@@ -24,7 +23,6 @@ from backups.models import (
     ClearingRound,
     Generation,
     GenerationEntry,
-    Restore,
 )
 from kvops import clock, timing
 from kvops.approvals import gate as approval_gate
@@ -38,8 +36,6 @@ from kvops.models import (
     Namespace,
     Notification,
     NotificationEvent,
-    ReferenceAnswer,
-    ReferenceHit,
     Role,
     Run,
     Scan,
@@ -50,7 +46,6 @@ from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped
 from kvops.schedules.jobs import Begun
-from kvops.wording import sentence_of
 from tests import make, searched
 from tests.gate import world as gate
 from tests.gate.executing import Bucket, Kv
@@ -258,7 +253,7 @@ def test_it_does_not_begin(world: GateWorld, rule: Clearing, what: str) -> None:
     assert not Run.objects.filter(kind="clear").exists()
 
 
-@pytest.mark.parametrize("what", [*STOPS, "operator's role"])
+@pytest.mark.parametrize("what", ["cap", "emergency stop", "operator's role"])
 def test_a_due_time_that_does_not_begin_is_kept_with_its_reason(world: GateWorld, rule: Clearing, what: str) -> None:
     change, sentence = STOPS.get(what, (no_operator, "Operator is no longer an operator"))
     change(world, rule)
@@ -303,37 +298,6 @@ def test_a_chunk_is_not_sent(world: GateWorld, rule: Clearing, what: str) -> Non
         look_before_a_chunk(fresh(rule), stage)
 
 
-def test_a_person_who_may_not_operate_starts_none(world: GateWorld, rule: Clearing) -> None:
-    with pytest.raises(ClearingRefused, match="Only an operator"):
-        rounds.start(rule, by=world.people.auditor)
-
-
-def test_the_approver_does_not_start_it(world: GateWorld, rule: Clearing) -> None:
-    make.grant(world.people.reviewer, Role.OPERATOR)
-    with pytest.raises(ApprovalRefused, match="You approved this"):
-        rounds.start(rule, by=world.people.reviewer)
-
-
-def test_without_an_approval_nothing_begins(world: GateWorld) -> None:
-    with pytest.raises(ApprovalRefused, match="No standing approval is in force"):
-        rounds.start(made(world, world.qa), by=world.people.operator)
-
-
-def test_a_pending_approval_is_none(world: GateWorld) -> None:
-    clearing = made(world, world.qa)
-    clearing_requests.ask(clearing, days=30, by=world.people.operator)
-    with pytest.raises(ApprovalRefused, match="No standing approval is in force"):
-        rounds.start(clearing, by=world.people.operator)
-
-
-def test_nobody_approves_their_own_rule(world: GateWorld) -> None:
-    clearing = made(world, world.qa)
-    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
-    make.grant(world.people.operator, Role.REVIEWER)
-    with pytest.raises(ApprovalRefused, match="You asked for this yourself"):
-        approval_gate.approve(asked, by=world.people.operator, shown=asked.digest)
-
-
 @pytest.mark.parametrize("days", [0, 91])
 def test_an_approval_stands_for_at_most_90_days(world: GateWorld, days: int) -> None:
     with pytest.raises(ClearingRefused, match="1 to 90 days"):
@@ -371,86 +335,7 @@ def test_a_rule_that_cannot_be_used_is_refused(
     assert ApprovalRequest.objects.get(subject=rule.subject).state == "approved"
 
 
-# Code references
-
-
-def answered(world: GateWorld, rule: Clearing) -> None:
-    """A person answers the one place."""
-    hit = ReferenceHit.objects.latest("pk")
-    ReferenceAnswer.objects.create(
-        family=rule.family,
-        hit=hit,
-        fingerprint=hit.fingerprint,
-        kind="falls_back",
-        reason="no longer needed",
-        by=world.people.operator,
-    )
-
-
-def test_a_new_writer_with_an_answer_stops_nothing(world: GateWorld, rule: Clearing) -> None:
-    new_writer(world, rule)
-    answered(world, rule)
-    assert begun(world, rule).state == "running"
-
-
-def test_a_writer_that_was_known_at_the_approval_stops_nothing(world: GateWorld) -> None:
-    clearing = made(world, world.qa)
-    hits = ["src/new.ts:7 write certain SETTINGS mastercache:*"]
-    searched.search(world.qa.environment, hits=hits, ago=DAY)
-    allow(world, clearing)
-    searched.search(world.qa.environment, hits=hits)
-    assert begun(world, clearing).state == "running"
-
-
-def test_a_writer_that_was_found_between_the_request_and_the_approval_stops_nothing(world: GateWorld) -> None:
-    clearing = made(world, world.qa)
-    asked = clearing_requests.ask(clearing, days=30, by=world.people.operator)
-    gate.tampered(asked, created_at=Now() - DAY)
-    hits = ["src/new.ts:7 write certain SETTINGS mastercache:*"]
-    searched.search(world.qa.environment, hits=hits, ago=timedelta(hours=1))
-    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
-    searched.search(world.qa.environment, hits=hits)
-    assert begun(world, clearing).state == "running"
-
-
-@pytest.mark.parametrize(
-    "hit", ["src/new.ts:7 read certain SETTINGS mastercache:*", "src/new.ts:7 write certain SETTINGS master:*"]
-)
-def test_a_reader_and_a_writer_of_other_keys_stop_nothing(world: GateWorld, rule: Clearing, hit: str) -> None:
-    searched.search(world.qa.environment, hits=[hit])
-    assert begun(world, rule).state == "running"
-
-
 # Time and other work
-
-
-def test_outside_the_allowed_hours_nothing_begins(
-    world: GateWorld, rule: Clearing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backups.clearing.conditions.hours.next_opening", lambda _environment, now: now + DAY)
-    with pytest.raises(ClearingRefused, match="only within the allowed hours"):
-        rounds.start(rule, by=world.people.operator)
-
-
-def test_without_a_fresh_scan_nothing_begins(world: GateWorld, rule: Clearing) -> None:
-    Scan.objects.update(completed_at=Now() - timedelta(seconds=timing.SCAN_FRESH + 60))
-    with pytest.raises(ClearingRefused, match="was not scanned within a day"):
-        rounds.start(rule, by=world.people.operator)
-
-
-def test_a_scan_of_another_prefix_is_none(world: GateWorld, rule: Clearing) -> None:
-    Scan.objects.update(prefix="mastercache:a")
-    with pytest.raises(ClearingRefused, match="was not scanned within a day"):
-        rounds.start(rule, by=world.people.operator)
-
-
-def test_a_clean_up_by_hand_of_the_same_family_goes_first(world: GateWorld, rule: Clearing) -> None:
-    request = gate.asked(world, "mastercache:")
-    stage = gate.frozen(gate.stage_of(request), KEYS)
-    approval = ApprovalRequest.objects.get(subject=rule.subject)
-    gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
-    with pytest.raises(ClearingRefused, match="A clean-up of the same family is under way"):
-        rounds.start(rule, by=world.people.operator)
 
 
 def by_hand(world: GateWorld, rule: Clearing, prefix: str = "mastercache:", slug: str = "qa") -> CleanupStage:
@@ -459,44 +344,6 @@ def by_hand(world: GateWorld, rule: Clearing, prefix: str = "mastercache:", slug
     approval = ApprovalRequest.objects.get(subject=rule.subject)
     gate.tampered(stage, state="submitted", generation=gate._backed_up(stage, KEYS), approval=approval)
     return stage
-
-
-@pytest.mark.parametrize(("prefix", "slug"), [("master:", "qa"), ("mastercache:", "production")])
-def test_a_clean_up_of_another_family_or_environment_stops_nothing(
-    world: GateWorld, rule: Clearing, prefix: str, slug: str
-) -> None:
-    by_hand(world, rule, prefix, slug)
-    assert begun(world, rule).state == "running"
-
-
-@pytest.mark.parametrize("over", ["ended_at", "completed_at"])
-def test_a_clean_up_that_is_over_stops_nothing(world: GateWorld, rule: Clearing, over: str) -> None:
-    stage = by_hand(world, rule)
-    gate.tampered(stage.request, **{over: Now()})
-    assert begun(world, rule).state == "running"
-
-
-@pytest.mark.parametrize("state", ["submitted", "approved", "deleting", "deleted"])
-def test_a_round_of_another_rule_stops_nothing(world: GateWorld, rule: Clearing, state: str) -> None:
-    other = clearing_requests.create(
-        world.qa, family=rule.family, prefix="mastercache:a", only=WITHOUT, cap=10, expression="30 3 * * *",
-        zone="Asia/Tokyo", reason="no longer needed", by=world.people.operator,
-    )  # fmt: skip
-    allow(world, other)
-    stage = deleting(world, fresh(other))
-    gate.tampered(stage, state=state)
-    assert begun(world, rule).state == "running"
-
-
-@pytest.mark.parametrize("state", ["deleting", "deleted"])
-def test_a_round_that_is_not_proven_goes_first(world: GateWorld, rule: Clearing, state: str) -> None:
-    stage = deleting(world, rule)
-    gate.tampered(stage, state=state)
-    Run.objects.filter(kind="clear").update(
-        state="failed", owner="", lease_until=None, error_code="x", error="x", finished_at=Now()
-    )
-    with pytest.raises(ClearingRefused, match="is not over"):
-        rounds.start(rule, by=world.people.operator)
 
 
 def ready(world: GateWorld, rule: Clearing) -> Lease:
@@ -564,18 +411,6 @@ def test_a_withdrawal_during_the_reads_of_a_chunk_comes_in_time(
     with pytest.raises(RunError, match="is no longer in force: withdrawn") as refused:
         deletion_run._Deletion(stage, lease, kv.clients(), StandingMandate(rule))._send(chunk)
     assert (refused.value.code, kv.sent, CleanupChunk.objects.get().state) == ("rights_gone", [], "planned")
-
-
-def test_a_due_time_while_a_round_is_running_keeps_no_round(world: GateWorld, rule: Clearing) -> None:
-    running = begun(world, rule)
-    with log.transaction():
-        firing = rounds.scheduled(rule.subject, make.SETUP)
-    assert [str(sentence_of(ClearingRefused(one))) for one in firing.refused] == [
-        f"Round {running.pk} is still running."
-    ]
-    assert ClearingRound.objects.get() == running
-    with pytest.raises(ClearingRefused, match="is still running"):
-        rounds.start(rule, by=world.people.operator)
 
 
 def rejected(world: GateWorld, clearing: Clearing) -> None:
@@ -656,140 +491,13 @@ def production_rule(world: GateWorld) -> Clearing:
     return made(world, world.production)
 
 
-def accepted_in_qa(world: GateWorld, **values: object) -> ClearingRound:
-    """A round in QA that deleted both keys, proved it and was accepted."""
-    clearing = made(world, world.qa)
-    allow(world, clearing)
-    stage = deleting(world, fresh(clearing))
-    proven = {"first_listing_at": Now() - DAY, "second_listing_at": Now(), "deleted": 2, **values}
-    gate.tampered(stage, state="confirmed", **proven)
-    found = ClearingRound.objects.get(stage=stage)
-    rounds.accept(found, note="opened the lists", by=world.people.operator)
-    return ClearingRound.objects.get(pk=found.pk)
-
-
 def test_production_is_not_asked_for_before_qa_accepted(world: GateWorld, production_rule: Clearing) -> None:
     with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
         clearing_requests.ask(production_rule, days=30, by=world.people.operator)
 
 
-def test_production_begins_after_qa_accepted(world: GateWorld, production_rule: Clearing) -> None:
-    accepted_in_qa(world)
-    allow(world, production_rule)
-    assert begun(world, production_rule).state == "running"
-
-
 def old(round_: ClearingRound) -> None:
     gate.tampered(round_, accepted_at=Now() - timedelta(days=91))
-
-
-def other_scope(round_: ClearingRound) -> None:
-    gate.tampered(round_, scope_digest="0" * 64)
-
-
-def not_accepted(round_: ClearingRound) -> None:
-    gate.tampered(round_, accepted_at=None, accepted_by=None, accepted_note="")
-
-
-@pytest.mark.parametrize("change", [old, other_scope, not_accepted])
-def test_what_was_accepted_in_qa_may_stop_to_count(
-    world: GateWorld, production_rule: Clearing, change: Callable[[ClearingRound], None]
-) -> None:
-    accepted = accepted_in_qa(world)
-    allow(world, production_rule)
-    change(accepted)
-    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
-        rounds.start(production_rule, by=world.people.operator)
-
-
-def undone(round_: ClearingRound, *, of: bool) -> None:
-    """Its keys are back: by the undo of its stage, or by a restore of what it deleted."""
-    stage = round_.stage
-    assert stage is not None
-    assert stage.generation is not None
-    made_ = Restore.objects.create(
-        environment=stage.environment, namespace=stage.namespace, generation=stage.generation, prefix="mastercache:",
-        prepared_by="tests", stage=stage if of else None,
-    )  # fmt: skip
-    if not of:
-        made_.deletions.add(stage)
-
-
-@pytest.mark.parametrize("of", [True, False])
-def test_a_round_whose_keys_are_back_does_not_count(world: GateWorld, production_rule: Clearing, of: bool) -> None:
-    accepted = accepted_in_qa(world)
-    allow(world, production_rule)
-    undone(accepted, of=of)
-    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
-        rounds.start(production_rule, by=world.people.operator)
-
-
-def test_a_restore_of_other_keys_leaves_a_round_accepted(world: GateWorld, production_rule: Clearing) -> None:
-    accepted = accepted_in_qa(world)
-    other = gate.checked(gate.asked(world))
-    assert other.generation is not None
-    Restore.objects.create(
-        environment=other.environment, namespace=other.namespace, generation=other.generation, prefix="master:",
-        prepared_by="tests",
-    )  # fmt: skip
-    assert conditions.accepted_round(production_rule, world.qa.environment) == accepted
-
-
-def test_the_newest_accepted_round_is_shown(world: GateWorld, production_rule: Clearing) -> None:
-    first = accepted_in_qa(world)
-    newer = ClearingRound.objects.create(clearing=first.clearing, reason="no longer needed")
-    accepted = {"accepted_by": first.accepted_by, "accepted_note": "x", "scope_digest": first.scope_digest}
-    gate.tampered(newer, **accepted, accepted_at=Now() - DAY)
-    assert conditions.accepted_round(production_rule, world.qa.environment) == first
-    gate.tampered(newer, accepted_at=Now() + DAY)
-    assert conditions.accepted_round(production_rule, world.qa.environment) == newer
-
-
-def earlier(slug: str, order: int, binding: str = "SETTINGS") -> Namespace:
-    """The namespace of one more environment."""
-    digit = slug[0] if slug[0] in "abcdef" else "e"
-    environment = Environment.objects.create(
-        slug=slug, name=slug.title(), order=order, production=False, account_id=digit * 32, read_token="env:QA_READ",
-        api_base_url="http://127.0.0.1:9",
-    )  # fmt: skip
-    return Namespace.objects.create(environment=environment, binding=binding, namespace_id=digit * 32, title=slug)
-
-
-def test_each_earlier_environment_is_named_in_its_order(world: GateWorld, production_rule: Clearing) -> None:
-    accepted = accepted_in_qa(world)
-    for name, order in (("production", 9), ("qa", 5)):
-        Environment.objects.filter(slug=name).update(order=order)
-    production_rule, dev = fresh(production_rule), earlier("dev", 3)
-    earlier("lab", 1, binding="OTHER")
-    assert [one.slug for one in conditions.earlier_environments(production_rule)] == ["dev", "qa"]
-    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Dev"):
-        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
-    gate.tampered(accepted.clearing, namespace=dev)
-    with pytest.raises(ClearingRefused, match="The same rule is not accepted in Qa"):
-        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
-
-
-def test_a_rule_of_a_binding_that_only_production_has_never_runs(world: GateWorld, production_rule: Clearing) -> None:
-    Namespace.objects.filter(pk=world.qa.pk).update(binding="OTHER")
-    with pytest.raises(ClearingRefused, match="only after it ran in another environment"):
-        clearing_requests.ask(production_rule, days=30, by=world.people.operator)
-
-
-def test_only_what_deleted_something_and_is_proven_is_accepted(world: GateWorld, rule: Clearing) -> None:
-    stage = deleting(world, rule)
-    found = ClearingRound.objects.get(stage=stage)
-    with pytest.raises(ClearingRefused, match="proven gone"):
-        rounds.accept(found, note="no longer needed", by=world.people.operator)
-    gate.tampered(stage, state="confirmed", first_listing_at=Now() - DAY, second_listing_at=Now(), deleted=0)
-    with pytest.raises(ClearingRefused, match="it proves nothing"):
-        rounds.accept(found, note="no longer needed", by=world.people.operator)
-    gate.tampered(stage, deleted=2)
-    for note, by in ((" ", world.people.operator), ("x", world.people.reviewer)):
-        with pytest.raises(ClearingRefused):
-            rounds.accept(found, note=note, by=by)
-    rounds.accept(found, note="no longer needed", by=world.people.operator)
-    with pytest.raises(ClearingRefused, match="accepted already"):
-        rounds.accept(found, note="no longer needed", by=world.people.operator)
 
 
 # The cap, the backup and the set
@@ -911,27 +619,6 @@ def test_what_was_approved_is_let_through(world: GateWorld, rule: Clearing) -> N
     assert not mine.is_careful(stage)
 
 
-TARGETS: dict[str, Callable[[CleanupStage, Lease], object]] = {
-    "no approval": lambda stage, _lease: setattr(stage, "approval", None),
-    "another approval": lambda _stage, lease: setattr(lease.run, "approval_id", 0),
-    "another digest": lambda _stage, lease: setattr(lease.run, "approval_digest", "0"),
-    "another run": lambda _stage, lease: setattr(lease.run, "subject", "clearing:0"),
-    "another environment": lambda _stage, lease: setattr(lease.run, "environment_id", 0),
-    "another state": lambda stage, _lease: setattr(stage, "state", "deleted"),
-    "another kind": lambda stage, _lease: setattr(stage.approval, "kind", "drill"),
-    "approval of another rule": lambda stage, _lease: setattr(stage.approval, "subject", "clearing:0"),
-}
-
-
-@pytest.mark.parametrize("what", TARGETS)
-def test_another_run_or_approval_deletes_nothing(world: GateWorld, rule: Clearing, what: str) -> None:
-    stage, lease = carried(world, rule)
-    TARGETS[what](stage, lease)
-    with pytest.raises(RunError, match=r"does not carry the standing approval|not the one that was started") as refused:
-        delete_under(StandingMandate(rule), stage, lease)
-    assert refused.value.code == "not_approved"
-
-
 @pytest.mark.parametrize("name", ["account_id", "r2_bucket", "api_base_url", "r2_endpoint"])
 def test_another_target_is_refused_at_every_step(world: GateWorld, rule: Clearing, name: str) -> None:
     stage, lease = carried(world, rule)
@@ -939,41 +626,6 @@ def test_another_target_is_refused_at_every_step(world: GateWorld, rule: Clearin
     with pytest.raises(RunError, match=r"not .* as approved") as refused:
         StandingMandate(fresh(rule)).insist_target(stage, lease)
     assert refused.value.code == "wrong_target"
-
-
-def test_more_names_than_the_cap_are_refused_at_every_step(world: GateWorld, rule: Clearing) -> None:
-    stage, lease = carried(world, rule)
-    stage.names = 11
-    with pytest.raises(RunError, match="at least 11 keys") as refused:
-        StandingMandate(rule).insist_target(stage, lease)
-    assert refused.value.code == "over_cap"
-    stage.names = 10
-    StandingMandate(rule).insist_target(stage, lease)
-
-
-def test_another_list_of_names_is_refused(world: GateWorld, rule: Clearing) -> None:
-    stage, lease = carried(world, rule)
-    gate.tampered(stage, names_sha256="0" * 64)
-    stage.refresh_from_db()
-    with pytest.raises(RunError, match="list of keys changed") as refused:
-        StandingMandate(rule).insist_as_approved(stage, lease)
-    assert refused.value.code == "wrong_set"
-
-
-def test_without_an_approval_no_chunk_is_sent(world: GateWorld, rule: Clearing) -> None:
-    stage, _lease = carried(world, rule)
-    stage.approval = None
-    with pytest.raises(RunError, match="The rule is not approved"):
-        StandingMandate(rule).insist_in_force(stage)
-
-
-def test_only_a_round_that_may_have_sent_keys_is_resumed(world: GateWorld, rule: Clearing) -> None:
-    stage = deleting(world, rule)
-    assert stage.run is not None
-    rounds.insist_begun(stage.run, make.SETUP)
-    gate.tampered(stage, state="verified")
-    with pytest.raises(Refused, match="before its first call"):
-        rounds.insist_begun(stage.run, make.SETUP)
 
 
 def test_a_resumed_round_looks_at_its_backup_again(world: GateWorld, rule: Clearing, bucket: Bucket, kv: Kv) -> None:
@@ -988,12 +640,6 @@ def test_a_resumed_round_looks_at_its_backup_again(world: GateWorld, rule: Clear
     with pytest.raises(RunError, match="is gone") as refused:
         deletion_run._Deletion(stage, again_, kv.clients(), StandingMandate(rule)).delete()
     assert (refused.value.code, kv.asked, kv.sent) == ("backup_gone", [], [])
-
-
-def test_the_sentence_of_the_cap_names_both_numbers() -> None:
-    assert clearing_mandate.over_cap(1_001, 1_000) == (
-        "The rule takes at least 1,001 keys, more than its cap of 1,000. Nothing was deleted."
-    )
 
 
 # A clean-up by hand is none of its rounds

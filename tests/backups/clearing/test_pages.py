@@ -205,11 +205,7 @@ def test_the_schedule_of_a_rule_is_not_changed_by_itself(
 
 SAID = {
     "expired": "No standing approval is in force.",
-    "revoked": "No standing approval is in force.",
-    "reviewer's role": "Reviewer approved this and is no longer a reviewer.",
     "operator's role": "Operator is no longer an operator.",
-    "cap": "The rule is no longer the one that was approved. Ask again.",
-    "cron": "The rule is no longer the one that was approved. Ask again.",
 }
 
 

@@ -135,12 +135,6 @@ def test_a_key_that_changed_after_the_backup_or_got_an_expiration_is_left(
     assert [(one.name, one.outcome) for one in done.stage.exceptions.all()] == [("mastercache:a", "changed")]
 
 
-def test_the_newest_scan_explains_what_a_round_deleted(rule: Clearing, cache: make.Estate, people: make.People) -> None:
-    helpers.ran(rule, people)
-    cleanup_helpers.scan(cache.qa)
-    assert cache.qa.scans.latest("pk").unexplained == 0
-
-
 def test_over_the_cap_nothing_is_deleted_and_no_call_is_made(cache: make.Estate, people: make.People) -> None:
     made = helpers.rule(cache.qa, people, cap=1)
     helpers.approve(made, people)
@@ -151,15 +145,6 @@ def test_over_the_cap_nothing_is_deleted_and_no_call_is_made(cache: make.Estate,
     assert done.shown_reason == sentence
     assert {lines for _title, lines in told()} == {sentence}
     assert not CleanupRequest.objects.exists()
-
-
-def test_a_stopped_round_is_not_resumed_but_begun_anew(cache: make.Estate, people: make.People) -> None:
-    made = helpers.rule(cache.qa, people, cap=1)
-    helpers.approve(made, people)
-    done = helpers.ran(made, people)
-    assert done.run is not None
-    with pytest.raises(run_driver.NotResumable, match="before its first call"):
-        run_driver.resume(done.run, actor=people.operator.actor)
 
 
 def test_a_backup_that_fails_stops_the_round_and_the_next_one_ends_its_request(
