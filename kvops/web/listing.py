@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from kvops.wording import labelled
 
 STYLE = "table-vcenter card-table"
-_NOTHING = re.compile(r"\s*(?:(?:<span[^>]*>)?–(?:</span>)?\s*)?")
+_NOTHING = re.compile(r"(?:(?:<span[^>]*>)?–(?:</span>)?)?")
 """A cell with nothing or a mere dash: a phone has no room for it."""
 _OF_LISTING = {"label", "of", "style", "after", "order"}
 _OF_COLUMN = {"class", "cell", "when", "hidden", "sort"}
@@ -107,7 +107,7 @@ class Listing(Node):
         values = list(row) if len(self.names) > 1 else [row]  # type: ignore[call-overload]  # as {% for %} unpacks it
         with context.push(**dict(zip(self.names, values, strict=True))):
             for start, end, nodes in cells:
-                text = nodes.render(context)
+                text = nodes.render(context).strip()
                 yield f"{start}{' data-none' if _NOTHING.fullmatch(text) else ''}{end}{text}</td>\n"
 
     def _pager(self, context: Context) -> str:

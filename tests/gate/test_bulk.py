@@ -189,12 +189,6 @@ def test_the_approver_does_not_start_it(approved: ApprovedBulk) -> None:
     nothing_written(approved.estate)
 
 
-def test_an_approval_is_used_once(approved: ApprovedBulk) -> None:
-    approved.run()
-    with pytest.raises(RestoreRefused, match="not approved"):
-        approved.start()
-
-
 def test_a_rejected_request_returns_it_with_the_reason(estate: make.Estate, people: make.People) -> None:
     restore = bulk_helpers.prepared(bulk_helpers.ready(estate).qa, people)
     request = bulk_helpers.submitted(restore, people)
@@ -293,31 +287,6 @@ def test_it_is_accepted_once_and_only_when_something_was_written(estate: make.Es
 # What can be chosen
 
 
-UNCHANGEABLE = {
-    "master:": "Legacy keys are cleaned up",
-    "system-root": "Settings are changed one by one",
-    "nobody:": "These keys belong to no family",
-}
-
-
-@pytest.mark.parametrize("prefix", UNCHANGEABLE)
-def test_only_caches_are_changed_in_bulk(estate: make.Estate, people: make.People, prefix: str) -> None:
-    bulk_helpers.ready(estate)
-    with pytest.raises(RestoreRefused, match=UNCHANGEABLE[prefix]):
-        bulk_start.begin(estate.qa, prefix, Scope.ALL, EXPIRY, by=people.operator)
-
-
-@pytest.mark.parametrize("seconds", [0, 60, 3_599, 366 * DAY + 1])
-def test_an_expiration_is_an_hour_to_a_year_ahead(estate: make.Estate, people: make.People, seconds: int) -> None:
-    bulk_helpers.ready(estate)
-    until = int(clock.now().timestamp()) + seconds
-    for wish in (BulkWish(Operation.EXPIRATION, seconds), BulkWish(Operation.EXPIRATION, until=until - 5)):
-        if seconds > DAY and wish.until:
-            continue
-        with pytest.raises(RestoreRefused, match="at least one hour"):
-            bulk_start.begin(estate.qa, PREFIX, Scope.ALL, wish, by=people.operator)
-
-
 def test_a_time_that_came_too_close_is_not_started(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,12 +298,6 @@ def test_a_time_that_came_too_close_is_not_started(
     with pytest.raises(RestoreRefused, match="at least one hour"):
         bulk_requests.start(restore, by=people.operator)
     nothing_written(estate)
-
-
-def test_a_family_without_a_mark_is_not_marked(estate: make.Estate, people: make.People) -> None:
-    bulk_helpers.ready(estate)
-    with pytest.raises(RestoreRefused, match="names no mark"):
-        bulk_start.begin(estate.qa, PREFIX, Scope.ALL, MARK, by=people.operator)
 
 
 def test_too_many_keys_are_refused(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,12 +313,6 @@ def test_names_of_an_old_scan_are_refused(estate: make.Estate, people: make.Peop
     Scan.objects.update(completed_at=Now() - timedelta(days=2))
     with pytest.raises(RestoreRefused, match="was not scanned within a day"):
         bulk_start.begin(estate.qa, PREFIX, Scope.ALL, EXPIRY, by=people.operator)
-
-
-def test_somebody_without_the_role_begins_nothing(estate: make.Estate, people: make.People) -> None:
-    bulk_helpers.ready(estate)
-    with pytest.raises(RestoreRefused, match="Only an operator"):
-        bulk_start.begin(estate.qa, PREFIX, Scope.ALL, EXPIRY, by=people.auditor)
 
 
 # Beside other writes

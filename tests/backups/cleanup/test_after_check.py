@@ -10,12 +10,11 @@ from backups.cleanup.next_action import next_action
 from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.proofs import proofs
 from backups.cleanup.stages import CleanupRefused
-from backups.integrity import start as check_start
 from backups.masters import start as masters_start
 from backups.models import Check, CleanupStage
 from backups.restores import undo
 from kvops import timing
-from kvops.models import Category, Notification, NotificationEvent, Run
+from kvops.models import Notification, NotificationEvent, Run
 from kvops.runs import driver as run_driver
 from kvops.subjects import tree
 from tests import make
@@ -61,11 +60,6 @@ def differing(estate: make.Estate, deleting: CleanupStage) -> CleanupStage:
     return worked(deleting)
 
 
-def export_masters(estate: make.Estate) -> None:
-    masters_start.start_export(masters_start.choose(estate.qa.environment), actor=make.SETUP)
-    make.work()
-
-
 def test_the_backup_is_compared_with_d1_again_when_the_keys_are_proven_gone(deleting: CleanupStage) -> None:
     stage = worked(deleting)
     assert stage.state == State.CONFIRMED
@@ -77,15 +71,6 @@ def test_the_backup_is_compared_with_d1_again_when_the_keys_are_proven_gone(dele
     assert entry.subject == f"stage:{stage.pk}"
     assert entry.details == {"check": stage.check_after.pk, "of": "backup", "outcome": "passed", "differences": 0}
     assert f"run:{stage.check_after.run_id}" in tree.under(f"cleanup:{stage.request_id}").subjects
-
-
-def test_the_newest_backup_of_master_data_is_compared_too(estate: make.Estate, deleting: CleanupStage) -> None:
-    export_masters(estate)
-    stage = worked(deleting)
-    check = stage.dataset_check_after
-    assert check is not None
-    assert (check.outcome, check.kind) == (Outcome.PASSED, Check.Source.ROWS)
-    assert {f"check:{check.pk}", f"run:{check.run_id}"} <= set(tree.under(f"stage:{stage.pk}").subjects)
 
 
 def test_without_a_backup_of_master_data_the_stage_says_so(deleting: CleanupStage) -> None:
@@ -116,15 +101,6 @@ def test_a_stage_without_keys_needs_no_dataset_file(deleting: CleanupStage) -> N
     assert found == [("backup", True), ("dataset", True)]
 
 
-def test_caches_are_not_compared(estate: make.Estate, people: make.People) -> None:
-    make.family("cache:", Category.CACHE)
-    estate.put(estate.qa, "cache:1")
-    cleanup_helpers.scan(estate.qa, estate.production)
-    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people, "cache:"), people)
-    assert (stage.state, stage.check_after, Check.objects.count()) == (State.CONFIRMED, None, 0)
-    assert after_check.results(stage) == []
-
-
 def test_a_difference_is_an_alarm_and_undoes_nothing(differing: CleanupStage, people: make.People) -> None:
     check = differing.check_after
     assert check is not None
@@ -149,18 +125,6 @@ def test_the_acceptance_with_its_note_ends_the_alarm_and_production_is_warned(
     approval = cleanup_requests.submit(stage, by=people.operator)
     page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
     assert "After the clean-up of QA, the check found 1 difference with D1." in " ".join(page.split())
-
-
-def test_a_repeated_check_before_the_acceptance_replaces_the_first(
-    estate: make.Estate, differing: CleanupStage, people: make.People
-) -> None:
-    rename_in_d1(estate, "No. 1")
-    assert differing.generation is not None
-    check_start.start_checks(differing.generation, actor=make.SETUP)
-    stage = worked(differing)
-    assert stage.check_after_id != differing.check_after_id
-    assert after_check.differences(stage) == 0
-    assert "difference with D1 after a clean-up" not in signed_in(people.operator).get("/").content.decode()
 
 
 def until(stage: CleanupStage, state: CleanupStage.State) -> CleanupStage:
@@ -199,15 +163,6 @@ def test_a_check_that_cannot_finish_blocks_no_acceptance_and_is_a_warning(
     completion.accept_stage(stage, note="all went well", by=people.operator)
     built = cleanup_evidence.build(cleanup_helpers.prepared(stage.request, people, "production"))
     assert {"code": "qa_not_checked_again", "environment": "QA"} in built["warnings"]  # type: ignore[operator]
-
-
-def test_a_check_that_cannot_begin_is_said_with_its_reason(deleting: CleanupStage, people: make.People) -> None:
-    stage = until(deleting, State.DELETED)
-    stage.environment.databases.all().delete()
-    stage = until_confirmed(stage)
-    assert (stage.state, stage.check_after) == (State.CONFIRMED, None)
-    assert "MASTERS_D1" in stage.after_refused
-    assert [found.unfinished for found in after_check.results(stage)] == [True, False]
 
 
 def test_a_proof_that_is_rolled_back_leaves_no_check(deleting: CleanupStage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,16 @@
 
 import pytest
 from django.db import IntegrityError
-from django.utils import translation
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import completion, evidence as cleanup_evidence, preparation, requests as cleanup_requests
+from backups.cleanup import completion, evidence as cleanup_evidence, requests as cleanup_requests
 from backups.cleanup.next_action import next_action
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import listing
 from backups.models import CleanupStage
 from kvops import timing
 from kvops.models import Category
-from kvops.wording import said
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
@@ -88,50 +86,6 @@ def test_the_explanation_is_the_next_action(not_empty: CleanupStage, people: mak
     action = next_action(not_empty, people.operator)
     assert action is not None
     assert action.url_name == "backups:stage_accept"
-
-
-def test_only_an_operator_explains_them_and_in_words(not_empty: CleanupStage, people: make.People) -> None:
-    with pytest.raises(CleanupRefused, match="Only an operator"):
-        completion.explain_others(not_empty, note="no longer needed", by=people.reviewer)
-    with pytest.raises(CleanupRefused, match="Describe why"):
-        completion.explain_others(not_empty, note=" ", by=people.operator)
-
-
-def test_a_stage_without_other_keys_has_nothing_to_explain(estate: make.Estate, people: make.People) -> None:
-    cleanup_helpers.estate_with_masters(estate)
-    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
-    assert (stage.others, stage.remaining) == (0, 0)
-    with pytest.raises(CleanupRefused, match="before the stage is accepted"):
-        completion.explain_others(stage, note="no longer needed", by=people.operator)
-
-
-def test_keys_of_another_open_clean_up_need_no_explanation(estate: make.Estate, people: make.People) -> None:
-    make.family("master:kept:", Category.CACHE)
-    estate.put(estate.qa, "master:kept:1")
-    cleanup_helpers.estate_with_masters(estate)
-    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
-    assert completion.unexplained_others(stage) == 1
-    preparation.freeze_stage(
-        cleanup_helpers.stage_of(cleanup_helpers.asked(people, "master:kept:")), by=people.operator
-    )
-    assert completion.unexplained_others(stage) == 0
-    accept(stage, people)
-    assert stage.others_note == "They belong to a new clean-up."
-    with translation.override("ja"):
-        assert said(stage.others_note) == "新しいクリーンアップの対象です。"
-
-
-def test_a_clean_up_that_will_not_delete_them_any_more_is_no_explanation(
-    estate: make.Estate, people: make.People
-) -> None:
-    """Its proof left the key, which was written again after the last read."""
-    make.family("master:kept:", Category.CACHE)
-    estate.put(estate.qa, "master:kept:1")
-    cleanup_helpers.estate_with_masters(estate)
-    other = cleanup_helpers.confirmed(cleanup_helpers.asked(people, "master:kept:"), people)
-    assert other.request.is_open
-    estate.put(estate.qa, "master:kept:1")
-    assert completion.unexplained_others(cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)) == 1
 
 
 def test_a_name_that_was_gone_before_the_deletion_and_is_listed_again_is_another_key(

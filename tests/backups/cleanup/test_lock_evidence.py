@@ -81,17 +81,6 @@ def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
     assert run.state == Run.State.SUCCEEDED, run.error
 
 
-def test_what_is_not_known_is_a_risk_too(qa: make.Estate, people: make.People) -> None:
-    qa.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=99)
-    assert shown(cleanup_helpers.submitted(cleanup_helpers.asked(people), people))["risks"] == ["lock_unknown"]
-
-
-def test_a_cache_needs_no_lock(bucket: FakeBucket, people: make.People) -> None:
-    bucket.rules.clear()
-    found = shown(cleanup_helpers.submitted(cleanup_helpers.asked(people, "mastercache:"), people))
-    assert (found["lock"]["state"], found["risks"]) == ("missing", [])  # type: ignore[index]
-
-
 def test_a_public_bucket_is_a_warning(bucket: FakeBucket, people: make.People) -> None:
     bucket.connect("copies.example.com")
     found = shown(cleanup_helpers.submitted(cleanup_helpers.asked(people), people))

@@ -103,71 +103,10 @@ def test_several_hits_are_answered_at_once_and_recorded(stage: CleanupStage, peo
     assert (entry.details["hits"], entry.details["places"]) == (2, ["src/a.ts:7", "src/b.ts:9"])
 
 
-def test_no_other_answer_ends_a_follow_up_but_a_new_one_moves_it(stage: CleanupStage, people: make.People) -> None:
-    code_references.answer(stage, hits=hits(stage)[:1], by=people.operator, **follow_up(people))
-    with pytest.raises(CleanupRefused, match="has an open follow-up, which only a later search"):
-        code_references.answer(
-            stage, hits=hits(stage), by=people.operator, kind="unrelated", reason="a comment as agreed"
-        )
-    assert ReferenceAnswer.objects.count() == 1
-    later = timezone.localdate() + timedelta(days=30)
-    chosen = [one.hit.pk for one in code_references.StageReferences.of(stage).found if one.answer]
-    code_references.answer(stage, hits=chosen, by=people.operator, **follow_up(people, due=later))
-    assert ReferenceAnswer.objects.latest("pk").due == later
-
-
-REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
-    "no reason": ({"reason": " "}, "Give the reason"),
-    "no such answer": ({"kind": "ignored"}, "Choose an answer"),
-    "no due date": ({"due": None}, "needs the change to make"),
-    "no change": ({"follow_up": ""}, "needs the change to make"),
-    "nobody": ({"owner": None}, "needs an active account"),
-    "yesterday": ({"due": timezone.localdate() - timedelta(days=1)}, "in the past"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_an_answer_is_refused_with(stage: CleanupStage, people: make.People, what: str) -> None:
-    changed, why = REFUSED[what]
-    with pytest.raises(CleanupRefused, match=why):
-        code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people, **changed))
-    assert not ReferenceAnswer.objects.exists()
-
-
 def test_an_owner_without_an_account_owns_nothing(stage: CleanupStage, people: make.People) -> None:
     make.deactivate(people.operator2)
     with pytest.raises(CleanupRefused, match="needs an active account"):
         code_references.answer(stage, hits=hits(stage), by=people.operator, **follow_up(people))
-
-
-def test_only_operators_answer(stage: CleanupStage, people: make.People) -> None:
-    with pytest.raises(CleanupRefused, match="operator"):
-        code_references.answer(stage, hits=hits(stage), by=people.reviewer, **REASON)
-
-
-def test_hits_of_another_search_environment_or_scope_are_refused(
-    stage: CleanupStage, people: make.People, estate: make.Estate
-) -> None:
-    mine = hits(stage)
-    production = hits(cleanup_helpers.stage_of(stage.request, "production"))
-    searched.search(estate.qa.environment, hits=["src/a.ts:1 read certain SETTINGS other:*"], commit="5b1c0de")
-    for wrong in ([], mine, production, [ReferenceHit.objects.latest("pk").pk]):
-        with pytest.raises(CleanupRefused, match="not of the newest search"):
-            code_references.answer(stage, hits=wrong, by=people.operator, **REASON)
-
-
-def test_nobody_answers_after_the_end_or_under_a_submitted_stage(
-    request_: CleanupRequest, stage: CleanupStage, people: make.People
-) -> None:
-    code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
-    cleanup_helpers.submitted(request_, people)
-    for slug in ("qa", "production"):
-        mine = cleanup_helpers.stage_of(request_, slug)
-        with pytest.raises(CleanupRefused, match="Withdraw its request first"):
-            code_references.answer(mine, hits=hits(mine), by=people.operator, **REASON)
-    completion.end(request_, reason="a mistake of mine", by=people.operator)
-    with pytest.raises(CleanupRefused, match="The clean-up is over"):
-        code_references.answer(stage, hits=hits(stage), by=people.operator, **REASON)
 
 
 def test_answers_carry_over_to_production_and_are_marked(

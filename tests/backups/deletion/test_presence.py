@@ -1,20 +1,15 @@
 """A key is deleted only while its backup is in the bucket as it was written, whatever its category."""
 
-from datetime import timedelta
-
 import pytest
-from django.db.models.functions import Now
 
-from audit.models import Entry as AuditEntry
 from backups.cleanup import preparation, requests as cleanup_requests
-from backups.models import CleanupStage, Generation, StoredObject
+from backups.models import CleanupStage, Generation
 from kvops import timing
-from kvops.models import ApprovalRequest, Category, Run
+from kvops.models import Category, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
-from tests.gate.world import tampered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 PREFIXES = {"settings": "mail:smtp", "cache": "mastercache:", "legacy": "master:"}
@@ -84,40 +79,6 @@ def test_nothing_is_deleted_when_the_data_of_its_backup_is_gone(
     assert category == "legacy" or "is gone. Nothing was deleted." in run.error
 
 
-@CATEGORIES
-def test_nothing_is_deleted_when_another_object_has_its_name(
-    estate: make.Estate, people: make.People, category: str
-) -> None:
-    stage = approved(estate, people, category)
-    estate.s3.corrupt(f"{backup_of(stage).stem}.RESTORE.md", 3)
-    run = deleted(stage, people)
-    assert (run.state, run.error_code, cleanup_helpers.journal(estate)) == ("failed", "backup_gone", {})
-
-
-@CATEGORIES
-def test_a_verification_older_than_a_day_is_repeated_first(
-    estate: make.Estate, people: make.People, category: str
-) -> None:
-    stage = approved(estate, people, category)
-    tampered(backup_of(stage), verified_at=Now() - timedelta(hours=25))
-    run = deleted(stage, people)
-    assert (run.state, run.cursor.get("read_back")) == ("succeeded", None), run.error
-    assert backup_of(stage).verified_at > ApprovalRequest.objects.get(cleanupstage=stage).created_at  # type: ignore[operator]
-
-
-def test_what_that_finds_damaged_is_not_relied_on(estate: make.Estate, people: make.People) -> None:
-    stage = approved(estate, people, "cache")
-    backup = backup_of(stage)
-    tampered(backup, verified_at=Now() - timedelta(hours=25))
-    for key in backup.object_keys():
-        estate.s3.corrupt(key, 9)
-        StoredObject.objects.filter(key=key).update(written_etag="")
-    run = deleted(stage, people)
-    assert (run.state, run.error_code, cleanup_helpers.journal(estate)) == ("failed", "backup_damaged", {})
-    assert backup_of(stage).status == "damaged"
-    assert AuditEntry.objects.filter(action="generation.damaged").count() == 1
-
-
 def test_when_the_objects_are_back_the_run_goes_on(estate: make.Estate, people: make.People) -> None:
     stage = approved(estate, people, "cache")
     key = backup_of(stage).object_keys()[0]
@@ -126,17 +87,6 @@ def test_when_the_objects_are_back_the_run_goes_on(estate: make.Estate, people: 
     estate.s3.objects[key] = body
     run_driver.resume(run, actor=people.operator.actor)
     assert (worked(run).state, len(cleanup_helpers.journal(estate))) == ("succeeded", 1)
-
-
-def test_an_object_whose_etag_is_not_known_is_read_again_and_its_etag_stored(
-    estate: make.Estate, people: make.People
-) -> None:
-    stage = approved(estate, people, "cache")
-    StoredObject.objects.filter(generation=backup_of(stage)).delete()
-    assert deleted(stage, people).state == "succeeded"
-    assert set(StoredObject.objects.exclude(written_etag="").values_list("key", flat=True)) >= set(
-        backup_of(stage).every_object()
-    )
 
 
 def test_a_deletion_of_settings_without_a_lock_needs_the_reviewers_acceptance(

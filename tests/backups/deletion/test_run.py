@@ -1,6 +1,5 @@
 """Deleting keys. `tests.judge` looks at the journal of the fake Cloudflare after every test."""
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,12 @@ from backups.cleanup import (
     requests as cleanup_requests,
 )
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import chunks as deletion_chunks, run as deletion_run, settle as deletion_settle
-from backups.execution import prepaid
+from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Role, Run
-from kvops.runs import driver as run_driver, lease as run_lease, outcomes as run_outcomes
+from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
@@ -136,19 +134,6 @@ def test_the_gap_between_reading_and_deleting_is_kept_and_shown(estate: make.Est
     assert re.search(rf'<td class="num"[^>]*>{chunk.gap_ms:,} ms</td>', page)
 
 
-def test_the_first_chunk_is_small(estate: make.Estate, people: make.People) -> None:
-    delete(ready(estate, people, *(f"master:a:{number:03}" for number in range(130))), people)
-    assert [len(names) for names in sent(estate)] == [100, 30]
-
-
-def test_a_chunk_is_small_in_bytes_too(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion_chunks, "CHUNK_BYTES", 2 * len(cleanup_helpers.master("master:a:1")))
-    delete(ready(estate, people), people)
-    assert [len(names) for names in sent(estate)] == [2, 1]
-
-
 def test_production_waits_for_a_person_after_its_first_chunk(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,16 +204,6 @@ def test_a_change_back_and_forth_is_no_change(estate: make.Estate, people: make.
     put_past_the_product(estate, NAMES[1], b"{}")
     put_past_the_product(estate, NAMES[1], cleanup_helpers.master(NAMES[1]))
     assert outcomes(delete(stage, people)) == {}
-
-
-@pytest.mark.hazard("B3")
-@pytest.mark.parametrize("change", [{"metadata": {"v": 2}}, {"expiration": 4_000_000_000}])
-def test_changed_metadata_or_expiration_count_as_a_change(
-    estate: make.Estate, people: make.People, change: dict[str, object]
-) -> None:
-    stage = ready(estate, people)
-    put_past_the_product(estate, NAMES[0], cleanup_helpers.master(NAMES[0]), **change)
-    assert outcomes(delete(stage, people)) == {NAMES[0]: "changed"}
 
 
 @pytest.mark.hazard("B3")
@@ -383,15 +358,6 @@ def test_unsuccessful_names_are_unknown_and_read_again(estate: make.Estate, peop
     assert [chunk.names for chunk in stage.chunks.order_by("number")] == [3, 1]
 
 
-@pytest.mark.hazard("B7")
-def test_an_answer_that_contradicts_itself_is_no_answer(estate: make.Estate, people: make.People) -> None:
-    stage = ready(estate, people)
-    estate.cloudflare.fault("bulk_delete", "wrong_count")
-    delete(stage, people)
-    assert (stage.deleted, len(sent(estate))) == (3, 1)
-    assert "contradicts" in stage.chunks.get().answer["problem"]
-
-
 def test_a_refused_call_waits_and_goes_on(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     estate.cloudflare.fault("bulk_delete", "429", seconds=0)
@@ -441,33 +407,6 @@ def test_a_worker_that_dies_after_the_intent_leaves_a_chunk_that_is_read_first(
 # Odd values and names
 
 
-def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.People) -> None:
-    make.change_families("mastercache:", read="exact")
-    names = [f"mastercache:{number:02}" for number in range(12)]
-    for name in names:
-        put_past_the_product(estate, name, b"\xef\xbb\xbf\xff\x00" + name.encode())
-    cleanup_helpers.scan(estate.qa, estate.production)
-    delete(cleanup_helpers.approved(cleanup_helpers.asked(people, "mastercache:"), people), people)
-    assert [len(sent_) for sent_ in sent(estate)] == [10, 2]
-
-
-def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepaid, "SPARE", 6)
-    monkeypatch.setattr(prepaid, "SPARE_SINGLY", 6)
-    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 10)
-    monkeypatch.setattr(deletion_chunks, "CHUNK", 10)
-    for number in range(20):
-        put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
-    cleanup_helpers.scan(estate.qa, estate.production)
-    stage = delete(cleanup_helpers.approved(cleanup_helpers.asked(people, "mastercache:"), people), people)
-    assert (stage.state, stage.deleted) == (State.CONFIRMED, 20)
-    assert [len(names) for names in sent(estate)] == [5, 5, 5, 5]
-    planned = stage.chunks.order_by("number").values_list("first_index", "last_index")
-    assert list(planned) == [(0, 9), (0, 4), (5, 9), (10, 14), (15, 19)]  # what was learnt is kept
-
-
 def test_names_nobody_would_think_of_are_deleted_as_they_are(estate: make.Estate, people: make.People) -> None:
     names = ["..", "a/b", "100%", "?x#y", "日本語", "👩‍⚕️", " lead", "tab\there", "line\nbreak", "%2e%2e"]
     for name in names:
@@ -498,26 +437,6 @@ def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: mak
     make.work()
     stage.refresh_from_db()
     assert stage.deleted == 3
-
-
-@pytest.mark.parametrize("who", ["reviewer", "operator"])
-def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
-    estate: make.Estate, people: make.People, who: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
-    stage = ready(estate, people)
-    person = getattr(people, who)
-    real = KVWriter.bulk_delete
-
-    def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
-        outcome = real(self, namespace_id, names, until=until)
-        if person.holds(Role(who)):
-            make.revoke(person, Role(who))
-        return outcome
-
-    monkeypatch.setattr(KVWriter, "bulk_delete", revoke_meanwhile)
-    delete(stage, people)
-    assert (run_of(stage).error_code, len(sent(estate))) == ("rights_gone", 1)
 
 
 def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
@@ -604,27 +523,6 @@ def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate,
         deletion_chunks.end_early(stage, by=people.operator)
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"r2_bucket": "elsewhere"}, "wrong_target"),
-        ({"account_id": "c" * 32}, "wrong_target"),
-        ({"write_token": "env:NOWHERE"}, "no_token"),
-        ({"write_token": "env:QA_SAME"}, "wrong_token"),
-    ],
-)
-@pytest.mark.hazard("B27")
-def test_a_target_that_is_not_what_was_approved_fails_before_anything_is_sent(
-    estate: make.Estate, people: make.People, change: dict[str, str], code: str
-) -> None:
-    os.environ["QA_SAME"] = "qa-read-token"
-    stage = ready(estate, people)
-    cleanup_requests.start_deletion(stage, by=people.operator)
-    Environment.objects.filter(pk=stage.environment_id).update(**change)
-    make.work()
-    assert (run_of(stage).error_code, sent(estate)) == (code, [])
-
-
 def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
     estate: make.Estate, people: make.People
 ) -> None:
@@ -632,34 +530,6 @@ def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
     estate.cloudflare.namespace(estate.qa.namespace_id).title = "another"
     delete(stage, people)
     assert (run_of(stage).error_code, sent(estate)) == ("wrong_target", [])
-
-
-@pytest.mark.hazard("4.2.5")
-def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate, people: make.People) -> None:
-    stage = ready(estate, people)
-    cleanup_requests.start_deletion(stage, by=people.operator)
-    lease = run_lease.take(run_of(stage).pk)
-    assert lease is not None
-    lease.run.approval_digest = "0" * 64
-    with pytest.raises(run_outcomes.RunError, match="approval"):
-        deletion_run.delete_keys_permanently(lease)
-    assert sent(estate) == []
-
-
-def test_a_backup_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
-    stage = ready(estate, people)
-    real = KVWriter.bulk_delete
-
-    def damage_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
-        Generation.objects.filter(stages=stage).update(status="damaged")
-        return real(self, namespace_id, names, until=until)
-
-    monkeypatch.setattr(KVWriter, "bulk_delete", damage_meanwhile)
-    delete(stage, people)
-    assert (run_of(stage).error_code, len(sent(estate))) == ("backup_damaged", 1)
 
 
 def test_a_backup_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
@@ -729,22 +599,6 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
         run_driver.resume(run_of(stage), actor=people.reviewer.actor)
     with pytest.raises(run_driver.NotResumable, match="You approved this"):
         deletion_chunks.end_early(stage, by=people.reviewer)
-
-
-def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = waiting(estate, people, monkeypatch)
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=timing.CHECK_PAUSE + 60))
-    database = generation_helpers.d1(estate, "production")
-    database.execute("PRAGMA query_only = 0")
-    database.execute("UPDATE masters SET name = 'else'")
-    database.commit()
-    run_driver.resume(run_of(stage), actor=people.operator.actor)
-    make.work()
-    assert (run_of(stage).error_code, len(cleanup_helpers.journal(estate, "production"))) == ("differences", 1)
-    assert "right before deleting, found differences with D1: 3. Nothing more was deleted." in run_of(stage).error
 
 
 def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate, people: make.People) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from types import ModuleType
 
 import pytest
@@ -14,10 +13,9 @@ from backups.deletion import chunks as deletion_chunks, send as deletion_send, s
 from backups.execution import prepaid, revalidation
 from backups.execution.live_digests import Frozen, KeyVerdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from kvops import clock, timing
+from kvops import timing
 from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.connections.budget import SharedBudget
 from kvops.models import Notification, NotificationEvent, Run
 from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
@@ -101,19 +99,6 @@ def test_a_chunk_that_is_always_read_too_slowly_is_made_smaller(
     assert sent(estate) == [2, 2]
 
 
-def test_a_key_that_cannot_be_read_quickly_enough_stops_the_run_with_nothing_sent(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = ready(estate, people, 2)
-    fresh_for(monkeypatch, 0.0)
-    delete(stage, people)
-    assert (run_of(stage).state, run_of(stage).error_code, sent(estate)) == (Run.State.FAILED, "too_slow", [])
-    fresh_for(monkeypatch, 5.0)
-    run_driver.resume(run_of(stage), actor=make.SETUP)
-    make.work()
-    assert sum(sent(estate)) == 2
-
-
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, attempt: int
@@ -141,62 +126,6 @@ def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
     assert sent(estate) == [*[0] * (attempt - 1), 2, 2]
     unsent_ = stage.chunks.get(answer__has_key="unsent")
     assert (unsent_.attempt, unsent_.names, unsent_.state) == (attempt, 4, "settled")
-
-
-def test_between_the_backup_and_the_last_reads_lie_five_minutes(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = ready(estate, people, 2)
-    monkeypatch.setattr(timing, "STALE", 300.0)
-    run, reads = cleanup_requests.start_deletion(stage, by=people.operator), len(estate.cloudflare.calls("bulk_get"))
-    run_driver.drive(run.pk)
-    run.refresh_from_db()
-    assert run.wake_at is not None
-    assert 290 < clock.seconds_until(run.wake_at) < 300
-    assert len(estate.cloudflare.calls("bulk_get")) == reads
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=301))
-    make.work()
-    assert sent(estate) == [2]
-
-
-# What is paid before
-
-
-def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.Estate, people: make.People) -> None:
-    stage = ready(estate, people, 2)
-    run = cleanup_requests.start_deletion(stage, by=people.operator)
-    while run.cursor.get("phase") != "delete":
-        run_driver.drive(run.pk)
-        run.refresh_from_db()
-    budget, reads = SharedBudget.of(estate.qa.environment), len(estate.cloudflare.calls("bulk_get"))
-    budget.take(budget.left().calls - prepaid.SPARE)
-    run_driver.drive(run.pk)
-    run.refresh_from_db()
-    assert run.note == "Waiting for Cloudflare's request limit."
-    assert len(estate.cloudflare.calls("bulk_get")) == reads
-    budget.restamp(500, sent=0, kept=0)
-    make.work()
-    assert sent(estate) == [2]
-
-
-def test_a_chunk_that_leaves_nothing_for_its_delete_is_made_smaller(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(prepaid, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
-    monkeypatch.setattr(prepaid, "SPARE_SINGLY", 7)
-    assert delete(stage, people).deleted == 8
-    assert sent(estate) == [4, 4]
-
-
-def test_more_is_reserved_once_a_chunk_had_more_binary_values_than_that_sufficed_for(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(prepaid, "SPARE", 4)
-    assert delete(stage, people).deleted == 8
-    assert (sent(estate), stage.chunks.count()) == ([8], 1)
 
 
 # What never leaves
@@ -395,20 +324,6 @@ def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.Monkey
     """Production, its first key deleted, waiting for a person."""
     monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
     return run_of(delete(cleanup_helpers.production(estate, people), people))
-
-
-def test_nobody_but_a_person_lets_production_go_on(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = waiting(estate, people, monkeypatch)
-    assert (run.cursor["waits"], run.cursor.get("go_on")) == (True, None)
-    run_driver.resume(run, actor=make.SETUP)
-    make.work()
-    run.refresh_from_db()
-    assert (run.state, len(cleanup_helpers.journal(estate, "production"))) == (Run.State.STOPPED, 1)
-    run_driver.resume(run, actor=people.operator.actor)
-    make.work()
-    assert len(cleanup_helpers.journal(estate, "production")) == 3
 
 
 def test_a_person_who_went_on_before_the_first_chunk_was_seen_does_not_let_it_go_on(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -13,14 +12,10 @@ from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.generations import start as generation_start
-from backups.generations.verification import StoredBackup
 from backups.models import Generation, StoredObject
-from kvops import clock
-from kvops.models import Environment, Notification, NotificationEvent, Run
+from kvops.models import Environment, Notification, NotificationEvent
 from tests import make
-from tests.audit.make import triggers_off
 from tests.fakes.s3 import FaultKind
-from tests.gate.world import tampered
 
 ACTOR = log.Actor.system("tests")
 
@@ -49,20 +44,6 @@ def command(*args: object) -> str:
     return out.getvalue()
 
 
-def test_an_intact_backup_is_verified_with_a_date(backup: Generation) -> None:
-    assert verify(backup).status == "verified"
-    assert backup.verified_at is not None
-    assert Run.objects.get(verified_generations=backup).done == 3
-
-
-def test_a_verified_backup_can_be_verified_again(backup: Generation) -> None:
-    first = verify(backup).verified_at
-    again = verify(backup).verified_at
-    assert first is not None
-    assert again is not None
-    assert again > first
-
-
 SUFFIXES = [".json", ".json.digests", ".api-only.json", ".api-only.json.digests", ".RESTORE.md", ".manifest.json"]
 
 
@@ -89,18 +70,6 @@ def test_an_object_cut_off_is_damage(estate: make.Estate, backup: Generation, su
     assert verify(backup).status == "damaged"
 
 
-def test_another_value_in_postgres_than_in_the_backup_is_damage(backup: Generation) -> None:
-    with triggers_off("backups_generationentry"):
-        backup.entries.filter(name="master:a").update(digest=b"x" * 32)
-    assert "KV did not return" in verify(backup).problem
-
-
-def test_an_entry_that_kv_returned_and_the_backup_lacks_is_damage(backup: Generation) -> None:
-    with triggers_off("backups_generationentry"):
-        backup.entries.filter(name="master:a").update(name="master:0")
-    assert verify(backup).status == "damaged"
-
-
 def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make.Estate, backup: Generation) -> None:
     """Data, digests and manifest agree with each other, but not with what KV returned."""
     writer = archive.PartWriter()
@@ -114,12 +83,6 @@ def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make
     assert verify(backup).status == "damaged"
 
 
-def test_a_backup_of_another_namespace_is_damage(estate: make.Estate, backup: Generation) -> None:
-    with triggers_off("backups_generation"):
-        Generation.objects.filter(pk=backup.pk).update(namespace=estate.production)
-    assert "namespace" in verify(backup).problem
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("kind", "times"), [("503", 4), ("torn", 2)])
 def test_a_store_that_fails_for_a_while_only_delays(
@@ -127,21 +90,6 @@ def test_a_store_that_fails_for_a_while_only_delays(
 ) -> None:
     estate.s3.fault(kind, "GET", key=backup.stem + suffix, after=10, times=times)
     assert verify(backup).status == "verified"
-
-
-@pytest.mark.usefixtures("not_read_back")
-def test_parts_already_read_are_not_read_again_after_a_pause(
-    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive, "MAX_KEYS", 1)
-    monkeypatch.setattr(archive.writing, "MAX_KEYS", 1)
-    for name in ("master:a", "master:b"):
-        estate.put(estate.qa, name)
-    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
-    make.work()
-    estate.s3.fault("503", "GET", key=f"{made.stem}.part-00002.json", times=3)
-    assert verify(made).status == "verified"
-    assert len([call for call in estate.s3.calls("GET") if call.key == f"{made.stem}.json"]) == 1
 
 
 def partial(estate: make.Estate) -> Generation:
@@ -216,27 +164,6 @@ def test_what_another_bucket_lacks_is_not_called_damaged(estate: make.Estate, ba
     assert f"lies in bucket {backup.bucket} at {estate.s3.endpoint} of account {backup.account_id}; qa" in run.error
 
 
-def test_a_damaged_backup_whose_objects_are_back_is_verified_again(estate: make.Estate, backup: Generation) -> None:
-    before = dict(estate.s3.objects)
-    estate.s3.objects.clear()
-    assert verify(backup).status == "damaged"
-    estate.s3.objects.update(before)
-    assert (verify(backup).status, backup.problem) == ("verified", "")
-    assert AuditEntry.objects.filter(action="generation.verified").latest("seq").details["before"] == "damaged"
-
-
-def test_a_damage_found_meanwhile_outlasts_a_verification_that_began_before(
-    backup: Generation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verify(backup)
-    monkeypatch.setattr(StoredBackup, "_insist_complete", lambda *_: tampered(backup, status="damaged"))
-    run = generation_start.start_verification(backup, actor=ACTOR)
-    make.work()
-    run.refresh_from_db()
-    backup.refresh_from_db()
-    assert (backup.status, run.error_code) == ("damaged", "not_whole")
-
-
 @pytest.mark.usefixtures("people")
 def test_a_damage_is_told_once_until_the_backup_was_good_again(estate: make.Estate, backup: Generation) -> None:
     def told() -> int:
@@ -267,11 +194,3 @@ def test_a_verification_stores_the_etag_of_what_it_read(estate: make.Estate, bac
     assert StoredObject.objects.get(key=backup.manifest_key).written_etag
     found = changed.get()
     assert (found.status, found.written_etag == "older", found.note) == ("known", False, "")
-
-
-def test_parts_that_were_read_more_than_a_day_ago_are_read_again(backup: Generation) -> None:
-    run = generation_start.start_verification(backup, actor=ACTOR)
-    since = (clock.now() - timedelta(hours=25)).isoformat()
-    Run.objects.filter(pk=run.pk).update(cursor={"next": 2, "since": since, "before": "verified"})
-    make.work()
-    assert Run.objects.get(pk=run.pk).done == 3

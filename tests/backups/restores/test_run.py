@@ -36,11 +36,9 @@ from kvops.models import (
     ApprovalRequest,
     Category,
     Environment,
-    Family,
     Namespace,
     Notification,
     NotificationEvent,
-    Role,
     Run,
 )
 from kvops.runs import driver as run_driver, emergency, lease as run_lease, outcomes
@@ -416,23 +414,6 @@ def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: mak
     assert "contradicts" in AuditEntry.objects.get(action="restore.chunk_settled").details["problem"]
 
 
-def test_three_tries_and_no_more(estate: make.Estate, people: make.People) -> None:
-    generation, before = lost(estate)
-    estate.cloudflare.fault("bulk_put", "partial", times=3, names=[NAMES[1]])
-    restore = restore_helpers.done(generation, people)
-    assert restore_helpers.outcomes(restore) == {NAMES[0]: "written", NAMES[1]: "failed", NAMES[2]: "written"}
-    assert set(restore_helpers.held(estate, estate.qa)) == set(before) - {NAMES[1]}
-    assert (restore.written, restore.left) == (2, 1)
-
-
-def test_a_call_that_was_refused_uses_up_no_try(estate: make.Estate, people: make.People) -> None:
-    generation, before = lost(estate)
-    estate.cloudflare.fault("bulk_put", "429", times=4, seconds=0.0)
-    restore = restore_helpers.done(generation, people)
-    assert restore_helpers.held(estate, estate.qa) == before
-    assert {chunk.attempt for chunk in restore.chunks.all()} == {1}
-
-
 def test_a_restore_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
     estate: make.Estate, people: make.People
 ) -> None:
@@ -583,26 +564,6 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     assert writes(estate) == [{"master:a"}]
 
 
-@pytest.mark.parametrize("meanwhile", [b"newer", None])
-def test_a_single_write_whose_read_grew_old_is_read_again_first(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, meanwhile: bytes | None
-) -> None:
-    alone = KvEntry("master:a", b"x", None, "[1]")  # its metadata is no object, so no bulk call takes it
-    generation, _ = lost(estate, alone)
-    write = Putter._write
-
-    def later(self: Putter, chunk: RestoreChunk, plan: ChunkPlan) -> None:
-        if meanwhile:
-            restore_helpers.put(estate, estate.qa, KvEntry("master:a", meanwhile, None, None))
-        write(self, chunk, plan)
-
-    monkeypatch.setattr(Putter, "_write", later)
-    monkeypatch.setattr(restore_write, "ALMOST", timing.READ_FRESH)  # every read has grown old
-    restore = restore_helpers.done(generation, people)
-    assert restore_helpers.held(estate, estate.qa)["master:a"].data == (meanwhile or b"x")
-    assert (restore.written, restore.left) == ((0, 1) if meanwhile else (1, 0))
-
-
 def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -664,58 +625,6 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
     assert (run.error_code, writes(estate)) == ("stale", [])
 
 
-def test_a_rule_that_nobody_approved_ends_the_restore_at_the_next_chunk(
-    estate: make.Estate, people: make.People
-) -> None:
-    generation, _ = lost(estate)
-    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    estate.cloudflare.fault("bulk_put", "429", seconds=0)
-    while not RestoreChunk.objects.exists():
-        run_driver.drive(run.pk)
-    Family.objects.filter(pattern="mastercache:").update(note="no longer needed")
-    make.work()
-    run.refresh_from_db()
-    assert (run.error_code, "Nobody approved this" in run.error, writes(estate)) == ("stale", True, [])
-
-
-def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate)
-    make.grant(people.operator, Role.REVIEWER)
-    request = restore_requests.submit(
-        restore_helpers.prepared(generation, people), reason="no longer needed", by=people.operator
-    )
-    with pytest.raises(approval_gate.ApprovalRefused, match="You asked for this yourself"):
-        approval_gate.approve(request, by=people.operator, shown=request.digest)
-
-
-def test_nobody_starts_what_they_approved(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate)
-    make.grant(people.reviewer, Role.OPERATOR)
-    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
-    with pytest.raises(approval_gate.ApprovalRefused, match="You approved this"):
-        restore_requests.start(restore, by=people.reviewer)
-    assert writes(estate) == []
-
-
-@pytest.mark.parametrize("role", ["operator", "reviewer"])
-def test_a_right_that_is_gone_stops_the_writing(estate: make.Estate, people: make.People, role: str) -> None:
-    generation, _ = lost(estate)
-    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    make.revoke(getattr(people, role), Role(role))
-    make.work()
-    run.refresh_from_db()
-    assert (run.error_code, writes(estate)) == ("rights_gone", [])
-
-
-def test_an_emergency_stop_stops_the_writing(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate)
-    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    emergency.press(estate.qa.environment, by=people.auditor)
-    make.work()
-    run.refresh_from_db()
-    assert (run.state, run.error_code, writes(estate)) == ("stopped", "emergency_stop", [])
-
-
 def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -734,26 +643,6 @@ def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
     run.refresh_from_db()
     assert (run.error_code, len(writes(estate))) == ("emergency_stop", 1)
     assert list(RestoreChunk.objects.order_by("number").values_list("state", flat=True)) == ["settled", "planned"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda _: Environment.objects.filter(slug="qa").update(account_id="c" * 32),
-        lambda e: Namespace.objects.filter(pk=e.qa.pk).update(title="another as agreed"),
-        lambda e: Namespace.objects.filter(pk=e.qa.pk).update(namespace_id="9" * 32),
-    ],
-    ids=["account", "title", "namespace"],
-)
-def test_another_target_than_the_approved_one_is_refused(
-    estate: make.Estate, people: make.People, change: Callable[[make.Estate], object]
-) -> None:
-    generation, _ = lost(estate)
-    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
-    change(estate)
-    with pytest.raises(RestoreRefused, match="The keys to restore differ from the approved ones"):
-        restore_requests.start(restore, by=people.operator)
-    assert restore_helpers.fresh(restore).state == State.PREPARED
 
 
 def test_a_namespace_that_was_renamed_meanwhile_stops_the_run(estate: make.Estate, people: make.People) -> None:
@@ -791,17 +680,6 @@ def test_a_backup_that_is_found_damaged_meanwhile_stops_the_rest(
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("backup_damaged", [{NAMES[0]}])
-
-
-def test_reads_that_grow_too_old_write_nothing(
-    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timing, "READ_FRESH", -1.0)
-    generation, _ = lost(estate)
-    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
-    make.work()
-    run.refresh_from_db()
-    assert (run.error_code, writes(estate)) == ("too_slow", [])
 
 
 def test_a_value_that_is_not_the_backed_up_one_is_never_written(estate: make.Estate, people: make.People) -> None:

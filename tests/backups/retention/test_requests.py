@@ -355,18 +355,6 @@ def test_no_page_deletes_a_backup_before_the_decision(estate: make.Estate, peopl
     assert (deleted(estate), now(prune).state) == ([], State.SUBMITTED)
 
 
-def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Estate, people: make.People) -> None:
-    expired(estate, 40)
-    request = ApprovalRequest.objects.get(prune=asked(estate, people))
-    make.grant(people.operator, Role.REVIEWER)
-    make.grant(people.reviewer, Role.OPERATOR)
-    with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
-        approval_gate.approve(request, by=people.operator, shown=request.digest)
-    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
-    with pytest.raises(approval_gate.ApprovalRefused, match="another person must start"):
-        prune_requests.start(PruneRequest.objects.get(), by=people.reviewer)
-
-
 @pytest.mark.parametrize("kind", ["delete", "restore", "prune"])
 def test_no_task_deletes_a_backup_without_an_approval(estate: make.Estate, people: make.People, kind: str) -> None:
     expired(estate, 40)

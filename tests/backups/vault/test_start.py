@@ -93,13 +93,6 @@ def test_a_backup_that_is_being_put_there_is_not_started_twice(backup: Generatio
     assert refusal(backup) == "The backup is being put into 1Password now."
 
 
-def test_only_settings_are_kept(backup: Generation, estate: make.Estate) -> None:
-    estate.put(estate.qa, "master:1", b"{}")
-    assert refusal(restore_helpers.verified_backup(estate.qa, "master:")) == (
-        "Only backups of settings are kept in 1Password."
-    )
-
-
 def test_two_processes_do_not_put_one_backup_at_once(
     backup: Generation, account: OnePassword, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,13 +114,6 @@ def test_two_processes_do_not_put_one_backup_at_once(
     monkeypatch.setattr(DocumentStore, "put", with_another)
     vault_start.keep_now(backup, "Operations", actor=make.SETUP)
     assert len(account.items) == 1
-
-
-def test_only_an_operator_starts_it(backup: Generation, people: make.People) -> None:
-    for person in (people.reviewer, people.auditor):
-        with pytest.raises(vault_start.VaultRefused, match="Only an operator can start it"):
-            vault_start.start_keeping(backup, actor=person.actor, person=person)
-    assert not Run.objects.filter(kind="vault").exists()
 
 
 def test_a_backup_that_failed_is_tried_again_after_a_newer_one_is_kept(backup: Generation, estate: make.Estate) -> None:
@@ -194,13 +180,6 @@ def test_the_first_due_time_keeps_only_the_newest_of_a_history(backup: Generatio
     assert VaultDocument.objects.get().generation == newer
 
 
-def test_the_schedule_says_that_no_worker_may_use_it(backup: Generation) -> None:
-    Heartbeat.objects.all().delete()
-    with log.transaction():
-        begun = vault_start.scheduled(backup.environment, make.SETUP)
-    assert (begun.runs, [str(one) for one in begun.refused]) == ([], [str(vault_start.NO_WORKER)])
-
-
 def test_a_worker_with_a_token_is_seen_by_the_pages(
     account: OnePassword, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,12 +197,6 @@ def test_a_token_without_the_sdk_is_of_no_use(db: None, monkeypatch: pytest.Monk
     monkeypatch.setenv(onepassword.TOKEN, "ops_token")
     monkeypatch.setitem(sys.modules, "onepassword", None)
     assert not onepassword.is_set_up()
-
-
-def test_without_a_vault_the_schedule_does_nothing(settings_backup: Generation) -> None:
-    with log.transaction():
-        begun = vault_start.scheduled(settings_backup.environment, make.SETUP)
-    assert (begun.runs, begun.refused) == ([], [])
 
 
 def test_a_document_that_a_lost_worker_put_there_is_taken_over(backup: Generation, account: OnePassword) -> None:

@@ -1,6 +1,5 @@
 """The gate: who may ask, decide, withdraw and use, and everything it refuses."""
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,9 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit import log
-from audit.models import Entry
-from kvops import timing
-from kvops.approvals import evidence, gate as approval_gate
+from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.runs import driver as run_driver
@@ -67,11 +64,6 @@ def later(request: ApprovalRequest, hours: float) -> None:
         ApprovalRequest.objects.filter(pk=request.pk).update(**{name: F(name) - moved for name in fields})
 
 
-def actions(request: ApprovalRequest) -> list[str]:
-    found = Entry.objects.filter(subject=f"approval:{request.pk}").order_by("seq")
-    return list(found.values_list("action", flat=True))
-
-
 @pytest.fixture
 def request_(people: make.People) -> ApprovalRequest:
     return ask(people.operator)
@@ -84,96 +76,7 @@ def approved(request_: ApprovalRequest, people: make.People) -> ApprovalRequest:
     return request_
 
 
-# Asking
-
-
-def test_a_request_holds_canonical_evidence_and_its_digest(request_: ApprovalRequest) -> None:
-    assert request_.evidence == '{"names":{"count":3},"namespace_title":"本番 settings"}'
-    assert request_.digest == evidence.digest_of(request_.evidence)
-    assert json.loads(request_.evidence) == EVIDENCE
-
-
-def test_a_request_is_to_be_decided_within_its_time(request_: ApprovalRequest) -> None:
-    assert request_.decide_by - request_.created_at == timedelta(seconds=timing.DECIDE_WITHIN)
-
-
-@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_asks(people: make.People, who: str) -> None:
-    with pytest.raises(ApprovalRefused, match="operator"):
-        ask(getattr(people, who))
-
-
-def test_a_subject_has_one_request_that_waits(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="already waiting"):
-        ask(people.operator2)
-
-
-def test_a_closed_request_blocks_no_successor(request_: ApprovalRequest, people: make.People) -> None:
-    reject(request_, people.reviewer)
-    assert ask(people.operator).pk != request_.pk
-
-
-def test_an_expired_request_blocks_no_successor(request_: ApprovalRequest, people: make.People) -> None:
-    later(request_, 100)
-    approval_gate.expire()
-    assert ask(people.operator).pk != request_.pk
-
-
-def test_evidence_over_64_kib_is_refused(people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="64 KiB"):
-        ask(people.operator, note="no longer needed" * 65_536)
-
-
-def test_a_clock_that_went_back_is_refused(request_: ApprovalRequest, people: make.People) -> None:
-    later(request_, -1)
-    with pytest.raises(ApprovalRefused, match="clock"):
-        ask(people.operator, subject="stage:2")
-
-
-def test_asking_outside_a_recorded_transaction_is_refused(people: make.People) -> None:
-    with pytest.raises(log.OutsideTransactionError):
-        approval_gate.submit(DELETE, subject="stage:1", title="x", evidence=EVIDENCE, requester=people.operator)
-
-
 # Deciding
-
-
-def test_another_person_approves(request_: ApprovalRequest, people: make.People) -> None:
-    approve(request_, people.reviewer)
-    assert state(request_) == State.APPROVED
-    assert request_.approver == people.reviewer
-    assert request_.use_by is not None
-    assert request_.decided_at is not None
-    assert request_.use_by - request_.decided_at == timedelta(seconds=timing.USE_WITHIN)
-    assert actions(request_) == ["approval.requested", "approval.approved"]
-
-
-def test_a_rejection_says_why(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="Give the reason"):
-        approval_gate.reject(request_, by=people.reviewer, shown=request_.digest, reason="  ")
-    reject(request_, people.reviewer)
-    assert (state(request_), request_.reason) == (State.REJECTED, "The caches still read them.")
-
-
-@pytest.mark.parametrize("who", ["operator2", "auditor", "nobody"])
-@pytest.mark.parametrize("decide", [approve, reject])
-def test_only_a_reviewer_decides(
-    request_: ApprovalRequest, people: make.People, who: str, decide: Callable[[ApprovalRequest, Person], None]
-) -> None:
-    with pytest.raises(ApprovalRefused, match="reviewer"):
-        decide(request_, getattr(people, who))
-    assert state(request_) == State.PENDING
-
-
-@pytest.mark.parametrize("decide", [approve, reject])
-def test_nobody_decides_on_their_own_request_whatever_their_roles(
-    people: make.People, decide: Callable[[ApprovalRequest, Person], None]
-) -> None:
-    both = make.person("both", Role.OPERATOR, Role.REVIEWER, Role.AUDITOR)
-    request = ask(both)
-    with pytest.raises(ApprovalRefused, match="yourself"):
-        decide(request, both)
-    assert state(request) == State.PENDING
 
 
 def test_two_logins_of_one_person_are_one_person(people: make.People) -> None:
@@ -189,38 +92,6 @@ def test_the_database_refuses_the_requester_as_approver(request_: ApprovalReques
         ApprovalRequest.objects.filter(pk=request_.pk).update(
             state=State.APPROVED, approver=people.operator, decided_at=Now(), use_by=Now()
         )
-
-
-def test_a_decision_on_other_evidence_than_was_shown_is_refused(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="The evidence on your page differs"):
-        approval_gate.approve(request_, by=people.reviewer, shown="0" * 64)
-    assert state(request_) == State.PENDING
-
-
-@pytest.mark.parametrize("decide", [approve, reject])
-def test_a_decision_after_its_time_is_refused_before_any_sweep(
-    request_: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
-) -> None:
-    later(request_, timing.DECIDE_WITHIN / 3600 + 1)
-    with pytest.raises(ApprovalRefused, match="deadline has passed"):
-        decide(request_, people.reviewer)
-    assert state(request_) == State.PENDING
-
-
-@pytest.mark.parametrize("decide", [approve, reject])
-def test_a_second_decision_is_refused(
-    approved: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
-) -> None:
-    with pytest.raises(ApprovalRefused, match="no longer waits"):
-        decide(approved, make.person("reviewer2", Role.REVIEWER))
-    assert state(approved) == State.APPROVED
-    assert approved.approver == people.reviewer
-
-
-def test_a_revoked_reviewer_decides_nothing(request_: ApprovalRequest, people: make.People) -> None:
-    revoke(people.reviewer, Role.REVIEWER)
-    with pytest.raises(ApprovalRefused, match="reviewer"):
-        approve(request_, people.reviewer)
 
 
 @pytest.mark.parametrize(
@@ -249,124 +120,12 @@ def test_the_requester_cannot_be_replaced(request_: ApprovalRequest, people: mak
         ApprovalRequest.objects.filter(pk=request_.pk).update(requester=people.operator2)
 
 
-# Withdrawing and expiring
-
-
-@pytest.mark.parametrize("when", ["request_", "approved"])
-@pytest.mark.parametrize("who", ["operator", "operator2"])
-def test_an_operator_withdraws(request: pytest.FixtureRequest, people: make.People, when: str, who: str) -> None:
-    found = request.getfixturevalue(when)
-    approval_gate.withdraw(found, by=getattr(people, who), reason="Later as agreed.")
-    assert state(found) == State.WITHDRAWN
-    assert actions(found)[-1] == "approval.withdrawn"
-
-
-@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_withdraws(request_: ApprovalRequest, people: make.People, who: str) -> None:
-    with pytest.raises(ApprovalRefused, match="operator"):
-        approval_gate.withdraw(request_, by=getattr(people, who))
-
-
-def test_what_is_over_is_not_withdrawn(request_: ApprovalRequest, people: make.People) -> None:
-    reject(request_, people.reviewer)
-    with pytest.raises(ApprovalRefused, match="nothing to withdraw"):
-        approval_gate.withdraw(request_, by=people.operator)
-
-
-@pytest.mark.parametrize(("when", "hours"), [("request_", 73), ("approved", 25)])
-def test_what_nobody_decided_or_used_in_time_expires(request: pytest.FixtureRequest, when: str, hours: int) -> None:
-    found = request.getfixturevalue(when)
-    later(found, hours)
-    assert (approval_gate.expire(), approval_gate.expire()) == (1, 0)
-    assert state(found) == State.EXPIRED
-    assert actions(found)[-1] == "approval.expired"
-
-
-@pytest.mark.parametrize(("when", "hours"), [("request_", 71), ("approved", 23)])
-def test_nothing_expires_before_its_time(request: pytest.FixtureRequest, when: str, hours: int) -> None:
-    found = request.getfixturevalue(when)
-    later(found, hours)
-    assert approval_gate.expire() == 0
-
-
 # Using
-
-
-def test_an_operator_uses_an_approval(approved: ApprovalRequest, people: make.People) -> None:
-    used = claim(approved, people.operator2)
-    assert (used.state, used.starter) == (State.USED, people.operator2)
-    assert actions(approved)[-1] == "approval.used"
-
-
-def test_an_approval_is_used_once(approved: ApprovalRequest, people: make.People) -> None:
-    claim(approved, people.operator)
-    with pytest.raises(ApprovalRefused, match="not approved"):
-        claim(approved, people.operator)
-
-
-@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_uses_it(approved: ApprovalRequest, people: make.People, who: str) -> None:
-    with pytest.raises(ApprovalRefused, match="operator"):
-        claim(approved, getattr(people, who))
-
-
-def test_whoever_approved_does_not_start(people: make.People) -> None:
-    both = make.person("both", Role.OPERATOR, Role.REVIEWER)
-    request = ask(people.operator)
-    approve(request, both)
-    with pytest.raises(ApprovalRefused, match="another person must start"):
-        claim(request, both)
 
 
 def test_the_database_refuses_the_approver_as_starter(approved: ApprovalRequest, people: make.People) -> None:
     with pytest.raises(IntegrityError, match="approval_not_started_by_approver"), transaction.atomic():
         ApprovalRequest.objects.filter(pk=approved.pk).update(state=State.USED, starter=people.reviewer, used_at=Now())
-
-
-def test_an_approval_is_not_used_after_its_time_before_any_sweep(
-    approved: ApprovalRequest, people: make.People
-) -> None:
-    later(approved, timing.USE_WITHIN / 3600 + 1)
-    with pytest.raises(ApprovalRefused, match="expired"):
-        claim(approved, people.operator)
-
-
-def test_an_approval_of_something_else_is_not_used(approved: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="The action differs from the approved one"):
-        claim(approved, people.operator, digest="0" * 64)
-    assert state(approved) == State.APPROVED
-
-
-def test_a_request_nobody_decided_is_not_used(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="not approved"):
-        claim(request_, people.operator)
-
-
-@pytest.mark.parametrize(("who", "role"), [("operator", Role.OPERATOR), ("reviewer", Role.REVIEWER)])
-@pytest.mark.parametrize("how", ["role", "login"])
-def test_an_approval_falls_with_the_rights_of_whoever_asked_or_approved(
-    approved: ApprovalRequest, people: make.People, who: str, role: Role, how: str
-) -> None:
-    person = getattr(people, who)
-    revoke(person, role) if how == "role" else make.deactivate(person)
-    with pytest.raises(ApprovalRefused, match=f"{person.name} .* is no longer"):
-        claim(approved, people.operator2)
-
-
-@pytest.mark.parametrize("who", ["operator", "operator2", "reviewer"])
-def test_a_used_approval_holds_only_while_all_three_keep_their_rights(
-    approved: ApprovalRequest, people: make.People, who: str
-) -> None:
-    claim(approved, people.operator2)
-    approval_gate.still_valid(approved)
-    revoke(getattr(people, who), Role.REVIEWER if who == "reviewer" else Role.OPERATOR)
-    with pytest.raises(ApprovalRefused, match="no longer"):
-        approval_gate.still_valid(approved)
-
-
-def test_an_approval_that_is_not_used_carries_no_work(approved: ApprovalRequest) -> None:
-    with pytest.raises(ApprovalRefused, match="not in use"):
-        approval_gate.still_valid(approved)
 
 
 # Acting

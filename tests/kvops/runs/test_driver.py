@@ -1,6 +1,5 @@
 """Runs: who may work on one, what a step leaves behind, what happens when a worker is lost."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -123,91 +122,6 @@ def test_a_foreground_run_has_no_wake_up_task() -> None:
 # The lease
 
 
-def test_a_lease_starts_a_new_epoch() -> None:
-    run = create()
-    lease = run_lease.take(run.pk)
-    assert lease is not None
-    assert (again(run).state, run.epoch, run.starts, run.owner) == ("running", 1, 1, run_lease.worker_name())
-
-
-def test_a_run_that_somebody_holds_is_left_alone() -> None:
-    run = create()
-    run_lease.take(run.pk)
-    assert run_lease.take(run.pk) is None
-    assert again(run).epoch == 1
-
-
-def test_a_lease_that_ran_out_is_not_taken_over_while_a_request_may_be_under_way() -> None:
-    run = create()
-    run_lease.take(run.pk)
-    lose(run, seconds=timing.REQUEST_TIMEOUT - 1)
-    assert run_lease.take(run.pk) is None
-
-
-def test_a_lease_that_ran_out_is_taken_over_after_the_longest_request() -> None:
-    run = create()
-    run_lease.take(run.pk)
-    lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    lease = run_lease.take(run.pk)
-    assert lease is not None
-    assert lease.epoch == 2
-    assert actions(run) == ["run.created", "run.taken_over"]
-
-
-def test_the_lost_owner_can_write_nothing_more() -> None:
-    run = create()
-    old = run_lease.take(run.pk)
-    lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    run_lease.take(run.pk)
-    assert old is not None
-    with pytest.raises(outcomes.LeaseLost), old.checkpoint(done=7):
-        pass
-    assert again(run).done == 0
-
-
-def test_a_checkpoint_keeps_progress_and_effects_together() -> None:
-    run = create()
-    lease = run_lease.take(run.pk)
-    assert lease is not None
-    with pytest.raises(RuntimeError, match="undo"), lease.checkpoint(done=7):
-        raise RuntimeError("undo")
-    assert again(run).done == 0
-
-
-def test_a_checkpoint_prolongs_the_lease() -> None:
-    run = create()
-    lease = run_lease.take(run.pk)
-    lose(run, seconds=0)
-    assert lease is not None
-    with lease.checkpoint(done=1):
-        pass
-    until = again(run).lease_until
-    assert until is not None
-    assert clock.seconds_until(until) == pytest.approx(timing.LEASE, abs=2)
-
-
-def test_a_lease_is_not_trusted_for_as_long_as_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = create()
-    lease = run_lease.take(run.pk)
-    assert lease is not None
-    lease.insist()
-    monkeypatch.setattr(lease, "_trusted_until", 0.0)
-    with pytest.raises(outcomes.LeaseLost):
-        lease.insist()
-
-
-def test_trust_counts_from_when_the_lease_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = create()
-    late = iter([0.0])
-    real = time.monotonic
-    # The first look at the clock is the asking; whoever is paused behind it has lost that time.
-    monkeypatch.setattr(time, "monotonic", lambda: next(late, real()))
-    lease = run_lease.take(run.pk)
-    assert lease is not None
-    with pytest.raises(outcomes.LeaseLost):
-        lease.insist()
-
-
 def test_trust_ends_a_whole_request_before_the_lease() -> None:
     assert timing.TRUST + timing.REQUEST_TIMEOUT <= timing.LEASE
 
@@ -236,14 +150,6 @@ def test_the_next_step_is_queued_with_the_progress_of_this_one() -> None:
     assert OrmQ.objects.count() == 1
 
 
-def test_a_finished_run_has_its_result_and_an_entry() -> None:
-    run = create()
-    steps.append(lambda _lease: Done({"keys": 3}))
-    run_driver.drive(run.pk)
-    assert (again(run).state, run.result, run.owner) == ("succeeded", {"keys": 3}, "")
-    assert actions(run) == ["run.created", "run.finished"]
-
-
 def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
     run = create()
     run_driver.drive(run.pk)
@@ -265,12 +171,6 @@ def test_a_run_that_is_over_is_not_started_again_by_a_late_wake_up_task() -> Non
     assert again(run).epoch == 1
 
 
-def test_a_worker_leaves_a_foreground_run_alone() -> None:
-    run = create(foreground=True)
-    run_driver.drive(run.pk)
-    assert again(run).state == "queued"
-
-
 def test_a_foreground_run_goes_to_its_end_without_the_queue() -> None:
     run = create(foreground=True)
     steps.extend([lambda _lease: Again(), lambda _lease: Again(wait=0.01), lambda _lease: Done()])
@@ -279,22 +179,6 @@ def test_a_foreground_run_goes_to_its_end_without_the_queue() -> None:
 
 
 # Waiting and failing
-
-
-def test_a_run_that_waits_is_not_due_before_its_time() -> None:
-    run = create()
-    steps.append(lambda _lease: Again(wait=60))
-    run_driver.drive(run.pk)
-    assert again(run).wake_at is not None
-    assert run_lease.take(run.pk) is None
-
-
-def test_a_run_whose_wait_is_over_goes_on() -> None:
-    run = create()
-    steps.append(lambda _lease: Again(wait=60))
-    run_driver.drive(run.pk)
-    Run.objects.filter(pk=run.pk).update(wake_at=Now())
-    assert run_lease.take(run.pk) is not None
 
 
 def test_waiting_for_the_request_limit_is_no_failed_start() -> None:

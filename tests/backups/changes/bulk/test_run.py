@@ -197,34 +197,12 @@ def test_a_write_that_a_stale_read_hides_is_sent_again_with_the_same_time(
     assert {bulk_helpers.held(ready, ready.qa)[name].expiration for name in NAMES} == {restore.bulk.expiration}
 
 
-def test_a_lost_answer_is_settled_by_reading(ready: make.Estate, people: make.People) -> None:
-    ready.cloudflare.fault("bulk_put", "effect_then_reset")
-    restore = bulk_helpers.done(ready.qa, people)
-    assert (restore.written, len(ready.cloudflare.calls("bulk_put"))) == (3, 1)
-
-
 def test_a_key_that_has_it_already_is_not_written(ready: make.Estate, people: make.People) -> None:
     at = in_seconds(2 * DAY)
     wish = BulkWish(Restore.Operation.EXPIRATION, until=at)
     ready.put(ready.qa, NAMES[0], b"\x00\xff" + NAMES[0].encode(), expiration=at, metadata='{"v":1.0,"w":"x"}')
     restore = bulk_helpers.done(ready.qa, people, wish)
     assert (restore.written, restore.equal, restore.left) == (2, 1, 0)
-
-
-def test_large_values_are_written_singly(ready: make.Estate, people: make.People) -> None:
-    large = b"x" * (1024 * 1024 + 1)
-    ready.put(ready.qa, NAMES[0], large)
-    restore = bulk_helpers.done(ready.qa, people)
-    assert len(ready.cloudflare.calls("put_value")) == 1
-    held = bulk_helpers.held(ready, ready.qa)[NAMES[0]]
-    assert (held.data, held.expiration) == (large, restore.bulk.expiration)
-
-
-def test_it_goes_chunk_by_chunk(ready: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restore_chunks, "CHUNK", 1)
-    restore = bulk_helpers.done(ready.qa, people)
-    assert list(restore.chunks.order_by("number").values_list("names", flat=True)) == [1, 1, 1]
-    assert len(ready.cloudflare.calls("bulk_put")) == 3
 
 
 def test_only_keys_without_an_expiration_are_chosen(ready: make.Estate, people: make.People) -> None:
