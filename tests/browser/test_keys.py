@@ -50,20 +50,6 @@ def test_the_buttons_for_the_ticked_keys_stay_in_sight(page: Page) -> None:
     expect(button).not_to_be_in_viewport()
 
 
-def test_one_ticked_key_leads_to_its_clean_up(page: Page) -> None:
-    page.goto(LIST)
-    page.locator("[data-tick]").nth(1).check()
-    page.get_by_role("button", name="Clean up…").click()
-    page.wait_for_url(re.compile(r"/cleanup/new/\?binding=SETTINGS&prefix=mastercache.+&exact=1"))
-    expect(page.get_by_label("Only the key with exactly this name")).to_be_checked()
-
-
-def test_all_matches_lead_to_a_clean_up_in_one_click(page: Page) -> None:
-    page.goto(LIST)
-    page.locator("#matches").get_by_role("link", name="Request a clean-up").click()
-    page.wait_for_url(re.compile(r"/cleanup/new/\?binding=SETTINGS&prefix=mastercache%3A$"))
-
-
 def test_a_pressed_button_shows_that_its_answer_is_under_way(page: Page) -> None:
     page.goto(LIST)
     page.locator("table.keys tbody a").first.click()

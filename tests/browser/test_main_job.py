@@ -94,13 +94,6 @@ def test_a_value_that_changes_after_the_backup_survives(product: Product, job: B
     assert product.read(QA, changed) == b'{"written": "after the backup"}'
 
 
-def test_an_auditor_sees_every_page_and_no_value(product: Product, sign_in: SignIn) -> None:
-    page = sign_in("auditor")
-    page.goto("/key/qa/SETTINGS/?name=mastercache:all")
-    expect(page.locator("main")).to_contain_text("mastercache:all")
-    expect(page.get_by_role("button", name="Show the value")).to_be_disabled()
-
-
 def _sheets(page: Page) -> int:
     """The number of sheets of paper that the page is printed on."""
     return len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))

@@ -11,7 +11,6 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry as AuditEntry
-from backups import archive
 from backups.bucket import listing as bucket_listing, reconcile as bucket_reconcile
 from backups.bucket.views import COLUMNS
 from backups.generations import start as generation_start
@@ -519,12 +518,6 @@ def test_a_schedule_lists_each_bucket_with_backups_once_a_day(estate: make.Estat
     assert "already running" in refused.reason
 
 
-def test_one_listing_of_a_bucket_is_under_way_at_a_time(estate: make.Estate) -> None:
-    bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
-    with pytest.raises(run_driver.AlreadyOpen):
-        bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
-
-
 def command(*args: str) -> str:
     out = StringIO()
     call_command("reconcile", *args, stdout=out, stderr=StringIO(), skip_checks=True)
@@ -565,12 +558,6 @@ def test_the_pages_raise_an_alarm_with_the_counts(estate: make.Estate, operator:
         page = operator.get(address).content.decode()
         assert "The bucket of QA differs from its backups" in page
         assert "In no backup: 1 · Missing: 1" in page
-
-
-def test_without_a_difference_there_is_no_alarm(estate: make.Estate, operator: Client) -> None:
-    back_up(estate)
-    listed(estate)
-    assert "differs from its backups" not in operator.get("/backups/").content.decode()
 
 
 def shown(operator: Client, query: str) -> list[str]:
@@ -631,15 +618,6 @@ def test_folded_objects_are_on_one_page_each(
             break
         query = f"?after={page.context['after']}"
     assert seen == sorted(estate.s3.objects)
-
-
-def test_the_manifest_knows_no_orphan(estate: make.Estate) -> None:
-    made = back_up(estate)
-    document = archive.parse_manifest(estate.s3.objects[made.manifest_key])
-    named = {document.key, document.restore_key, *(p.key for p in document.parts)}
-    named |= {p.digests_key for p in document.parts}
-    listed(estate)
-    assert set(StoredObject.objects.filter(status="known").values_list("key", flat=True)) == named
 
 
 def test_people_are_told_once_of_what_is_found_wrong(estate: make.Estate, people: make.People) -> None:

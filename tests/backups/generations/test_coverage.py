@@ -9,7 +9,6 @@ from django.utils import timezone
 from audit import log
 from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
-from backups.models import Generation
 from backups.retention import notices as retention_notices, pins
 from kvops.models import Environment, Family, Firing, Notification, NotificationEvent, Schedule
 from kvops.notifications import outbox
@@ -169,15 +168,6 @@ def test_a_late_backup_is_told_to_the_owner_of_its_family(daily: make.Estate, pe
     make.change_families("master:", owner="nobody@example.com")
     backup_of_age(daily.qa, 26 / 24)
     assert (NotificationEvent.GENERATION_LATE, "Nobody") in {(event, name) for event, _, name in tell(daily)}
-
-
-def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
-    lost = backup_of_age(daily.qa, 20, status="damaged")
-    late = backup_of_age(daily.qa, 26 / 24)
-    assert {event for event, *_ in tell(daily)} == {NotificationEvent.GENERATION_LATE, NotificationEvent.COVERAGE_SHORT}
-    make.change_families(grace_hours=0)
-    assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}
-    assert Generation.objects.exclude(pk=lost.pk).get() == late
 
 
 def test_the_late_backups_of_every_environment_are_one_message_for_each_person(

@@ -149,10 +149,6 @@ def test_an_unexplained_deletion_and_a_view_are_part_of_the_story(
     assert "reviewer@" not in text
 
 
-def test_a_key_without_a_story_is_not_found(operator: Client, estate: make.Estate) -> None:
-    assert operator.get(KEY, {"name": "master:none"}).status_code == 404
-
-
 def test_deleted_keys_are_found_by_the_beginning_and_by_a_part(
     operator: Client, estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,8 +194,3 @@ def test_a_started_check_says_what_was_read_and_by_how_many_requests(masters: ma
     page = operator.get(address).content.decode()
     assert "All 3 keys in KV agree with D1." in page
     assert "4 requests, those to D1 included" in page
-
-
-@pytest.mark.parametrize("address", ["/integrity/nothing/qa/", "/integrity/masters/nowhere/"])
-def test_an_unknown_dataset_or_environment_is_not_there(masters: make.Estate, operator: Client, address: str) -> None:
-    assert operator.get(address).status_code == 404

@@ -101,8 +101,3 @@ def test_what_cloudflare_refuses_is_said_on_its_side(
 ) -> None:
     monkeypatch.delenv("QA_READ")
     assert asked(signed_in(people.operator)).status_code == 302
-
-
-def test_an_auditor_reads_neither_side(masters: make.Estate, people: make.People) -> None:
-    assert "Your role cannot view values" in page(people.auditor)
-    assert asked(signed_in(people.auditor)).status_code == 403

@@ -216,13 +216,6 @@ def test_a_check_of_a_file_is_not_repeated_from_its_page(operator: Client, estat
     assert operator.post(f"/integrity/{check.pk}/again").status_code == 404
 
 
-def test_only_an_operator_checks_again(client: Client, estate: make.Estate, people: make.People) -> None:
-    check = failed(estate)
-    reviewer = signed_in(client, people.reviewer)
-    assert "Only an operator can start it." in text(reviewer, f"/integrity/{check.pk}/")
-    assert reviewer.post(f"/integrity/{check.pk}/again").status_code == 403
-
-
 NOTHING = "No key of KV was compared: this says nothing about KV."
 
 

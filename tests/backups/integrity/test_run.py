@@ -288,12 +288,6 @@ def test_no_value_is_ever_in_postgres(estate: make.Estate, monkeypatch: pytest.M
     assert "canary" not in during[0] + everything_in_postgres()
 
 
-def test_nothing_staged_is_left_behind(estate: make.Estate) -> None:
-    dataset()
-    checked(backup_of(estate, TOKYO))
-    assert not CheckRow.objects.exists()
-
-
 def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     monkeypatch.setattr(check_run, "MAX_STORED", 4)
@@ -425,14 +419,6 @@ def test_a_backup_whose_database_is_missing_is_refused(estate: make.Estate) -> N
     dataset(database="STAFF_D1")
     with pytest.raises(CheckRefused, match="no D1 database bound as STAFF_D1"):
         make.check(backup_of(estate, TOKYO), actor=ACTOR)
-
-
-def test_a_second_check_of_the_same_backup_waits_for_the_first(estate: make.Estate) -> None:
-    dataset()
-    generation = backup_of(estate, TOKYO)
-    make.check(generation, actor=ACTOR)
-    with pytest.raises(run_driver.AlreadyOpen):
-        make.check(generation, actor=ACTOR)
 
 
 def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(

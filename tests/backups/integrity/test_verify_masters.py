@@ -101,17 +101,6 @@ def test_differences_end_with_exit_code_1_and_are_printed_as_json(
     ]
 
 
-def test_a_key_that_the_file_and_d1_have_twice_is_a_duplicate_of_both(
-    masters: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    dataset(name="loose", prefix="loose:", table="loose", key="loose:{id}", fields={"id": "id", "n": "n"}, ignore=[])
-    d1(masters).executescript("CREATE TABLE loose (id TEXT, n INTEGER); INSERT INTO loose VALUES ('a', 1), ('a', 2);")
-    refused(written(file, {"loose": [{"id": "a", "n": 1}, {"id": "a", "n": 2}]}), "--json")
-    found = json.loads(capsys.readouterr().out)["datasets"]["loose"]
-    twice = {"key": "loose:a", "kind": "duplicate", "field": ""}
-    assert (found["differences"], found["details"]) == (2, [twice, twice])
-
-
 def test_without_json_each_difference_is_a_line(
     masters: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,14 +122,6 @@ def test_an_empty_array_is_compared_and_an_absent_one_is_not(
     refused(written(file, {"clinics": []}), "--json")
     datasets = json.loads(capsys.readouterr().out)["datasets"]
     assert (list(datasets), datasets["clinics"]["differences"]) == (["clinics"], 2)
-
-
-def test_a_row_twice_in_the_file_is_a_difference(
-    clinics: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    refused(written(file, {"clinics": [{"id": 9}, {"id": 9}, {"id": 10}]}), "--json")
-    details = json.loads(capsys.readouterr().out)["datasets"]["clinics"]["details"]
-    assert details == [{"key": "clinic:id:9", "kind": "duplicate", "field": ""}]
 
 
 def test_rows_that_are_no_rows_are_named_by_their_place(

@@ -118,14 +118,6 @@ def test_a_change_and_its_reverse_are_no_change_outside(mail: make.Estate, peopl
     assert (found(made := backed_up(mail)), searched(made).explained) == ({}, 1)
 
 
-def test_a_put_after_a_change_of_ours_is_found(mail: make.Estate, people: make.People) -> None:
-    change_helpers.done(mail.qa, people)
-    wrangler_put(mail)
-    made = backed_up(mail)
-    assert found(made) == {KEY: "changed"}
-    assert searched(made).changes.get().own_too
-
-
 def test_a_put_before_a_change_of_ours_is_found(mail: make.Estate, people: make.People) -> None:
     wrangler_put(mail, data=b'{"host":"between"}')
     change_helpers.done(mail.qa, people)
@@ -139,13 +131,6 @@ def test_a_restore_is_no_change_outside(mail: make.Estate, people: make.People) 
     backed_up(mail)
     restore_helpers.done(before, people, on_conflict=Policy.OVERWRITE)
     assert (found(made := backed_up(mail)), searched(made).explained) == ({}, 2)
-
-
-def test_a_key_created_by_a_change_is_not_new_outside(mail: make.Estate, people: make.People) -> None:
-    change = change_helpers.proposed(mail.qa, people, "mail:created", metadata=None)
-    change_helpers.started(change, people)
-    make.work()
-    assert (found(made := backed_up(mail)), searched(made).explained) == ({}, 1)
 
 
 def test_the_older_value_put_back_after_a_change_of_ours_is_found(

@@ -5,9 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from backups.bucket import protection as bucket_protection
 from backups.models import BucketProtection
@@ -108,16 +106,3 @@ def test_with_very_many_of_them_the_overview_says_that_there_are_more(
     monkeypatch.setattr("backups.retention.waiting.DECIDED", 2)
     assert [days_left(event) for event in going(operator)] == [8, 10, 14]
     assert "More backups than these can be deleted by then" in operator.get("/").content.decode()
-
-
-def test_they_take_no_more_queries_for_more_backups(estate: make.Estate, operator: Client) -> None:
-    make.change_families(retain_days=30)
-    backup_of_age(estate.qa, 1)
-    found = []
-    for more in (1, 20):
-        for number in range(more):
-            backup_of_age(estate.qa, 20 + number / 10)
-        with CaptureQueriesContext(connection) as queries:
-            operator.get("/")
-        found.append(len(queries))
-    assert found[0] == found[1]

@@ -9,16 +9,14 @@ from django.db.models.functions import Now
 from audit.models import Entry
 from backups import policy
 from backups.bucket import protection as bucket_protection
-from backups.models import BucketProtection, Drill, DrilledBackup, Generation, Pin, StoredObject
+from backups.models import BucketProtection, Generation, Pin, StoredObject
 from backups.retention import inputs as retention_inputs, pins, views as retention_views
 from backups.retention.decide import State
 from backups.retention.inputs import Kept, Retention
 from kvops.environments.toml import DefinitionRefused, load
-from kvops.models import ApprovalRequest, Category, Environment, Family, Run
+from kvops.models import Category, Environment, Family
 from tests import make
-from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention.backups_of_any_age import backup_of_age
-from tests.backups.retention.requesting import asked, expired
 from tests.gate.world import past_the_triggers
 from tests.signing import signed_in
 
@@ -59,13 +57,6 @@ def test_the_newest_verified_backup_of_a_family_stays_whatever_its_age(estate: m
     backup_of_age(estate.qa, 300, status="damaged")
     backup_of_age(estate.production, 1)
     assert (state(older), state(newest)) == (State.DUE, State.NEWEST)
-
-
-def test_a_thousand_newer_backups_that_prove_nothing_push_nothing_out(estate: make.Estate) -> None:
-    good = backup_of_age(estate.qa, 400)
-    for _ in range(20):
-        backup_of_age(estate.qa, 0, status="partial")
-    assert state(good) == State.NEWEST
 
 
 @pytest.mark.parametrize(("status", "stays"), [("missing", True), ("changed", True), ("known", False)])
@@ -175,22 +166,6 @@ def test_a_reviewer_cannot_take_somebody_elses_pin_off(estate: make.Estate, peop
     assert Pin.objects.in_force().count() == 1
 
 
-def test_a_deletion_that_relied_on_a_backup_holds_it(estate: make.Estate, people: make.People) -> None:
-    cleanup_helpers.estate_with_masters(estate)
-    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
-    assert stage.generation is not None
-    assert "needs it" in str(kept(stage.generation).verdict.reasons[0].text)
-
-
-def test_a_drill_under_way_holds_its_backups(estate: make.Estate, people: make.People) -> None:
-    (old,) = expired(estate, 40)
-    approval = ApprovalRequest.objects.get(prune=asked(estate, people))
-    run = Run.objects.create(kind="verify", subject="drill:1", label="x", actor="x")
-    drill = Drill.objects.create(environment=estate.qa.environment, approval=approval, run=run, namespace_id="x")
-    DrilledBackup.objects.create(drill=drill, generation=old, number=1, keys=0, bytes=0, last_index=0)
-    assert f"Run {run.pk} reads it" in str(kept(old).verdict.reasons[0].text)
-
-
 def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
     text = '[[family]]\nbinding = "SETTINGS"\npattern = "a:"\ncategory = "cache"\nowner = "x"\nexpiry = "ttl:60"\n'
     for rule in ("retain_days = 0", "retain_days = 13", "retain_days = 31", "notice_days = []", "notice_days = [0]"):
@@ -242,12 +217,6 @@ def test_the_simulator_refuses_less_than_14_days(estate: make.Estate, people: ma
     family = Family.objects.get(pattern="master:")
     page = signed_in(people.operator).get(f"/retention/?family={family.pk}&days=13")
     assert (page.status_code, "At least 14 days" in page.text) == (422, True)
-
-
-def test_the_simulator_asks_for_one_family(estate: make.Estate, people: make.People) -> None:
-    page = signed_in(people.auditor).get("/retention/")
-    assert '<option value="" selected>Choose a family</option>' in page.text
-    assert next(str(label) for _value, label in page.context["trial"].fields["family"].choices) == "Choose a family"
 
 
 def test_the_page_filters_by_state_and_family(estate: make.Estate, people: make.People) -> None:

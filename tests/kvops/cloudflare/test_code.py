@@ -30,13 +30,6 @@ def cf(fake: FakeCloudflare) -> Iterator[Cloudflare]:
         yield client
 
 
-def test_modules_come_byte_for_byte(cf: Cloudflare, code: FakeCode) -> None:
-    api = code.worker("api", {})
-    version = api.versions[api.active[0]]
-    version.modules = {"index.js": bytes(range(256)), "空.js": "日本".encode(), "empty.js": b""}
-    assert {one.name: one.data for one in cf.modules("api", version.id)} == version.modules
-
-
 def test_a_download_over_the_limit_is_refused(
     fake: FakeCloudflare, code: FakeCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

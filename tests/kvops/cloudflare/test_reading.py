@@ -63,47 +63,11 @@ def pages_of(cf: Cloudflare, namespace: str, prefix: str = "") -> list[KeyPage]:
     return pages
 
 
-def names(pages: list[KeyPage]) -> list[str]:
-    return [key.name for page in pages for key in page.keys]
-
-
-def test_every_page_is_read_once(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.add_derived(ACCOUNT, "big", "big", count=2_500, prefix="master:")
-    pages = pages_of(cf, "big", "master:")
-    assert [len(page.keys) for page in pages] == [1_000, 1_000, 500]
-    assert len(set(names(pages))) == 2_500
-    assert cf.calls == 3
-
-
-def test_the_prefix_is_sent_with_every_cursor(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    for index in range(1_001):
-        fake.put(NS, f"master:{index}", b"")
-    fake.put(NS, "settings", b"")
-    assert len(names(pages_of(cf, NS, "master:"))) == 1_001
-
-
-def test_an_empty_page_with_a_cursor_is_not_the_end(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.put(NS, "k", b"v")
-    fake.fault("keys", "empty_page", times=2)
-    pages = pages_of(cf, NS)
-    assert [len(page.keys) for page in pages] == [0, 0, 1]
-
-
 def test_a_refused_cursor_says_start_again(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.add_derived(ACCOUNT, "big", "big", count=1_500)
     fake.fault("keys", "cursor_refused", nth=2)
     with pytest.raises(CursorRefused, match="start again"):
         pages_of(cf, "big")
-
-
-def test_a_cursor_that_was_never_given_is_refused_too(cf: Cloudflare) -> None:
-    with pytest.raises(CursorRefused):
-        cf.list_keys(NS, cursor="!")
-
-
-def test_the_listing_of_another_namespace_is_not_found(cf: Cloudflare) -> None:
-    with pytest.raises(NotFound, match="10013"):
-        cf.list_keys("0" * 32)
 
 
 def test_names_without_a_utf8_form_are_kept_and_counted(fake: FakeCloudflare, cf: Cloudflare) -> None:
@@ -137,34 +101,10 @@ def test_metadata_comes_back_as_it_was_spelled(fake: FakeCloudflare, cf: Cloudfl
     assert {entry.metadata, cf.metadata(NS, "k"), cf.list_keys(NS).keys[0].metadata} == {metadata}
 
 
-def test_absent_metadata_is_none_everywhere(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.put(NS, "k", b"v")
-    entry = cf.bulk_get(NS, ["k"])["k"]
-    assert entry == KvEntry("k", b"v", None, None) == cf.exact_get(NS, "k")
-    assert cf.list_keys(NS).keys[0].metadata is None
-
-
-def test_expiration_comes_with_every_kind_of_read(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.put(NS, "k", b"v", expiration=4_000_000_000)
-    entry = cf.bulk_get(NS, ["k"])["k"]
-    assert entry is not None
-    seen = {entry.expiration, cf.value(NS, "k").expiration, cf.list_keys(NS).keys[0].expiration}
-    assert seen == {4_000_000_000}
-
-
 def test_an_expired_key_is_gone(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.put(NS, "k", b"v", expiration=1_000)
     assert cf.exact_get(NS, "k") is None
     assert cf.bulk_get(NS, ["k"]) == {"k": None}
-
-
-def test_a_damaged_value_is_read_again_singly(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.put(NS, "binary", b"\xff\x00\xfe", metadata={"a": 1})
-    fake.put(NS, "text", "日本語".encode())
-    entries = cf.bulk_get(NS, ["binary", "text"])
-    assert entries["binary"] == KvEntry("binary", b"\xff\x00\xfe", None, '{"a":1}')
-    assert entries["text"] == KvEntry("text", "日本語".encode(), None, None)
-    assert [call.route for call in fake.journal] == ["bulk_get", "value"]
 
 
 def test_a_value_that_really_holds_the_replacement_character_survives(fake: FakeCloudflare, cf: Cloudflare) -> None:
@@ -180,14 +120,6 @@ def test_a_damaged_value_that_vanished_meanwhile_is_missing(fake: FakeCloudflare
 
     fake.hook("value", vanish)
     assert cf.bulk_get(NS, ["k"]) == {"k": None}
-
-
-def test_only_the_exact_read_sees_a_byte_order_mark(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.put(NS, "k", b"\xef\xbb\xbftext")
-    exact, bulk = cf.exact_get(NS, "k"), cf.bulk_get(NS, ["k"])["k"]
-    assert exact is not None
-    assert bulk is not None
-    assert (exact.data, bulk.data) == (b"\xef\xbb\xbftext", b"text")
 
 
 def test_too_much_for_one_answer_is_halved(fake: FakeCloudflare, cf: Cloudflare) -> None:
@@ -242,33 +174,10 @@ def test_a_missing_key_is_told_from_a_missing_namespace(cf: Cloudflare) -> None:
     assert not isinstance(caught.value, KeyNotFound)
 
 
-def test_ten_million_keys_are_computed_not_stored(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    big = fake.add_derived(ACCOUNT, "big", "big", count=10_000_000, seed=7)
-    middle = cf.list_keys("big", prefix="master:05", limit=10).keys[0].name
-    entry = cf.bulk_get("big", [middle])[middle]
-    assert entry is not None
-    assert entry.data == cf.value("big", middle).data == big.item(5_000_000).data
-
-
 def test_namespaces_are_read_over_all_pages(fake: FakeCloudflare, cf: Cloudflare) -> None:
     for index in range(205):
         fake.add_namespace(ACCOUNT, f"ns{index}", f"title {index}")
     assert len({namespace.id for namespace in cf.namespaces()}) == 206
-
-
-def test_a_namespace_shows_its_title(cf: Cloudflare) -> None:
-    assert cf.namespace(NS).title == "qa-settings"
-
-
-def test_databases_are_listed(cf: Cloudflare) -> None:
-    assert [(d.id, d.name) for d in cf.databases()] == [(DB, "masters")]
-
-
-def test_rows_come_as_dictionaries(fake: FakeCloudflare, cf: Cloudflare) -> None:
-    fake.add_database(ACCOUNT, "db", "m", "CREATE TABLE t (a, b, c, d); INSERT INTO t VALUES (1, 2.5, NULL, X'00ff')")
-    found = cf.query("db", "SELECT a, b, c, d, ? AS e FROM t", ["text"])
-    assert found.rows == [{"a": 1, "b": 2.5, "c": None, "d": [0, 255], "e": "text"}]
-    assert found.rows_read == 1
 
 
 @pytest.mark.parametrize(

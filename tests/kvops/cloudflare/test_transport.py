@@ -10,7 +10,6 @@ import pytest
 from kvops.cloudflare import (
     ApiError,
     AuthError,
-    Cloudflare,
     ConfigurationError,
     InvalidKeyName,
     RateLimited,
@@ -22,7 +21,7 @@ from kvops.cloudflare import (
 from kvops.cloudflare._errors import PageForbidden
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
-from tests.kvops.cloudflare.estate import ACCOUNT, NS, estate, reader, writer
+from tests.kvops.cloudflare.estate import NS, estate, reader, writer
 
 
 @pytest.fixture
@@ -279,12 +278,6 @@ def test_every_repeat_takes_from_the_budget(fake: FakeCloudflare) -> None:
     assert len(fake.journal) == 2
 
 
-def test_a_budget_that_is_spent_at_once_says_so(fake: FakeCloudflare) -> None:
-    with reader(fake, budget=Scripted([9.0])) as cf, pytest.raises(RateLimited, match="budget is spent"):
-        cf.value(NS, "k")
-    assert fake.journal == []
-
-
 def test_several_threads_share_a_client(fake: FakeCloudflare) -> None:
     together = threading.Barrier(8)
 
@@ -299,8 +292,3 @@ def test_several_threads_share_a_client(fake: FakeCloudflare) -> None:
         for thread in threads:
             thread.join()
         assert (cf.calls, len(fake.calls("value"))) == (8, 8)
-
-
-def test_the_default_address_is_cloudflares() -> None:
-    with Cloudflare(account_id=ACCOUNT, token="t", allowed_hosts={"api.cloudflare.com"}, budget=Unlimited()) as cf:
-        assert cf._transport._root == f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}"

@@ -2,7 +2,6 @@
 
 import pytest
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
 
 from kvops.connections.budget import SharedBudget
 from kvops.environments import apply as environments_apply
@@ -70,13 +69,6 @@ def test_a_read_token_that_is_not_there_is_said(
     assert "is not set" in message
 
 
-def test_only_an_operator_checks_a_token(people: make.People, estate: make.Estate) -> None:
-    reviewer = signed_in(people.reviewer)
-    assert "Check the read token" not in page(reviewer)
-    assert reviewer.post(CHECK).status_code == 403
-    assert not estate.cloudflare.calls("namespace")
-
-
 def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare) -> None:
     toml = estate_toml.text(cloudflare)
     environments_apply.apply_environments(toml, actor=make.SETUP)
@@ -84,11 +76,3 @@ def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare
     text = page(operator)
     assert "qa: Name Qa → Rehearsal" in text
     assert "Submit for review" in text
-
-
-def test_the_page_takes_few_queries(
-    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    page(operator)
-    with django_assert_max_num_queries(37):
-        page(operator)

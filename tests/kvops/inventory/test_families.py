@@ -7,7 +7,7 @@ from audit import log
 from kvops.environments.toml import DefinitionRefused, load
 from kvops.inventory import families as key_families, scan as inventory_scan
 from kvops.inventory.families import Families
-from kvops.models import Category, Family, Key, ScanCount
+from kvops.models import Category, Family, Key
 from kvops.names import after_prefix, storable
 from tests import make
 
@@ -131,13 +131,6 @@ def test_the_database_and_python_agree_on_every_name(estate: make.Estate) -> Non
     assert assigned() == {name: str(found.family(name) or "") for name in names}
 
 
-def test_a_family_that_is_left_out_leaves_its_keys_unclassified(estate: make.Estate) -> None:
-    scanned(estate, "mastercache:1")
-    apply(FAMILY)
-    assert Key.objects.get().category == Category.UNCLASSIFIED
-    assert not Family.objects.filter(pattern="mastercache:").exists()
-
-
 def test_keys_that_stay_where_they_are_are_not_touched(estate: make.Estate) -> None:
     scanned(estate, "master:1", "mastercache:1")
     before = versions()
@@ -164,8 +157,3 @@ def test_a_binding_of_another_name_is_not_touched(estate: make.Estate) -> None:
     scanned(estate, "master:1")
     apply(FAMILY.replace('"SETTINGS"', '"OTHER"'))
     assert assigned() == {"master:1": ""}
-
-
-def test_there_are_no_counts_before_the_first_scan(estate: make.Estate) -> None:
-    assert list(key_families.keys_by_family(estate.qa)) == []
-    assert not ScanCount.objects.exists()

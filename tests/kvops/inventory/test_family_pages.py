@@ -4,10 +4,7 @@ import re
 
 import pytest
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
 
-from audit.actions import Action
-from audit.models import Entry
 from backups import policy
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
@@ -120,20 +117,3 @@ def test_an_approved_change_says_where_it_is_put_in_force(
     assert request is not None
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     assert "Apply the change" in page(operator)
-
-
-def test_only_an_operator_submits(people: make.People, estate: make.Estate) -> None:
-    change = prepared()
-    reviewer = signed_in(people.reviewer)
-    assert "Only an operator can submit it." in page(reviewer)
-    assert reviewer.post(f"/approvals/changes/{change.pk}/submit").status_code == 403
-    assert Entry.objects.filter(action=Action.REFUSED).exists()
-
-
-def test_the_page_takes_as_many_queries_for_many_families(
-    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    for number in range(50):
-        make.family(f"family{number}:", "cache")  # type: ignore[arg-type]
-    with django_assert_max_num_queries(23):
-        page(operator)

@@ -1,11 +1,8 @@
 """The list of keys beyond one page by name: match count, tree, order, ticked keys."""
 
-from urllib.parse import urlencode
-
 import pytest
 from django.db import connection
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
 
 from kvops.inventory import scan as inventory_scan
 from kvops.inventory.browse import Expiring
@@ -310,19 +307,3 @@ def test_the_limits_of_ticked_keys_are_said_before_the_click(
 
 def test_an_unknown_action_for_ticked_keys_is_not_found(operator: Client, estate: make.Estate) -> None:
     assert operator.get(f"{QA}ticked", {"do": "burn", "key": "alone"}).status_code == 404
-
-
-# The cost
-
-
-def test_the_page_takes_few_queries_of_its_own(
-    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    """The frame of every page takes eight."""
-    scanned(estate, *NAMES)
-    many(estate.qa, 200)
-    asked = urlencode({"prefix": "many:", "expiring": "none", "sort": "-expiration"})
-    with django_assert_max_num_queries(15):
-        operator.get(QA)
-    with django_assert_max_num_queries(18):
-        operator.get(f"{QA}?{asked}")

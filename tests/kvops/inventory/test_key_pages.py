@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
 
 from audit.actions import Action
 from audit.models import Entry
@@ -18,7 +17,6 @@ from kvops.models import Family, Scan
 from kvops.names import visible
 from tests import make
 from tests.signing import fresh, signed_in
-from tests.test_queries import MOST
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
@@ -154,11 +152,6 @@ def test_an_auditor_never_sees_a_value(auditor: Client, estate: make.Estate) -> 
     assert not estate.cloudflare.calls("value")
 
 
-def test_a_value_is_not_shown_by_a_link(operator: Client, estate: make.Estate) -> None:
-    scanned(estate, "master:1")
-    assert operator.get(VALUE, {"name": "master:1"}).status_code == 405
-
-
 def test_a_key_that_vanished_since_the_scan_is_said(operator: Client, estate: make.Estate) -> None:
     scanned(estate, "master:1")
     estate.cloudflare.namespace(estate.qa.namespace_id).delete("master:1")
@@ -258,11 +251,3 @@ def test_no_value_is_revealed_while_the_rules_differ_from_the_policy(people: mak
     assert answer.status_code == 409
     assert "hush-hush" not in answer.content.decode()
     assert not Entry.objects.filter(action=Action.VALUE_REVEALED).exists()
-
-
-def test_the_page_takes_few_queries(
-    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    scanned(estate, "master:1")
-    with django_assert_max_num_queries(MOST):
-        operator.get(KEY, {"name": "master:1"})

@@ -113,12 +113,6 @@ def test_a_listing_takes_one_call_per_thousand_keys(estate: make.Estate) -> None
     assert (scan(estate).calls, len(estate.cloudflare.calls("keys"))) == (3, 3)
 
 
-def test_empty_pages_with_a_cursor_are_gone_past(estate: make.Estate) -> None:
-    fill(estate, 1_200)
-    estate.cloudflare.fault("keys", "empty_page", nth=2, times=2)
-    assert scan(estate).keys == 1_200
-
-
 def test_an_empty_namespace_is_a_complete_scan(estate: make.Estate) -> None:
     done = scan(estate)
     assert (done.keys, done.completed_at is not None) == (0, True)
@@ -239,21 +233,6 @@ def test_a_prefix_no_key_can_have_is_refused(estate: make.Estate, prefix: str) -
         inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
 
 
-def test_a_refused_cursor_starts_the_listing_again(estate: make.Estate) -> None:
-    fill(estate, 2_500)
-    estate.cloudflare.fault("keys", "cursor_refused", nth=3)
-    done = scan(estate)
-    assert (done.keys, done.added, len(names())) == (2_500, 2_500, 2_500)
-
-
-def test_what_vanished_before_the_second_listing_is_not_in_the_inventory(estate: make.Estate) -> None:
-    fill(estate, 1_500)
-    gone = estate.cloudflare.namespace(estate.qa.namespace_id)
-    estate.cloudflare.hook("keys", at_call(2, lambda: gone.delete("master:00000")))
-    estate.cloudflare.fault("keys", "cursor_refused", nth=2)
-    assert (scan(estate).keys, "master:00000" in names()) == (1_499, False)
-
-
 def test_a_cursor_refused_again_and_again_fails_and_changes_nothing(estate: make.Estate) -> None:
     fill(estate, 1_500)
     for restart in range(inventory_scan.MAX_RESTARTS + 1):
@@ -313,15 +292,6 @@ def test_a_scan_refused_for_its_stage_lists_anew_when_tried_again(
     assert len(names()) == 3
 
 
-def test_a_scan_that_stops_half_way_changes_nothing(estate: make.Estate) -> None:
-    fill(estate, 2_500)
-    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
-    estate.cloudflare.fault("keys", "too_large", nth=2)
-    make.work()
-    started.refresh_from_db()
-    assert (started.run.state, started.completed_at, names()) == ("failed", None, [])
-
-
 def test_a_resumed_scan_goes_on_from_its_cursor(estate: make.Estate) -> None:
     fill(estate, 2_500)
     estate.cloudflare.fault("keys", "too_large", nth=3)
@@ -372,20 +342,6 @@ def test_a_merge_that_crashes_leaves_everything_for_the_next_worker(
     Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
     make.work()
     assert (len(names()), len(estate.cloudflare.calls("keys"))) == (1_500, 2)
-
-
-def test_a_merge_that_crashes_every_worker_is_not_begun_for_ever(
-    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(estate, 1)
-    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
-    monkeypatch.setattr(inventory_merge, "_update_and_insert", lambda *_: sys.exit(9))
-    for _ in range(run_driver.MAX_STARTS + 1):  # the first got further: it listed
-        with pytest.raises(SystemExit):
-            run_driver.drive(started.run_id)
-        Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
-    run_driver.drive(started.run_id)
-    assert Run.objects.get(pk=started.run_id).error_code == "gave_up"
 
 
 def test_an_old_scan_cannot_undo_a_newer_one(estate: make.Estate) -> None:

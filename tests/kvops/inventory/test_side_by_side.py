@@ -109,11 +109,6 @@ def test_an_empty_comparison_says_what_comes_next(auditor: Client, estate: make.
     assert "Scan both namespaces first" in auditor.get(COMPARE).content.decode()
 
 
-def test_the_list_leads_to_the_comparison(auditor: Client, both: make.Estate) -> None:
-    assert f'href="{COMPARE}"' in auditor.get("/keys/qa/SETTINGS/").content.decode()
-    assert f'href="{COMPARE}"' in auditor.get("/keys/qa/SETTINGS/deleted/").content.decode()
-
-
 def test_a_key_leads_to_the_other_environment_and_to_both_side_by_side(auditor: Client, both: make.Estate) -> None:
     text = auditor.get("/key/qa/SETTINGS/", {"name": "master:time"}).text
     assert 'href="/key/production/SETTINGS/?name=master%3Atime"' in text

@@ -192,17 +192,6 @@ def test_each_recipient_is_told_once_however_often_it_is_posted(qa: Environment,
     assert Notification.objects.count() == 4
 
 
-def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
-    def fail() -> None:
-        with log.transaction():
-            outbox.post(NotificationEvent.GENERATION_MADE, subject="x:1", title="made", environment=qa)
-            raise LookupError
-
-    with pytest.raises(LookupError):
-        fail()
-    assert not Notification.objects.exists()
-
-
 def test_each_recipient_is_told_in_their_language(qa: Environment, people: make.People) -> None:
     title = say("%(word)s %(n)s", word=translated("Overview"), n=1)
     with log.transaction():

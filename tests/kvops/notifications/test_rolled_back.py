@@ -72,7 +72,3 @@ def test_it_is_an_alarm_and_a_banner_that_name_the_way_out(rolled_back: Database
     assert "<code>manage.py accept_restored_database</code>" in text
     accept(rolled_back)
     assert "accept_restored_database" not in signed_in(people.operator).get("/").content.decode()
-
-
-def test_the_doctor_names_the_way_out(rolled_back: DatabaseRollback) -> None:
-    assert "manage.py accept_restored_database" in rollback.why_read_only()

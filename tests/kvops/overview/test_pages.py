@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from socket import gethostname
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from django.db import connection
@@ -28,7 +28,6 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
-from kvops.overview import page as overview_page
 from kvops.overview.lines import Line, Urgency
 from kvops.runs import driver as run_driver, emergency
 from kvops.schedules import jobs as schedule_jobs
@@ -41,6 +40,9 @@ from tests.backups.retention import requesting
 from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import signed_in
+
+if TYPE_CHECKING:
+    from kvops.overview import page as overview_page
 
 pytestmark = pytest.mark.django_db
 
@@ -95,18 +97,6 @@ def test_every_environment_shows_its_keys_by_category(estate: make.Estate, peopl
     assert "5,112 keys" in shown
     assert 'href="/keys/qa/SETTINGS/?category=legacy"' in shown
     assert "4,300" in shown
-
-
-def test_the_newest_scan_counts(estate: make.Estate, people: make.People) -> None:
-    scanned(estate.qa, legacy=7)
-    scanned(estate.qa, legacy=5)
-    assert "5 keys" in page(people.auditor)
-    assert "7 keys" not in page(people.auditor)
-
-
-def test_an_operator_scans_from_here_and_nobody_else(estate: make.Estate, people: make.People) -> None:
-    assert 'action="/keys/qa/SETTINGS/scan"' in page(people.operator)
-    assert "/scan" not in page(people.reviewer)
 
 
 def test_a_scan_under_way_is_not_offered_again(estate: make.Estate, people: make.People) -> None:
@@ -337,23 +327,11 @@ def test_a_failure_that_was_tried_again_or_is_old_is_no_alarm(people: make.Peopl
     assert titles(people.auditor) == []
 
 
-def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.People) -> None:
-    scanned(estate.qa, unclassified=1203)
-    [alarm] = alarms(people.auditor)
-    assert "1,203 keys" in alarm.text
-    assert alarm.url == "/keys/qa/SETTINGS/?category=unclassified"
-
-
 def test_a_damaged_backup_is_an_alarm_with_its_reason(estate: make.Estate, people: make.People) -> None:
     generation_helpers.backup_of(estate, status="damaged", problem="Entry 3 differs.")
     shown = page(people.auditor)
     assert "is damaged" in shown
     assert "Entry 3 differs." in shown
-
-
-def test_a_partial_backup_is_an_alarm(estate: make.Estate, people: make.People) -> None:
-    generation_helpers.backup_of(estate, status="partial", vanished=2)
-    assert "is partial" in page(people.auditor)
 
 
 def test_a_backup_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
@@ -385,15 +363,6 @@ def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate
         browser.get("/")
     assert len(many) == len(few)
     assert not any('"kvops_key"' in query["sql"] for query in many)
-
-
-@pytest.mark.parametrize(("who", "offered"), [("operator", True), ("reviewer", False), ("auditor", False)])
-def test_only_an_operator_is_offered_to_back_a_family_up(
-    estate: make.Estate, people: make.People, who: str, offered: bool
-) -> None:
-    page = signed_in(getattr(people, who)).get("/").content.decode()
-    assert ("Back up" in page) is offered
-    assert "none expected" in page
 
 
 @pytest.mark.parametrize(("days", "offered"), [(30, True), (0, False)])
@@ -500,9 +469,3 @@ def test_the_next_14_days_have_the_late_check_of_a_clean_up_but_not_of_a_schedul
     shown = page(people.auditor).partition("Next 14 days")[2].partition('id="families"')[0]
     assert "Late check: QA SETTINGS old:*" in shown
     assert "tmp:*" not in shown
-
-
-def test_the_work_under_way_has_its_time_left(people: make.People) -> None:
-    run = Run(state="running", done=25, total=100, created_at=clock.now() - timedelta(seconds=10))
-    [told] = overview_page.under_way([run], run.created_at + timedelta(seconds=10))
-    assert told.seconds_left == 30

@@ -74,11 +74,6 @@ def test_the_next_page_is_in_the_chosen_language_in_every_browser(people: make.P
     assert '<html lang="en"' in signed_in(people.reviewer).get("/runs/").content.decode()
 
 
-def test_the_switch_of_the_header_stores_the_language(people: make.People) -> None:
-    signed_in(people.operator).post("/i18n/setlang/", {"language": "ja"})
-    assert '<html lang="ja"' in signed_in(people.operator).get("/runs/").content.decode()
-
-
 @pytest.mark.parametrize(
     "wrong",
     [{"pages_language": "tlh"}, {"mails_language": "tlh"}, {"time_zone": "Mars/Olympus"}, {"notices": ["run.failed"]}],

@@ -20,11 +20,6 @@ def command(*args: str) -> str:
     return out.getvalue()
 
 
-def test_the_command_is_refused_while_a_reviewer_is_active(people: make.People) -> None:
-    with pytest.raises(CommandError, match="Reviewer is an active reviewer"):
-        command("mika@example.com", "--reason", "she left us")
-
-
 def test_the_command_is_refused_for_what_is_no_address(people: make.People) -> None:
     make.deactivate(people.reviewer)
     with pytest.raises(CommandError, match="is not an e-mail address"):

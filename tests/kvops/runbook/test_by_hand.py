@@ -170,11 +170,6 @@ def test_what_cannot_have_been_is_refused(
     assert not Entry.objects.filter(action=Action.RUNBOOK_STATED).exists()
 
 
-def test_an_auditor_states_nothing(estate: make.Estate, people: make.People) -> None:
-    with pytest.raises(RunbookRefused):
-        state(estate, people.auditor)
-
-
 def test_ordinary_reasons_are_no_secrets() -> None:
     for text in ("the token expired", "token: rotated by the platform team", "see ticket OPS-1234 and 2026-11-28"):
         assert not secrets.secret_in(text)

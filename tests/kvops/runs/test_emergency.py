@@ -9,7 +9,7 @@ from django.urls import reverse
 from audit.actions import Action
 from audit.models import Entry
 from kvops.approvals import emergency_release, gate as approval_gate
-from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
+from kvops.models import ApprovalRequest, EmergencyStop, Environment
 from kvops.runs import emergency, outcomes
 from tests import make
 from tests.signing import said, signed_in
@@ -79,13 +79,6 @@ def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None
     stop.refresh_from_db()
     assert (stop.approval_id, emergency.stop_in_force(stop.environment)) == (asked.pk, None)
     assert Entry.objects.filter(action=Action.EMERGENCY_RELEASED, digest=asked.digest).count() == 1
-
-
-def test_who_asks_for_the_release_cannot_approve_it(stop: EmergencyStop, people: make.People) -> None:
-    both = make.person("both", Role.OPERATOR, Role.REVIEWER)
-    asked = emergency_release.ask(stop.environment, by=both, reason="no longer needed")
-    with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
-        approval_gate.approve(asked, by=both, shown=asked.digest)
 
 
 def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: make.People) -> None:

@@ -4,17 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
-from kvops import timing
-from kvops.models import Run
-from kvops.runs import outcomes
-from kvops.runs.lease import Lease
 from tests import clusters
 
 LEASES = {"of three seconds": "0.002", "of three minutes": "1"}
@@ -59,28 +54,3 @@ def test_who_wakes_when_the_lease_may_be_anothers_is_ended_before_it_goes_on(pau
 @pytest.mark.parametrize("paused", ["of three minutes"], indirect=True)
 def test_who_wakes_in_time_goes_on(paused: subprocess.Popen[str]) -> None:
     assert go_on(paused) == (0, "goes on\n")
-
-
-def held(asked_at: float) -> Lease:
-    return Lease(Run(pk=1), foreground=False, asked_at=asked_at)
-
-
-def test_nothing_is_begun_behind_the_trust_deadline() -> None:
-    with pytest.raises(outcomes.LeaseLost), held(time.monotonic() - timing.TRUST).fence():
-        raise AssertionError("this must not be reached")
-
-
-def test_the_fence_gives_the_clock_of_the_process_back() -> None:
-    def run_task(*_: object) -> None:
-        """Somebody else's."""
-
-    theirs, before = signal.signal(signal.SIGALRM, run_task), signal.setitimer(signal.ITIMER_REAL, 100, 7)
-    try:
-        with held(time.monotonic()).fence():
-            assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-        left, interval = signal.getitimer(signal.ITIMER_REAL)
-        assert signal.getsignal(signal.SIGALRM) is run_task
-    finally:
-        signal.signal(signal.SIGALRM, theirs)
-        signal.setitimer(signal.ITIMER_REAL, *before)
-    assert (99 < left <= 100, interval) == (True, 7)

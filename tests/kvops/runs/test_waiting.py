@@ -114,7 +114,3 @@ def test_a_planned_wait_is_none(people: make.People, estate: make.Estate) -> Non
     run = a_run(estate)
     a_step(run, Again(wait=100.0))
     assert run.waiting_since is None
-
-
-def test_in_production_it_is_a_quarter_of_an_hour() -> None:
-    assert timing.WAITING_TOLD / timing.SCALE == 15 * 60

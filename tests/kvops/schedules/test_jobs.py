@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import DatabaseError, IntegrityError, InternalError, OperationalError
+from django.db import DatabaseError, InternalError, OperationalError
 
 from audit import log
 from audit.models import Entry
@@ -85,12 +85,6 @@ def test_two_sweeps_that_saw_it_due_start_it_once(schedule: Schedule) -> None:
     assert schedule_jobs.fire(schedule.pk, schedule.next_at)
     assert not schedule_jobs.fire(schedule.pk, schedule.next_at)
     assert Run.objects.count() == 1
-
-
-def test_the_database_refuses_a_second_start_of_a_due_time(schedule: Schedule) -> None:
-    Firing.objects.create(schedule=schedule, due_at=schedule.next_at, outcome="nothing")
-    with pytest.raises(IntegrityError, match="firing_once_per_due_time"):
-        Firing.objects.create(schedule=schedule, due_at=schedule.next_at, outcome="nothing")
 
 
 def test_due_times_that_passed_while_nothing_ran_are_caught_up_once_and_told(

@@ -71,22 +71,6 @@ def test_every_page_with_an_address_of_its_own_is_one_click_from_the_menu(
     assert wanted - reached == set()
 
 
-def test_the_menu_has_its_groups_in_order(people: make.People) -> None:
-    text = page(people.operator)
-    assert re.findall(r'class="nav-title [^"]*" id="nav-(\w+)"', text) == [
-        "keys",
-        "change",
-        "backups",
-        "watch",
-        "settings",
-    ]
-
-
-def test_only_an_operator_sees_the_doctor_in_the_menu(people: make.People) -> None:
-    assert "/environments/doctor/" in page(people.operator)
-    assert "/environments/doctor/" not in page(people.auditor)
-
-
 @pytest.mark.usefixtures("alive")
 def test_nothing_is_counted_while_nothing_waits_and_all_is_well(estate: make.Estate, people: make.People) -> None:
     assert [shown(person) for person in (people.operator, people.reviewer, people.auditor)] == [{}, {}, {}]

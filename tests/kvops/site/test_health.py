@@ -32,10 +32,6 @@ def test_the_process_says_it_is_up_without_the_database(
     assert (answer.status_code, answer.content) == (200, b"ok\n")
 
 
-def test_a_migrated_database_makes_it_ready(client: Client, db: None) -> None:
-    assert client.get("/readyz").status_code == 200
-
-
 def missing_sweep() -> None:
     heartbeats.beat("worker")
     heartbeats.beat("sweep")
@@ -72,11 +68,6 @@ def test_a_database_that_does_not_answer_is_said_in_the_log(
     answer = client.get("/readyz")
     assert (answer.status_code, answer.content) == (503, b"unavailable\n")
     assert "The database does not answer" in caplog.text
-
-
-@pytest.mark.parametrize("address", ["/healthz", "/readyz", "/healthz/work"])
-def test_nobody_signs_in_to_ask(client: Client, db: None, address: str) -> None:
-    assert "no-store" in client.get(address).headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])

@@ -1,7 +1,6 @@
 """The page around every page."""
 
 import pytest
-from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
 from kvops.site.menu import NavItem, shell
@@ -59,14 +58,6 @@ def test_the_look_switch_never_leads_elsewhere(client: Client, target: str) -> N
     assert client.post("/theme/", {"theme": "dark", "next": target}).headers["Location"] == "/"
 
 
-def test_an_unknown_look_is_refused(client: Client) -> None:
-    assert client.post("/theme/", {"theme": '"><script>'}).status_code == 400
-
-
-def test_the_look_is_not_changed_by_a_link(client: Client) -> None:
-    assert client.get("/theme/", {"theme": "dark"}).status_code == 405
-
-
 def test_a_forged_look_cookie_is_ignored(client: Client, db: None) -> None:
     client.cookies["theme"] = "x"
     assert 'data-bs-theme="auto"' in page(client)
@@ -98,7 +89,3 @@ def test_sign_in_offers_no_sign_up(client: Client, db: None) -> None:
     text = page(client, "/account/login/")
     assert "signup" not in text
     assert "日本語" in text
-
-
-def test_the_error_page_needs_no_request() -> None:
-    assert "Something went wrong" in render_to_string("500.html")

@@ -28,10 +28,6 @@ def test_each_component_is_there_in_both_themes(operator: Client) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_outside_the_sandbox_there_is_no_such_page(operator: Client) -> None:
-    assert operator.get("/style/").status_code == 404
-
-
 def test_each_tag_of_the_building_blocks_is_shown() -> None:
     tags = set(re.findall(r"@register\.\w*tag[^\n]*\ndef (\w+)", UI.read_text("utf-8"))) - ELSEWHERE
     shown = " ".join(one.source for one in style.COMPONENTS)

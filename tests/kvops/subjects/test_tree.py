@@ -177,10 +177,6 @@ def test_the_entries_about_a_tree_take_one_query(
     assert found
 
 
-def test_every_kind_with_a_model_names_one() -> None:
-    assert [apps.get_model(one.model) for one in SUBJECTS.values() if one.model]
-
-
 @pytest.mark.parametrize("subject", ["person:1", "cleanup:" + "9" * 40, "cleanup:x", "cleanup:１", "", "tea:1"])
 def test_a_subject_without_rows_is_a_tree_of_its_own(subject: str) -> None:
     assert subject_tree.under(subject).subjects == [subject]

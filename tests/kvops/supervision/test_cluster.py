@@ -413,7 +413,3 @@ def test_only_one_canary_waits_however_often_one_is_sent(estate: make.Estate) ->
     for _ in range(3):
         worker_cluster.send_canary()
     assert (canaries(), queue.length()) == (1, 2)
-
-
-def test_django_q2_starts_no_schedules_of_its_own() -> None:
-    assert Conf.SCHEDULER is False
