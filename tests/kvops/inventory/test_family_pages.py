@@ -57,7 +57,7 @@ def test_a_deletion_of_any_category_needs_a_search_of_the_code(operator: Client,
     [
         ("cache", "ttl:3600", ("Cache", "expires after 1 hour")),
         ("cache", "regenerate", ("Cache", "written again when missing")),
-        ("settings", "none", ("Settings", "> none <")),
+        ("settings", "none", ("Settings", ">none<")),
     ],
 )
 def test_a_family_stands_with_its_category_and_its_expiry_design(

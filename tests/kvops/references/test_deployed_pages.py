@@ -48,7 +48,7 @@ def test_previews_that_bind_production_are_shown(estate: make.Estate, reader: Cl
     code.project("shop", {}, "c" * 40).preview_kv = {"KV": estate.production.namespace_id}
     code_look.look(estate.production.environment)
     shown = re.sub(r"\s+", " ", reader.get("/references/production/deployed/").text)
-    assert re.search(r"<td[^>]*>Previews of the Pages project shop</td> <td[^>]*> <code>KV</code>", shown)
+    assert re.search(r"<td[^>]*>Previews of the Pages project shop</td> *<td[^>]*> *<code>KV</code>", shown)
 
 
 def test_a_missing_permission_is_said_with_its_name(estate: make.Estate, reader: Client) -> None:
