@@ -65,11 +65,12 @@ REASONS: dict[str, str] = {
         "it is the only table of the query, and the lock is a stronger one"
     ),
     r'references\.answer: - follow_up: str = "",\n\+ follow_up: str = "XXXX",$': "a text that is no choice is none",
+    r'changes\.requests\._digest: - (.*) else ""\n\+ \1 else "XXXX"$': "neither is the digest of an approval",
+    r"rounds\._begin: - label=str\(clearing\)\[:300\],\n\+ label=str\(clearing\)\[:301\],$": "the run cuts it",
     r"scheduled: - begun\.refused \+= (.*)\n\+ begun\.refused = \1$": "nothing was refused before",
     r"after_check\.start: - found \|= columns(.*)\n\+ found = columns\1$": "nothing was found before",
-    r"(canonical_evidence|reveal\.reveal): - (.*)(ensure_ascii|allow_nan|masked)=False(.*)\n\+ \2\3=None\4$": (
-        "no is no"
-    ),
+    r"(canonical_evidence|reveal\.reveal|insist_target): - (.*)(ensure_ascii|allow_nan|masked|started)=False(.*)"
+    r"\n\+ \2\3=None\4$": "no is no",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""
 

@@ -46,6 +46,7 @@ from backups.models import (
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, PolicyVersion, Role, Run
+from kvops.references import look as code_look
 from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
@@ -958,9 +959,13 @@ def test_without_a_policy_nothing_starts(world: GateWorld, request_: CleanupRequ
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_starts(world: GateWorld, request_: CleanupRequest, who: str) -> None:
+def test_only_an_operator_starts(
+    world: GateWorld, request_: CleanupRequest, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = gate.approved(world, request_)
+    monkeypatch.setattr(code_look, "ask_when_due", lambda *_asked: pytest.fail("Cloudflare was asked."))
     with pytest.raises(CleanupRefused, match=r"^Only an operator can do this\.$"):
-        cleanup_requests.start_deletion(gate.approved(world, request_), by=getattr(world.people, who))
+        cleanup_requests.start_deletion(stage, by=getattr(world.people, who))
 
 
 def test_a_stage_says_why_it_does_not_start(world: GateWorld, request_: CleanupRequest) -> None:
@@ -1008,3 +1013,12 @@ def test_names_that_are_not_those_that_were_frozen_are_not_started(world: GateWo
         NAMES_CHANGED["renamed"](stage)
     with pytest.raises(CleanupRefused, match="changed after it was fixed"):
         cleanup_requests.start_deletion(stage, by=world.people.operator)
+
+
+def test_only_after_the_last_attempt_and_at_an_early_end_kv_s_longest_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 60.0)
+    monkeypatch.setattr(timing, "STALE", 300.0)
+    assert [revalidation.patience(attempt) for attempt in (None, 1, 2, 3)] == [60.0, 60.0, 60.0, 300.0]
+    assert revalidation.patience(None, ending=True) == 300.0

@@ -203,3 +203,18 @@ def test_one_that_stands_for_less_than_a_week_is_soon_over(
         ApprovalRequest.objects.filter(pk=approved.pk).update(standing_until=until, use_by=until)
     another = allowed(world, asked(world, "drill:another"))
     assert (standing.soon_over(approved), standing.soon_over(another)) == (soon, False)
+
+
+def test_the_newest_request_and_the_newest_approval_in_force_of_each_subject_are_told(world: GateWorld) -> None:
+    first = allowed(world, asked(world))
+    pending, other = asked(world), asked(world, "drill:other")
+    found = standing.asked_and_in_force(KIND, SUBJECT, "drill:other", "drill:none")
+    assert found == {SUBJECT: (pending, first), "drill:other": (other, None), "drill:none": (None, None)}
+    assert standing.asked_and_in_force(ApprovalRequest.Kind.CLEARING, SUBJECT) == {SUBJECT: (None, None)}
+    second = allowed(world, pending)
+    approval_gate.reject(other, by=world.people.reviewer, shown=other.digest, reason="no longer needed")
+    assert standing.asked_and_in_force(KIND, SUBJECT) == {SUBJECT: (second, second)}
+    assert standing.asked_and_in_force(KIND, "drill:other") == {"drill:other": (other, None)}
+    for request in (first, second):
+        gate.tampered(request, standing_until=Now() - timedelta(seconds=1), use_by=Now() - timedelta(seconds=1))
+    assert standing.asked_and_in_force(KIND, SUBJECT) == {SUBJECT: (second, None)}
