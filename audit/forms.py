@@ -11,9 +11,8 @@ from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
-from audit.actors import SYSTEM, part_of
 from audit.models import Entry, EntryQuerySet, actors_and_environments
-from audit.subjects import Tree, known
+from audit.subjects import SYSTEM, Tree, known, part_of
 
 NAME = 512
 """Bytes. The longest name of a key."""

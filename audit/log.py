@@ -22,9 +22,9 @@ from django.db.models.functions import Greatest
 from django.db.transaction import atomic
 
 from audit.actions import Action
-from audit.actors import SYSTEM
 from audit.chain import JSON, Content, NotRecordableError, canonical_entry, entry_hash
 from audit.models import MAX_LENGTH, Entry, Head
+from audit.subjects import SYSTEM
 
 
 class OutsideTransactionError(RuntimeError):

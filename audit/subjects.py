@@ -1,4 +1,8 @@
-"""The project's knowledge of subjects. AUDIT_SUBJECTS names its module: the audit log imports nothing of it."""
+"""The project's knowledge of subjects, and the product's own parts as actors.
+
+AUDIT_SUBJECTS names the module of subjects: the audit log imports nothing of it. An entry stores `system:` and the name
+of a part; the pages name the part in words.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -6,6 +10,7 @@ from typing import Protocol, cast
 
 from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 
 class Tree(Protocol):
@@ -52,3 +57,26 @@ class Subjects(Protocol):
 def known() -> Subjects:
     """The project's module."""
     return cast("Subjects", import_module(settings.AUDIT_SUBJECTS))
+
+
+SYSTEM = "system:"
+"""The beginning of an actor that is a part of the product."""
+PARTS: dict[str, str | Promise] = {
+    "approvals": _("approvals"),
+    "bucket-protection": _("protection of the bucket"),
+    "first-chunk": _("pause after the first chunk"),
+    "investigations": _("investigations"),
+    "notifications": _("notifications"),
+    "outside changes": _("changes outside KVOps"),
+    "references": _("code references"),
+    "rollbacks": _("older state of the database"),
+    "runs": _("runs"),
+    "schedule": _("schedules"),
+    "sweep": "sweep",  # the name of its process in both languages
+}
+"""Parts of the product that act by themselves, by their names in the log."""
+
+
+def part_of(actor: str) -> str | Promise:
+    """The part of the product that an actor is, in words; empty for anybody else."""
+    return PARTS.get(actor.removeprefix(SYSTEM), "") if actor.startswith(SYSTEM) else ""

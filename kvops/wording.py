@@ -10,8 +10,8 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext, gettext_lazy as _, pgettext
 
-from audit.actors import part_of
 from audit.chain import JSON
+from audit.subjects import part_of
 from kvops.refusals import Sentence
 
 type Words = str | Promise | Sentence | Exception

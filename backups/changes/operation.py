@@ -7,7 +7,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
 from backups import policy
-from backups.changes import erase, requests as change_requests, reverse, review_key, run, waiting
+from backups.changes import requests as change_requests, reverse, review_key, run, waiting
 from backups.changes.bulk import requests as bulk_requests, run as bulk_run, start as bulk_start
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
@@ -214,7 +214,7 @@ OPERATION = FeatureOperation(
         Run.Kind.CHANGE: run.run_change,
         Run.Kind.BULK_CHANGE: bulk_run.run_bulk_change,
         Run.Kind.REVERSE_CHANGE: reverse.prepare_reverse,
-        Run.Kind.ERASE_PROPOSAL: erase.erase_proposal,
+        Run.Kind.ERASE_PROPOSAL: run.erase_proposal,
     },
     after={Run.Kind.BACKUP: bulk_start.backup_finished, Run.Kind.VERIFY: bulk_start.verify_finished},
     resumed={Run.Kind.CHANGE: revalidation.revalidate, Run.Kind.BULK_CHANGE: revalidation.revalidate},

@@ -28,6 +28,7 @@ from backups.execution.prepaid import reserve
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import KeyChange
+from backups.retention.erasure import erase_proposal_permanently
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, CloudflareError, KvEntry, ListedKey, NameRefused, TooLate
 from kvops.cloudflare.writes import BulkOutcome
@@ -270,3 +271,25 @@ SELECT c.name, c.intended_at AS at FROM backups_keychange c
 def changed_by_us() -> str:
     """SQL: each name of the namespace that a change wrote or may have written since then, with the time."""
     return _CHANGED
+
+
+def erase_proposal(lease: Lease) -> None:
+    """Erase the proposal of a change that is applied, rejected, withdrawn, expired or given up.
+
+    No approval is needed, because the object is no backup and its change is decided. The lifecycle rule of the bucket
+    deletes it too, should this run fail for 30 days. One step, the only one. Raises RunError if the object is not such
+    a proposal.
+    """
+    change = KeyChange.objects.select_related("environment", "namespace").get(erase_run=lease.run)
+    if change.is_open or not change.object_key.startswith(bucket_access.proposals_root(change.environment)):
+        raise RunError("wrong_target", gettext_noop("The object is not the proposal of a change that is over."))
+    if change.bucket != change.environment.r2_bucket:
+        raise RunError("wrong_target", gettext_noop("The proposal is in a bucket that the environment no longer uses."))
+    newest_manifest.insist_none(change.environment)
+    with bucket_access.errors_for_a_run(), bucket_access.store(change.environment) as store:
+        with lease.checkpoint(no_further=True):
+            record_change(Action.PROPOSAL_ERASING, change, actor=lease.actor, details={"object": change.object_key})
+        erase_proposal_permanently(store, lease, change.object_key)
+    with lease.checkpoint(Done({"erased": 1}), done=1, note=""):
+        KeyChange.objects.filter(pk=change.pk, erased_at=None).update(erased_at=Now())
+        record_change(Action.PROPOSAL_ERASED, change, actor=lease.actor, details={"object": change.object_key})

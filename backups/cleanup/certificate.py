@@ -28,7 +28,7 @@ from backups.cleanup.proofs import ORDER, Proof, StageStep, reached
 from backups.integrity.newer import rows as newer_rows
 from backups.models import CleanupRequest, CleanupStage, Generation, Restore
 from kvops.approvals import risks
-from kvops.approvals.code_verdict import follow_ups, follow_ups_open
+from kvops.approvals.evidence import follow_ups, follow_ups_open
 from kvops.names import visible
 from kvops.wording import moment, said, spelled
 

@@ -22,7 +22,7 @@ from backups.cleanup.proofs import Proof
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.models import BackupShare, CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
-from kvops.approvals.code_verdict import follow_ups_open
+from kvops.approvals.evidence import follow_ups_open
 from kvops.models import ReferenceAnswer, ReferenceSearch
 from kvops.names import visible
 from kvops.references import deployed

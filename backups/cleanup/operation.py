@@ -13,7 +13,7 @@ from backups.cleanup import after_check, preparation, requests as cleanup_reques
 from backups.cleanup.pages import waiting
 from backups.execution.evidence import backup_in_words, word_of
 from backups.models import CleanupRequest
-from kvops.approvals.code_verdict import follow_ups_open
+from kvops.approvals.evidence import follow_ups_open
 from kvops.approvals.lines import (
     EvidenceLine,
     Shown,

@@ -21,7 +21,7 @@ from backups import policy
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
 from backups.models import CleanupRequest, CleanupStage
 from kvops import clock, timing
-from kvops.approvals.code_verdict import follow_ups, follow_ups_open
+from kvops.approvals.evidence import follow_ups, follow_ups_open
 from kvops.models import Namespace, Person, PolicyVersion, ReferenceAnswer, ReferenceHit, ReferenceSearch
 from kvops.references import deployed, store
 from kvops.references.deployed import Deployed

@@ -16,7 +16,7 @@ from backups import policy
 from backups.cleanup.references import search_page
 from backups.cleanup.stages import BULK
 from backups.clearing import references as clearing_references, rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.models import CleanupStage, Clearing, ClearingRound, Restore
 from kvops import clock
 from kvops.approvals.standing import LONGEST

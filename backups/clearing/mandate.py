@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.cleanup.stages import CleanupRefused, insist_names
 from backups.clearing import conditions, rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.execution import revalidation
 from backups.models import CleanupStage, Clearing
 from kvops.approvals import standing

@@ -1,15 +1,19 @@
 """The operation of scheduled clearing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.db.models import Exists
+from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
 from backups import policy
-from backups.clearing import rounds, run, waiting
+from backups.clearing import rounds, rules, run
+from backups.models import Clearing, ClearingRound
+from kvops.approvals import standing
 from kvops.approvals.lines import at_most, stands_until
-from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.models import ApprovalRequest, NotificationEvent, Person, Run
 from kvops.names import visible
 from kvops.operations import looks
 from kvops.operations.parts import (
@@ -24,6 +28,9 @@ from kvops.operations.parts import (
     ScheduledJob,
     SubjectKind,
 )
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm
+from kvops.overview.lines import MOST, Line, step
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -55,6 +62,26 @@ _PROCEDURE = Procedure(
         ),
     ],
 )
+
+
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """An alarm for each rule in force whose newest round stopped."""
+    rounds = ClearingRound.objects.filter(clearing__retired_at=None).order_by("clearing", "-pk").distinct("clearing")
+    for newest in rounds.select_related("run", "stage", "clearing__namespace__environment"):
+        if newest.state == "stopped":
+            title = gettext("The scheduled clearing of %(what)s stopped") % {"what": newest.clearing}
+            url = reverse("backups:clearing", args=[newest.clearing_id])
+            yield Alarm("danger", "clearing.stopped", title, newest.shown_reason, url, gettext("See details"))
+
+
+def steps(_person: Person) -> Iterator[Line]:
+    """The rules that no approval is asked for or in force for: they do not run."""
+    without = Clearing.objects.filter(~Exists(standing.covering(rules.KIND, "clearing")), retired_at=None)
+    for rule in without.select_related("namespace__environment", "family").order_by("pk")[:MOST]:
+        url = reverse("backups:clearing", args=[rule.pk])
+        title = gettext("Ask for the approval of the rule")
+        yield step(rule.namespace.environment, title, str(rule), url, since=rule.made_at)
+
 
 OPERATION = FeatureOperation(
     subjects={
@@ -90,8 +117,8 @@ OPERATION = FeatureOperation(
     notices={NotificationEvent.CLEARING_STOPPED: Notice(roles=TEAM, channel=True)},
     procedures=[_PROCEDURE],
     begins={Action.CLEARING_STARTED: "clearing"},
-    alarms=[waiting.alarms],
-    steps=[waiting.steps],
+    alarms=[alarms],
+    steps=[steps],
     states={
         "clearing_running": looks.Look(_("Running"), *looks.BUSY),
         "clearing_proving": looks.Look(_("Deleted, being proven"), *looks.BUSY),

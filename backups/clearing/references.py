@@ -16,7 +16,7 @@ from backups.cleanup import references as code_references
 from backups.cleanup.references import StageHit
 from backups.cleanup.stages import CleanupRefused
 from backups.clearing import rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.models import Clearing
 from kvops.models import Person, ReferenceAnswer, ReferenceHit, ReferenceSearch, Role
 from kvops.references import store

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.clearing import conditions, rules
-from backups.clearing.refusals import ClearingRefused
 from backups.clearing.rounds import end_unbegun, record
+from backups.clearing.rules import ClearingRefused
 from backups.models import Clearing
 from backups.models.clearing import MOST
 from kvops import clock

@@ -9,7 +9,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.cleanup.qa import proves_nothing
 from backups.clearing import conditions, rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.execution import revalidation
 from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.approvals import standing

@@ -13,6 +13,12 @@ from kvops import clock
 from kvops.approvals import evidence
 from kvops.inventory import browse
 from kvops.models import ApprovalRequest
+from kvops.refusals import Refused
+
+
+class ClearingRefused(Refused):
+    """The step is not possible now; the message is one sentence with the reason and the next step."""
+
 
 FORMAT = 1
 """The version of the rules that derive the evidence; it is part of the digest."""

@@ -24,8 +24,8 @@ from audit import log
 from audit.actions import Action
 from backups import archive
 from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
-from backups.execution import announcements, prepaid
-from backups.execution.clients import Clients
+from backups.execution import prepaid
+from backups.execution.clients import Clients, contradicted
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, timing
@@ -194,7 +194,7 @@ class Sender:
                 answer=answer, gap_ms=gap_ms, **values
             )
             if outcome.contradicts and outcome.problem:
-                announcements.contradicted(self.stage, outcome.problem)
+                contradicted(self.stage, outcome.problem)
 
     def _progress(self, chunk: CleanupChunk) -> RunProgress:
         done = max(self.lease.run.done, chunk.last_index + 1)

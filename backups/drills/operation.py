@@ -1,16 +1,19 @@
 """The operation of restore drills."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Exists, OuterRef, Value
+from django.db.models.functions import Concat, Now
+from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy as _
 
 from audit.actions import Action
-from backups.drills import requests as drill_requests, run, waiting
-from backups.models import DrilledBackup
+from backups.drills import requests as drill_requests, run
+from backups.models import Drill, DrilledBackup, Generation
 from kvops.approvals.lines import at_most, stands_until
-from kvops.models import ApprovalRequest, NotificationEvent, Run
+from kvops.models import ApprovalRequest, NotificationEvent, Person, Run, Scratch
 from kvops.operations.parts import (
     NAMESPACE,
     TEAM,
@@ -25,6 +28,7 @@ from kvops.operations.parts import (
     ScheduledJob,
     SubjectKind,
 )
+from kvops.overview.lines import Line, step
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -56,6 +60,27 @@ _PROCEDURE = Procedure(
         ),
     ],
 )
+
+Approval = ApprovalRequest.State
+
+
+def steps(_person: Person) -> Iterator[Line]:
+    """The late drills of environments with a scratch namespace and a verified backup, unless one is under way."""
+    subject = Concat(Value("drill:"), OuterRef("environment__slug"))
+    asked = ApprovalRequest.objects.filter(kind=ApprovalRequest.Kind.DRILL, subject=subject)
+    mine = Drill.objects.filter(environment=OuterRef("environment"))
+    late = Scratch.objects.filter(
+        ~Exists(mine.filter(passed=True, finished_at__gt=Now() - Drill.LATE)),
+        ~Exists(mine.filter(run__state__in=Run.OPEN)),
+        ~Exists(asked.filter(state=Approval.PENDING)),
+        Exists(Generation.objects.verified().filter(environment=OuterRef("environment"))),
+    )
+    approved = Exists(asked.filter(state=Approval.APPROVED, standing_until__gt=Now()))
+    for scratch in late.annotate(approved=approved).select_related("environment").order_by("environment__order"):
+        ask = gettext("Ask for the approval of restore drills")
+        title = gettext("Start a restore drill") if scratch.approved else ask
+        yield step(scratch.environment, title, str(scratch), reverse("backups:drills"))
+
 
 OPERATION = FeatureOperation(
     subjects={"drill": SubjectKind(_("Drill"), "backups:drill", "backups.Drill", children=[("run", "drill")])},
@@ -98,5 +123,5 @@ OPERATION = FeatureOperation(
         "differing": _("Different"),
     },
     reads=[BackupRead(DrilledBackup.objects.all, "generation", run="drill__run")],
-    steps=[waiting.steps],
+    steps=[steps],
 )

@@ -1,20 +1,24 @@
-"""The two clients of a run that changes KV."""
+"""The two clients of a run that changes KV, and the notice of an answer of Cloudflare that contradicts itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from backups.execution.prepaid import reserve
+from backups.models import CleanupStage, Restore
 from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.connections import clients, credentials, skew
 from kvops.connections.budget import Prepaid, SharedBudget
 from kvops.connections.quota import QuotaMeter
-from kvops.models import Environment, Namespace, Scratch, Skew
+from kvops.models import Environment, Namespace, NotificationEvent, Scratch, Skew
+from kvops.notifications import outbox
+from kvops.refusals import Sentence
 from kvops.runs.outcomes import RunError
-from kvops.wording import say
+from kvops.wording import say, translated
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,23 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
             yield Clients(reader, probe, writer, budget, meter)
         finally:
             budget.settle()
+
+
+def contradicted(work: CleanupStage | Restore, problem: Sentence) -> None:
+    """Notify people, once per deletion or restore, that Cloudflare's answer to a change of KV contradicts itself."""
+    subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
+    if isinstance(work, Restore) and work.is_bulk:
+        subject, page = f"bulkchange:{work.pk}", "backups:bulk_change"
+    if isinstance(work, CleanupStage):
+        subject, page, pk = f"stage:{work.pk}", "backups:stage", work.pk
+    outbox.post(
+        NotificationEvent.ANSWER_CONTRADICTED,
+        subject=subject,
+        environment=work.environment,
+        title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
+        lines=[
+            translated(problem),
+            say(_("The answer is not trusted: the keys are read to find out the result. Look at the result.")),
+        ],
+        link=reverse(page, args=[pk]),
+    )

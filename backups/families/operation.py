@@ -1,12 +1,13 @@
 """The operation of changes of the policy and of key families."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy as _, ngettext, pgettext_lazy
 
 from backups import policy
-from backups.families import evidence, waiting
+from backups.families import evidence
 from kvops.approvals import prepared_changes
 from kvops.approvals.lines import EvidenceLine, Shown, part
 from kvops.approvals.titles import number_of
@@ -14,6 +15,8 @@ from kvops.models import ApprovalRequest, Category, PolicyVersion
 from kvops.names import typeable, visible
 from kvops.operations import looks
 from kvops.operations.parts import FeatureOperation, Question, RequestKind, TypedWord
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm
 
 
 def _policy_title(_asked: ApprovalRequest, shown: Mapping[str, Any], _environment: str) -> str:
@@ -42,6 +45,13 @@ def _next_version(_shown: Mapping[str, Any]) -> str:
     return f"policy {newest + 1}"
 
 
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """An alarm if families or datasets in the database are not as approved."""
+    if sentence := policy.why_edited():
+        title, address = gettext("The policy was changed without an approval"), reverse("categories")
+        yield Alarm("danger", "policy.edited", title, str(sentence), address, gettext("See details"))
+
+
 OPERATION = FeatureOperation(
     requests={
         ApprovalRequest.Kind.POLICY: RequestKind(
@@ -62,7 +72,7 @@ OPERATION = FeatureOperation(
             why_not=evidence.why_not,
         ),
     },
-    alarms=[waiting.alarms],
+    alarms=[alarms],
     answers={Question.POLICY_EDITED: policy.why_edited},
     states={
         "rule_added": looks.Look(pgettext_lazy("rule", "Added"), "green", "plus"),

@@ -1,15 +1,19 @@
 """The operation of investigations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.utils.translation import gettext, gettext_lazy as _, pgettext_lazy
+from django.db.models import Exists
+from django.urls import reverse
+from django.utils.translation import gettext, gettext_lazy as _, ngettext, pgettext_lazy
 
 from audit.actions import Action
 from backups.generations.operation import VERIFIED, WRITTEN
-from backups.investigations import requests as investigation_requests, run, waiting
+from backups.investigations import requests as investigation_requests, run
+from backups.models import Investigation
+from kvops.approvals import standing
 from kvops.approvals.lines import stands_until
-from kvops.models import ApprovalRequest, Run
+from kvops.models import ApprovalRequest, Person, Run
 from kvops.operations import looks
 from kvops.operations.parts import (
     BUCKET,
@@ -22,6 +26,9 @@ from kvops.operations.parts import (
     SearchGroup,
     SubjectKind,
 )
+from kvops.overview.estate import Estate
+from kvops.overview.key_alarms import Alarm, first_of
+from kvops.overview.lines import MOST, Line, step
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -53,6 +60,31 @@ _PROCEDURE = Procedure(
         ),
     ],
 )
+
+
+def alarms(_estate: Estate) -> Iterator[Alarm]:
+    """One alarm for all investigations whose backup still exists an hour after their end."""
+    late = list(investigation_requests.past_their_end())
+    if late:
+        title = ngettext(
+            "The backup of %(n)s investigation should have been deleted",
+            "The backups of %(n)s investigations should have been deleted",
+            len(late),
+        ) % {"n": len(late)}
+        text, since = first_of([one.title for one in late]), min(one.ends_at for one in late)
+        url = reverse("backups:investigations")
+        yield Alarm("warning", "investigation.past_end", title, text, url, gettext("See details"), since)
+
+
+def steps(_person: Person) -> Iterator[Line]:
+    """The investigations whose backup nobody may delete at their end: no approval is asked for or in force."""
+    covered = Exists(standing.covering(investigation_requests.KIND, "investigation"))
+    without = Investigation.objects.there().filter(~covered)
+    for one in without.select_related("environment").order_by("pk")[:MOST]:
+        url = reverse("backups:investigation", args=[one.pk])
+        title = gettext("Ask for the approval to delete its backup")
+        yield step(one.environment, title, one.title, url, since=one.created_at)
+
 
 OPERATION = FeatureOperation(
     subjects={
@@ -88,8 +120,8 @@ OPERATION = FeatureOperation(
     procedures=[_PROCEDURE],
     begins={Action.INVESTIGATION_OPENED: "investigation"},
     looks=[investigation_requests.end_due],
-    alarms=[waiting.alarms],
-    steps=[waiting.steps],
+    alarms=[alarms],
+    steps=[steps],
     states={
         "investigation_open": looks.Look(pgettext_lazy("state", "Open"), *looks.STEP),
         "investigation_closed": looks.Look(_("Closed, backup not deleted yet"), *looks.CARE),

@@ -1,8 +1,12 @@
 """The operation of restores."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext, gettext_lazy as _, ngettext
 
 from audit.actions import Action
@@ -10,10 +14,10 @@ from backups import policy
 from backups.execution import revalidation
 from backups.execution.evidence import backup_in_words
 from backups.models import Restore
-from backups.restores import chunks, preview, requests as restore_requests, run, waiting
+from backups.restores import chunks, preview, requests as restore_requests, run
 from kvops.approvals.lines import EvidenceLine, Shown, limits, number_of, part, time_of
 from kvops.approvals.titles import of_keys
-from kvops.models import ApprovalRequest, Run
+from kvops.models import ApprovalRequest, Person, Run
 from kvops.names import visible
 from kvops.operations import looks
 from kvops.operations.parts import (
@@ -29,6 +33,7 @@ from kvops.operations.parts import (
     SearchGroup,
     SubjectKind,
 )
+from kvops.overview.lines import MOST, Line, step
 
 
 def _title(_asked: ApprovalRequest, shown: Mapping[str, Any], environment: str) -> str:
@@ -105,6 +110,25 @@ _PROCEDURE = Procedure(
     ],
 )
 
+
+def to_start(person: Person) -> QuerySet[Restore]:
+    """Approved restores, of deletions too, that the person may start."""
+    approved = Restore.objects.restoring().filter(state=Restore.State.APPROVED, approval__use_by__gt=Now())
+    return approved.exclude(approval__approver=person)
+
+
+def steps(person: Person) -> Iterator[Line]:
+    """The restores that the person starts."""
+    for restore in to_start(person).select_related("environment", "approval").order_by("pk")[:MOST]:
+        subject = ngettext("%(n)s key from backup %(pk)s", "%(n)s keys from backup %(pk)s", restore.names) % {
+            "n": number_format(restore.names, force_grouping=True),
+            "pk": restore.generation_id,
+        }
+        url = reverse("backups:restore", args=[restore.pk])
+        by = restore.approval.use_by if restore.approval else None
+        yield step(restore.environment, gettext("Start the restore"), subject, url, since=restore.created_at, by=by)
+
+
 OPERATION = FeatureOperation(
     subjects={
         "restore": SubjectKind(
@@ -156,9 +180,9 @@ OPERATION = FeatureOperation(
         "stopped": _("Left as it is: the run was ended early"),
     },
     own_changes={OwnChange.WRITTEN: chunks.restored_by_us},
-    steps=[waiting.steps],
+    steps=[steps],
     badges=[
-        BadgeCount("restores", waiting.to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
+        BadgeCount("restores", to_start, _("waiting for you"), alarm=False, permission="kvops.operate"),
     ],
     states={
         "restore_preparing": looks.Look(_("Being compared with KV"), *looks.BUSY),

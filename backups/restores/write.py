@@ -17,8 +17,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups import archive
-from backups.execution import announcements
-from backups.execution.clients import Clients
+from backups.execution.clients import Clients, contradicted
 from backups.execution.live_values import LEAST, SINGLE, Live, difference, live_values, takes_bulk, too_late
 from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
 from backups.generations import encryption
@@ -290,7 +289,7 @@ class Putter:
                 answer=answer, gap_ms=int(plan.gap * 1000), **values
             )
             if contradictions := [one.problem for one in answers if one.contradicts and one.problem]:
-                announcements.contradicted(self.restore, contradictions[0])
+                contradicted(self.restore, contradictions[0])
 
     def progress(self, chunk: RestoreChunk) -> RunProgress:
         """The progress of the run with this chunk."""

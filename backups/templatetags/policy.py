@@ -7,7 +7,7 @@ from dataclasses import replace
 from django import template
 
 from backups import policy
-from backups.families import evidence as family_evidence, requests as family_requests, waiting
+from backups.families import evidence as family_evidence, operation as family_operation, requests as family_requests
 from backups.policy import Policy
 from kvops.approvals import evidence
 from kvops.approvals.gate import ApprovalRefused
@@ -32,7 +32,7 @@ def policy_edited(version: PolicyVersion | None, in_force: Policy) -> dict[str, 
     """The alarm on the page of the policy itself, which read the newest version and then the policy in force."""
     edited = version and policy.why_not_as(version.number, version.definition, in_force)
     # If they differ, another version may have come between the two reads.
-    return {"alarms": [replace(one, url="") for one in waiting.alarms(Estate())] if edited else []}
+    return {"alarms": [replace(one, url="") for one in family_operation.alarms(Estate())] if edited else []}
 
 
 @register.inclusion_tag("approvals/_rules.html")

@@ -15,9 +15,9 @@ from pytest_django.fixtures import Settings
 import kvops
 from audit import log
 from audit.actions import Action
-from audit.actors import PARTS
 from audit.forms import FilterForm
 from audit.models import Entry, actors_and_environments
+from audit.subjects import PARTS
 from audit.templatetags.audit import subject_url
 from kvops.models.people import Person, Role, RoleGrant, User
 from tests import make

@@ -12,7 +12,7 @@ from audit.models import Entry
 from backups.cleanup import requests as cleanup_requests
 from backups.clearing import requests as clearing_requests, rounds, rules, run
 from backups.clearing.mandate import StandingMandate
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.deletion import chunks as deletion_chunks, mandate as deletion_mandate, run as deletion_run
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.models import (

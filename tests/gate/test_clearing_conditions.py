@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from backups import policy
 from backups.clearing import conditions, references as clearing_references, rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.models import Clearing, Restore
 from kvops import clock
 from kvops.environments import hours

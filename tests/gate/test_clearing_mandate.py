@@ -9,7 +9,7 @@ import pytest
 from backups.cleanup.stages import CleanupRefused
 from backups.clearing import conditions, mandate, rules
 from backups.clearing.mandate import StandingMandate
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.models import CleanupStage, Clearing
 from kvops.approvals import standing
 from kvops.approvals.gate import ApprovalRefused

@@ -9,7 +9,7 @@ import pytest
 from audit.models import Entry
 from backups.cleanup.references import StageHit
 from backups.clearing import conditions, references
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.models import Clearing
 from kvops import clock
 from kvops.models import ApprovalRequest, Person, ReferenceAnswer

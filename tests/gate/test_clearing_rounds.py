@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from backups.clearing import conditions, rounds, rules
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.execution import revalidation
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Clearing, ClearingRound
 from kvops.approvals import gate as approval_gate

@@ -16,7 +16,7 @@ from django_q.signing import SignedPackage
 
 from backups.changes.moves import ChangeRefused
 from backups.cleanup import shown_references, stages
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.restores import moves as restore_moves
 from kvops import clock, tasks, timing
 from kvops.approvals import gate as approval_gate

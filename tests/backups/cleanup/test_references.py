@@ -25,7 +25,7 @@ from backups.cleanup.next_action import next_action
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.approvals.code_verdict import follow_ups_open
+from kvops.approvals.evidence import follow_ups_open
 from kvops.models import ApprovalRequest, DeployedLook, Family, ReferenceAnswer, ReferenceHit, Run
 from tests import make, searched
 from tests.backups.cleanup import helpers as cleanup_helpers

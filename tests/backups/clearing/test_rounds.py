@@ -12,7 +12,7 @@ from audit import verify
 from audit.models import Entry
 from backups.clearing import requests as clearing_requests, rounds
 from backups.clearing.history import by_month
-from backups.clearing.refusals import ClearingRefused
+from backups.clearing.rules import ClearingRefused
 from backups.deletion import chunks
 from backups.models import CleanupRequest, CleanupStage, Clearing, ClearingRound, Generation
 from kvops.approvals import gate as approval_gate
