@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from django import forms
 from django.conf import settings
@@ -22,7 +23,7 @@ from backups.cleanup.forms import (
 )
 from backups.cleanup.next_action import NextAction, next_action, next_label
 from backups.cleanup.pages import presses, result as cleanup_result
-from backups.cleanup.pages.facts import StageFacts, shares_of
+from backups.cleanup.pages.facts import ReadStage, StageFacts
 from backups.cleanup.pages.groups import NameGroup, groups_of
 from backups.cleanup.pages.phases import Phase, phases_of
 from backups.cleanup.preparation import Differing, differing
@@ -88,24 +89,23 @@ class CleanupListRow:
     remaining: int
 
 
-def stages() -> QuerySet[CleanupStage]:
+def stages() -> QuerySet[ReadStage]:
     """Stages with the rows that their cards and pages show, and what these ask of each stage at the moment it is read.
 
     These are: whether a run works for it, whether a restore names it, whether no environment is before its own, the
-    first share of its backup, the time, and its reappeared keys without a note. `read` makes a list of them.
+    time, and its reappeared keys without a note. `read` makes a list of them.
     """
     unseen = Reappearance.objects.unseen().filter(stage=OuterRef("pk")).order_by().values("stage")
-    found = CleanupStage.objects.annotate(
+    found = cleanup_result.counted(CleanupStage.objects.all()).annotate(
         unseen=Subquery(unseen.annotate(found=Count("pk")).values("found")),
         last_unseen=Subquery(unseen.annotate(found=Max("pk")).values("found")),
         is_busy=Exists(busy_runs()),
         is_restored=Exists(Restore.objects.filter(stage=OuterRef("pk")))
         | Exists(Restore.deletions.through.objects.filter(cleanupstage=OuterRef("pk"))),
         is_first=~Exists(Environment.objects.filter(order__lt=OuterRef("environment__order"))),
-        first_share=Subquery(shares_of(OuterRef("generation"))),
         read_at=Now(),
     )
-    return cleanup_result.counted(found).select_related(
+    return found.select_related(
         "request__family",
         "request__requested_by",
         "environment",
@@ -114,6 +114,7 @@ def stages() -> QuerySet[CleanupStage]:
         "generation__environment__protection",
         "generation__run",
         "generation__verify_run",
+        "generation__share__by",
         "check_passed__dataset",
         "check_after__run",
         "dataset_check_after__run",
@@ -128,14 +129,14 @@ def stages() -> QuerySet[CleanupStage]:
     )
 
 
-def read(found: QuerySet[CleanupStage]) -> list[CleanupStage]:
+def read(found: QuerySet[ReadStage]) -> list[ReadStage]:
     """These of `stages()`, with their undos and restores if there are any. Most have none."""
     stages = list(found)
-    prefetch_related_objects([one for one in stages if vars(one)["is_restored"]], "undos", "restores")
+    prefetch_related_objects([one for one in stages if one.is_restored], "undos", "restores")
     return stages
 
 
-def of_cleanup_or_404(pk: int) -> list[CleanupStage]:
+def of_cleanup_or_404(pk: int) -> list[ReadStage]:
     """The stages of a clean-up in their order; every clean-up has one."""
     found = read(stages().filter(request=pk).order_by("order"))
     if not found:
@@ -164,7 +165,7 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
     """
     run = facts.busy or after_check.open_run(facts.stage)  # first: what a run changes before its end is read after it
     moves = run is not None or facts.stage.state == State.SUBMITTED
-    moved = not moves and _moved(facts.stage)
+    moved = not moves and _moved(facts.read)
     if moved:  # the next action is that of the state that the run has just reached
         facts = facts_or_404(facts.stage.pk, may_operate=facts.may_operate)
     stage, may_operate = facts.stage, facts.may_operate
@@ -198,8 +199,8 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
         scan=facts.scan if may_freeze and shape == "full" else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
-        reappeared=vars(stage)["unseen"] or 0,  # of `stages()`; without it the card must not say that there are none
-        reappeared_form=_reappeared_form(stage, typed, vars(stage)["last_unseen"]) if may_operate else None,
+        reappeared=facts.read.unseen or 0,  # of `stages()`; without it the card must not say that there are none
+        reappeared_form=_reappeared_form(stage, typed, facts.read.last_unseen) if may_operate else None,
         after=after_check.results(stage),
         lacks_dataset=shape == "full" and facts.lacks_dataset,
         may_operate=may_operate,
@@ -209,9 +210,9 @@ def card(facts: StageFacts, person: Person, typed: Mapping[str, forms.Form], see
     )
 
 
-def _moved(stage: CleanupStage) -> bool:
+def _moved(stage: ReadStage) -> bool:
     """Whether the run that worked for the stage when it was read has brought it to another state since."""
-    return vars(stage)["is_busy"] and not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
+    return stage.is_busy and not CleanupStage.objects.filter(pk=stage.pk, state=stage.state).exists()
 
 
 def _shape(facts: StageFacts) -> str:
@@ -255,8 +256,8 @@ def _seconds_left(stage: CleanupStage, run: Run | None) -> int | None:
 
 
 def row(request: CleanupRequest) -> CleanupListRow:
-    """The row of a clean-up in a list; its stages were fetched with it."""
-    found = sorted(request.stages.all(), key=lambda stage: stage.order)
+    """The row of a clean-up in a list; its stages were fetched with it, and counted."""
+    found = sorted(cast("QuerySet[cleanup_result.CountedStage]", request.stages.all()), key=lambda stage: stage.order)
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
     waits_for = next_label(current) if current else ""

@@ -57,6 +57,10 @@ def build(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -> Cer
     return Certificate(cleanup, words, result.is_complete, list(map(_environment, facts.stages)), sections)
 
 
+def _shared(stage: CleanupStage) -> Proof | None:
+    return proofs.shared(stage, getattr(stage.generation, "share", None), str)
+
+
 def _proofs(facts: CertificateFacts, stage: CleanupStage) -> dict[str, Sequence[Proof | None]]:
     """The proofs of a stage by the rules of the policy, and the steps that lack one."""
 
@@ -72,7 +76,7 @@ def _proofs(facts: CertificateFacts, stage: CleanupStage) -> dict[str, Sequence[
             found(StageStep.BACKUP, proofs.backup),
             _verified(facts, stage),
             found(StageStep.CHECKED, _checked) if stage.request.needs_check else _needs_no_check(StageStep.CHECKED),
-            found(StageStep.SHARED, lambda _stage: proofs.shared(stage, facts.shares.get(stage.generation_id))),
+            found(StageStep.SHARED, _shared),
         ],
         "5.3": [
             _writers(stage),
@@ -117,7 +121,7 @@ def in_english(cleanup: CleanupRequest, facts: CertificateFacts | None = None) -
         return build(cleanup, facts)
 
 
-def _environment(stage: CleanupStage) -> CertificateEnvironment:
+def _environment(stage: cleanup_result.CountedStage) -> CertificateEnvironment:
     """The account and the namespace as approved, or else as they are now, and the numbers of keys."""
     approved = json.loads(stage.approval.evidence) if stage.approval else {}
     so_far = reached(stage)
@@ -130,7 +134,7 @@ def _environment(stage: CleanupStage) -> CertificateEnvironment:
         namespace_id=approved.get("namespace_id", stage.namespace.namespace_id),
         approved=stage.names if approved and so_far >= ORDER.index(State.APPROVED) else None,
         deleted=deleted,
-        kept=None if deleted is None else vars(stage)["kept"],
+        kept=None if deleted is None else stage.kept,
         proven=stage.deleted if proven else None,
         left=stage.remaining if proven else None,
     )

@@ -17,10 +17,9 @@ from django.utils.translation import gettext as _, gettext_lazy, ngettext
 from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import cards, shown_references
-from backups.cleanup.pages.facts import StageShare
 from backups.cleanup.proofs import Proof
 from backups.cleanup.references import BEFORE_SUBMIT
-from backups.models import BackupShare, CleanupException, CleanupRequest, CleanupStage
+from backups.models import CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import evidence
 from kvops.approvals.evidence import follow_ups_open
 from kvops.models import ReferenceAnswer, ReferenceSearch
@@ -211,16 +210,11 @@ class CertificateFacts:
     def __init__(self, cleanup: int) -> None:
         self.stages = cards.of_cleanup_or_404(cleanup)
         self.cleanup: CleanupRequest = self.stages[0].request
-        self.read_at: datetime = vars(self.stages[0])["read_at"]
+        self.read_at: datetime = self.stages[0].read_at
         self.references = {stage.pk: references_of(stage) for stage in self.stages}
         searches = [found["search"]["id"] for found in self.references.values() if found]
         self.searches = ReferenceSearch.objects.in_bulk(searches)
         backups = [stage.generation_id for stage in self.stages if stage.generation_id]
-        shares = BackupShare.objects.select_related("by").filter(generation__in=backups).order_by("-pk")
-        self.shares: Mapping[int | None, StageShare] = {
-            share.generation_id: StageShare(share.place, share.at, str(share.by) if share.by else None)
-            for share in shares
-        }
         about = Entry.objects.about([f"generation:{pk}" for pk in backups])
         verifications = list(about.filter(action=Action.GENERATION_VERIFIED))
         self.verified = {stage.pk: _verified(stage, verifications) for stage in self.stages}

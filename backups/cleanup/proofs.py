@@ -13,12 +13,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from backups.cleanup import after_check
-from backups.cleanup.pages.facts import StageFacts, StageShare
+from backups.cleanup.pages.facts import StageFacts
 from backups.cleanup.references import BEFORE_SUBMIT
 from backups.cleanup.stages import left_out_in_words, run_of
 from backups.integrity.newer import rows as newer_rows
-from backups.models import Check, CleanupStage, Generation, Restore
-from kvops.models import ApprovalRequest, Run
+from backups.models import BackupShare, Check, CleanupStage, Generation, Restore
+from kvops.models import ApprovalRequest, Person, Run
 from kvops.wording import spelled
 
 State = CleanupStage.State
@@ -137,7 +137,7 @@ def _plan(facts: StageFacts) -> Sequence[_Planned]:
     share = facts.share if reached(stage) > ORDER.index(State.FROZEN) else None  # sent back: another backup comes
     asked: Sequence[_Planned] = (
         (StageStep.REFERENCES, _referenced(facts), lambda: _references(facts)),
-        (StageStep.SHARED, share is not None, lambda: shared(stage, share)),
+        (StageStep.SHARED, share is not None, lambda: shared(stage, share, lambda person: person.name)),
     )
     first: _Planned = (StageStep.NAMES, State.FROZEN, lambda: names(stage))
     last: _Planned = (StageStep.TESTED, State.ACCEPTED, lambda: tested(stage))
@@ -278,13 +278,13 @@ def _references(facts: StageFacts) -> Proof | None:
     return Proof(StageStep.REFERENCES, found.in_words, found.search.searched_at, *_code(facts.stage))
 
 
-def shared(stage: CleanupStage, share: StageShare | None) -> Proof | None:
-    """The first share of the backup with the team."""
+def shared(stage: CleanupStage, share: BackupShare | None, called: Callable[[Person], str]) -> Proof | None:
+    """The first share of the backup with the team. Without a person, Slack took the message of KVOps."""
     if share is None:
         return None
     if share.by is not None:
         url = reverse("backups:generation", args=[stage.generation_id])
-        return Proof(StageStep.SHARED, share.place, share.at, url, by=share.by)
+        return Proof(StageStep.SHARED, share.place, share.at, url, by=called(share.by))
     url = f"{reverse('notifications')}?subject=generation:{stage.generation_id}"
     more = f": {share.place}"
     return Proof(StageStep.SHARED, _("The Slack channel took the message"), share.at, url, _("Message"), more=more)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
+from typing import TYPE_CHECKING, TypedDict
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -17,6 +18,9 @@ from kvops.inventory import differences
 from kvops.models import Category, Environment, PolicyVersion
 from kvops.wording import say
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 FORMAT = 1
 """The version of the rules that derive and compare evidence. After an increase, older evidence of QA does not count."""
 DECISIVE = {"category", "expiry", "read", "encrypt"}
@@ -27,6 +31,17 @@ _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None
 _UNEXPLAINED = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
 _BROUGHT_BACK = CleanupStage.objects.filter(Q(undos__isnull=False) | Q(restores__isnull=False), pk=OuterRef("pk"))
 """A stage whose deleted keys an undo or another restore writes back: it proves nothing any more."""
+
+
+class _Doubts(TypedDict):
+    """What speaks against an accepted stage."""
+
+    is_unseen: bool
+    is_brought_back: bool
+    is_unexplained: bool
+
+
+type JudgedStage = WithAnnotations[CleanupStage, _Doubts]
 
 
 def scope(request: CleanupRequest, rules: differences.Rules) -> dict[str, object]:
@@ -131,10 +146,10 @@ class Turn:
     @cached_property
     def brought_back(self) -> list[CleanupStage]:
         """The accepted stages of the same clean-up in earlier environments whose deleted keys were restored since."""
-        return [one for one in self.own if vars(one)["is_brought_back"]]
+        return [one for one in self.own if one.is_brought_back]
 
     @cached_property
-    def own(self) -> list[CleanupStage]:
+    def own(self) -> list[JudgedStage]:
         """The accepted stages of the same clean-up in earlier environments."""
         mine = {one.pk for one in self._before}
         return [one for one in self._accepted if one.pk in mine]
@@ -142,10 +157,10 @@ class Turn:
     @cached_property
     def _reappeared(self) -> set[int]:
         """The environments where keys of the scope reappeared that have no note yet."""
-        return {one.environment_id for one in self._accepted if vars(one)["is_unseen"]}
+        return {one.environment_id for one in self._accepted if one.is_unseen}
 
     @cached_property
-    def _accepted(self) -> list[CleanupStage]:
+    def _accepted(self) -> list[JudgedStage]:
         """The stages of `_of_scope`, the newest of each environment first, with the facts against them."""
         found = self._of_scope().annotate(
             is_unseen=Exists(_UNSEEN), is_brought_back=Exists(_BROUGHT_BACK), is_unexplained=Exists(_UNEXPLAINED)
@@ -262,13 +277,12 @@ class Turn:
         return []
 
 
-def _counts(stage: CleanupStage) -> bool:
+def _counts(stage: JudgedStage) -> bool:
     """Whether an accepted stage is evidence: it deleted some of its names, explained the rest, and is not undone.
 
     A stage that deleted none of its names, because they changed or were already gone, tested nothing.
     """
-    found = vars(stage)
-    if found["is_brought_back"] or (found["is_unexplained"] and not stage.leftovers_note):
+    if stage.is_brought_back or (stage.is_unexplained and not stage.leftovers_note):
         return False
     return stage.names == 0 or stage.deleted > 0
 

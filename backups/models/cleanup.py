@@ -292,7 +292,7 @@ class CleanupStage(models.Model):
         proven = self.state in {self.State.CONFIRMED, self.State.ACCEPTED}
         if proven and self.names and not self.deleted:
             return "nothing_deleted"
-        if proven and vars(self).get("kept"):
+        if proven and getattr(self, "kept", False):
             return "ended_early"
         run = self.run if self.state == self.State.DELETING else None
         if run is not None and run.state == Run.State.STOPPED and run.cursor.get("waits"):
@@ -302,7 +302,7 @@ class CleanupStage(models.Model):
     @property
     def written_back(self) -> tuple[Iterable[Any], Iterable[Any]]:
         """Its undos, and the other restores of its keys. A query that annotates `is_restored` may spare these two."""
-        return ((), ()) if vars(self).get("is_restored") is False else (self.undos.all(), self.restores.all())
+        return ((), ()) if getattr(self, "is_restored", None) is False else (self.undos.all(), self.restores.all())
 
     @property
     def shown_returned_because(self) -> str:

@@ -1,16 +1,13 @@
 """The facts of a stage that its page shows in several places, each read once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
-
-from django.db.models import OuterRef, QuerySet
-from django.db.models.functions import JSONObject
+from typing import TYPE_CHECKING, cast
 
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import after_check, preparation, qa
+from backups.cleanup.pages.result import KeyCounts
 from backups.cleanup.references import StageReferences
 from backups.cleanup.stages import busy_run
 from backups.datasets import registry as dataset_registry
@@ -18,20 +15,22 @@ from backups.models import BackupShare, BucketProtection, Check, CleanupStage
 from kvops import clock
 from kvops.models import Run, Scan
 
-
-@dataclass(frozen=True)
-class StageShare:
-    """A share of a backup. Without `by`, Slack took the message of KVOps."""
-
-    place: str
-    at: datetime
-    by: str | None
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 
-def shares_of(generation: int | OuterRef) -> QuerySet[BackupShare, Any]:
-    """The first share of a backup, as one JSON value."""
-    found = BackupShare.objects.filter(generation=generation).order_by("pk")
-    return found.values_list(JSONObject(place="place", at="at", by="by__name"), flat=True)[:1]
+class StageRead(KeyCounts):
+    """What `cards.stages` asks of a stage at the moment it is read."""
+
+    unseen: int | None
+    last_unseen: int | None
+    is_busy: bool
+    is_restored: bool
+    is_first: bool
+    read_at: datetime
+
+
+type ReadStage = WithAnnotations[CleanupStage, StageRead]
 
 
 class StageFacts:
@@ -51,14 +50,19 @@ class StageFacts:
         self.stage, self.may_operate = stage, may_operate
         self.turn = qa.Turn(stage, policy, stages)
 
+    @property
+    def read(self) -> ReadStage:
+        """The stage as `cards.stages` reads it. Its annotations fail on any other."""
+        return cast("ReadStage", self.stage)
+
     @cached_property
     def busy(self) -> Run | None:
         """The run that works for the stage. If there was none when `cards.stages` read the stage, nobody asks again."""
-        return busy_run(self.stage) if vars(self.stage).get("is_busy", True) else None
+        return busy_run(self.stage) if getattr(self.stage, "is_busy", True) else None
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from the time when `cards.stages` read the stage, or else from now, to `moment`."""
-        read_at = vars(self.stage).get("read_at")
+        read_at = getattr(self.stage, "read_at", None)
         return (moment - read_at).total_seconds() if read_at else clock.seconds_until(moment)
 
     @cached_property
@@ -74,7 +78,7 @@ class StageFacts:
     @property
     def protection(self) -> BucketProtection | None:
         """The protection of the backup's bucket. `cards.stages` reads it with the stage; None if that did not."""
-        backup, read_at = self.stage.generation, vars(self.stage).get("read_at")
+        backup, read_at = self.stage.generation, getattr(self.stage, "read_at", None)
         if backup is None or read_at is None:
             return None
         found: BucketProtection | None = getattr(backup.environment, "protection", None)
@@ -102,11 +106,7 @@ class StageFacts:
         dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
         return dataset is not None and after_check.newest_masters(stage, dataset) is None
 
-    @cached_property
-    def share(self) -> StageShare | None:
+    @property
+    def share(self) -> BackupShare | None:
         """The first share of the backup."""
-        if "first_share" in vars(self.stage):
-            found = vars(self.stage)["first_share"]
-        else:
-            found = shares_of(self.stage.generation_id).first() if self.stage.generation_id else None
-        return StageShare(found["place"], datetime.fromisoformat(found["at"]), found["by"]) if found else None
+        return getattr(self.stage.generation, "share", None)

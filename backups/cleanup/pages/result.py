@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, TypedDict
 
 from django.db.models import Case, Count, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
@@ -15,12 +16,26 @@ from backups.cleanup.pages import came_back
 from backups.models import CleanupException, CleanupRequest, CleanupStage, OtherName
 from kvops.wording import labelled, spelled
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 State, Outcome = CleanupStage.State, CleanupException.Outcome
 BROUGHT_BACK = ("undone", "restored", "restoring")
 """Results of a clean-up whose deleted keys are in KV again, or are being written there."""
 
 
-def counted(found: QuerySet[CleanupStage]) -> QuerySet[CleanupStage]:
+class KeyCounts(TypedDict):
+    """The numbers of keys of a stage."""
+
+    kept: int
+    surviving: int
+    others_named: int
+
+
+type CountedStage = WithAnnotations[CleanupStage, KeyCounts]
+
+
+def counted(found: QuerySet[CleanupStage]) -> QuerySet[CountedStage]:
     """The stages with the numbers of their keys `kept` by an early end and `surviving`, and of the other names known.
 
     A stage without such keys costs nothing, so lists may ask, too.
@@ -48,7 +63,7 @@ class Result:
     """
 
     cleanup: CleanupRequest
-    stages: Sequence[CleanupStage]
+    stages: Sequence[CountedStage]
 
     @cached_property
     def code(self) -> str:
@@ -101,18 +116,18 @@ def _brought_back(stages: Iterable[CleanupStage]) -> str:
     return " ".join([sentence, *figures])
 
 
-def _kept(stages: Iterable[CleanupStage]) -> Iterator[str]:
+def _kept(stages: Iterable[CountedStage]) -> Iterator[str]:
     for stage in stages:
-        if kept := vars(stage)["kept"]:
+        if kept := stage.kept:
             words = ngettext(
                 "%(n)s of %(all)s key was kept in %(name)s", "%(n)s of %(all)s keys were kept in %(name)s", stage.names
             )
             yield words % _figures(stage, kept)
 
 
-def _surviving(stages: Iterable[CleanupStage]) -> Iterator[str]:
+def _surviving(stages: Iterable[CountedStage]) -> Iterator[str]:
     for stage in stages:
-        if surviving := vars(stage)["surviving"]:
+        if surviving := stage.surviving:
             words = ngettext(
                 "%(n)s of %(all)s key is still in KV after three attempts in %(name)s",
                 "%(n)s of %(all)s keys are still in KV after three attempts in %(name)s",
@@ -121,9 +136,9 @@ def _surviving(stages: Iterable[CleanupStage]) -> Iterator[str]:
             yield words % _figures(stage, surviving)
 
 
-def _unnamed(stages: Iterable[CleanupStage]) -> Iterator[str]:
+def _unnamed(stages: Iterable[CountedStage]) -> Iterator[str]:
     for stage in stages:
-        if unnamed := stage.others - vars(stage)["others_named"]:
+        if unnamed := stage.others - stage.others_named:
             words = ngettext(
                 "%(n)s other key under the prefix in %(name)s is counted, but not known by name",
                 "%(n)s other keys under the prefix in %(name)s are counted, but not known by name",

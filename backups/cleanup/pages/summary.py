@@ -60,7 +60,7 @@ def _line(proof: Proof, facts: StageFacts) -> SummaryLine:
 def _same_as_before(facts: StageFacts) -> list[SummaryLine]:
     """The names beside those of the environment before, by their digests; later clean-ups say nothing about it."""
     stage = facts.stage
-    if not stage.names_sha256 or vars(stage)["is_first"]:
+    if not stage.names_sha256 or facts.read.is_first:
         return []
     found = []
     restored = facts.turn.brought_back
