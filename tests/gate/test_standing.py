@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
+from django.db.models import Exists, F
 from django.db.models.functions import Now
 
 from audit import log
@@ -12,7 +12,7 @@ from audit.models import Entry
 from kvops import clock
 from kvops.approvals import gate as approval_gate, standing
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, DatabaseRollback, Person, Role
+from kvops.models import ApprovalRequest, DatabaseRollback, Environment, Person, Role
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -218,3 +218,25 @@ def test_the_newest_request_and_the_newest_approval_in_force_of_each_subject_are
     for request in (first, second):
         gate.tampered(request, standing_until=Now() - timedelta(seconds=1), use_by=Now() - timedelta(seconds=1))
     assert standing.asked_and_in_force(KIND, SUBJECT) == {SUBJECT: (second, None)}
+
+
+def test_a_row_is_covered_by_a_request_of_its_own_that_is_pending_or_in_force(world: GateWorld) -> None:
+    qa = world.qa.environment
+
+    def covered(kind: ApprovalRequest.Kind = KIND, page: str = "drill") -> list[Environment]:
+        return list(Environment.objects.filter(Exists(standing.covering(kind, page))))
+
+    request = asked(world, f"drill:{qa.pk}")
+    assert (covered(), covered(page="rule"), covered(ApprovalRequest.Kind.CLEARING)) == ([qa], [], [])
+    assert covered() == [allowed(world, request).environment]
+    over(world, request)
+    assert covered() == []
+    refused = asked(world, f"drill:{qa.pk}")
+    approval_gate.reject(refused, by=world.people.reviewer, shown=refused.digest, reason="no longer needed")
+    assert covered() == []
+
+
+def test_only_a_request_of_this_kind_for_the_subject_was_approved(world: GateWorld, approved: ApprovalRequest) -> None:
+    assert standing.was_approved(KIND, SUBJECT)
+    assert not standing.was_approved(ApprovalRequest.Kind.CLEARING, SUBJECT)
+    assert not standing.was_approved(KIND, "drill:other")
